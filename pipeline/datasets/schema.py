@@ -1,0 +1,163 @@
+"""The canonical columns of a flow record, with their units, limits and the names that the published files give them.
+
+One name for one quantity, whichever extractor wrote it: ``CICFlowMeter`` (CIC-IDS-2017 as published) or its corrected
+release (Engelen, Rimmer, Joosen, "Troubleshooting an Intrusion Detection Dataset: the CICIDS2017 Case Study", 2021).
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Column:
+    """One numeric feature of a record.
+
+    Attributes:
+        name: canonical snake_case name.
+        unit: ``us`` (microseconds), ``B`` (bytes), ``B/s``, ``1/s``, ``packets``, ``flags``, ``1`` (a ratio) or ``port``.
+        headers: the names that the published files give it, first the original's, then the corrected version's.
+        low: smallest value that has a meaning, -1 where the extractor writes -1 for "never seen".
+        high: largest value that has a meaning, None where there is no limit.
+        integer: whether only whole numbers have a meaning.
+        may_be_undefined: whether the extractor writes Infinity or NaN (a rate over a duration of zero).
+    """
+
+    name: str
+    unit: str
+    headers: tuple[str, ...]
+    low: float = 0.0
+    high: float | None = None
+    integer: bool = True
+    may_be_undefined: bool = False
+
+
+def _real(name: str, unit: str, *headers: str, low: float = 0.0) -> Column:
+    return Column(name, unit, headers, low=low, integer=False)
+
+
+def _count(name: str, unit: str, *headers: str, low: float = 0.0, high: float | None = None) -> Column:
+    return Column(name, unit, headers, low=low, high=high)
+
+
+def _rate(name: str, unit: str, *headers: str) -> Column:
+    return Column(name, unit, headers, integer=False, may_be_undefined=True)
+
+
+# In the order of the original header. A header is matched with its surrounding spaces stripped.
+FEATURES: tuple[Column, ...] = (
+    _count("destination_port", "port", "Destination Port", "Dst Port", high=65535),
+    _count("flow_duration", "us", "Flow Duration"),
+    _count("total_fwd_packets", "packets", "Total Fwd Packets", "Total Fwd Packet"),
+    _count("total_bwd_packets", "packets", "Total Backward Packets", "Total Bwd packets"),
+    _count("total_length_fwd_packets", "B", "Total Length of Fwd Packets", "Total Length of Fwd Packet"),
+    _count("total_length_bwd_packets", "B", "Total Length of Bwd Packets", "Total Length of Bwd Packet"),
+    _count("fwd_packet_length_max", "B", "Fwd Packet Length Max"),
+    _count("fwd_packet_length_min", "B", "Fwd Packet Length Min"),
+    _real("fwd_packet_length_mean", "B", "Fwd Packet Length Mean"),
+    _real("fwd_packet_length_std", "B", "Fwd Packet Length Std"),
+    _count("bwd_packet_length_max", "B", "Bwd Packet Length Max"),
+    _count("bwd_packet_length_min", "B", "Bwd Packet Length Min"),
+    _real("bwd_packet_length_mean", "B", "Bwd Packet Length Mean"),
+    _real("bwd_packet_length_std", "B", "Bwd Packet Length Std"),
+    _rate("flow_bytes_per_s", "B/s", "Flow Bytes/s"),
+    _rate("flow_packets_per_s", "1/s", "Flow Packets/s"),
+    _real("flow_iat_mean", "us", "Flow IAT Mean"),
+    _real("flow_iat_std", "us", "Flow IAT Std"),
+    _count("flow_iat_max", "us", "Flow IAT Max"),
+    _count("flow_iat_min", "us", "Flow IAT Min"),
+    _count("fwd_iat_total", "us", "Fwd IAT Total"),
+    _real("fwd_iat_mean", "us", "Fwd IAT Mean"),
+    _real("fwd_iat_std", "us", "Fwd IAT Std"),
+    _count("fwd_iat_max", "us", "Fwd IAT Max"),
+    _count("fwd_iat_min", "us", "Fwd IAT Min"),
+    _count("bwd_iat_total", "us", "Bwd IAT Total"),
+    _real("bwd_iat_mean", "us", "Bwd IAT Mean"),
+    _real("bwd_iat_std", "us", "Bwd IAT Std"),
+    _count("bwd_iat_max", "us", "Bwd IAT Max"),
+    _count("bwd_iat_min", "us", "Bwd IAT Min"),
+    _count("fwd_psh_flags", "flags", "Fwd PSH Flags"),
+    _count("bwd_psh_flags", "flags", "Bwd PSH Flags"),
+    _count("fwd_urg_flags", "flags", "Fwd URG Flags"),
+    _count("bwd_urg_flags", "flags", "Bwd URG Flags"),
+    _count("fwd_header_length", "B", "Fwd Header Length"),
+    _count("bwd_header_length", "B", "Bwd Header Length"),
+    _rate("fwd_packets_per_s", "1/s", "Fwd Packets/s"),
+    _rate("bwd_packets_per_s", "1/s", "Bwd Packets/s"),
+    _count("packet_length_min", "B", "Min Packet Length", "Packet Length Min"),
+    _count("packet_length_max", "B", "Max Packet Length", "Packet Length Max"),
+    _real("packet_length_mean", "B", "Packet Length Mean"),
+    _real("packet_length_std", "B", "Packet Length Std"),
+    _real("packet_length_variance", "B^2", "Packet Length Variance"),
+    _count("fin_flag_count", "flags", "FIN Flag Count"),
+    _count("syn_flag_count", "flags", "SYN Flag Count"),
+    _count("rst_flag_count", "flags", "RST Flag Count"),
+    _count("psh_flag_count", "flags", "PSH Flag Count"),
+    _count("ack_flag_count", "flags", "ACK Flag Count"),
+    _count("urg_flag_count", "flags", "URG Flag Count"),
+    _count("cwr_flag_count", "flags", "CWE Flag Count", "CWR Flag Count"),
+    _count("ece_flag_count", "flags", "ECE Flag Count"),
+    _real("down_up_ratio", "1", "Down/Up Ratio"),
+    _real("packet_size_mean", "B", "Average Packet Size"),
+    _real("fwd_segment_size_mean", "B", "Avg Fwd Segment Size", "Fwd Segment Size Avg"),
+    _real("bwd_segment_size_mean", "B", "Avg Bwd Segment Size", "Bwd Segment Size Avg"),
+    # The original extractor writes this column twice under one name; the corrected one writes it once.
+    _count("fwd_header_length_repeated", "B", "Fwd Header Length.1"),
+    _real("fwd_bulk_bytes_mean", "B", "Fwd Avg Bytes/Bulk", "Fwd Bytes/Bulk Avg"),
+    _real("fwd_bulk_packets_mean", "packets", "Fwd Avg Packets/Bulk", "Fwd Packet/Bulk Avg"),
+    _real("fwd_bulk_rate_mean", "B/s", "Fwd Avg Bulk Rate", "Fwd Bulk Rate Avg"),
+    _real("bwd_bulk_bytes_mean", "B", "Bwd Avg Bytes/Bulk", "Bwd Bytes/Bulk Avg"),
+    _real("bwd_bulk_packets_mean", "packets", "Bwd Avg Packets/Bulk", "Bwd Packet/Bulk Avg"),
+    _real("bwd_bulk_rate_mean", "B/s", "Bwd Avg Bulk Rate", "Bwd Bulk Rate Avg"),
+    _count("subflow_fwd_packets", "packets", "Subflow Fwd Packets"),
+    _count("subflow_fwd_bytes", "B", "Subflow Fwd Bytes"),
+    _count("subflow_bwd_packets", "packets", "Subflow Bwd Packets"),
+    _count("subflow_bwd_bytes", "B", "Subflow Bwd Bytes"),
+    _count("init_win_bytes_fwd", "B", "Init_Win_bytes_forward", "FWD Init Win Bytes", low=-1, high=65535),
+    _count("init_win_bytes_bwd", "B", "Init_Win_bytes_backward", "Bwd Init Win Bytes", low=-1, high=65535),
+    _count("fwd_data_packets", "packets", "act_data_pkt_fwd", "Fwd Act Data Pkts"),
+    _count("fwd_segment_size_min", "B", "min_seg_size_forward", "Fwd Seg Size Min"),
+    _real("active_mean", "us", "Active Mean"),
+    _real("active_std", "us", "Active Std"),
+    _count("active_max", "us", "Active Max"),
+    _count("active_min", "us", "Active Min"),
+    _real("idle_mean", "us", "Idle Mean"),
+    _real("idle_std", "us", "Idle Std"),
+    _count("idle_max", "us", "Idle Max"),
+    _count("idle_min", "us", "Idle Min"),
+)
+
+FEATURE_NAMES: tuple[str, ...] = tuple(column.name for column in FEATURES)
+
+# What every record carries beside its features. Those marked None-able are null where the source does not tell.
+PROVENANCE: tuple[str, ...] = (
+    "record_id",  # uint64: derived from content and position, stable over runs
+    "source_file",  # str
+    "row",  # int64: 1 for the first row below the header
+    "y",  # int8: 1 for an attack
+    "attack",  # str: canonical name, `benign` where y is 0
+    "family",  # str
+    "attempted",  # bool, None-able: the attack reached nothing (corrected version only)
+    "day",  # str, None-able: monday ... friday
+    "timestamp",  # timestamp[us], None-able
+    "protocol",  # int16, None-able: IANA number
+    "flow_id",  # str, None-able
+)
+
+# canonical attack -> (family, the spellings of the published files; case, spaces and dashes do not count)
+ATTACKS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "benign": ("benign", ("BENIGN",)),
+    "ftp_patator": ("brute_force", ("FTP-Patator",)),
+    "ssh_patator": ("brute_force", ("SSH-Patator",)),
+    "ddos": ("ddos", ("DDoS", "DDoS LOIT")),
+    "port_scan": ("port_scan", ("PortScan",)),
+    "infiltration_port_scan": ("port_scan", ("Infiltration - Portscan",)),
+    "dos_hulk": ("dos", ("DoS Hulk",)),
+    "dos_goldeneye": ("dos", ("DoS GoldenEye",)),
+    "dos_slowloris": ("dos", ("DoS slowloris",)),
+    "dos_slowhttptest": ("dos", ("DoS Slowhttptest",)),
+    "heartbleed": ("heartbleed", ("Heartbleed",)),
+    "bot": ("bot", ("Bot", "Botnet", "Botnet ARES")),
+    "infiltration": ("infiltration", ("Infiltration",)),
+    "web_brute_force": ("web", ("Web Attack - Brute Force",)),
+    "web_xss": ("web", ("Web Attack - XSS",)),
+    "web_sql_injection": ("web", ("Web Attack - Sql Injection",)),
+}

@@ -1,0 +1,76 @@
+"""The errors that a user can cause, on one screen.
+
+::
+
+    FlowsculptError
+    ├── ConfigError              params.yaml: an unknown key, a wrong type, a value outside its limits
+    │   └── UnknownPluginError   a name that its registry does not hold
+    ├── DataError                records that cannot be read or used
+    │   ├── SourceError          a file, folder or archive that cannot be read
+    │   ├── SchemaError          columns that are missing, extra or renamed
+    │   ├── RejectedError        more unreadable rows than the settings allow
+    │   ├── ExpectationError     a hard expectation of validate is breached
+    │   └── SplitError           a split that would be empty or useless
+    ├── TrainingError            a model that cannot be trained on what it was given
+    │   └── CollapseError        a training that ended where it learnt nothing
+    └── ArtifactError            a file of an earlier stage that is absent or not what its name says
+
+Each message says where, what is allowed, what was given and, where there is one, the near miss.
+"""
+
+import difflib
+from collections.abc import Iterable
+
+
+class FlowsculptError(Exception):
+    """Anything that this package refuses, with a message for the person who can mend it."""
+
+
+class ConfigError(FlowsculptError):
+    """A setting that is unknown, of the wrong type or outside its limits."""
+
+
+class UnknownPluginError(ConfigError):
+    """A plug-in name that its registry does not hold."""
+
+
+class DataError(FlowsculptError):
+    """Records that cannot be read or used."""
+
+
+class SourceError(DataError):
+    """A raw file, folder or archive that cannot be read."""
+
+
+class SchemaError(DataError):
+    """Columns that are missing, extra or renamed."""
+
+
+class RejectedError(DataError):
+    """More unreadable rows than the settings allow."""
+
+
+class ExpectationError(DataError):
+    """A hard expectation of the validate stage is breached."""
+
+
+class SplitError(DataError):
+    """A split that would be empty, or useless for its one purpose."""
+
+
+class TrainingError(FlowsculptError):
+    """A model that cannot be trained on what it was given."""
+
+
+class CollapseError(TrainingError):
+    """A training that ended where it learnt nothing."""
+
+
+class ArtifactError(FlowsculptError):
+    """A file of an earlier stage that is absent or not what its name says."""
+
+
+def near_miss(given: str, known: Iterable[str]) -> str:
+    """`` (did you mean 'x'?)`` for the closest known name, or nothing where none is close."""
+    close = difflib.get_close_matches(given, list(known), n=1, cutoff=0.6)
+    return f" (did you mean {close[0]!r}?)" if close else ""

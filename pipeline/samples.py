@@ -1,0 +1,62 @@
+"""Samples: the one record that every stage from preprocess on maps."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Rows that keep who they are while ``x`` is mapped from features to latent to score.
+
+    Attributes:
+        record_id: (n,) uint64, stable over runs.
+        y: (n,) int8, 1 for an attack.
+        attack: (n,) str objects, canonical attack name, ``benign`` where y is 0.
+        confidence: (n,) float32 in [-1, 1], +1 surely benign, -1 surely anomalous, 0 unknown.
+        balanced: (n,) bool, whether the row belongs to the balanced subset that an encoder trains on.
+        x: (n, F) float32.
+        columns: the F names of the columns of x.
+    """
+
+    record_id: NDArray[np.uint64]
+    y: NDArray[np.int8]
+    attack: NDArray[np.object_]
+    confidence: NDArray[np.float32]
+    balanced: NDArray[np.bool_]
+    x: NDArray[np.float32]
+    columns: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        rows = {name: len(getattr(self, name)) for name in ("record_id", "y", "attack", "confidence", "balanced", "x")}
+        if len(set(rows.values())) > 1:
+            raise ValueError(f"Samples: the arrays differ in their rows: {rows}")
+        if self.x.ndim != 2 or self.x.shape[1] != len(self.columns):
+            raise ValueError(f"Samples: x has shape {self.x.shape}, but there are {len(self.columns)} column names")
+
+    def __len__(self) -> int:
+        return len(self.record_id)
+
+    def select(self, rows: NDArray[np.bool_] | NDArray[np.intp] | slice) -> Self:
+        """The same samples at ``rows``: a mask, indices or a slice."""
+        return replace(
+            self,
+            record_id=self.record_id[rows],
+            y=self.y[rows],
+            attack=self.attack[rows],
+            confidence=self.confidence[rows],
+            balanced=self.balanced[rows],
+            x=self.x[rows],
+        )
+
+    def map(self, function: Callable[[NDArray[np.float32]], NDArray[np.float32]], columns: tuple[str, ...]) -> Self:
+        """The same rows with ``x`` replaced by ``function(x)``, whose columns are named ``columns``."""
+        return replace(self, x=function(self.x), columns=columns)
+
+    @property
+    def benign(self) -> NDArray[np.bool_]:
+        """(n,) mask of the rows with y = 0."""
+        return self.y == 0
