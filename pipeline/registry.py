@@ -1,8 +1,9 @@
 """Build a plug-in by name: the constructor's signature is its schema."""
 
 import inspect
+import types
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from pipeline.errors import ConfigError, UnknownPluginError, near_miss
 
@@ -16,27 +17,58 @@ def find(registry: Mapping[str, Callable[..., T]], name: str) -> Callable[..., T
         UnknownPluginError: with the known names and the nearest one.
     """
     if name not in registry:
-        raise UnknownPluginError(f"{name!r} is not known{near_miss(name, registry)}; known: {', '.join(sorted(registry))}")
+        known = ", ".join(sorted(registry))
+        raise UnknownPluginError(f"{name!r} is not known{near_miss(name, registry)}; known: {known}")
     return registry[name]
 
 
 def build(registry: Mapping[str, Callable[..., T]], name: str, **settings: Any) -> T:
-    """Call what ``registry`` holds under ``name`` with ``settings``.
+    """Call what ``registry`` holds under ``name`` with ``settings``; a list stands for a tuple.
 
     Raises:
-        UnknownPluginError: if the registry holds no such name.
-        ConfigError: if the settings do not fit the signature, or the constructor refuses a value.
+        UnknownPluginError: the registry holds no such name.
+        ConfigError: the settings do not fit the signature, or the constructor refuses a value.
     """
     plugin = find(registry, name)
-    signature = inspect.signature(plugin)
-    unknown = [key for key in settings if key not in signature.parameters]
-    if unknown:
-        raise ConfigError(
-            f"{name}: unknown setting {unknown[0]!r}{near_miss(unknown[0], signature.parameters)}; "
-            f"it takes {name}{signature}"
-        )
+    parameters = inspect.signature(plugin).parameters
+    for key in settings:
+        if key not in parameters:
+            raise ConfigError(f"{name}: unknown setting {key!r}{near_miss(key, parameters)}; {_usage(name, plugin)}")
+    settings = {key: tuple(value) if isinstance(value, list) else value for key, value in settings.items()}
+    for key, hint in _hints(plugin).items():
+        if key in settings and not _fits(settings[key], hint):
+            raise ConfigError(f"{name}.{key}: given {settings[key]!r}, allowed is {_spelt(hint)}")
     try:
-        signature.bind(**settings)
         return plugin(**settings)
     except (TypeError, ValueError) as error:
-        raise ConfigError(f"{name}: {error}; it takes {name}{signature}, given {settings}") from error
+        raise ConfigError(f"{name}: {error}; {_usage(name, plugin)}") from error
+
+
+def _usage(name: str, plugin: Callable[..., Any]) -> str:
+    return f"it takes {name}{inspect.signature(plugin)}"
+
+
+def _hints(plugin: Callable[..., Any]) -> dict[str, Any]:
+    return get_type_hints(plugin.__init__ if isinstance(plugin, type) else plugin)
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    """Whether a value from a settings file fits an annotation; what a file cannot hold is not judged."""
+    origin, arguments = get_origin(hint), get_args(hint)
+    if origin in (Union, types.UnionType):
+        return any(_fits(value, argument) for argument in arguments)
+    if origin is Literal:
+        return value in arguments
+    if origin is tuple:
+        return isinstance(value, tuple) and all(_fits(item, arguments[0]) for item in value)
+    if hint is float:
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    if hint is int:
+        return isinstance(value, int) and not isinstance(value, bool)
+    return isinstance(value, hint) if hint in (bool, str, types.NoneType) else True
+
+
+def _spelt(hint: Any) -> str:
+    if get_origin(hint) is Literal:
+        return " | ".join(map(repr, get_args(hint)))
+    return getattr(hint, "__name__", str(hint)) if not get_args(hint) else str(hint)

@@ -1,6 +1,6 @@
 """Samples: the one record that every stage from preprocess on maps."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Self
 
@@ -60,3 +60,32 @@ class Samples:
     def benign(self) -> NDArray[np.bool_]:
         """(n,) mask of the rows with y = 0."""
         return self.y == 0
+
+
+def row_hash(columns: Iterable[NDArray[np.generic]]) -> NDArray[np.uint64]:
+    """(n,) 64-bit content hashes of rows that are given column by column, (n,) each.
+
+    Equal rows have equal hashes; among 3 million unequal rows a collision has a probability of about 2e-7.
+    -0.0 counts as 0.0 and every NaN as the same NaN. The mixing step is that of splitmix64 (Steele, Lea, Flood,
+    "Fast splittable pseudorandom number generators", 2014).
+    """
+    rows = np.uint64(0x9E3779B97F4A7C15)
+    hashed: NDArray[np.uint64] | None = None
+    for column in columns:
+        bits = _bits(column)
+        hashed = bits + rows if hashed is None else hashed * np.uint64(0xBF58476D1CE4E5B9) + bits
+        hashed ^= hashed >> np.uint64(30)
+        hashed *= np.uint64(0x94D049BB133111EB)
+        hashed ^= hashed >> np.uint64(31)
+    if hashed is None:
+        raise ValueError("row_hash: no columns given")
+    return hashed
+
+
+def _bits(column: NDArray[np.generic]) -> NDArray[np.uint64]:
+    if column.dtype.kind in "iub":
+        column = column.astype(np.int64) if column.dtype.kind != "u" else column
+        return column.astype(np.uint64, copy=False)
+    values = column.astype(np.float64) + 0.0  # -0.0 becomes 0.0
+    values[np.isnan(values)] = np.nan
+    return values.view(np.uint64)

@@ -1,0 +1,37 @@
+# make run: install, run the main job, say where the results are.   make test: everything that guards the project.
+PYTHON ?= python3
+BIN := $(CURDIR)/.venv/bin
+STAMP := .venv/.installed
+
+export PATH := $(BIN):$(PATH)
+export DO_NOT_TRACK := 1
+export DVC_NO_ANALYTICS := 1
+export GX_ANALYTICS_ENABLED := false
+export MLFLOW_DISABLE_TELEMETRY := true
+export PREFECT_SERVER_ANALYTICS_ENABLED := false
+export GOMP_SPINCOUNT := 1000
+export MPLBACKEND := Agg
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: run test install check
+
+run: install
+	@python -m flows.training
+
+test: check
+	pytest
+
+check: install
+	ruff format --check .
+	ruff check .
+	mypy
+	lint-imports
+
+install: $(STAMP)
+
+# Exact versions from constraints.txt; torch is taken as a CPU wheel where only that is at hand.
+$(STAMP): pyproject.toml constraints.txt
+	@echo "installing into .venv (two to four minutes, once)"
+	@$(PYTHON) -m venv .venv
+	@python -m pip install --quiet --editable '.[dev]' --constraint constraints.txt
+	@touch $@

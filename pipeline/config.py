@@ -1,0 +1,243 @@
+"""The shape of params.yaml: types and limits, no values.
+
+``load("stage2")`` gives that section alone, frozen, so that a stage cannot read what dvc.yaml does not declare for it.
+The settings of a plug-in (``stage2.maf`` ...) are checked against its constructor, by ``registry.build``.
+"""
+
+import re
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar, cast
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from pipeline.errors import ConfigError, near_miss
+
+PARAMS = Path("params.yaml")
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+Positive = Annotated[float, Field(gt=0)]
+Settings = Mapping[str, Any]
+Names = Annotated[tuple[str, ...], BeforeValidator(lambda value: tuple(value) if isinstance(value, list) else value)]
+
+
+class Section(BaseModel):
+    """Frozen, strict, and without unknown keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class PluginSection(Section):
+    """A section that holds, beside its own keys, one mapping of settings for each plug-in that can be chosen."""
+
+    model_config = ConfigDict(extra="allow")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _only_mappings(cls, values: Any) -> Any:
+        for key, value in values.items() if isinstance(values, dict) else ():
+            if key not in cls.model_fields and not isinstance(value, dict):
+                known = [*cls.model_fields]
+                raise ValueError(f"{key}: unknown key{near_miss(key, known)}; known: {', '.join(known)}")
+        return values
+
+    def settings(self, plugin: str, known: Collection[str]) -> dict[str, Any]:
+        """What the section says for ``plugin``; nothing said means its own defaults.
+
+        Raises:
+            ConfigError: the section holds settings for a name that is not among the ``known`` plug-ins.
+        """
+        extra = self.model_extra or {}
+        for name in extra:
+            if name not in known:
+                names = ", ".join(sorted(known))
+                raise ConfigError(f"{PARAMS}: settings for {name!r}, which is no plug-in{near_miss(name, known)}; known: {names}")
+        return dict(extra.get(plugin) or {})
+
+
+class Ingest(PluginSection):
+    """Raw files -> records."""
+
+    dataset: str
+    path: str
+    max_rejected_share: Share
+
+
+class Validate(Section):
+    """Budgets of the soft and hard expectations, as shares of the records."""
+
+    max_null_share: Share
+    max_infinite_share: Share
+    max_out_of_range_share: Share
+    max_identity_share: Share
+    max_duplicate_share: Share
+    max_disagreeing_share: Share
+
+
+class Shares(Section):
+    """Shares of the benign records for each split."""
+
+    train: Share
+    val: Share
+    calibration: Share
+    test_seen: Share
+    test_unseen: Share
+
+    @model_validator(mode="after")
+    def _sum_to_one(self) -> "Shares":
+        total = sum(self.model_dump().values())
+        if abs(total - 1) > 1e-6:
+            raise ValueError(f"the shares sum to {total:g}, allowed is 1")
+        if not self.train or not self.val or not self.calibration:
+            raise ValueError("train, val and calibration need a share above 0")
+        return self
+
+
+class FeatureSettings(Section):
+    """See ``pipeline.features.Recipe``."""
+
+    drop: Names
+    derive: Names
+    fill: Literal["zero", "median", "indicator"]
+    drop_constant: bool
+    scaling: Literal["none", "standard", "signed_log", "quantile"]
+    clip: Positive | None
+
+
+class Preprocess(Section):
+    """Records -> features and splits."""
+
+    seed: Seed
+    unseen: Names
+    attempted: Literal["exclude", "benign", "attack"]
+    duplicates: Literal["group", "drop", "keep"]
+    balance: Literal["asymmetric", "none"]
+    shares: Shares
+    features: FeatureSettings
+
+
+class Fit(Section):
+    """See ``pipeline.training.FitSettings``."""
+
+    epochs: Annotated[int, Field(ge=1)]
+    min_steps: Annotated[int, Field(ge=0)]
+    batch_size: Annotated[int, Field(ge=1)]
+    learning_rate: Positive
+    weight_decay: Annotated[float, Field(ge=0)]
+    optimizer: Literal["adam", "adamw"]
+    gradient_clip: Annotated[float, Field(ge=0)]
+    input_noise: Annotated[float, Field(ge=0)]
+    patience: Annotated[int, Field(ge=0)]
+    schedule: Literal["cosine", "constant"]
+    seed: Seed
+    device: Literal["auto", "cpu", "cuda"]
+    devices: Annotated[int, Field(ge=1)]
+    strategy: str
+    precision: Literal["32-true", "bf16-mixed", "16-mixed", "64-true"]
+
+
+class Stage1(PluginSection):
+    """Features -> latent."""
+
+    encoder: str
+    loss: str
+    fit: Fit
+
+
+class Stage2(PluginSection):
+    """Latent -> score."""
+
+    detector: str
+    fit: Fit
+
+
+class Calibrate(PluginSection):
+    """Benign calibration scores -> thresholds."""
+
+    fusion: str
+    thresholds: str
+    percentiles: Annotated[
+        tuple[Annotated[float, Field(gt=0, lt=100)], ...],
+        BeforeValidator(lambda value: tuple(value) if isinstance(value, list) else value),
+        Field(min_length=1),
+    ]
+
+
+class Evaluate(Section):
+    """Test scores -> metrics."""
+
+    threshold: str
+    latent_map_rows: Annotated[int, Field(ge=10)]
+
+
+SECTIONS: dict[str, type[Section]] = {
+    "ingest": Ingest,
+    "validate": Validate,
+    "preprocess": Preprocess,
+    "stage1": Stage1,
+    "stage2": Stage2,
+    "calibrate": Calibrate,
+    "evaluate": Evaluate,
+}
+
+S = TypeVar("S", bound=Section)
+
+
+def load(section: type[S], path: Path = PARAMS) -> S:
+    """The section of ``path`` that has the shape ``section``, frozen.
+
+    Raises:
+        ConfigError: the file or section is absent, or a key is unknown, of the wrong type or out of its limits.
+    """
+    name = next(key for key, shape in SECTIONS.items() if shape is section)
+    params = _read(path)
+    for key in params:
+        if key not in SECTIONS:
+            raise ConfigError(f"{path}: unknown section {key!r}{near_miss(key, SECTIONS)}; known: {', '.join(SECTIONS)}")
+    if not isinstance(params.get(name), dict):
+        raise ConfigError(f"{path}: section {name!r} is missing or no mapping, given {params.get(name)!r}")
+    try:
+        return section.model_validate(params[name])
+    except ValidationError as error:
+        faults = "; ".join(_fault(section, dict(fault)) for fault in error.errors(include_url=False))
+        raise ConfigError(f"{path}: {name}.{faults}") from error
+
+
+def _read(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise ConfigError(f"{path}: no such file; run from the folder that holds params.yaml")
+    try:
+        params = yaml.load(path.read_text(encoding="utf-8"), _Loader)  # noqa: S506 (a SafeLoader)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path}: is no YAML: {error}") from error
+    if not isinstance(params, dict):
+        raise ConfigError(f"{path}: a mapping of sections is expected, given {type(params).__name__}")
+    return cast(dict[str, Any], params)
+
+
+class _Loader(yaml.SafeLoader):
+    """Reads 1e-3 as a number, as YAML 1.2 and DVC do."""
+
+
+_Loader.add_implicit_resolver(  # type: ignore[no-untyped-call]
+    "tag:yaml.org,2002:float", re.compile(r"^[-+]?\d+(\.\d*)?[eE][-+]?\d+$"), list("-+0123456789")
+)
+
+
+def _fault(section: type[Section], fault: dict[str, Any]) -> str:
+    where = ".".join(str(part) for part in fault["loc"])
+    if fault["type"] == "extra_forbidden":
+        known = _fields(section, fault["loc"][:-1])
+        return f"{where}: unknown key{near_miss(str(fault['loc'][-1]), known)}; known: {', '.join(known)}"
+    given = f", given {fault['input']!r}" if fault["type"] != "missing" else ""
+    return f"{where}: {fault['msg'].removeprefix('Value error, ')}{given}".lstrip(": ")
+
+
+def _fields(section: type[BaseModel], path: tuple[Any, ...]) -> list[str]:
+    for part in path:
+        annotation = section.model_fields[part].annotation
+        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+            section = annotation
+    return list(section.model_fields)

@@ -1,0 +1,63 @@
+"""What every data set gives: records with canonical columns, and the rows that could not be read."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar
+
+import pyarrow as pa
+
+from pipeline.datasets.schema import FEATURES, Column
+
+PROVENANCE_FIELDS: tuple[pa.Field, ...] = (
+    pa.field("record_id", pa.uint64()),
+    pa.field("source_file", pa.dictionary(pa.int32(), pa.string())),
+    pa.field("row", pa.int64()),
+    pa.field("y", pa.int8()),
+    pa.field("attack", pa.dictionary(pa.int32(), pa.string())),
+    pa.field("family", pa.dictionary(pa.int32(), pa.string())),
+    pa.field("attempted", pa.bool_()),
+    pa.field("day", pa.dictionary(pa.int32(), pa.string())),
+    pa.field("timestamp", pa.timestamp("us")),
+    pa.field("protocol", pa.int16()),
+    pa.field("flow_id", pa.string()),
+)
+
+REJECTED_SCHEMA = pa.schema(
+    [
+        pa.field("source_file", pa.string()),
+        pa.field("row", pa.int64()),
+        pa.field("column", pa.string()),
+        pa.field("reason", pa.string()),
+        pa.field("text", pa.string()),
+    ]
+)
+
+
+def record_schema(columns: tuple[Column, ...]) -> pa.Schema:
+    """The Arrow schema of a records table: provenance first, then each feature as float64."""
+    return pa.schema([*PROVENANCE_FIELDS, *(pa.field(column.name, pa.float64()) for column in columns)])
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Some hundred thousand rows at most.
+
+    Attributes:
+        records: table of ``record_schema``.
+        rejected: table of ``REJECTED_SCHEMA``: rows that could not be read, with the reason and their text.
+    """
+
+    records: pa.Table
+    rejected: pa.Table
+
+
+class Dataset(ABC):
+    """Raw files -> chunks of records, in bounded memory."""
+
+    columns: ClassVar[tuple[Column, ...]] = FEATURES
+    is_synthetic: ClassVar[bool] = False
+
+    @abstractmethod
+    def read(self) -> Iterator[Chunk]:
+        """All records, a chunk at a time, in the order of the files."""

@@ -1,0 +1,106 @@
+"""A header line -> which column of the file is which canonical column."""
+
+from collections import Counter
+from dataclasses import dataclass
+
+from pipeline.datasets.schema import FEATURES
+from pipeline.errors import SchemaError, near_miss
+
+# Columns that are read, but are no features. A header is matched with its surrounding spaces stripped.
+META: dict[str, str] = {
+    "Flow ID": "flow_id",
+    "Protocol": "protocol",
+    "Timestamp": "timestamp",
+    "Label": "label",
+    "Attempted Category": "attempted_category",
+}
+
+# Columns that published files carry and that no stage uses.
+UNUSED: frozenset[str] = frozenset(
+    {
+        "id", "Source IP", "Source Port", "Destination IP", "Src IP", "Src Port", "Dst IP",
+        "Fwd RST Flags", "Bwd RST Flags", "ICMP Code", "ICMP Type", "Total TCP Flow Time",
+    }
+)  # fmt: skip
+
+# The corrected extractor no longer writes this one twice.
+COPIED = {"fwd_header_length_repeated": "fwd_header_length"}
+
+_CANONICAL: dict[str, str] = {header: column.name for column in FEATURES for header in column.headers} | META
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The columns of one file, in their order.
+
+    Attributes:
+        names: canonical name of each column of the file, ``""`` where it is unused.
+        header: the text of each column, for messages.
+        copied: canonical columns that the file lacks -> the column that holds the same.
+    """
+
+    names: tuple[str, ...]
+    header: tuple[str, ...]
+    copied: dict[str, str]
+
+    @property
+    def used(self) -> list[str]:
+        """Unique reading names of the columns that are used."""
+        return [name for name in self.names if name]
+
+    @property
+    def reading_names(self) -> list[str]:
+        """A unique name for each column of the file, used or not."""
+        return [name or f"unused_{position}" for position, name in enumerate(self.names)]
+
+    def title(self, name: str) -> str:
+        """What the file calls the canonical column ``name``."""
+        return self.header[self.names.index(name)] if name in self.names else name
+
+
+def layout(source: str, line: bytes, ignore: tuple[str, ...] = ()) -> Layout:
+    """Read the header ``line`` of ``source``.
+
+    Raises:
+        SchemaError: with the columns that are missing and those that are unknown, each with its near miss.
+    """
+    header = _numbered([text.strip().strip('"') for text in line.decode("utf-8-sig", "replace").strip().split(",")])
+    names = tuple(_CANONICAL.get(text, "") for text in header)
+    unknown = [text for text, name in zip(header, names, strict=True) if not name and text not in UNUSED | set(ignore)]
+    twice = [name for name, count in Counter(filter(None, names)).items() if count > 1]
+    copied = {name: twin for name, twin in COPIED.items() if name not in names and twin in names}
+    missing = [column for column in FEATURES if column.name not in {*names, *copied}]
+    _refuse(source, header, unknown, [column.headers for column in missing], "label" in names, twice)
+    return Layout(names, tuple(header), copied)
+
+
+def _numbered(header: list[str]) -> list[str]:
+    """The second column of one name becomes ``name.1``, as the readers of the published files know it."""
+    seen: Counter[str] = Counter()
+    numbered = []
+    for text in header:
+        numbered.append(f"{text}.{seen[text]}" if seen[text] else text)
+        seen[text] += 1
+    return numbered
+
+
+def _refuse(
+    source: str,
+    header: list[str],
+    unknown: list[str],
+    missing: list[tuple[str, ...]],
+    labelled: bool,
+    twice: list[str],
+) -> None:
+    faults = [f"column {names[0]!r} is missing{near_miss(names[0], unknown)}" for names in missing]
+    if not labelled:
+        faults.append(f"column 'Label' is missing{near_miss('Label', unknown)}")
+    known = [*_CANONICAL, *UNUSED]
+    faults += [
+        f"column {text!r} (number {header.index(text) + 1}) is unknown{near_miss(text, known)}" for text in unknown
+    ]
+    faults += [f"two columns mean {name!r}" for name in twice]
+    if faults:
+        more = f" and {len(faults) - 5} more" if len(faults) > 5 else ""
+        remedy = "rename them in the header (row 0), or name extra ones in ingest.cicids2017.ignore_columns"
+        raise SchemaError(f"{source}: {'; '.join(faults[:5])}{more}; {remedy}")

@@ -1,0 +1,53 @@
+"""Published label text -> canonical attack name, family, and whether the attack was only attempted."""
+
+import re
+from typing import Literal, NamedTuple
+
+from pipeline.datasets.schema import ATTACKS
+from pipeline.errors import near_miss
+
+Unknown = Literal["refuse", "keep"]
+
+
+class Label(NamedTuple):
+    """What a label says of a record."""
+
+    attack: str
+    family: str
+    attempted: bool
+
+
+def _key(text: str) -> str:
+    """Letters and digits only: case, spaces, and whatever dash or replacement character do not count."""
+    return re.sub(r"[^a-z0-9]", "", text.lower())
+
+
+_SPELLINGS: dict[str, str] = {
+    _key(spelling): attack for attack, (_, spellings) in ATTACKS.items() for spelling in (*spellings, attack)
+}
+
+
+def canonical(text: str, unknown: Unknown = "refuse") -> Label:
+    """The label that ``text`` spells.
+
+    Args:
+        text: as the file has it, for instance ``Web Attack \N{EN DASH} XSS`` or ``DoS Hulk - Attempted``.
+        unknown: ``keep`` gives an unknown attack its own name in snake case, as its own family.
+
+    Raises:
+        ValueError: the label is unknown and ``unknown`` is ``refuse``.
+    """
+    name, attempted = re.subn(r"\W*attempted\W*$", "", text.strip(), flags=re.IGNORECASE)
+    attack = _SPELLINGS.get(_key(name))
+    if attack is None and unknown == "keep" and _key(name):
+        attack = re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")
+        return Label(attack, attack, bool(attempted))
+    if attack is None:
+        spellings = [spelling for _, names in ATTACKS.values() for spelling in names]
+        raise ValueError(f"unknown label {text!r}{near_miss(name, spellings)}")
+    return Label(attack, family(attack), bool(attempted))
+
+
+def family(attack: str) -> str:
+    """The family of a canonical attack name; an attack outside the vocabulary is its own family."""
+    return ATTACKS[attack][0] if attack in ATTACKS else attack

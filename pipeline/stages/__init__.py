@@ -1,0 +1,33 @@
+"""One file for each DVC stage; ``launch`` gives each the same frame."""
+
+import sys
+from collections.abc import Callable
+from functools import partial
+from typing import TypeVar
+
+from pipeline import artifacts, config, tracking
+from pipeline.errors import FlowsculptError
+from pipeline.stages.report import Report
+
+S = TypeVar("S", bound=config.Section)
+
+
+def launch(name: str, shape: type[S], body: Callable[[S, Report], None]) -> None:
+    """Run the stage ``name``: its settings in, a tracked run around it, its reports out.
+
+    The reports of a stage are a folder that appears whole when the stage succeeds, and go to MLflow as they are. An
+    error that a user can mend ends the process with its message and exit code 1.
+    """
+    try:
+        settings = config.load(shape)
+        upstream = {stage: artifacts.content_hash(stage) for stage in artifacts.upstream(name)}
+        outputs = partial(artifacts.content_hash, name)
+        with tracking.stage(name, settings.model_dump(mode="json"), upstream, outputs) as run:
+            with artifacts.whole_folder(artifacts.REPORTS / name) as folder:
+                body(settings, Report(folder, run))
+            for file in sorted((artifacts.REPORTS / name).rglob("*")):
+                if file.is_file():
+                    parent = file.parent.relative_to(artifacts.REPORTS / name).as_posix()
+                    run.file(file, None if parent == "." else parent)
+    except FlowsculptError as error:
+        sys.exit(f"{name}: {error}")

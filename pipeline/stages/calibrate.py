@@ -1,0 +1,50 @@
+"""Benign calibration scores -> thresholds, verdict intervals and p-values."""
+
+import numpy as np
+
+from pipeline import artifacts, figures, metrics
+from pipeline.config import Calibrate
+from pipeline.errors import SplitError
+from pipeline.inference import FUSIONS, Calibration
+from pipeline.registry import build, find
+from pipeline.samples import Samples
+from pipeline.stages import launch
+from pipeline.stages.report import Report
+from pipeline.thresholds import THRESHOLDS
+
+LEVELS = np.geomspace(0.002, 0.3, 24)  # nominal false-positive rates of the calibration curve
+
+
+def calibrate(settings: Calibrate, report: Report) -> None:
+    """Fit the decision on the calibration split; show how it holds on val."""
+    find(FUSIONS, settings.fusion)
+    strategy = build(THRESHOLDS, settings.thresholds, **settings.settings(settings.thresholds, THRESHOLDS))
+    benign = artifacts.read_samples(artifacts.SCORES, "calibration")
+    if not len(benign):
+        raise SplitError("there are no benign calibration records; raise preprocess.shares.calibration")
+    margin, density = benign.x.T.astype(np.float64)
+    calibration = Calibration.fit(margin, density, settings.fusion, settings.percentiles, strategy)
+    artifacts.write_model(artifacts.THRESHOLDS, *calibration.state())
+    report.json("thresholds", {"named": dict(calibration.thresholds), "n": len(benign)})
+    report.run.metrics({f"threshold.{name}": value for name, value in calibration.thresholds.items()})
+    _report(calibration, artifacts.read_samples(artifacts.SCORES, "val"), report)
+
+
+def _report(calibration: Calibration, val: Samples, report: Report) -> None:
+    margin, density = val.x.T.astype(np.float64)
+    score = calibration.score(margin, density)
+    report.judged(0, val, score, calibration.intervals)
+    for name, threshold in calibration.thresholds.items():
+        report.test_metrics(val.y, calibration.exceeds(name, margin, density), threshold, name)
+    report.ranking(val, score)
+    p_value = calibration.p_value(score[val.benign])
+    alarms = [int((p_value <= level).sum()) for level in LEVELS]
+    low, high = zip(*(metrics.wilson(k, len(p_value)) for k in alarms), strict=True)
+    realised = np.array(alarms) / len(p_value)
+    subtitle = f"{report.subtitle}, val"
+    figure = figures.calibration_curve(LEVELS, realised, low, high, n=len(p_value), subtitle=subtitle)
+    report.figure("calibration_curve", figure)
+
+
+if __name__ == "__main__":
+    launch("calibrate", Calibrate, calibrate)

@@ -1,0 +1,118 @@
+"""Test scores and labels -> metrics, curves and tables. The only stage that reads the test splits' labels."""
+
+from collections import Counter
+from typing import Any
+
+import numpy as np
+
+from pipeline import artifacts, figures, metrics
+from pipeline.config import Evaluate
+from pipeline.errors import ConfigError, near_miss
+from pipeline.inference import Calibration, Judgement
+from pipeline.samples import Samples
+from pipeline.stages import launch
+from pipeline.stages.report import Report
+from pipeline.thresholds import Thresholds
+
+SECTIONS = {"seen": "test_seen", "unseen": "test_unseen"}
+
+
+def evaluate(settings: Evaluate, report: Report) -> None:
+    """Judge both test splits with the calibrated decision."""
+    calibration = Calibration.load(*artifacts.read_model(artifacts.THRESHOLDS))
+    if settings.threshold not in calibration.thresholds:
+        known = list(calibration.thresholds)
+        raise ConfigError(f"evaluate.threshold: {settings.threshold!r} is not known{near_miss(settings.threshold, known)}; known: {known}")
+    tests = {name: artifacts.read_samples(artifacts.SCORES, split) for name, split in SECTIONS.items()}
+    judged = {name: Judgement.of(calibration, *samples.x.T) for name, samples in tests.items()}
+    sections = {name: _section(calibration, tests[name], judged[name]) for name in tests}
+    source = artifacts.read_json(artifacts.SOURCE)
+    document = {"dataset": source["dataset"], "synthetic": source["synthetic"], "fusion": calibration.fusion, **sections}
+    artifacts.write_json(artifacts.METRICS, document)
+    report.run.metrics(dict(_flat(sections)))
+    report.run.file(artifacts.METRICS)
+    _verdicts(tests, judged, calibration, report)
+    _figures(calibration.intervals, tests, judged, report)
+    recalls = {name: section["recall_by_attack"] for name, section in sections.items()}
+    figure = figures.recall_per_attack(recalls, settings.threshold, subtitle=report.subtitle)
+    report.figure("recall_per_attack", figure)
+    _say(settings.threshold, sections, report)
+
+
+def _section(calibration: Calibration, samples: Samples, judged: Judgement) -> dict[str, Any]:
+    """One section of metrics.json: the whole decision, and stage 1 alone beside it."""
+    flagged = {name: calibration.exceeds(name, judged.margin, judged.density) for name in calibration.thresholds}
+    section = metrics.report(samples.y, samples.attack, judged.score, flagged)
+    alone = {"published": judged.margin > 0}
+    return {**section, "stage1_only": metrics.report(samples.y, samples.attack, judged.margin, alone)}
+
+
+def _verdicts(
+    tests: dict[str, Samples], judged: dict[str, Judgement], calibration: Calibration, report: Report
+) -> None:
+    """Per record: score, p-value, confidence and verdict; and SSAD's files at each threshold over all test records."""
+    columns: dict[str, list[Any]] = {}
+    for name, samples in tests.items():
+        part = {
+            "record_id": [f"{value:016x}" for value in samples.record_id.tolist()],
+            "split": [SECTIONS[name]] * len(samples),
+            "attack": samples.attack.tolist(),
+            **{key: getattr(judged[name], key).tolist() for key in ("margin", "density", "score", "p_value")},
+            **{key: getattr(judged[name], key).tolist() for key in ("confidence", "verdict")},
+        }
+        for key, values in part.items():
+            columns.setdefault(key, []).extend(values)
+    artifacts.write_columns(report.folder / "confidence_epoch_0.csv", {k: np.array(v) for k, v in columns.items()})
+    report.json("confidence_intervals_epoch_0", calibration.intervals.intervals())
+    y = np.concatenate([samples.y for samples in tests.values()])
+    for name, threshold in calibration.thresholds.items():
+        masks = [calibration.exceeds(name, each.margin, each.density) for each in judged.values()]
+        report.test_metrics(y, np.concatenate(masks), threshold, name)
+
+
+def _figures(
+    intervals: Thresholds, tests: dict[str, Samples], judged: dict[str, Judgement], report: Report
+) -> None:
+    curves = {name: metrics.Curve.of(tests[name].y, judged[name].score) for name in tests}
+    report.figure("roc_pr", figures.roc_pr(curves, subtitle=report.subtitle))
+    score = np.concatenate([each.score for each in judged.values()])
+    groups = np.concatenate([np.where(tests[name].benign, "benign", f"{name} attack") for name in tests])
+    report.figure("confusion", figures.confusion(_confusion(tests, judged), subtitle=report.subtitle))
+    report.figure("score_histogram", figures.score_histogram(score, groups, intervals, subtitle=report.subtitle))
+
+
+def _confusion(tests: dict[str, Samples], judged: dict[str, Judgement]) -> dict[str, dict[str, int]]:
+    """Truth -> verdict -> records, benign first."""
+    counts: dict[str, Counter[str]] = {"benign": Counter()}
+    for name, samples in tests.items():
+        for truth, verdict in zip(samples.attack.tolist(), judged[name].verdict.tolist(), strict=True):
+            counts.setdefault(truth, Counter())[verdict] += 1
+    return {truth: dict(counter) for truth, counter in counts.items()}
+
+
+def _flat(values: dict[str, Any], prefix: str = "") -> list[tuple[str, float]]:
+    """Dotted names of every number in a nested mapping."""
+    pairs: list[tuple[str, float]] = []
+    for key, value in values.items():
+        if isinstance(value, dict):
+            pairs += _flat(value, f"{prefix}{key}.")
+        elif isinstance(value, int | float):
+            pairs.append((f"{prefix}{key}", float(value)))
+    return pairs
+
+
+def _say(threshold: str, sections: dict[str, Any], report: Report) -> None:
+    for name, section in sections.items():
+        at = section["thresholds"][threshold]
+        report.say(
+            f"{name}: AUROC {_spelt(section['auroc'])}, recall {_spelt(at['recall'])} "
+            f"at a realised benign FPR of {_spelt(at['fpr'])} ({threshold}), n = {section['n']:,}"
+        )
+
+
+def _spelt(value: float | None) -> str:
+    return "undefined" if value is None else f"{value:.4f}"
+
+
+if __name__ == "__main__":
+    launch("evaluate", Evaluate, evaluate)

@@ -1,0 +1,104 @@
+"""Raw files -> records with canonical columns; rows that cannot be read are kept beside them, with the reason."""
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.compute as pc
+
+from pipeline import artifacts, figures
+from pipeline.config import Ingest
+from pipeline.datasets import DATASETS, Chunk, Dataset
+from pipeline.datasets.base import REJECTED_SCHEMA, record_schema
+from pipeline.datasets.rows import BLANK
+from pipeline.errors import RejectedError
+from pipeline.registry import build
+from pipeline.stages import launch
+from pipeline.stages.report import Report
+
+
+def ingest(settings: Ingest, report: Report) -> None:
+    """Stream the data set into one Parquet file."""
+    plugin = settings.settings(settings.dataset, DATASETS)
+    dataset = build(DATASETS, settings.dataset, path=Path(settings.path), **plugin)
+    tally = Tally()
+    with artifacts.TableWriter(artifacts.RECORDS, record_schema(dataset.columns)) as records:
+        with artifacts.TableWriter(artifacts.REJECTED, REJECTED_SCHEMA) as rejected:
+            for chunk in dataset.read():
+                records.write(chunk.records)
+                rejected.write(chunk.rejected)
+                tally.add(chunk)
+        tally.check(settings.max_rejected_share)
+    source = tally.source(settings.dataset, dataset)
+    artifacts.write_json(artifacts.SOURCE, source)
+    report.json("ingest", source)
+    counts = {name: file["attacks"] for name, file in source["files"].items()}
+    report.figure("class_counts", figures.class_counts(counts, subtitle=report.subtitle))
+    columns = {column.name: "double" for column in dataset.columns}
+    report.run.dataset(settings.dataset, settings.path, f"{tally.digest:016x}", tally.records, columns, "raw")
+    report.run.metrics({key: source[key] for key in ("records", "rejected", "blank")})
+    report.say(f"{source['records']:,} records of {len(counts)} files, {source['rejected']:,} rows rejected")
+
+
+class Tally:
+    """Counts per file, and the first few rows that were rejected."""
+
+    def __init__(self) -> None:
+        self.files: dict[str, Counter[str]] = {}
+        self.rejected: Counter[str] = Counter()
+        self.blank = 0
+        self.examples: list[dict[str, Any]] = []
+        self.digest = 0  # of all record ids, whatever their order
+
+    @property
+    def records(self) -> int:
+        """Records so far."""
+        return sum(counts.total() for counts in self.files.values())
+
+    def add(self, chunk: Chunk) -> None:
+        """Count the rows of ``chunk``."""
+        for row in chunk.records.group_by(["source_file", "attack"]).aggregate([([], "count_all")]).to_pylist():
+            self.files.setdefault(row["source_file"], Counter())[row["attack"]] += row["count_all"]
+        self.digest ^= int(np.bitwise_xor.reduce(chunk.records.column("record_id").to_numpy()))
+        blank = pc.equal(chunk.rejected.column("reason"), BLANK)
+        faulty = chunk.rejected.filter(pc.invert(blank))
+        self.blank += chunk.rejected.num_rows - faulty.num_rows
+        self.rejected.update(faulty.column("source_file").to_pylist())
+        self.examples += faulty.slice(0, 3 - len(self.examples)).to_pylist() if len(self.examples) < 3 else []
+
+    def check(self, max_share: float) -> None:
+        """Refuse too many rejected rows; rows that are blank from end to end do not count.
+
+        Raises:
+            RejectedError: naming the first three.
+        """
+        rejected = self.rejected.total()
+        if not self.records or rejected > max_share * (rejected + self.records):
+            rows = "; ".join(
+                f"{e['source_file']} row {e['row']}{f' column {e['column']!r}' if e['column'] else ''}: {e['reason']}"
+                for e in self.examples
+            )
+            raise RejectedError(
+                f"{rejected:,} of {rejected + self.records:,} rows cannot be read, more than the share of {max_share:g} "
+                f"that ingest.max_rejected_share allows ({rows}); all are kept in {artifacts.REJECTED}"
+            )
+
+    def source(self, name: str, dataset: Dataset) -> dict[str, Any]:
+        """What later reports say of the data."""
+        return {
+            "dataset": name,
+            "synthetic": dataset.is_synthetic,
+            "records": self.records,
+            "rejected": self.rejected.total(),
+            "blank": self.blank,
+            "files": {
+                file: {"records": counts.total(), "rejected": self.rejected[file], "attacks": dict(counts)}
+                for file, counts in sorted(self.files.items())
+            },
+        }
+
+
+if __name__ == "__main__":
+    launch("ingest", Ingest, ingest)
+

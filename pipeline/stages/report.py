@@ -1,0 +1,88 @@
+"""What a stage writes for people: figures, tables and numbers, under the names that users of SSAD know."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from pipeline import artifacts, confidence, figures, metrics
+from pipeline.samples import Samples
+from pipeline.thresholds import Thresholds
+from pipeline.tracking import StageRun
+
+
+class Report:
+    """The reports of one stage.
+
+    Attributes:
+        folder: where they are written.
+        run: the MLflow run of the stage.
+    """
+
+    def __init__(self, folder: Path, run: StageRun) -> None:
+        self.folder = folder
+        self.run = run
+
+    @property
+    def subtitle(self) -> str:
+        """Where the data come from, for every figure; synthetic data are called so."""
+        source = artifacts.read_json(artifacts.SOURCE)
+        return f"{source['dataset']}, {source['records']:,} records" + (" (synthetic)" if source["synthetic"] else "")
+
+    def say(self, text: str) -> None:
+        """One line for whoever watches."""
+        print(text, flush=True)
+
+    def figure(self, name: str, figure: Figure) -> None:
+        """``name.svg``."""
+        artifacts.write_bytes(self.folder / f"{name}.svg", figures.svg(figure))
+
+    def json(self, name: str, value: Any) -> None:
+        """``name.json``."""
+        artifacts.write_json(self.folder / f"{name}.json", value)
+
+    def table(self, name: str, rows: Sequence[Mapping[str, Any]]) -> None:
+        """``name.csv``."""
+        artifacts.write_csv(self.folder / f"{name}.csv", rows)
+
+    def initial_confidence(self, record_id: NDArray[np.uint64], values: NDArray[np.float32]) -> None:
+        """``confidence_epoch_0.csv``: what the labels say, before any training."""
+        self._confidence(0, {"record_id": _spelt(record_id), "confidence": values})
+
+    def judged(self, epoch: int, samples: Samples, score: NDArray[np.floating[Any]], thresholds: Thresholds) -> None:
+        """The confidence CSV, interval JSON and analysis figure of scores that were judged after ``epoch``."""
+        verdict = thresholds.verdict(score)
+        columns = {
+            "record_id": _spelt(samples.record_id),
+            "score": np.asarray(score, dtype=np.float64),
+            "confidence": confidence.binary(score, thresholds),
+            "verdict": verdict,
+        }
+        self._confidence(epoch, columns)
+        self.json(f"confidence_intervals_epoch_{epoch}", thresholds.intervals())
+        groups = np.where(samples.benign, "benign", "attack")
+        figure = figures.score_histogram(score, groups, thresholds, subtitle=self.subtitle)
+        self.figure(f"confidence_analysis_epoch_{epoch}", figure)
+
+    def test_metrics(self, y: NDArray[np.int8], flagged: NDArray[np.bool_], threshold: float, name: str = "") -> None:
+        """``test_metrics_threshold={t}.json``, and the rates as metrics; ``name`` is the threshold's, such as p99."""
+        values = metrics.test_metrics(y, flagged, threshold)
+        self.json(f"test_metrics_threshold={name or f'{threshold:g}'}", values)
+        rates = {key: values[key] for key in ("precision", "recall", "f1", "FPR")}
+        self.run.metrics({f"{name or 'published'}.{key.lower()}": v for key, v in rates.items() if v is not None})
+
+    def ranking(self, samples: Samples, score: NDArray[np.floating[Any]]) -> None:
+        """AUROC and AUPRC of one score on one split, as metrics of the run."""
+        values = {"auroc": metrics.auroc(samples.y, score), "auprc": metrics.auprc(samples.y, score)}
+        self.run.metrics({f"val.{name}": value for name, value in values.items() if value is not None})
+
+    def _confidence(self, epoch: int, columns: Mapping[str, NDArray[Any]]) -> None:
+        artifacts.write_columns(self.folder / f"confidence_epoch_{epoch}.csv", columns)
+
+
+def _spelt(record_id: NDArray[np.uint64]) -> NDArray[np.str_]:
+    """Sixteen hexadecimal digits: a number of that size would be rounded by most readers of a CSV."""
+    return np.array([f"{value:016x}" for value in record_id.tolist()], dtype=np.str_)

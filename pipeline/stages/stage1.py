@@ -1,0 +1,87 @@
+"""Features -> latent: an encoder trained on benign records and seen attacks, and its margin between the two."""
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from pipeline import artifacts, figures, splits
+from pipeline.config import Stage1
+from pipeline.encoders import ENCODERS, LOSSES, Encoder
+from pipeline.nn import in_batches
+from pipeline.registry import build
+from pipeline.stages import launch
+from pipeline.stages.learning import batch_of, device_of, learn
+from pipeline.stages.report import Report
+from pipeline.thresholds import Percentile
+
+ROWS_AT_ONCE = 8192
+
+
+def stage1(settings: Stage1, report: Report) -> None:
+    """Train the encoder on the balanced train rows, then map every split to its latent and margin."""
+    train = artifacts.read_samples(artifacts.PROCESSED, "train")
+    balanced = train.select(train.balanced)
+    encoder = _build(settings, len(train.columns))
+    encoder.initialise(torch.from_numpy(balanced.x), torch.from_numpy(balanced.y))
+    val = artifacts.read_samples(artifacts.PROCESSED, "val")
+    epoch = learn(encoder, batch_of(balanced), batch_of(val), settings.fit, "stage1", report)
+    device = device_of(settings.fit)
+    encoder.to(device)
+    z = torch.from_numpy(in_batches(encoder, balanced.x, ROWS_AT_ONCE, device))
+    y = torch.from_numpy(balanced.y)
+    encoder.cpu().centre(z, y)
+    encoder.verify(z, y)
+    weights = {name: tensor.numpy() for name, tensor in encoder.state_dict().items()}
+    artifacts.write_model(artifacts.ENCODER, _description(settings, train.columns), weights)
+    _map(encoder.to(device), device)
+    _report(epoch, settings, report)
+
+
+def _build(settings: Stage1, features: int) -> Encoder:
+    known = {*ENCODERS, *LOSSES}
+    loss = build(LOSSES, settings.loss, **settings.settings(settings.loss, known))
+    return build(ENCODERS, settings.encoder, features=features, loss=loss, **settings.settings(settings.encoder, known))
+
+
+def _description(settings: Stage1, columns: tuple[str, ...]) -> dict[str, object]:
+    known = {*ENCODERS, *LOSSES}
+    return {
+        "encoder": settings.encoder,
+        "settings": settings.settings(settings.encoder, known),
+        "loss": settings.loss,
+        "loss_settings": settings.settings(settings.loss, known),
+        "columns": list(columns),
+    }
+
+
+def _map(encoder: Encoder, device: torch.device) -> None:
+    """Store z and margin of every split."""
+
+    def latent_and_margin(x: torch.Tensor) -> torch.Tensor:
+        z = encoder(x)
+        return torch.cat([z, encoder.margin(z)[:, None]], dim=1)  # (B, Z + 1)
+
+    def function(x: NDArray[np.float32]) -> NDArray[np.float32]:
+        return in_batches(latent_and_margin, x, ROWS_AT_ONCE, device)
+
+    columns = (*(f"z{i}" for i in range(encoder.latent)), "margin")
+    with artifacts.whole_folder(artifacts.LATENT) as folder:
+        for split in splits.SPLITS:
+            samples = artifacts.read_samples(artifacts.PROCESSED, split)
+            artifacts.write_samples(folder, split, samples.map(function, columns))
+
+
+def _report(epoch: int, settings: Stage1, report: Report) -> None:
+    val = artifacts.read_samples(artifacts.LATENT, "val")
+    z, margin = val.x[:, :-1], val.x[:, -1].astype(np.float64)
+    thresholds = Percentile()(artifacts.read_samples(artifacts.LATENT, "calibration").x[:, -1])
+    report.judged(epoch, val, margin, thresholds)
+    report.test_metrics(val.y, margin > 0, 0.0)  # the published decision of stage 1
+    report.test_metrics(val.y, margin > thresholds.high, thresholds.high, "p99")
+    report.figure("latent_map", figures.latent_map(z, val.attack, val.y, subtitle=f"{report.subtitle}, val"))
+    report.ranking(val, margin)
+
+
+if __name__ == "__main__":
+    launch("stage1", Stage1, stage1)
+

@@ -1,0 +1,73 @@
+"""Latent -> score: a detector trained on the benign latents, higher where a record is more anomalous."""
+
+import numpy as np
+import torch
+
+from pipeline import artifacts, splits
+from pipeline.config import Stage2
+from pipeline.detectors import DETECTORS, Detector
+from pipeline.nn import in_batches
+from pipeline.registry import build
+from pipeline.samples import Samples
+from pipeline.stages import launch
+from pipeline.stages.learning import batch_of, device_of, learn
+from pipeline.stages.report import Report
+from pipeline.thresholds import Percentile
+
+ROWS_AT_ONCE = 8192
+
+
+def stage2(settings: Stage2, report: Report) -> None:
+    """Train the detector on the train rows that it wants, then score every split."""
+    train = _latent("train")
+    detector = build(
+        DETECTORS,
+        settings.detector,
+        features=len(train.columns),
+        **settings.settings(settings.detector, DETECTORS),
+    )
+    known = train if detector.trains_on == "all" else train.select(train.benign)
+    val = _latent("val")
+    judge = val if detector.trains_on == "all" else val.select(val.benign)
+    detector.initialise(torch.from_numpy(known.x))
+    epoch = learn(detector, batch_of(known), batch_of(judge), settings.fit, "stage2", report)
+    description = {
+        "detector": settings.detector,
+        "settings": settings.settings(settings.detector, DETECTORS),
+        "columns": list(train.columns),
+    }
+    weights = {name: tensor.numpy() for name, tensor in detector.state_dict().items()}
+    artifacts.write_model(artifacts.DETECTOR, description, weights)
+    _score(detector, device_of(settings.fit))
+    _report(epoch, report)
+
+
+def _latent(split: str) -> Samples:
+    """The latent of a split without its margin."""
+    samples = artifacts.read_samples(artifacts.LATENT, split)
+    return samples.map(lambda x: np.ascontiguousarray(x[:, :-1]), samples.columns[:-1])
+
+
+def _score(detector: Detector, device: torch.device) -> None:
+    """Store margin and score of every split."""
+    detector.to(device)
+    with artifacts.whole_folder(artifacts.SCORES) as folder:
+        for split in splits.SPLITS:
+            latent = artifacts.read_samples(artifacts.LATENT, split)
+            z, margin = np.ascontiguousarray(latent.x[:, :-1]), latent.x[:, -1]
+            density = in_batches(detector.score, z, ROWS_AT_ONCE, device)
+            both = np.stack([margin, density], axis=1)
+            artifacts.write_samples(folder, split, latent.map(lambda _, both=both: both, ("margin", "density")))  # type: ignore[misc]
+
+
+def _report(epoch: int, report: Report) -> None:
+    val = artifacts.read_samples(artifacts.SCORES, "val")
+    density = val.x[:, 1].astype(np.float64)
+    thresholds = Percentile()(artifacts.read_samples(artifacts.SCORES, "calibration").x[:, 1])
+    report.judged(epoch, val, density, thresholds)
+    report.test_metrics(val.y, density > thresholds.high, thresholds.high, "p99")
+    report.ranking(val, density)
+
+
+if __name__ == "__main__":
+    launch("stage2", Stage2, stage2)
