@@ -2,19 +2,20 @@
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from pipeline.datasets.synthetic.files import write
 from pipeline.errors import FlowsculptError
 
 
-def main() -> int:
-    """Parse the command line, write the files and name them."""
+def main(given: Sequence[str] | None = None) -> int:
+    """Write the files that the command line (or ``given``) asks for, and name them."""
     parser = argparse.ArgumentParser(prog="python -m pipeline.datasets.synthetic", description=__doc__)
     parser.add_argument("folder", type=Path, help="where the eight files go; made where absent")
     parser.add_argument("--records", type=int, default=50_000)
     parser.add_argument("--seed", type=int, default=0)
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(given)
     try:
         for path in write(arguments.folder, arguments.records, arguments.seed):
             print(path)

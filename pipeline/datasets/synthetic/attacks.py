@@ -8,6 +8,7 @@ from pipeline.datasets.synthetic.conversations import (
     CLIENT,
     SECOND,
     SERVER,
+    Acks,
     Closing,
     Ints,
     Link,
@@ -24,7 +25,7 @@ from pipeline.datasets.synthetic.conversations import (
     script,
     varied,
 )
-from pipeline.datasets.synthetic.hosts import LINUX, OTHER, WINDOWS, attacker, nearby, tcp
+from pipeline.datasets.synthetic.hosts import LINUX, WINDOWS, attacker, nearby, tcp
 from pipeline.datasets.synthetic.packets import ACK, FIN, PSH, SYN, URG
 
 APACHE_PAGE = 11_595  # bytes of the page that the flooded server answers with
@@ -34,11 +35,11 @@ NULL_SCAN, FIN_SCAN, XMAS_SCAN = 0, FIN, FIN | PSH | URG
 def ftp_patator(rng: Generator, n: int) -> tuple[Link, Turns]:
     """A few passwords for each connection; the server takes its three seconds to refuse each."""
     link = attacker(rng, n, 21).but(closing=picked(rng, n, {Closing.SERVER_FIN_IGNORED: 85, Closing.CLIENT_FIN: 15}))
-    link = link.but(linger=varied(rng, n, 2e3, 0.7))
+    link = link.but(linger=varied(rng, n, 2e3, 0.7), acks=Acks.AT_ONCE)
     greeting = once(n, (SERVER, fixed(20), about(rng, 2e3, 0.5)))
     login = (
         (CLIENT, between(rng, 11, 18), about(rng, 300, 1)),
-        (SERVER, fixed(34), about(rng, 200, 0.5)),
+        (SERVER, fixed(34), about(rng, 40, 0.5)),
         (CLIENT, about(rng, 15, 0.25, 8, 40), about(rng, 300, 1)),
         (SERVER, fixed(22), about(rng, 2.9 * SECOND, 0.12)),
     )
@@ -54,7 +55,8 @@ def ssh_patator(rng: Generator, n: int) -> tuple[Link, Turns]:
         n,
         (SERVER, fixed(41), about(rng, 8e3, 0.5)),
         (CLIENT, fixed(22), soon),
-        (SERVER, fixed(976), soon),
+        (SERVER, fixed(0), soon),
+        (SERVER, fixed(976), about(rng, 4, 0.4)),
         (CLIENT, fixed(640), soon),
         (CLIENT, between(rng, 24, 144), soon),
         (SERVER, between(rng, 280, 720), soon),
@@ -68,7 +70,7 @@ def ssh_patator(rng: Generator, n: int) -> tuple[Link, Turns]:
 def ddos(rng: Generator, n: int) -> tuple[Link, Turns]:
     """LOIC from three Windows hosts: tiny requests for a whole page, then the connection is left to rot."""
     link = attacker(rng, n, system=WINDOWS).but(
-        closing=picked(rng, n, {Closing.SERVER_FIN_LINGERING: 8, Closing.SERVER_FIN: 2})
+        closing=picked(rng, n, {Closing.SERVER_FIN_LINGERING: 50, Closing.LEFT_OPEN: 40, Closing.CLIENT_FIN: 10})
     )
     link = link.but(linger=_mixed(rng, n, 0.45, varied(rng, n, 0.9 * SECOND, 1.0), varied(rng, n, 9 * SECOND, 1.1)))
     link = link.but(segment=link.segment * rng.integers(1, 5, (2, n)), opening=_joined(rng, n, 0.06))
@@ -79,23 +81,28 @@ def ddos(rng: Generator, n: int) -> tuple[Link, Turns]:
 
 def dos_hulk(rng: Generator, n: int) -> tuple[Link, Turns]:
     """Random GETs to dodge caches: the page, then a connection that is kept until the server gives up."""
-    link = _flooding(rng, n).but(opening=_joined(rng, n, 0.25))
-    linger = _mixed(rng, n, 0.55, varied(rng, n, 90 * SECOND, 0.12), varied(rng, n, 0.05 * SECOND, 2.0))
-    closings = {Closing.SERVER_FIN_ACKED: 55, Closing.CLIENT_RESET: 25, Closing.SERVER_FIN: 15, Closing.LEFT_OPEN: 5}
+    reused = rng.random(n) < 0.72  # the capture saw an earlier connection of the same port end
+    link = _flooding(rng, n).but(opening=np.where(reused, Opening.JOINED, Opening.HANDSHAKE))
+    linger = _mixed(rng, n, 0.3, varied(rng, n, 90 * SECOND, 0.12), varied(rng, n, 0.05 * SECOND, 2.0))
+    closings = {Closing.SERVER_FIN_ACKED: 35, Closing.CLIENT_RESET: 30, Closing.CLIENT_FIN: 30, Closing.LEFT_OPEN: 5}
+    pause = between(rng, 66 * SECOND, 101 * SECOND)
+    earlier = rounds(reused.astype(int), (CLIENT, fixed(0), fixed(0)), (CLIENT, fixed(0), about(rng, 900, 1)))
+    wait = rounds(reused.astype(int), (CLIENT, fixed(0), pause))
     request = (CLIENT, about(rng, 340, 0.11), about(rng, 500, 2.0))
     answer = (SERVER, fixed(APACHE_PAGE), about(rng, varied(rng, n, 4e3, 2.2), 0.5, 0, 20 * SECOND))
-    return link.but(linger=linger, closing=picked(rng, n, closings)), once(n, request, answer)
+    link = link.but(linger=linger, closing=picked(rng, n, closings))
+    return link, script(earlier, wait, once(n, request, answer))
 
 
 def dos_goldeneye(rng: Generator, n: int) -> tuple[Link, Turns]:
     """Keep-alive GETs with random agents; the server closes after its five seconds, the tool much later."""
-    closings = {Closing.SERVER_FIN_ACKED: 7, Closing.CLIENT_FIN_ACKED: 2, Closing.CLIENT_RESET: 1}
+    closings = {Closing.SERVER_FIN_LATE: 35, Closing.CLIENT_FIN_ACKED: 45, Closing.CLIENT_RESET: 20}
     link = _flooding(rng, n).but(closing=picked(rng, n, closings))
     link = link.but(linger=varied(rng, n, 5.6 * SECOND, 0.16))
-    late = rng.random(n) < 0.35  # an answer that the busy server delays
+    late = rng.random(n) < 0.75  # an answer that the busy server delays
     request = (CLIENT, about(rng, 430, 0.28), about(rng, 700, 1.0))
     page = fixed(rng.choice([3_525, APACHE_PAGE, APACHE_PAGE + 37], n))
-    answer = (SERVER, page, about(rng, np.where(late, 6 * SECOND, 2e3), 0.5, 0, 40 * SECOND))
+    answer = (SERVER, page, about(rng, np.where(late, 6 * SECOND, 2e3), 0.12, 0, 40 * SECOND))
     return link, rounds(picked(rng, n, {1: 85, 2: 15}), request, answer)
 
 
@@ -110,12 +117,13 @@ def dos_slowloris(rng: Generator, n: int) -> tuple[Link, Turns]:
             rng, n, {Closing.SERVER_FIN_ACKED: 5, Closing.CLIENT_FIN: 3, Closing.SERVER_RESET: 1, Closing.LEFT_OPEN: 2}
         ),
         linger=varied(rng, n, 6 * SECOND, 1.2),
+        acks=_deaf(rng, n, 0.2),
     )
     header = once(n, (CLIENT, about(rng, 231, 0.12), about(rng, 500, 1.2)))
-    pause = np.clip(varied(rng, n, 12 * SECOND, 0.6), 1 * SECOND, 60 * SECOND)
+    pause = np.clip(varied(rng, n, 15 * SECOND, 0.8), 1 * SECOND, 100 * SECOND)
     line = (CLIENT, between(rng, 8, 14), about(rng, pause, 0.25))
     refusal = rounds((rng.random(n) < 0.3).astype(int), (SERVER, between(rng, 300, 520), about(rng, 8 * SECOND, 0.8)))
-    return link, script(header, rounds(counted(rng, n, 5, 0.9, 0, 30), line), refusal)
+    return link, script(header, rounds(counted(rng, n, 5, 0.9, (0, 30)), line), refusal)
 
 
 def dos_slowhttptest(rng: Generator, n: int) -> tuple[Link, Turns]:
@@ -129,14 +137,20 @@ def dos_slowhttptest(rng: Generator, n: int) -> tuple[Link, Turns]:
             rng, n, {Closing.CLIENT_FIN: 4, Closing.SERVER_FIN_ACKED: 3, Closing.CLIENT_RESET: 2, Closing.LEFT_OPEN: 2}
         ),
         linger=_mixed(rng, n, 0.4, varied(rng, n, 60 * SECOND, 0.5), varied(rng, n, 3 * SECOND, 1.2)),
+        acks=_deaf(rng, n, 0.45),
     )
     reads = rng.random(n) < 0.3
     window = np.where(reads, rng.integers(8, 64, n), link.window[CLIENT])
     link = link.but(window=np.stack([window, link.window[SERVER]]))
     header = once(n, (CLIENT, about(rng, 355, 0.2), about(rng, 400, 1)))
-    pause = np.clip(varied(rng, n, 10 * SECOND, 0.8), 1 * SECOND, 110 * SECOND)
-    crumbs = rounds(~reads * counted(rng, n, 3, 0.8, 0, 24), (CLIENT, between(rng, 6, 70), about(rng, pause, 0.15)))
-    sips = rounds(reads * counted(rng, n, 4, 0.7, 1, 30), (SERVER, between(rng, 16, 600), about(rng, pause / 2, 0.3)))
+    pause = np.clip(varied(rng, n, 18 * SECOND, 0.8), 1 * SECOND, 110 * SECOND)
+    crumbs = rounds(
+        np.where(reads, 0, 1) * counted(rng, n, 3, 0.8, (0, 24)), (CLIENT, between(rng, 6, 70), about(rng, pause, 0.15))
+    )
+    sips = rounds(
+        np.where(reads, 1, 0) * counted(rng, n, 4, 0.7, (1, 30)),
+        (SERVER, between(rng, 16, 600), about(rng, pause / 2, 0.3)),
+    )
     return link, script(header, crumbs, sips)
 
 
@@ -144,9 +158,9 @@ def heartbleed(rng: Generator, n: int) -> tuple[Link, Turns]:
     """A heartbeat each second that asks for 64 KiB of the server's memory, for many minutes."""
     link = attacker(rng, n, 444).but(opening=_joined(rng, n, 0.8), closing=Closing.LEFT_OPEN)
     link = link.but(segment=1_448 * rng.integers(1, 5, (2, n)), window=rng.choice([235, 349, 943], (2, n)))
-    ask = (CLIENT, between(rng, 70, 120), about(rng, 0.985 * SECOND, 0.01))
+    ask = (CLIENT, about(rng, 85, 0.9, 50, 12_000), about(rng, 0.985 * SECOND, 0.01))
     leak = (SERVER, about(rng, varied(rng, n, 62e3, 0.1), 0.06, 8e3, 65_551), about(rng, 900, 0.5))
-    return link, rounds(counted(rng, n, 100, 0.35, 25, 180), ask, leak)
+    return link, rounds(counted(rng, n, 100, 0.35, (25, 180)), ask, leak)
 
 
 def bot(rng: Generator, n: int) -> tuple[Link, Turns]:
@@ -179,40 +193,42 @@ def infiltration(rng: Generator, n: int) -> tuple[Link, Turns]:
     loot = (
         CLIENT,
         about(rng, size, 0.8, 20, 60e3),
-        about(rng, varied(rng, n, 2.2 * SECOND, 1.6), 1.1, 0, 100 * SECOND),
+        about(rng, varied(rng, n, 0.7 * SECOND, 1.6), 1.3, 0, 100 * SECOND),
     )
-    orders = rounds((rng.random(n) < 0.3).astype(int) * 2, (SERVER, between(rng, 100, 270), about(rng, 4 * SECOND, 1)))
-    return link, script(rounds(counted(rng, n, 24, 1.5, 2, 1_200), loot), orders)
+    orders = rounds((rng.random(n) < 0.6).astype(int) * 2, (SERVER, between(rng, 100, 270), about(rng, 4 * SECOND, 1)))
+    return link, script(rounds(counted(rng, n, 24, 1.5, (2, 1_200)), loot), orders)
 
 
 def web_brute_force(rng: Generator, n: int) -> tuple[Link, Turns]:
     """Passwords for a login form, typed by a script in bursts; most connections are opened and never used."""
-    used = rng.random(n) < 0.35
+    used = rng.random(n) < 0.22
     link = _scripted_browser(rng, n, used)
-    tries = used * np.where(rng.random(n) < 0.6, 1, counted(rng, n, 30, 0.9, 2, 110))
+    tries = np.where(used, 1, 0) * np.where(rng.random(n) < 0.6, 1, counted(rng, n, 30, 0.9, (2, 110)))
     post = (CLIENT, between(rng, 380, 610), about(rng, varied(rng, n, 0.12 * SECOND, 0.9), 0.6))
     return link, rounds(tries, post, (SERVER, about(rng, varied(rng, n, 600, 0.6), 0.5), about(rng, 4e3, 0.8)))
 
 
 def web_xss(rng: Generator, n: int) -> tuple[Link, Turns]:
     """Script in a guest book, read back with the page; most connections are opened and never used."""
-    used = rng.random(n) < 0.22
+    used = rng.random(n) < 0.15
     link = _scripted_browser(rng, n, used)
     inject = (CLIENT, between(rng, 340, 560), about(rng, varied(rng, n, 0.3 * SECOND, 0.9), 0.8))
     page = (SERVER, about(rng, 1_800, 0.5, 300), about(rng, 6e3, 0.8))
-    return link, rounds(used * counted(rng, n, 4, 1.1, 1, 80), inject, page)
+    return link, rounds(np.where(used, 1, 0) * counted(rng, n, 4, 1.1, (1, 80)), inject, page)
 
 
 def web_sql_injection(rng: Generator, n: int) -> tuple[Link, Turns]:
     """Quotes in a query string: by hand, one request for each connection, an answer of a row or of the table."""
-    link = _scripted_browser(rng, n, np.ones(n, bool)).but(linger=varied(rng, n, 5.02 * SECOND, 0.002))
+    closings = {Closing.SERVER_FIN: 3, Closing.CLIENT_FIN: 1}
+    link = _scripted_browser(rng, n, np.ones(n, bool)).but(closing=picked(rng, n, closings))
+    link = link.but(linger=varied(rng, n, 5.02 * SECOND, 0.002))
     rows = rng.choice([530, 1_840, 1_881, 4_100], n, p=[0.4, 0.3, 0.2, 0.1])
     query = (CLIENT, between(rng, 440, 560), about(rng, 400, 0.5))
     return link, once(n, query, (SERVER, fixed(rows), about(rng, 4e3, 0.8)))
 
 
 def port_scan(rng: Generator, n: int) -> tuple[Link, Turns]:
-    """Nmap in its modes: half-open, connect, FIN, NULL and Xmas; most ports are closed, some are asked their version."""
+    """Nmap in its modes: half-open, connect, FIN, NULL and Xmas; most ports are closed, some tell their version."""
     raw = rng.random(n) < 0.62
     link = nearby(rng, tcp(rng, n, LINUX), 50).servers(_scanned_ports(rng, n))
     reached = picked(rng, n, {Opening.REFUSED: 88, Opening.HALF_OPEN: 8, Opening.UNANSWERED: 4})
@@ -252,15 +268,19 @@ def _flooding(rng: Generator, n: int) -> Link:
 
 
 def _scripted_browser(rng: Generator, n: int, used: np.ndarray) -> Link:
-    system = rng.choice([LINUX, LINUX, OTHER]) if n < 2 else LINUX
-    closings = {Closing.CLIENT_FIN: 6, Closing.SERVER_FIN: 2, Closing.CLIENT_FIN_ACKED: 2}
-    link = attacker(rng, n, system=system).but(closing=picked(rng, n, closings))
+    closings = {Closing.CLIENT_FIN: 6, Closing.SERVER_FIN: 1, Closing.CLIENT_FIN_ACKED: 3}
+    link = attacker(rng, n).but(closing=picked(rng, n, closings))
     waits = np.where(used, varied(rng, n, 4.6 * SECOND, 0.5), rng.uniform(4.9 * SECOND, 6.0 * SECOND, n))
     return link.but(linger=np.where(rng.random(n) < 0.05, varied(rng, n, 0.4 * SECOND, 1), waits))
 
 
 def _joined(rng: Generator, n: int, share: float) -> Ints:
     return np.where(rng.random(n) < share, Opening.JOINED, Opening.HANDSHAKE)
+
+
+def _deaf(rng: Generator, n: int, share: float) -> Ints:
+    """Acknowledgements where a ``share`` of the servers is too busy to give any."""
+    return np.stack([np.full(n, Acks.WITH_THE_ANSWER), np.where(rng.random(n) < share, Acks.NEVER, Acks.AT_ONCE)])
 
 
 def _mixed(rng: Generator, n: int, share: float, some: np.ndarray, others: np.ndarray) -> np.ndarray:

@@ -63,7 +63,7 @@ def announcement(rng: Generator, n: int) -> tuple[Link, Turns]:
     link = udp(rng, n, rng.choice([137, 138, 5353, 1900, 5355], n, p=[0.5, 0.15, 0.15, 0.1, 0.1]))
     size = rng.choice([50, 62, 68, 174, 201, 300], n)
     pause = rng.choice([0.4 * MILLISECOND, 0.75 * SECOND, 3 * SECOND], n)
-    return link, rounds(counted(rng, n, 3, 0.8, 2, 60), (CLIENT, fixed(size), about(rng, pause, 0.1)))
+    return link, rounds(counted(rng, n, 3, 0.8, (2, 60)), (CLIENT, fixed(size), about(rng, pause, 0.1)))
 
 
 def secure_page(rng: Generator, n: int) -> tuple[Link, Turns]:
@@ -76,8 +76,8 @@ def secure_page(rng: Generator, n: int) -> tuple[Link, Turns]:
         (SERVER, about(rng, np.where(resumed, 150, 3_400), 0.3), about(rng, 1e3, 1)),
         (CLIENT, about(rng, np.where(resumed, 51, 126), 0.2), about(rng, 2e3, 1)),
     )
-    page = _pages(rng, n, counted(rng, n, 2, 0.9, 1, 40), 700, 1_600)
-    kept = (rng.random(n) < 0.3) * counted(rng, n, 3, 0.7, 1, 12)
+    page = _pages(rng, n, counted(rng, n, 2, 0.9, (1, 40)), 700, 1_600)
+    kept = (rng.random(n) < 0.3) * counted(rng, n, 3, 0.7, (1, 12))
     ping = rounds(kept, (CLIENT, fixed(46), about(rng, 22 * SECOND, 0.7)), (SERVER, fixed(46), fixed(0)))
     alert = rounds((rng.random(n) < 0.35).astype(int), (CLIENT, fixed(31), about(rng, 0.5 * SECOND, 2)))
     return link, script(hello, page, ping, alert)
@@ -89,7 +89,7 @@ def web_page(rng: Generator, n: int) -> tuple[Link, Turns]:
     kept = rng.random(n) < 0.45
     timeout = rng.choice([5, 5, 15, 60, 115], n) * SECOND
     linger = np.where(kept, timeout * rng.uniform(0.95, 1.1, n), link.linger)
-    return link.but(linger=linger), _pages(rng, n, counted(rng, n, 1.6, 0.9, 1, 40), 420, 2_600)
+    return link.but(linger=linger), _pages(rng, n, counted(rng, n, 1.6, 0.9, (1, 40)), 420, 2_600)
 
 
 def download(rng: Generator, n: int) -> tuple[Link, Turns]:
@@ -115,7 +115,9 @@ def video(rng: Generator, n: int) -> tuple[Link, Turns]:
     link = link.but(segment=link.segment * rng.integers(1, 5, (2, n)))
     chunk = (SERVER, about(rng, varied(rng, n, 180e3, 0.6), 0.4, 1e3, 1e6), about(rng, 20e3, 0.8))
     period = np.clip(varied(rng, n, 6 * SECOND, 0.4), SECOND, 20 * SECOND)
-    return link, rounds(counted(rng, n, 6, 0.8, 1, 30), (CLIENT, about(rng, 900, 0.3), about(rng, period, 0.3)), chunk)
+    return link, rounds(
+        counted(rng, n, 6, 0.8, (1, 30)), (CLIENT, about(rng, 900, 0.3), about(rng, period, 0.3)), chunk
+    )
 
 
 def shell(rng: Generator, n: int) -> tuple[Link, Turns]:
@@ -123,7 +125,7 @@ def shell(rng: Generator, n: int) -> tuple[Link, Turns]:
     link = nearby(rng, tcp(rng, n, picked(rng, n, {LINUX: 9, WINDOWS: 1})), 400).servers(22)
     keys = _secure_shell_login(rng, n, between(rng, 0.2 * SECOND, 4 * SECOND))
     typing = rounds(
-        counted(rng, n, 12, 1.3, 1, 300),
+        counted(rng, n, 12, 1.3, (1, 300)),
         (CLIENT, between(rng, 36, 60), about(rng, 0.25 * SECOND, 1.4, 0, 60 * SECOND)),
         (SERVER, about(rng, 68, 1.0, 36, 8e3), about(rng, 700, 1)),
     )
@@ -135,7 +137,7 @@ def mail(rng: Generator, n: int) -> tuple[Link, Turns]:
     link = tcp(rng, n).servers(rng.choice([465, 993, 995, 25, 587], n))
     greeting = once(n, (SERVER, about(rng, 80, 0.4), about(rng, 20e3, 1)))
     command = (CLIENT, about(rng, 60, 0.6), about(rng, 3e3, 1.2))
-    talk = rounds(counted(rng, n, 6, 0.4, 2, 20), command, (SERVER, about(rng, 90, 1.2), about(rng, 2e3, 1)))
+    talk = rounds(counted(rng, n, 6, 0.4, (2, 20)), command, (SERVER, about(rng, 90, 1.2), about(rng, 2e3, 1)))
     letter = rounds((rng.random(n) < 0.5).astype(int), (CLIENT, about(rng, 9e3, 1.3, 500, 1e6), about(rng, 5e3, 1)))
     return link, script(greeting, talk, letter)
 
@@ -146,7 +148,7 @@ def file_transfer_control(rng: Generator, n: int) -> tuple[Link, Turns]:
     greeting = once(n, (SERVER, fixed(20), about(rng, 2e3, 0.5)))
     command = (CLIENT, between(rng, 6, 30), about(rng, varied(rng, n, 0.4 * SECOND, 1.2), 1, 0, 60 * SECOND))
     return link, script(
-        greeting, rounds(counted(rng, n, 8, 0.5, 3, 40), command, (SERVER, about(rng, 32, 0.4), about(rng, 1e3, 1.5)))
+        greeting, rounds(counted(rng, n, 8, 0.5, (3, 40)), command, (SERVER, about(rng, 32, 0.4), about(rng, 1e3, 1.5)))
     )
 
 
@@ -155,7 +157,7 @@ def file_share(rng: Generator, n: int) -> tuple[Link, Turns]:
     link = nearby(rng, tcp(rng, n, WINDOWS), 250).servers(np.where(rng.random(n) < 0.6, 445, 139))
     request = (CLIENT, about(rng, 160, 0.5, 40, 4e3), about(rng, 2e3, 2.2, 0, 30 * SECOND))
     return link, rounds(
-        counted(rng, n, 9, 0.9, 2, 120), request, (SERVER, about(rng, 220, 1.3, 39, 60e3), about(rng, 250, 1))
+        counted(rng, n, 9, 0.9, (2, 120)), request, (SERVER, about(rng, 220, 1.3, 39, 60e3), about(rng, 250, 1))
     )
 
 
@@ -164,7 +166,7 @@ def directory(rng: Generator, n: int) -> tuple[Link, Turns]:
     link = nearby(rng, tcp(rng, n, WINDOWS), 300).servers(rng.choice([88, 389, 3268, 135, 49_666, 49_671], n))
     request = (CLIENT, about(rng, 900, 0.8, 100), about(rng, 400, 1.3))
     return link, rounds(
-        counted(rng, n, 1.6, 0.6, 1, 8), request, (SERVER, about(rng, 900, 0.9, 60), about(rng, 500, 1))
+        counted(rng, n, 1.6, 0.6, (1, 8)), request, (SERVER, about(rng, 900, 0.9, 60), about(rng, 500, 1))
     )
 
 
@@ -176,7 +178,7 @@ def chat(rng: Generator, n: int) -> tuple[Link, Turns]:
     pause = np.clip(varied(rng, n, 28 * SECOND, 0.7), SECOND, 110 * SECOND)
     beat = (CLIENT, about(rng, size, 0.2, 1), about(rng, pause, 0.2))
     return link, rounds(
-        counted(rng, n, 4, 0.6, 2, 20), beat, (SERVER, about(rng, np.where(size > 1, 40, 0), 0.3), fixed(0))
+        counted(rng, n, 4, 0.6, (2, 20)), beat, (SERVER, about(rng, np.where(size > 1, 40, 0), 0.3), fixed(0))
     )
 
 

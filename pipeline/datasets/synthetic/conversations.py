@@ -3,7 +3,7 @@
 A behaviour makes a `Link` (how the hosts connect, n conversations at once) and `Turns` (the messages on top of it).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import Any, Self
@@ -30,6 +30,14 @@ class Opening(IntEnum):
     JOINED = 4  # the capture sees it from the middle on; datagrams, too
 
 
+class Acks(IntEnum):
+    """How a host acknowledges the last segment of a message."""
+
+    NEVER = 0  # nor any other segment
+    WITH_THE_ANSWER = 1  # or alone where that would take too long
+    AT_ONCE = 2
+
+
 class Closing(IntEnum):
     """How a conversation ends."""
 
@@ -38,10 +46,11 @@ class Closing(IntEnum):
     SERVER_FIN = 2
     SERVER_FIN_ACKED = 3
     SERVER_FIN_IGNORED = 4  # the client goes on, and meets a reset
-    SERVER_FIN_LINGERING = 5  # the client acknowledges for a long time
-    CLIENT_RESET = 6
-    SERVER_RESET = 7
-    LEFT_OPEN = 8
+    SERVER_FIN_LINGERING = 5  # the client acknowledges, and resets late
+    SERVER_FIN_LATE = 6  # the client closes its half late
+    CLIENT_RESET = 7
+    SERVER_RESET = 8
+    LEFT_OPEN = 9
 
 
 @dataclass(frozen=True)
@@ -58,6 +67,7 @@ class Link:
         segment: (2, n) most payload bytes in one captured packet.
         pads: (2, n) whether the captured frames of this host carry Ethernet padding.
         latency: (2, n) microseconds until this host's answer is seen.
+        acks: (2, n) `Acks` of this host.
         opening: (n,) `Opening`.
         tries: (n,) probes of an opening that is refused or unanswered.
         retry: (n,) microseconds between the first two of them.
@@ -76,6 +86,7 @@ class Link:
     segment: Ints
     pads: NDArray[np.bool_]
     latency: Floats
+    acks: Ints
     opening: Ints
     tries: Ints
     retry: Floats
@@ -89,10 +100,10 @@ class Link:
 
     def but(self, **fields: Any) -> Self:
         """The same link with other fields; whatever broadcasts to a field's shape is taken."""
-        shaped = {
-            name: np.broadcast_to(np.asarray(value), getattr(self, name).shape).astype(getattr(self, name).dtype)
-            for name, value in fields.items()
-        }
+        shaped: dict[str, Any] = {}
+        for name, value in fields.items():
+            old = getattr(self, name)
+            shaped[name] = np.broadcast_to(np.asarray(value), old.shape).astype(old.dtype)
         return replace(self, **shaped)
 
     def servers(self, port: Any, **fields: Any) -> Self:
@@ -155,7 +166,7 @@ def about(rng: Generator, median: Any, sigma: float, low: float = 0, high: float
 
     def draw(owner: Ints) -> Floats:
         middle = np.broadcast_to(median, owner.shape) if np.ndim(median) == 0 else np.asarray(median)[owner]
-        return np.clip(middle * np.exp(sigma * rng.standard_normal(len(owner))), low, high)
+        return np.asarray(np.clip(middle * np.exp(sigma * rng.standard_normal(len(owner))), low, high), float)
 
     return draw
 
@@ -172,15 +183,15 @@ def fixed(value: Any) -> Draw:
 
 def varied(rng: Generator, n: int, median: float, sigma: float) -> Floats:
     """(n,) log-normal draws around ``median``: one parameter for each conversation."""
-    return np.asarray(median * np.exp(sigma * rng.standard_normal(n)))
+    return np.asarray(median * np.exp(sigma * rng.standard_normal(n)), float)
 
 
-def counted(rng: Generator, n: int, median: float, sigma: float, low: int = 1, high: int = 400) -> Ints:
-    """(n,) whole numbers, log-normal around ``median``."""
-    return np.clip(np.rint(varied(rng, n, median, sigma)), low, high).astype(np.int64)
+def counted(rng: Generator, n: int, median: float, sigma: float, limits: tuple[int, int]) -> Ints:
+    """(n,) whole numbers, log-normal around ``median``, within limits."""
+    return np.clip(np.rint(varied(rng, n, median, sigma)), *limits).astype(np.int64)
 
 
-def picked(rng: Generator, n: int, weights: dict[int, float]) -> Ints:
+def picked(rng: Generator, n: int, weights: Mapping[Any, float]) -> Ints:
     """(n,) keys of ``weights``, drawn in proportion to its values."""
     share = np.array(list(weights.values()), float)
     return rng.choice(np.array([int(key) for key in weights]), n, p=share / share.sum())

@@ -12,7 +12,7 @@ from pyarrow import csv
 
 from pipeline.datasets.synthetic.attacks import ATTACKS
 from pipeline.datasets.synthetic.behaviours import BEHAVIOURS, Behaviour
-from pipeline.datasets.synthetic.conversations import SECOND, Floats, Ints
+from pipeline.datasets.synthetic.conversations import CLIENT, SECOND, Floats, Ints
 from pipeline.datasets.synthetic.days import (
     ATTACKS_PER_50_000,
     FEWEST,
@@ -98,12 +98,20 @@ def counts(records: int) -> dict[str, int]:
     return {**attacks, UNLABELLED: unlabelled, "benign": benign - unlabelled}
 
 
-def simulate(rng: Generator, behaviour: Behaviour, count: int) -> tuple[Columns, Floats]:
-    """The features of ``count`` records of one behaviour, and when each begins in its conversation (hours)."""
-    link, turns = behaviour(rng, max(count, 8))
+def simulate(rng: Generator, behaviour: Behaviour, count: int, labelled: bool = False) -> tuple[Columns, Floats]:
+    """The features of ``count`` records of one behaviour, and when each begins in its conversation (hours).
+
+    Args:
+        rng: the draws.
+        behaviour: what the hosts do.
+        count: records wanted.
+        labelled: keep those only that the client begins: the published labels name the attacker as the source.
+    """
+    link, turns = behaviour(rng, count + 8)
     records = split(transmit(rng, link, turns))
-    chosen = np.sort(rng.permutation(len(records))[:count])
-    records = records.select(chosen)
+    usable = records.packets.side[records.starts] == CLIENT if labelled else np.ones(len(records), bool)
+    chosen = rng.permutation(np.flatnonzero(usable))[:count]
+    records = records.select(np.sort(chosen))
     return extract(records, link), records.begins / (3600 * SECOND)
 
 
@@ -121,7 +129,7 @@ def _simulate(records: int, seed: int) -> _Table:
 
 
 def _attack(rng: Generator, name: str, count: int) -> _Table:
-    features, offset = simulate(rng, ATTACKS[name], count)
+    features, offset = simulate(rng, ATTACKS[name], count, labelled=True)
     file = next(number for number, day in enumerate(WEEK) if name in day.attacks)
     hour = rng.uniform(*WEEK[file].attacks[name], len(offset)) + offset
     return _Table(features, np.full(len(offset), file), hour, np.full(len(offset), name))

@@ -1,7 +1,8 @@
 """Packets -> records and their 78 features, as the extractor behind CIC-IDS-2017 computes them.
 
-Source: Lashkari, Draper-Gil, Mamun, Ghorbani, "Characterization of Tor Traffic using Time based Features" (CICFlowMeter,
-2017), in the state that wrote the published files. What it does otherwise than one would expect, kept on purpose:
+Source: Lashkari, Draper-Gil, Mamun, Ghorbani, "Characterization of Tor Traffic using Time based Features"
+(CICFlowMeter, 2017), in the state that wrote the published files. What it does otherwise than one would expect, and
+what is kept on purpose:
 
 - a record ends with its first FIN, so the rest of the farewell is a record of its own, in the direction of whoever
   speaks first, and it ends after 120 s, so a long conversation is several records;

@@ -6,6 +6,7 @@ from numpy.random import Generator
 from pipeline.datasets.synthetic.conversations import (
     MILLISECOND,
     SECOND,
+    Acks,
     Closing,
     Ints,
     Link,
@@ -13,8 +14,8 @@ from pipeline.datasets.synthetic.conversations import (
     picked,
     varied,
 )
+from pipeline.datasets.synthetic.packets import SYN
 
-SYN = 2  # TCP flag
 LINUX, WINDOWS, OTHER = 0, 1, 2
 
 # Both windows that a stack shows: while connecting, and (scaled) once connected.
@@ -54,6 +55,7 @@ def tcp(rng: Generator, n: int, system: Ints | int | None = None) -> Link:
         segment=_segments(rng, n, header),
         pads=rng.random((2, n)) < np.array([[0.72], [0.85]]),
         latency=np.stack([varied(rng, n, 60, 0.8), far]),
+        acks=np.where(rng.random((2, n)) < 0.3, Acks.AT_ONCE, Acks.WITH_THE_ANSWER),
         opening=picked(
             rng, n, {Opening.HANDSHAKE: 94, Opening.JOINED: 3.4, Opening.REFUSED: 1.0, Opening.UNANSWERED: 1.6}
         ),

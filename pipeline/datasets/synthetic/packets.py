@@ -11,6 +11,7 @@ from pipeline.datasets.synthetic.conversations import (
     CLIENT,
     MILLISECOND,
     SERVER,
+    Acks,
     Closing,
     Floats,
     Ints,
@@ -20,7 +21,8 @@ from pipeline.datasets.synthetic.conversations import (
 )
 
 FIN, SYN, RST, PSH, ACK, URG, ECE, CWR = (1 << bit for bit in range(8))
-PROBE = 1 << 8  # stands for the first packet's own flags
+PROBE = 1 << 8  # not of TCP: stands for the flags of the link's first packet
+LATE = 1 << 9  # not of TCP: this packet comes as long after the one before as the link lingers
 SMALLEST_FRAME = 26  # header and payload that fill an Ethernet frame of 60 bytes behind 14 + 20 bytes of headers
 DELAYED_ACK = 40 * MILLISECOND
 
@@ -43,7 +45,13 @@ CLOSINGS: dict[Closing, Sequence[Step]] = {
         (CLIENT, FIN | ACK, 0),
         (SERVER, RST, 0),
     ),
-    Closing.SERVER_FIN_LINGERING: ((SERVER, FIN | ACK, 0), *((CLIENT, ACK, 0),) * 4, (CLIENT, RST | ACK, 0)),
+    Closing.SERVER_FIN_LINGERING: ((SERVER, FIN | ACK, 0), *((CLIENT, ACK, 0),) * 4, (CLIENT, RST | ACK | LATE, 0)),
+    Closing.SERVER_FIN_LATE: (
+        (SERVER, FIN | ACK, 0),
+        (CLIENT, ACK, 0),
+        (CLIENT, FIN | ACK | LATE, 0),
+        (SERVER, ACK, 0),
+    ),
     Closing.CLIENT_RESET: ((CLIENT, RST | ACK, 0), (CLIENT, RST, 0)),
     Closing.SERVER_RESET: ((SERVER, RST | ACK, 0), (SERVER, RST, 0)),
 }
@@ -121,23 +129,20 @@ def _closing(rng: Generator, link: Link, closes: NDArray[np.bool_], end: Floats)
     sent = []
     for kind, steps in CLOSINGS.items():
         rows = np.flatnonzero(closes & (link.closing == kind))
-        slow = kind == Closing.SERVER_FIN_LINGERING
-        sent += _steps(rng, link, rows, steps, end[rows] + link.linger[rows], link.linger[rows] if slow else None)
+        sent += _steps(rng, link, rows, steps, end[rows] + link.linger[rows])
     return sent
 
 
-def _steps(
-    rng: Generator, link: Link, rows: Ints, steps: Sequence[Step], start: Floats, wait: Floats | None = None
-) -> list[_Sent]:
-    """The same control packets in all conversations ``rows``; ``wait`` in front of the last one."""
+def _steps(rng: Generator, link: Link, rows: Ints, steps: Sequence[Step], start: Floats) -> list[_Sent]:
+    """The same control packets in all conversations ``rows``."""
     time, before, sent = start, -1, []
     for position, (side, flags, size) in enumerate(steps):
         if position:
             pause = link.latency[side, rows] if side != before else 2.0
             time = time + pause * np.exp(0.5 * rng.standard_normal(len(rows)))
-        if wait is not None and position == len(steps) - 1:
-            time = time + wait
-        bits = link.probe[rows] if flags == PROBE else np.full(len(rows), flags)
+        if flags & LATE:
+            time = time + link.linger[rows] * rng.uniform(0.3, 3, len(rows))
+        bits = link.probe[rows] if flags & PROBE else np.full(len(rows), flags & ~LATE)
         sent.append(_Sent(rows, time, np.full(len(rows), side), np.full(len(rows), size), bits))
         before = side
     return sent
@@ -152,17 +157,23 @@ def _segments(rng: Generator, link: Link, turns: Turns, begun: Floats) -> tuple[
     position = np.arange(len(turn)) - first[turn]
     last = position == count[turn] - 1
     size = np.where(last, turns.size[turn] - position * most[turn], most[turn])
-    reaction = turns.delay + link.latency[turns.side, turns.conversation] * np.exp(
-        0.3 * rng.standard_normal(len(count))
-    )
+    reaction = turns.delay + _reply_latency(rng, link, turns)
     pace = link.latency[:, turns.conversation].sum(axis=0) / 12
     burst = rng.random(len(turn)) < 0.8  # most segments follow at line rate, some wait for the window to open
     gap = np.where(burst, rng.exponential(14, len(turn)), pace[turn] * rng.exponential(1, len(turn)))
     gap = np.where(position == 0, reaction[turn], gap)
     conversation = turns.conversation[turn]
-    flags = np.where(last, PSH | ACK, ACK) if link.tcp else np.zeros(len(turn), np.int64)
+    flags = np.where(last & (size > 0), PSH | ACK, ACK) if link.tcp else np.zeros(len(turn), np.int64)
     time = begun[conversation] + _running_total(gap, conversation)
     return _Sent(conversation, time, turns.side[turn], size, flags), last
+
+
+def _reply_latency(rng: Generator, link: Link, turns: Turns) -> Floats:
+    """(t,) how long a message travels, where it answers the other side."""
+    before = np.append(CLIENT, turns.side[:-1])
+    before[np.diff(turns.conversation, prepend=-1) != 0] = CLIENT
+    latency = link.latency[turns.side, turns.conversation] * np.exp(0.3 * rng.standard_normal(len(before)))
+    return np.where(turns.side != before, latency, 0.0)
 
 
 def _acknowledgements(rng: Generator, link: Link, turns: Turns, data: _Sent, last: NDArray[np.bool_]) -> _Sent:
@@ -174,7 +185,9 @@ def _acknowledgements(rng: Generator, link: Link, turns: Turns, data: _Sent, las
         & (turns.delay[1:] + link.latency[turns.side[1:], turns.conversation[1:]] < DELAYED_ACK)
     )
     acked = np.arange(len(last)) % 2 == 1
-    acked[last] = ~soon
+    acks = link.acks[1 - data.side, data.conversation]
+    acked[last] = ~soon | (acks[last] == Acks.AT_ONCE)
+    acked &= acks != Acks.NEVER
     peer = 1 - data.side[acked]
     conversation = data.conversation[acked]
     pause = np.minimum(link.latency[peer, conversation], DELAYED_ACK) * rng.uniform(0.5, 1.0, len(peer))
