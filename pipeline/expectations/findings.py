@@ -29,7 +29,7 @@ class Finding:
 
     Attributes:
         expectation: Great Expectations' name of it, say ``expect_column_values_to_be_between``.
-        kind: the heading that it belongs to: schema, labels, classes, duplicates, undefined numbers, ranges, identities.
+        kind: the heading that it belongs to, say ``labels`` or ``ranges``.
         text: what is expected, in words.
         columns: the columns that it is about.
         hard: whether a breach stops the line.
@@ -65,7 +65,7 @@ class Finding:
         return f"{shown} and {len(self.columns) - 3} more" if len(self.columns) > 3 else shown or "table"
 
     def __str__(self) -> str:
-        counted = f"{self.unexpected:,} of {self.total:,} ({self.share:.3%}, allowed {self.allowed:.3%}) do not"
+        counted = f"broken by {self.unexpected:,} of {self.total:,} ({self.share:.3%}, allowed {self.allowed:.3%})"
         shown = ", ".join(str(example) for example in self.examples) or self.detail
         return f"{self.expectation}: {self.subject}: {self.text}: {counted}: {shown}"
 
@@ -141,6 +141,14 @@ class Findings:
         """Soft expectations that failed."""
         return tuple(finding for finding in self.results if not finding.hard and not finding.passed)
 
+    @property
+    def attacks(self) -> dict[str, int]:
+        """Number of records by attack, the most frequent first."""
+        total: Counter[str] = Counter()
+        for (attack, _, _), number in self.classes.items():
+            total[attack] += number
+        return dict(total.most_common())
+
     def check(self) -> None:
         """Stop here if a hard expectation is breached.
 
@@ -150,8 +158,9 @@ class Findings:
         if not self.breaches:
             return
         first, *others = self.breaches
-        more = f"; {len(others)} more hard expectations are breached: " if others else ""
-        raise ExpectationError(f"{first}{more}{', '.join(f'{other.subject} ({other.text})' for other in others[:5])}")
+        told = ", ".join(f"{other.subject} ({other.text})" for other in others[:5])
+        are = "expectation is" if len(others) == 1 else "expectations are"
+        raise ExpectationError(f"{first}" + (f"; {len(others)} more hard {are} breached: {told}" if others else ""))
 
     def counts(self, by: int) -> dict[str, dict[str, int]]:
         """Records of each attack by source file (``by`` 1) or by day (2)."""
@@ -163,9 +172,6 @@ class Findings:
 
     def summary(self) -> dict[str, Any]:
         """One page of JSON: what was judged, what failed, the duplicates, the classes."""
-        attacks: Counter[str] = Counter()
-        for (attack, _, _), number in self.classes.items():
-            attacks[attack] += number
         return {
             "rows": self.rows,
             "passed": not self.breaches,
@@ -174,7 +180,7 @@ class Findings:
             "failed_soft": len(self.warnings),
             "findings": [_plain(finding) for finding in self.results if finding.unexpected],
             "duplicates": asdict(self.duplicates),
-            "attacks": dict(attacks.most_common()),
+            "attacks": self.attacks,
             "attacks_by_source_file": self.counts(by=1),
             "attacks_by_day": self.counts(by=2),
         }

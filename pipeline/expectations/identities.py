@@ -1,7 +1,7 @@
 """Identities between the features of a record, as residuals that are 0 where the identity holds.
 
 The definitions are those of CICFlowMeter (Lashkari, Draper-Gil, Mamun, Ghorbani, "Characterization of Tor Traffic using
-Time based Features", 2017) where the published and the corrected release (Engelen, Rimmer, Joosen, "Troubleshooting an
+Time based Features", 2017); where the published and the corrected release (Engelen, Rimmer, Joosen, "Troubleshooting an
 Intrusion Detection Dataset: the CICIDS2017 Case Study", 2021) differ, either is accepted.
 """
 
@@ -57,7 +57,8 @@ def excess(left: Array, right: Array, scale: Array | float = 1.0) -> Array:
 
 def largest(*parts: Array) -> Array:
     """The worst of several residuals."""
-    return np.maximum.reduce(parts)
+    result: Array = np.maximum.reduce(parts)
+    return result
 
 
 def where(applies: NDArray[np.bool_], residual: Array) -> Array:
@@ -105,7 +106,8 @@ def _total(mean: str, count: str, total: str, gaps: bool = False) -> Identity:
         terms = count - gaps
         return where(terms > 0, gap(mean * terms, total))
 
-    return Identity(f"{mean} * {f'({count} - 1)' if gaps else count} = {total}", (mean, count, total), residual, not gaps)
+    terms = f"({count} - 1)" if gaps else count
+    return Identity(f"{mean} * {terms} = {total}", (mean, count, total), residual, hard=not gaps)
 
 
 def _mean_packet_length(mean: Array, low: Array, high: Array, fwd: Array, bwd: Array, *sizes: Array) -> Array:
@@ -157,7 +159,9 @@ IDENTITIES: tuple[Identity, ...] = (
         ("packet_length_mean", "packet_length_min", "packet_length_max", *_PACKETS, *_BYTES),
         _mean_packet_length,
     ),
-    Identity("packet_size_mean = bytes / packets", ("packet_size_mean", "packet_length_mean", *_PACKETS), _mean_packet_size),
+    Identity(
+        "packet_size_mean = bytes / packets", ("packet_size_mean", "packet_length_mean", *_PACKETS), _mean_packet_size
+    ),
     _equal("fwd_segment_size_mean", "fwd_packet_length_mean"),
     _equal("bwd_segment_size_mean", "bwd_packet_length_mean"),
     Identity(
@@ -189,7 +193,11 @@ IDENTITIES: tuple[Identity, ...] = (
 def whole_numbers(columns: Sequence[Column]) -> Identity:
     """That counts are whole numbers."""
     names = tuple(column.name for column in columns if column.integer)
-    return Identity("counts are whole numbers", names, lambda *counts: largest(*(np.abs(x - np.rint(x)) for x in counts)))
+
+    def residual(*counts: Array) -> Array:
+        return largest(*((np.abs(count - np.rint(count)) > 0).astype(np.float64) for count in counts))
+
+    return Identity("counts are whole numbers", names, residual)
 
 
 def identities(columns: Sequence[Column]) -> tuple[Identity, ...]:

@@ -18,6 +18,7 @@ class Limits:
         disagreeing_share: having an exact duplicate with another label (soft).
         tolerance: relative, of identities. The published files write numbers from 1e7 on with three digits (1.13E+07),
             an error of up to 0.5 %; products of two such numbers stay within 1 %.
+        open_vocabulary: whether an unknown attack or family is reported only (soft), for sources that name their own.
     """
 
     missing_share: float = 0.001
@@ -27,8 +28,9 @@ class Limits:
     identity_share: float = 0.01
     scrambled_share: float = 0.1
     duplicate_share: float = 0.15
-    disagreeing_share: float = 0.001
+    disagreeing_share: float = 0.005
     tolerance: float = 0.01
+    open_vocabulary: bool = False
 
     def __post_init__(self) -> None:
         for field in fields(self):

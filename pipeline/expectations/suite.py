@@ -35,7 +35,7 @@ def great_expectations() -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         import great_expectations as gx
-        import great_expectations.expectations  # noqa: F401
+        import great_expectations.expectations
     return gx
 
 
@@ -54,7 +54,7 @@ def suite(
     gx = great_expectations()
     expectations = [
         *_schema(columns),
-        *_labels(attacks),
+        *_labels(attacks, limits),
         *_stream(limits),
         *(expectation for column in columns for expectation in _feature(column, limits)),
         *_identities(columns, limits),
@@ -93,27 +93,24 @@ def _schema(columns: Sequence[Column]) -> Iterator[Expectation]:
     yield expect("ExpectColumnPairValuesToBeEqual", about, ("column",), 0.0, column_A="type", column_B="declared")
 
 
-def _labels(attacks: Mapping[str, tuple[str, tuple[str, ...]]]) -> Iterator[Expectation]:
+def _labels(attacks: Mapping[str, tuple[str, tuple[str, ...]]], limits: Limits) -> Iterator[Expectation]:
     for name in ALWAYS_KNOWN:
         yield expect("ExpectColumnValuesToNotBeNull", ("labels", "labels", "is known"), (name,), 0.0, column=name)
     families = sorted({family for family, _ in attacks.values()})
-    for name, known, text in (
-        ("attack", sorted(attacks), "is a known attack or benign"),
-        ("family", families, "is a known family"),
-        ("y", [0, 1], "is 0 or 1"),
+    for name, known, text, hard in (
+        ("attack", sorted(attacks), "is a known attack or benign", not limits.open_vocabulary),
+        ("family", families, "is a known family", not limits.open_vocabulary),
+        ("y", [0, 1], "is 0 or 1", True),
+        ("day", list(DAYS), "is a day of the week or unknown", False),
     ):
         about = ("labels", "labels", text)
-        yield expect("ExpectColumnValuesToBeInSet", about, (name,), 0.0, column=name, value_set=known)
+        yield expect("ExpectColumnValuesToBeInSet", about, (name,), 0.0, column=name, value_set=known, hard=hard)
     about = ("labels", "labels", "family is that of the attack")
-    yield _none_above("mismatch_family", 0.0, about, ("attack", "family"), 0.0)
+    yield _none_above("mismatch_family", 0.0, about, ("attack", "family"), 0.0, hard=True)
     about = ("labels", "labels", "y is 0 exactly where the attack is benign")
-    yield _none_above("mismatch_y", 0.0, about, ("attack", "y"), 0.0)
+    yield _none_above("mismatch_y", 0.0, about, ("attack", "y"), 0.0, hard=True)
     about = ("labels", "labels", "counts from 1")
     yield expect("ExpectColumnValuesToBeBetween", about, ("row",), 0.0, column="row", min_value=1)
-    about = ("labels", "labels", "is a day of the week or unknown")
-    yield expect(
-        "ExpectColumnValuesToBeInSet", about, ("day",), 0.0, column="day", value_set=list(DAYS), hard=False
-    )
 
 
 def _stream(limits: Limits) -> Iterator[Expectation]:
@@ -138,10 +135,10 @@ def _feature(column: Column, limits: Limits) -> Iterator[Expectation]:
     else:
         about = ("features", "undefined numbers", "is a finite number")  # frames.py hands Infinity on as null
         yield expect("ExpectColumnValuesToNotBeNull", about, (name,), limits.missing_share, column=name)
-    text = f"is at least {column.low:g} {column.unit}" + ("" if column.high is None else f" and at most {column.high:g}")
+    top = "" if column.high is None else f" and at most {column.high:g}"
     yield expect(
         "ExpectColumnValuesToBeBetween",
-        ("features", "ranges", text),
+        ("features", "ranges", f"is at least {column.low:g}{top} ({column.unit})"),
         (name,),
         limits.outside_share,
         column=name,
@@ -159,8 +156,6 @@ def _identities(columns: Sequence[Column], limits: Limits) -> Iterator[Expectati
 
 
 def _none_above(
-    column: str, bound: float, about: tuple[str, str, str], columns: Sequence[str], allowed: float, hard: bool = True
+    column: str, bound: float, about: tuple[str, str, str], columns: Sequence[str], allowed: float, *, hard: bool
 ) -> Expectation:
-    return expect(
-        "ExpectColumnValuesToBeBetween", about, columns, allowed, column=column, max_value=bound, hard=hard
-    )
+    return expect("ExpectColumnValuesToBeBetween", about, columns, allowed, column=column, max_value=bound, hard=hard)

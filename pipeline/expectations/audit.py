@@ -1,0 +1,115 @@
+"""Judge all records in one pass of bounded memory."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
+
+import pandas as pd
+import pyarrow as pa
+
+from pipeline.datasets.schema import ATTACKS, FEATURES, Column
+from pipeline.expectations import frames
+from pipeline.expectations.duplicates import Keys
+from pipeline.expectations.findings import ClassKey, Duplicates, Example, Findings
+from pipeline.expectations.identities import identities, residuals
+from pipeline.expectations.judge import Judge
+from pipeline.expectations.limits import Limits
+from pipeline.expectations.ranges import Ranges
+from pipeline.expectations.suite import Suite, suite
+from pipeline.samples import row_hash
+
+ROWS = 65_536  # per judged batch: 40 MB at 78 features
+Attacks = Mapping[str, tuple[str, tuple[str, ...]]]
+
+
+def audit(
+    batches: Iterable[pa.Table | pa.RecordBatch],
+    limits: Limits | None = None,
+    columns: Sequence[Column] = FEATURES,
+    attacks: Attacks = ATTACKS,
+    rows: int = ROWS,
+) -> Findings:
+    """Judge records by the suite.
+
+    Args:
+        batches: tables of ``record_schema(columns)``, of any size; the findings do not depend on how rows are cut.
+        limits: the budgets.
+        columns: the features that the records have.
+        attacks: the label vocabulary.
+        rows: how many rows are held at a time.
+
+    Returns:
+        The findings. Where the schema is not the canonical one, they are about the schema only.
+    """
+    rules = suite(columns, attacks, limits)
+    stream = _Stream(rules, columns, attacks)
+    for table in frames.chunks(stream.fitting(batches), rows):
+        stream.add(table)
+    return stream.findings(rules)
+
+
+class _Stream:
+    def __init__(self, rules: Suite, columns: Sequence[Column], attacks: Attacks) -> None:
+        self.columns, self.attacks = columns, attacks
+        self.identities = identities(columns)
+        self.judge = Judge(rules)
+        self.keys = Keys()
+        self.ranges = Ranges(tuple(column.name for column in columns))
+        self.classes: Counter[ClassKey] = Counter()
+        self.rows = 0
+        self.broken = False
+
+    def fitting(self, batches: Iterable[pa.Table | pa.RecordBatch]) -> Iterator[pa.Table | pa.RecordBatch]:
+        """The batches up to the first one whose schema is not the canonical one."""
+        judged = False
+        for batch in batches:
+            self.broken = not frames.fits(batch.schema, self.columns)
+            if self.broken or not judged:
+                self._judge_schema(batch.schema)
+                judged = True
+            if self.broken:
+                return
+            yield batch
+
+    def add(self, table: pa.Table) -> None:
+        labels, values = frames.labels(table, self.attacks), frames.features(table, self.columns)
+        look = partial(frames.example, table)
+        self.judge.judge("labels", labels, look)
+        self.judge.judge("features", frames.judged(values, self.columns), look)
+        self.judge.judge("identities", pd.DataFrame(residuals(values, self.identities), copy=False), look)
+        self.keys.add(labels, row_hash(values.values()))
+        self.ranges.add(values, labels["record_id"].fillna(0).to_numpy("uint64"))
+        counts = labels.groupby(["attack", "source_file", "day"], observed=True, dropna=False).size().reset_index()
+        for attack, file, day, number in counts.astype(object).fillna("unknown").itertuples(index=False):
+            self.classes[str(attack), str(file), str(day)] += int(number)
+        self.rows += len(table)
+
+    def findings(self, rules: Suite) -> Findings:
+        duplicates = Duplicates() if self.broken else self._judge_stream()
+        return Findings(
+            rows=self.rows,
+            results=self.judge.findings(),
+            ranges=self.ranges.result(),
+            duplicates=duplicates,
+            classes=dict(sorted(self.classes.items())),
+            suite=rules.to_json_dict(),
+        )
+
+    def _judge_schema(self, schema: pa.Schema) -> None:
+        told = frames.differences(schema, self.columns)
+        self.judge.judge("columns", pd.DataFrame(columns=schema.names), detail="; ".join(told[:10]))
+        kinds = frames.types(schema, self.columns)
+        wrong = kinds[kinds["type"] != kinds["declared"]]
+        told = [f"{column!r} is {kind}, not {declared}" for column, kind, declared in wrong.itertuples(index=False)]
+        self.judge.judge("types", kinds, detail="; ".join(told[:10]))
+
+    def _judge_stream(self) -> Duplicates:
+        keys = self.keys.frame()
+        present = set(keys["y"].unique())
+        absent = [f"no record with y = {y} ({name})" for y, name in enumerate(("benign", "attack")) if y not in present]
+
+        def look(columns: Sequence[str], position: int) -> Example:
+            return self.keys.example(keys, columns[0], position)
+
+        self.judge.judge("stream", keys, look, detail="; ".join(absent))
+        return self.keys.audit(keys)
