@@ -1,0 +1,76 @@
+"""Gaussian mixture."""
+
+import math
+
+import torch
+from torch import Tensor
+
+from pipeline.detectors.base import Detector
+from pipeline.errors import TrainingError
+from pipeline.nn import Standardise
+
+
+class GMM(Detector):
+    """-log p(x) under a mixture of Gaussians with full covariances, fitted by expectation maximisation.
+
+    Dempster, Laird, Rubin, "Maximum Likelihood from Incomplete Data via the EM Algorithm", 1977; the fit is
+    scikit-learn's, on standardised features.
+
+    Args:
+        features: Z.
+        components: K.
+        regularisation: added to each variance, in units of the standardised features.
+        max_rows: rows that are fitted at most, drawn by ``seed``.
+        seed: of the rows drawn and of the start.
+    """
+
+    log_weights: Tensor
+    means: Tensor
+    precisions: Tensor
+
+    def __init__(
+        self, features: int, components: int = 16, regularisation: float = 1e-4, max_rows: int = 50_000, seed: int = 0
+    ) -> None:
+        super().__init__(features)
+        if components < 1 or max_rows < components:
+            raise ValueError(f"components must be at least 1 and max_rows at least that, not {components}, {max_rows}")
+        self.components, self.regularisation, self.max_rows, self.seed = components, regularisation, max_rows, seed
+        self.standardise = Standardise(features)
+        self.register_buffer("log_weights", torch.full((components,), -math.log(components)))
+        self.register_buffer("means", torch.zeros(components, features))
+        self.register_buffer("precisions", torch.eye(features).repeat(components, 1, 1))  # Cholesky factors
+
+    def initialise(self, x: Tensor) -> None:
+        """Fit the mixture on x (n, F).
+
+        Raises:
+            TrainingError: if there are fewer rows than components.
+        """
+        from sklearn.mixture import GaussianMixture
+        from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
+        if len(x) < self.components:
+            raise TrainingError(
+                f"detector gmm: {self.components} components need at least as many records, given {len(x)}; "
+                "lower stage2.gmm.components"
+            )
+        self.standardise.initialise(x)
+        drawn = torch.randperm(len(x), generator=torch.Generator().manual_seed(self.seed))[: self.max_rows]
+        rows = self.standardise(x[drawn.to(x.device)]).double().cpu().numpy()
+        mixture = GaussianMixture(self.components, reg_covar=self.regularisation, random_state=self.seed)
+        # The products are small: several BLAS threads wait for each other, at 10 times the processor time.
+        with threadpool_limits(1):
+            mixture.fit(rows)
+        self.log_weights.copy_(torch.from_numpy(mixture.weights_).clamp_min(1e-300).log())
+        self.means.copy_(torch.from_numpy(mixture.means_))
+        self.precisions.copy_(torch.from_numpy(mixture.precisions_cholesky_))
+
+    def score(self, x: Tensor) -> Tensor:
+        """-log p(x) in nats, (B, F) to (B,)."""
+        z = self.standardise(x)
+        white = torch.einsum("bf,kfg->bkg", z, self.precisions) - torch.einsum(
+            "kf,kfg->kg", self.means, self.precisions
+        )
+        log_det = self.precisions.diagonal(dim1=1, dim2=2).log().sum(-1)  # (K,)
+        log_normal = log_det - 0.5 * (white.square().sum(-1) + self.features * math.log(2 * math.pi))  # (B, K)
+        return -torch.logsumexp(self.log_weights + log_normal, -1) - self.standardise.ladj

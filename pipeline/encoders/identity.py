@@ -1,0 +1,17 @@
+"""No encoder: the latent is the features. The baseline that tells what an encoder is worth."""
+
+from torch import Tensor
+
+from pipeline.encoders.base import Encoder
+from pipeline.encoders.losses import LatentLoss
+
+
+class Identity(Encoder):
+    """z = x; nothing to train, only the class centroids."""
+
+    def __init__(self, features: int, loss: LatentLoss) -> None:
+        super().__init__(features, features, loss)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, F) to itself."""
+        return x

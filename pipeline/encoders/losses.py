@@ -1,0 +1,91 @@
+"""Losses of a latent: what an encoder is asked to make of benign records and attacks."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from pipeline.nn import Batch
+
+
+class LatentLoss(ABC):
+    """A scalar of the latent of a batch."""
+
+    separation: float
+    """Squared distance between the two centroids that satisfies the loss."""
+
+    @abstractmethod
+    def __call__(self, z: Tensor, batch: Batch) -> Tensor:
+        """The loss of ``z``, (B, Z), whose rows are those of ``batch``; finite for a batch of one class too."""
+
+    def stuck(self, distance2: float) -> str | None:
+        """Why a training with final centroids at the squared distance ``distance2`` learnt nothing, or None."""
+        return None
+
+
+def class_means(z: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean of each class and its size, without a data-dependent shape: (2, Z), (2,), benign first.
+
+    The mean of a class that is absent is 0.
+    """
+    members = torch.stack((y == 0, y != 0)).to(z.dtype)  # (2, B)
+    sizes = members.sum(1)
+    return members @ z / sizes.clamp_min(1)[:, None], sizes
+
+
+@dataclass(frozen=True)
+class DCCL(LatentLoss):
+    """Dual-Centroid Compactness Loss, on the means c_b and c_a of the batch, which carry gradients.
+
+    L = alpha mean_benign ||z - c_b||^2 + beta mean_attack ||z - c_a||^2 + gamma relu(margin - ||c_b - c_a||^2)
+
+    Chhetri, Thapa, Chen, "Latent Sculpting", arXiv 2512.22179, 2025. A term of a class that the batch does not hold
+    is 0; the published code gives NaN there.
+
+    Attributes:
+        alpha: weight of benign compactness.
+        beta: weight of attack compactness.
+        gamma: weight of separation.
+        margin: squared distance between the centroids from which on separation is satisfied.
+    """
+
+    alpha: float = 0.1
+    beta: float = 0.1
+    gamma: float = 1.0
+    margin: float = 5.0
+
+    def __post_init__(self) -> None:
+        for name in ("alpha", "beta", "gamma"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} must be at least 0, not {getattr(self, name)}")
+        if self.margin <= 0:
+            raise ValueError(f"margin must be above 0, not {self.margin}")
+
+    @property
+    def separation(self) -> float:  # type: ignore[override]
+        """The margin."""
+        return self.margin
+
+    def __call__(self, z: Tensor, batch: Batch) -> Tensor:
+        """The loss of ``z``, (B, Z)."""
+        attack = batch.y != 0
+        centroids, sizes = class_means(z, attack)
+        distance2 = (z - centroids[attack.long()]).square().sum(1)  # (B,) to the centroid of its own class
+        compactness, _ = class_means(distance2[:, None], attack)
+        gap = functional.relu(self.margin - (centroids[0] - centroids[1]).square().sum())
+        separation = torch.where(sizes.min() > 0, gap, 0.0)
+        return self.alpha * compactness[0, 0] + self.beta * compactness[1, 0] + self.gamma * separation
+
+    def stuck(self, distance2: float) -> str | None:
+        """The saddle of DCCL: centroids that coincide get no gradient that could part them."""
+        if self.gamma == 0 or distance2 >= 0.05 * self.margin:
+            return None
+        return (
+            f"DCCL stands at its saddle: the benign and the attack centroid coincide (squared distance "
+            f"{distance2:.2g}, wanted {self.margin:g}), so the loss stands at gamma * margin = "
+            f"{self.gamma * self.margin:g} and its gradient cannot part "
+            "them. Leaving it takes hundreds of steps, or never happens on small data. Remedies: "
+            "more steps (min_steps), a smaller batch_size, or a start that breaks the tie (start: discriminant)"
+        )

@@ -1,0 +1,193 @@
+"""Train a model: the one function that a stage calls."""
+
+import contextlib
+import hashlib
+import json
+import logging
+import sys
+import warnings
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from pipeline.errors import ArtifactError, TrainingError
+from pipeline.nn import Batch, Model
+from pipeline.training.batches import Batches
+from pipeline.training.checkpoints import read
+from pipeline.training.history import Epoch, History
+from pipeline.training.settings import FitSettings, OnEpoch
+
+if TYPE_CHECKING:
+    from pipeline.training.learner import Learner
+
+
+def fit(
+    model: Model,
+    train: Batch,
+    val: Batch,
+    settings: FitSettings,
+    checkpoints: Path,
+    *,
+    on_epoch: OnEpoch | None = None,
+    progress: bool = True,
+) -> History:
+    """Train ``model``, which has ``loss(batch)``, and leave it with the weights of its best epoch, on the CPU, in eval.
+
+    After an interruption the same call goes on behind the last whole epoch and ends with the same weights. What lies
+    in ``checkpoints`` from another model, other settings or other data is removed. SIGTERM exits with code 143.
+
+    Args:
+        model: trained in place; a model without trainable parameters is left as it is.
+        train: all training rows.
+        val: all validation rows, which choose the epoch.
+        settings: see there.
+        checkpoints: folder of this training alone; ``best.safetensors`` stays in it.
+        on_epoch: called after each epoch with its number and its row of the history.
+        progress: show a bar on a terminal, a line for each epoch in a log.
+
+    Raises:
+        TrainingError: on an empty set, non-finite features, a device that is absent, or a loss that is not finite.
+    """
+    _refuse_useless(model, train, val)
+    if not model.trainable:
+        model.eval()
+        return History((), -1)
+    from pipeline.training.learner import Learner
+
+    fingerprint = _fingerprint(model, train, val, settings)
+    learner = Learner(
+        model,
+        Batches(train, settings.batch_size, settings.seed),
+        Batches(val, settings.batch_size, settings.seed),
+        settings,
+        fingerprint,
+    )
+    bar = progress and sys.stderr.isatty()
+    learner.listeners = [
+        listener for listener in (on_epoch, _print_epoch if progress and not bar else None) if listener
+    ]
+    resumed = _resumable(checkpoints, fingerprint)
+    with _quiet(), torch.random.fork_rng(devices=[]):
+        model.train()
+        _run(learner, checkpoints, resumed, bar)
+    return _finish(learner, checkpoints)
+
+
+def _refuse_useless(model: Model, train: Batch, val: Batch) -> None:
+    name = type(model).__name__
+    for part, batch in (("training", train), ("validation", val)):
+        if len(batch.y) == 0:
+            raise TrainingError(f"{name}: the {part} set is empty; check ingest.path and preprocess.shares")
+        bad = (~batch.x.isfinite().all(1)).nonzero()
+        if len(bad):
+            raise TrainingError(
+                f"{name}: {len(bad)} of {len(batch.x)} rows of the {part} set hold NaN or Infinity, the first is row "
+                f"{int(bad[0])}; check the policy for them in preprocess"
+            )
+
+
+def _fingerprint(model: Model, train: Batch, val: Batch, settings: FitSettings) -> str:
+    """Of whatever decides the outcome: settings, the start of the model, the data."""
+    digest = hashlib.sha256(json.dumps(asdict(settings), sort_keys=True).encode())
+    digest.update(repr(model).encode())
+    for tensor in (*model.state_dict().values(), *train, *val):
+        digest.update(f"{tuple(tensor.shape)}{tensor.dtype}".encode())
+        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def _resumable(folder: Path, fingerprint: str) -> Path | None:
+    """The last checkpoint if it is of this very training; what is of another one is removed."""
+    last = folder / "last.safetensors"
+    with contextlib.suppress(ArtifactError):
+        if read(last)["fingerprint"] == fingerprint:
+            return last
+    for file in (last, folder / "best.safetensors"):
+        file.unlink(missing_ok=True)
+    return None
+
+
+def _run(learner: "Learner", folder: Path, resumed: Path | None, bar: bool) -> None:
+    from lightning.pytorch.utilities.exceptions import SIGTERMException
+
+    trainer = _trainer(learner, folder, bar)
+    try:
+        trainer.fit(learner, ckpt_path=resumed)
+    except SIGTERMException:
+        # A SystemExit with code 0: a stage that was killed would count as done.
+        sys.exit(143)
+
+
+def _trainer(learner: "Learner", folder: Path, bar: bool) -> Any:
+    from lightning.pytorch import Trainer
+    from lightning.pytorch.callbacks import EarlyStopping
+
+    from pipeline.training.learner import KeepBestAndLast, ProgressBar, SafetensorsIO
+
+    settings = learner.settings
+    callbacks: list[Any] = [KeepBestAndLast(folder)]
+    if settings.patience > 0:
+        callbacks.append(EarlyStopping("val_loss", patience=settings.patience, check_on_train_epoch_end=True))
+    if bar:
+        callbacks.append(ProgressBar(refresh_rate=max(1, len(learner.train_batches) // 20)))
+    return Trainer(
+        accelerator=_accelerator(settings.device),
+        devices=settings.devices,
+        strategy=settings.strategy,
+        precision=settings.precision,
+        max_epochs=settings.epochs_for(len(learner.train_batches.data.y)),
+        gradient_clip_val=settings.gradient_clip or None,
+        callbacks=callbacks,
+        plugins=[SafetensorsIO()],
+        logger=False,
+        enable_model_summary=False,
+        enable_progress_bar=bar,
+        num_sanity_val_steps=0,
+        use_distributed_sampler=False,
+        default_root_dir=folder,
+    )
+
+
+def _print_epoch(epoch: int, row: dict[str, float]) -> None:
+    print(
+        f"epoch {epoch + 1}: train loss {row['train_loss']:.4f}, validation loss {row['val_loss']:.4f}, "
+        f"{row['records_per_s']:,.0f} records/s",
+        flush=True,
+    )
+
+
+def _accelerator(device: str) -> str:
+    present = torch.cuda.is_available()
+    if device == "cuda" and not present:
+        raise TrainingError("device is 'cuda', but PyTorch finds no CUDA device; allowed here: 'auto', 'cpu'")
+    return "cpu" if device == "cpu" or not present else "gpu"
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Silence Lightning's tips and advice, which speak of a data loader and a logger that are not used."""
+    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric", "lightning")]
+    levels = [logger.level for logger in loggers]
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module=r"lightning\.")
+        warnings.filterwarnings("ignore", message=".*LeafSpec")
+        for logger in loggers:
+            logger.setLevel(logging.ERROR)
+        try:
+            yield
+        finally:
+            for logger, level in zip(loggers, levels, strict=True):
+                logger.setLevel(level)
+
+
+def _finish(learner: "Learner", folder: Path) -> History:
+    """Load the best weights; a training that is done leaves nothing to resume."""
+    state = read(folder / "best.safetensors")["state_dict"]
+    learner.model.load_state_dict({name.removeprefix("model."): value for name, value in state.items()})
+    learner.model.float().cpu().eval()  # whatever the precision of the training
+    (folder / "last.safetensors").unlink(missing_ok=True)
+    rows = tuple(Epoch(**row) for row in learner.rows)
+    return History(rows, min(rows, key=lambda row: row.val_loss).epoch)

@@ -1,0 +1,175 @@
+"""The Lightning side: one module that trains anything with ``loss(batch)``."""
+
+import math
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.fabric.plugins import CheckpointIO
+from lightning.pytorch import LightningModule
+from lightning.pytorch.callbacks import ModelCheckpoint, TQDMProgressBar
+from torch import Tensor
+
+from pipeline.errors import TrainingError
+from pipeline.nn import Batch, Model
+from pipeline.training import checkpoints
+from pipeline.training.batches import Batches, mix
+from pipeline.training.settings import FitSettings, OnEpoch
+
+CHECK_EVERY = 50  # steps: looking at a loss makes a GPU wait
+
+
+class SafetensorsIO(CheckpointIO):  # type: ignore[misc]
+    """Lightning's checkpoints as ``checkpoints`` writes them."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
+        """Write the file."""
+        checkpoints.write(checkpoint, Path(path))
+
+    def load_checkpoint(self, path: str | Path, map_location: Any = None, weights_only: Any = None) -> dict[str, Any]:
+        """Read the file."""
+        return checkpoints.read(Path(path))
+
+    def remove_checkpoint(self, path: str | Path) -> None:
+        """Remove the file."""
+        Path(path).unlink(missing_ok=True)
+
+
+class KeepBestAndLast(ModelCheckpoint):  # type: ignore[misc]
+    """``best.safetensors`` by validation loss and ``last.safetensors``, at the end of each epoch."""
+
+    FILE_EXTENSION = ".safetensors"
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(
+            folder,
+            "best",
+            monitor="val_loss",
+            save_last=True,
+            enable_version_counter=False,
+            auto_insert_metric_name=False,
+            save_on_train_epoch_end=True,
+        )
+
+
+class ProgressBar(TQDMProgressBar):  # type: ignore[misc]
+    """A bar for each epoch of training, none for validation."""
+
+    def init_validation_tqdm(self) -> Any:
+        """A bar that is never drawn."""
+        bar = super().init_validation_tqdm()
+        bar.disable = True
+        return bar
+
+
+class Learner(LightningModule):  # type: ignore[misc]
+    """Trains ``model`` by its own loss; knows batches, noise, optimiser and schedule, and nothing of the model.
+
+    Attributes:
+        rows: a dict for each epoch that is done, those before an interruption included.
+        listeners: called with each row in the first process.
+    """
+
+    def __init__(self, model: Model, train: Batches, val: Batches, settings: FitSettings, fingerprint: str) -> None:
+        super().__init__()
+        self.model, self.train_batches, self.val_batches = model, train, val
+        self.settings, self.fingerprint = settings, fingerprint
+        self.listeners: list[OnEpoch] = []
+        self.rows: list[dict[str, Any]] = []
+        self._losses: list[Tensor] = []
+
+    def train_dataloader(self) -> Batches:
+        """The training batches, on the device."""
+        return self._placed(self.train_batches)
+
+    def val_dataloader(self) -> Batches:
+        """The validation batches, on the device."""
+        return self._placed(self.val_batches)
+
+    def _placed(self, batches: Batches) -> Batches:
+        batches.to(self.device)
+        batches.shard = (self.global_rank, self.trainer.world_size)
+        return batches
+
+    def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
+        """The batch as it is: its rows were drawn on the device."""
+        return batch
+
+    def on_train_epoch_start(self) -> None:
+        """Bind batches, noise and dropout to (seed, epoch): a resumed run draws what an uninterrupted one would."""
+        self.train_batches.epoch = self.current_epoch
+        torch.manual_seed(mix(self.settings.seed, self.current_epoch, self.global_rank))
+        self._losses = []
+        self._started = time.perf_counter()
+
+    def training_step(self, batch: Batch, index: int) -> Tensor:
+        """The loss of a batch, with noise on its x."""
+        if self.settings.input_noise > 0:
+            batch = batch._replace(x=torch.randn_like(batch.x).mul_(self.settings.input_noise).add_(batch.x))
+        loss: Tensor = self.model.loss(batch)
+        self._losses.append(loss.detach())
+        if index % CHECK_EVERY == 0:
+            self._refuse_nan()
+        return loss
+
+    def on_validation_epoch_start(self) -> None:
+        """Training ends where validation begins."""
+        self._refuse_nan()
+        self._seconds = time.perf_counter() - self._started
+
+    def validation_step(self, batch: Batch, index: int) -> None:
+        """Add to the validation loss."""
+        self.log("val_loss", self.model.loss(batch), batch_size=len(batch.y), sync_dist=True)
+
+    def on_train_epoch_end(self) -> None:
+        """Write the epoch down."""
+        row = {
+            "epoch": self.current_epoch,
+            "train_loss": float(torch.stack(self._losses).mean()),
+            "val_loss": float(self.trainer.callback_metrics["val_loss"]),
+            "learning_rate": float(self.optimizers().param_groups[0]["lr"]),
+            "seconds": self._seconds,
+            "records_per_s": len(self.train_batches.data.y) / self._seconds,
+        }
+        if not math.isfinite(row["val_loss"]):
+            raise TrainingError(
+                f"{type(self.model).__name__}: the validation loss became {row['val_loss']} in epoch "
+                f"{self.current_epoch}; lower learning_rate, or check the features for extreme values"
+            )
+        self.rows.append(row)
+        for listener in self.listeners if self.global_rank == 0 else ():
+            listener(self.current_epoch, row)
+
+    def _refuse_nan(self) -> None:
+        bad = (~torch.stack(self._losses).isfinite()).nonzero()
+        if len(bad):
+            raise TrainingError(
+                f"{type(self.model).__name__}: the loss became {float(self._losses[int(bad[0])])} in epoch "
+                f"{self.current_epoch}, step {int(bad[0])} of {len(self.train_batches)}; lower learning_rate or "
+                "gradient_clip, or check the features for extreme values"
+            )
+
+    def configure_optimizers(self) -> dict[str, Any]:
+        """Adam or AdamW, fused, and the cosine over all steps of the run."""
+        kind = torch.optim.AdamW if self.settings.optimizer == "adamw" else torch.optim.Adam
+        optimizer = kind(
+            [parameter for parameter in self.model.parameters() if parameter.requires_grad],
+            lr=self.settings.learning_rate,
+            weight_decay=self.settings.weight_decay,
+            fused=not self.settings.precision.endswith("-mixed"),
+        )
+        if self.settings.schedule == "constant":
+            return {"optimizer": optimizer}
+        steps = len(self.train_batches) * self.trainer.max_epochs
+        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add what a resumed run needs to know."""
+        checkpoint["rows"] = self.rows
+        checkpoint["fingerprint"] = self.fingerprint
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take over the epochs that are done."""
+        self.rows = list(checkpoint["rows"])

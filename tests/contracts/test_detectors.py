@@ -1,0 +1,106 @@
+"""Every registered detector."""
+
+import pytest
+import torch
+from torch import Tensor
+
+from pipeline.detectors import DETECTORS, Detector
+from pipeline.nn import Batch
+from pipeline.registry import build
+
+F, N = 5, 400
+
+
+@pytest.fixture(params=sorted(DETECTORS))
+def detector(request: pytest.FixtureRequest) -> Detector:
+    torch.manual_seed(0)
+    return build(DETECTORS, request.param, features=F).double()
+
+
+def rows(n: int = N, seed: int = 1) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(n, F, generator=generator, dtype=torch.float64) * torch.arange(1, F + 1) - 3
+
+
+def fitted(detector: Detector) -> Detector:
+    detector.initialise(rows())
+    if detector.trainable:
+        optimizer = torch.optim.Adam(detector.train().parameters(), 3e-3)
+        for _ in range(10):
+            loss = detector.loss(Batch(rows(), torch.zeros(N), torch.ones(N)))
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+    return detector.eval()
+
+
+def score(detector: Detector, x: Tensor) -> Tensor:
+    with torch.no_grad():
+        return detector.score(x)
+
+
+def test_it_says_what_it_trains_on(detector: Detector) -> None:
+    assert detector.trains_on in ("benign", "all")
+    assert detector.features == F
+
+
+def test_score_is_higher_for_what_is_far_from_the_training_rows(detector: Detector) -> None:
+    fitted(detector)
+    near, far = score(detector, rows(seed=2)), score(detector, rows(seed=3) + 40)
+    assert near.shape == (N,)
+    assert near.isfinite().all()
+    assert far.isfinite().all()
+    assert far.min() > near.max()
+
+
+def test_a_record_is_scored_alone_and_the_same_each_time(detector: Detector) -> None:
+    x = rows()
+    values = score(fitted(detector), x)
+    assert torch.equal(score(detector, x), values)
+    assert torch.allclose(score(detector, x[7:8]), values[7:8])
+    assert score(detector, x[:0]).shape == (0,)
+
+
+def test_it_tells_records_apart(detector: Detector) -> None:
+    values = score(fitted(detector), rows())
+    assert len(values.unique()) > 0.9 * N
+
+
+def test_loss_is_a_finite_scalar_that_reaches_every_parameter(detector: Detector) -> None:
+    detector.initialise(rows())
+    loss = detector.train().loss(Batch(rows(), torch.zeros(N), torch.ones(N)))
+    assert loss.shape == ()
+    assert loss.isfinite()
+    if detector.trainable:
+        loss.backward()
+        for name, parameter in detector.named_parameters():
+            assert parameter.grad is not None, name
+            assert parameter.grad.isfinite().all(), name
+
+
+def test_training_lowers_the_loss(detector: Detector) -> None:
+    detector.initialise(rows())
+    batch = Batch(rows(), torch.zeros(N), torch.ones(N))
+    before = detector.loss(batch).item()
+    after = fitted(detector).loss(batch).item()
+    assert after < before if detector.trainable else after == pytest.approx(before)
+
+
+def test_the_state_dict_is_the_whole_model(detector: Detector) -> None:
+    fitted(detector)
+    torch.manual_seed(9)
+    again = type(detector)(features=F).double()
+    again.load_state_dict(detector.state_dict())
+    assert torch.equal(score(again.eval(), rows()), score(detector, rows()))
+
+
+def test_constant_features_are_survived(detector: Detector) -> None:
+    x = rows()
+    x[:, 2] = 0.125
+    detector.initialise(x)
+    assert score(detector, x).isfinite().all()
+
+
+def test_no_features_are_refused(detector: Detector) -> None:
+    with pytest.raises(ValueError, match="features must be at least 1, not 0"):
+        type(detector)(features=0)

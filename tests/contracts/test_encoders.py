@@ -1,0 +1,93 @@
+"""Every registered encoder, with every registered loss."""
+
+import pytest
+import torch
+from torch import Tensor
+
+from pipeline.encoders import ENCODERS, LOSSES, Encoder
+from pipeline.nn import Batch
+from pipeline.registry import build
+
+F, N = 16, 64
+PAIRS = [(encoder, loss) for encoder in ENCODERS for loss in LOSSES]
+
+
+@pytest.fixture(params=PAIRS, ids="-".join)
+def encoder(request: pytest.FixtureRequest) -> Encoder:
+    torch.manual_seed(0)
+    name, loss = request.param
+    return build(ENCODERS, name, features=F, loss=build(LOSSES, loss)).double()
+
+
+def rows(n: int = N) -> Batch:
+    generator = torch.Generator().manual_seed(1)
+    y = torch.arange(n) % 2
+    x = torch.randn(n, F, generator=generator, dtype=torch.float64) + 2 * y[:, None]
+    return Batch(x, y, 1.0 - 2 * y)
+
+
+def latent(encoder: Encoder, x: Tensor) -> Tensor:
+    with torch.no_grad():
+        return encoder.eval()(x)
+
+
+def test_latent_has_the_promised_width(encoder: Encoder) -> None:
+    z = latent(encoder, rows().x)
+    assert z.shape == (N, encoder.latent)
+    assert z.isfinite().all()
+
+
+def test_a_record_is_mapped_alone_and_the_same_each_time(encoder: Encoder) -> None:
+    x = rows().x
+    z = latent(encoder, x)
+    assert torch.equal(latent(encoder, x), z)
+    assert torch.allclose(latent(encoder, x[5:6]), z[5:6])
+    order = torch.randperm(N)
+    assert torch.allclose(latent(encoder, x[order]), z[order])
+
+
+def test_loss_is_a_finite_scalar_that_reaches_every_parameter(encoder: Encoder) -> None:
+    encoder.initialise(*rows()[:2])
+    loss = encoder.train().loss(rows())
+    assert loss.shape == ()
+    assert loss.isfinite()
+    if encoder.trainable:
+        loss.backward()
+        for name, parameter in encoder.named_parameters():
+            assert parameter.grad is not None, name
+            assert parameter.grad.isfinite().all(), name
+
+
+@pytest.mark.parametrize("label", [0, 1])
+def test_a_batch_of_one_class_and_of_one_row_is_finite(encoder: Encoder, label: int) -> None:
+    batch = Batch(rows().x, torch.full((N,), label), torch.ones(N))
+    assert encoder.train().loss(batch).isfinite()
+    assert encoder.loss(Batch(*(column[:1] for column in batch))).isfinite()
+
+
+def test_margin_is_higher_for_attacks(encoder: Encoder) -> None:
+    batch = rows()
+    z = latent(encoder, batch.x)
+    encoder.centre(z, batch.y)
+    margin = encoder.margin(z)
+    assert margin.shape == (N,)
+    assert margin[batch.y == 1].mean() > margin[batch.y == 0].mean()
+    assert encoder.margin(encoder.centroid_attack[None]) >= 0 >= encoder.margin(encoder.centroid_benign[None])
+
+
+def test_the_state_dict_is_the_whole_model(encoder: Encoder) -> None:
+    batch = rows()
+    encoder.initialise(batch.x, batch.y)
+    z = latent(encoder, batch.x)
+    encoder.centre(z, batch.y)
+    torch.manual_seed(9)
+    again = type(encoder)(features=F, loss=encoder.latent_loss).double()
+    again.load_state_dict(encoder.state_dict())
+    assert torch.equal(latent(again, batch.x), z)
+    assert torch.equal(again.margin(z), encoder.margin(z))
+
+
+def test_the_same_seed_builds_the_same_encoder(encoder: Encoder) -> None:
+    torch.manual_seed(0)
+    again = type(encoder)(features=F, loss=encoder.latent_loss).double()
+    assert all(torch.equal(a, b) for a, b in zip(encoder.parameters(), again.parameters(), strict=True))
