@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple, Protocol, Self
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from pipeline import confidence as confidences
 from pipeline.errors import ArtifactError, DataError, SplitError
@@ -58,8 +58,9 @@ class Tail:
     def fit(cls, scores: ArrayLike, exceeding: int = 20) -> Self:
         """The tail of benign calibration scores, (n,).
 
-        The exponential tail begins at quantile ``level``, or lower where fewer than ten scores would lie above. Scores
-        that are constant give one knot, and their own magnitude as the scale on both sides.
+        Half of the knots are even in rank, half in the logarithm of the rank from the top, so that a heavy tail is
+        followed to where the scores end. The exponential begins below the ``exceeding`` highest scores, or below the
+        higher half of a few. Constant scores give one knot, and their magnitude as the scale on both sides.
 
         Raises:
             SplitError: if there are no scores.
@@ -75,7 +76,8 @@ class Tail:
         higher = n - np.searchsorted(values, knots, side="right")
         tied = n - np.searchsorted(values, knots, side="left") - higher
         excess = values[values > knots[-1]] - knots[-1]
-        spread = float(values.std()) or max(1.0, float(np.abs(values[0])))
+        varied = values[0] < values[-1]  # the deviation of a constant may be rounded to more than 0
+        spread = (float(values.std()) if varied else 0.0) or max(1.0, float(np.abs(values[0])))
         above = float(excess.mean()) if excess.size else spread
         below = float(np.median(values) - values[0]) or spread
         least = 1e-9 * spread  # a scale of nearly 0 would overflow in the division
@@ -316,7 +318,7 @@ class Judgement:
 
 @dataclass(frozen=True)
 class TwoStage:
-    """Features in, judgement out.
+    """Features in, judgement out; the models are moved to the device and set to evaluation.
 
     Attributes:
         encoder: first stage.
@@ -332,9 +334,14 @@ class TwoStage:
     batch_size: int = 8192
     device: str = "cpu"
 
+    def __post_init__(self) -> None:
+        for stage in (self.encoder, self.detector):
+            if isinstance(stage, nn.Module):
+                stage.to(self.device).eval()  # dropout must not decide
+
     def judge(self, x: NDArray[np.float32]) -> Judgement:
         """Judge (n, F) features, each record on its own."""
-        both = in_batches(self._scores, torch.from_numpy(x), self.batch_size, self.device).numpy()  # (n, 2)
+        both = in_batches(self._scores, x, self.batch_size, self.device)  # (n, 2)
         return Judgement.of(self.calibration, both[:, 0], both[:, 1])
 
     def _scores(self, x: Tensor) -> Tensor:

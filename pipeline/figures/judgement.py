@@ -54,7 +54,8 @@ def roc_pr(curves: Mapping[str, Curve], subtitle: str = "") -> Figure:
     found = ", ".join(f"{style.percent(recall)} of {name} attacks" for name, recall in at.items())
     title = f"At 1 % false positives: {found} found" if found else "There is no curve to draw"
     sizes = "; ".join(f"{name}: {c.n_attack:,} attacks, {c.n_benign:,} benign" for name, c in useful.items())
-    caption = f"{sizes or 'No section has both classes'}. Dashed: a score that knows nothing. Precision is at the prevalence of each section."
+    sizes = sizes or "No section has both classes"
+    caption = f"{sizes}. Dashed: a score that knows nothing. Precision is at the prevalence of each section."
     figure, (left, right) = style.canvas((10.5, 4.9), title, subtitle, caption, columns=(1.0, 1.0))
     if not useful:
         style.nothing(left, "needs attacks and benign records")
@@ -201,7 +202,10 @@ def calibration_curve(
     floor = 10.0 ** np.floor(np.log10(max(0.9 * positive.min(), 1e-6)))
     ax.plot([floor, 1], [floor, 1], color=MUTED, linewidth=1, linestyle=(0, (3, 3)))
     ax.fill_between(x, np.maximum(under, floor), np.maximum(over, floor), color=style.tint(BENIGN, 0.22), linewidth=0)
-    ax.plot(x, np.maximum(y, floor), color=BENIGN, linewidth=2, marker="o" if x.size < 30 else None, markersize=4)
+    ax.plot(x, np.maximum(y, floor), color=BENIGN, linewidth=2)
+    if x.size < 30:
+        ax.vlines(x, np.maximum(under, floor), np.maximum(over, floor), color=BENIGN, linewidth=0.9)
+        ax.scatter(x, np.maximum(y, floor), s=18, color=BENIGN, zorder=3, clip_on=False)
     _percent_axes(ax, floor)
     style.label(ax, "promised false positive rate", "realised false positive rate")
     return figure

@@ -29,7 +29,8 @@ def class_counts(counts: Mapping[str, Mapping[str, int]], subtitle: str = "") ->
     n, benign = sum(totals.values()), totals.get("benign", 0)
     title = f"{style.percent(benign / n)} of {n:,} records are benign" if n else "There are no records"
     attacks = sum(1 for attack, size in totals.items() if size and attack != "benign")
-    caption = f"{style.several(attacks, 'attack')} in {style.several(len(counts), 'file')}; the left axis is logarithmic, the right one is not."
+    found = f"{style.several(attacks, 'attack')} in {style.several(len(counts), 'file')}"
+    caption = f"{found}; the left axis is logarithmic, the right one is not."
     height = 1.5 + 0.27 * max(len(totals), len(counts), 4)
     figure, (left, right) = style.canvas((10.5, height), title, subtitle, caption, columns=(1.0, 1.0))
     if not n:

@@ -73,7 +73,17 @@ def canvas(
 
 
 def svg(figure: Figure) -> bytes:
-    """The figure as an SVG file: the same bytes for the same data."""
+    """The figure as an SVG file: the same bytes for the same data.
+
+    The layout is settled first and rounded: its solver differs by 1e-16 from call to call, and identifiers in the file
+    are hashes of exact positions.
+    """
+    layout = figure.get_layout_engine()
+    if layout is not None:
+        layout.execute(figure)
+        figure.set_layout_engine("none")
+        for ax in figure.axes:
+            ax.set_position(np.round(ax.get_position(original=True).bounds, 6).tolist())
     buffer = io.BytesIO()
     with mpl.rc_context({"svg.hashsalt": "flowsculpt", "svg.fonttype": "path"}):
         figure.savefig(buffer, format="svg", dpi=120, metadata={"Date": None, "Creator": None})

@@ -1,0 +1,52 @@
+"""One suite over every confidence: scores and thresholds in, [-1, 1] out."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from pipeline.confidence import CONFIDENCES
+from pipeline.errors import DataError
+from pipeline.thresholds import Thresholds
+
+every_confidence = pytest.mark.parametrize("name", sorted(CONFIDENCES))
+some_scores = arrays(np.float64, st.integers(1, 60), elements=st.floats(-1e6, 1e6))
+some_thresholds = st.lists(st.floats(-1e6, 1e6), min_size=2, max_size=2).map(lambda cuts: Thresholds(*sorted(cuts)))
+
+
+@every_confidence
+@given(scores=some_scores, thresholds=some_thresholds)
+def test_it_lies_in_its_limits_and_agrees_with_the_verdict(name, scores, thresholds):
+    confidence, verdict = CONFIDENCES[name](scores, thresholds), thresholds.verdict(scores)
+    assert confidence.dtype == np.float32 and confidence.shape == scores.shape
+    assert (np.abs(confidence) <= 1).all()
+    assert (confidence[verdict == "benign"] > 0).all()
+    assert (confidence[verdict == "anomalous"] < 0).all()
+
+
+@every_confidence
+@given(scores=some_scores, thresholds=some_thresholds)
+def test_it_never_rises_with_the_score(name, scores, thresholds):
+    assert (np.diff(CONFIDENCES[name](np.sort(scores), thresholds)) <= 0).all()
+
+
+@every_confidence
+@given(scores=some_scores, thresholds=some_thresholds, seed=st.integers(0, 99))
+def test_each_record_keeps_its_place(name, scores, thresholds, seed):
+    order = np.random.default_rng(seed).permutation(len(scores))
+    confidence = CONFIDENCES[name]
+    assert np.array_equal(confidence(scores[order], thresholds), confidence(scores, thresholds)[order])
+
+
+@every_confidence
+def test_no_scores_give_no_confidence(name):
+    assert CONFIDENCES[name]([], Thresholds(0.0, 1.0)).shape == (0,)
+
+
+@every_confidence
+def test_nan_is_refused(name):
+    with pytest.raises(DataError, match="NaN"):
+        CONFIDENCES[name]([math.nan], Thresholds(0.0, 1.0))

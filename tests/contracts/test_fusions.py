@@ -1,0 +1,36 @@
+"""What every fusion in the registry keeps to."""
+
+import numpy as np
+import pytest
+
+from pipeline.inference import FUSIONS, Calibration
+
+RANDOM = np.random.default_rng(0)
+MARGIN, DENSITY = RANDOM.normal(-3, 1, 500), RANDOM.normal(0, 1, 500)
+
+
+@pytest.fixture(params=FUSIONS)
+def calibration(request):
+    return Calibration.fit(MARGIN, DENSITY, request.param)
+
+
+def test_a_score_never_falls_where_both_stages_see_more(calibration):
+    grid = np.linspace(-8, 8, 41)
+    score = calibration.score(grid, grid)
+    assert (score[1:] >= score[:-1]).all()
+
+
+def test_a_record_is_judged_on_its_own(calibration):
+    both = calibration.score(MARGIN, DENSITY)
+    alone = np.array([calibration.score([m], [d])[0] for m, d in zip(MARGIN[:20], DENSITY[:20], strict=True)])
+    np.testing.assert_array_equal(both[:20], alone)
+
+
+def test_the_named_thresholds_are_ordered(calibration):
+    assert calibration.thresholds["p95"] <= calibration.thresholds["p97"] <= calibration.thresholds["p99"]
+
+
+def test_state_round_trips(calibration):
+    loaded = Calibration.load(*calibration.state())
+    np.testing.assert_array_equal(loaded.score(MARGIN, DENSITY), calibration.score(MARGIN, DENSITY))
+    np.testing.assert_array_equal(loaded.p_value(DENSITY), calibration.p_value(DENSITY))
