@@ -9,8 +9,8 @@ process above this one, else a run of this process alone. ``MLFLOW_RUN_ID`` is n
     parent   flowsculpt.kind = pipeline   stage.<name> = run id   stage.<name>.state = ran | cached
     child    flowsculpt.kind = stage      flowsculpt.stage        flowsculpt.outputs = content hash
 
-The store is ``mlflow.db`` in the project root, its artefacts lie in ``mlruns/`` beside it; ``MLFLOW_TRACKING_URI`` names
-another. The project root is ``DVC_ROOT``, which DVC sets for each command and which names the main project for
+The store is ``mlflow.db`` in the project root, its artefacts lie in ``mlruns/`` beside it; ``MLFLOW_TRACKING_URI``
+names another. The project root is ``DVC_ROOT``, which DVC sets for each command and which names the main project for
 ``dvc exp run --temp`` also, else the nearest folder upwards that holds ``params.yaml``, else the working folder.
 
 MLflow is imported by the first call: it takes seconds, and importing this module must not.
@@ -41,10 +41,8 @@ if TYPE_CHECKING:
 State = Literal["ran", "cached"]
 
 PARENT_VARIABLE = "FLOWSCULPT_PARENT_RUN"
-EXPERIMENT = "flowsculpt"
-KIND, STAGE, OUTPUTS, PROCESS, ERROR = (
-    f"flowsculpt.{tag}" for tag in ("kind", "stage", "outputs", "process", "error")
-)
+EXPERIMENT, ARTEFACTS = "flowsculpt", "mlruns"
+KIND, STAGE, OUTPUTS, PROCESS, ERROR = (f"flowsculpt.{tag}" for tag in ("kind", "stage", "outputs", "process", "error"))
 SECONDS_BETWEEN_SAMPLES = 2.0
 LONGEST_PARAM, LONGEST_ERROR, MOST_IN_A_BATCH = 500, 4000, 100
 
@@ -134,9 +132,7 @@ class StageRun:
         """Log a file that lies on disk, under its own name."""
         self._client.log_artifact(self.run_id, str(path), folder)
 
-    def dataset(  # noqa: PLR0917 - one row of MLflow's table of inputs
-        self, name: str, source: str, digest: str, rows: int, columns: Mapping[str, str], context: str
-    ) -> None:
+    def dataset(self, name: str, source: str, digest: str, rows: int, columns: Mapping[str, str], context: str) -> None:
         """Name a data set as an input of this run, without holding its rows.
 
         Args:
@@ -169,7 +165,7 @@ class StageRun:
 
 @contextmanager
 def stage(
-    name: str, params: Mapping[str, object], upstream: Mapping[str, str], outputs: Callable[[], str]
+    name: str, params: Mapping[str, object], upstream: Mapping[str, Callable[[], str]], outputs: Callable[[], str]
 ) -> Iterator[StageRun]:
     """Track one stage: a child run under the parent of this pipeline run, with what earlier stages made linked to it.
 
@@ -178,7 +174,7 @@ def stage(
     Args:
         name: the stage.
         params: its section of the settings.
-        upstream: the content hash of the outputs of each earlier stage, as they lie on disk.
+        upstream: for each earlier stage, what gives the content hash of its outputs as they lie on disk.
         outputs: gives the content hash of this stage's own outputs; called after the stage has succeeded.
 
     Yields:
@@ -188,7 +184,7 @@ def stage(
     parent = _parent(client, name)
     tags = client.get_run(parent).data.tags
     for earlier in (each for each in upstream if f"stage.{each}.state" not in tags):
-        link(parent, earlier, upstream[earlier])
+        link(parent, earlier, upstream[earlier]())
     run = StageRun(client, _open_child(client, parent, name))
     try:
         run.params(params)
@@ -210,11 +206,11 @@ def open_parent(name: str, tags: Mapping[str, str]) -> str:
     return _open_parent(_client(), name, psutil.Process(), tags)
 
 
-def close_parent(run_id: str, failed: bool, error: str = "") -> None:
-    """Close a parent run; a child whose process died without a word is closed as KILLED."""
+def close_parent(run_id: str, error: str = "") -> None:
+    """Close a parent run, as FAILED where there is an error; a child that was killed is closed as KILLED."""
     client = _client()
     _bury_dead(client)
-    _close(client, (run_id,), "FAILED" if failed else "FINISHED", error)
+    _close(client, (run_id,), "FAILED" if error else "FINISHED", error)
 
 
 def link(parent: str, stage: str, content_hash: str) -> str | None:
@@ -222,10 +218,10 @@ def link(parent: str, stage: str, content_hash: str) -> str | None:
 
     Returns:
         The id of the newest successful run of the stage whose outputs have this content, or None where the store holds
-        none: outputs that were pulled from a remote, or are older than the store.
+        none: the outputs are absent, were pulled from a remote, or are older than the store.
     """
     client = _client()
-    found = _search(client, {STAGE: stage, OUTPUTS: content_hash}, "FINISHED")
+    found = _search(client, {STAGE: stage, OUTPUTS: content_hash}, "FINISHED") if content_hash else []
     _set_tags(client, parent, _stage_tags(stage, found[0].info.run_id if found else None, "cached"))
     return found[0].info.run_id if found else None
 
@@ -238,27 +234,26 @@ class Child:
         stage: its name.
         state: whether it ran in this pipeline run, or DVC skipped it.
         run_id: the run that made its outputs, or None where the store holds none.
-        page: the address of that run below the address of the MLflow UI.
     """
 
     stage: str
     state: State
     run_id: str | None
-    page: str | None
+
+
+def page(run_id: str) -> str:
+    """The address of a run below the address of the MLflow UI."""
+    return f"#/experiments/{_store().experiment}/runs/{run_id}"
 
 
 def children(parent: str) -> dict[str, Child]:
     """The stages of a pipeline run by name, in the order of their names."""
-    run = _client().get_run(parent)
-    tags = run.data.tags
-    names = sorted(tag.removeprefix("stage.").removesuffix(".state") for tag in tags if tag.endswith(".state"))
-    return {name: _child(name, tags, run.info.experiment_id) for name in names}
-
-
-def _child(name: str, tags: Mapping[str, str], experiment: str) -> Child:
-    run_id = tags.get(f"stage.{name}")
-    state: State = "ran" if tags[f"stage.{name}.state"] == "ran" else "cached"
-    return Child(name, state, run_id, run_id and f"#/experiments/{experiment}/runs/{run_id}")
+    tags = _client().get_run(parent).data.tags
+    states = {tag[len("stage.") : -len(".state")]: value for tag, value in tags.items() if tag.endswith(".state")}
+    return {
+        name: Child(name, "ran" if states[name] == "ran" else "cached", tags.get(f"stage.{name}"))
+        for name in sorted(states)
+    }
 
 
 def _parent(client: Any, stage: str) -> str:
@@ -267,7 +262,7 @@ def _parent(client: Any, stage: str) -> str:
         return given
     owner = _owner()
     name = os.environ.get("DVC_EXP_NAME") or ("dvc repro" if _is_dvc(owner) else stage)
-    with _locked(project_root() / "mlflow.db.lock"):
+    with _locked(project_root()):
         found = _search(client, {KIND: "pipeline", PROCESS: _identity(owner)})
         return found[0].info.run_id if found else _open_parent(client, name, owner, {})
 
@@ -277,7 +272,7 @@ def _open_parent(client: Any, name: str, owner: psutil.Process, tags: Mapping[st
     own = {KIND: "pipeline", PROCESS: _identity(owner), "mlflow.runName": name, "mlflow.source.name": name}
     named = {"dvc.experiment": os.environ.get("DVC_EXP_NAME"), "mlflow.source.git.commit": _commit()}
     known = {tag: value for tag, value in named.items() if value}
-    return str(client.create_run(_experiment(client), tags=own | known | dict(tags)).info.run_id)
+    return str(client.create_run(_store().experiment, tags=own | known | dict(tags)).info.run_id)
 
 
 def _open_child(client: Any, parent: str, stage: str) -> str:
@@ -331,7 +326,7 @@ def _search(client: Any, tags: Mapping[str, str], status: str | None = None) -> 
     """The runs with all of these tags, the newest first."""
     terms = [f"tags.`{tag}` = '{value}'" for tag, value in tags.items()]
     terms += [f"attributes.status = '{status}'"] if status else []
-    return list(client.search_runs([_experiment(client)], " and ".join(terms), order_by=["attributes.start_time DESC"]))
+    return list(client.search_runs([_store().experiment], " and ".join(terms), order_by=["attributes.start_time DESC"]))
 
 
 def _exists(client: Any, run_id: str) -> bool:
@@ -380,60 +375,64 @@ def _commit() -> str | None:
 # The store.
 
 
+@dataclass(frozen=True)
+class _Store:
+    client: Any
+    experiment: str
+
+
 def _client() -> Any:
-    """A client of the store of this project, which is made on the first use."""
+    return _store().client
+
+
+def _store() -> _Store:
+    """The store of this project, made by its first use."""
     return _connect(tracking_uri(), project_root())
 
 
 @cache
-def _connect(uri: str, root: Path) -> Any:
+def _connect(uri: str, root: Path) -> _Store:
     for name, value in environment().items():
         os.environ.setdefault(name, value)
     from mlflow import MlflowClient
 
-    if uri.startswith("sqlite:///"):
-        _create_store(Path(uri.removeprefix("sqlite:///")), root / "mlruns")
-    return MlflowClient(uri)
+    with _locked(root):
+        if uri.startswith("sqlite:///"):
+            _create_database(Path(uri.removeprefix("sqlite:///")), root / ARTEFACTS)
+        client = MlflowClient(uri)
+        return _Store(client, _experiment(client, (root / ARTEFACTS).as_uri() if uri.startswith("sqlite:") else None))
 
 
-def _create_store(database: Path, artefacts: Path) -> None:
+def _create_database(path: Path, artefacts: Path) -> None:
     """Make a fresh SQLite store whole or not at all.
 
     Processes that meet in MLflow's own set-up break the database for good, and so does one that is killed there. Here
-    one process makes it under a lock, elsewhere, and moves it into place when it is done.
+    the one that holds the lock makes it elsewhere and moves it into place when it is done.
     """
-    if database.exists():
+    if path.exists():
         return
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
-    database.parent.mkdir(parents=True, exist_ok=True)
-    with _locked(database.with_name(f"{database.name}.lock")), _quiet("mlflow", "alembic"):
-        if database.exists():
-            return
-        with tempfile.TemporaryDirectory(dir=database.parent, prefix="mlflow.db.") as folder:
-            fresh = Path(folder) / database.name
-            store = SqlAlchemyStore(f"sqlite:///{fresh}", artefacts.as_uri())
-            store.engine.dispose()
-            fresh.replace(database)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix="mlflow.db.") as folder, _quiet("mlflow", "alembic"):
+        fresh = Path(folder) / path.name
+        SqlAlchemyStore(f"sqlite:///{fresh}", artefacts.as_uri()).engine.dispose()
+        fresh.replace(path)
 
 
-@cache
-def _experiment_id(uri: str, root: Path) -> str:
-    client = _client()
-    lock = root / "mlflow.db.lock"
-    location = (root / "mlruns").as_uri() if uri.startswith("sqlite:") else None
-    with _locked(lock):
-        found = client.get_experiment_by_name(EXPERIMENT)
-        return str(found.experiment_id if found else client.create_experiment(EXPERIMENT, location))
-
-
-def _experiment(client: Any) -> str:
-    return _experiment_id(tracking_uri(), project_root())
+def _experiment(client: Any, artefacts: str | None) -> str:
+    found = client.get_experiment_by_name(EXPERIMENT)
+    if found is None:
+        kind = {"mlflow.experimentKind": "custom_model_development"}  # opens in the UI's view of training runs
+        return str(client.create_experiment(EXPERIMENT, artefacts, kind))
+    if found.lifecycle_stage == "deleted":
+        client.restore_experiment(found.experiment_id)
+    return str(found.experiment_id)
 
 
 @contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    with path.open("w") as file:
+def _locked(root: Path) -> Iterator[None]:
+    with (root / "mlflow.db.lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)  # let go with the file, whatever ends the process
         yield
 

@@ -1,0 +1,157 @@
+import fcntl
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from flows import dvc
+from pipeline import tracking
+from pipeline.errors import ConfigError
+
+
+def _write(root, text):
+    (root / "dvc.yaml").write_text(text)
+    return root
+
+
+# The graph.
+
+
+@given(st.data())
+def test_a_stage_comes_after_every_stage_whose_outputs_it_reads(data):
+    count = data.draw(st.integers(1, 8))
+    reads = {i: data.draw(st.sets(st.integers(0, i - 1))) if i else set() for i in range(count)}
+    listed = data.draw(st.permutations(range(count)))
+    graph = {f"s{i}": {"cmd": "true", "deps": [f"d{j}/x" for j in reads[i]], "outs": [f"d{i}"]} for i in listed}
+    with tempfile.TemporaryDirectory() as folder:
+        order = [stage.name for stage in dvc.stages(_write(Path(folder), yaml.safe_dump({"stages": graph})))]
+    assert sorted(order) == sorted(graph)
+    assert all(order.index(f"s{j}") < order.index(f"s{i}") for i in reads for j in reads[i])
+
+
+def test_every_way_of_naming_an_output_makes_an_edge(tmp_path):
+    text = """
+    stages:
+      plots: {cmd: p, deps: [b/metrics.json]}
+      do: {foreach: [1, 2], do: {cmd: "d ${item}", deps: [out], wdir: a, outs: [made]}}
+      wide: {cmd: [w, x], deps: [a], metrics: [b/metrics.json: {cache: false}]}
+      first: {cmd: f, outs: [a/out: {persist: true}]}
+    """
+    stages = dvc.stages(_write(tmp_path, text))
+    assert [stage.name for stage in stages] == ["first", "do", "wide", "plots"]
+    assert [stage.command for stage in stages] == ["f", "d ${item}", "w && x", "p"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("stage:\n  a: {cmd: x}", "needs a section 'stages'.*did you mean 'stage'"),
+        ("", "needs a section 'stages'"),
+        ("stages: {}", "at least one stage"),
+        ("stages: [a", "not YAML.*line 1"),
+        ("stages: {a: {cmd: x, dep: [y]}}", r"stage 'a': unknown key 'dep' \(did you mean 'deps'\?\)"),
+        ("stages: {a: {outs: [y]}}", "stage 'a': has no 'cmd'"),
+        ("stages: {a: x}", "stage 'a': needs the keys of a stage"),
+        ("stages: {a: {cmd: x, deps: y}}", "'deps' is a list of paths, not 'y'"),
+        ("stages: {a: {cmd: x, deps: [y], outs: [z]}, b: {cmd: x, deps: [z], outs: [y]}}", "feed each other"),
+    ],
+)
+def test_a_broken_graph_is_refused_with_what_is_wrong(tmp_path, text, message):
+    with pytest.raises(ConfigError, match=f"(?s)dvc.yaml.*{message}"):
+        dvc.stages(_write(tmp_path, text))
+
+
+def test_a_folder_without_a_graph_or_without_dvc_is_refused(tmp_path):
+    with pytest.raises(ConfigError, match=r"dvc\.yaml: there is no such file"):
+        dvc.stages(tmp_path)
+    with pytest.raises(ConfigError, match=r"DVC is not initialised here; run .*dvc init"):
+        dvc.check(_write(tmp_path, "stages: {a: {cmd: x}}"))
+
+
+# The command.
+
+GRAPH = """
+stages:
+  whole:
+    cmd: echo "parent $FLOWSCULPT_PARENT_RUN"; command -v python; cp in out
+    deps: [in]
+    outs: [out]
+  bad:
+    cmd: "echo 'ERROR: the disk is busy'; echo once >> times; exit 3"
+  stray:
+    cmd: sleep 300 & echo child $!; sleep 300
+"""
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    root = _write(tmp_path_factory.mktemp("toy"), GRAPH)
+    (root / "in").write_text("1")
+    environment = os.environ | tracking.environment()
+    subprocess.run([sys.executable, "-m", "dvc", "init", "-q", "--no-scm"], cwd=root, env=environment, check=True)
+    return root
+
+
+def _stage(root, name):
+    return next(stage for stage in dvc.stages(root) if stage.name == name)
+
+
+def test_a_stage_runs_is_skipped_and_can_be_forced(project, monkeypatch):
+    monkeypatch.setenv("PATH", "/usr/bin:/bin")
+    lines = []
+    stage, environment = _stage(project, "whole"), {tracking.PARENT_VARIABLE: "abc"}
+    assert dvc.reproduce(stage, lines.append, environment, project) is dvc.Outcome.RAN
+    assert "parent abc" in lines
+    assert str(Path(sys.executable).parent / "python") in lines
+    assert dvc.reproduce(stage, lines.append, environment, project) is dvc.Outcome.CACHED
+    assert dvc.reproduce(stage, lines.append, environment, project, force=True) is dvc.Outcome.RAN
+
+
+def test_a_stage_that_fails_says_which_what_and_its_last_lines_and_is_not_tried_again(project):
+    with pytest.raises(dvc.StageFailedError, match=r"stage 'bad' failed with exit code 3: echo.*exit 3") as failure:
+        dvc.reproduce(_stage(project, "bad"), lambda line: None, {}, project)
+    assert failure.value.code == 3
+    assert "ERROR: the disk is busy" in failure.value.lines
+    assert (project / "times").read_text() == "once\n"
+    assert "\n" not in repr(failure.value)
+
+
+@pytest.fixture
+def lock(project):
+    """The lock of DVC, held as by another process."""
+    with (project / ".dvc" / "tmp" / "lock").open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield file
+
+
+def test_a_lock_that_another_process_holds_is_waited_for(project, lock):
+    lines = []
+
+    def log(line):
+        lines.append(line)
+        if line.startswith("another dvc process is at work"):
+            fcntl.flock(lock, fcntl.LOCK_UN)
+
+    dvc.reproduce(_stage(project, "whole"), log, {}, project)
+    assert len([line for line in lines if line.startswith("another dvc process")]) == 1
+
+
+def test_a_lock_that_is_never_let_go_ends_in_an_error(project, lock, monkeypatch):
+    monkeypatch.setattr(dvc, "SECONDS_FOR_LOCK", 0)
+    with pytest.raises(dvc.StageFailedError, match="Unable to acquire lock"):
+        dvc.reproduce(_stage(project, "whole"), lambda line: None, {}, project)
+
+
+def test_telemetry_is_off_and_a_foreign_run_is_not_passed_on(monkeypatch):
+    monkeypatch.setenv("MLFLOW_RUN_ID", "foreign")
+    monkeypatch.setenv("MPLBACKEND", "Cairo")
+    environment = dvc._environment({"MINE": "1"})
+    assert tracking.environment().items() <= environment.items() | os.environ.items()
+    assert "MLFLOW_RUN_ID" not in environment
+    assert (environment["MPLBACKEND"], environment["MINE"]) == ("Cairo", "1")
