@@ -4,11 +4,11 @@ The map of the house; a room imports only from the floors below its own::
 
     6  flows                    Prefect: time, retries, schedules, the dvc command
     5  stages                   ingest validate preprocess stage1 stage2 calibrate evaluate
-    4  tracking artifacts config            MLflow | files | params.yaml
+    4  tracking artifacts config expectations   MLflow | files | params.yaml | Great Expectations
     3  training inference                   Lightning | the one decision rule
-    2  datasets features splits encoders detectors confidence metrics figures
+    2  figures, and below them datasets features splits encoders detectors confidence metrics
     1  thresholds nn
-    0  samples registry errors
+    0  samples registry threads errors
 
 Shape letters, the same in every docstring and comment:
 

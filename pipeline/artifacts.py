@@ -9,13 +9,13 @@ import hashlib
 import json
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
+import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
@@ -59,7 +59,7 @@ OUTPUTS: dict[str, tuple[Path, ...]] = {
     "evaluate": (METRICS, REPORTS / "evaluate"),
 }
 
-ROW_GROUP = 65_536
+ROW_GROUP = 32_768
 
 
 def upstream(stage: str) -> tuple[str, ...]:
@@ -88,16 +88,66 @@ def atomic(path: Path) -> Iterator[Path]:
     Raises:
         ArtifactError: the file cannot be written, for instance because the disk is full; the old one is untouched.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    with _refusals(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = _temporary(path)
+        try:
+            yield temporary
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def whole_folder(folder: Path) -> Iterator[Path]:
+    """Gives a temporary folder that takes the place of ``folder`` when the block ends without an error.
+
+    Raises:
+        ArtifactError: the folder cannot be written.
+    """
+    with _refusals(folder):
+        temporary = _temporary(folder)
+        temporary.mkdir(parents=True)
     try:
         yield temporary
-        temporary.replace(path)
-    except OSError as error:
-        kept = "the old file is untouched" if path.exists() else "nothing was written"
-        raise ArtifactError(f"{path}: cannot be written ({error.strerror or error}); {kept}") from error
+        with _refusals(folder):
+            _replace(folder, temporary)
     finally:
-        temporary.unlink(missing_ok=True)
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _replace(folder: Path, new: Path) -> None:
+    if folder.exists():
+        old = new.with_name(f"{new.stem}.old.tmp")
+        folder.rename(old)
+        try:
+            new.rename(folder)
+        except OSError:
+            old.rename(folder)
+            raise
+        shutil.rmtree(old)
+    else:
+        new.rename(folder)
+
+
+def _temporary(path: Path) -> Path:
+    """A name beside ``path``; what killed processes left under such names is removed."""
+    for left in path.parent.glob(f".{path.name}.*.tmp"):
+        owner = left.name.removeprefix(f".{path.name}.").split(".")[0]
+        if not (owner.isdigit() and int(owner) != os.getpid() and psutil.pid_exists(int(owner))):
+            shutil.rmtree(left) if left.is_dir() else left.unlink()
+    return path.with_name(f".{path.name}.{os.getpid()}.tmp")
+
+
+@contextmanager
+def _refusals(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        kept = "what was there before is untouched" if path.exists() else "nothing was written"
+        reason = os.strerror(error.errno) if error.errno else error
+        remedy = "free some space or check the rights of the folder, then run `dvc repro` again"
+        raise ArtifactError(f"{path}: cannot be written ({reason}); {kept}; {remedy}") from error
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -134,39 +184,57 @@ def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
 
 
 def write_columns(path: Path, columns: Mapping[str, NDArray[Any]]) -> None:
-    """Write a CSV of columns that have the same length."""
-    table = pa.table({name: pa.array(values) for name, values in columns.items()})
+    """Write a CSV of columns that have the same length.
+
+    A uint64 id is written as sixteen hexadecimal digits: a number of that size would be rounded by most readers.
+    """
+    table = pa.table({k: _hexadecimal(v) if v.dtype == np.uint64 else pa.array(v) for k, v in columns.items()})
     with atomic(path) as temporary:
         write_arrow_csv(table, temporary)
+
+
+def _hexadecimal(values: NDArray[np.uint64]) -> pa.StringArray:
+    digits = values.astype(">u8").tobytes().hex().encode()
+    ends = np.arange(0, len(digits) + 1, 16, dtype=np.int32)
+    return pa.StringArray.from_buffers(len(values), pa.py_buffer(ends), pa.py_buffer(digits))
 
 
 class TableWriter:
     """Writes one Parquet file, some rows at a time; the file is there only after the block ended without an error."""
 
     def __init__(self, path: Path, schema: pa.Schema) -> None:
-        self._target = atomic(path)
+        self._path = path
         self._schema = schema
+        self._waiting: list[pa.Table] = []
         self.rows = 0
 
     def __enter__(self) -> Self:
-        # Numbers of network traffic hardly repeat: a dictionary costs time there and saves nothing.
-        words = [field.name for field in self._schema if not pa.types.is_floating(field.type)]
-        self._writer = pq.ParquetWriter(
-            self._target.__enter__(), self._schema, compression="lz4", use_dictionary=words, write_statistics=False
-        )
-        return self
-
-    def write(self, table: pa.Table) -> None:
-        """Append the rows of ``table``."""
-        self.rows += table.num_rows
-        self._writer.write_table(table, ROW_GROUP)
+        self._target = self._opened()
+        return self._target.__enter__()
 
     def __exit__(self, *error: Any) -> None:
-        try:
-            self._writer.close()
-        except OSError as failure:
-            error = (type(failure), failure, failure.__traceback__)
         self._target.__exit__(*error)
+
+    @contextmanager
+    def _opened(self) -> Iterator[Self]:
+        # Numbers of network traffic hardly repeat: a dictionary costs time there and saves nothing.
+        words = [field.name for field in self._schema if pa.types.is_dictionary(field.type)]
+        settings = {"compression": "lz4", "use_dictionary": words, "write_statistics": False}
+        with atomic(self._path) as temporary, pq.ParquetWriter(temporary, self._schema, **settings) as self._writer:
+            yield self
+            self._flush()
+
+    def write(self, table: pa.Table) -> None:
+        """Append the rows of ``table``; they are gathered into row groups of ``ROW_GROUP``."""
+        self._waiting.append(table)
+        self.rows += table.num_rows
+        if sum(part.num_rows for part in self._waiting) >= ROW_GROUP:
+            self._flush()
+
+    def _flush(self) -> None:
+        if self._waiting:
+            self._writer.write_table(pa.concat_tables(self._waiting), ROW_GROUP)
+            self._waiting = []
 
 
 def row_groups(path: Path, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
@@ -178,6 +246,16 @@ def row_groups(path: Path, columns: Sequence[str] | None = None) -> Iterator[pa.
     with _opened(path) as file:
         for group in range(file.num_row_groups):
             yield file.read_row_group(group, columns=None if columns is None else list(columns))
+
+
+def column_names(path: Path) -> list[str]:
+    """The columns of a Parquet file.
+
+    Raises:
+        ArtifactError: the file is absent or no Parquet.
+    """
+    with _opened(path) as file:
+        return list(file.schema_arrow.names)
 
 
 def read_table(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
@@ -201,17 +279,17 @@ def _opened(path: Path) -> Iterator[pq.ParquetFile]:
 
 
 _RIDE_ALONG = (
-    pa.field("record_id", pa.uint64()),
-    pa.field("y", pa.int8()),
-    pa.field("attack", pa.dictionary(pa.int32(), pa.string())),
-    pa.field("confidence", pa.float32()),
-    pa.field("balanced", pa.bool_()),
+    pa.field("record_id", pa.uint64(), nullable=False),
+    pa.field("y", pa.int8(), nullable=False),
+    pa.field("attack", pa.dictionary(pa.int32(), pa.string()), nullable=False),
+    pa.field("confidence", pa.float32(), nullable=False),
+    pa.field("balanced", pa.bool_(), nullable=False),
 )
 
 
 def samples_schema(columns: Sequence[str]) -> pa.Schema:
     """The Arrow schema of stored samples: who a row is, then each column of x as float32."""
-    return pa.schema([*_RIDE_ALONG, *(pa.field(name, pa.float32()) for name in columns)])
+    return pa.schema([*_RIDE_ALONG, *(pa.field(name, pa.float32(), nullable=False) for name in columns)])
 
 
 def write_samples(room: Path, split: str, samples: Samples) -> None:
@@ -245,8 +323,14 @@ def read_samples(room: Path, split: str) -> Samples:
             start += table.num_rows
     rows = pa.concat_tables(who) if who else samples_schema(names).empty_table().select([f.name for f in _RIDE_ALONG])
     arrays = {name: rows.column(name).to_numpy(zero_copy_only=False) for name in rows.column_names if name != "attack"}
-    attack = rows.column("attack").cast(pa.string()).to_numpy(zero_copy_only=False).astype(object)
-    return Samples(**arrays, attack=attack, x=x, columns=names)
+    return Samples(**arrays, attack=strings(rows.column("attack")), x=x, columns=names)
+
+
+def strings(column: pa.ChunkedArray) -> NDArray[np.object_]:
+    """(n,) str objects of a column of dictionaries; equal ones are the same object."""
+    encoded = column.unify_dictionaries().combine_chunks()
+    words = np.array(encoded.dictionary.to_pylist(), dtype=object)
+    return words[encoded.indices.to_numpy()]  # type: ignore[no-any-return]
 
 
 def write_model(stem: Path, description: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> None:
@@ -273,25 +357,6 @@ def read_model(stem: Path) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
     if description.pop("weights_sha256", None) != hashlib.sha256(content).hexdigest():
         raise ArtifactError(f"{weights}: are not the weights that {about} names; run `dvc repro` to make both again")
     return description, arrays
-
-
-@contextmanager
-def whole_folder(folder: Path) -> Iterator[Path]:
-    """Gives a temporary folder that takes the place of ``folder`` when the block ends without an error."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-    try:
-        temporary.chmod(0o755)
-        yield temporary
-        if folder.exists():
-            old = Path(tempfile.mkdtemp(prefix=f".{folder.name}.old.", dir=folder.parent))
-            folder.rename(old / folder.name)
-            temporary.rename(folder)
-            shutil.rmtree(old)
-        else:
-            temporary.rename(folder)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _unreadable(path: Path, error: Exception) -> ArtifactError:

@@ -15,6 +15,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from pipeline.errors import ConfigError, near_miss
 
 PARAMS = Path("params.yaml")
+GIVEN = frozenset({"path", "features", "loss"})  # arguments of plug-ins that stages fill in
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
@@ -26,7 +27,7 @@ Names = Annotated[tuple[str, ...], BeforeValidator(lambda value: tuple(value) if
 class Section(BaseModel):
     """Frozen, strict, and without unknown keys."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
 class PluginSection(Section):
@@ -52,9 +53,12 @@ class PluginSection(Section):
         extra = self.model_extra or {}
         for name in extra:
             if name not in known:
-                names = ", ".join(sorted(known))
-                raise ConfigError(f"{PARAMS}: settings for {name!r}, which is no plug-in{near_miss(name, known)}; known: {names}")
-        return dict(extra.get(plugin) or {})
+                miss, names = near_miss(name, known), ", ".join(sorted(known))
+                raise ConfigError(f"{PARAMS}: settings for {name!r}, which is no plug-in{miss}; known: {names}")
+        settings = dict(extra.get(plugin) or {})
+        for name in GIVEN & set(settings):
+            raise ConfigError(f"{PARAMS}: {plugin}.{name} is no setting; the pipeline gives it")
+        return settings
 
 
 class Ingest(PluginSection):
@@ -66,14 +70,18 @@ class Ingest(PluginSection):
 
 
 class Validate(Section):
-    """Budgets of the soft and hard expectations, as shares of the records."""
+    """Largest shares of records that may break a rule; see ``pipeline.expectations.Limits``."""
 
-    max_null_share: Share
-    max_infinite_share: Share
-    max_out_of_range_share: Share
-    max_identity_share: Share
-    max_duplicate_share: Share
-    max_disagreeing_share: Share
+    missing_share: Share
+    null_share: Share
+    infinite_share: Share
+    outside_share: Share
+    identity_share: Share
+    scrambled_share: Share
+    duplicate_share: Share
+    disagreeing_share: Share
+    tolerance: Share
+    open_vocabulary: bool
 
 
 class Shares(Section):
@@ -133,8 +141,8 @@ class Fit(Section):
     schedule: Literal["cosine", "constant"]
     seed: Seed
     device: Literal["auto", "cpu", "cuda"]
-    devices: Annotated[int, Field(ge=1)]
-    strategy: str
+    devices: Annotated[int, Field(ge=1, le=1)]  # a stage is one process; training itself can do more
+    strategy: Literal["auto", "ddp"]
     precision: Literal["32-true", "bf16-mixed", "16-mixed", "64-true"]
 
 
@@ -195,14 +203,15 @@ def load(section: type[S], path: Path = PARAMS) -> S:
     params = _read(path)
     for key in params:
         if key not in SECTIONS:
-            raise ConfigError(f"{path}: unknown section {key!r}{near_miss(key, SECTIONS)}; known: {', '.join(SECTIONS)}")
+            known = ", ".join(SECTIONS)
+            raise ConfigError(f"{path}: unknown section {key!r}{near_miss(key, SECTIONS)}; known: {known}")
     if not isinstance(params.get(name), dict):
         raise ConfigError(f"{path}: section {name!r} is missing or no mapping, given {params.get(name)!r}")
     try:
         return section.model_validate(params[name])
     except ValidationError as error:
-        faults = "; ".join(_fault(section, dict(fault)) for fault in error.errors(include_url=False))
-        raise ConfigError(f"{path}: {name}.{faults}") from error
+        faults = "; ".join(f"{name}{_fault(section, dict(fault))}" for fault in error.errors(include_url=False))
+        raise ConfigError(f"{path}: {faults}") from error
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -210,7 +219,7 @@ def _read(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path}: no such file; run from the folder that holds params.yaml")
     try:
         params = yaml.load(path.read_text(encoding="utf-8"), _Loader)  # noqa: S506 (a SafeLoader)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: is no YAML: {error}") from error
     if not isinstance(params, dict):
         raise ConfigError(f"{path}: a mapping of sections is expected, given {type(params).__name__}")
@@ -221,18 +230,21 @@ class _Loader(yaml.SafeLoader):
     """Reads 1e-3 as a number, as YAML 1.2 and DVC do."""
 
 
-_Loader.add_implicit_resolver(  # type: ignore[no-untyped-call]
+_Loader.add_implicit_resolver(
     "tag:yaml.org,2002:float", re.compile(r"^[-+]?\d+(\.\d*)?[eE][-+]?\d+$"), list("-+0123456789")
 )
 
 
 def _fault(section: type[Section], fault: dict[str, Any]) -> str:
-    where = ".".join(str(part) for part in fault["loc"])
+    where = "".join(f".{part}" for part in fault["loc"])
     if fault["type"] == "extra_forbidden":
         known = _fields(section, fault["loc"][:-1])
         return f"{where}: unknown key{near_miss(str(fault['loc'][-1]), known)}; known: {', '.join(known)}"
+    message = fault["msg"].removeprefix("Value error, ")
+    if not where:
+        return f".{message}"  # of a validator that looks at the whole section, and names the key itself
     given = f", given {fault['input']!r}" if fault["type"] != "missing" else ""
-    return f"{where}: {fault['msg'].removeprefix('Value error, ')}{given}".lstrip(": ")
+    return f"{where}: {message}{given}"
 
 
 def _fields(section: type[BaseModel], path: tuple[Any, ...]) -> list[str]:

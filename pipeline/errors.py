@@ -70,7 +70,7 @@ class ArtifactError(FlowsculptError):
     """A file of an earlier stage that is absent or not what its name says."""
 
 
-def near_miss(given: str, known: Iterable[str]) -> str:
+def near_miss(given: object, known: Iterable[str]) -> str:
     """`` (did you mean 'x'?)`` for the closest known name, or nothing where none is close."""
-    close = difflib.get_close_matches(given, list(known), n=1, cutoff=0.6)
+    close = difflib.get_close_matches(str(given), list(known), n=1, cutoff=0.6)
     return f" (did you mean {close[0]!r}?)" if close else ""

@@ -4,9 +4,9 @@ The published setting of Chhetri, Thapa, Chen, "Latent Sculpting" (2025) is ``fi
 ``destination_port`` dropped and both derived columns: 71 features on CIC-IDS-2017.
 """
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
-from typing import Any, Literal, Self
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,27 +14,39 @@ from scipy.special import ndtri
 
 from pipeline.errors import ArtifactError, ConfigError, DataError, near_miss
 from pipeline.samples import row_hash
+from pipeline.threads import in_order
 
 Columns = Mapping[str, NDArray[np.float64]]  # column name -> (n,)
+_Warp = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 Fill = Literal["zero", "median", "indicator"]
 Scaling = Literal["none", "standard", "signed_log", "quantile"]
 
 QUANTILES = 1001  # knots of a quantile scaling
 SAMPLE_ROWS = 100_000  # train rows at most that medians and quantiles are taken from
+_UNDEFINED = "_undefined"
+_LARGEST = float(np.finfo(np.float32).max)
 
 
-def _bytes_per_packet(columns: Columns) -> NDArray[np.float64]:
-    return columns["total_length_fwd_packets"] / (columns["total_fwd_packets"] + 1e-6)
+class Derived(NamedTuple):
+    """A feature that is computed from raw columns.
 
+    Attributes:
+        needs: the columns.
+        formula: (n,) each -> (n,).
+    """
 
-def _packets_per_second(columns: Columns) -> NDArray[np.float64]:
-    return columns["total_fwd_packets"] / (columns["flow_duration"] / 1e6 + 1e-6)
+    needs: tuple[str, ...]
+    formula: Callable[..., NDArray[np.float64]]
 
 
 # Both count forward packets only, as published.
-DERIVED: dict[str, Callable[[Columns], NDArray[np.float64]]] = {
-    "bytes_per_packet": _bytes_per_packet,
-    "packets_per_second": _packets_per_second,
+DERIVED: dict[str, Derived] = {
+    "bytes_per_packet": Derived(
+        ("total_length_fwd_packets", "total_fwd_packets"), lambda length, packets: length / (packets + 1e-6)
+    ),
+    "packets_per_second": Derived(
+        ("total_fwd_packets", "flow_duration"), lambda packets, duration: packets / (duration / 1e6 + 1e-6)
+    ),
 }
 
 
@@ -65,42 +77,54 @@ class Recipe:
 
         Raises:
             ConfigError: a dropped or derived name is unknown.
+            DataError: the records lack a column that a derived one needs.
         """
         available = tuple(available)
         for name in self.drop:
             if name not in available:
-                raise ConfigError(f"preprocess.drop: {name!r} is no column{near_miss(name, available)}")
+                miss = near_miss(name, available)
+                raise ConfigError(f"preprocess.features.drop: {name!r} is no column of the records{miss}")
         for name in self.derive:
             if name not in DERIVED:
-                raise ConfigError(
-                    f"preprocess.derive: {name!r} is not known{near_miss(name, DERIVED)}; known: {list(DERIVED)}"
-                )
+                known = f"{near_miss(name, DERIVED)}; known: {', '.join(DERIVED)}"
+                raise ConfigError(f"preprocess.features.derive: {name!r} is not known{known}")
+            for need in set(DERIVED[name].needs).difference(available):
+                remedy = "take it out of preprocess.features.derive"
+                raise DataError(f"{name!r} needs the column {need!r}, which the records lack; {remedy}")
         return tuple(name for name in available if name not in self.drop)
+
+    def reads(self, available: Iterable[str]) -> tuple[str, ...]:
+        """The raw columns that features are made of: those that stay, and what derived ones need beside them."""
+        kept = self.raw(available)
+        return tuple(dict.fromkeys([*kept, *(need for name in self.derive for need in _needs(name))]))
 
 
 def content_hash(columns: Columns, recipe: Recipe) -> NDArray[np.uint64]:
     """(n,) hash of the raw values that a model sees: equal for records that it cannot tell apart."""
-    return row_hash([columns[name] for name in recipe.raw(columns)])
+    return row_hash(columns[name] for name in recipe.reads(columns))
 
 
 class _ColumnFit:
-    """What one train column amounts to: moments of its finite values, how many are not, and a sample of them."""
+    """What some rows of one column amount to: moments of its finite values, how many are not, and a sample of rows."""
 
-    def __init__(self, warp: Callable[[NDArray[np.float64]], NDArray[np.float64]], stride: int) -> None:
-        self.warp, self.stride = warp, stride
-        self.n, self.undefined, self.mean, self.squares = 0, 0, 0.0, 0.0
-        self.low, self.high = np.inf, -np.inf
-        self.sample: list[NDArray[np.float64]] = []
-
-    def add(self, values: NDArray[np.float64]) -> None:
-        finite = values[np.isfinite(values)]
-        self.undefined += len(values) - len(finite)
-        if self.stride:
-            self.sample.append(finite[:: self.stride].copy())
+    def __init__(self, values: NDArray[np.float64], sampled: slice, warp: _Warp) -> None:
+        finite = _finite(values)
+        self.warp = warp
+        self.n, self.undefined = len(finite), len(values) - len(finite)
+        self.mean, self.squares = 0.0, 0.0
+        self.low, self.high = finite.min(initial=np.inf), finite.max(initial=-np.inf)
+        self.sample = [values[sampled].copy()]
         if len(finite):
-            warped = self.warp(finite)
-            self._merge(len(warped), float(warped.mean()), float(warped.var()) * len(warped))
-            self.low, self.high = min(self.low, finite.min()), max(self.high, finite.max())
+            warped = warp(finite)
+            self.mean = float(warped.mean())
+            self.squares = float(np.square(warped - self.mean).sum())  # no BLAS: its threads would fight ours
+
+    def add(self, other: "_ColumnFit") -> None:
+        """Count the rows of ``other`` too."""
+        self.undefined += other.undefined
+        self.sample += other.sample
+        self.low, self.high = min(self.low, other.low), max(self.high, other.high)
+        self._merge(other.n, other.mean, other.squares)
 
     def fill(self, value: float) -> None:
         """Count each undefined cell as ``value``."""
@@ -111,24 +135,31 @@ class _ColumnFit:
     def _merge(self, n: int, mean: float, squares: float) -> None:
         # Chan, Golub, LeVeque, "Updating formulae and a pairwise algorithm for computing sample variances" (1979)
         delta, total = mean - self.mean, self.n + n
-        self.squares += squares + delta * delta * self.n * n / total
-        self.mean += delta * n / total
-        self.n = total
+        if n:
+            self.squares += squares + delta * delta * self.n * n / total
+            self.mean += delta * n / total
+            self.n = total
+
+    @property
+    def is_partly_undefined(self) -> bool:
+        return 0 < self.undefined < self.n + self.undefined
 
     @property
     def median(self) -> float:
-        return float(np.median(np.concatenate(self.sample))) if self.n else 0.0
+        sample = _finite(np.concatenate(self.sample))
+        return float(np.median(sample)) if len(sample) else 0.0
 
     @property
     def scale(self) -> float:
-        """Standard deviation; 1 where there is none, as for a constant column that is kept."""
-        deviation = float(np.sqrt(self.squares / max(self.n, 1)))
-        return deviation if deviation > 1e-12 * max(1.0, abs(self.mean)) else 1.0
+        """Standard deviation; 1 where rounding errors could make it up, as for a constant column that is kept."""
+        variance, eps = self.squares / self.n, np.finfo(np.float64).eps
+        # The bound of scikit-learn's StandardScaler on the error of a variance.
+        return float(np.sqrt(variance)) if variance > self.n * eps * variance + (self.n * self.mean * eps) ** 2 else 1.0
 
     def knots(self, fill: float) -> NDArray[np.float64]:
         """(``QUANTILES``,) quantiles of the sample, its undefined cells filled."""
-        sample = np.concatenate([*self.sample, np.full(self.undefined // max(self.stride, 1), fill)])
-        return np.quantile(sample, np.linspace(0, 1, QUANTILES)) if len(sample) else np.zeros(QUANTILES)
+        sample = np.concatenate(self.sample)
+        return np.quantile(np.where(np.isfinite(sample), sample, fill), np.linspace(0, 1, QUANTILES))
 
 
 @dataclass(frozen=True)
@@ -166,21 +197,22 @@ class Features:
             DataError: there are no rows, or no column varies.
             ConfigError: the recipe names an unknown column.
         """
-        sampled = recipe.scaling == "quantile" or recipe.fill == "median"
-        stride = max(1, -(-rows // SAMPLE_ROWS)) if sampled else 0
+        stride = -(-rows // SAMPLE_ROWS) if recipe.scaling == "quantile" or recipe.fill == "median" else rows
+        stride = max(1, stride)
         fits: dict[str, _ColumnFit] = {}
-        for batch in batches:
-            with np.errstate(all="ignore"):
-                raw = _derived(batch, recipe)
-            for name, values in raw.items():
-                fits.setdefault(name, _ColumnFit(_warp(recipe), stride)).add(values)
+        for part in in_order(lambda batch: _fit(*batch, stride, recipe), _numbered(batches)):
+            for name, fit in part.items():
+                if name in fits:
+                    fits[name].add(fit)
+                else:
+                    fits[name] = fit
         return cls._from_fits(fits, recipe)
 
     @classmethod
     def _from_fits(cls, fits: dict[str, _ColumnFit], recipe: Recipe) -> Self:
         if not fits or not any(fit.n + fit.undefined for fit in fits.values()):
             raise DataError("preprocess: there are no train rows to fit the features on")
-        undefined = [name for name, fit in fits.items() if fit.undefined]
+        undefined = [name for name, fit in fits.items() if fit.is_partly_undefined]
         fill = {name: fit.median if recipe.fill == "median" else 0.0 for name, fit in fits.items()}
         for name, fit in fits.items():
             fit.fill(fill[name])
@@ -192,7 +224,7 @@ class Features:
         return cls(
             recipe,
             tuple(kept),
-            (*kept, *(f"{name}_undefined" for name in undefined if recipe.fill == "indicator")),
+            (*kept, *(name + _UNDEFINED for name in undefined if recipe.fill == "indicator")),
             np.array([fill[name] for name in kept]),
             np.array([fit.mean for fit in kept.values()]),
             np.array([fit.scale for fit in kept.values()]),
@@ -206,15 +238,20 @@ class Features:
         Raises:
             DataError: a raw column that the fit used is missing.
         """
-        with np.errstate(all="ignore"):
-            raw = _derived(columns, self.recipe)
-        missing = [name for name in self.raw if name not in raw]
-        if missing:
-            raise DataError(f"features: column {missing[0]!r} is missing{near_miss(missing[0], raw)}")
-        features = {name: self._scaled(position, raw[name]) for position, name in enumerate(self.raw)}
+        for name in self.reads:
+            if name not in columns:
+                raise DataError(f"features: column {name!r} is missing{near_miss(name, columns)}")
+        with np.errstate(over="ignore"):
+            features = {name: self._scaled(position, _value(name, columns)) for position, name in enumerate(self.raw)}
         for name in self.columns[len(self.raw) :]:
-            features[name] = (~np.isfinite(raw[name.removesuffix("_undefined")])).astype(np.float32)
+            features[name] = (~np.isfinite(_value(name.removesuffix(_UNDEFINED), columns))).astype(np.float32)
         return features
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """The raw columns that ``map`` needs."""
+        made = (*self.raw, *(name.removesuffix(_UNDEFINED) for name in self.columns[len(self.raw) :]))
+        return tuple(dict.fromkeys(need for name in made for need in _needs(name)))
 
     def _scaled(self, position: int, values: NDArray[np.float64]) -> NDArray[np.float32]:
         finite = np.isfinite(values)
@@ -224,9 +261,10 @@ class Features:
         elif self.recipe.scaling == "none":
             scaled = filled
         else:
-            scaled = (_warp(self.recipe)(filled) - self.mean[position]) / self.scale[position]
-        limit = self.recipe.clip
-        return (scaled if limit is None else np.clip(scaled, -limit, limit)).astype(np.float32)
+            scaled = _warp(self.recipe)(filled) - self.mean[position]
+            scaled /= self.scale[position]
+        limit = self.recipe.clip or _LARGEST
+        return np.clip(scaled, -limit, limit).astype(np.float32)
 
     def state(self) -> tuple[dict[str, Any], dict[str, NDArray[np.float64]]]:
         """What ``load`` needs: a part for JSON and a part for arrays."""
@@ -243,23 +281,49 @@ class Features:
             ArtifactError: the two parts do not fit each other.
         """
         try:
-            recipe = Recipe(**{k: tuple(v) if isinstance(v, list) else v for k, v in names["recipe"].items()})
-            columns = (tuple(names["raw"]), tuple(names["columns"]))
-            loaded = cls(recipe, *columns, **{k: arrays[k] for k in ("fill", "mean", "scale", "knots")})
+            recipe: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in names["recipe"].items()}
+            parts: dict[str, Any] = {key: arrays[key] for key in ("fill", "mean", "scale", "knots")}
+            parts |= {key: tuple(names[key]) for key in ("raw", "columns", "dropped")}
+            loaded = cls(Recipe(**recipe), **parts)
         except (KeyError, TypeError) as error:
             raise ArtifactError(f"the stored feature transform is incomplete: {error}; run preprocess again") from error
         if any(len(part) != len(loaded.raw) for part in (loaded.fill, loaded.mean, loaded.scale, loaded.knots)):
             raise ArtifactError("the stored feature transform has arrays of another length than its names")
-        return replace(loaded, dropped=tuple(names["dropped"]))
+        return loaded
 
 
-def _derived(columns: Columns, recipe: Recipe) -> dict[str, NDArray[np.float64]]:
-    return {name: columns[name] for name in recipe.raw(columns)} | {
-        name: DERIVED[name](columns) for name in recipe.derive
-    }
+def _numbered(batches: Iterable[Columns]) -> Iterator[tuple[int, Columns]]:
+    """Each batch behind the number of its first row."""
+    start = 0
+    for batch in batches:
+        yield start, batch
+        start += len(next(iter(batch.values())))
 
 
-def _warp(recipe: Recipe) -> Callable[[NDArray[np.float64]], NDArray[np.float64]]:
+def _fit(start: int, batch: Columns, stride: int, recipe: Recipe) -> dict[str, _ColumnFit]:
+    sampled = slice(-start % stride, None, stride)
+    names = (*recipe.raw(batch), *recipe.derive)
+    with np.errstate(over="ignore"):  # of squares beyond 1e308
+        return {name: _ColumnFit(_value(name, batch), sampled, _warp(recipe)) for name in names}
+
+
+def _needs(name: str) -> tuple[str, ...]:
+    return DERIVED[name].needs if name in DERIVED else (name,)
+
+
+def _value(name: str, columns: Columns) -> NDArray[np.float64]:
+    if name not in DERIVED:
+        return columns[name]
+    with np.errstate(all="ignore"):  # a duration of -1 us gives Infinity, to be filled like that of the extractor
+        return DERIVED[name].formula(*(columns[need] for need in DERIVED[name].needs))
+
+
+def _finite(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    finite = np.isfinite(values)
+    return values if finite.all() else values[finite]
+
+
+def _warp(recipe: Recipe) -> _Warp:
     return _signed_log if recipe.scaling == "signed_log" else _same
 
 
@@ -276,5 +340,5 @@ def _normal_scores(values: NDArray[np.float64], knots: NDArray[np.float64]) -> N
     ranks = np.linspace(0, 1, len(knots))
     upper = np.interp(values, knots, ranks)
     lower = -np.interp(-values, -knots[::-1], -ranks[::-1])
-    limit = 0.5 / len(knots)
-    return ndtri(np.clip((upper + lower) / 2, limit, 1 - limit))  # type: ignore[no-any-return]
+    limit = 0.5 / len(knots)  # beyond the outermost knots nothing is known
+    return ndtri(np.clip((upper + lower) / 2, limit, 1 - limit))

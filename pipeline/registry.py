@@ -1,6 +1,7 @@
 """Build a plug-in by name: the constructor's signature is its schema."""
 
 import inspect
+import math
 import types
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -40,7 +41,7 @@ def build(registry: Mapping[str, Callable[..., T]], name: str, **settings: Any) 
             raise ConfigError(f"{name}.{key}: given {settings[key]!r}, allowed is {_spelt(hint)}")
     try:
         return plugin(**settings)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, ArithmeticError, LookupError, RuntimeError) as error:
         raise ConfigError(f"{name}: {error}; {_usage(name, plugin)}") from error
 
 
@@ -49,7 +50,7 @@ def _usage(name: str, plugin: Callable[..., Any]) -> str:
 
 
 def _hints(plugin: Callable[..., Any]) -> dict[str, Any]:
-    return get_type_hints(plugin.__init__ if isinstance(plugin, type) else plugin)
+    return get_type_hints(getattr(plugin, "__init__") if isinstance(plugin, type) else plugin)  # noqa: B009
 
 
 def _fits(value: Any, hint: Any) -> bool:
@@ -62,7 +63,7 @@ def _fits(value: Any, hint: Any) -> bool:
     if origin is tuple:
         return isinstance(value, tuple) and all(_fits(item, arguments[0]) for item in value)
     if hint is float:
-        return isinstance(value, int | float) and not isinstance(value, bool)
+        return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
     if hint is int:
         return isinstance(value, int) and not isinstance(value, bool)
     return isinstance(value, hint) if hint in (bool, str, types.NoneType) else True

@@ -59,33 +59,39 @@ class Samples:
     @property
     def benign(self) -> NDArray[np.bool_]:
         """(n,) mask of the rows with y = 0."""
-        return self.y == 0
+        mask: NDArray[np.bool_] = self.y == 0
+        return mask
+
+
+_GOLDEN, _MIX, _LAST = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
+_HALF = np.uint64(32)
 
 
 def row_hash(columns: Iterable[NDArray[np.generic]]) -> NDArray[np.uint64]:
     """(n,) 64-bit content hashes of rows that are given column by column, (n,) each.
 
     Equal rows have equal hashes; among 3 million unequal rows a collision has a probability of about 2e-7.
-    -0.0 counts as 0.0 and every NaN as the same NaN. The mixing step is that of splitmix64 (Steele, Lea, Flood,
-    "Fast splittable pseudorandom number generators", 2014).
+    -0.0 counts as 0.0 and every NaN as the same NaN. Each step can be undone, so that it loses nothing of a row; its
+    constants are those of splitmix64 (Steele, Lea, Flood, "Fast splittable pseudorandom number generators", 2014).
     """
-    rows = np.uint64(0x9E3779B97F4A7C15)
     hashed: NDArray[np.uint64] | None = None
     for column in columns:
         bits = _bits(column)
-        hashed = bits + rows if hashed is None else hashed * np.uint64(0xBF58476D1CE4E5B9) + bits
-        hashed ^= hashed >> np.uint64(30)
-        hashed *= np.uint64(0x94D049BB133111EB)
-        hashed ^= hashed >> np.uint64(31)
+        hashed = bits + _GOLDEN if hashed is None else np.bitwise_xor(hashed, bits, out=hashed)
+        hashed *= _MIX
+        hashed ^= np.right_shift(hashed, _HALF, out=bits)
     if hashed is None:
         raise ValueError("row_hash: no columns given")
-    return hashed
+    hashed *= _LAST
+    return hashed ^ (hashed >> _HALF)
 
 
 def _bits(column: NDArray[np.generic]) -> NDArray[np.uint64]:
+    """A copy of the column as 64 bits for each value."""
     if column.dtype.kind in "iub":
-        column = column.astype(np.int64) if column.dtype.kind != "u" else column
-        return column.astype(np.uint64, copy=False)
-    values = column.astype(np.float64) + 0.0  # -0.0 becomes 0.0
-    values[np.isnan(values)] = np.nan
+        return column.astype(np.uint64 if column.dtype.kind == "u" else np.int64).view(np.uint64)
+    values: NDArray[np.float64] = np.add(column, 0.0, dtype=np.float64)  # -0.0 becomes 0.0
+    undefined = np.isnan(values)
+    if undefined.any():
+        values[undefined] = np.nan
     return values.view(np.uint64)

@@ -8,6 +8,7 @@ from collections.abc import Collection, Mapping
 from typing import Literal
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from pipeline.errors import ConfigError, SplitError, near_miss
@@ -19,6 +20,7 @@ LEFT_OUT = -1  # the code of a row that is in no split
 Duplicates = Literal["group", "drop", "keep"]
 
 _HOLDS_ATTACKS = {"train", "val", "test_seen"}
+_NEEDS_FIRST = ("train", "test_seen", "val", "calibration", "test_unseen")  # where there are fewer contents than splits
 
 
 def assign(
@@ -26,13 +28,15 @@ def assign(
     content: NDArray[np.uint64],
     unseen: Collection[str],
     shares: Mapping[str, float],
+    *,
     duplicates: Duplicates = "group",
     seed: int = 0,
 ) -> NDArray[np.int8]:
     """(n,) index into ``SPLITS`` of each row, or ``LEFT_OUT``.
 
-    Each attack is split by itself, so that a rare one is spread as its share says. The draw depends on a row's content
-    and the seed, not on the order of the rows.
+    Each attack is split by itself, so that a rare one is spread as its share says, and reaches every split that it may
+    be in where it has that many different contents. The draw depends on a row's content and the seed, not on the order
+    of the rows; only ``keep`` tells copies apart, by their position.
 
     Args:
         attack: (n,) canonical names, ``benign`` for benign rows.
@@ -44,23 +48,23 @@ def assign(
         seed: of the draw.
 
     Raises:
-        ConfigError: an unseen attack is not among the rows and no vocabulary has its name.
         SplitError: there is no benign row, or no seen attack.
     """
-    kept = _first_of_each(content, attack) if duplicates == "drop" else np.ones(len(attack), dtype=bool)
-    names, codes = np.unique(attack.astype(str), return_inverse=True)
+    codes, names = _encoded(attack)
     _require_both(names, unseen)
-    unit = np.arange(len(attack)) if duplicates == "keep" else np.unique(content, return_inverse=True)[1]
+    n = len(attack)
+    kept = _first_of_each(content, codes) if duplicates == "drop" else np.ones(n, dtype=bool)
+    position = np.arange(n) if duplicates == "keep" else np.zeros(n, dtype=np.int64)
+    unit = position if duplicates == "keep" else pd.factorize(content)[0]
     stratum = _strata(unit, _ranks(names, unseen)[codes])
-    # Row by row, the position breaks the tie between copies; else the content decides alone.
-    draw = row_hash(
-        [content, np.arange(len(attack)) if duplicates == "keep" else np.zeros(len(attack), dtype=np.int64)]
-    )
-    draw = row_hash([draw, np.full(len(attack), seed)])
-    split = np.full(len(attack), LEFT_OUT, dtype=np.int8)
+    draw = row_hash([content, position, np.full(n, seed)])
+    split = np.full(n, LEFT_OUT, dtype=np.int8)
     for code in np.unique(stratum[kept]):
         rows = np.flatnonzero((stratum == code) & kept)
         split[rows] = _cut(draw[rows], unit[rows], _shares_of(code, len(names), shares))
+    # A model cannot tell a seen attack from the unseen one whose content it shares: it is neither.
+    seen_attack = ~np.isin(names, ["benign", *unseen])[codes]
+    split[seen_attack & (split == SPLITS.index("test_unseen"))] = LEFT_OUT
     return split
 
 
@@ -69,17 +73,19 @@ def balance(attack: NDArray[np.object_], seed: int = 0) -> NDArray[np.bool_]:
 
     The asymmetric balancing of Chhetri, Thapa, Chen, "Latent Sculpting" (2025), section on stage 1.
     """
-    benign = np.flatnonzero(attack == "benign")
-    _, counts = np.unique(attack[attack != "benign"].astype(str), return_counts=True)
-    size = min(len(benign), int(counts.max(initial=0)) or len(benign))
-    mask = attack != "benign"
+    codes, names = _encoded(attack)
+    is_attack = (names != "benign")[codes] if len(codes) else np.zeros(0, dtype=bool)
+    benign = np.flatnonzero(~is_attack)
+    largest = np.bincount(codes[is_attack]).max(initial=0)
+    size = min(len(benign), int(largest) or len(benign))
+    mask = is_attack.copy()
     mask[np.random.default_rng(seed).choice(benign, size, replace=False)] = True
     return mask
 
 
 def disagreeing(content: NDArray[np.uint64], y: NDArray[np.int8]) -> NDArray[np.bool_]:
     """(n,) mask of rows whose content also occurs with the other label."""
-    _, group = np.unique(content, return_inverse=True)
+    group = pd.factorize(content)[0]
     attacks = np.bincount(group, weights=y)
     sizes = np.bincount(group)
     mixed: NDArray[np.bool_] = ((attacks > 0) & (attacks < sizes))[group]
@@ -98,7 +104,7 @@ def check_unseen(unseen: Collection[str], known: Collection[str]) -> None:
             raise ConfigError(f"preprocess.unseen: {name!r} is no attack{near_miss(name, known)}; known: {names}")
 
 
-def _require_both(names: NDArray[np.str_], unseen: Collection[str]) -> None:
+def _require_both(names: NDArray[np.object_], unseen: Collection[str]) -> None:
     present = set(names.tolist())
     if "benign" not in present:
         raise SplitError(f"the records hold no benign row, only {sorted(present)}; thresholds need benign ones")
@@ -109,7 +115,7 @@ def _require_both(names: NDArray[np.str_], unseen: Collection[str]) -> None:
         )
 
 
-def _ranks(names: NDArray[np.str_], unseen: Collection[str]) -> NDArray[np.int64]:
+def _ranks(names: NDArray[np.object_], unseen: Collection[str]) -> NDArray[np.int64]:
     """Rank of each name: benign lowest, then the seen attacks, the unseen ones share the highest."""
     ranks = np.arange(1, len(names) + 1)
     ranks[names == "benign"] = 0
@@ -133,19 +139,36 @@ def _shares_of(stratum: int, names: int, shares: Mapping[str, float]) -> NDArray
 
 
 def _cut(draw: NDArray[np.uint64], unit: NDArray[np.int64], shares: NDArray[np.float64]) -> NDArray[np.int8]:
-    """Split rows in the order of their draw; a unit goes where its first row goes."""
-    order = np.lexsort((unit, draw))
-    ends = np.cumsum(shares / shares.sum())
-    position = (np.arange(len(order)) + 0.5) / len(order)
-    _, first, member = np.unique(unit[order], return_index=True, return_inverse=True)
-    split = np.empty(len(order), dtype=np.int8)
-    split[order] = np.searchsorted(ends[:-1], position[first], side="right")[member]
-    return split
+    """Split units in the order of their draw, each where the middle of its rows falls among the shares."""
+    member, units = pd.factorize(unit)
+    drawn = np.empty(len(units), dtype=np.uint64)
+    drawn[member] = draw  # the same for all rows of a unit
+    order = np.argsort(drawn)
+    sizes = np.bincount(member)[order]
+    middle = np.cumsum(sizes) - sizes / 2
+    ends = np.cumsum(shares / shares.sum()) * len(unit)
+    ordered = np.searchsorted(ends[:-1], middle, side="right").astype(np.int8)
+    _fill_empty(ordered, sizes, shares)
+    split = np.empty_like(ordered)
+    split[order] = ordered
+    return split[member]
 
 
-def _first_of_each(content: NDArray[np.uint64], attack: NDArray[np.object_]) -> NDArray[np.bool_]:
-    _, codes = np.unique(attack.astype(str), return_inverse=True)
-    _, first = np.unique(row_hash([content, codes]), return_index=True)
-    mask = np.zeros(len(content), dtype=bool)
-    mask[first] = True
-    return mask
+def _fill_empty(split: NDArray[np.int8], sizes: NDArray[np.int64], shares: NDArray[np.float64]) -> None:
+    """Give each split with a share one unit, the smallest of the split that has most, as far as there are any."""
+    for code in (SPLITS.index(name) for name in _NEEDS_FIRST):
+        counts = np.bincount(split, minlength=len(SPLITS))
+        richest = int(counts.argmax())
+        if shares[code] and not counts[code] and counts[richest] > 1:
+            units = np.flatnonzero(split == richest)  # in the order of their draw
+            split[units[sizes[units].argmin()]] = code
+
+
+def _first_of_each(content: NDArray[np.uint64], codes: NDArray[np.int64]) -> NDArray[np.bool_]:
+    return ~pd.Series(row_hash([content, codes])).duplicated().to_numpy()
+
+
+def _encoded(attack: NDArray[np.object_]) -> tuple[NDArray[np.int64], NDArray[np.object_]]:
+    """(n,) codes into the sorted names, and the names."""
+    codes, names = pd.factorize(attack, sort=True)
+    return codes, np.asarray(names, dtype=object)

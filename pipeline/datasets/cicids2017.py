@@ -5,20 +5,16 @@ Three shapes are told apart by their header: ``MachineLearningCSV`` (features an
 Joosen (2021) and Liu et al. (2022) (other names, true timestamps, ``Attempted Category``).
 """
 
-from collections import deque
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from functools import partial
+from collections.abc import Iterator
 from pathlib import Path
 
 from pipeline.datasets import sources
 from pipeline.datasets.base import Chunk, Dataset
-from pipeline.datasets.header import layout
+from pipeline.datasets.header import Layout, layout
 from pipeline.datasets.labels import Unknown
 from pipeline.datasets.rows import Block, parse
 from pipeline.errors import SourceError
-
-PARSERS = 2  # blocks that are parsed while the next one is being decompressed
+from pipeline.threads import in_order
 
 
 class CICIDS2017(Dataset):
@@ -43,13 +39,14 @@ class CICIDS2017(Dataset):
             SchemaError: columns are missing or unknown.
             DataError: a label is unknown.
         """
-        contents = sources.SeenContents()
-        with ThreadPoolExecutor(PARSERS) as pool:
-            for source in sources.sources(self.path):
-                stream = contents.watch(source, sources.blocks(source))
-                yield from _in_order(pool, self._jobs(source.name, stream))
+        return in_order(lambda part: parse(*part, self.unknown_labels), self._blocks())
 
-    def _jobs(self, name: str, stream: Iterator[bytes]) -> Iterator[Callable[[], Chunk]]:
+    def _blocks(self) -> Iterator[tuple[Block, Layout]]:
+        contents = sources.SeenContents()
+        for source in sources.sources(self.path):
+            yield from self._blocks_of(source.name, contents.watch(source, sources.blocks(source)))
+
+    def _blocks_of(self, name: str, stream: Iterator[bytes]) -> Iterator[tuple[Block, Layout]]:
         first = next(stream, b"")
         head, _, body = first.partition(b"\n")
         if not head.strip():
@@ -58,19 +55,8 @@ class CICIDS2017(Dataset):
         row, rows = 1, 0
         while body or first:
             rows += len(body)
-            yield partial(parse, Block(name, body, row), columns, self.unknown_labels)
+            yield Block(name, body, row), columns
             row += body.count(b"\n")
             body = first = next(stream, b"")
         if not rows:
             raise SourceError(f"{name}: has a header and no records; remove the file or fetch it again")
-
-
-def _in_order(pool: ThreadPoolExecutor, jobs: Iterator[Callable[[], Chunk]]) -> Iterator[Chunk]:
-    """The results of ``jobs`` in their order, with at most ``PARSERS`` + 1 of them in memory."""
-    waiting: deque[Future[Chunk]] = deque()
-    for job in jobs:
-        waiting.append(pool.submit(job))
-        if len(waiting) > PARSERS:
-            yield waiting.popleft().result()
-    while waiting:
-        yield waiting.popleft().result()

@@ -13,7 +13,7 @@ class Column:
 
     Attributes:
         name: canonical snake_case name.
-        unit: ``us`` (microseconds), ``B`` (bytes), ``B/s``, ``1/s``, ``packets``, ``flags``, ``1`` (a ratio) or ``port``.
+        unit: ``us`` (microseconds), ``B`` (bytes), ``B/s``, ``1/s``, ``packets``, ``flags``, ``1`` (a ratio), ``port``.
         headers: the names that the published files give it, first the original's, then the corrected version's.
         low: smallest value that has a meaning, -1 where the extractor writes -1 for "never seen".
         high: largest value that has a meaning, None where there is no limit.

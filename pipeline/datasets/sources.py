@@ -5,7 +5,8 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from hashlib import blake2b
+from functools import partial
+from hashlib import sha256
 from pathlib import Path
 from typing import BinaryIO, cast
 
@@ -13,13 +14,21 @@ from pipeline.errors import SourceError, near_miss
 
 SUFFIXES = (".csv", ".csv.gz", ".zip")
 BLOCK_BYTES = 8 << 20
+LONGEST_LINE = 16 << 20
 
 
 @dataclass(frozen=True)
 class Source:
-    """One CSV text: ``name`` is what errors and ``source_file`` call it, ``open`` gives its bytes, decompressed."""
+    """One CSV text.
+
+    Attributes:
+        name: what ``source_file`` and errors call it, the same however it is packed.
+        place: where it lies, the packing included.
+        open: gives its bytes, decompressed.
+    """
 
     name: str
+    place: str
     open: Callable[[], BinaryIO]
 
 
@@ -32,8 +41,8 @@ def sources(path: Path) -> list[Source]:
     if not path.exists():
         siblings = [other.name for other in path.parent.iterdir()] if path.parent.is_dir() else []
         raise SourceError(f"{path}: no such file or folder{near_miss(path.name, siblings)}; set ingest.path")
-    files = sorted(path.rglob("*")) if path.is_dir() else [path]
-    found = [source for file in files if _is_csv(file.name) and file.is_file() for source in _open_file(file, path)]
+    files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
+    found = [source for file in files if _is_csv(_place(file, path)) for source in _open_file(file, path)]
     if not found:
         raise SourceError(f"{path}: holds no {', '.join(SUFFIXES)} file; set ingest.path to the folder of the records")
     return found
@@ -43,14 +52,16 @@ def blocks(source: Source, size: int = BLOCK_BYTES) -> Iterator[bytes]:
     """The bytes of ``source`` in blocks that end where a line ends.
 
     Raises:
-        SourceError: the bytes cannot be decompressed to their end.
+        SourceError: the bytes cannot be decompressed to their end, or no line ends for very long.
     """
     rest = b""
     for block in _bytes(source, size):
         end = block.rfind(b"\n") + 1
         if end:
-            yield rest + block[:end]
+            yield b"".join([rest, memoryview(block)[:end]])
         rest = block[end:] if end else rest + block
+        if len(rest) > LONGEST_LINE:
+            raise SourceError(f"{source.place}: no line ends within {len(rest):,} bytes; a CSV text is expected")
     if rest:
         yield rest + b"\n"
 
@@ -59,7 +70,7 @@ class SeenContents:
     """Remembers what each source held, and refuses the same content under a second name."""
 
     def __init__(self) -> None:
-        self._names: dict[bytes, str] = {}
+        self._places: dict[bytes, str] = {}
 
     def watch(self, source: Source, stream: Iterator[bytes]) -> Iterator[bytes]:
         """``stream`` unchanged.
@@ -67,25 +78,30 @@ class SeenContents:
         Raises:
             SourceError: at its end, if an earlier source held the same bytes.
         """
-        digest = blake2b(digest_size=16)
+        digest = sha256()
         for block in stream:
             digest.update(block)
             yield block
-        twin = self._names.setdefault(digest.digest(), source.name)
-        if twin != source.name:
-            raise SourceError(f"{source.name}: has the same content as {twin}; remove one of the two from ingest.path")
+        twin = self._places.get(digest.digest())
+        if twin is not None:
+            raise SourceError(f"{source.place}: has the same content as {twin}; remove one of the two from ingest.path")
+        self._places[digest.digest()] = source.place
 
 
 def _is_csv(name: str) -> bool:
-    hidden = name.rsplit("/", 1)[-1].startswith(".") or name.startswith("__MACOSX/")
+    hidden = any(part.startswith(".") or part == "__MACOSX" for part in name.split("/"))
     return name.lower().endswith(SUFFIXES) and not hidden
 
 
+def _place(file: Path, root: Path) -> str:
+    return file.relative_to(root).as_posix() if file != root else file.name
+
+
 def _open_file(file: Path, root: Path) -> list[Source]:
-    name = file.relative_to(root).as_posix() if file != root else file.name
+    name = _place(file, root)
     if name.lower().endswith(".zip"):
         return _open_zip(file)
-    return [Source(_stem(name), lambda: _open_plain(file))]
+    return [Source(_stem(name), name, lambda: _open_plain(file))]
 
 
 def _open_plain(file: Path) -> BinaryIO:
@@ -96,13 +112,18 @@ def _open_zip(file: Path) -> list[Source]:
     try:
         with zipfile.ZipFile(file) as archive:
             members = sorted(name for name in archive.namelist() if _is_csv(name))
-    except zipfile.BadZipFile as error:
+    except (zipfile.BadZipFile, OSError) as error:
         raise SourceError(f"{file}: is not a zip archive ({error}); download it again") from error
-    return [Source(_stem(Path(member).name), lambda member=member: _open_member(file, member)) for member in members]  # type: ignore[misc]
+    names = [member.rsplit("/", 1)[-1] for member in members]
+    names = names if len(set(names)) == len(names) else members
+    return [
+        Source(_stem(name), f"{file.name}/{member}", partial(_open_member, file, member))
+        for name, member in zip(names, members, strict=True)
+    ]
 
 
 def _open_member(file: Path, member: str) -> BinaryIO:
-    stream = cast(BinaryIO, zipfile.ZipFile(file).open(member))
+    stream = cast(BinaryIO, zipfile.ZipFile(file).open(member))  # noqa: SIM115 (closed by whoever reads it)
     return cast(BinaryIO, gzip.open(stream, "rb")) if member.lower().endswith(".gz") else stream
 
 
@@ -118,6 +139,6 @@ def _bytes(source: Source, size: int) -> Iterator[bytes]:
             while block := stream.read(size):
                 read += len(block)
                 yield block
-    except (EOFError, zlib.error, gzip.BadGzipFile, zipfile.BadZipFile, OSError) as error:
+    except (EOFError, zlib.error, gzip.BadGzipFile, zipfile.BadZipFile, OSError, RuntimeError) as error:
         message = f"{source.name}: cannot be read beyond byte {read} of its text ({error}); fetch the file again"
         raise SourceError(message) from error

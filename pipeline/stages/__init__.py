@@ -12,22 +12,29 @@ from pipeline.stages.report import Report
 S = TypeVar("S", bound=config.Section)
 
 
-def launch(name: str, shape: type[S], body: Callable[[S, Report], None]) -> None:
+Verdict = Callable[[], None]
+"""Raises where what a stage found out stops the line."""
+
+
+def launch(name: str, shape: type[S], body: Callable[[S, Report], Verdict | None]) -> None:
     """Run the stage ``name``: its settings in, a tracked run around it, its reports out.
 
-    The reports of a stage are a folder that appears whole when the stage succeeds, and go to MLflow as they are. An
-    error that a user can mend ends the process with its message and exit code 1.
+    The reports of a stage are a folder that appears whole when the stage succeeds, and go to MLflow as they are; a
+    verdict that the stage returns is called after that, so that what stops the line can be read. An error that a user
+    can mend ends the process with its message and exit code 1.
     """
     try:
         settings = config.load(shape)
-        upstream = {stage: artifacts.content_hash(stage) for stage in artifacts.upstream(name)}
+        upstream = {stage: partial(artifacts.content_hash, stage) for stage in artifacts.upstream(name)}
         outputs = partial(artifacts.content_hash, name)
         with tracking.stage(name, settings.model_dump(mode="json"), upstream, outputs) as run:
             with artifacts.whole_folder(artifacts.REPORTS / name) as folder:
-                body(settings, Report(folder, run))
+                verdict = body(settings, Report(folder, run))
             for file in sorted((artifacts.REPORTS / name).rglob("*")):
                 if file.is_file():
                     parent = file.parent.relative_to(artifacts.REPORTS / name).as_posix()
                     run.file(file, None if parent == "." else parent)
+            if verdict:
+                verdict()
     except FlowsculptError as error:
         sys.exit(f"{name}: {error}")

@@ -22,6 +22,7 @@ def calibrate(settings: Calibrate, report: Report) -> None:
     benign = artifacts.read_samples(artifacts.SCORES, "calibration")
     if not len(benign):
         raise SplitError("there are no benign calibration records; raise preprocess.shares.calibration")
+    report.reads("calibration", benign)
     margin, density = benign.x.T.astype(np.float64)
     calibration = Calibration.fit(margin, density, settings.fusion, settings.percentiles, strategy)
     artifacts.write_model(artifacts.THRESHOLDS, *calibration.state())
@@ -39,10 +40,10 @@ def _report(calibration: Calibration, val: Samples, report: Report) -> None:
     report.ranking(val, score)
     p_value = calibration.p_value(score[val.benign])
     alarms = [int((p_value <= level).sum()) for level in LEVELS]
-    low, high = zip(*(metrics.wilson(k, len(p_value)) for k in alarms), strict=True)
+    interval = np.array([metrics.wilson(k, len(p_value)) for k in alarms])
     realised = np.array(alarms) / len(p_value)
     subtitle = f"{report.subtitle}, val"
-    figure = figures.calibration_curve(LEVELS, realised, low, high, n=len(p_value), subtitle=subtitle)
+    figure = figures.calibration_curve(LEVELS, realised, interval, n=len(p_value), subtitle=subtitle)
     report.figure("calibration_curve", figure)
 
 

@@ -15,6 +15,8 @@ from pipeline.stages.report import Report
 from pipeline.thresholds import Thresholds
 
 SECTIONS = {"seen": "test_seen", "unseen": "test_unseen"}
+RANKING = {"auroc", "auprc", "auprc_balanced", "tpr_at_fpr_1pct", "tpr_at_fpr_01pct"}
+RATES = RANKING | {"precision", "recall", "f1", "f1_balanced", "fpr"}  # what MLflow shows of metrics.json
 
 
 def evaluate(settings: Evaluate, report: Report) -> None:
@@ -22,13 +24,16 @@ def evaluate(settings: Evaluate, report: Report) -> None:
     calibration = Calibration.load(*artifacts.read_model(artifacts.THRESHOLDS))
     if settings.threshold not in calibration.thresholds:
         known = list(calibration.thresholds)
-        raise ConfigError(f"evaluate.threshold: {settings.threshold!r} is not known{near_miss(settings.threshold, known)}; known: {known}")
+        miss = near_miss(settings.threshold, known)
+        raise ConfigError(f"evaluate.threshold: {settings.threshold!r} is not known{miss}; known: {', '.join(known)}")
     tests = {name: artifacts.read_samples(artifacts.SCORES, split) for name, split in SECTIONS.items()}
+    for name, samples in tests.items():
+        report.reads(SECTIONS[name], samples)
     judged = {name: Judgement.of(calibration, *samples.x.T) for name, samples in tests.items()}
     sections = {name: _section(calibration, tests[name], judged[name]) for name in tests}
     source = artifacts.read_json(artifacts.SOURCE)
-    document = {"dataset": source["dataset"], "synthetic": source["synthetic"], "fusion": calibration.fusion, **sections}
-    artifacts.write_json(artifacts.METRICS, document)
+    about = {"dataset": source["dataset"], "synthetic": source["synthetic"], "fusion": calibration.fusion}
+    artifacts.write_json(artifacts.METRICS, {**about, **sections})
     report.run.metrics(dict(_flat(sections)))
     report.run.file(artifacts.METRICS)
     _verdicts(tests, judged, calibration, report)
@@ -70,13 +75,11 @@ def _verdicts(
         report.test_metrics(y, np.concatenate(masks), threshold, name)
 
 
-def _figures(
-    intervals: Thresholds, tests: dict[str, Samples], judged: dict[str, Judgement], report: Report
-) -> None:
+def _figures(intervals: Thresholds, tests: dict[str, Samples], judged: dict[str, Judgement], report: Report) -> None:
     curves = {name: metrics.Curve.of(tests[name].y, judged[name].score) for name in tests}
     report.figure("roc_pr", figures.roc_pr(curves, subtitle=report.subtitle))
     score = np.concatenate([each.score for each in judged.values()])
-    groups = np.concatenate([np.where(tests[name].benign, "benign", f"{name} attack") for name in tests])
+    groups = np.concatenate([np.where(tests[name].benign, "benign", name) for name in tests])
     report.figure("confusion", figures.confusion(_confusion(tests, judged), subtitle=report.subtitle))
     report.figure("score_histogram", figures.score_histogram(score, groups, intervals, subtitle=report.subtitle))
 
@@ -91,12 +94,12 @@ def _confusion(tests: dict[str, Samples], judged: dict[str, Judgement]) -> dict[
 
 
 def _flat(values: dict[str, Any], prefix: str = "") -> list[tuple[str, float]]:
-    """Dotted names of every number in a nested mapping."""
+    """Dotted names of the rates in a nested mapping; counts and interval bounds stay in metrics.json."""
     pairs: list[tuple[str, float]] = []
     for key, value in values.items():
         if isinstance(value, dict):
             pairs += _flat(value, f"{prefix}{key}.")
-        elif isinstance(value, int | float):
+        elif key in RATES and value is not None:
             pairs.append((f"{prefix}{key}", float(value)))
     return pairs
 

@@ -75,12 +75,9 @@ class Tally:
         """
         rejected = self.rejected.total()
         if not self.records or rejected > max_share * (rejected + self.records):
-            rows = "; ".join(
-                f"{e['source_file']} row {e['row']}{f' column {e['column']!r}' if e['column'] else ''}: {e['reason']}"
-                for e in self.examples
-            )
+            rows = "; ".join(map(_spelt, self.examples))
             raise RejectedError(
-                f"{rejected:,} of {rejected + self.records:,} rows cannot be read, more than the share of {max_share:g} "
+                f"{rejected:,} of {rejected + self.records:,} rows cannot be read, more than the {max_share:g} "
                 f"that ingest.max_rejected_share allows ({rows}); all are kept in {artifacts.REJECTED}"
             )
 
@@ -99,6 +96,10 @@ class Tally:
         }
 
 
+def _spelt(example: dict[str, Any]) -> str:
+    column = f", column {example['column']!r}" if example["column"] else ""
+    return f"{example['source_file']}, row {example['row']}{column}: {example['reason']}"
+
+
 if __name__ == "__main__":
     launch("ingest", Ingest, ingest)
-

@@ -1,29 +1,32 @@
 """What both training stages do: samples to tensors, one fit, its curves."""
 
 import torch
-from torch import nn
 
 from pipeline import artifacts, figures
 from pipeline.config import Fit
-from pipeline.nn import Batch
+from pipeline.nn import Batch, Model
 from pipeline.samples import Samples
 from pipeline.stages.report import Report
-from pipeline.training import FitSettings, device_named, fit
+from pipeline.training import FitSettings, fit
 
 
 def batch_of(samples: Samples) -> Batch:
-    """A whole split as one batch of tensors, which share its memory."""
-    return Batch(torch.from_numpy(samples.x), torch.from_numpy(samples.y), torch.from_numpy(samples.confidence))
+    """A whole split as one batch of tensors; x shares its memory, which is most of it."""
+    return Batch(torch.from_numpy(samples.x), torch.tensor(samples.y), torch.tensor(samples.confidence))
 
 
 def device_of(settings: Fit) -> torch.device:
-    """The device that the settings name."""
-    return device_named(settings.device)
+    """Where to score in bulk: the device that the settings name."""
+    named = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.device(named if settings.device == "auto" else settings.device)
 
 
-def learn(model: nn.Module, train: Batch, val: Batch, settings: Fit, stage: str, report: Report) -> int:
+def learn(model: Model, train: Batch, val: Batch, settings: Fit, stage: str, report: Report) -> int:
     """Fit ``model`` and draw its loss; returns the epoch whose weights were kept, 0 where nothing is to be trained."""
-    if not any(parameter.requires_grad for parameter in model.parameters()):
+    if not model.trainable:
+        report.figure(
+            "loss_curves", figures.loss_curves([], None, f"{type(model).__name__}: closed form", report.subtitle)
+        )
         return 0
     history = fit(
         model,

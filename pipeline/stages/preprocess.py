@@ -1,22 +1,27 @@
 """Records -> features and five splits, in three passes over the row groups: assign, fit, map."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
+from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from pipeline import artifacts, confidence, figures, splits
 from pipeline.config import Preprocess
 from pipeline.datasets.schema import ATTACKS, PROVENANCE
-from pipeline.errors import SplitError
+from pipeline.errors import DataError, SplitError
 from pipeline.features import Columns, Features, Recipe, content_hash
 from pipeline.stages import launch
 from pipeline.stages.report import Report
+from pipeline.threads import in_order
+
+SPREAD_ROWS = 20_000  # rows at most that the figure of the spread is drawn from
 
 
 @dataclass(frozen=True)
@@ -49,13 +54,19 @@ def assign(settings: Preprocess, recipe: Recipe) -> Rows:
         SplitError: a split that later stages need would be empty.
     """
     record_id, attack, attempted, content = _identities(recipe)
-    splits.check_unseen(settings.unseen, {*ATTACKS, *np.unique(attack.astype(str)).tolist()})
+    splits.check_unseen(settings.unseen, {*ATTACKS, *attack})
     if settings.attempted == "benign":
-        attack = np.where(attempted, "benign", attack).astype(object)
+        attack[attempted] = "benign"
     kept = ~attempted if settings.attempted == "exclude" else np.ones(len(attack), dtype=bool)
     split = np.full(len(attack), splits.LEFT_OUT, dtype=np.int8)
-    shares = settings.shares.model_dump()
-    split[kept] = splits.assign(attack[kept], content[kept], settings.unseen, shares, settings.duplicates, settings.seed)
+    split[kept] = splits.assign(
+        attack[kept],
+        content[kept],
+        settings.unseen,
+        settings.shares.model_dump(),
+        duplicates=settings.duplicates,
+        seed=settings.seed,
+    )
     y = (attack != "benign").astype(np.int8)
     _require(split, y)
     balanced = np.zeros(len(attack), dtype=bool)
@@ -68,19 +79,27 @@ def assign(settings: Preprocess, recipe: Recipe) -> Rows:
 
 def _identities(recipe: Recipe) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any], NDArray[Any]]:
     """(n,) record ids, attack names, attempted flags and content hashes."""
-    parts: list[tuple[NDArray[Any], ...]] = []
-    for table in artifacts.row_groups(artifacts.RECORDS):
+    names = _raw_columns()
+
+    def identity(table: pa.Table) -> tuple[NDArray[Any], ...]:
         attempted = table.column("attempted").fill_null(False).to_numpy()
-        attack = table.column("attack").cast(pa.string()).to_numpy(zero_copy_only=False).astype(object)
-        parts.append((table.column("record_id").to_numpy(), attack, attempted, content_hash(_columns(table), recipe)))
-    if not parts:
-        raise SplitError(f"{artifacts.RECORDS} holds no records")
+        content = content_hash(_columns(table, names), recipe)
+        return table.column("record_id").to_numpy(), artifacts.strings(table.column("attack")), attempted, content
+
+    tables = artifacts.row_groups(artifacts.RECORDS, ["record_id", "attack", "attempted", *names])
+    parts = list(in_order(identity, tables))
+    if not any(len(record_id) for record_id, *_ in parts):
+        raise DataError(f"{artifacts.RECORDS}: holds no records; run ingest on a source that does")
     record_id, attack, attempted, content = (np.concatenate(column) for column in zip(*parts, strict=True))
     return record_id, attack, attempted, content
 
 
-def _columns(table: pa.Table) -> Columns:
-    return {name: table.column(name).to_numpy() for name in table.column_names if name not in PROVENANCE}
+def _raw_columns() -> list[str]:
+    return [name for name in artifacts.column_names(artifacts.RECORDS) if name not in PROVENANCE]
+
+
+def _columns(table: pa.Table, names: Sequence[str]) -> Columns:
+    return {name: table.column(name).to_numpy() for name in names}
 
 
 def _require(split: NDArray[np.int8], y: NDArray[np.int8]) -> None:
@@ -101,47 +120,67 @@ def _slices(n_rows: Iterator[pa.Table]) -> Iterator[tuple[pa.Table, slice]]:
 
 def _train_columns(train: NDArray[np.bool_]) -> Iterator[Columns]:
     """Second pass: the raw columns of the train rows."""
-    for table, rows in _slices(artifacts.row_groups(artifacts.RECORDS)):
-        yield {name: values[train[rows]] for name, values in _columns(table).items()}
+    names = _raw_columns()
+    for table, rows in _slices(artifacts.row_groups(artifacts.RECORDS, names)):
+        yield {name: values[train[rows]] for name, values in _columns(table, names).items()}
 
 
 def _write_splits(rows: Rows, features: Features) -> None:
     """Third pass: map every record, and write it to its split."""
     schema = artifacts.samples_schema(features.columns)
+    tables = _slices(artifacts.row_groups(artifacts.RECORDS, features.reads))
     with ExitStack() as stack:
         folder = stack.enter_context(artifacts.whole_folder(artifacts.PROCESSED))
         writers = [
             stack.enter_context(artifacts.TableWriter(folder / f"{name}.parquet", schema)) for name in splits.SPLITS
         ]
-        for table, part in _slices(artifacts.row_groups(artifacts.RECORDS)):
-            who: dict[str, Any] = {
-                "record_id": rows.record_id[part],
-                "y": rows.y[part],
-                "attack": pa.array(rows.attack[part], pa.string()).dictionary_encode(),
-                "confidence": rows.confidence[part],
-                "balanced": rows.balanced[part],
-            }
-            mapped = pa.Table.from_pydict({**who, **features.map(_columns(table))}, schema=schema)
-            for code, writer in enumerate(writers):
-                writer.write(mapped.filter(pa.array(rows.split[part] == code)))
+        for parts in in_order(lambda part: _mapped(*part, rows, features, schema), tables):
+            for writer, part in zip(writers, parts, strict=True):
+                writer.write(part)
+
+
+def _mapped(table: pa.Table, part: slice, rows: Rows, features: Features, schema: pa.Schema) -> list[pa.Table]:
+    """The samples of a row group, apart for each split."""
+    who: dict[str, Any] = {
+        "record_id": rows.record_id[part],
+        "y": rows.y[part],
+        "attack": pa.array(rows.attack[part], pa.string()).dictionary_encode(),
+        "confidence": rows.confidence[part],
+        "balanced": rows.balanced[part],
+    }
+    x = features.map(_columns(table, features.reads))
+    mapped = pa.Table.from_pydict({**who, **x}, schema=schema)
+    return [mapped.take(pa.array(np.flatnonzero(rows.split[part] == code))) for code in range(len(splits.SPLITS))]
 
 
 def _report(rows: Rows, features: Features, settings: Preprocess, report: Report) -> None:
-    table = {name: Counter(rows.attack[rows.split == code].tolist()) for code, name in enumerate(splits.SPLITS)}
-    left_out = Counter(rows.attack[rows.split == splits.LEFT_OUT].tolist())
+    counts = {name: _counts(rows.attack[rows.split == code]) for code, name in enumerate(splits.SPLITS)}
+    left_out = _counts(rows.attack[rows.split == splits.LEFT_OUT])
     used = rows.split != splits.LEFT_OUT
-    report.json("splits", {**{k: dict(v) for k, v in table.items()}, "left_out": dict(left_out), "columns": features.columns, "dropped": features.dropped})
+    kept = {"columns": features.columns, "dropped": features.dropped}
+    report.json("splits", {**counts, "left_out": left_out, **kept})
     report.initial_confidence(rows.record_id[used], rows.confidence[used])
-    counts = {name: dict(counter) for name, counter in table.items()}
     report.figure("splits", figures.splits(counts, subtitle=report.subtitle, unseen=settings.unseen))
-    spread = np.quantile(artifacts.read_samples(artifacts.PROCESSED, "val").x, [0, 0.01, 0.25, 0.5, 0.75, 0.99, 1], axis=0)
-    report.figure("feature_spread", figures.feature_spread(features.columns, spread.T, subtitle=report.subtitle))
-    sizes = {f"rows.{name}": counter.total() for name, counter in table.items()}
+    report.figure("feature_spread", _spread(features.columns, report.subtitle))
+    sizes = {f"rows.{name}": counter.total() for name, counter in counts.items()}
     report.run.metrics({"features": len(features.columns), "left_out": left_out.total(), **sizes})
     digest = f"{int(np.bitwise_xor.reduce(rows.record_id[used])):016x}"
     columns = dict.fromkeys(features.columns, "float")
     report.run.dataset("records", str(artifacts.RECORDS), digest, int(used.sum()), columns, "splits")
-    report.say(f"{len(features.columns)} features; " + ", ".join(f"{k} {v.total():,}" for k, v in table.items()))
+    report.say(f"{len(features.columns)} features; " + ", ".join(f"{k} {v.total():,}" for k, v in counts.items()))
+
+
+def _counts(attack: NDArray[np.object_]) -> Counter[str]:
+    counts = pd.Series(attack, dtype=object).value_counts()
+    return Counter(dict(zip(map(str, counts.index), counts.tolist(), strict=True)))
+
+
+def _spread(columns: Sequence[str], subtitle: str) -> Figure:
+    """Quantiles of each feature over validation rows."""
+    x = artifacts.read_samples(artifacts.PROCESSED, "val").x
+    x = np.ascontiguousarray(x[:: -(-len(x) // SPREAD_ROWS)].T)  # (F, rows)
+    quantiles = np.quantile(x, [0, 0.01, 0.25, 0.5, 0.75, 0.99, 1], axis=1, overwrite_input=True)
+    return figures.feature_spread(columns, quantiles.T, subtitle=subtitle)
 
 
 if __name__ == "__main__":

@@ -30,7 +30,8 @@ class Report:
     def subtitle(self) -> str:
         """Where the data come from, for every figure; synthetic data are called so."""
         source = artifacts.read_json(artifacts.SOURCE)
-        return f"{source['dataset']}, {source['records']:,} records" + (" (synthetic)" if source["synthetic"] else "")
+        kind = "synthetic records" if source["synthetic"] else f"records of {source['dataset']}"
+        return f"{source['records']:,} {kind}"
 
     def say(self, text: str) -> None:
         """One line for whoever watches."""
@@ -50,13 +51,13 @@ class Report:
 
     def initial_confidence(self, record_id: NDArray[np.uint64], values: NDArray[np.float32]) -> None:
         """``confidence_epoch_0.csv``: what the labels say, before any training."""
-        self._confidence(0, {"record_id": _spelt(record_id), "confidence": values})
+        self._confidence(0, {"record_id": record_id, "confidence": values})
 
     def judged(self, epoch: int, samples: Samples, score: NDArray[np.floating[Any]], thresholds: Thresholds) -> None:
         """The confidence CSV, interval JSON and analysis figure of scores that were judged after ``epoch``."""
         verdict = thresholds.verdict(score)
-        columns = {
-            "record_id": _spelt(samples.record_id),
+        columns: dict[str, NDArray[Any]] = {
+            "record_id": samples.record_id,
             "score": np.asarray(score, dtype=np.float64),
             "confidence": confidence.binary(score, thresholds),
             "verdict": verdict,
@@ -74,6 +75,11 @@ class Report:
         rates = {key: values[key] for key in ("precision", "recall", "f1", "FPR")}
         self.run.metrics({f"{name or 'published'}.{key.lower()}": v for key, v in rates.items() if v is not None})
 
+    def reads(self, name: str, samples: Samples) -> None:
+        """Name ``samples`` as an input of the run."""
+        digest = f"{int(np.bitwise_xor.reduce(samples.record_id)):016x}"
+        self.run.dataset(name, str(artifacts.DATA), digest, len(samples), dict.fromkeys(samples.columns, "float"), name)
+
     def ranking(self, samples: Samples, score: NDArray[np.floating[Any]]) -> None:
         """AUROC and AUPRC of one score on one split, as metrics of the run."""
         values = {"auroc": metrics.auroc(samples.y, score), "auprc": metrics.auprc(samples.y, score)}
@@ -81,8 +87,3 @@ class Report:
 
     def _confidence(self, epoch: int, columns: Mapping[str, NDArray[Any]]) -> None:
         artifacts.write_columns(self.folder / f"confidence_epoch_{epoch}.csv", columns)
-
-
-def _spelt(record_id: NDArray[np.uint64]) -> NDArray[np.str_]:
-    """Sixteen hexadecimal digits: a number of that size would be rounded by most readers of a CSV."""
-    return np.array([f"{value:016x}" for value in record_id.tolist()], dtype=np.str_)

@@ -21,14 +21,16 @@ def stage1(settings: Stage1, report: Report) -> None:
     """Train the encoder on the balanced train rows, then map every split to its latent and margin."""
     train = artifacts.read_samples(artifacts.PROCESSED, "train")
     balanced = train.select(train.balanced)
+    report.reads("train", balanced)
+    torch.manual_seed(settings.fit.seed)  # of the starting weights, so that a killed stage goes on with its own
     encoder = _build(settings, len(train.columns))
-    encoder.initialise(torch.from_numpy(balanced.x), torch.from_numpy(balanced.y))
+    encoder.initialise(torch.from_numpy(balanced.x), torch.tensor(balanced.y))
     val = artifacts.read_samples(artifacts.PROCESSED, "val")
     epoch = learn(encoder, batch_of(balanced), batch_of(val), settings.fit, "stage1", report)
     device = device_of(settings.fit)
     encoder.to(device)
     z = torch.from_numpy(in_batches(encoder, balanced.x, ROWS_AT_ONCE, device))
-    y = torch.from_numpy(balanced.y)
+    y = torch.tensor(balanced.y)
     encoder.cpu().centre(z, y)
     encoder.verify(z, y)
     weights = {name: tensor.numpy() for name, tensor in encoder.state_dict().items()}
@@ -84,4 +86,3 @@ def _report(epoch: int, settings: Stage1, report: Report) -> None:
 
 if __name__ == "__main__":
     launch("stage1", Stage1, stage1)
-

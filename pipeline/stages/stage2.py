@@ -20,6 +20,7 @@ ROWS_AT_ONCE = 8192
 def stage2(settings: Stage2, report: Report) -> None:
     """Train the detector on the train rows that it wants, then score every split."""
     train = _latent("train")
+    torch.manual_seed(settings.fit.seed)  # of the starting weights, so that a killed stage goes on with its own
     detector = build(
         DETECTORS,
         settings.detector,
@@ -27,6 +28,7 @@ def stage2(settings: Stage2, report: Report) -> None:
         **settings.settings(settings.detector, DETECTORS),
     )
     known = train if detector.trains_on == "all" else train.select(train.benign)
+    report.reads("train", known)
     val = _latent("val")
     judge = val if detector.trains_on == "all" else val.select(val.benign)
     detector.initialise(torch.from_numpy(known.x))

@@ -1,0 +1,93 @@
+"""dvc.yaml says what the code does: every import a dependency, every output an out, every section a parameter."""
+
+from pathlib import Path
+
+import grimp
+import pytest
+import yaml
+
+from pipeline import artifacts, config
+
+ROOT = Path(__file__).parents[2]
+GRAPH = yaml.safe_load((ROOT / "dvc.yaml").read_text())
+STAGES = GRAPH["stages"]
+
+
+def _paths(entries):
+    return {next(iter(entry)) if isinstance(entry, dict) else entry for entry in entries}
+
+
+@pytest.fixture(scope="module")
+def imports():
+    return grimp.build_graph("pipeline")
+
+
+def _closure(stage, imports):
+    """Every module that the stage imports, with the packages around them and what those import."""
+    found, new = set(), {f"pipeline.stages.{stage}"}
+    while new:
+        found |= new
+        parents = {module.rpartition(".")[0] for module in found} - {""}
+        new = (parents | {each for module in found for each in imports.find_upstream_modules(module)}) - found
+    return found - {"pipeline"}  # the package itself holds a docstring only
+
+
+def _file(module):
+    path = ROOT / Path(*module.split("."))
+    return (path / "__init__.py" if path.is_dir() else path.with_suffix(".py")).relative_to(ROOT)
+
+
+def test_the_stages_are_those_that_artifacts_and_config_know():
+    assert list(STAGES) == list(artifacts.OUTPUTS) == list(config.SECTIONS)
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_deps_cover_the_import_closure(stage, imports):
+    deps = [Path(dep) for dep in _paths(STAGES[stage]["deps"])]
+    uncovered = [
+        file
+        for file in map(_file, _closure(stage, imports))
+        if not any(file == dep or file.is_relative_to(dep) for dep in deps)
+    ]
+    assert not uncovered
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_no_dep_is_absent_or_needless(stage, imports):
+    closure = {_file(name) for name in _closure(stage, imports)}
+    for dep in map(Path, _paths(STAGES[stage]["deps"])):
+        if dep.parts[0] == "pipeline":
+            assert (ROOT / dep).exists()
+            assert any(file == dep or file.is_relative_to(dep) for file in closure), dep
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_outs_are_what_the_stage_writes(stage):
+    declared = _paths(STAGES[stage].get("outs", [])) | _paths(STAGES[stage].get("metrics", []))
+    assert declared == {path.as_posix() for path in artifacts.OUTPUTS[stage]}
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_declares_the_one_section_that_it_reads(stage):
+    assert STAGES[stage]["params"] == [stage]
+    source = (ROOT / "pipeline" / "stages" / f"{stage}.py").read_text()
+    assert f'launch("{stage}", {config.SECTIONS[stage].__name__}, {stage})' in source
+
+
+def test_a_stage_reads_only_what_earlier_ones_wrote():
+    written = set()
+    for stage, entry in STAGES.items():
+        read = [Path(dep) for dep in _paths(entry["deps"]) if dep.startswith("data/")]
+        assert all(any(dep.is_relative_to(output) for output in written) for dep in read), stage
+        written |= set(artifacts.OUTPUTS[stage])
+
+
+def test_plots_lie_in_the_reports_of_a_stage():
+    for plot in GRAPH["plots"]:
+        assert Path(plot).parts[:2] == ("data", "reports")
+        assert Path(plot).parts[2] in STAGES
+
+
+@pytest.mark.parametrize("section", config.SECTIONS.values())
+def test_every_section_of_params_builds(section):
+    assert config.load(section, ROOT / "params.yaml")

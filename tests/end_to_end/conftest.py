@@ -1,0 +1,103 @@
+"""A copy of the project in a temporary folder, with settings small enough for a test, and one run of its pipeline."""
+
+import gzip
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[2]
+REAL = ROOT.parent / "shared" / "data" / "cicids2017"
+BIN = Path(sys.executable).parent
+SMALL = {
+    "ingest": {"synthetic": {"records": 6000, "seed": 0}},
+    "stage1": {"fit": {"epochs": 3, "min_steps": 60, "batch_size": 128}},
+    "stage2": {"maf": {"layers": 4, "hidden": 64}, "fit": {"epochs": 2}},
+}
+
+
+def merged(base, changes):
+    """``base`` with the leaves of ``changes`` in place of its own."""
+    for key, value in changes.items():
+        base[key] = merged(base.get(key) or {}, value) if isinstance(value, dict) else value
+    return base
+
+
+class Project:
+    """A folder with a copy of the project."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        listed = self._git(ROOT, "ls-files", "--cached", "--others", "--exclude-standard").split("\n")
+        for name in filter(None, listed):
+            if (ROOT / name).is_file() and not name.startswith(("tests/", "benchmarks/")):
+                (folder / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(ROOT / name, folder / name)
+        self._git(folder, "init", "--quiet")
+        self.commit()
+
+    @staticmethod
+    def _git(folder, *arguments):
+        identity = ("-c", "user.name=test", "-c", "user.email=test@localhost", "-c", "commit.gpgsign=false")
+        done = subprocess.run(["git", *identity, *arguments], cwd=folder, capture_output=True, text=True, check=True)
+        return done.stdout
+
+    def commit(self):
+        self._git(self.folder, "add", "--all")
+        self._git(self.folder, "commit", "--quiet", "--message", "state", "--allow-empty")
+
+    def settings(self, changes):
+        path = self.folder / "params.yaml"
+        path.write_text(yaml.safe_dump(merged(yaml.safe_load(path.read_text()), changes), sort_keys=False))
+
+    def call(self, *command, ok=True, **environment):
+        """Run a command of the environment's bin folder here; its output, stdout and stderr together."""
+        foreign = ("MLFLOW", "PREFECT", "FLOWSCULPT")
+        kept = {key: value for key, value in os.environ.items() if not key.startswith(foreign)}
+        env = kept | {"PATH": f"{BIN}:{os.environ['PATH']}", "PYTHONPATH": str(self.folder)} | environment
+        env |= {"GIT_AUTHOR_NAME": "test", "GIT_AUTHOR_EMAIL": "test@localhost"}
+        env |= {"GIT_COMMITTER_NAME": "test", "GIT_COMMITTER_EMAIL": "test@localhost"}
+        done = subprocess.run(
+            command, cwd=self.folder, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=900
+        )
+        assert (done.returncode == 0) is ok, done.stdout[-4000:]
+        return done.stdout
+
+    def runs(self):
+        """All MLflow runs, oldest first."""
+        from mlflow import MlflowClient
+
+        client = MlflowClient(f"sqlite:///{self.folder / 'mlflow.db'}")
+        experiments = [each.experiment_id for each in client.search_experiments()]
+        return client, client.search_runs(experiments, order_by=["attributes.start_time ASC"])
+
+
+@pytest.fixture(scope="session")
+def project(tmp_path_factory):
+    """The project after one ``dvc repro`` on synthetic records."""
+    made = Project(tmp_path_factory.mktemp("synthetic"))
+    made.settings(SMALL)
+    made.commit()
+    made.output = made.call("dvc", "repro")
+    return made
+
+
+@pytest.fixture(scope="session")
+def real_project(tmp_path_factory):
+    """The project after one ``dvc repro`` on some real records of each capture file."""
+    if not REAL.is_dir():
+        pytest.skip(f"the real records are absent: {REAL}")
+    made = Project(tmp_path_factory.mktemp("real"))
+    records = tmp_path_factory.mktemp("records")
+    for file in REAL.glob("*.csv.gz"):
+        with gzip.open(file, "rb") as stream, gzip.open(records / file.name, "wb") as sample:
+            sample.writelines(line for number, line in enumerate(stream) if number % 8 == 0)
+    made.settings(SMALL)
+    made.settings({"ingest": {"dataset": "cicids2017", "path": str(records)}})
+    made.commit()
+    made.output = made.call("dvc", "repro")
+    return made

@@ -1,0 +1,169 @@
+"""The seven stages on synthetic and on real records, read back as a user would: files, DVC, MLflow's client."""
+
+import json
+import re
+
+import pandas as pd
+import pytest
+
+from pipeline.artifacts import OUTPUTS
+
+STAGES = list(OUTPUTS)
+# The artefacts that each stage logs, as patterns; {n} is an epoch, {t} a threshold.
+LOGGED = {
+    "ingest": ["class_counts.svg", "ingest.json"],
+    "validate": ["expectations.svg", "summary.json", "confidence_intervals_epoch_0.json", "docs/index.html"],
+    "preprocess": ["splits.svg", "feature_spread.svg", "confidence_epoch_0.csv", "splits.json"],
+    "stage1": [
+        "loss_curves.svg",
+        "latent_map.svg",
+        r"confidence_epoch_\d+.csv",
+        r"confidence_intervals_epoch_\d+.json",
+        r"confidence_analysis_epoch_\d+.svg",
+        r"test_metrics_threshold=.+.json",
+    ],
+    "stage2": [
+        "loss_curves.svg",
+        r"confidence_epoch_\d+.csv",
+        r"confidence_intervals_epoch_\d+.json",
+        r"confidence_analysis_epoch_\d+.svg",
+        r"test_metrics_threshold=.+.json",
+    ],
+    "calibrate": [
+        "calibration_curve.svg",
+        r"confidence_epoch_\d+.csv",
+        r"confidence_intervals_epoch_\d+.json",
+        r"confidence_analysis_epoch_\d+.svg",
+        *(f"test_metrics_threshold={t}.json" for t in ("p99", "p97", "p95")),
+    ],
+    "evaluate": [
+        "roc_pr.svg",
+        "recall_per_attack.svg",
+        "confusion.svg",
+        "score_histogram.svg",
+        "metrics.json",
+        "confidence_epoch_0.csv",
+        *(f"test_metrics_threshold={t}.json" for t in ("p99", "p97", "p95")),
+    ],
+}
+
+
+def _family(project):
+    """The client, the first parent, and its children by name."""
+    client, runs = project.runs()
+    parent = next(run for run in runs if "mlflow.parentRunId" not in run.data.tags)
+    children = [run for run in runs if run.data.tags.get("mlflow.parentRunId") == parent.info.run_id]
+    return client, parent, {run.info.run_name: run for run in children}
+
+
+def _artefacts(client, run_id, folder=None):
+    names = []
+    for entry in client.list_artifacts(run_id, folder):
+        names += _artefacts(client, run_id, entry.path) if entry.is_dir else [entry.path]
+    return names
+
+
+def _check_tracking(project):
+    client, parent, children = _family(project)
+    assert parent.info.status == "FINISHED"
+    assert list(children) == STAGES
+    for stage, run in children.items():
+        assert run.info.status == "FINISHED"
+        assert parent.data.tags[f"stage.{stage}"] == run.info.run_id
+        assert parent.data.tags[f"stage.{stage}.state"] == "ran"
+        names = _artefacts(client, run.info.run_id)
+        for pattern in LOGGED[stage]:
+            assert any(re.fullmatch(pattern, name) for name in names), (stage, pattern, names)
+        assert run.data.params
+    assert any(name.startswith("system/") for run in children.values() for name in run.data.metrics)
+    for stage in ("ingest", "preprocess", "stage1", "stage2", "calibrate", "evaluate"):
+        assert children[stage].inputs.dataset_inputs, stage
+    for stage in ("stage1", "stage2"):
+        history = client.get_metric_history(children[stage].info.run_id, "val_loss")
+        assert len(history) >= 2
+    assert "unseen.auroc" in children["evaluate"].data.metrics
+
+
+def _check_metrics(project):
+    report = json.loads((project.folder / "data/reports/metrics.json").read_text())
+    for section in ("seen", "unseen"):
+        part = report[section]
+        for key in ("auroc", "auprc", "tpr_at_fpr_1pct", "tpr_at_fpr_01pct"):
+            assert 0 <= part[key] <= 1
+        assert set(part["thresholds"]) == {"p99", "p97", "p95"}
+        for rates in part["thresholds"].values():
+            assert {"precision", "recall", "f1", "f1_balanced", "fpr"} <= set(rates)
+        for attack in part["recall_by_attack"].values():
+            assert attack["n"] > 0
+            assert {"recall", "low", "high"} <= set(attack["p99"])
+    unseen = set(report["unseen"]["recall_by_attack"])
+    assert unseen <= {"bot", "infiltration", "dos_slowloris", "dos_slowhttptest"}
+    assert not unseen & set(report["seen"]["recall_by_attack"])
+    return report
+
+
+def test_synthetic_records_run_through_all_stages(project):
+    report = _check_metrics(project)
+    assert report["synthetic"] is True
+    _check_tracking(project)
+    svg = (project.folder / "data/reports/evaluate/roc_pr.svg").read_text()
+    assert "synthetic" in svg
+
+
+def test_real_records_run_through_all_stages(real_project):
+    report = _check_metrics(real_project)
+    assert report["synthetic"] is False
+    _check_tracking(real_project)
+
+
+def test_every_test_record_has_a_verdict_and_a_p_value(project):
+    verdicts = pd.read_csv(project.folder / "data/reports/evaluate/confidence_epoch_0.csv", dtype={"record_id": str})
+    assert verdicts["record_id"].is_unique
+    assert verdicts["p_value"].between(0, 1).all()
+    assert set(verdicts["verdict"]) <= {"benign", "unknown", "anomalous"}
+    expected = {"benign": 1.0, "unknown": 0.0, "anomalous": -1.0}
+    assert (verdicts["confidence"] == verdicts["verdict"].map(expected)).all()
+
+
+def test_nothing_changed_means_nothing_runs(project):
+    before = len(project.runs()[1])
+    output = project.call("dvc", "repro")
+    assert output.count("didn't change, skipping") >= len(STAGES)
+    assert len(project.runs()[1]) == before
+
+
+def test_dvc_shows_metrics_and_plots_without_a_network(project):
+    shown = json.loads(project.call("dvc", "metrics", "show", "--json"))
+    assert "unseen" in json.dumps(shown)
+    project.call("dvc", "plots", "show", "--out", "plots")
+    page = (project.folder / "plots" / "index.html").read_text()
+    assert page.count("<img") >= 10
+    assert not re.findall(r"(?:src|href)=[\"']?(?:https?:)?//", page)
+
+
+def test_an_experiment_changes_one_plug_in_and_links_what_it_did_not_run(project):
+    before = {run.info.run_id for run in project.runs()[1]}
+    project.call("dvc", "exp", "run", "--set-param", "stage2.detector=mahalanobis", "--name", "closed-form")
+    client, runs = project.runs()
+    new = [run for run in runs if run.info.run_id not in before]
+    parent = next(run for run in new if "mlflow.parentRunId" not in run.data.tags)
+    assert {run.info.run_name for run in new} - {parent.info.run_name} == {"stage2", "calibrate", "evaluate"}
+    assert parent.data.tags["stage.stage1.state"] == "cached"
+    assert client.get_run(parent.data.tags["stage.stage1"]).info.run_id in before
+    assert "closed-form" in project.call("dvc", "exp", "show", "--md")
+    assert "mahalanobis" in project.call("dvc", "params", "diff")
+
+
+def test_a_bad_setting_stops_its_stage_and_keeps_the_old_artefacts(project):
+    old = (project.folder / "data/models/thresholds.json").read_bytes()
+    project.settings({"calibrate": {"fusion": "fischer"}})
+    output = project.call("dvc", "repro", ok=False)
+    assert "did you mean 'fisher'?" in output
+    assert (project.folder / "data/models/thresholds.json").read_bytes() == old
+    project.settings({"calibrate": {"fusion": "fisher"}})
+    project.call("dvc", "repro")
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_reports_of_every_stage_lie_in_its_folder(project, stage):
+    assert any((project.folder / "data/reports" / stage).iterdir())

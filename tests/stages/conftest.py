@@ -1,0 +1,130 @@
+"""A project of its own for each test: params.yaml, raw files in the published format, and stage bodies to run."""
+
+import importlib
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+import yaml
+
+from pipeline import artifacts, config
+from pipeline.datasets.synthetic.files import write
+from pipeline.errors import FlowsculptError
+from pipeline.stages.report import Report
+
+PARAMS = Path(__file__).parents[2] / "params.yaml"
+SMALL = {  # settings that make every stage quick
+    "ingest.dataset": "cicids2017",
+    "stage1.encoder": "identity",
+    "stage2.detector": "mahalanobis",
+}
+
+
+class NoRun:
+    """Stands for the tracked run of a stage; whatever is logged is forgotten, but metrics are told to ``listener``."""
+
+    def __init__(self, listener: Callable[..., object]) -> None:
+        self.metrics = listener
+
+    def __getattr__(self, name: str) -> Callable[..., None]:
+        return lambda *values, **named: None
+
+
+class Project:
+    """The working folder; ``raw`` holds the eight files of a small simulated week."""
+
+    raw = Path("data/raw")
+
+    def __init__(self) -> None:
+        self.on_metrics: Callable[..., object] = lambda values, step=None: None
+        self.params: dict[str, Any] = yaml.safe_load(PARAMS.read_text())
+        for name, value in SMALL.items():
+            self.set(name, value)
+
+    def set(self, name: str, value: object) -> None:
+        """Change one setting, say ``stage1.fit.epochs``, and save params.yaml."""
+        *sections, key = name.split(".")
+        place = self.params
+        for section in sections:
+            place = place[section]
+        place[key] = value
+        config.PARAMS.write_text(yaml.safe_dump(self.params))
+
+    def run(self, *stages: str) -> None:
+        """Run the bodies of stages, with the settings of params.yaml and no tracking."""
+        for stage in stages:
+            folder = artifacts.REPORTS / stage
+            folder.mkdir(parents=True, exist_ok=True)
+            body = getattr(importlib.import_module(f"pipeline.stages.{stage}"), stage)
+            verdict = body(config.load(config.SECTIONS[stage]), Report(folder, NoRun(self.on_metrics)))  # type: ignore[arg-type]
+            if verdict:
+                verdict()
+
+    def refusal(self, stage: str, error: type[FlowsculptError]) -> str:
+        """The message with which a stage refuses its input, exactly with ``error``."""
+        with pytest.raises(error) as caught:
+            self.run(stage)
+        assert caught.type is error
+        return str(caught.value)
+
+    def file(self, day: str) -> Path:
+        """The raw file whose name holds ``day``."""
+        return next(path for path in sorted(self.raw.iterdir()) if day in path.name)
+
+    def only(self, *days: str) -> None:
+        """Remove all raw files but those of ``days``."""
+        kept = {self.file(day) for day in days}
+        for path in {*self.raw.iterdir()} - kept:
+            path.unlink()
+
+    def edit(self, day: str, change: Callable[[list[list[str]]], object]) -> Path:
+        """Change the cells of a raw file in place: lists of texts, the header first."""
+        path = self.file(day)
+        cells = [line.split(",") for line in path.read_text("utf-8").splitlines()]
+        change(cells)
+        path.write_text("".join(",".join(row) + "\n" for row in cells), "utf-8")
+        return path
+
+    def doctor(self, change: Callable[[dict[str, list[Any]]], object]) -> None:
+        """Change the columns of the ingested records, as lists."""
+        table = artifacts.read_table(artifacts.RECORDS)
+        columns = table.to_pydict()
+        change(columns)
+        with artifacts.TableWriter(artifacts.RECORDS, table.schema) as writer:
+            writer.write(pa.Table.from_pydict(columns, schema=table.schema))
+
+
+@pytest.fixture(scope="session")
+def week(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("week")
+    write(folder, records=600, seed=0)
+    return folder
+
+
+@pytest.fixture
+def project(week: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(week, Project.raw)
+    return Project()
+
+
+@pytest.fixture(scope="session")
+def finished(week: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The data folder behind every stage but evaluate."""
+    folder = tmp_path_factory.mktemp("finished")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        shutil.copytree(week, Project.raw)
+        Project().run("ingest", "preprocess", "stage1", "stage2", "calibrate")
+    return folder / "data"
+
+
+@pytest.fixture
+def prepared(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
+    """A project with every stage but evaluate behind it."""
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(finished, "data")
+    return Project()

@@ -1,0 +1,174 @@
+"""Files: written whole or not at all, and read back as they were."""
+
+import csv
+import json
+import os
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from pipeline import artifacts
+from pipeline.errors import ArtifactError
+from pipeline.samples import Samples
+
+
+def samples(n, columns=("a", "b")):
+    random = np.random.default_rng(0)
+    return Samples(
+        record_id=random.integers(0, 2**64, n, dtype=np.uint64),
+        y=random.integers(0, 2, n).astype(np.int8),
+        attack=random.choice(["benign", "bot", "dos_hulk"], n).astype(object),
+        confidence=random.choice([-1, 0, 1], n).astype(np.float32),
+        balanced=random.random(n) < 0.5,
+        x=random.normal(size=(n, len(columns))).astype(np.float32),
+        columns=columns,
+    )
+
+
+def left(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_a_file_appears_only_when_its_block_ends_well(tmp_path):
+    path = tmp_path / "new" / "a.txt"
+    with artifacts.atomic(path) as temporary:
+        temporary.write_text("whole")
+        assert not path.exists()
+    assert path.read_text() == "whole"
+    with pytest.raises(KeyError), artifacts.atomic(path) as temporary:
+        temporary.write_text("half")
+        raise KeyError
+    assert path.read_text() == "whole"
+    assert left(path.parent) == ["a.txt"]
+
+
+def test_a_folder_takes_the_place_of_the_old_one_whole(tmp_path):
+    folder = tmp_path / "room"
+    for content in ("first", "second"):
+        with artifacts.whole_folder(folder) as temporary:
+            (temporary / content).write_text(content)
+    assert left(folder) == ["second"]
+    with pytest.raises(KeyError), artifacts.whole_folder(folder) as temporary:
+        (temporary / "third").write_text("third")
+        raise KeyError
+    assert left(folder) == ["second"]
+    assert left(tmp_path) == ["room"]
+
+
+def test_what_a_killed_process_left_is_removed_by_the_next_one(tmp_path):
+    gone, alive = 2**22 + 1, os.getppid()  # no process has so large an id
+    (tmp_path / f".a.json.{gone}.tmp").write_text("half")
+    (tmp_path / f".a.json.{alive}.tmp").write_text("being written")
+    (tmp_path / f".room.{gone}.tmp").mkdir()
+    (tmp_path / f".room.{gone}.tmp" / "half").write_text("half")
+    artifacts.write_json(tmp_path / "a.json", {})
+    with artifacts.whole_folder(tmp_path / "room"):
+        pass
+    assert left(tmp_path) == [f".a.json.{alive}.tmp", "a.json", "room"]
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda path: artifacts.write_json(path, {}),
+        lambda path: artifacts.write_csv(path, [{"a": 1}]),
+        lambda path: artifacts.write_columns(path, {"a": np.arange(3)}),
+        lambda path: artifacts.TableWriter(path, pa.schema([("a", pa.int64())])).__enter__(),
+    ],
+)
+def test_a_place_that_cannot_be_written_is_named_with_the_remedy(tmp_path, write):
+    (tmp_path / "a").write_text("a file where a folder should be")
+    with pytest.raises(
+        ArtifactError, match=r"a/b: cannot be written \(Not a directory\); nothing was written; free some"
+    ):
+        write(tmp_path / "a" / "b")
+
+
+def test_json_is_for_every_reader(tmp_path):
+    artifacts.write_json(tmp_path / "a.json", {"b": [1, 2.5, None]})
+    assert artifacts.read_json(tmp_path / "a.json") == {"b": [1, 2.5, None]}
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        artifacts.write_json(tmp_path / "a.json", float("nan"))
+    assert json.loads((tmp_path / "a.json").read_text()) == {"b": [1, 2.5, None]}
+
+
+@pytest.mark.parametrize("content", [None, b"", b"{", b"\xff"])
+def test_an_absent_or_damaged_file_says_how_to_make_it_again(tmp_path, content):
+    path = tmp_path / "a.json"
+    if content is not None:
+        path.write_bytes(content)
+    for read in (artifacts.read_json, artifacts.read_table, lambda each: list(artifacts.row_groups(each))):
+        with pytest.raises(ArtifactError, match=r"a\.json: (is absent|cannot be read .*); run `dvc repro`"):
+            read(path)
+
+
+def test_ids_are_written_as_sixteen_hexadecimal_digits(tmp_path):
+    ids = np.array([0, 1, 2**64 - 1, 2**53 + 1], dtype=np.uint64)
+    artifacts.write_columns(tmp_path / "a.csv", {"record_id": ids, "x": np.arange(4.0)})
+    rows = list(csv.DictReader((tmp_path / "a.csv").open()))
+    assert [int(row["record_id"], 16) for row in rows] == ids.tolist()
+    assert {len(row["record_id"]) for row in rows} == {16}
+    artifacts.write_columns(tmp_path / "a.csv", {"record_id": ids[:0]})
+    assert (tmp_path / "a.csv").read_text().split() == ['"record_id"']
+
+
+@pytest.mark.parametrize("rows", [0, 1, 10, artifacts.ROW_GROUP, artifacts.ROW_GROUP + 5])
+def test_samples_round_trip_exactly(tmp_path, rows):
+    written = samples(rows)
+    artifacts.write_samples(tmp_path, "train", written)
+    read = artifacts.read_samples(tmp_path, "train")
+    assert read.columns == written.columns
+    for name in ("record_id", "y", "attack", "confidence", "balanced", "x"):
+        assert np.array_equal(getattr(read, name), getattr(written, name)), name
+        assert getattr(read, name).dtype == getattr(written, name).dtype, name
+
+
+def test_many_small_tables_become_few_row_groups(tmp_path):
+    table = pa.table({"a": np.arange(1000.0)})
+    with artifacts.TableWriter(tmp_path / "a.parquet", table.schema) as writer:
+        for _ in range(100):
+            writer.write(table)
+        assert writer.rows == 100_000
+    metadata = pq.read_metadata(tmp_path / "a.parquet")
+    assert (metadata.num_rows, metadata.num_row_groups) == (100_000, 4)
+    assert artifacts.read_table(tmp_path / "a.parquet")["a"].to_pylist() == list(range(1000)) * 100
+    assert sum(len(group) for group in artifacts.row_groups(tmp_path / "a.parquet", ["a"])) == 100_000
+
+
+def test_words_of_several_dictionaries_are_read_as_text():
+    parts = [pa.array(words).dictionary_encode() for words in (["a", "b"], ["b", "c"], ["a"])]
+    assert artifacts.strings(pa.chunked_array(parts)).tolist() == ["a", "b", "b", "c", "a"]
+
+
+def test_a_model_is_two_files_that_belong_together(tmp_path):
+    stem = tmp_path / "encoder"
+    artifacts.write_model(stem, {"name": "x"}, {"w": np.arange(6.0).reshape(2, 3).T})
+    description, arrays = artifacts.read_model(stem)
+    assert description == {"name": "x"}
+    assert np.array_equal(arrays["w"], np.arange(6.0).reshape(2, 3).T)
+    other = stem.with_suffix(".safetensors").read_bytes()
+    artifacts.write_model(stem, {"name": "y"}, {"w": np.zeros(3)})
+    stem.with_suffix(".safetensors").write_bytes(other)
+    with pytest.raises(ArtifactError, match="are not the weights that"):
+        artifacts.read_model(stem)
+    stem.with_suffix(".safetensors").write_bytes(b"none")
+    with pytest.raises(ArtifactError, match="cannot be read"):
+        artifacts.read_model(stem)
+
+
+def test_a_content_hash_sees_every_output_and_nothing_else(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(artifacts.OUTPUTS, "ingest", (artifacts.RECORDS, artifacts.REPORTS / "ingest"))
+    assert artifacts.content_hash("ingest") == ""
+    for path in artifacts.OUTPUTS["ingest"][:1]:
+        path.parent.mkdir(parents=True)
+        path.write_text("records")
+    (artifacts.REPORTS / "ingest").mkdir(parents=True)
+    first = artifacts.content_hash("ingest")
+    (artifacts.DATA / "else").write_text("x")
+    assert artifacts.content_hash("ingest") == first != ""
+    (artifacts.REPORTS / "ingest" / "a.svg").write_text("x")
+    assert artifacts.content_hash("ingest") not in ("", first)
+    assert artifacts.upstream("preprocess") == ("ingest", "validate")

@@ -1,0 +1,107 @@
+"""Five splits: what may stand where, whatever the records are."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipeline import splits
+from pipeline.errors import ConfigError, SplitError
+
+SHARES = {"train": 0.6, "val": 0.1, "calibration": 0.1, "test_seen": 0.1, "test_unseen": 0.1}
+UNSEEN = ("bot", "infiltration")
+
+
+@st.composite
+def rows(draw):
+    n = draw(st.integers(20, 300))
+    seed = draw(st.integers(0, 2**31))
+    random = np.random.default_rng(seed)
+    attack = random.choice(["benign", "dos_hulk", "port_scan", "bot"], n, p=[0.6, 0.2, 0.1, 0.1]).astype(object)
+    attack[:2] = "benign", "dos_hulk"
+    content = random.integers(0, draw(st.integers(5, 400)), n).astype(np.uint64)
+    return attack, content
+
+
+def named(split, name):
+    return split == splits.SPLITS.index(name)
+
+
+@settings(max_examples=60, deadline=None)
+@given(rows=rows(), duplicates=st.sampled_from(["group", "drop", "keep"]), seed=st.integers(0, 5))
+def test_each_attack_stands_where_it_may(rows, duplicates, seed):
+    attack, content = rows
+    split = splits.assign(attack, content, UNSEEN, SHARES, duplicates=duplicates, seed=seed)
+    assert (attack[named(split, "calibration")] == "benign").all()
+    assert set(attack[named(split, "test_unseen")]) <= {"benign", *UNSEEN}
+    for name in ("train", "val", "test_seen"):
+        assert not set(attack[named(split, name)]) & set(UNSEEN)
+
+
+@settings(max_examples=60, deadline=None)
+@given(rows=rows(), duplicates=st.sampled_from(["group", "drop"]))
+def test_no_content_stands_on_two_sides(rows, duplicates):
+    attack, content = rows
+    split = splits.assign(attack, content, UNSEEN, SHARES, duplicates=duplicates)
+    for value in np.unique(content):
+        assert len(set(split[(content == value) & (split >= 0)])) <= 1
+
+
+@settings(max_examples=30, deadline=None)
+@given(rows=rows(), seed=st.integers(0, 2**31))
+def test_the_order_of_the_rows_does_not_matter(rows, seed):
+    attack, content = rows
+    order = np.random.default_rng(seed).permutation(len(attack))
+    split = splits.assign(attack, content, UNSEEN, SHARES)
+    assert np.array_equal(splits.assign(attack[order], content[order], UNSEEN, SHARES), split[order])
+
+
+def test_shares_are_met_and_the_seed_matters():
+    n = 20_000
+    attack = np.where(np.arange(n) % 4 == 0, "dos_hulk", "benign").astype(object)
+    content = np.arange(n).astype(np.uint64)
+    split = splits.assign(attack, content, UNSEEN, SHARES)
+    benign = attack == "benign"
+    for name, share in SHARES.items():
+        assert named(split, name)[benign].mean() == pytest.approx(share, abs=0.01)
+    assert named(split, "train")[~benign].mean() == pytest.approx(0.75, abs=0.01)
+    assert not np.array_equal(split, splits.assign(attack, content, UNSEEN, SHARES, seed=1))
+
+
+def test_a_rare_attack_reaches_every_split_that_may_hold_it():
+    attack = np.array(["benign"] * 100 + ["heartbleed"] * 4, dtype=object)
+    split = splits.assign(attack, np.arange(104).astype(np.uint64), (), SHARES)
+    held = {splits.SPLITS[code] for code in split[attack == "heartbleed"]}
+    assert held == {"train", "val", "test_seen"}
+
+
+@pytest.mark.parametrize(
+    ("attacks", "message"),
+    [
+        (["dos_hulk"], "no benign row"),
+        (["benign"], "no seen attack"),
+        (["benign", "bot"], "no seen attack"),
+    ],
+)
+def test_one_class_alone_is_refused(attacks, message):
+    attack = np.array(attacks * 10, dtype=object)
+    with pytest.raises(SplitError, match=message):
+        splits.assign(attack, np.arange(len(attack)).astype(np.uint64), UNSEEN, SHARES)
+
+
+def test_an_unknown_unseen_attack_is_refused_with_its_near_miss():
+    with pytest.raises(ConfigError, match="did you mean 'infiltration'"):
+        splits.check_unseen(["infiltratoin"], ["benign", "bot", "infiltration"])
+
+
+def test_balance_keeps_every_attack_and_as_many_benign_as_the_largest_has():
+    attack = np.array(["benign"] * 50 + ["a"] * 7 + ["b"] * 3, dtype=object)
+    mask = splits.balance(attack)
+    assert mask[50:].all()
+    assert mask[:50].sum() == 7
+
+
+def test_disagreeing_rows_are_those_whose_content_has_both_labels():
+    content = np.array([1, 1, 2, 2, 3], dtype=np.uint64)
+    y = np.array([0, 1, 0, 0, 1], dtype=np.int8)
+    assert splits.disagreeing(content, y).tolist() == [True, True, False, False, False]
