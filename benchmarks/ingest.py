@@ -3,8 +3,8 @@
     python -m benchmarks.ingest FOLDER [--records N] [--rounds K]
 
 FOLDER holds CSV files in the format of CIC-IDS-2017, plain or gzip'd. They are repeated under other names until there
-are ``N`` records, as plain CSV in a temporary folder. Each side runs in a process of its own, the sides take turns; best of
-``K``. Seconds of the first two sides are those of the work alone, of ``stages`` those of two whole processes.
+are ``N`` records, as plain CSV in a temporary folder. Each side runs in a process of its own, the sides take turns,
+best of ``K``. Seconds of the first two sides are the work alone, those of ``stages`` two whole processes.
 """
 
 import argparse

@@ -222,19 +222,20 @@ class TableWriter:
         settings = {"compression": "lz4", "use_dictionary": words, "write_statistics": False}
         with atomic(self._path) as temporary, pq.ParquetWriter(temporary, self._schema, **settings) as self._writer:
             yield self
-            self._flush()
+            self._flush(sum(part.num_rows for part in self._waiting))
 
     def write(self, table: pa.Table) -> None:
         """Append the rows of ``table``; they are gathered into row groups of ``ROW_GROUP``."""
         self._waiting.append(table)
         self.rows += table.num_rows
-        if sum(part.num_rows for part in self._waiting) >= ROW_GROUP:
-            self._flush()
+        waiting = sum(part.num_rows for part in self._waiting)
+        self._flush(waiting - waiting % ROW_GROUP)
 
-    def _flush(self) -> None:
-        if self._waiting:
-            self._writer.write_table(pa.concat_tables(self._waiting), ROW_GROUP)
-            self._waiting = []
+    def _flush(self, rows: int) -> None:
+        if rows:
+            table = pa.concat_tables(self._waiting)
+            self._writer.write_table(table.slice(0, rows), ROW_GROUP)
+            self._waiting = [table.slice(rows)]
 
 
 def row_groups(path: Path, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:

@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import inspect
 import json
 import logging
 import sys
@@ -90,9 +91,12 @@ def _refuse_useless(model: Model, train: Batch, val: Batch) -> None:
 
 
 def _fingerprint(model: Model, train: Batch, val: Batch, settings: FitSettings) -> str:
-    """Of whatever decides the outcome: settings, the start of the model, the data."""
+    """Of whatever decides the outcome: settings, the code of the model, its start, the data."""
     digest = hashlib.sha256(json.dumps(asdict(settings), sort_keys=True).encode())
     digest.update(repr(model).encode())
+    for module in sorted({type(part).__module__ for part in model.modules()}):
+        with contextlib.suppress(OSError, TypeError):  # a class that was typed in has no source
+            digest.update(inspect.getsource(sys.modules[module]).encode())
     for tensor in (*model.state_dict().values(), *train, *val):
         digest.update(f"{tuple(tensor.shape)}{tensor.dtype}".encode())
         digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)

@@ -71,7 +71,7 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path: Path, monkeypatch: pyt
     path = tmp_path / "x"
     write({"a": 1}, path)
     monkeypatch.setattr("pipeline.training.checkpoints.save_file", full)
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(ArtifactError, match="No space"):
         write({"a": 2}, path)
     assert read(path) == {"a": 1}
     assert [file.name for file in tmp_path.iterdir()] == ["x"]
