@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
-UNSEEN = ["bot", "infiltration", "dos_slowloris", "dos_slowhttptest"]
+UNSEEN = ["Bot", "Infiltration", "DoS slowloris", "DoS Slowhttptest"]
 
 
 def tile(folder: Path, records: int, target: Path) -> int:
@@ -58,12 +58,15 @@ def notebook(folder: Path) -> Callable[[], None]:
         frame["packets_per_second"] = packets / (frame["Flow Duration"] / 1e6 + 1e-6)
         frame = frame.replace([np.inf, -np.inf], np.nan).fillna(0)
         frame = frame.loc[:, frame.nunique() > 1]
-        y = (label != "BENIGN").astype(int)
-        x_train, x_test, y_train, y_test = train_test_split(frame, y, test_size=0.2, stratify=label, random_state=42)
-        scaler = StandardScaler().fit(x_train)
-        scaled = [scaler.transform(part).astype(np.float32) for part in (x_train, x_test)]
-        targets = [part.to_numpy(dtype=np.int64) for part in (y_train, y_test)]
-        print(scaled[0].shape, scaled[1].shape, len(targets[0]) + len(targets[1]), file=sys.stderr)
+        is_benign, is_unseen = label == "BENIGN", label.isin(UNSEEN)
+        benign_seen, benign_unseen = train_test_split(frame[is_benign], test_size=0.2, random_state=42)
+        seen = pd.concat([benign_seen, frame[~is_benign & ~is_unseen]])
+        unseen = pd.concat([benign_unseen, frame[is_unseen]])
+        train, test = train_test_split(seen, test_size=0.2, stratify=label[seen.index], random_state=42)
+        scaler = StandardScaler().fit(train)
+        scaled = [scaler.transform(part).astype(np.float32) for part in (train, test, unseen)]
+        targets = [(label[part.index] != "BENIGN").to_numpy(dtype=np.int64) for part in (train, test, unseen)]
+        assert sum(map(len, scaled)) == sum(map(len, targets)) == len(frame)
 
     return work
 
@@ -148,26 +151,26 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.side:
         _measure_here(arguments.side, arguments.folder)
-        return
+        return None
     with tempfile.TemporaryDirectory(prefix="bench-tiles-") as name:
         tiles = Path(name) / "tiles"
         tiles.mkdir()
         rows = tile(arguments.folder, arguments.records, tiles)
-        size = sum(file.stat().st_size for file in tiles.iterdir())
-        cores, rounds = len(os.sched_getaffinity(0)), arguments.rounds
-        print(f"{rows:,} records, {size / 1e6:.0f} MB of CSV, {cores} cores, best of {rounds}")
+        size = sum(file.stat().st_size for file in tiles.iterdir()) / 1e6
+        cores = len(os.sched_getaffinity(0))
+        print(f"{rows:,} records, {size:.0f} MB of CSV, {cores} cores, best of {arguments.rounds}")
         found: dict[str, list[dict[str, float]]] = {side: [] for side in arguments.sides}
         for _ in range(arguments.rounds):
             for side in arguments.sides:
                 found[side].append(_measure(side, tiles, Path(name) / "mlflow.db"))
                 print(side, found[side][-1], file=sys.stderr)
-    _table(found)
+        return found
 
 
 def _table(found: dict[str, list[dict[str, float]]]) -> None:
     best = {side: {key: min(one[key] for one in runs) for key in runs[0]} for side, runs in found.items()}
     base = best.get("notebook", next(iter(best.values())))
-    print("| side | wall s | records: ratio | peak MiB | ratio |\n|---|---:|---:|---:|---:|")
+    print("| side | wall s | ratio | peak MiB | ratio |\n|---|---:|---:|---:|---:|")
     for side, one in best.items():
         ratios = [one[key] / base[key] for key in ("seconds", "peak_mib")]
         print(f"| {side} | {one['seconds']:.1f} | {ratios[0]:.2f} | {one['peak_mib']:.0f} | {ratios[1]:.2f} |")

@@ -24,7 +24,7 @@ DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sun
 _TEXT = pa.dictionary(pa.int32(), pa.string())
 _SCHEMA = record_schema(FEATURES)
 _WORDS = frozenset({"label", "flow_id", "timestamp"})
-_INTEGERS = frozenset(column.name for column in FEATURES if column.integer) | {"protocol", "attempted_category"}
+ONE_PART = 1 << 30  # more than any block holds
 CACHED_BYTES = 1 << 20  # parsed at a time: what fits the processor's cache is read twice as fast
 
 
@@ -58,27 +58,21 @@ def parse(block: Block, layout: Layout, unknown_labels: Unknown = "refuse") -> C
 
 
 def _numbers(block: Block, layout: Layout, rejects: list[_Reject]) -> tuple[pa.Table, NDArray[np.int64]]:
-    """The used columns as numbers: by the fastest way that the cells allow."""
-    for integer in (pa.int64(), pa.float64()):  # an integer is read faster than a float
-        try:
-            return _read(block, layout, _kinds(layout, integer, pa.float64()), rejects)
-        except pa.ArrowInvalid:  # a cell that is no such number
-            rejects.clear()
-    block = block._replace(lines=block.lines.decode("utf-8", "replace").encode())  # a message must be able to quote it
-    table, rows = _read(block, layout, _kinds(layout, pa.string(), pa.string()), rejects, len(block.lines) + 1)
+    """The used columns as numbers."""
+    try:
+        return _read(block, layout, pa.float64(), rejects, CACHED_BYTES)
+    except pa.ArrowInvalid:  # a cell that is no number: read the block again as text to find all of them
+        rejects.clear()
+    table, rows = _read(block, layout, pa.string(), rejects, ONE_PART)
     return _to_numbers(block, layout, table, rows, rejects)
-
-
-def _kinds(layout: Layout, integer: pa.DataType, real: pa.DataType) -> dict[str, pa.DataType]:
-    return {name: _TEXT if name in _WORDS else integer if name in _INTEGERS else real for name in layout.used}
 
 
 def _read(
     block: Block,
     layout: Layout,
-    kinds: dict[str, pa.DataType],
+    number: pa.DataType,
     rejects: list[_Reject],
-    at_once: int = CACHED_BYTES,
+    at_once: int,
 ) -> tuple[pa.Table, NDArray[np.int64]]:
     """The used columns, and the row number of each row that has all its fields."""
 
@@ -88,9 +82,11 @@ def _read(
         rejects.append(_Reject(block.first_row + row.number - 1, "", reason, row.text))
         return "skip"
 
+    kinds = {name: _TEXT if name in _WORDS else number for name in layout.used}
+    lines = _utf8(block.lines)
     table = (
         csv.read_csv(
-            pa.BufferReader(_utf8(block.lines)),
+            pa.BufferReader(lines),
             csv.ReadOptions(use_threads=False, column_names=layout.reading_names, block_size=at_once),
             # No quotes: a stray one would swallow the rows behind it. No published cell holds a comma.
             csv.ParseOptions(quote_char=False, ignore_empty_lines=False, invalid_row_handler=refuse),
