@@ -157,11 +157,11 @@ def _is_blank(line: str) -> bool:
 
 
 def _records(block: Block, layout: Layout, table: pa.Table, rows: NDArray[np.int64], unknown: Unknown) -> pa.Table:
-    features = {column.name: _floats(table.column(layout.copied.get(column.name, column.name))) for column in FEATURES}
+    features = {column.name: _filled(table.column(layout.copied.get(column.name, column.name))) for column in FEATURES}
     codes, labels = _labels(block, layout, table.column("label"), rows, unknown)
     timestamp = _timestamps(table, layout)
     provenance = {
-        "record_id": _record_ids(block.source, rows, features, _hashes(labels)[codes]),
+        "record_id": _record_ids(block.source, rows, pa.table(features), _hashes(labels)[codes]),
         "source_file": _constant(block.source, len(rows)),
         "row": rows,
         "y": np.array([label.attack != "benign" for label in labels], dtype=np.int8)[codes],
@@ -178,17 +178,18 @@ def _records(block: Block, layout: Layout, table: pa.Table, rows: NDArray[np.int
     return pa.Table.from_pydict({**provenance, **features}, schema=_SCHEMA)
 
 
-def _floats(column: pa.ChunkedArray) -> NDArray[np.float64]:
-    """(n,) with NaN where the cell is empty."""
-    values: NDArray[np.float64] = column.to_numpy(zero_copy_only=False).astype(np.float64, copy=False)
-    return values
+def _filled(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """The same column with NaN where the cell is empty."""
+    return column.fill_null(np.nan) if column.null_count else column
 
 
 def _record_ids(
-    source: str, rows: NDArray[np.int64], features: dict[str, NDArray[np.float64]], labels: NDArray[np.uint64]
+    source: str, rows: NDArray[np.int64], features: pa.Table, labels: NDArray[np.uint64]
 ) -> NDArray[np.uint64]:
     """Content and position: the same file gives the same ids however it is packed and cut into blocks."""
-    return row_hash([np.repeat(_hash(source), len(rows)), rows, *features.values(), labels])
+    contents = [row_hash(column.to_numpy() for column in batch.columns) for batch in features.to_batches()]
+    content = np.concatenate([np.empty(0, dtype=np.uint64), *contents])
+    return row_hash([np.repeat(_hash(source), len(rows)), rows, content, labels])
 
 
 def _hashes(labels: list[Label]) -> NDArray[np.uint64]:
@@ -223,7 +224,7 @@ def _attempted(table: pa.Table, layout: Layout, codes: NDArray[np.int32], labels
     if "attempted_category" not in layout.names:
         return pa.nulls(len(codes), pa.bool_())
     spelt = np.array([label.attempted for label in labels], dtype=bool)[codes]
-    return pa.array(spelt | (_floats(table.column("attempted_category")) >= 0))
+    return pa.array(spelt | (table.column("attempted_category").to_numpy() >= 0))
 
 
 def _protocols(table: pa.Table, layout: Layout) -> pa.Array:
