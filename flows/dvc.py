@@ -23,6 +23,7 @@ from pipeline.tracking import environment
 PIPELINE_FILE = "dvc.yaml"
 SECONDS_FOR_LOCK, SECONDS_BETWEEN_TRIES = 600.0, 1.0
 LAST_LINES = 20
+SHELL = "${shell} "  # the variables that dvc.yaml puts before each command; they say nothing of a failure
 
 _LISTS = ("deps", "outs", "metrics", "plots")
 _KEYS = (
@@ -76,7 +77,8 @@ class StageFailedError(FlowsculptError):
     def __init__(self, stage: Stage, code: int, lines: list[str]) -> None:
         self.stage, self.code, self.lines = stage, code, lines
         tail = "\n".join(f"    {line}" for line in lines)
-        self.headline = f"stage {stage.name!r} failed with exit code {code}: {stage.command}"
+        command = stage.command.removeprefix(SHELL)
+        self.headline = f"stage {stage.name!r} failed with exit code {code}: {command}"
         super().__init__(f"{self.headline}\nits last lines:\n{tail}")
 
     def __repr__(self) -> str:

@@ -8,6 +8,7 @@ import csv
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -19,6 +20,8 @@ import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
+from pyarrow.csv import ConvertOptions
+from pyarrow.csv import read_csv as read_arrow_csv
 from pyarrow.csv import write_csv as write_arrow_csv
 from safetensors import SafetensorError
 from safetensors.numpy import load as load_tensors
@@ -60,6 +63,7 @@ OUTPUTS: dict[str, tuple[Path, ...]] = {
 }
 
 ROW_GROUP = 32_768
+TEMPORARY = re.compile(r"^\.(.+)\.\d+\.tmp$")
 
 
 def upstream(stage: str) -> tuple[str, ...]:
@@ -147,7 +151,8 @@ def _refusals(path: Path) -> Iterator[None]:
         kept = "what was there before is untouched" if path.exists() else "nothing was written"
         reason = os.strerror(error.errno) if error.errno else error
         remedy = "free some space or check the rights of the folder, then run `dvc repro` again"
-        raise ArtifactError(f"{path}: cannot be written ({reason}); {kept}; {remedy}") from error
+        meant = Path(*(TEMPORARY.sub(r"\1", part) for part in path.parts))  # a file of ``whole_folder`` is in one
+        raise ArtifactError(f"{meant}: cannot be written ({reason}); {kept}; {remedy}") from error
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -191,6 +196,27 @@ def write_columns(path: Path, columns: Mapping[str, NDArray[Any]]) -> None:
     table = pa.table({k: _hexadecimal(v) if v.dtype == np.uint64 else pa.array(v) for k, v in columns.items()})
     with atomic(path) as temporary:
         write_arrow_csv(table, temporary)
+
+
+def read_confidence(path: Path) -> tuple[NDArray[np.uint64], NDArray[np.float64]]:
+    """(n,) record ids and (n,) confidence of a CSV with these two columns, such as ``write_columns`` writes.
+
+    Raises:
+        ArtifactError: the file is absent, lacks a column, or holds an id or a confidence that is none.
+    """
+    try:
+        columns = ConvertOptions(column_types={"record_id": pa.string(), "confidence": pa.float64()})
+        table = read_arrow_csv(path, convert_options=columns)
+        ids, values = table.column("record_id").to_pylist(), table.column("confidence").to_numpy()
+    except (OSError, pa.ArrowInvalid, KeyError) as error:
+        remedy = "a CSV with the columns record_id and confidence is expected"
+        raise ArtifactError(f"{path}: cannot be read ({error}); {remedy}") from error
+    wrong = [(row, text) for row, text in enumerate(ids, 1) if not re.fullmatch("[0-9a-fA-F]{16}", text or "")]
+    if wrong:
+        row, text = wrong[0]
+        spelt = "a record_id is 16 hexadecimal digits"
+        raise ArtifactError(f"{path}: {len(wrong)} of {len(ids)} rows, the first row {row}, hold {text!r}; {spelt}")
+    return np.array([int(text, 16) for text in ids], dtype=np.uint64), values
 
 
 def _hexadecimal(values: NDArray[np.uint64]) -> pa.StringArray:

@@ -3,7 +3,7 @@
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
@@ -28,16 +28,48 @@ class Batch(NamedTuple):
 
 
 class Model(nn.Module, ABC):
-    """What a trainer can train: a module that owns its loss."""
+    """What a trainer can train: a module that owns its loss.
+
+    Attributes:
+        updated: whether it was published with confidence updates, which are on for it unless settings say otherwise.
+        strategy: the threshold strategy of its updates, by name.
+        rule: what makes confidence of its scores, by name.
+    """
+
+    updated: ClassVar[bool] = False
+    strategy: ClassVar[str] = "evt"
+    rule: ClassVar[str] = "binary"
 
     @abstractmethod
     def loss(self, batch: Batch) -> Tensor:
         """The scalar that training lowers."""
 
+    def score(self, x: Tensor) -> Tensor:
+        """(B, F) to (B,): higher is more anomalous. Needed by confidence updates alone."""
+        raise NotImplementedError(f"{type(self).__name__} has no score")
+
+    def settle(self, train: Batch, rows_at_once: int) -> None:
+        """Set what a score needs beside the weights, before the training records are scored; most need nothing."""
+
     @property
     def trainable(self) -> bool:
         """Whether any parameter needs a gradient; a closed-form model has none."""
         return any(parameter.requires_grad for parameter in self.parameters())
+
+
+def shares(confidence: Tensor, unknown: float) -> tuple[Tensor, Tensor]:
+    """How much of each record counts as benign and how much as anomalous, (B,) each in [0, 1].
+
+    The first falls from 1 at confidence 1 to ``unknown`` at 0 and to 0 at -1, the second rises from 0 at 0 to 1 at -1.
+    """
+    benign = torch.where(confidence >= 0, unknown + (1 - unknown) * confidence, unknown * (1 + confidence))
+    return benign, functional.relu(-confidence)
+
+
+def weighted_mean(values: Tensor, weight: Tensor) -> Tensor:
+    """Mean of ``values`` under ``weight``, (B,) each; 0 where every weight is 0."""
+    total = weight.sum()
+    return (weight * values).sum() / torch.where(total > 0, total, 1.0)
 
 
 def in_batches(

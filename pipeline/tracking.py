@@ -17,7 +17,6 @@ MLflow is imported by the first call: it takes seconds, and importing this modul
 """
 
 import fcntl
-import io
 import json
 import logging
 import os
@@ -30,13 +29,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import psutil
-
-if TYPE_CHECKING:
-    import pandas as pd
-    from matplotlib.figure import Figure
 
 State = Literal["ran", "cached"]
 
@@ -104,30 +99,6 @@ class StageRun:
         for batch in _batches(entries):
             self._client.log_batch(self.run_id, params=batch)
 
-    def figure(self, figure: "Figure | bytes | str", name: str) -> None:
-        """Log a figure: a matplotlib one in the format that the ending of its name says, or SVG text as it is."""
-        if isinstance(figure, bytes | str):
-            return self.text(figure if isinstance(figure, str) else figure.decode(), name)
-        buffer = io.BytesIO()
-        figure.savefig(buffer, format=Path(name).suffix.removeprefix("."), bbox_inches="tight")
-        return self._upload(name, lambda path: path.write_bytes(buffer.getvalue()))
-
-    def text(self, text: str, name: str) -> None:
-        """Log a text file."""
-        self._client.log_text(self.run_id, text, name)
-
-    def json(self, value: object, name: str) -> None:
-        """Log a value as a JSON file."""
-        self.text(json.dumps(value, indent=2), name)
-
-    def csv(self, frame: "pd.DataFrame", name: str) -> None:
-        """Log a table as CSV, its index left out."""
-        import pyarrow as pa
-        from pyarrow.csv import write_csv
-
-        table = pa.Table.from_pandas(frame, preserve_index=False)
-        self._upload(name, lambda path: write_csv(table, path))
-
     def file(self, path: Path, folder: str | None = None) -> None:
         """Log a file that lies on disk, under its own name."""
         self._client.log_artifact(self.run_id, str(path), folder)
@@ -155,12 +126,6 @@ class StageRun:
             json.dumps({"num_rows": rows, "num_elements": rows * len(columns)}),
         )
         self._client.log_inputs(self.run_id, [DatasetInput(entry, [InputTag("mlflow.data.context", context)])])
-
-    def _upload(self, name: str, write: Callable[[Path], object]) -> None:
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / Path(name).name
-            write(path)
-            self.file(path, str(Path(name).parent) if Path(name).parent.name else None)
 
 
 @contextmanager

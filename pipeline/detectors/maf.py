@@ -1,12 +1,15 @@
 """Masked autoregressive flow."""
 
 import math
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+from torch.nn import functional
 
 from pipeline.detectors.base import Detector
-from pipeline.nn import Standardise, perceptron
+from pipeline.nn import Batch, Standardise, shares, weighted_mean
 
 
 def made_masks(degrees: Tensor, features: int) -> tuple[Tensor, Tensor]:
@@ -18,6 +21,64 @@ def made_masks(degrees: Tensor, features: int) -> tuple[Tensor, Tensor]:
     """
     index = torch.arange(1, features + 1)
     return degrees[:, None] >= index, index[:, None] > degrees
+
+
+class _Layers(torch.autograd.Function):
+    """All layers of a MAF as one function, each tensor written once: for a CPU, where that decides the speed.
+
+    x (B, F), then the stacked weights and biases of the layers -> z (B, F), log |det dz/dx| (B,).
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, w1: Tensor, b1: Tensor, w2: Tensor, b2: Tensor) -> tuple[Tensor, Tensor]:
+        layers, units, features = w1.shape
+        z, log_scale = x.new_empty(layers + 1, len(x), features), x.new_empty(layers, len(x), features)
+        hidden = x.new_empty(layers, len(x), units)
+        z[0] = x
+        for k in range(layers):
+            torch.addmm(b1[k], z[k], w1[k].T, out=hidden[k]).relu_()
+            s, t = torch.addmm(b2[k], hidden[k], w2[k].T).chunk(2, -1)
+            torch.tanh(s, out=log_scale[k])
+            torch.addcmul(t, z[k], log_scale[k].exp(), out=z[k + 1])
+        ctx.save_for_backward(z, log_scale, hidden, w1, w2)
+        return z[layers].clone(), log_scale.sum((0, 2))
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad_z: Tensor, grad_ladj: Tensor) -> tuple[Tensor, ...]:
+        z, log_scale, hidden, w1, w2 = ctx.saved_tensors
+        (grad_w1, grad_b1), (grad_w2, grad_b2) = _room(w1), _room(w2)
+        grad_out = grad_z.new_empty(len(grad_z), w2.shape[1])
+        grad_s, grad_t = grad_out.chunk(2, -1)
+        for k in reversed(range(len(w1))):
+            passed = grad_z * log_scale[k].exp()
+            torch.addcmul(grad_ladj[:, None], passed, z[k], out=grad_s).mul_(1 - log_scale[k].square())
+            grad_t.copy_(grad_z)
+            torch.mm(grad_out.T, hidden[k], out=grad_w2[k])
+            torch.sum(grad_out, 0, out=grad_b2[k])
+            back = grad_out @ w2[k]
+            torch.ops.aten.threshold_backward.grad_input(back, hidden[k], 0, grad_input=back)
+            torch.mm(back.T, z[k], out=grad_w1[k])
+            torch.sum(back, 0, out=grad_b1[k])
+            grad_z = torch.addmm(passed, back, w1[k])
+        return grad_z, grad_w1, grad_b1, grad_w2, grad_b2
+
+
+def _layers(x: Tensor, *weights: Tensor) -> tuple[Tensor, Tensor]:
+    """``_Layers`` in PyTorch's own operations, for scoring, a GPU and mixed precision."""
+    ladj = torch.zeros_like(x)
+    for w1, b1, w2, b2 in zip(*(weight.unbind() for weight in weights), strict=True):
+        hidden = functional.relu(functional.linear(x, w1, b1), inplace=True)
+        s, t = functional.linear(hidden, w2, b2).chunk(2, -1)
+        log_scale = s.tanh()
+        x = torch.addcmul(t, x, log_scale.exp())
+        ladj = ladj + log_scale
+    return x, ladj.sum(-1)
+
+
+def _room(weight: Tensor) -> tuple[Tensor, Tensor]:
+    """For the gradients of a stack of weights, (K, out, in), and of their biases."""
+    return weight.new_empty(weight.shape), weight.new_empty(weight.shape[:2])
 
 
 class MAF(Detector):
@@ -32,15 +93,39 @@ class MAF(Detector):
     masks, which is the published flip between layers without moving data.
 
     The layers' weights are stacked, so that masking, clipping and the optimiser's step are one operation for all.
+
+    With ``confidence`` other than ``ignore`` the likelihood is weighted, which is not in the paper:
+    L = sum_i b_i s_i / sum_i b_i, where b_i is the benign share of ``pipeline.nn.shares`` and s the score. ``push``
+    adds sum_i a_i relu(m + distance - s_i) / sum_i a_i over the anomalous shares a_i, with m the weighted mean score of
+    the benign: what is surely anomalous is driven off until it lies ``distance`` nats above them, and no further.
+
+    Args:
+        features: Z.
+        layers: K.
+        hidden: H, units of each layer.
+        confidence: what the confidence of a record does.
+        unknown: weight of a record whose confidence is 0.
+        distance: in nats.
     """
 
     masks_in: Tensor
     masks_out: Tensor
 
-    def __init__(self, features: int, layers: int = 16, hidden: int = 512) -> None:
+    def __init__(
+        self,
+        features: int,
+        layers: int = 16,
+        hidden: int = 512,
+        confidence: Literal["ignore", "leave_out", "push"] = "ignore",
+        unknown: float = 0.5,
+        distance: float = 20.0,
+    ) -> None:
         super().__init__(features)
         if layers < 1 or hidden < 1:
             raise ValueError(f"layers and hidden must be at least 1, not {layers} and {hidden}")
+        if not 0 <= unknown <= 1 or distance < 0:
+            raise ValueError(f"needs unknown in [0, 1] and distance at least 0, not {unknown} and {distance}")
+        self.confidence, self.unknown, self.distance = confidence, unknown, distance
         self.standardise = Standardise(features)
         pairs = [self._masks(layer, hidden) for layer in range(layers)]
         # As floats: a bool mask would be converted at each step.
@@ -64,15 +149,29 @@ class MAF(Detector):
 
     def transform(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """The base variable z, (B, F), and log |det dz/dx|, (B,)."""
-        z = self.standardise(x)
-        ladj = torch.zeros_like(z)
         weights = (self.weight_in * self.masks_in, self.bias_in, self.weight_out * self.masks_out, self.bias_out)
-        for into, bias_in, out, bias_out in zip(*(weight.unbind() for weight in weights), strict=True):
-            s, t = perceptron(z, (into, bias_in), (out, bias_out)).chunk(2, -1)
-            log_scale = s.tanh()
-            z = torch.addcmul(t, z, log_scale.exp())
-            ladj = ladj + log_scale
-        return z, ladj.sum(-1) + self.standardise.ladj
+        z = self.standardise(x)
+        training = torch.is_grad_enabled()  # scoring need not keep what a gradient would
+        if training and x.device.type == "cpu" and not torch.is_autocast_enabled("cpu"):
+            z, ladj = _Layers.apply(z, *weights)  # type: ignore[no-untyped-call]
+        else:
+            z, ladj = _layers(z, *weights)
+        return z, ladj + self.standardise.ladj
+
+    def extra_repr(self) -> str:
+        """What the modules do not tell of a training."""
+        return f"confidence={self.confidence}, unknown={self.unknown}, distance={self.distance}"
+
+    def loss(self, batch: Batch) -> Tensor:
+        """The negative log-likelihood, weighted by confidence where that is asked for."""
+        score = self.score(batch.x)
+        if self.confidence == "ignore":
+            return score.mean()
+        benign, anomalous = shares(batch.confidence, self.unknown)
+        typical = weighted_mean(score, benign)
+        if self.confidence == "leave_out":
+            return typical
+        return typical + weighted_mean(functional.relu(typical.detach() + self.distance - score), anomalous)
 
     def log_prob(self, x: Tensor) -> Tensor:
         """Log p(x) in nats, (B, F) to (B,)."""

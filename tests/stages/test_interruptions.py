@@ -88,7 +88,7 @@ except ArtifactError as error:
 """
     done = python(STAGE + attempt)
     assert done.returncode == 1, done.stderr
-    assert re.search(r"processed.*\.parquet: cannot be written \(", done.stderr), done.stderr
+    assert re.match(r"data/processed/\w+\.parquet: cannot be written \(", done.stderr), done.stderr
     after = content()
     processed = {path for path in before if path.startswith("data/processed/")}
     assert {path for path in after if "processed" in path} == processed
