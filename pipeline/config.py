@@ -112,6 +112,15 @@ class FeatureSettings(Section):
     drop_constant: bool
     scaling: Literal["none", "standard", "signed_log", "quantile"]
     clip: Positive | None
+    categorical: Literal["one_hot", "count"]
+
+
+class Contamination(Section):
+    """See ``pipeline.splits.contaminate``."""
+
+    share: Annotated[float, Field(ge=0, lt=1)]
+    attacks: Names
+    seed: Seed
 
 
 class Preprocess(Section):
@@ -122,6 +131,7 @@ class Preprocess(Section):
     attempted: Literal["exclude", "benign", "attack"]
     duplicates: Literal["group", "drop", "keep"]
     balance: Literal["asymmetric", "none"]
+    contamination: Contamination
     shares: Shares
     features: FeatureSettings
 
@@ -139,6 +149,7 @@ class Fit(Section):
     input_noise: Annotated[float, Field(ge=0)]
     patience: Annotated[int, Field(ge=0)]
     schedule: Literal["cosine", "constant"]
+    keep: Literal["best", "last"]
     seed: Seed
     device: Literal["auto", "cpu", "cuda"]
     devices: Annotated[int, Field(ge=1, le=1)]  # a stage is one process; training itself can do more
@@ -146,11 +157,25 @@ class Fit(Section):
     precision: Literal["32-true", "bf16-mixed", "16-mixed", "64-true"]
 
 
+class ConfidenceSettings(PluginSection):
+    """See ``pipeline.training.Updates``; ``published`` stands for what the model was published with."""
+
+    initial: str | None
+    updates: Literal["published", "always", "never"]
+    thresholds: str
+    rule: str
+    every_n_epochs: Annotated[int, Field(ge=1)]
+    warm_up: Annotated[int, Field(ge=1)]
+    max_share: Annotated[float, Field(gt=0, le=1)]
+    smoothing: Annotated[float, Field(ge=0, lt=1)]
+
+
 class Stage1(PluginSection):
     """Features -> latent."""
 
     encoder: str
     loss: str
+    confidence: ConfidenceSettings
     fit: Fit
 
 
@@ -158,6 +183,7 @@ class Stage2(PluginSection):
     """Latent -> score."""
 
     detector: str
+    confidence: ConfidenceSettings
     fit: Fit
 
 

@@ -1,14 +1,16 @@
-"""Records -> features: select, derive, fill, drop what is constant, scale. Fitted on train rows only.
+"""Records -> features: select, derive, fill, drop what is constant, scale, encode words. Fitted on train rows only.
 
 The published setting of Chhetri, Thapa, Chen, "Latent Sculpting" (2025) is ``fill="zero"``, ``scaling="standard"`` with
 ``destination_port`` dropped and both derived columns: 71 features on CIC-IDS-2017.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, NamedTuple, Self
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 from scipy.special import ndtri
 
@@ -16,14 +18,16 @@ from pipeline.errors import ArtifactError, ConfigError, DataError, near_miss
 from pipeline.samples import row_hash
 from pipeline.threads import in_order
 
-Columns = Mapping[str, NDArray[np.float64]]  # column name -> (n,)
+Columns = Mapping[str, NDArray[Any]]  # column name -> (n,) float64, or str objects where it is categorical, "" for none
 _Warp = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 Fill = Literal["zero", "median", "indicator"]
 Scaling = Literal["none", "standard", "signed_log", "quantile"]
+Categorical = Literal["one_hot", "count"]
 
 QUANTILES = 1001  # knots of a quantile scaling
 SAMPLE_ROWS = 100_000  # train rows at most that medians and quantiles are taken from
-_UNDEFINED = "_undefined"
+MOST_ONE_HOT = 256  # columns that all categorical ones together may become
+_UNDEFINED, _COUNT = "_undefined", "_count"
 _LARGEST = float(np.finfo(np.float32).max)
 
 
@@ -63,6 +67,9 @@ class Recipe:
         scaling: ``standard`` as published; ``signed_log`` is sign(x) log(1 + |x|), then standard; ``quantile`` maps the
             train distribution to a standard normal one.
         clip: largest absolute value of a scaled feature, None for no limit.
+        categorical: what stands for a word: ``one_hot``, a column of 0 and 1 for each word of the train rows, unscaled;
+            ``count``, log(1 + n) of the n train rows that have it, standardised unless the scaling is ``none``. A word
+            that no train row has is 0 in every column, and n = 0.
     """
 
     drop: tuple[str, ...] = ("destination_port",)
@@ -71,6 +78,24 @@ class Recipe:
     drop_constant: bool = True
     scaling: Scaling = "standard"
     clip: float | None = None
+    categorical: Categorical = "one_hot"
+
+    def within(self, available: Iterable[str], known: Collection[str]) -> tuple[Self, tuple[str, ...]]:
+        """The same recipe for records that have no more than the columns ``available``, and the names passed over.
+
+        A dropped column that they lack is passed over if some data set has it, that is, if it is ``known``; a derived
+        one if a column that it needs is absent.
+
+        Raises:
+            ConfigError: a dropped name is neither available nor known.
+        """
+        here = set(available)
+        for name in self.drop:
+            _require_column(name, {*here, *known})
+        drop = tuple(name for name in self.drop if name in here)
+        derive = tuple(name for name in self.derive if name not in DERIVED or here.issuperset(DERIVED[name].needs))
+        over = tuple(name for name in (*self.drop, *self.derive) if name not in {*drop, *derive})
+        return replace(self, drop=drop, derive=derive), over
 
     def raw(self, available: Iterable[str]) -> tuple[str, ...]:
         """The raw columns that stay.
@@ -80,10 +105,10 @@ class Recipe:
             DataError: the records lack a column that a derived one needs.
         """
         available = tuple(available)
+        for name in set(DERIVED).intersection(available):
+            raise DataError(f"column {name!r} of the records bears the name of a derived feature; rename it")
         for name in self.drop:
-            if name not in available:
-                miss = near_miss(name, available)
-                raise ConfigError(f"preprocess.features.drop: {name!r} is no column of the records{miss}")
+            _require_column(name, available)
         for name in self.derive:
             if name not in DERIVED:
                 known = f"{near_miss(name, DERIVED)}; known: {', '.join(DERIVED)}"
@@ -99,9 +124,18 @@ class Recipe:
         return tuple(dict.fromkeys([*kept, *(need for name in self.derive for need in _needs(name))]))
 
 
+def _require_column(name: str, known: Collection[str]) -> None:
+    if name not in known:
+        raise ConfigError(f"preprocess.features.drop: {name!r} is no column of the records{near_miss(name, known)}")
+
+
 def content_hash(columns: Columns, recipe: Recipe) -> NDArray[np.uint64]:
     """(n,) hash of the raw values that a model sees: equal for records that it cannot tell apart."""
-    return row_hash(columns[name] for name in recipe.reads(columns))
+    return row_hash(_hashable(columns[name]) for name in recipe.reads(columns))
+
+
+def _hashable(values: NDArray[Any]) -> NDArray[Any]:
+    return pd.util.hash_array(values) if values.dtype == object else values
 
 
 class _ColumnFit:
@@ -141,6 +175,10 @@ class _ColumnFit:
             self.n = total
 
     @property
+    def rows(self) -> int:
+        return self.n + self.undefined
+
+    @property
     def is_partly_undefined(self) -> bool:
         return 0 < self.undefined < self.n + self.undefined
 
@@ -162,17 +200,75 @@ class _ColumnFit:
         return np.quantile(np.where(np.isfinite(sample), sample, fill), np.linspace(0, 1, QUANTILES))
 
 
+class _WordFit:
+    """How many of some rows have which word."""
+
+    def __init__(self, values: NDArray[np.object_]) -> None:
+        codes, words = pd.factorize(values)
+        self.counts = Counter(dict(zip(words.tolist(), np.bincount(codes, minlength=len(words)).tolist(), strict=True)))
+
+    @property
+    def rows(self) -> int:
+        return self.counts.total()
+
+    def add(self, other: "_WordFit") -> None:
+        """Count the rows of ``other`` too."""
+        self.counts.update(other.counts)
+
+
+@dataclass(frozen=True)
+class Words:
+    """The words of a categorical column in the train rows.
+
+    Attributes:
+        words: (W,) in ascending order, without "", which stands for none.
+        counts: (W,) train rows that have each.
+        rows: all train rows.
+    """
+
+    words: tuple[str, ...]
+    counts: tuple[int, ...]
+    rows: int
+
+    @classmethod
+    def of(cls, counts: Mapping[str, int]) -> Self:
+        """Those that ``counts`` counts."""
+        words = sorted(word for word in counts if word)
+        return cls(tuple(words), tuple(counts[word] for word in words), sum(counts.values()))
+
+    def varies(self, categorical: Categorical) -> bool:
+        """Whether what they become is not the same in every train row: words of one count are one number."""
+        values = self.words if categorical == "one_hot" else set(self.counts)
+        return len(values) + (sum(self.counts) < self.rows) > 1
+
+    def codes(self, values: NDArray[np.object_]) -> NDArray[np.intp]:
+        """(n,) index into ``words`` of each value, W where it is none of them."""
+        seen, unique = pd.factorize(values)
+        codes = pd.Index(np.array(self.words, dtype=object), dtype=object).get_indexer(pd.Index(unique, dtype=object))
+        return np.where(codes < 0, len(self.words), codes)[seen]
+
+    def logs(self, standard: bool) -> NDArray[np.float64]:
+        """(W + 1,) log(1 + n) of each word, and of one that no train row has; standardised over the train rows."""
+        logs = np.log1p(np.array([*self.counts, 0], dtype=np.float64))
+        weight = np.array([*self.counts, self.rows - sum(self.counts)], dtype=np.float64) / max(self.rows, 1)
+        mean = float((weight * logs).sum())
+        spread = float(np.sqrt((weight * np.square(logs - mean)).sum()))
+        return (logs - mean) / (spread or 1.0) if standard else logs
+
+
 @dataclass(frozen=True)
 class Features:
     """The fitted transform.
 
     Attributes:
         recipe: what was fixed before.
-        raw: names of the raw and derived columns that are read, (R,).
-        columns: names of the features that come out, (F,): those of ``raw`` that vary, then the indicators.
+        raw: names of the raw and derived columns of numbers that are read, (R,).
+        columns: names of the features that come out, (F,): those of ``raw`` that vary, the indicators, then what the
+            categorical columns become.
         fill, mean, scale: (R,) each.
         knots: (R, ``QUANTILES``) of a quantile scaling, else (R, 0).
         dropped: constant columns that were dropped.
+        words: categorical column -> its words.
     """
 
     recipe: Recipe
@@ -183,6 +279,7 @@ class Features:
     scale: NDArray[np.float64]
     knots: NDArray[np.float64]
     dropped: tuple[str, ...] = ()
+    words: Mapping[str, Words] = field(default_factory=dict)
 
     @classmethod
     def fit(cls, batches: Iterable[Columns], rows: int, recipe: Recipe) -> Self:
@@ -194,42 +291,54 @@ class Features:
             recipe: what to make of them.
 
         Raises:
-            DataError: there are no rows, or no column varies.
+            DataError: there are no rows, no column varies, or the words of the train rows need too many columns.
             ConfigError: the recipe names an unknown column.
         """
         stride = -(-rows // SAMPLE_ROWS) if recipe.scaling == "quantile" or recipe.fill == "median" else rows
         stride = max(1, stride)
-        fits: dict[str, _ColumnFit] = {}
+        fits: dict[str, Any] = {}
         for part in in_order(lambda batch: _fit(*batch, stride, recipe), _numbered(batches)):
             for name, fit in part.items():
                 if name in fits:
                     fits[name].add(fit)
                 else:
                     fits[name] = fit
-        return cls._from_fits(fits, recipe)
+        if not any(fit.rows for fit in fits.values()):
+            raise DataError("preprocess: there are no train rows to fit the features on")
+        words = {name: Words.of(fit.counts) for name, fit in fits.items() if isinstance(fit, _WordFit)}
+        numbers = {name: fit for name, fit in fits.items() if name not in words}
+        return cls._from_fits(numbers, words, recipe)
 
     @classmethod
-    def _from_fits(cls, fits: dict[str, _ColumnFit], recipe: Recipe) -> Self:
-        if not fits or not any(fit.n + fit.undefined for fit in fits.values()):
-            raise DataError("preprocess: there are no train rows to fit the features on")
+    def _from_fits(cls, fits: dict[str, _ColumnFit], words: dict[str, Words], recipe: Recipe) -> Self:
         undefined = [name for name, fit in fits.items() if fit.is_partly_undefined]
         fill = {name: fit.median if recipe.fill == "median" else 0.0 for name, fit in fits.items()}
         for name, fit in fits.items():
             fit.fill(fill[name])
         constant = tuple(name for name, fit in fits.items() if recipe.drop_constant and fit.low == fit.high)
+        constant += tuple(
+            name for name, seen in words.items() if recipe.drop_constant and not seen.varies(recipe.categorical)
+        )
         kept = {name: fit for name, fit in fits.items() if name not in constant}
-        if not kept:
+        words = {name: seen for name, seen in words.items() if name not in constant}
+        if not kept and not words:
             raise DataError("preprocess: every column is constant in the train rows; there is nothing to learn from")
+        _require_few(words, recipe)
         knots = [fit.knots(fill[name]) if recipe.scaling == "quantile" else np.zeros(0) for name, fit in kept.items()]
         return cls(
             recipe,
             tuple(kept),
-            (*kept, *(name + _UNDEFINED for name in undefined if recipe.fill == "indicator")),
+            (
+                *kept,
+                *(name + _UNDEFINED for name in undefined if recipe.fill == "indicator"),
+                *_encoded(words, recipe),
+            ),
             np.array([fill[name] for name in kept]),
             np.array([fit.mean for fit in kept.values()]),
             np.array([fit.scale for fit in kept.values()]),
-            np.stack(knots),
+            np.stack(knots) if knots else np.zeros((0, 0)),
             constant,
+            words,
         )
 
     def map(self, columns: Columns) -> dict[str, NDArray[np.float32]]:
@@ -243,15 +352,29 @@ class Features:
                 raise DataError(f"features: column {name!r} is missing{near_miss(name, columns)}")
         with np.errstate(over="ignore"):
             features = {name: self._scaled(position, _value(name, columns)) for position, name in enumerate(self.raw)}
-        for name in self.columns[len(self.raw) :]:
+        for name in self._indicators:
             features[name] = (~np.isfinite(_value(name.removesuffix(_UNDEFINED), columns))).astype(np.float32)
+        for name, words in self.words.items():
+            features |= self._encode(name, words, words.codes(columns[name]))
         return features
 
     @property
     def reads(self) -> tuple[str, ...]:
         """The raw columns that ``map`` needs."""
-        made = (*self.raw, *(name.removesuffix(_UNDEFINED) for name in self.columns[len(self.raw) :]))
+        made = (*self.raw, *(name.removesuffix(_UNDEFINED) for name in self._indicators), *self.words)
         return tuple(dict.fromkeys(need for name in made for need in _needs(name)))
+
+    @property
+    def _indicators(self) -> tuple[str, ...]:
+        return self.columns[len(self.raw) : len(self.columns) - len(_encoded(self.words, self.recipe))]
+
+    def _encode(self, name: str, words: Words, codes: NDArray[np.intp]) -> dict[str, NDArray[np.float32]]:
+        """What the words of one column become, given their (n,) ``codes``."""
+        if self.recipe.categorical == "one_hot":
+            return {_one_hot(name, word): (codes == code).astype(np.float32) for code, word in enumerate(words.words)}
+        limit = self.recipe.clip or _LARGEST
+        logs = np.clip(words.logs(standard=self.recipe.scaling != "none"), -limit, limit)
+        return {name + _COUNT: logs.astype(np.float32)[codes]}
 
     def _scaled(self, position: int, values: NDArray[np.float64]) -> NDArray[np.float32]:
         finite = np.isfinite(values)
@@ -270,8 +393,12 @@ class Features:
         """What ``load`` needs: a part for JSON and a part for arrays."""
         recipe = {key: list(value) if isinstance(value, tuple) else value for key, value in vars(self.recipe).items()}
         names = {"raw": list(self.raw), "columns": list(self.columns), "dropped": list(self.dropped)}
+        words = {
+            name: {"words": list(seen.words), "counts": list(seen.counts), "rows": seen.rows}
+            for name, seen in self.words.items()
+        }
         arrays = {"fill": self.fill, "mean": self.mean, "scale": self.scale, "knots": self.knots}
-        return {"recipe": recipe, **names}, arrays
+        return {"recipe": recipe, **names, "words": words}, arrays
 
     @classmethod
     def load(cls, names: Mapping[str, Any], arrays: Mapping[str, NDArray[np.float64]]) -> Self:
@@ -284,9 +411,18 @@ class Features:
             recipe: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in names["recipe"].items()}
             parts: dict[str, Any] = {key: arrays[key] for key in ("fill", "mean", "scale", "knots")}
             parts |= {key: tuple(names[key]) for key in ("raw", "columns", "dropped")}
-            loaded = cls(Recipe(**recipe), **parts)
+            words = {
+                name: Words(tuple(seen["words"]), tuple(seen["counts"]), seen["rows"])
+                for name, seen in names["words"].items()
+            }
+            loaded = cls(Recipe(**recipe), **parts, words=words)
         except (KeyError, TypeError) as error:
             raise ArtifactError(f"the stored feature transform is incomplete: {error}; run preprocess again") from error
+        encoded = _encoded(words, loaded.recipe)
+        if loaded.columns[len(loaded.columns) - len(encoded) :] != encoded:
+            raise ArtifactError(
+                "the stored feature transform has words that do not fit its columns; run preprocess again"
+            )
         if any(len(part) != len(loaded.raw) for part in (loaded.fill, loaded.mean, loaded.scale, loaded.knots)):
             raise ArtifactError("the stored feature transform has arrays of another length than its names")
         return loaded
@@ -300,18 +436,43 @@ def _numbered(batches: Iterable[Columns]) -> Iterator[tuple[int, Columns]]:
         start += len(next(iter(batch.values())))
 
 
-def _fit(start: int, batch: Columns, stride: int, recipe: Recipe) -> dict[str, _ColumnFit]:
+def _fit(start: int, batch: Columns, stride: int, recipe: Recipe) -> dict[str, _ColumnFit | _WordFit]:
     sampled = slice(-start % stride, None, stride)
-    names = (*recipe.raw(batch), *recipe.derive)
+    values = {name: _value(name, batch) for name in (*recipe.raw(batch), *recipe.derive)}
     with np.errstate(over="ignore"):  # of squares beyond 1e308
-        return {name: _ColumnFit(_value(name, batch), sampled, _warp(recipe)) for name in names}
+        return {
+            name: _WordFit(value) if value.dtype == object else _ColumnFit(value, sampled, _warp(recipe))
+            for name, value in values.items()
+        }
+
+
+def _encoded(words: Mapping[str, Words], recipe: Recipe) -> tuple[str, ...]:
+    """Names of the features that categorical columns become."""
+    if recipe.categorical == "count":
+        return tuple(name + _COUNT for name in words)
+    return tuple(_one_hot(name, word) for name, seen in words.items() for word in seen.words)
+
+
+def _one_hot(name: str, word: str) -> str:
+    return f"{name}={word}"
+
+
+def _require_few(words: Mapping[str, Words], recipe: Recipe) -> None:
+    columns = len(_encoded(words, recipe))
+    if recipe.categorical == "one_hot" and columns > MOST_ONE_HOT:
+        most = max(words, key=lambda name: len(words[name].words))
+        raise DataError(
+            f"preprocess: the words of the train rows would become {columns:,} columns, {MOST_ONE_HOT} are allowed; "
+            f"{most!r} alone has {len(words[most].words):,} words; set preprocess.features.categorical to count, or "
+            f"name {most!r} in preprocess.features.drop"
+        )
 
 
 def _needs(name: str) -> tuple[str, ...]:
     return DERIVED[name].needs if name in DERIVED else (name,)
 
 
-def _value(name: str, columns: Columns) -> NDArray[np.float64]:
+def _value(name: str, columns: Columns) -> NDArray[Any]:
     if name not in DERIVED:
         return columns[name]
     with np.errstate(all="ignore"):  # a duration of -1 us gives Infinity, to be filled like that of the extractor

@@ -11,26 +11,33 @@ from pipeline.errors import ConfigError, UnknownPluginError, near_miss
 T = TypeVar("T")
 
 
-def find(registry: Mapping[str, Callable[..., T]], name: str) -> Callable[..., T]:
-    """The class or function that ``registry`` holds under ``name``.
+def find(registry: Mapping[str, Callable[..., T]], name: str, setting: str = "") -> Callable[..., T]:
+    """The class or function that ``registry`` holds under ``name``, which the ``setting`` gives.
 
     Raises:
         UnknownPluginError: with the known names and the nearest one.
     """
     if name not in registry:
         known = ", ".join(sorted(registry))
-        raise UnknownPluginError(f"{name!r} is not known{near_miss(name, registry)}; known: {known}")
+        where = f"{setting}: " if setting else ""
+        raise UnknownPluginError(f"{where}{name!r} is not known{near_miss(name, registry)}; known: {known}")
     return registry[name]
 
 
-def build(registry: Mapping[str, Callable[..., T]], name: str, **settings: Any) -> T:
+def build(registry: Mapping[str, Callable[..., T]], name: str, setting: str = "", /, **settings: Any) -> T:
     """Call what ``registry`` holds under ``name`` with ``settings``; a list stands for a tuple.
+
+    Args:
+        registry: name -> class or function.
+        name: of the plug-in.
+        setting: the key that gives the name, for the message.
+        settings: of the plug-in.
 
     Raises:
         UnknownPluginError: the registry holds no such name.
         ConfigError: the settings do not fit the signature, or the constructor refuses a value.
     """
-    plugin = find(registry, name)
+    plugin = find(registry, name, setting)
     parameters = inspect.signature(plugin).parameters
     for key in settings:
         if key not in parameters:

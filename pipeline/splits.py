@@ -1,9 +1,10 @@
-"""Five splits, one purpose each, and the balanced subset that an encoder trains on.
+"""Five splits, one purpose each, the balanced subset that an encoder trains on, and attacks hidden in ``train``.
 
 ``train`` fits, ``val`` chooses the epoch, ``calibration`` (benign, unseen by any fit) sets thresholds, ``test_seen``
 and ``test_unseen`` are read by evaluate alone. Attacks that are named unseen occur in ``test_unseen`` only.
 """
 
+import math
 from collections.abc import Collection, Mapping
 from typing import Literal
 
@@ -68,6 +69,52 @@ def assign(
     return split
 
 
+def contaminate(
+    attack: NDArray[np.object_],
+    content: NDArray[np.uint64],
+    split: NDArray[np.int8],
+    names: Collection[str],
+    share: float,
+    seed: int = 0,
+) -> tuple[NDArray[np.bool_], NDArray[np.int8]]:
+    """(n,) mask of the attacks that are hidden among the benign train rows, and the split of each row after that.
+
+    Of b benign train rows and h hidden ones, h / (b + h) = ``share``. Seen attacks are taken from the labelled ones of
+    ``train``, unseen ones out of ``test_unseen``. The draw depends on content and seed: a larger share hides the same
+    rows and more. A content that is hidden stands in no other split and bears no label of an attack: contents that
+    other rows of an evaluated split have are not drawn, and copies that are left over are in no split.
+
+    Args:
+        attack: (n,) canonical names, ``benign`` for benign rows.
+        content: (n,) hash of the values that a model will see.
+        split: (n,) of ``assign``.
+        names: which attacks may be hidden, in the proportion that they have there.
+        share: of hidden rows among the train rows that are labelled benign, below 1.
+        seed: of the draw.
+
+    Raises:
+        SplitError: there are too few such attacks, or none would be left with its label.
+    """
+    train, attacks = split == SPLITS.index("train"), attack != "benign"
+    taken = np.isin(attack, list(names)) & attacks & (train | (split == SPLITS.index("test_unseen")))
+    others = ~taken & ~train & (split != LEFT_OUT)
+    rows = np.flatnonzero(taken & ~np.isin(content, content[others]))
+    benign = int((train & ~attacks).sum())
+    wanted = max(1, round(share * benign / (1 - share)))
+    _require_enough(wanted, len(rows), benign, sorted(names), share)
+    draw = row_hash([content[rows], np.full(len(rows), seed)])
+    hidden = np.zeros(len(attack), dtype=bool)
+    hidden[rows[np.argsort(draw, kind="stable")[:wanted]]] = True
+    copies = np.isin(content, content[hidden]) & attacks & ~hidden
+    after = np.where(hidden, SPLITS.index("train"), np.where(copies, LEFT_OUT, split)).astype(np.int8)
+    if not ((after == SPLITS.index("train")) & attacks & ~hidden).any():
+        raise SplitError(
+            f"preprocess.contamination: a share of {share:g} hides every attack of train, and none is left with its "
+            "label; lower preprocess.contamination.share, or name fewer preprocess.contamination.attacks"
+        )
+    return hidden, after
+
+
 def balance(attack: NDArray[np.object_], seed: int = 0) -> NDArray[np.bool_]:
     """(n,) mask: every attack, and as many benign rows as the most frequent attack has, drawn at random.
 
@@ -92,16 +139,31 @@ def disagreeing(content: NDArray[np.uint64], y: NDArray[np.int8]) -> NDArray[np.
     return mixed
 
 
-def check_unseen(unseen: Collection[str], known: Collection[str]) -> None:
-    """Refuse an unseen attack that no vocabulary knows.
+def check_attacks(setting: str, given: Collection[str], known: Collection[str]) -> None:
+    """Refuse an attack in ``setting`` that no vocabulary knows.
 
     Raises:
         ConfigError: with the known names and the near miss.
     """
-    for name in unseen:
+    for name in given:
         if name not in known or name == "benign":
             names = ", ".join(sorted(set(known) - {"benign"}))
-            raise ConfigError(f"preprocess.unseen: {name!r} is no attack{near_miss(name, known)}; known: {names}")
+            raise ConfigError(f"{setting}: {name!r} is no attack{near_miss(name, known)}; known: {names}")
+
+
+def _require_enough(wanted: int, there: int, benign: int, names: list[str], share: float) -> None:
+    of_names = f"attacks of {', '.join(names)}" if names else "attacks"
+    if not there:
+        raise SplitError(
+            f"preprocess.contamination: there are no {of_names} to hide in train; name attacks that the records have "
+            "in preprocess.contamination.attacks, or set preprocess.contamination.share to 0"
+        )
+    if wanted > there:
+        possible = math.floor(1e4 * there / (there + benign)) / 1e4
+        raise SplitError(
+            f"preprocess.contamination.share: {share:g} would hide {wanted:,} {of_names} among {benign:,} benign train "
+            f"rows, and there are {there:,}; at most {possible:g} is possible"
+        )
 
 
 def _require_both(names: NDArray[np.object_], unseen: Collection[str]) -> None:

@@ -170,3 +170,12 @@ def test_a_content_hash_sees_every_output_and_nothing_else(tmp_path, monkeypatch
     (artifacts.REPORTS / "ingest" / "a.svg").write_text("x")
     assert artifacts.content_hash("ingest") not in ("", first)
     assert artifacts.upstream("preprocess") == ("ingest", "validate")
+
+
+def test_a_confidence_file_reads_back_what_was_written(tmp_path):
+    ids = np.array([0, 2**64 - 1, 0xABC], dtype=np.uint64)
+    values = np.array([1.0, -0.25, 0.0], dtype=np.float32)
+    artifacts.write_columns(tmp_path / "c.csv", {"record_id": ids, "score": np.zeros(3), "confidence": values})
+    read_ids, read_values = artifacts.read_confidence(tmp_path / "c.csv")
+    assert read_ids.tolist() == ids.tolist()
+    assert read_values.tolist() == values.tolist()

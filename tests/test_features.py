@@ -1,5 +1,6 @@
 """The feature transform: against oracles, streaming, fitted on what it was given and nothing else."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ from sklearn.preprocessing import StandardScaler
 
 from pipeline.datasets import CICIDS2017
 from pipeline.datasets.schema import FEATURE_NAMES
-from pipeline.errors import ConfigError, DataError
+from pipeline.errors import ArtifactError, ConfigError, DataError
 from pipeline.features import Features, Recipe, content_hash
 
 REAL = Path(__file__).parents[2] / "shared" / "data" / "cicids2017"
@@ -129,6 +130,114 @@ def test_a_hash_tells_records_apart_by_what_a_model_sees():
     columns = {"destination_port": np.array([80.0, 443.0, 80.0]), "a": np.array([1.0, 1.0, 2.0])}
     hashed = content_hash(columns, Recipe(derive=()))
     assert hashed[0] == hashed[1] != hashed[2]
+
+
+def words(rows=400, seed=0):
+    random = np.random.default_rng(seed)
+    colour = random.choice(["red", "blue", "green", ""], rows, p=[0.5, 0.3, 0.1, 0.1]).astype(object)
+    return {"a": random.normal(5, 3, rows), "colour": colour, "one": np.full(rows, "same", dtype=object)}
+
+
+def test_one_hot_columns_say_which_word_a_record_has():
+    columns = words()
+    features = Features.fit([columns], 400, PLAIN)
+    assert features.columns == ("a", "colour=blue", "colour=green", "colour=red")
+    assert features.dropped == ("one",)
+    mapped = features.map(columns)
+    for word in ("blue", "green", "red"):
+        assert np.array_equal(mapped[f"colour={word}"], (columns["colour"] == word).astype(np.float32))
+    assert np.array_equal(mapped["a"], Features.fit([{"a": columns["a"]}], 400, PLAIN).map(columns)["a"])
+
+
+def test_counts_stand_for_words_and_are_standardised_over_the_train_rows():
+    columns = words()
+    named, number = np.unique(columns["colour"].astype(str), return_counts=True)
+    count = dict(zip(named.tolist(), number.tolist(), strict=True)) | {"": 0}
+    expected = np.log1p([count[word] for word in columns["colour"]])
+    raw = Features.fit([columns], 400, Recipe(drop=(), derive=(), categorical="count", scaling="none"))
+    assert raw.columns == ("a", "colour_count")
+    np.testing.assert_allclose(raw.map(columns)["colour_count"], expected, rtol=1e-6)
+    for scaling in ("standard", "signed_log", "quantile"):
+        features = Features.fit([columns], 400, Recipe(drop=(), derive=(), categorical="count", scaling=scaling))
+        scaled = StandardScaler().fit_transform(expected[:, None])[:, 0]
+        np.testing.assert_allclose(features.map(columns)["colour_count"], scaled, atol=1e-5)
+
+
+def test_a_word_that_no_train_row_has_is_no_column_and_counts_zero():
+    columns = words()
+    new = {**words(3), "colour": np.array(["violet", "", "red"], dtype=object)}
+    hot = matrix(Features.fit([columns], 400, PLAIN), new)[:, 1:]
+    assert hot.tolist() == [[0, 0, 0], [0, 0, 0], [0, 0, 1]]
+    counted = Features.fit([columns], 400, Recipe(drop=(), derive=(), categorical="count", scaling="none")).map(new)
+    assert counted["colour_count"].tolist()[:2] == [0, 0]
+
+
+@settings(max_examples=20, deadline=None)
+@given(sizes=st.lists(st.integers(0, 120), max_size=4), categorical=st.sampled_from(["one_hot", "count"]))
+def test_words_do_not_care_how_the_rows_are_cut_and_survive_storing(sizes, categorical):
+    columns, recipe = words(), Recipe(drop=(), derive=(), categorical=categorical)
+    whole, parts = Features.fit([columns], 400, recipe), Features.fit(cut(columns, sizes), 400, recipe)
+    assert whole.words == parts.words
+    names, arrays = parts.state()
+    loaded = Features.load(json.loads(json.dumps(names)), arrays)
+    assert loaded.columns == whole.columns
+    assert loaded.reads == ("a", "colour")
+    assert np.array_equal(matrix(loaded, columns)[:, 1:], matrix(whole, columns)[:, 1:])
+
+
+def test_words_alone_are_features():
+    features = Features.fit([{"colour": words()["colour"]}], 400, PLAIN)
+    loaded = Features.load(*features.state())
+    assert matrix(loaded, words()).sum() == (words()["colour"] != "").sum()
+
+
+def test_words_of_one_count_are_no_feature_as_counts_and_one_as_columns():
+    columns = {"colour": np.array(["red", "blue"] * 4, dtype=object), "a": np.arange(8.0)}
+    counted = Features.fit([columns], 8, Recipe(drop=(), derive=(), categorical="count"))
+    assert (counted.columns, counted.dropped) == (("a",), ("colour",))
+    assert Features.fit([columns], 8, PLAIN).columns == ("a", "colour=blue", "colour=red")
+
+
+def test_words_that_do_not_fit_their_columns_are_refused():
+    names, arrays = Features.fit([words()], 400, PLAIN).state()
+    names["words"]["colour"]["words"][0] = "violet"
+    with pytest.raises(ArtifactError, match="words that do not fit its columns"):
+        Features.load(names, arrays)
+
+
+def test_too_many_words_are_refused_as_columns_and_not_as_counts():
+    columns = {"host": np.array([f"h{row}" for row in range(400)], dtype=object), "a": np.arange(400.0)}
+    with pytest.raises(
+        DataError, match=r"400 columns, 256 are allowed; 'host' alone .* preprocess\.features\.categorical"
+    ):
+        Features.fit([columns], 400, PLAIN)
+    columns["host"][0] = "h1"
+    assert Features.fit([columns], 400, Recipe(drop=(), derive=(), categorical="count")).columns == ("a", "host_count")
+
+
+def test_a_hash_tells_words_apart():
+    columns = {"colour": np.array(["red", "blue", "red", ""], dtype=object), "a": np.ones(4)}
+    hashed = content_hash(columns, PLAIN).tolist()
+    assert hashed[0] == hashed[2]
+    assert len(set(hashed)) == 3
+    assert content_hash({name: values[1:] for name, values in columns.items()}, PLAIN).tolist() == hashed[1:]
+
+
+def test_what_these_records_lack_is_passed_over_and_a_misspelt_name_is_not():
+    recipe, over = Recipe().within(["a", "flow_duration"], FEATURE_NAMES)
+    assert over == ("destination_port", "bytes_per_packet", "packets_per_second")
+    assert recipe == Recipe(drop=(), derive=())
+    assert Recipe().within(FEATURE_NAMES, FEATURE_NAMES) == (Recipe(), ())
+    with pytest.raises(ConfigError, match="did you mean 'destination_port'"):
+        Recipe(drop=("destination_prot",)).within(["a"], FEATURE_NAMES)
+    misspelt, _ = Recipe(derive=("bytes_per_paket",)).within(["a"], FEATURE_NAMES)
+    with pytest.raises(ConfigError, match="did you mean 'bytes_per_packet'"):
+        misspelt.raw(["a"])
+
+
+def test_a_column_with_the_name_of_a_derived_one_is_refused():
+    with pytest.raises(DataError, match="'bytes_per_packet' of the records bears the name of a derived feature"):
+        PLAIN.raw(["a", "bytes_per_packet"])
 
 
 def test_the_published_setting_on_real_records():

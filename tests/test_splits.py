@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given, reject, settings
 from hypothesis import strategies as st
 
 from pipeline import splits
@@ -91,7 +91,7 @@ def test_one_class_alone_is_refused(attacks, message):
 
 def test_an_unknown_unseen_attack_is_refused_with_its_near_miss():
     with pytest.raises(ConfigError, match="did you mean 'infiltration'"):
-        splits.check_unseen(["infiltratoin"], ["benign", "bot", "infiltration"])
+        splits.check_attacks("preprocess.unseen", ["infiltratoin"], ["benign", "bot", "infiltration"])
 
 
 def test_balance_keeps_every_attack_and_as_many_benign_as_the_largest_has():
@@ -105,3 +105,100 @@ def test_disagreeing_rows_are_those_whose_content_has_both_labels():
     content = np.array([1, 1, 2, 2, 3], dtype=np.uint64)
     y = np.array([0, 1, 0, 0, 1], dtype=np.int8)
     assert splits.disagreeing(content, y).tolist() == [True, True, False, False, False]
+
+
+def contaminated(attack, content, share, names=("dos_hulk", "port_scan"), seed=0, duplicates="group"):
+    split = splits.assign(attack, content, UNSEEN, SHARES, duplicates=duplicates)
+    return split, *splits.contaminate(attack, content, split, names, share, seed)
+
+
+def many(n=4000, contents=None):
+    random = np.random.default_rng(1)
+    attack = random.choice(["benign", "dos_hulk", "port_scan", "bot"], n, p=[0.6, 0.2, 0.1, 0.1]).astype(object)
+    return attack, (np.arange(n) if contents is None else random.integers(0, contents, n)).astype(np.uint64)
+
+
+@pytest.mark.parametrize("share", [0.01, 0.05, 0.15])
+@pytest.mark.parametrize("names", [("port_scan",), ("dos_hulk", "port_scan"), ("bot",), ("bot", "dos_hulk")])
+def test_the_share_is_met_by_attacks_of_these_names(share, names):
+    attack, content = many()
+    split, hidden, after = contaminated(attack, content, share, names)
+    benign = named(split, "train") & (attack == "benign")
+    assert hidden.sum() == round(share / (1 - share) * benign.sum())
+    assert hidden.sum() / (hidden | benign).sum() == pytest.approx(share, abs=1e-3)
+    assert set(attack[hidden]) == set(names)
+    assert named(after, "train")[hidden].all()
+    assert np.array_equal(after[~hidden], split[~hidden])  # every content is one row's alone: nothing is left out
+
+
+def test_attacks_are_hidden_in_their_proportion():
+    attack, content = many(40_000)
+    split, hidden, _ = contaminated(attack, content, 0.1)
+    labelled = attack[named(split, "train") & (attack != "benign")]
+    assert (attack[hidden] == "port_scan").mean() == pytest.approx((labelled == "port_scan").mean(), abs=0.05)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    contents=st.integers(60, 3000),
+    duplicates=st.sampled_from(["group", "drop", "keep"]),
+    names=st.sampled_from([("port_scan",), ("bot",), ("bot", "dos_hulk")]),
+    seed=st.integers(0, 5),
+)
+def test_a_hidden_content_stands_nowhere_else_and_bears_no_label(contents, duplicates, names, seed):
+    attack, content = many(3000, contents)
+    try:
+        split, hidden, after = contaminated(attack, content, 0.02, names, seed, duplicates)
+    except SplitError:
+        reject()  # too few contents that stand on one side alone
+    same = np.isin(content, content[hidden])
+    assert not (same & (after >= 0) & ~named(after, "train")).any()
+    assert not (same & named(after, "train") & (attack != "benign") & ~hidden).any()
+    for name in ("val", "calibration", "test_seen"):
+        assert np.array_equal(named(after, name), named(split, name))
+
+
+def test_a_larger_share_hides_the_same_rows_and_more_and_the_seed_matters():
+    attack, content = many()
+    few, more = (contaminated(attack, content, share)[1] for share in (0.02, 0.1))
+    assert more[few].all()
+    assert not np.array_equal(few, contaminated(attack, content, 0.02, seed=1)[1])
+    order = np.random.default_rng(0).permutation(len(attack))
+    assert np.array_equal(contaminated(attack[order], content[order], 0.02)[1], few[order])
+
+
+@pytest.mark.parametrize(
+    ("names", "share", "message"),
+    [
+        (
+            ("heartbleed",),
+            0.1,
+            "there are no attacks of heartbleed to hide in train; name attacks that the records have",
+        ),
+        (
+            ("port_scan",),
+            0.3,
+            r"would hide [\d,]+ attacks of port_scan among [\d,]+ benign .* there are \d+; at most 0\.\d+ is",
+        ),
+        (("dos_hulk", "port_scan"), None, "hides every attack of train"),
+    ],
+)
+def test_contamination_that_cannot_be_is_refused(names, share, message):
+    attack, content = many()
+    if share is None:  # all of them
+        split = splits.assign(attack, content, UNSEEN, SHARES)
+        there = (named(split, "train") & (attack != "benign")).sum()
+        share = there / (there + (named(split, "train") & (attack == "benign")).sum())
+    with pytest.raises(SplitError, match=message):
+        contaminated(attack, content, share, names)
+
+
+def test_the_largest_possible_share_is_possible():
+    attack, content = many()
+    with pytest.raises(SplitError) as caught:
+        contaminated(attack, content, 0.5, ("port_scan",))
+    possible = float(str(caught.value).split("at most ")[1].split()[0])
+    _, hidden, _ = contaminated(attack, content, possible, ("port_scan",))
+    with pytest.raises(SplitError, match="at most"):
+        contaminated(attack, content, possible + 2e-3, ("port_scan",))
+    assert hidden.any()

@@ -1,13 +1,15 @@
 """What every data set gives: records with canonical columns, and the rows that could not be read."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
 import pyarrow as pa
 
-from pipeline.datasets.schema import FEATURES, Column
+from pipeline.datasets.schema import ATTACKS, FEATURES, Column
+
+_WORDS = pa.dictionary(pa.int32(), pa.string())
 
 PROVENANCE_FIELDS: tuple[pa.Field, ...] = (
     pa.field("record_id", pa.uint64()),
@@ -35,11 +37,13 @@ REJECTED_SCHEMA = pa.schema(
 
 
 def record_schema(columns: tuple[Column, ...]) -> pa.Schema:
-    """The Arrow schema of a records table: provenance first, then each feature as float64.
+    """The Arrow schema of a records table: provenance first, then each feature as float64, or as words.
 
-    A feature that the source does not tell is NaN and never null: columns without nulls are read and written faster.
+    A number that the source does not tell is NaN and a word "", never null: columns without nulls are read and written
+    faster.
     """
-    return pa.schema([*PROVENANCE_FIELDS, *(pa.field(column.name, pa.float64(), nullable=False) for column in columns)])
+    kinds = ((column.name, _WORDS if column.categorical else pa.float64()) for column in columns)
+    return pa.schema([*PROVENANCE_FIELDS, *(pa.field(name, kind, nullable=False) for name, kind in kinds)])
 
 
 @dataclass(frozen=True)
@@ -56,10 +60,24 @@ class Chunk:
 
 
 class Dataset(ABC):
-    """Raw files -> chunks of records, in bounded memory."""
+    """Raw files -> chunks of records, in bounded memory.
 
-    columns: ClassVar[tuple[Column, ...]] = FEATURES
+    Attributes:
+        title: what reports call the records beside the name of the data set, for one that reads many.
+    """
+
     is_synthetic: ClassVar[bool] = False
+    title: str = ""
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """The features of the records; a data set that has them from its files reads a header to know them."""
+        return FEATURES
+
+    @property
+    def families(self) -> Mapping[str, str] | None:
+        """Each known attack, ``benign`` among them, and its family; None where the labels of the source are all."""
+        return {attack: family for attack, (family, _) in ATTACKS.items()}
 
     @abstractmethod
     def read(self) -> Iterator[Chunk]:

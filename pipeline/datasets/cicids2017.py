@@ -6,14 +6,14 @@ Joosen (2021) and Liu et al. (2022) (other names, true timestamps, ``Attempted C
 """
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 from pipeline.datasets import sources
 from pipeline.datasets.base import Chunk, Dataset
 from pipeline.datasets.header import Layout, layout
-from pipeline.datasets.labels import Unknown
-from pipeline.datasets.rows import Block, parse
-from pipeline.errors import SourceError
+from pipeline.datasets.labels import Unknown, canonical
+from pipeline.datasets.rows import Block, headed, parse
 from pipeline.threads import in_order
 
 
@@ -39,24 +39,13 @@ class CICIDS2017(Dataset):
             SchemaError: columns are missing or unknown.
             DataError: a label is unknown.
         """
-        return in_order(lambda part: parse(*part, self.unknown_labels), self._blocks())
+        label = partial(canonical, unknown=self.unknown_labels)
+        return in_order(lambda part: parse(*part, label), self._blocks())
 
     def _blocks(self) -> Iterator[tuple[Block, Layout]]:
         contents = sources.SeenContents()
         for source in sources.sources(self.path):
-            yield from self._blocks_of(source.name, contents.watch(source, sources.blocks(source)))
-
-    def _blocks_of(self, name: str, stream: Iterator[bytes]) -> Iterator[tuple[Block, Layout]]:
-        first = next(stream, b"")
-        head, _, body = first.partition(b"\n")
-        if not head.strip():
-            raise SourceError(f"{name}: is empty; a header line and records are expected; remove the file or fetch it")
-        columns = layout(name, head, self.ignore_columns)
-        row, rows = 1, 0
-        while body or first:
-            rows += len(body)
-            yield Block(name, body, row), columns
-            row += body.count(b"\n")
-            body = first = next(stream, b"")
-        if not rows:
-            raise SourceError(f"{name}: has a header and no records; remove the file or fetch it again")
+            head, blocks = headed(source.name, contents.watch(source, sources.blocks(source)))
+            columns = layout(source.name, head, self.ignore_columns)
+            for block in blocks:
+                yield block, columns

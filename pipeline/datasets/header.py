@@ -3,7 +3,7 @@
 from collections import Counter
 from dataclasses import dataclass
 
-from pipeline.datasets.schema import FEATURES
+from pipeline.datasets.schema import FEATURES, Column
 from pipeline.errors import SchemaError, near_miss
 
 # Columns that are read, but are no features. A header is matched with its surrounding spaces stripped.
@@ -37,11 +37,19 @@ class Layout:
         names: canonical name of each column of the file, ``""`` where it is unused.
         header: the text of each column, for messages.
         copied: canonical columns that the file lacks -> the column that holds the same.
+        columns: the features of its records.
+        nulls: how a cell is written that tells nothing.
+        quotes: whether a cell may stand in quotes, and then hold a comma. A stray quote would swallow what follows.
+        remedy: what to do about a label that is not known.
     """
 
     names: tuple[str, ...]
     header: tuple[str, ...]
     copied: dict[str, str]
+    columns: tuple[Column, ...] = FEATURES
+    nulls: tuple[str, ...] = ("",)
+    quotes: bool = False
+    remedy: str = "set ingest.cicids2017.unknown_labels to keep"
 
     @property
     def used(self) -> list[str]:

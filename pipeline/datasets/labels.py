@@ -27,6 +27,11 @@ _SPELLINGS: dict[str, str] = {
 }
 
 
+def snake(text: str) -> str:
+    """``text`` in lower case, with one underscore for whatever is neither letter nor digit."""
+    return re.sub(r"[\W_]+", "_", text.lower()).strip("_")
+
+
 def canonical(text: str, unknown: Unknown = "refuse") -> Label:
     """The label that ``text`` spells.
 

@@ -1,7 +1,9 @@
 """A block of CSV lines -> records with canonical columns, and the rows that cannot be read, each with its reason."""
 
+from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from hashlib import blake2b
+from itertools import chain
 from typing import NamedTuple
 
 import numpy as np
@@ -13,17 +15,16 @@ from pyarrow import csv
 
 from pipeline.datasets.base import REJECTED_SCHEMA, Chunk, record_schema
 from pipeline.datasets.header import Layout
-from pipeline.datasets.labels import Label, Unknown, canonical
-from pipeline.datasets.schema import FEATURES
-from pipeline.errors import DataError
+from pipeline.datasets.labels import Label, canonical
+from pipeline.errors import DataError, SourceError
 from pipeline.samples import row_hash
 
 BLANK = "blank row"  # published files hold hundred thousands of lines of nothing but commas
 DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 
 _TEXT = pa.dictionary(pa.int32(), pa.string())
-_SCHEMA = record_schema(FEATURES)
 _WORDS = frozenset({"label", "flow_id", "timestamp"})
+Labeller = Callable[[str], Label]  # raises ValueError where it does not know the text
 ONE_PART = 1 << 30  # more than any block holds
 CACHED_BYTES = 1 << 20  # parsed at a time: what fits the processor's cache is read twice as fast
 
@@ -43,16 +44,72 @@ class _Reject(NamedTuple):
     text: str
 
 
-def parse(block: Block, layout: Layout, unknown_labels: Unknown = "refuse") -> Chunk:
+def headed(source: str, stream: Iterator[bytes]) -> tuple[bytes, Iterator[Block]]:
+    """The header line of a source, and the blocks below it.
+
+    Raises:
+        SourceError: there is no header line; or, behind the last block, there was none.
+    """
+    head, _, body = next(stream, b"").partition(b"\n")
+    if not head.strip():
+        raise SourceError(f"{source}: is empty; a header line and records are expected; remove the file or fetch it")
+    return head, numbered(source, chain([body], stream), "a header and no records")
+
+
+def numbered(source: str, stream: Iterator[bytes], found: str = "no records") -> Iterator[Block]:
+    """The lines of a source in blocks that know their row numbers, from 1 on; ``found`` says what an empty one has.
+
+    Raises:
+        SourceError: behind the last block, if there was none.
+    """
+    row = 1
+    for lines in stream:
+        if lines:
+            yield Block(source, lines, row)
+            row += lines.count(b"\n")
+    if row == 1:
+        raise SourceError(f"{source}: has {found}; remove the file or fetch it again")
+
+
+def parse(block: Block, layout: Layout, label: Labeller = canonical) -> Chunk:
     """Read ``block``: at full speed where every cell is well-formed, cell by cell where one is not.
 
     Raises:
-        DataError: a label is unknown and ``unknown_labels`` is ``refuse``.
+        DataError: ``label`` does not know a label.
     """
     rejects: list[_Reject] = []
     table, rows = _numbers(block, layout, rejects)
+    return _chunk(block, layout, table, rows, rejects, label)
+
+
+def of_table(block: Block, layout: Layout, table: pa.Table, label: Labeller) -> Chunk:
+    """The records of columns that have their types already: float64, or text in which numbers are spelt.
+
+    Args:
+        block: says where the rows come from; it has no lines.
+        layout: names the columns of ``table`` that are used.
+        table: the rows, the words of categorical columns and labels as dictionaries.
+        label: what a label says.
+
+    Raises:
+        DataError: ``label`` does not know a label.
+    """
+    rejects: list[_Reject] = []
+    rows = np.arange(block.first_row, block.first_row + table.num_rows)
+    table, rows = _to_numbers(block, layout, table, rows, rejects)
+    return _chunk(block, layout, table, rows, rejects, label)
+
+
+def _chunk(
+    block: Block,
+    layout: Layout,
+    table: pa.Table,
+    rows: NDArray[np.int64],
+    rejects: list[_Reject],
+    label: Labeller,
+) -> Chunk:
     table, rows = _without_blank(block, layout, table, rows, rejects)
-    records = _records(block, layout, table, rows, unknown_labels)
+    records = _records(block, layout, table, rows, label)
     rejected = [{"source_file": block.source, **reject._asdict()} for reject in sorted(rejects)]
     return Chunk(records, pa.Table.from_pylist(rejected, REJECTED_SCHEMA))
 
@@ -82,18 +139,20 @@ def _read(
         rejects.append(_Reject(block.first_row + row.number - 1, "", reason, row.text))
         return "skip"
 
-    kinds = {name: _TEXT if name in _WORDS else number for name in layout.used}
+    words = _WORDS.union(column.name for column in layout.columns if column.categorical)
+    kinds = {name: _TEXT if name in words else number for name in layout.used}
     lines = _utf8(block.lines)
     table = (
         csv.read_csv(
             pa.BufferReader(lines),
             csv.ReadOptions(use_threads=False, column_names=layout.reading_names, block_size=at_once),
-            # No quotes: a stray one would swallow the rows behind it. No published cell holds a comma.
-            csv.ParseOptions(quote_char=False, ignore_empty_lines=False, invalid_row_handler=refuse),
+            csv.ParseOptions(
+                quote_char='"' if layout.quotes else False, ignore_empty_lines=False, invalid_row_handler=refuse
+            ),
             csv.ConvertOptions(
                 column_types=kinds,
                 include_columns=layout.used,
-                null_values=[""],
+                null_values=list(layout.nulls),
                 strings_can_be_null=True,
                 check_utf8=False,
             ),
@@ -116,7 +175,7 @@ def _to_numbers(
 ) -> tuple[pa.Table, NDArray[np.int64]]:
     """Columns of text -> columns of numbers; rows with a cell that is none are rejected."""
     good = np.ones(table.num_rows, dtype=bool)
-    lines = block.lines.split(b"\n")
+    lines = _Lines(block)
     for name in layout.used:
         if not pa.types.is_string(table.schema.field(name).type):
             continue
@@ -126,7 +185,7 @@ def _to_numbers(
         spelt_nan = bare.str.lower().isin(["nan", "-nan"])
         for position in np.flatnonzero(numbers.isna() & text.notna() & ~spelt_nan & good):
             row, reason = int(rows[position]), f"{text[position]!r} is not a number"
-            rejects.append(_Reject(row, layout.title(name), reason, _spelt(lines[row - block.first_row])))
+            rejects.append(_Reject(row, layout.title(name), reason, lines[row]))
             good[position] = False
         column = pa.array(numbers.to_numpy(dtype=np.float64, na_value=np.nan))
         table = table.set_column(table.schema.get_field_index(name), name, column)
@@ -140,25 +199,32 @@ def _without_blank(
     if not pc.any(unlabelled).as_py():
         return table, rows
     missing = unlabelled.to_numpy()
-    lines = block.lines.split(b"\n")
+    lines = _Lines(block)
     for row in rows[missing].tolist():
-        line = _spelt(lines[row - block.first_row])
-        reason = BLANK if _is_blank(line) else "the label is empty"
-        rejects.append(_Reject(row, layout.title("label"), reason, line))
+        reason = BLANK if block.lines and _is_blank(lines[row]) else "the label is empty"
+        rejects.append(_Reject(row, layout.title("label"), reason, lines[row]))
     return table.filter(pc.invert(unlabelled)), rows[~missing]
 
 
-def _spelt(line: bytes) -> str:
-    return line.decode("utf-8", "replace").rstrip()
+class _Lines:
+    """The text of each row of a block, "" where it has none."""
+
+    def __init__(self, block: Block) -> None:
+        self.lines, self.first_row = block.lines.split(b"\n"), block.first_row
+
+    def __getitem__(self, row: int) -> str:
+        place = row - self.first_row
+        return self.lines[place].decode("utf-8", "replace").rstrip() if place < len(self.lines) else ""
 
 
 def _is_blank(line: str) -> bool:
     return not line.replace(",", "").strip()
 
 
-def _records(block: Block, layout: Layout, table: pa.Table, rows: NDArray[np.int64], unknown: Unknown) -> pa.Table:
-    features = {column.name: _filled(table.column(layout.copied.get(column.name, column.name))) for column in FEATURES}
-    codes, labels = _labels(block, layout, table.column("label"), rows, unknown)
+def _records(block: Block, layout: Layout, table: pa.Table, rows: NDArray[np.int64], label: Labeller) -> pa.Table:
+    columns = {column.name: table.column(layout.copied.get(column.name, column.name)) for column in layout.columns}
+    features = {name: _filled(column) for name, column in columns.items()}
+    codes, labels = _labels(block, layout, table.column("label"), rows, label)
     timestamp = _timestamps(table, layout)
     provenance = {
         "record_id": _record_ids(block.source, rows, pa.table(features), _hashes(labels)[codes]),
@@ -175,11 +241,17 @@ def _records(block: Block, layout: Layout, table: pa.Table, rows: NDArray[np.int
         if "flow_id" in layout.names
         else pa.nulls(len(rows), pa.string()),
     }
-    return pa.Table.from_pydict({**provenance, **features}, schema=_SCHEMA)
+    return pa.Table.from_pydict({**provenance, **features}, schema=record_schema(layout.columns))
 
 
 def _filled(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """The same column with NaN where the cell is empty."""
+    """The same column with NaN, or "" among words, where the cell is empty."""
+    if pa.types.is_dictionary(column.type):
+        spaces = {text: (text or "").strip() for text in column.unique().to_pylist()}
+        if all(text == bare for text, bare in spaces.items()):
+            return column
+        bare = [spaces[text] for text in column.to_pylist()]
+        return pa.chunked_array([pa.array(bare, pa.string()).dictionary_encode()])
     return column.fill_null(np.nan) if column.null_count else column
 
 
@@ -187,9 +259,18 @@ def _record_ids(
     source: str, rows: NDArray[np.int64], features: pa.Table, labels: NDArray[np.uint64]
 ) -> NDArray[np.uint64]:
     """Content and position: the same file gives the same ids however it is packed and cut into blocks."""
-    contents = [row_hash(column.to_numpy() for column in batch.columns) for batch in features.to_batches()]
+    contents = [row_hash(map(_numeric, batch.columns)) for batch in features.to_batches()]
     content = np.concatenate([np.empty(0, dtype=np.uint64), *contents])
     return row_hash([np.repeat(_hash(source), len(rows)), rows, content, labels])
+
+
+def _numeric(column: pa.Array) -> NDArray[np.generic]:
+    """The values as they are hashed: numbers as such, words by their own hashes."""
+    if not pa.types.is_dictionary(column.type):
+        return column.to_numpy()  # type: ignore[no-any-return]
+    hashes = np.array([_hash(word) for word in column.dictionary.to_pylist()], dtype=np.uint64)
+    hashed: NDArray[np.generic] = hashes[column.indices.to_numpy()]
+    return hashed
 
 
 def _hashes(labels: list[Label]) -> NDArray[np.uint64]:
@@ -201,7 +282,7 @@ def _hash(text: str) -> np.uint64:
 
 
 def _labels(
-    block: Block, layout: Layout, column: pa.ChunkedArray, rows: NDArray[np.int64], unknown: Unknown
+    block: Block, layout: Layout, column: pa.ChunkedArray, rows: NDArray[np.int64], label: Labeller
 ) -> tuple[NDArray[np.int32], list[Label]]:
     """Per row the index of its label, and the labels."""
     encoded = column.unify_dictionaries().combine_chunks()
@@ -212,11 +293,10 @@ def _labels(
             labels.append(Label("benign", "benign", False))  # only rejected rows have it
             continue
         try:
-            labels.append(canonical(text, unknown))
+            labels.append(label(text))
         except ValueError as error:
             where = f"{block.source}: row {rows[np.argmax(codes == code)]}, column {layout.title('label')!r}"
-            remedy = "correct it, or set ingest.cicids2017.unknown_labels to keep"
-            raise DataError(f"{where}: {error}; {remedy}") from error
+            raise DataError(f"{where}: {error}; correct it, or {layout.remedy}") from error
     return codes, labels
 
 

@@ -1,7 +1,8 @@
 """The canonical columns of a flow record, with their units, limits and the names that the published files give them.
 
-One name for one quantity, whichever extractor wrote it: ``CICFlowMeter`` (CIC-IDS-2017 as published) or its corrected
-release (Engelen, Rimmer, Joosen, "Troubleshooting an Intrusion Detection Dataset: the CICIDS2017 Case Study", 2021).
+``FEATURES`` and ``ATTACKS`` are those of CIC-IDS-2017; another data set states its own in the same shape. One name for
+one quantity, whichever extractor wrote it: ``CICFlowMeter`` (CIC-IDS-2017 as published) or its corrected release
+(Engelen, Rimmer, Joosen, "Troubleshooting an Intrusion Detection Dataset: the CICIDS2017 Case Study", 2021).
 """
 
 from dataclasses import dataclass
@@ -9,25 +10,28 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Column:
-    """One numeric feature of a record.
+    """One feature of a record: a number, or a word where it is categorical.
 
     Attributes:
         name: canonical snake_case name.
         unit: ``us`` (microseconds), ``B`` (bytes), ``B/s``, ``1/s``, ``packets``, ``flags``, ``1`` (a ratio), ``port``.
         headers: the names that the published files give it, first the original's, then the corrected version's.
-        low: smallest value that has a meaning, -1 where the extractor writes -1 for "never seen".
+        low: smallest value that has a meaning, -1 where the extractor writes -1 for "never seen"; None where nothing
+            is known.
         high: largest value that has a meaning, None where there is no limit.
         integer: whether only whole numbers have a meaning.
         may_be_undefined: whether the extractor writes Infinity or NaN (a rate over a duration of zero).
+        categorical: whether its values are words; "" is one that is missing.
     """
 
     name: str
-    unit: str
-    headers: tuple[str, ...]
-    low: float = 0.0
+    unit: str = ""
+    headers: tuple[str, ...] = ()
+    low: float | None = 0.0
     high: float | None = None
     integer: bool = True
     may_be_undefined: bool = False
+    categorical: bool = False
 
 
 def _real(name: str, unit: str, *headers: str, low: float = 0.0) -> Column:

@@ -1,4 +1,4 @@
-"""A path -> the CSV texts in it: a file, a gzip'd file, a folder of them, or a published zip."""
+"""A path -> the texts in it: a file, a gzip'd file, a folder of them, or a published zip."""
 
 import gzip
 import zipfile
@@ -12,14 +12,15 @@ from typing import BinaryIO, cast
 
 from pipeline.errors import SourceError, near_miss
 
-SUFFIXES = (".csv", ".csv.gz", ".zip")
+SUFFIXES = (".csv", ".csv.gz")
+ARCHIVE = ".zip"
 BLOCK_BYTES = 8 << 20
 LONGEST_LINE = 16 << 20
 
 
 @dataclass(frozen=True)
 class Source:
-    """One CSV text.
+    """One CSV text, or one file of another kind.
 
     Attributes:
         name: what ``source_file`` and errors call it, the same however it is packed.
@@ -32,19 +33,27 @@ class Source:
     open: Callable[[], BinaryIO]
 
 
-def sources(path: Path) -> list[Source]:
-    """The CSV texts under ``path``, in the order of their names.
+def sources(path: Path, suffixes: tuple[str, ...] = SUFFIXES, prefix: str = "") -> list[Source]:
+    """The texts under ``path``, in the order of their names.
+
+    Args:
+        path: a file, a folder or a zip of them.
+        suffixes: of the names to read, in lower case.
+        prefix: of the names to read in a folder or a zip, in lower case.
 
     Raises:
-        SourceError: the path is absent, or holds no CSV.
+        SourceError: the path is absent, or holds no such text.
     """
     if not path.exists():
         siblings = [other.name for other in path.parent.iterdir()] if path.parent.is_dir() else []
         raise SourceError(f"{path}: no such file or folder{near_miss(path.name, siblings)}; set ingest.path")
     files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
-    found = [source for file in files if _is_csv(_place(file, path)) for source in _open_file(file, path)]
+    kinds = (*suffixes, ARCHIVE)
+    wanted = [file for file in files if _is_wanted(_place(file, path), kinds, prefix if file != path else "")]
+    found = [source for file in wanted for source in _open_file(file, path, suffixes, prefix)]
     if not found:
-        raise SourceError(f"{path}: holds no {', '.join(SUFFIXES)} file; set ingest.path to the folder of the records")
+        kind = f"{', '.join(kinds)} file" + (f" whose name begins with {prefix}" if prefix else "")
+        raise SourceError(f"{path}: holds no {kind}; set ingest.path to the folder of the records")
     return found
 
 
@@ -88,19 +97,20 @@ class SeenContents:
         self._places[digest.digest()] = source.place
 
 
-def _is_csv(name: str) -> bool:
+def _is_wanted(name: str, suffixes: tuple[str, ...], prefix: str = "") -> bool:
     hidden = any(part.startswith(".") or part == "__MACOSX" for part in name.split("/"))
-    return name.lower().endswith(SUFFIXES) and not hidden
+    fits = name.lower().endswith(ARCHIVE) or name.rsplit("/", 1)[-1].lower().startswith(prefix)
+    return name.lower().endswith(suffixes) and fits and not hidden
 
 
 def _place(file: Path, root: Path) -> str:
     return file.relative_to(root).as_posix() if file != root else file.name
 
 
-def _open_file(file: Path, root: Path) -> list[Source]:
+def _open_file(file: Path, root: Path, suffixes: tuple[str, ...], prefix: str) -> list[Source]:
     name = _place(file, root)
-    if name.lower().endswith(".zip"):
-        return _open_zip(file)
+    if name.lower().endswith(ARCHIVE):
+        return _open_zip(file, suffixes, prefix)
     return [Source(_stem(name), name, lambda: _open_plain(file))]
 
 
@@ -108,10 +118,10 @@ def _open_plain(file: Path) -> BinaryIO:
     return cast(BinaryIO, gzip.open(file, "rb")) if file.name.lower().endswith(".gz") else file.open("rb")
 
 
-def _open_zip(file: Path) -> list[Source]:
+def _open_zip(file: Path, suffixes: tuple[str, ...], prefix: str) -> list[Source]:
     try:
         with zipfile.ZipFile(file) as archive:
-            members = sorted(name for name in archive.namelist() if _is_csv(name))
+            members = sorted(name for name in archive.namelist() if _is_wanted(name, suffixes, prefix))
     except (zipfile.BadZipFile, OSError) as error:
         raise SourceError(f"{file}: is not a zip archive ({error}); download it again") from error
     names = [member.rsplit("/", 1)[-1] for member in members]

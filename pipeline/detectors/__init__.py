@@ -1,10 +1,44 @@
 """Detectors: latent -> score, each under its name. To add one: a file, a line here, a section in params.yaml."""
 
 from pipeline.detectors.base import Detector
+from pipeline.detectors.deep_svdd import DeepSVDD
 from pipeline.detectors.gmm import GMM
+from pipeline.detectors.grand import GRAnD
+from pipeline.detectors.isolation_forest import IsolationForest
+from pipeline.detectors.knn import KNN
 from pipeline.detectors.maf import MAF
 from pipeline.detectors.mahalanobis import Mahalanobis
+from pipeline.detectors.mlp import MLP
+from pipeline.detectors.ocsvm import OCSVM
+from pipeline.detectors.pca import PCA
+from pipeline.detectors.radon import RADON
 
-DETECTORS: dict[str, type[Detector]] = {"maf": MAF, "mahalanobis": Mahalanobis, "gmm": GMM}
+DETECTORS: dict[str, type[Detector]] = {
+    "maf": MAF,
+    "mahalanobis": Mahalanobis,
+    "gmm": GMM,
+    "radon": RADON,
+    "grand": GRAnD,
+    "isolation_forest": IsolationForest,
+    "ocsvm": OCSVM,
+    "knn": KNN,
+    "pca": PCA,
+    "mlp": MLP,
+    "deep_svdd": DeepSVDD,
+}
 
-__all__ = ["DETECTORS", "GMM", "MAF", "Detector", "Mahalanobis"]
+__all__ = [
+    "DETECTORS",
+    "GMM",
+    "KNN",
+    "MAF",
+    "MLP",
+    "OCSVM",
+    "PCA",
+    "RADON",
+    "DeepSVDD",
+    "Detector",
+    "GRAnD",
+    "IsolationForest",
+    "Mahalanobis",
+]

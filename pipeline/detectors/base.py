@@ -1,11 +1,19 @@
 """The contract of a detector: latent -> anomaly score."""
 
 from abc import abstractmethod
-from typing import ClassVar, Literal
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, Literal
 
+import torch
 from torch import Tensor
 
+from pipeline.errors import CollapseError
 from pipeline.nn import Batch, Model
+
+ROWS_AT_ONCE = 8192
+ENTRIES_ON_CPU, ENTRIES_ELSEWHERE = 2**17, 2**24
+LEAST_SPREAD = 1e-3
+LARGEST_TIE = 0.999
 
 
 class Detector(Model):
@@ -15,10 +23,12 @@ class Detector(Model):
 
     Attributes:
         trains_on: which training rows it is fitted on.
+        sized_by_data: its buffers whose first dimension comes from the data, and is taken from what is loaded.
         features: width of its input, the Z of the encoder.
     """
 
     trains_on: ClassVar[Literal["benign", "all"]] = "benign"
+    sized_by_data: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, features: int) -> None:
         super().__init__()
@@ -36,3 +46,77 @@ class Detector(Model):
     @abstractmethod
     def score(self, x: Tensor) -> Tensor:
         """(B, F) to (B,): higher is more anomalous."""
+
+    def spread(self, x: Tensor) -> float | None:
+        """How far apart the latents of x (n, F) lie, 1 as before training; None for a model without a latent."""
+        return None
+
+    @torch.no_grad()
+    def verify(self, x: Tensor) -> None:
+        """Refuse a detector that ranks nothing: x (n, F) are rows that it should tell apart, after training.
+
+        Raises:
+            CollapseError: with what has collapsed, and what to do.
+        """
+        reason = self._collapse(x)
+        if reason:
+            raise CollapseError(f"detector {type(self).__name__}, {len(x)} records: {reason}")
+
+    def _collapse(self, x: Tensor) -> str | None:
+        score = in_parts(self.score, x, ROWS_AT_ONCE)
+        bad = (~score.isfinite()).nonzero()
+        if len(bad):
+            return (
+                f"the score of row {int(bad[0])} is {float(score[bad[0]])}, and {len(bad)} scores in all are not "
+                "finite; lower learning_rate, or check the features for extreme values"
+            )
+        spread = self.spread(x) if (x != x[:1]).any() else None
+        if spread is not None and not spread >= LEAST_SPREAD:
+            return (
+                f"the latents lie {spread:.2g} times as far apart as before training, allowed is {LEAST_SPREAD:g} or "
+                "more: all records are mapped to one point; train for fewer epochs, or lower learning_rate"
+            )
+        return _tied(score, x)
+
+    def _load_from_state_dict(self, state_dict: Mapping[str, Any], prefix: str, *rest: Any) -> None:
+        """Make room for what is loaded; a difference in another dimension than the first stays an error."""
+        for name in self.sized_by_data:
+            stored, own = state_dict.get(prefix + name), getattr(self, name)
+            if stored is not None and stored.ndim == own.ndim:
+                setattr(self, name, own.new_empty(len(stored), *own.shape[1:]))
+        super()._load_from_state_dict(state_dict, prefix, *rest)
+
+
+def in_parts(function: Callable[[Tensor], Tensor], x: Tensor, rows: int) -> Tensor:
+    """``function`` of x, (n, F), with at most ``rows`` rows at a time in memory."""
+    return torch.cat([function(part) for part in torch.split(x, rows)])
+
+
+def rows_at_once(x: Tensor, entries: int) -> int:
+    """How many rows of x, each of which takes ``entries`` entries of working memory, go through at a time.
+
+    On a CPU as many as stay in its cache, which is 2 to 4 times as fast; elsewhere as many as keep the device busy.
+    """
+    return max(1, (ENTRIES_ON_CPU if x.device.type == "cpu" else ENTRIES_ELSEWHERE) // entries)
+
+
+def draw(x: Tensor, rows: int, seed: int) -> Tensor:
+    """At most ``rows`` rows of x, (n, F), drawn by ``seed``."""
+    drawn = torch.randperm(len(x), generator=torch.Generator().manual_seed(seed))[:rows]
+    return x[drawn.to(x.device)]
+
+
+def _tied(score: Tensor, x: Tensor) -> str | None:
+    """What is wrong with scores, (n,), that hardly differ where the rows x, (n, F), do."""
+    values, counts = torch.unique(score, return_counts=True)
+    few, share = len(values) < min(3, len(x)), float(counts.max()) / len(x) if len(x) else 0.0
+    if few and len(values) < min(3, len(torch.unique(x, dim=0))):
+        return f"the scores of rows that differ have {len(values)} distinct values, so they rank nothing; {_REMEDY}"
+    if len(values) > 1 and share > LARGEST_TIE:
+        value = values[counts.argmax()]
+        if len(torch.unique(x[score == value], dim=0)) > 1:
+            return f"{100 * share:.4g} % of the records have the one score {float(value):.6g}; {_REMEDY}"
+    return None
+
+
+_REMEDY = "check that the latent varies, or choose other settings or another detector"

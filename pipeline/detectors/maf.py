@@ -158,10 +158,6 @@ class MAF(Detector):
             z, ladj = _layers(z, *weights)
         return z, ladj + self.standardise.ladj
 
-    def extra_repr(self) -> str:
-        """What the modules do not tell of a training."""
-        return f"confidence={self.confidence}, unknown={self.unknown}, distance={self.distance}"
-
     def loss(self, batch: Batch) -> Tensor:
         """The negative log-likelihood, weighted by confidence where that is asked for."""
         score = self.score(batch.x)

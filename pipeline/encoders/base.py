@@ -68,6 +68,16 @@ class Encoder(Model):
         """||z - c_benign||^2 - ||z - c_attack||^2, (B,): higher is more anomalous, the published decision is > 0."""
         return (z - self.centroid_benign).square().sum(-1) - (z - self.centroid_attack).square().sum(-1)
 
+    def settle(self, train: Batch, rows_at_once: int) -> None:
+        """Centre on the training records as their confidence now stands."""
+        z = torch.cat([self(part) for part in torch.split(train.x, rows_at_once)])
+        taken = (train.y != 0) | (train.confidence > 0)
+        self.centre(z[taken], train.y[taken])
+
+    def score(self, x: Tensor) -> Tensor:
+        """The margin of the latent of ``x``, (B, F) to (B,)."""
+        return self.margin(self(x))
+
     def verify(self, z: Tensor, y: Tensor) -> None:
         """Refuse a latent that carries nothing, z (n, Z) and y (n,), after ``centre``.
 

@@ -2,12 +2,13 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from pipeline.nn import Batch
+from pipeline.nn import Batch, shares
 
 
 class LatentLoss(ABC):
@@ -30,9 +31,16 @@ def class_means(z: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
 
     The mean of a class that is absent is 0.
     """
-    members = torch.stack((y == 0, y != 0)).to(z.dtype)  # (2, B)
-    sizes = members.sum(1)
-    return members @ z / sizes.clamp_min(1)[:, None], sizes
+    return weighted_means(z, torch.stack((y == 0, y != 0)).to(z.dtype))
+
+
+def weighted_means(z: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+    """Means of ``z``, (B, Z), under each row of ``weight``, (2, B), and the sums of the weights: (2, Z), (2,).
+
+    The mean under weights that are all 0 is 0.
+    """
+    sums = weight.sum(1)
+    return weight @ z / torch.where(sums > 0, sums, 1.0)[:, None], sums
 
 
 @dataclass(frozen=True)
@@ -44,17 +52,25 @@ class DCCL(LatentLoss):
     Chhetri, Thapa, Chen, "Latent Sculpting", arXiv 2512.22179, 2025. A term of a class that the batch does not hold
     is 0; the published code gives NaN there.
 
+    With ``confidence`` other than ``ignore`` the means are weighted, the centroids too: a record that is labelled
+    benign counts by its share of ``pipeline.nn.shares``, and one that is surely anomalous is left out, or is drawn to
+    the attack centroid (``push``), as if it were labelled. This is not in the paper.
+
     Attributes:
         alpha: weight of benign compactness.
         beta: weight of attack compactness.
         gamma: weight of separation.
         margin: squared distance between the centroids from which on separation is satisfied.
+        confidence: what the confidence of a record does.
+        unknown: weight of a record whose confidence is 0.
     """
 
     alpha: float = 0.1
     beta: float = 0.1
     gamma: float = 1.0
     margin: float = 5.0
+    confidence: Literal["ignore", "leave_out", "push"] = "ignore"
+    unknown: float = 0.5
 
     def __post_init__(self) -> None:
         for name in ("alpha", "beta", "gamma"):
@@ -62,6 +78,8 @@ class DCCL(LatentLoss):
                 raise ValueError(f"{name} must be at least 0, not {getattr(self, name)}")
         if self.margin <= 0:
             raise ValueError(f"margin must be above 0, not {self.margin}")
+        if not 0 <= self.unknown <= 1:
+            raise ValueError(f"unknown must lie in [0, 1], not {self.unknown}")
 
     @property
     def separation(self) -> float:  # type: ignore[override]
@@ -70,13 +88,23 @@ class DCCL(LatentLoss):
 
     def __call__(self, z: Tensor, batch: Batch) -> Tensor:
         """The loss of ``z``, (B, Z)."""
-        attack = batch.y != 0
-        centroids, sizes = class_means(z, attack)
-        distance2 = (z - centroids[attack.long()]).square().sum(1)  # (B,) to the centroid of its own class
-        compactness, _ = class_means(distance2[:, None], attack)
+        weight = self._weight(batch).to(z.dtype)  # (2, B)
+        centroids, sizes = weighted_means(z, weight)
+        distance2 = (z - centroids[:, None]).square().sum(-1)  # (2, B) to either centroid
+        benign, attack = (weight * distance2).sum(1) / torch.where(sizes > 0, sizes, 1.0)
         gap = functional.relu(self.margin - (centroids[0] - centroids[1]).square().sum())
         separation = torch.where(sizes.min() > 0, gap, 0.0)
-        return self.alpha * compactness[0, 0] + self.beta * compactness[1, 0] + self.gamma * separation
+        total: Tensor = self.alpha * benign + self.beta * attack + self.gamma * separation
+        return total
+
+    def _weight(self, batch: Batch) -> Tensor:
+        """(2, B) what each record counts for in the benign and in the attack class."""
+        attack = batch.y != 0
+        if self.confidence == "ignore":
+            return torch.stack((~attack, attack))
+        as_benign, as_attack = shares(batch.confidence, self.unknown)
+        pushed = as_attack if self.confidence == "push" else torch.zeros_like(as_attack)
+        return torch.stack((torch.where(attack, 0.0, as_benign), torch.where(attack, 1.0, pushed)))
 
     def stuck(self, distance2: float) -> str | None:
         """The saddle of DCCL: centroids that coincide get no gradient that could part them."""

@@ -15,9 +15,9 @@
 """
 
 from pipeline.expectations.audit import audit
-from pipeline.expectations.docs import build_docs
+from pipeline.expectations.docs import data_docs
 from pipeline.expectations.findings import Duplicates, Example, Finding, Findings, Range
 from pipeline.expectations.limits import Limits
 from pipeline.expectations.suite import suite
 
-__all__ = ["Duplicates", "Example", "Finding", "Findings", "Limits", "Range", "audit", "build_docs", "suite"]
+__all__ = ["Duplicates", "Example", "Finding", "Findings", "Limits", "Range", "audit", "data_docs", "suite"]

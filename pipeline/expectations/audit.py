@@ -16,7 +16,6 @@ from pipeline.expectations.judge import Judge
 from pipeline.expectations.limits import Limits
 from pipeline.expectations.ranges import Ranges
 from pipeline.expectations.suite import Suite, suite
-from pipeline.samples import row_hash
 
 ROWS = 65_536  # per judged batch: 40 MB at 78 features
 Attacks = Mapping[str, tuple[str, tuple[str, ...]]]
@@ -54,7 +53,8 @@ class _Stream:
         self.identities = identities(columns)
         self.judge = Judge(rules)
         self.keys = Keys()
-        self.ranges = Ranges(tuple(column.name for column in columns))
+        self.ranges = Ranges(tuple(column.name for column in columns if not column.categorical))
+        self.words = {column.name: Counter[str]() for column in columns if column.categorical}
         self.classes: Counter[ClassKey] = Counter()
         self.rows = 0
         self.broken = False
@@ -73,12 +73,17 @@ class _Stream:
 
     def add(self, table: pa.Table) -> None:
         labels, values = frames.labels(table, self.attacks), frames.features(table, self.columns)
+        words = frames.words(table, self.columns)
         look = partial(frames.example, table)
         self.judge.judge("labels", labels, look)
-        self.judge.judge("features", frames.judged(values, self.columns), look)
+        self.judge.judge("features", frames.judged(values, words, self.columns), look)
         self.judge.judge("identities", pd.DataFrame(residuals(values, self.identities), copy=False), look)
-        self.keys.add(labels, row_hash(values.values()))
+        self.keys.add(labels, frames.content(values, words))
         self.ranges.add(values, labels["record_id"].fillna(0).to_numpy("uint64"))
+        for name, each in words.items():
+            told = each.value_counts()
+            self.words[name].update({str(word): int(number) for word, number in told.items() if number})
+            self.words[name][""] += len(each) - int(told.sum())
         counts = labels.groupby(["attack", "source_file", "day"], observed=True, dropna=False).size().reset_index()
         for attack, file, day, number in counts.astype(object).fillna("unknown").itertuples(index=False):
             self.classes[str(attack), str(file), str(day)] += int(number)
@@ -90,6 +95,7 @@ class _Stream:
             rows=self.rows,
             results=self.judge.findings(),
             ranges=self.ranges.result(),
+            words={name: dict((+counts).most_common()) for name, counts in self.words.items()},
             duplicates=duplicates,
             classes=dict(sorted(self.classes.items())),
             suite=rules.to_json_dict(),

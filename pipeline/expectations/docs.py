@@ -5,17 +5,15 @@ batches; this page shows the same verdicts from ``Findings``, with the classes, 
 """
 
 import json
-import os
-import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
-from pathlib import Path
 
 import numpy as np
 
 from pipeline.expectations.findings import Finding, Findings, Range
 from pipeline.expectations.suite import DAYS
 
+MOST_WORDS = 12  # that the page lists of one feature
 STYLE = """
 :root { color-scheme: light dark; --ink: #1c2430; --soft: #5d6b7c; --line: #dde3ea; --page: #f6f8fa; --card: #fff;
   --good: #1a7f4b; --warn: #a86400; --bad: #b42318; --blue: #2f6fb3; }
@@ -46,22 +44,14 @@ svg { display: block; } .line { stroke: var(--soft); } .box { fill: var(--blue);
 """
 
 
-def build_docs(findings: Findings, folder: Path, title: str) -> Path:
-    """Write ``index.html`` and ``suite.json``, the suite as Great Expectations reads it, into ``folder``.
+def data_docs(findings: Findings, title: str) -> dict[str, str]:
+    """The texts of two files by their names: ``index.html``, and ``suite.json``, which Great Expectations can read.
 
     Args:
         findings: of ``audit``.
-        folder: made where it is absent.
         title: of the page, say the data set; it should tell where the records are synthetic.
-
-    Returns:
-        The path of the page.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    _write(folder / "suite.json", json.dumps(findings.suite, indent=1))
-    page = folder / "index.html"
-    _write(page, render(findings, title))
-    return page
+    return {"index.html": render(findings, title), "suite.json": json.dumps(findings.suite, indent=1)}
 
 
 def render(findings: Findings, title: str) -> str:
@@ -74,25 +64,13 @@ def render(findings: Findings, title: str) -> str:
         *_broken(findings),
         *_classes(findings),
         *_ranges(findings.ranges),
+        *_words(findings.words),
         *_all(findings.results),
     ]
     head = f'<meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{escape(title)}</title>'
     body = "\n".join(sections)
     style = f"<style>{STYLE}</style>"
     return f'<!doctype html><html lang="en"><head>{head}{style}</head><body><main>{body}</main></body></html>'
-
-
-def _write(path: Path, text: str) -> None:
-    """All or nothing: what stood at ``path`` stays until the new text is complete."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
 
 
 def _banner(findings: Findings) -> str:
@@ -172,6 +150,8 @@ def _classes(findings: Findings) -> Iterable[str]:
 
 
 def _ranges(ranges: Mapping[str, Range]) -> Iterable[str]:
+    if not ranges:
+        return
     yield "<h2>Observed values</h2>"
     yield (
         '<p class="soft">Line: smallest to largest; bar: 1st to 99th percentile; notch: median; signed logarithmic '
@@ -191,6 +171,22 @@ def _ranges(ranges: Mapping[str, Range]) -> Iterable[str]:
     ]
     header = ("feature", "", "min", "1 %", "median", "99 %", "max", "null", "infinite")
     yield _table(header, rows, range(2, 9))
+
+
+def _words(words: Mapping[str, Mapping[str, int]]) -> Iterable[str]:
+    if not words:
+        return
+    rows = [
+        [
+            _code(name),
+            f"{sum(map(bool, counts)):,}",
+            ", ".join(f"{_code(word)} {number:,}" for word, number in list(counts.items())[:MOST_WORDS] if word),
+            _count(counts.get("", 0)),
+        ]
+        for name, counts in words.items()
+    ]
+    yield "<h2>Observed words</h2>"
+    yield _table(("feature", "words", f"the {MOST_WORDS} most frequent", "null"), rows, (1, 3))
 
 
 def _log(value: float) -> float:

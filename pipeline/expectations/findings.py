@@ -7,6 +7,7 @@ from typing import Any
 
 from pipeline.errors import ExpectationError
 
+MOST_WORDS = 100  # that a report lists of one feature
 Value = float | int | str | bool | None
 ClassKey = tuple[str, str, str]  # attack, source file, day
 
@@ -118,7 +119,8 @@ class Findings:
     Attributes:
         rows: records that were judged.
         results: one finding for each expectation, in the order of the suite.
-        ranges: by feature.
+        ranges: by feature that is a number.
+        words: by feature that is a word, the number of records that have each, the most frequent first; "" for none.
         duplicates: the audit of exact duplicates.
         classes: number of records by attack, source file and day.
         suite: the suite as Great Expectations writes it.
@@ -127,6 +129,7 @@ class Findings:
     rows: int
     results: tuple[Finding, ...]
     ranges: Mapping[str, Range]
+    words: Mapping[str, Mapping[str, int]]
     duplicates: Duplicates
     classes: Mapping[ClassKey, int]
     suite: Mapping[str, Any]
@@ -185,9 +188,17 @@ class Findings:
             "attacks_by_day": self.counts(by=2),
         }
 
-    def intervals(self) -> dict[str, dict[str, float | int | None]]:
-        """Observed ranges by feature, ready for JSON."""
-        return {name: asdict(observed) for name, observed in self.ranges.items()}
+    def intervals(self) -> dict[str, dict[str, Any]]:
+        """Observed ranges by feature, or counts of its words, ready for JSON."""
+        counted = {name: _most(counts) for name, counts in self.words.items()}
+        return {name: asdict(observed) for name, observed in self.ranges.items()} | counted
+
+
+def _most(counts: Mapping[str, int]) -> dict[str, Any]:
+    told = {word: number for word, number in counts.items() if word}
+    most = dict(list(told.items())[:MOST_WORDS])
+    others = sum(told.values()) - sum(most.values())
+    return {"words": len(told), "records": most, "other_records": others, "nulls": counts.get("", 0)}
 
 
 def _plain(finding: Finding) -> dict[str, Any]:

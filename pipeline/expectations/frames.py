@@ -11,6 +11,7 @@ from pipeline.datasets.base import record_schema
 from pipeline.datasets.schema import Column
 from pipeline.errors import near_miss
 from pipeline.expectations.findings import Example, Value
+from pipeline.samples import row_hash
 
 LABELS = ("record_id", "source_file", "row", "y", "attack", "family", "day")
 SHOWN = 3  # values that an example shows of a rule over more than MANY columns
@@ -45,19 +46,31 @@ def labels(table: pa.Table, attacks: Mapping[str, tuple[str, tuple[str, ...]]]) 
 
 
 def features(table: pa.Table, columns: Sequence[Column]) -> dict[str, NDArray[np.float64]]:
-    """(n,) float64 for each feature, null as NaN."""
-    return {column.name: table.column(column.name).to_numpy() for column in columns}
+    """(n,) float64 for each feature that is a number, null as NaN."""
+    return {column.name: table.column(column.name).to_numpy() for column in columns if not column.categorical}
 
 
-def judged(values: Mapping[str, NDArray[np.float64]], columns: Sequence[Column]) -> pd.DataFrame:
+def words(table: pa.Table, columns: Sequence[Column]) -> dict[str, pd.Series]:
+    """(n,) categories for each feature that is a word, "" as null."""
+    series = {column.name: _labels(table.column(column.name)) for column in columns if column.categorical}
+    return {
+        name: each.cat.remove_categories([""]) if "" in each.cat.categories else each for name, each in series.items()
+    }
+
+
+def judged(
+    values: Mapping[str, NDArray[np.float64]], words: Mapping[str, pd.Series], columns: Sequence[Column]
+) -> pd.DataFrame:
     """The features as the suite judges them: Infinity counts as null where the extractor never writes it."""
-    return pd.DataFrame(
-        {
-            column.name: values[column.name] if column.may_be_undefined else _finite(values[column.name])
-            for column in columns
-        },
-        copy=False,
-    )
+    undefined = {column.name for column in columns if column.may_be_undefined}
+    numbers = {name: each if name in undefined else _finite(each) for name, each in values.items()}
+    return pd.DataFrame({**numbers, **words}, copy=False)
+
+
+def content(values: Mapping[str, NDArray[np.float64]], words: Mapping[str, pd.Series]) -> NDArray[np.uint64]:
+    """(n,) hash of all features."""
+    hashes = (pd.util.hash_array(each.array) for each in words.values())
+    return row_hash([*values.values(), *hashes])
 
 
 def types(schema: pa.Schema, columns: Sequence[Column]) -> pd.DataFrame:

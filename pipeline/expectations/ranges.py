@@ -32,6 +32,8 @@ class Ranges:
         """Take in a batch: (n,) for each feature."""
         for index, name in enumerate(self.names):
             self._extend(index, values[name])
+        if not self.names:
+            return
         keys = np.concatenate([self.keys, row_hash([record_id])])
         chosen = np.sort(np.argsort(keys, kind="stable")[:SAMPLE])
         kept, fresh = np.split(chosen, [np.searchsorted(chosen, len(self.keys))])

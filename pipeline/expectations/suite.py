@@ -126,26 +126,30 @@ def _stream(limits: Limits) -> Iterator[Expectation]:
 
 def _feature(column: Column, limits: Limits) -> Iterator[Expectation]:
     name = column.name
-    if column.may_be_undefined:
+    if not column.may_be_undefined:
+        about = ("features", "undefined numbers", "is told" if column.categorical else "is a finite number")
+        # frames.py hands Infinity on as null
+        yield expect("ExpectColumnValuesToNotBeNull", about, (name,), limits.missing_share, column=name)
+    else:
         about = ("features", "undefined numbers", "is not null")
         yield expect("ExpectColumnValuesToNotBeNull", about, (name,), limits.null_share, column=name)
+    if column.may_be_undefined and not column.categorical:
         about = ("features", "undefined numbers", "is not infinite")
         bounds = {"min_value": -sys.float_info.max, "max_value": sys.float_info.max}
         yield expect("ExpectColumnValuesToBeBetween", about, (name,), limits.infinite_share, column=name, **bounds)
-    else:
-        about = ("features", "undefined numbers", "is a finite number")  # frames.py hands Infinity on as null
-        yield expect("ExpectColumnValuesToNotBeNull", about, (name,), limits.missing_share, column=name)
-    top = "" if column.high is None else f" and at most {column.high:g}"
-    yield expect(
-        "ExpectColumnValuesToBeBetween",
-        ("features", "ranges", f"is at least {column.low:g}{top} ({column.unit})"),
-        (name,),
-        limits.outside_share,
-        column=name,
-        min_value=column.low,
-        max_value=column.high,
-        hard=False,
-    )
+    ends = {"at least": column.low, "at most": column.high}
+    told = " and ".join(f"{words} {end:g}" for words, end in ends.items() if end is not None)
+    if told and not column.categorical:
+        yield expect(
+            "ExpectColumnValuesToBeBetween",
+            ("features", "ranges", f"is {told} ({column.unit})"),
+            (name,),
+            limits.outside_share,
+            column=name,
+            min_value=column.low,
+            max_value=column.high,
+            hard=False,
+        )
 
 
 def _identities(columns: Sequence[Column], limits: Limits) -> Iterator[Expectation]:

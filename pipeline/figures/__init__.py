@@ -4,6 +4,7 @@ Nothing here draws on a screen, keeps a figure alive or changes a global setting
 captions how many records it is seen on.
 """
 
+from pipeline.figures.confidence import confidence_analysis
 from pipeline.figures.judgement import calibration_curve, confusion, recall_per_attack, roc_pr
 from pipeline.figures.models import latent_map, loss_curves, score_histogram
 from pipeline.figures.records import class_counts, expectations, feature_spread, splits
@@ -12,6 +13,7 @@ from pipeline.figures.style import svg
 __all__ = [
     "calibration_curve",
     "class_counts",
+    "confidence_analysis",
     "confusion",
     "expectations",
     "feature_spread",

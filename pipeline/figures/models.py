@@ -114,7 +114,7 @@ def score_histogram(
         name: of the score.
         subtitle: where the data come from.
     """
-    values, names = np.asarray(scores, dtype=np.float64), _names(groups)
+    values, names = np.asarray(scores, dtype=np.float64), group_names(groups)
     order = sorted(set(names), key=lambda group: (group != "benign", group))
     title = _spread_title(values, names, thresholds, name)
     sizes = ", ".join(f"{group} n = {int((names == group).sum()):,}" for group in order)
@@ -140,11 +140,11 @@ def score_histogram(
     ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: style.percent(value)))
     ax.set_ylim(0, min(1.15 * ax.get_ylim()[1], 1.02))
     if thresholds:
-        _bands(ax, thresholds)
+        bands(ax, thresholds)
     style.label(ax, name + (", asinh axis" if stretch else ""), "share of the group")
     style.key(ax, loc="upper right")
     if thresholds:
-        _name_bands(ax, thresholds)
+        name_bands(ax, thresholds)
     return figure
 
 
@@ -152,7 +152,8 @@ def _kinds(attack: NDArray[np.str_], y: NDArray[np.generic], unseen: Collection[
     return np.where(y == 0, "benign", np.where(np.isin(attack, list(unseen)), "unseen", "seen"))
 
 
-def _names(groups: ArrayLike) -> NDArray[np.str_]:
+def group_names(groups: ArrayLike) -> NDArray[np.str_]:
+    """(n,) names of groups, of labels (0 benign, 1 attack) or names."""
     given = np.asarray(groups)
     return np.where(given == 0, "benign", "attack") if given.dtype.kind in "iubf" else given.astype(str)
 
@@ -226,7 +227,8 @@ def _edges(
     return edges
 
 
-def _bands(ax: Axes, thresholds: Thresholds) -> None:
+def bands(ax: Axes, thresholds: Thresholds) -> None:
+    """Shade the intervals of the verdicts within the limits of the x axis."""
     left, right = ax.get_xlim()
     cuts = [left, *np.clip([thresholds.low, thresholds.high], left, right), right]
     for name, start, end in zip(VERDICTS, cuts[:-1], cuts[1:], strict=True):
@@ -236,16 +238,17 @@ def _bands(ax: Axes, thresholds: Thresholds) -> None:
             ax.axvline(cut, color=INK, linewidth=0.9)
 
 
-def _name_bands(ax: Axes, thresholds: Thresholds) -> None:
+def name_bands(ax: Axes, thresholds: Thresholds) -> None:
+    """Name the intervals of the verdicts above the axis, beside the legend that it has."""
     low, high = style.brief(thresholds.low), style.brief(thresholds.high)
     texts = (f"benign ≤ {low}", f"{low} < unknown ≤ {high}", f"{high} < anomalous")
-    bands = [
+    patches = [
         Patch(color=style.tint(style.colour_of(name), 0.3), label=text)
         for (name, interval), text in zip(thresholds.intervals().items(), texts, strict=True)
         if interval
     ]
     groups = ax.get_legend()
-    ax.legend(handles=bands, loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=3, borderaxespad=0.1, frameon=False,
+    ax.legend(handles=patches, loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=3, borderaxespad=0.1, frameon=False,
               fontsize=SMALL + 0.5, labelcolor=INK, handlelength=1.2)  # fmt: skip
     if groups:
         ax.add_artist(groups)

@@ -141,7 +141,7 @@ def feature_spread(columns: Sequence[str], quantiles: ArrayLike, subtitle: str =
     order = np.argsort(-(q[:, 6] - q[:, 0]), kind="stable")
     widest = float((q[:, 6] - q[:, 0]).max(initial=0.0))
     title = f"{style.several(len(columns), 'scaled feature')}; the widest spans {style.brief(widest)} units"
-    caption = "Thin line: minimum to maximum; band: 1 to 99 %; bar: 25 to 75 %; dot: median. Training rows."
+    caption = "Thin line: minimum to maximum; band: 1 to 99 %; bar: 25 to 75 %; dot: median. Validation rows."
     figure, (ax,) = style.canvas((8.5, 1.6 + 0.17 * max(len(columns), 8)), title, subtitle, caption)
     if not len(columns):
         style.nothing(ax, "no features")

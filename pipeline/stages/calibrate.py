@@ -17,8 +17,9 @@ LEVELS = np.geomspace(0.002, 0.3, 24)  # nominal false-positive rates of the cal
 
 def calibrate(settings: Calibrate, report: Report) -> None:
     """Fit the decision on the calibration split; show how it holds on val."""
-    find(FUSIONS, settings.fusion)
-    strategy = build(THRESHOLDS, settings.thresholds, **settings.settings(settings.thresholds, THRESHOLDS))
+    find(FUSIONS, settings.fusion, "calibrate.fusion")
+    plugin = settings.settings(settings.thresholds, THRESHOLDS)
+    strategy = build(THRESHOLDS, settings.thresholds, "calibrate.thresholds", **plugin)
     benign = artifacts.read_samples(artifacts.SCORES, "calibration")
     if not len(benign):
         raise SplitError("there are no benign calibration records; raise preprocess.shares.calibration")

@@ -11,7 +11,9 @@ from pipeline import artifacts, figures
 from pipeline.config import Ingest
 from pipeline.datasets import DATASETS, Chunk, Dataset
 from pipeline.datasets.base import REJECTED_SCHEMA, record_schema
+from pipeline.datasets.labels import family
 from pipeline.datasets.rows import BLANK
+from pipeline.datasets.schema import Column
 from pipeline.errors import RejectedError
 from pipeline.registry import build
 from pipeline.stages import launch
@@ -21,7 +23,7 @@ from pipeline.stages.report import Report
 def ingest(settings: Ingest, report: Report) -> None:
     """Stream the data set into one Parquet file."""
     plugin = settings.settings(settings.dataset, DATASETS)
-    dataset = build(DATASETS, settings.dataset, path=Path(settings.path), **plugin)
+    dataset = build(DATASETS, settings.dataset, "ingest.dataset", path=Path(settings.path), **plugin)
     tally = Tally()
     with artifacts.TableWriter(artifacts.RECORDS, record_schema(dataset.columns)) as records:
         with artifacts.TableWriter(artifacts.REJECTED, REJECTED_SCHEMA) as rejected:
@@ -35,7 +37,7 @@ def ingest(settings: Ingest, report: Report) -> None:
     report.json("ingest", source)
     counts = {name: file["attacks"] for name, file in source["files"].items()}
     report.figure("class_counts", figures.class_counts(counts, subtitle=report.subtitle))
-    columns = {column.name: "double" for column in dataset.columns}
+    columns = {column.name: "string" if column.categorical else "double" for column in dataset.columns}
     report.run.dataset(settings.dataset, settings.path, f"{tally.digest:016x}", tally.records, columns, "raw")
     report.run.metrics({key: source[key] for key in ("records", "rejected", "blank")})
     report.say(f"{source['records']:,} records of {len(counts)} files, {source['rejected']:,} rows rejected")
@@ -82,9 +84,10 @@ class Tally:
             )
 
     def source(self, name: str, dataset: Dataset) -> dict[str, Any]:
-        """What later reports say of the data."""
+        """What later stages know of the data: what the columns and attacks are, and how many records have which."""
+        families = dataset.families or {attack: family(attack) for counts in self.files.values() for attack in counts}
         return {
-            "dataset": name,
+            "dataset": f"{name} {dataset.title}".strip(),
             "synthetic": dataset.is_synthetic,
             "records": self.records,
             "rejected": self.rejected.total(),
@@ -93,7 +96,15 @@ class Tally:
                 file: {"records": counts.total(), "rejected": self.rejected[file], "attacks": dict(counts)}
                 for file, counts in sorted(self.files.items())
             },
+            "families": dict(sorted(families.items())),
+            "columns": [_told(column) for column in dataset.columns],
         }
+
+
+def _told(column: Column) -> dict[str, Any]:
+    """A column as JSON: what is not as usual of it, without the names that its files give it."""
+    usual = vars(Column(name="", unit=""))
+    return {key: value for key, value in vars(column).items() if key != "headers" and value != usual[key]}
 
 
 def _spelt(example: dict[str, Any]) -> str:

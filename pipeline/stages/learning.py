@@ -1,13 +1,38 @@
-"""What both training stages do: samples to tensors, one fit, its curves."""
+"""What both training stages do: samples to tensors, one fit with its confidence updates, its curves."""
 
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
-from pipeline import artifacts, figures
-from pipeline.config import Fit
+from pipeline import artifacts, confidence, figures
+from pipeline.confidence import CONFIDENCES
+from pipeline.config import ConfidenceSettings, Fit, Stage1, Stage2
+from pipeline.errors import CollapseError, DataError, TrainingError
 from pipeline.nn import Batch, Model
+from pipeline.registry import build
 from pipeline.samples import Samples
 from pipeline.stages.report import Report
-from pipeline.training import FitSettings, fit
+from pipeline.thresholds import THRESHOLDS, VERDICTS
+from pipeline.training import FitSettings, UnscoredError, Update, Updates, fit
+
+ROWS_AT_ONCE = 8192
+
+
+@dataclass(frozen=True)
+class Learnt:
+    """What a training leaves beside the weights.
+
+    Attributes:
+        epoch: the last one, counted from 0; 0 where nothing was to be trained.
+        confidence: (n,) of the training records, as it stood at the end.
+    """
+
+    epoch: int
+    confidence: NDArray[np.float32]
 
 
 def batch_of(samples: Samples) -> Batch:
@@ -21,24 +46,116 @@ def device_of(settings: Fit) -> torch.device:
     return torch.device(named if settings.device == "auto" else settings.device)
 
 
-def learn(model: Model, train: Batch, val: Batch, settings: Fit, stage: str, report: Report) -> int:
-    """Fit ``model`` and draw its loss; returns the epoch whose weights were kept, 0 where nothing is to be trained."""
+def learn(model: Model, train: Samples, val: Samples, settings: Stage1 | Stage2, stage: str, report: Report) -> Learnt:
+    """Fit ``model``, with confidence updates where the settings or the model ask for them, and draw its loss.
+
+    Raises:
+        CollapseError: the trained model is no better than the untrained one.
+    """
+    name = type(model).__name__
+    train = _with_given_confidence(train, settings.confidence)
     if not model.trainable:
-        report.figure(
-            "loss_curves", figures.loss_curves([], None, f"{type(model).__name__}: closed form", report.subtitle)
+        figure = figures.loss_curves([], None, f"{name}: closed form", report.subtitle)
+        report.figure("loss_curves", figure)
+        return Learnt(0, train.confidence)
+    plan, told = _updates(model, settings.confidence, stage), [train.confidence]
+
+    def on_update(update: Update) -> None:
+        told.append(update.confidence)
+        _report(update, train, plan, report)  # type: ignore[arg-type]  # there is none without a plan
+
+    judge = batch_of(val)
+    untrained = _loss(model, judge)
+    try:
+        history = fit(
+            model,
+            batch_of(train),
+            judge,
+            FitSettings(**settings.fit.model_dump()),
+            artifacts.CHECKPOINTS / stage,
+            on_epoch=lambda epoch, values: report.run.metrics(values, step=epoch),
+            updates=plan,
+            on_update=on_update,
         )
-        return 0
-    history = fit(
-        model,
-        train,
-        val,
-        FitSettings(**settings.model_dump()),
-        artifacts.CHECKPOINTS / stage,
-        on_epoch=lambda epoch, values: report.run.metrics(values, step=epoch),
-    )
+    except UnscoredError as error:
+        first = train.record_id[error.rows[0]]
+        raise TrainingError(f"record {first:016x}: {error}") from error
+    _refuse_collapse(name, untrained, _loss(model, judge))
     rows = history.records()
     report.table("history", rows)
-    name = type(model).__name__
     report.figure("loss_curves", figures.loss_curves(rows, history.best_epoch, name, report.subtitle))
     report.run.metrics({"best_epoch": history.best_epoch, "records_per_s": rows[-1]["records_per_s"]})
-    return history.best_epoch
+    return Learnt(len(rows) - 1, told[-1])
+
+
+def _updates(model: Model, settings: ConfidenceSettings, stage: str) -> Updates | None:
+    """The plan that the settings, or else the model, ask for."""
+    if settings.updates == "never" or (settings.updates == "published" and not model.updated):
+        return None
+    known = {*THRESHOLDS, *CONFIDENCES}
+    strategy = model.strategy if settings.thresholds == "published" else settings.thresholds
+    rule = model.rule if settings.rule == "published" else settings.rule
+    return Updates(
+        build(THRESHOLDS, strategy, f"{stage}.confidence.thresholds", **settings.settings(strategy, known)),
+        build(CONFIDENCES, rule, f"{stage}.confidence.rule", **settings.settings(rule, known)),
+        settings.every_n_epochs,
+        settings.warm_up,
+        settings.max_share,
+        settings.smoothing,
+    )
+
+
+def _report(update: Update, train: Samples, plan: Updates, report: Report) -> None:
+    """Confidence CSV, interval JSON and analysis figure of an update; the share in each region, and how right it was.
+
+    Where the truth is known, ``precision`` is the share of attacks among the records labelled benign that the update
+    takes for anomalous, ``recall`` the share of those attacks that it takes for anomalous.
+    """
+    epoch, judged = update.epoch, train.benign
+    verdict = update.thresholds.verdict(update.score)
+    columns: dict[str, NDArray[Any]] = {"record_id": train.record_id, "score": update.score}
+    report.confidence(epoch, {**columns, "confidence": update.confidence, "verdict": verdict})
+    report.json(f"confidence_intervals_epoch_{epoch}", update.thresholds.intervals())
+    score, hidden = update.score[judged], train.attack[judged] != "benign"
+    groups = np.where(hidden, "hidden attack", "labelled benign")
+    analysis = plan.strategy.analysis(score, update.previous)
+    figure = figures.confidence_analysis(score, groups, update.thresholds, analysis, subtitle=report.subtitle)
+    report.figure(f"confidence_analysis_epoch_{epoch}", figure)
+    anomalous = update.confidence[judged] < 0
+    found = int((anomalous & hidden).sum())
+    values = {name: float((verdict[judged] == name).mean()) for name in VERDICTS}
+    values["taken_for_anomalous"] = float(anomalous.mean())
+    if anomalous.any():
+        values["precision"] = found / int(anomalous.sum())
+    if hidden.any():
+        values["recall"] = found / int(hidden.sum())
+    report.run.metrics({f"update.{name}": value for name, value in values.items()}, step=epoch)
+
+
+def _with_given_confidence(train: Samples, settings: ConfidenceSettings) -> Samples:
+    if settings.initial is None:
+        return train
+    given = artifacts.read_confidence(Path(settings.initial))
+    try:
+        return replace(train, confidence=confidence.matched(train.record_id, *given))
+    except DataError as error:
+        raise DataError(f"{settings.initial}: {error}") from error
+
+
+def _loss(model: Model, batch: Batch) -> float:
+    """Mean loss in evaluation mode."""
+    was_training = model.training
+    model.eval()
+    parts = zip(*(torch.split(column, ROWS_AT_ONCE) for column in batch), strict=True)
+    with torch.no_grad():
+        losses = [(len(x), float(model.loss(Batch(x, y, c)))) for x, y, c in parts]
+    model.train(was_training)
+    return sum(n * loss for n, loss in losses) / len(batch.y)
+
+
+def _refuse_collapse(name: str, untrained: float, trained: float) -> None:
+    if not trained < untrained:
+        raise CollapseError(
+            f"{name}: the validation loss of the trained model, {trained:g}, is not below that of the untrained one, "
+            f"{untrained:g}; train for longer (epochs, min_steps), or lower learning_rate"
+        )

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from pipeline import artifacts, confidence, figures, splits
 from pipeline.config import Preprocess
-from pipeline.datasets.schema import ATTACKS, PROVENANCE
+from pipeline.datasets import VOCABULARY
+from pipeline.datasets.schema import FEATURE_NAMES, PROVENANCE
 from pipeline.errors import DataError, SplitError
 from pipeline.features import Columns, Features, Recipe, content_hash
 from pipeline.stages import launch
@@ -26,7 +27,10 @@ SPREAD_ROWS = 20_000  # rows at most that the figure of the spread is drawn from
 
 @dataclass(frozen=True)
 class Rows:
-    """Who every record is, (n,) each; small enough to be in memory at once."""
+    """Who every record is, (n,) each; small enough to be in memory at once.
+
+    A ``hidden`` record is an attack that stands among the benign train rows: its y is 0, ``attack`` its true name.
+    """
 
     record_id: NDArray[np.uint64]
     y: NDArray[np.int8]
@@ -34,17 +38,18 @@ class Rows:
     confidence: NDArray[np.float32]
     balanced: NDArray[np.bool_]
     split: NDArray[np.int8]
+    hidden: NDArray[np.bool_]
 
 
 def preprocess(settings: Preprocess, report: Report) -> None:
     """Assign each record to a split, fit the transform on train, store every split."""
-    recipe = Recipe(**settings.features.model_dump())
+    recipe, passed_over = Recipe(**settings.features.model_dump()).within(_raw_columns(), FEATURE_NAMES)
     rows = assign(settings, recipe)
     train = rows.split == splits.SPLITS.index("train")
     features = Features.fit(_train_columns(train), int(train.sum()), recipe)
     artifacts.write_model(artifacts.FEATURES, *features.state())
     _write_splits(rows, features)
-    _report(rows, features, settings, report)
+    _report(rows, features, settings, passed_over, report)
 
 
 def assign(settings: Preprocess, recipe: Recipe) -> Rows:
@@ -54,7 +59,8 @@ def assign(settings: Preprocess, recipe: Recipe) -> Rows:
         SplitError: a split that later stages need would be empty.
     """
     record_id, attack, attempted, content = _identities(recipe)
-    splits.check_unseen(settings.unseen, {*ATTACKS, *attack})
+    for setting, names in (("unseen", settings.unseen), ("contamination.attacks", settings.contamination.attacks)):
+        splits.check_attacks(f"preprocess.{setting}", names, {*VOCABULARY, *attack})
     if settings.attempted == "benign":
         attack[attempted] = "benign"
     kept = ~attempted if settings.attempted == "exclude" else np.ones(len(attack), dtype=bool)
@@ -67,14 +73,28 @@ def assign(settings: Preprocess, recipe: Recipe) -> Rows:
         duplicates=settings.duplicates,
         seed=settings.seed,
     )
-    y = (attack != "benign").astype(np.int8)
+    hidden, split = _hide(settings, attack, content, split)
+    y = ((attack != "benign") & ~hidden).astype(np.int8)
     _require(split, y)
     balanced = np.zeros(len(attack), dtype=bool)
     train = np.flatnonzero(split == splits.SPLITS.index("train"))
+    labelled = np.where(hidden, "benign", attack)  # what the labels of train say
     whole = settings.balance == "none"
-    balanced[train] = True if whole else splits.balance(attack[train], settings.seed)
-    initial = confidence.initial(y, splits.disagreeing(content, y))
-    return Rows(record_id, y, attack, initial, balanced, split)
+    balanced[train] = True if whole else splits.balance(labelled[train], settings.seed)
+    told = np.where(np.isin(content, content[hidden]), 0, y)  # a copy that is in no split contradicts nothing
+    initial = confidence.initial(y, splits.disagreeing(content, told))
+    return Rows(record_id, y, attack, initial, balanced, split, hidden)
+
+
+def _hide(
+    settings: Preprocess, attack: NDArray[np.object_], content: NDArray[np.uint64], split: NDArray[np.int8]
+) -> tuple[NDArray[np.bool_], NDArray[np.int8]]:
+    """Mask of the attacks that contaminate the benign train rows, and the splits after that."""
+    asked = settings.contamination
+    if not asked.share:
+        return np.zeros(len(attack), dtype=bool), split
+    names = asked.attacks or sorted(set(attack) - {"benign", *settings.unseen})
+    return splits.contaminate(attack, content, split, names, asked.share, asked.seed)
 
 
 def _identities(recipe: Recipe) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any], NDArray[Any]]:
@@ -99,7 +119,11 @@ def _raw_columns() -> list[str]:
 
 
 def _columns(table: pa.Table, names: Sequence[str]) -> Columns:
-    return {name: table.column(name).to_numpy() for name in names}
+    columns = {name: table.column(name) for name in names}
+    return {
+        name: artifacts.strings(column) if pa.types.is_dictionary(column.type) else column.to_numpy()
+        for name, column in columns.items()
+    }
 
 
 def _require(split: NDArray[np.int8], y: NDArray[np.int8]) -> None:
@@ -153,21 +177,30 @@ def _mapped(table: pa.Table, part: slice, rows: Rows, features: Features, schema
     return [mapped.take(pa.array(np.flatnonzero(rows.split[part] == code))) for code in range(len(splits.SPLITS))]
 
 
-def _report(rows: Rows, features: Features, settings: Preprocess, report: Report) -> None:
+def _report(rows: Rows, features: Features, settings: Preprocess, passed_over: tuple[str, ...], report: Report) -> None:
     counts = {name: _counts(rows.attack[rows.split == code]) for code, name in enumerate(splits.SPLITS)}
     left_out = _counts(rows.attack[rows.split == splits.LEFT_OUT])
     used = rows.split != splits.LEFT_OUT
-    kept = {"columns": features.columns, "dropped": features.dropped}
-    report.json("splits", {**counts, "left_out": left_out, **kept})
+    hidden = _counts(rows.attack[rows.hidden])
+    present = set(left_out).union(*counts.values())
+    unseen = [name for name in settings.unseen if name in present]
+    passed_over += tuple(name for name in settings.unseen if name not in present)
+    kept = {"columns": features.columns, "dropped": features.dropped, "passed_over": passed_over}
+    report.json("splits", {**counts, "left_out": left_out, "hidden": hidden, **kept})
     report.initial_confidence(rows.record_id[used], rows.confidence[used])
-    report.figure("splits", figures.splits(counts, subtitle=report.subtitle, unseen=settings.unseen))
+    contamination = f"; {hidden.total():,} attacks of train are labelled benign" if hidden else ""
+    report.figure("splits", figures.splits(counts, subtitle=report.subtitle + contamination, unseen=unseen))
     report.figure("feature_spread", _spread(features.columns, report.subtitle))
     sizes = {f"rows.{name}": counter.total() for name, counter in counts.items()}
-    report.run.metrics({"features": len(features.columns), "left_out": left_out.total(), **sizes})
+    others = {"features": len(features.columns), "left_out": left_out.total(), "hidden": hidden.total()}
+    report.run.metrics({**others, **sizes})
     digest = f"{int(np.bitwise_xor.reduce(rows.record_id[used])):016x}"
     columns = dict.fromkeys(features.columns, "float")
     report.run.dataset("records", str(artifacts.RECORDS), digest, int(used.sum()), columns, "splits")
-    report.say(f"{len(features.columns)} features; " + ", ".join(f"{k} {v.total():,}" for k, v in counts.items()))
+    told = ", ".join(f"{name} {counter.total():,}" for name, counter in counts.items())
+    report.say(f"{len(features.columns)} features; {told}" + (f"; hidden {hidden.total():,}" if hidden else ""))
+    if passed_over:
+        report.say(f"passed over, as these records have none of it: {', '.join(passed_over)}")
 
 
 def _counts(attack: NDArray[np.object_]) -> Counter[str]:

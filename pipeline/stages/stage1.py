@@ -10,11 +10,9 @@ from pipeline.encoders import ENCODERS, LOSSES, Encoder
 from pipeline.nn import in_batches
 from pipeline.registry import build
 from pipeline.stages import launch
-from pipeline.stages.learning import batch_of, device_of, learn
+from pipeline.stages.learning import ROWS_AT_ONCE, device_of, learn
 from pipeline.stages.report import Report
 from pipeline.thresholds import Percentile
-
-ROWS_AT_ONCE = 8192
 
 
 def stage1(settings: Stage1, report: Report) -> None:
@@ -26,23 +24,25 @@ def stage1(settings: Stage1, report: Report) -> None:
     encoder = _build(settings, len(train.columns))
     encoder.initialise(torch.from_numpy(balanced.x), torch.tensor(balanced.y))
     val = artifacts.read_samples(artifacts.PROCESSED, "val")
-    epoch = learn(encoder, batch_of(balanced), batch_of(val), settings.fit, "stage1", report)
+    learnt = learn(encoder, balanced, val, settings, "stage1", report)
     device = device_of(settings.fit)
     encoder.to(device)
     z = torch.from_numpy(in_batches(encoder, balanced.x, ROWS_AT_ONCE, device))
     y = torch.tensor(balanced.y)
-    encoder.cpu().centre(z, y)
+    taken = torch.from_numpy((balanced.y != 0) | (learnt.confidence >= 0))  # not what turned out to be anomalous
+    encoder.cpu().centre(z[taken], y[taken])
     encoder.verify(z, y)
     weights = {name: tensor.numpy() for name, tensor in encoder.state_dict().items()}
     artifacts.write_model(artifacts.ENCODER, _description(settings, train.columns), weights)
     _map(encoder.to(device), device)
-    _report(epoch, settings, report)
+    _report(learnt.epoch, report)
 
 
 def _build(settings: Stage1, features: int) -> Encoder:
     known = {*ENCODERS, *LOSSES}
-    loss = build(LOSSES, settings.loss, **settings.settings(settings.loss, known))
-    return build(ENCODERS, settings.encoder, features=features, loss=loss, **settings.settings(settings.encoder, known))
+    loss = build(LOSSES, settings.loss, "stage1.loss", **settings.settings(settings.loss, known))
+    plugin = settings.settings(settings.encoder, known)
+    return build(ENCODERS, settings.encoder, "stage1.encoder", features=features, loss=loss, **plugin)
 
 
 def _description(settings: Stage1, columns: tuple[str, ...]) -> dict[str, object]:
@@ -73,7 +73,7 @@ def _map(encoder: Encoder, device: torch.device) -> None:
             artifacts.write_samples(folder, split, samples.map(function, columns))
 
 
-def _report(epoch: int, settings: Stage1, report: Report) -> None:
+def _report(epoch: int, report: Report) -> None:
     val = artifacts.read_samples(artifacts.LATENT, "val")
     z, margin = val.x[:, :-1], val.x[:, -1].astype(np.float64)
     thresholds = Percentile()(artifacts.read_samples(artifacts.LATENT, "calibration").x[:, -1])

@@ -10,11 +10,9 @@ from pipeline.nn import in_batches
 from pipeline.registry import build
 from pipeline.samples import Samples
 from pipeline.stages import launch
-from pipeline.stages.learning import batch_of, device_of, learn
+from pipeline.stages.learning import ROWS_AT_ONCE, device_of, learn
 from pipeline.stages.report import Report
 from pipeline.thresholds import Percentile
-
-ROWS_AT_ONCE = 8192
 
 
 def stage2(settings: Stage2, report: Report) -> None:
@@ -24,6 +22,7 @@ def stage2(settings: Stage2, report: Report) -> None:
     detector = build(
         DETECTORS,
         settings.detector,
+        "stage2.detector",
         features=len(train.columns),
         **settings.settings(settings.detector, DETECTORS),
     )
@@ -32,7 +31,8 @@ def stage2(settings: Stage2, report: Report) -> None:
     val = _latent("val")
     judge = val if detector.trains_on == "all" else val.select(val.benign)
     detector.initialise(torch.from_numpy(known.x))
-    epoch = learn(detector, batch_of(known), batch_of(judge), settings.fit, "stage2", report)
+    learnt = learn(detector, known, judge, settings, "stage2", report)
+    detector.verify(torch.from_numpy(judge.x))
     description = {
         "detector": settings.detector,
         "settings": settings.settings(settings.detector, DETECTORS),
@@ -41,7 +41,7 @@ def stage2(settings: Stage2, report: Report) -> None:
     weights = {name: tensor.numpy() for name, tensor in detector.state_dict().items()}
     artifacts.write_model(artifacts.DETECTOR, description, weights)
     _score(detector, device_of(settings.fit))
-    _report(epoch, report)
+    _report(learnt.epoch, report)
 
 
 def _latent(split: str) -> Samples:

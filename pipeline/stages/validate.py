@@ -1,7 +1,11 @@
 """Records -> findings; a breached hard expectation stops the line."""
 
+from typing import Any
+
 from pipeline import artifacts, expectations, figures
 from pipeline.config import Validate
+from pipeline.datasets.schema import Column
+from pipeline.errors import ArtifactError
 from pipeline.stages import Verdict, launch
 from pipeline.stages.report import Report
 
@@ -9,7 +13,8 @@ from pipeline.stages.report import Report
 def validate(settings: Validate, report: Report) -> Verdict:
     """Audit the records in batches; what was found is written before it stops the line."""
     limits = expectations.Limits(**settings.model_dump())
-    findings = expectations.audit(artifacts.row_groups(artifacts.RECORDS), limits)
+    columns, attacks = _promised(artifacts.read_json(artifacts.SOURCE))
+    findings = expectations.audit(artifacts.row_groups(artifacts.RECORDS), limits, columns, attacks)
     report.json("summary", findings.summary())
     report.json("confidence_intervals_epoch_0", findings.intervals())
     shown = [finding for finding in findings.results if finding.unexpected or not finding.passed]
@@ -23,10 +28,22 @@ def validate(settings: Validate, report: Report) -> Verdict:
             subtitle=report.subtitle,
         ),
     )
-    expectations.build_docs(findings, report.folder / "docs", report.subtitle)
+    for name, text in expectations.data_docs(findings, report.subtitle).items():
+        artifacts.write_bytes(report.folder / "docs" / name, text.encode())
     broken = f"{len(findings.breaches)} hard and {len(findings.warnings)} soft broken"
     report.say(f"{len(findings.results)} expectations, {broken}")
     return findings.check
+
+
+def _promised(source: dict[str, Any]) -> tuple[tuple[Column, ...], dict[str, tuple[str, tuple[str, ...]]]]:
+    """The columns and the label vocabulary that ingest says the records have."""
+    try:
+        columns = tuple(Column(**column) for column in source["columns"])
+        return columns, {attack: (family, ()) for attack, family in source["families"].items()}
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ArtifactError(
+            f"{artifacts.SOURCE}: tells no columns ({error}); run `dvc repro` to make it again"
+        ) from error
 
 
 if __name__ == "__main__":

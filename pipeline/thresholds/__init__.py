@@ -1,17 +1,31 @@
 """Threshold strategies: (n,) scores -> Thresholds(low, high).
 
-To add one: a file with a class whose settings are its constructor's arguments and whose instances are called with
-scores, and a line in the registry. ``tests/contracts/test_thresholds.py`` then tests it.
+To add one: a file with a class whose settings are its constructor's arguments, whose instances are called with scores
+and tell by ``analysis`` what they saw, and a line in the registry. ``tests/contracts/test_thresholds.py`` tests it.
 """
 
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from pipeline.thresholds.base import VERDICTS, Strategy, Thresholds
+from pipeline.thresholds.base import VERDICTS, Analysis, Strategy, Thresholds
+from pipeline.thresholds.evt import EVT
 from pipeline.thresholds.percentile import Percentile, percentiles
+from pipeline.thresholds.triangular import Triangular
 
 THRESHOLDS: Final[Mapping[str, Callable[..., Strategy]]] = {
     "percentile": Percentile,
+    "triangular": Triangular,
+    "evt": EVT,
 }
 
-__all__ = ["THRESHOLDS", "VERDICTS", "Percentile", "Strategy", "Thresholds", "percentiles"]
+__all__ = [
+    "EVT",
+    "THRESHOLDS",
+    "VERDICTS",
+    "Analysis",
+    "Percentile",
+    "Strategy",
+    "Thresholds",
+    "Triangular",
+    "percentiles",
+]

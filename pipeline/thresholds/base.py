@@ -79,16 +79,38 @@ class Thresholds:
         return thresholds
 
 
+@dataclass(frozen=True, eq=False)
+class Analysis:
+    """What a strategy saw in the scores, to be drawn.
+
+    Attributes:
+        edges: (k + 1,) ascending edges of its histogram; a score beyond them is counted in the bin at that end.
+        tail: (m, 2) points (score, density) of the tail that it fitted; the density is one of all scores, so that the
+            tail holds the share of the scores that lie in it. m = 0 where no tail was fitted.
+    """
+
+    edges: NDArray[np.float64]
+    tail: NDArray[np.float64]
+
+
 class Strategy(Protocol):
     """Built from settings, then called with (n,) scores: where to cut them."""
 
-    def __call__(self, scores: ArrayLike) -> Thresholds:
+    def __call__(self, scores: ArrayLike, previous: Thresholds | None = None) -> Thresholds:
         """Thresholds fitted on ``scores``, (n,).
 
+        Args:
+            scores: (n,), higher = more anomalous.
+            previous: the thresholds of the last update of a training; None at the first, and outside of trainings.
+
         Raises:
-            DataError: if a score is NaN.
+            DataError: if a score is NaN, or if all are infinite and the strategy reads a distribution from them.
             SplitError: if there are no scores.
         """
+        ...
+
+    def analysis(self, scores: ArrayLike, previous: Thresholds | None = None) -> Analysis:
+        """What the thresholds of ``scores``, (n,), are read from; arguments and errors as above."""
         ...
 
 
@@ -119,6 +141,26 @@ def reference(scores: ArrayLike, who: str) -> NDArray[np.float64]:
     if values.size == 0:
         raise SplitError(f"{who}: no scores to fit thresholds on; give it at least one calibration record")
     return values
+
+
+def finite(scores: ArrayLike, who: str) -> NDArray[np.float64]:
+    """The scores that have a place in a histogram, as (n,) float64 with n > 0, ascending.
+
+    Infinite ones have none; nor have those beyond 1e300, the differences of which would overflow. They are judged by
+    the thresholds that the others give.
+
+    Raises:
+        SplitError: if there are no scores.
+        DataError: if one of them is NaN, or none is finite.
+    """
+    values = reference(scores, who)
+    kept = np.sort(values[np.abs(values) <= 1e300])
+    if kept.size == 0:
+        raise DataError(
+            f"{who}: all {values.size} scores are infinite, so they have no distribution to read thresholds from; "
+            "the model that gave them has not converged"
+        )
+    return kept
 
 
 def _interval(left: float, right: float) -> Interval | None:

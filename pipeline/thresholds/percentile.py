@@ -5,7 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from pipeline.thresholds.base import Thresholds, reference
+from pipeline.thresholds.base import Analysis, Thresholds, finite, reference
+from pipeline.thresholds.knuth import Histogram
 
 
 class Percentile:
@@ -32,8 +33,8 @@ class Percentile:
         self.low = low
         self.high = high
 
-    def __call__(self, scores: ArrayLike) -> Thresholds:
-        """Thresholds at the two percentiles of ``scores``, (n,).
+    def __call__(self, scores: ArrayLike, previous: Thresholds | None = None) -> Thresholds:
+        """Thresholds at the two percentiles of ``scores``, (n,), whatever the ``previous`` ones were.
 
         Raises:
             DataError: if a score is NaN.
@@ -41,6 +42,15 @@ class Percentile:
         """
         low, high = percentiles(scores, [self.low, self.high])
         return Thresholds(float(low), float(high))
+
+    def analysis(self, scores: ArrayLike, previous: Thresholds | None = None) -> Analysis:
+        """The histogram of ``scores``, (n,).
+
+        Raises:
+            DataError: if a score is NaN, or none is finite.
+            SplitError: if there are no scores.
+        """
+        return Analysis(Histogram.fit(finite(scores, "percentile")).edges, np.empty((0, 2)))
 
     def __repr__(self) -> str:
         return f"Percentile(low={self.low}, high={self.high})"

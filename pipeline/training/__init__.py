@@ -3,5 +3,6 @@
 from pipeline.training.fit import fit
 from pipeline.training.history import Epoch, History
 from pipeline.training.settings import FitSettings
+from pipeline.training.updates import UnscoredError, Update, Updates
 
-__all__ = ["Epoch", "FitSettings", "History", "fit"]
+__all__ = ["Epoch", "FitSettings", "History", "UnscoredError", "Update", "Updates", "fit"]

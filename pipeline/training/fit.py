@@ -20,6 +20,7 @@ from pipeline.training.batches import Batches
 from pipeline.training.checkpoints import read
 from pipeline.training.history import Epoch, History
 from pipeline.training.settings import FitSettings, OnEpoch
+from pipeline.training.updates import OnUpdate, Updates
 
 if TYPE_CHECKING:
     from pipeline.training.learner import Learner
@@ -33,9 +34,11 @@ def fit(
     checkpoints: Path,
     *,
     on_epoch: OnEpoch | None = None,
+    updates: Updates | None = None,
+    on_update: OnUpdate | None = None,
     progress: bool = True,
 ) -> History:
-    """Train ``model``, which has ``loss(batch)``, and leave it with the weights of its best epoch, on the CPU, in eval.
+    """Train ``model``, which has ``loss(batch)``, and leave it with the weights that are kept, on the CPU, in eval.
 
     After an interruption the same call goes on behind the last whole epoch and ends with the same weights. What lies
     in ``checkpoints`` from another model, other settings or other data is removed. SIGTERM exits with code 143.
@@ -47,6 +50,8 @@ def fit(
         settings: see there.
         checkpoints: folder of this training alone; ``best.safetensors`` stays in it.
         on_epoch: called after each epoch with its number and its row of the history.
+        updates: of the confidence of the training records, for a model with ``score``; None leaves it as it is.
+        on_update: called after each update.
         progress: show a bar on a terminal, a line for each epoch in a log.
 
     Raises:
@@ -58,7 +63,7 @@ def fit(
         return History((), -1)
     from pipeline.training.learner import Learner
 
-    fingerprint = _fingerprint(model, train, val, settings)
+    fingerprint = _fingerprint(model, train, val, settings, updates)
     learner = Learner(
         model,
         Batches(train, settings.batch_size, settings.seed),
@@ -70,6 +75,8 @@ def fit(
     learner.listeners = [
         listener for listener in (on_epoch, _print_epoch if progress and not bar else None) if listener
     ]
+    learner.updates = updates
+    learner.update_listeners = [on_update] if on_update else []
     resumed = _resumable(checkpoints, fingerprint)
     with _quiet(), torch.random.fork_rng(devices=[]):
         model.train()
@@ -90,10 +97,13 @@ def _refuse_useless(model: Model, train: Batch, val: Batch) -> None:
             )
 
 
-def _fingerprint(model: Model, train: Batch, val: Batch, settings: FitSettings) -> str:
+def _fingerprint(model: Model, train: Batch, val: Batch, settings: FitSettings, updates: Updates | None) -> str:
     """Of whatever decides the outcome: settings, the code of the model, its start, the data."""
     digest = hashlib.sha256(json.dumps(asdict(settings), sort_keys=True).encode())
-    digest.update(repr(model).encode())
+    digest.update(f"{model!r}{updates!r}".encode())
+    for part in model.modules():  # settings that no module's text tells
+        plain = {key: value for key, value in vars(part).items() if isinstance(value, bool | int | float | str | tuple)}
+        digest.update(repr(sorted({**plain, "training": None}.items())).encode())
     for module in sorted({type(part).__module__ for part in model.modules()}):
         with contextlib.suppress(OSError, TypeError):  # a class that was typed in has no source
             digest.update(inspect.getsource(sys.modules[module]).encode())
@@ -188,10 +198,11 @@ def _quiet() -> Iterator[None]:
 
 
 def _finish(learner: "Learner", folder: Path) -> History:
-    """Load the best weights; a training that is done leaves nothing to resume."""
-    state = read(folder / "best.safetensors")["state_dict"]
+    """Load the weights that are kept; a training that is done leaves nothing to resume."""
+    state = read(folder / f"{learner.settings.keep}.safetensors")["state_dict"]
     learner.model.load_state_dict({name.removeprefix("model."): value for name, value in state.items()})
     learner.model.float().cpu().eval()  # whatever the precision of the training
     (folder / "last.safetensors").unlink(missing_ok=True)
     rows = tuple(Epoch(**row) for row in learner.rows)
-    return History(rows, min(rows, key=lambda row: row.val_loss).epoch)
+    best = min(rows, key=lambda row: row.val_loss) if learner.settings.keep == "best" else rows[-1]
+    return History(rows, best.epoch)

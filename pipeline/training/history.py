@@ -31,7 +31,7 @@ class History:
 
     Attributes:
         rows: one for each epoch.
-        best_epoch: the one whose weights were kept, that of the lowest validation loss; -1 where nothing was trained.
+        best_epoch: the one whose weights were kept; -1 where nothing was trained.
     """
 
     rows: tuple[Epoch, ...]

@@ -5,19 +5,24 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from lightning.fabric.plugins import CheckpointIO
 from lightning.pytorch import LightningModule
 from lightning.pytorch.callbacks import ModelCheckpoint, TQDMProgressBar
+from numpy.typing import NDArray
 from torch import Tensor
 
 from pipeline.errors import TrainingError
 from pipeline.nn import Batch, Model
+from pipeline.thresholds import Thresholds
 from pipeline.training import checkpoints
 from pipeline.training.batches import Batches, mix
 from pipeline.training.settings import FitSettings, OnEpoch
+from pipeline.training.updates import OnUpdate, Updates, from_state, joined, scores, state
 
 CHECK_EVERY = 50  # steps: looking at a loss makes a GPU wait
+SCORED_AT_ONCE = 8192  # rows
 
 
 class SafetensorsIO(CheckpointIO):  # type: ignore[misc]
@@ -69,6 +74,9 @@ class Learner(LightningModule):  # type: ignore[misc]
     Attributes:
         rows: a dict for each epoch that is done, those before an interruption included.
         listeners: called with each row in the first process.
+        updates: of the confidence of the training records, None for none.
+        update_listeners: called with each update in the first process.
+        thresholds: those of the last update.
     """
 
     def __init__(self, model: Model, train: Batches, val: Batches, settings: FitSettings, fingerprint: str) -> None:
@@ -76,6 +84,9 @@ class Learner(LightningModule):  # type: ignore[misc]
         self.model, self.train_batches, self.val_batches = model, train, val
         self.settings, self.fingerprint = settings, fingerprint
         self.listeners: list[OnEpoch] = []
+        self.updates: Updates | None = None
+        self.update_listeners: list[OnUpdate] = []
+        self.thresholds: Thresholds | None = None
         self.rows: list[dict[str, Any]] = []
         self._losses: list[Tensor] = []
 
@@ -138,8 +149,33 @@ class Learner(LightningModule):  # type: ignore[misc]
                 f"{self.current_epoch}; lower learning_rate, or check the features for extreme values"
             )
         self.rows.append(row)
+        if self.updates and self.updates.due(self.current_epoch, self.trainer.max_epochs):
+            self._update(self.updates)
         for listener in self.listeners if self.global_rank == 0 else ():
             listener(self.current_epoch, row)
+
+    def _update(self, updates: Updates) -> None:
+        """Score the training records in evaluation mode; what comes of it is what the next epoch draws.
+
+        Every process scores its part and sees the scores of all, so that all of them draw the same thresholds.
+        """
+        data = self.train_batches.data
+        score = self._scores(data)
+        update = updates.judge(self.current_epoch, score, data, self.thresholds)
+        self.thresholds = update.thresholds
+        self.train_batches.data = data._replace(confidence=torch.from_numpy(update.confidence).to(data.confidence))
+        for listener in self.update_listeners if self.global_rank == 0 else ():
+            listener(update)
+
+    @torch.no_grad()
+    def _scores(self, data: Batch) -> NDArray[np.float64]:
+        """(n,) of the training records."""
+        was_training = self.model.training
+        self.model.eval()
+        self.model.settle(data, SCORED_AT_ONCE)
+        part = scores(self.model.score, data.x, self.train_batches.shard, SCORED_AT_ONCE)
+        self.model.train(was_training)
+        return joined(self.all_gather(part), len(data.y))
 
     def _refuse_nan(self) -> None:
         bad = (~torch.stack(self._losses).isfinite()).nonzero()
@@ -169,7 +205,12 @@ class Learner(LightningModule):  # type: ignore[misc]
         """Add what a resumed run needs to know."""
         checkpoint["rows"] = self.rows
         checkpoint["fingerprint"] = self.fingerprint
+        checkpoint["confidence"] = self.train_batches.data.confidence
+        checkpoint["thresholds"] = state(self.thresholds)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take over the epochs that are done."""
         self.rows = list(checkpoint["rows"])
+        data = self.train_batches.data
+        self.train_batches.data = data._replace(confidence=checkpoint["confidence"].to(data.confidence))
+        self.thresholds = from_state(checkpoint["thresholds"])

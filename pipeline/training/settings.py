@@ -24,6 +24,7 @@ class FitSettings:
         input_noise: standard deviation of Gaussian noise on x, in training only.
         patience: epochs without a better validation loss after which training stops, 0 for never.
         schedule: of the learning rate: ``cosine`` falls to 0 over the whole run, step by step; ``constant``.
+        keep: the epoch whose weights are kept: that of the ``best`` validation loss or the ``last``.
         seed: of batches, noise and dropout.
         device: ``auto`` (cuda where there is one), ``cpu`` or ``cuda``.
         precision: as Lightning names it, such as ``32-true`` or ``bf16-mixed``.
@@ -41,6 +42,7 @@ class FitSettings:
     input_noise: float = 0.0
     patience: int = 0
     schedule: Literal["cosine", "constant"] = "cosine"
+    keep: Literal["best", "last"] = "best"
     seed: int = 0
     device: Literal["auto", "cpu", "cuda"] = "auto"
     precision: str = "32-true"

@@ -2,42 +2,76 @@
 
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pytest
 import yaml
 
-from pipeline.datasets import DATASETS
+from pipeline.datasets import DATASETS, VOCABULARY
 from pipeline.datasets.base import REJECTED_SCHEMA, record_schema
+from pipeline.datasets.schema import PROVENANCE
 from pipeline.datasets.synthetic.files import write
 from pipeline.registry import build
 
 PARAMS = yaml.safe_load((Path(__file__).parents[2] / "params.yaml").read_text())["ingest"]
-SMALL = {"synthetic": {"records": 600}}
+SMALL = {"synthetic": {"records": 600}, "table": {"categorical": ["colour"]}}
+
+
+def connections(folder):
+    """Made-up files in the format of NSL-KDD."""
+    for name, attacks in (("KDDTrain+.txt", ["normal", "neptune"]), ("KDDTest+.txt", ["normal", "mscan"])):
+        cells = ",".join(["0", "tcp", "http", "SF", *["1"] * 37])
+        (folder / name).write_text("".join(f"{cells},{attack},21\n" for attack in attacks * 20))
+
+
+def numbers(folder):
+    """A made-up table with a column of words."""
+    random = np.random.default_rng(0)
+    cells = [f"{x:.3f},{random.choice(['red', 'blue'])},{int(x > 1)}\n" for x in random.normal(size=200)]
+    (folder / "table.csv").write_text("size,colour,label\n" + "".join(cells))
+
+
+FILES = {"nslkdd": connections, "table": numbers}
 
 
 @pytest.fixture(params=DATASETS)
-def read(request, tmp_path):
-    """Reads the records of one data set afresh."""
-    write(tmp_path, 600, seed=0)
+def made(request, tmp_path):
+    """Builds one data set afresh."""
+    FILES.get(request.param, lambda folder: write(folder, 600, seed=0))(tmp_path)
     settings = PARAMS[request.param] | SMALL.get(request.param, {})
-    return lambda: list(build(DATASETS, request.param, path=tmp_path, **settings).read())
+    return lambda: build(DATASETS, request.param, path=tmp_path, **settings)
 
 
-def test_chunks_have_the_promised_columns(read):
-    chunks = read()
+def test_chunks_have_the_promised_columns(made):
+    dataset = made()
+    chunks = list(dataset.read())
     assert chunks
     for chunk in chunks:
-        assert chunk.records.schema.equals(record_schema(next(iter(DATASETS.values())).columns))
+        assert chunk.records.schema.equals(record_schema(dataset.columns))
         assert chunk.rejected.schema.equals(REJECTED_SCHEMA)
+        for column in dataset.columns:
+            assert chunk.records[column.name].null_count == 0
 
 
-def test_records_are_the_same_each_time_and_known_by_their_id(read):
-    first, second = (pa.concat_tables([chunk.records for chunk in read()]) for _ in range(2))
+def test_columns_are_known_before_a_record_is_read_and_bear_names_of_their_own(made):
+    names = [column.name for column in made().columns]
+    assert len(set(names)) == len(names) > 0
+    assert not set(names) & {*PROVENANCE, "confidence", "balanced"}
+
+
+def test_records_are_the_same_each_time_and_known_by_their_id(made):
+    first, second = (pa.concat_tables([chunk.records for chunk in made().read()]) for _ in range(2))
     assert first.equals(second)
     assert len(set(first["record_id"].to_pylist())) == first.num_rows > 0
 
 
-def test_labels_agree_with_each_other(read):
-    for chunk in read():
+def test_labels_agree_with_each_other_and_with_the_vocabulary(made):
+    dataset = made()
+    for chunk in dataset.read():
         for row in chunk.records.select(["y", "attack", "family"]).to_pylist():
             assert (row["y"] == 0) == (row["attack"] == "benign") == (row["family"] == "benign")
+            assert dataset.families is None or dataset.families[row["attack"]] == row["family"]
+
+
+def test_every_known_attack_may_be_named_in_settings(made):
+    assert set(made().families or ()) <= VOCABULARY

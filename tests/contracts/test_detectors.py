@@ -9,6 +9,8 @@ from pipeline.nn import Batch
 from pipeline.registry import build
 
 F, N = 5, 400
+SUPERVISED = {"MLP"}  # learn from attacks, so that what is far must be among them
+SATURATED = {"IsolationForest"}  # a score has an upper end, which every row outside the training rows shares
 
 
 @pytest.fixture(params=sorted(DETECTORS))
@@ -22,12 +24,20 @@ def rows(n: int = N, seed: int = 1) -> Tensor:
     return torch.randn(n, F, generator=generator, dtype=torch.float64) * torch.arange(1, F + 1) - 3
 
 
+def batch(detector: Detector) -> Batch:
+    """Benign rows; for a supervised detector as many far ones, which are attacks."""
+    far = N if type(detector).__name__ in SUPERVISED else 0
+    y = torch.cat((torch.zeros(N), torch.ones(far)))
+    return Batch(torch.cat((rows(), rows(far, seed=4) + 40)), y, 1 - 2 * y)
+
+
 def fitted(detector: Detector) -> Detector:
-    detector.initialise(rows())
+    training = batch(detector)
+    detector.initialise(training.x)
     if detector.trainable:
         optimizer = torch.optim.Adam(detector.train().parameters(), 3e-3)
         for _ in range(10):
-            loss = detector.loss(Batch(rows(), torch.zeros(N), torch.ones(N)))
+            loss = detector.loss(training)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -50,7 +60,10 @@ def test_score_is_higher_for_what_is_far_from_the_training_rows(detector: Detect
     assert near.shape == (N,)
     assert near.isfinite().all()
     assert far.isfinite().all()
-    assert far.min() > near.max()
+    if type(detector).__name__ in SATURATED:
+        assert far.min() > near.quantile(0.95)
+    else:
+        assert far.min() > near.max()
 
 
 def test_a_record_is_scored_alone_and_the_same_each_time(detector: Detector) -> None:
@@ -68,7 +81,7 @@ def test_it_tells_records_apart(detector: Detector) -> None:
 
 def test_loss_is_a_finite_scalar_that_reaches_every_parameter(detector: Detector) -> None:
     detector.initialise(rows())
-    loss = detector.train().loss(Batch(rows(), torch.zeros(N), torch.ones(N)))
+    loss = detector.train().loss(batch(detector))
     assert loss.shape == ()
     assert loss.isfinite()
     if detector.trainable:
@@ -79,10 +92,10 @@ def test_loss_is_a_finite_scalar_that_reaches_every_parameter(detector: Detector
 
 
 def test_training_lowers_the_loss(detector: Detector) -> None:
-    detector.initialise(rows())
-    batch = Batch(rows(), torch.zeros(N), torch.ones(N))
-    before = detector.loss(batch).item()
-    after = fitted(detector).loss(batch).item()
+    training = batch(detector)
+    detector.initialise(training.x)
+    before = detector.loss(training).item()
+    after = fitted(detector).loss(training).item()
     assert after < before if detector.trainable else after == pytest.approx(before)
 
 
@@ -92,6 +105,10 @@ def test_the_state_dict_is_the_whole_model(detector: Detector) -> None:
     again = type(detector)(features=F).double()
     again.load_state_dict(detector.state_dict())
     assert torch.equal(score(again.eval(), rows()), score(detector, rows()))
+
+
+def test_what_was_fitted_is_no_collapse(detector: Detector) -> None:
+    fitted(detector).verify(rows())
 
 
 def test_constant_features_are_survived(detector: Detector) -> None:

@@ -1,6 +1,7 @@
 """Lines of CSV -> records: every cell as it was written, every unreadable row kept with its reason."""
 
 from datetime import datetime
+from functools import partial
 
 import numpy as np
 import pyarrow as pa
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from pipeline.datasets import rows
 from pipeline.datasets.base import record_schema
 from pipeline.datasets.header import layout
+from pipeline.datasets.labels import canonical
 from pipeline.datasets.rows import BLANK, Block, parse
 from pipeline.datasets.schema import FEATURE_NAMES, FEATURES
 from pipeline.errors import DataError
@@ -159,7 +161,7 @@ def test_an_unknown_label_stops_with_its_place():
         DataError, match=r"Monday-a\.csv: row 42, column 'Label': unknown label 'Bott' \(did you mean 'Bot'"
     ):
         read(line(), line(), line("Bott"), first_row=40)
-    assert read(line("Bott"), unknown_labels="keep").records["family"].to_pylist() == ["bott"]
+    assert read(line("Bott"), label=partial(canonical, unknown="keep")).records["family"].to_pylist() == ["bott"]
 
 
 @pytest.mark.parametrize(

@@ -210,3 +210,42 @@ def test_the_fused_gradient_is_that_of_plain_operations(features: int, layers: i
         gradients.append(torch.autograd.grad((z * pull).sum() + ladj.square().sum(), inputs, retain_graph=True))
     for mine, theirs in zip((*values[0], *gradients[0]), (*values[1], *gradients[1]), strict=True):
         assert torch.allclose(mine, theirs)
+
+
+def weighted(confidence: list[float], x: Tensor) -> Batch:
+    return Batch(x, torch.zeros(len(x)), torch.tensor(confidence, dtype=torch.float64))
+
+
+@pytest.mark.parametrize("kind", ["ignore", "leave_out", "push"])
+def test_full_confidence_gives_the_mean_negative_log_likelihood(kind: str) -> None:
+    model, x = maf(3), torch.randn(5, 3, dtype=torch.float64)
+    model.confidence = kind  # type: ignore[assignment]
+    assert torch.allclose(model.loss(weighted([1.0] * 5, x)), model.score(x).mean())
+
+
+def test_what_is_surely_anomalous_is_left_out_and_what_is_unknown_counts_by_its_weight() -> None:
+    model, x = maf(3), torch.randn(5, 3, dtype=torch.float64)
+    model.confidence, model.unknown = "leave_out", 0.25
+    score = model.score(x)
+    expected = (score[0] + score[1] + 0.25 * score[2]) / 2.25
+    assert torch.allclose(model.loss(weighted([1, 1, 0, -1, -1], x)), expected)
+
+
+def test_a_push_drives_anomalous_records_off_and_ends_at_the_distance() -> None:
+    model, x = maf(3), torch.randn(4, 3, dtype=torch.float64)
+    x[3] += 30
+    model.confidence = "push"
+    batch, score = weighted([1, 1, 1, -1], x), model.score(x).detach()
+    typical = score[:3].mean()
+    above = score[3] - typical
+    assert above > 0
+    model.distance = float(above) + 5
+    assert torch.allclose(model.loss(batch), typical + 5)
+    model.distance = float(above) - 5
+    assert torch.allclose(model.loss(batch), typical)
+
+
+@pytest.mark.parametrize("wrong", [{"unknown": -0.1}, {"distance": -1.0}])
+def test_confidence_settings_outside_their_limits_are_refused(wrong: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match="needs unknown in"):
+        MAF(3, **wrong)  # type: ignore[arg-type]

@@ -1,3 +1,5 @@
+from typing import Literal
+
 import pytest
 import torch
 from hypothesis import given
@@ -73,3 +75,49 @@ def test_stuck_names_the_saddle_and_what_to_do() -> None:
 def test_dccl_refuses_useless_weights(settings: dict[str, float]) -> None:
     with pytest.raises(ValueError, match=f"{next(iter(settings))} must be"):
         DCCL(**settings)
+
+
+def labelled(confidence: list[float]) -> Batch:
+    """Six benign records and two attacks."""
+    y = torch.tensor([0, 0, 0, 0, 0, 0, 1, 1])
+    return Batch(torch.zeros(8, 1), y, torch.tensor(confidence, dtype=torch.float64))
+
+
+def latents8() -> torch.Tensor:
+    return torch.randn(8, 3, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
+
+
+SURE = [1.0] * 6 + [-1.0] * 2
+
+
+@pytest.mark.parametrize("confidence", ["leave_out", "push"])
+def test_full_confidence_in_the_labels_changes_nothing(confidence: Literal["leave_out", "push"]) -> None:
+    z = latents8()
+    assert torch.allclose(DCCL(confidence=confidence)(z, labelled(SURE)), DCCL()(z, labelled(SURE)))
+
+
+def test_a_surely_anomalous_record_is_left_out() -> None:
+    z, doubted = latents8(), labelled([1, 1, 1, 1, 1, -1, -1, -1])
+    kept = torch.tensor([0, 1, 2, 3, 4, 6, 7])
+    without = Batch(*(column[kept] for column in doubted))
+    assert torch.allclose(DCCL(confidence="leave_out")(z, doubted), DCCL()(z[kept], without))
+
+
+def test_a_surely_anomalous_record_is_pushed_as_if_it_were_an_attack() -> None:
+    z, doubted = latents8(), labelled([1, 1, 1, 1, 1, -1, -1, -1])
+    relabelled = doubted._replace(y=torch.tensor([0, 0, 0, 0, 0, 1, 1, 1]))
+    assert torch.allclose(DCCL(confidence="push")(z, doubted), DCCL()(z, relabelled))
+
+
+def test_an_unknown_record_counts_by_its_weight() -> None:
+    z, doubted = latents8(), labelled([0, 0, 0, 0, 0, 0, -1, -1])
+    all_alike = DCCL(confidence="leave_out", unknown=0.3)(z, doubted)
+    assert torch.allclose(all_alike, DCCL()(z, doubted))  # a common weight cancels
+    ignored = Batch(*(column[2:] for column in doubted))
+    half = doubted._replace(confidence=torch.tensor([0.0, 0.0, *SURE[2:]], dtype=torch.float64))
+    assert torch.allclose(DCCL(confidence="leave_out", unknown=0.0)(z, half), DCCL()(z[2:], ignored))
+
+
+def test_confidence_settings_outside_their_limits_are_refused() -> None:
+    with pytest.raises(ValueError, match="unknown must lie in"):
+        DCCL(unknown=1.5)

@@ -11,6 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pipeline.datasets import DATASETS
+from pipeline.datasets.base import record_schema
+from pipeline.datasets.schema import Column
 from pipeline.errors import ExpectationError
 from pipeline.expectations import Example, Limits, audit, judge, suite
 
@@ -280,6 +282,57 @@ def test_the_suite_says_what_is_hard(only):
     expectations = suite(only("flow_duration")).expectations
     assert all((e.severity == "critical") == e.meta["hard"] for e in expectations)
     assert {e.meta["kind"] for e in expectations if e.meta["hard"]} >= {"schema", "labels", "classes", "duplicates"}
+
+
+NUMBER = Column("size", low=None, integer=False, may_be_undefined=True)
+WORD = Column("colour", low=None, integer=False, may_be_undefined=True, categorical=True)
+VOCABULARY = {"benign": ("benign", ()), "ddos": ("ddos", ())}
+
+
+def coloured(make, rows=20, **changed):
+    """Records of a table of one's own: a number, unless told otherwise different in each, and a word."""
+    table = make(rows, ())
+    columns = {"size": [float(row) for row in range(rows)], "colour": ["red", "blue", "red", "green"] * (rows // 4)}
+    for name, cells in changed.items():
+        for row, value in cells.items():
+            columns[name][row] = value
+    for field in record_schema((NUMBER, WORD)):
+        if field.name in columns:
+            table = table.append_column(field, pa.array(columns[field.name], field.type))
+    return table
+
+
+def test_words_are_counted_and_judged_like_numbers(make, rule):
+    size = {3: NAN, 6: 2.0, 9: 7.0}
+    table = coloured(make, size=size, colour={1: "", 5: ""})
+    columns = (NUMBER, WORD)
+    findings = audit([table.slice(0, 7), table.slice(7)], STRICT, columns, VOCABULARY, rows=6)
+    assert findings.words == {"colour": {"red": 10, "green": 5, "blue": 3, "": 2}}
+    found = rule(findings, "is not null", "colour")
+    assert (found.unexpected, found.total, found.hard) == (2, 20, True)
+    assert [example.row for example in found.examples] == [2, 6]
+    # 6 repeats 2; 9 has the number of 7 and another word
+    assert rule(findings, "repeats no earlier record in all features").unexpected == 1
+    assert findings.intervals()["colour"] == {
+        "words": 3,
+        "records": {"red": 10, "green": 5, "blue": 3},
+        "other_records": 0,
+        "nulls": 2,
+    }
+    assert not [f for f in findings.results if f.kind in {"ranges", "identities"}]
+
+
+def test_words_alone_can_be_judged(make):
+    table = coloured(make).drop_columns(["size"])
+    findings = audit([table], Limits(duplicate_share=1.0, disagreeing_share=1.0), (WORD,), VOCABULARY)
+    findings.check()
+    assert findings.words["colour"] == {"red": 10, "blue": 5, "green": 5}
+    assert findings.ranges == {}
+
+
+def test_a_word_where_a_number_is_promised_stops(make):
+    with pytest.raises(ExpectationError, match="'colour' is string, not double"):
+        audit([coloured(make)], Limits(), (NUMBER, Column("colour")), VOCABULARY).check()
 
 
 @pytest.mark.real

@@ -13,7 +13,7 @@ from hypothesis.extra.numpy import arrays
 
 from pipeline import figures, metrics
 from pipeline.figures import style
-from pipeline.thresholds import Thresholds
+from pipeline.thresholds import EVT, Thresholds
 
 random = np.random.default_rng(0)
 LONG = [f"an_attack_whose_name_does_not_end_before_the_axis_begins_{i}" for i in range(20)]
@@ -60,6 +60,9 @@ DRAWN = {
     "score_histogram_of_a_constant": partial(figures.score_histogram, [1.0] * 9, [0] * 9, Thresholds(1.0, 1.0)),
     "score_histogram_of_infinities": partial(figures.score_histogram, [math.inf], [1], Thresholds(0.0, 1.0)),
     "score_histogram_of_nothing": partial(figures.score_histogram, [], []),
+    "confidence_analysis": partial(
+        figures.confidence_analysis, TAIL, GROUPS, Thresholds(-170.0, -150.0), EVT().analysis(TAIL)
+    ),
     "roc_pr": partial(figures.roc_pr, {"seen": CURVE, "unseen": CURVE, "other": CURVE}),
     "roc_pr_of_one_tie": partial(figures.roc_pr, {"seen": metrics.Curve.of([0, 1], [1.0, 1.0])}),
     "roc_pr_of_one_class": partial(figures.roc_pr, {"seen": metrics.Curve.of([0, 0], [1.0, 2.0])}),

@@ -148,14 +148,18 @@ def test_several_faults_at_once_are_all_named(project: Any) -> None:
         ("stage1", "stage1.encoder", "cnn_transfomer", "cnn_transformer"),
         ("stage1", "stage1.loss", "dcl", "dccl"),
         ("stage2", "stage2.detector", "mahalanobi", "mahalanobis"),
+        ("stage2", "stage2.confidence.thresholds", "etv", "evt"),
+        ("stage2", "stage2.confidence.rule", "hybird", "hybrid"),
         ("calibrate", "calibrate.fusion", "fischer", "fisher"),
         ("calibrate", "calibrate.thresholds", "percentil", "percentile"),
     ],
 )
 def test_a_misspelt_plugin(prepared: Any, stage: str, name: str, given: str, near: str) -> None:
+    if "confidence" in name:
+        prepared.set("stage2.detector", "radon")
     prepared.set(name, given)
     message = prepared.refusal(stage, UnknownPluginError)
-    assert f"{given!r} is not known (did you mean {near!r}?); known: " in message
+    assert f"{name}: {given!r} is not known (did you mean {near!r}?); known: " in message
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import pytest
 from pipeline import artifacts
 from pipeline.datasets import sources
 from pipeline.datasets.base import record_schema
-from pipeline.datasets.schema import FEATURES
+from pipeline.datasets.schema import FEATURE_NAMES, FEATURES
 
 REAL = Path(__file__).parents[3] / "shared" / "data"
 
@@ -27,6 +27,9 @@ def test_records_and_counts(project: Any) -> None:
     assert records.schema.names == record_schema(FEATURES).names
     source = artifacts.read_json(artifacts.SOURCE)
     assert source == report()
+    assert [column["name"] for column in source["columns"]] == list(FEATURE_NAMES)
+    assert source["columns"][0] == {"name": "destination_port", "unit": "port", "high": 65535}
+    assert source["families"]["dos_hulk"] == "dos"
     assert (source["dataset"], source["synthetic"], source["records"], source["rejected"]) == (
         "cicids2017",
         False,

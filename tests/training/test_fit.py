@@ -21,9 +21,10 @@ class Regression(Model):
     def __init__(self) -> None:
         super().__init__()
         self.net = nn.Sequential(nn.Linear(3, 8), nn.ReLU(), Dropout(0.1), nn.Linear(8, 1))
+        self.weight = 1.0
 
     def loss(self, batch: Batch) -> Tensor:
-        return (self.net(batch.x)[:, 0] - batch.y).square().mean()
+        return self.weight * (self.net(batch.x)[:, 0] - batch.y).square().mean()
 
 
 class Constant(Model):
@@ -125,16 +126,18 @@ def test_an_interrupted_training_ends_where_an_uninterrupted_one_does(tmp_path: 
     assert history.best_epoch == expected.best_epoch
 
 
-@pytest.mark.parametrize("change", ["settings", "start", "data", "garbage"])
+@pytest.mark.parametrize("change", ["settings", "model", "start", "data", "garbage"])
 def test_a_checkpoint_of_another_training_is_not_resumed(tmp_path: Path, change: str) -> None:
     with pytest.raises(InterruptedTestError):
         fit(model(), data(200), data(64, 1), settings(), tmp_path, on_epoch=interrupt(1), progress=False)  # type: ignore[arg-type]
     assert (tmp_path / "last.safetensors").exists()
     if change == "garbage":
         (tmp_path / "last.safetensors").write_bytes(b"no checkpoint")
+    other = model(1 if change == "start" else 0)
+    other.weight = 2.0 if change == "model" else 1.0
     seen: list[int] = []
     fit(
-        model(1 if change == "start" else 0),
+        other,
         data(200, 5 if change == "data" else 0),
         data(64, 1),
         settings(learning_rate=2e-2 if change == "settings" else 1e-2),

@@ -1,0 +1,143 @@
+"""NSL-KDD: connections of the 1998 DARPA capture, with three categorical features among 41.
+
+Tavallaee, Bagheri, Lu, Ghorbani, "A Detailed Analysis of the KDD CUP 99 Data Set" (CISDA 2009). The files have no
+header: 41 features, the name of the attack, and how many of 21 learners found it (``difficulty``, which no stage uses).
+"""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from pipeline.datasets import sources
+from pipeline.datasets.base import Chunk, Dataset
+from pipeline.datasets.header import Layout
+from pipeline.datasets.labels import Label, Unknown, snake
+from pipeline.datasets.rows import Block, numbered, parse
+from pipeline.datasets.schema import Column
+from pipeline.errors import SchemaError, near_miss
+from pipeline.threads import in_order
+
+SUFFIXES = (".txt", ".txt.gz", ".csv", ".csv.gz")
+PREFIX = "kdd"
+SUBSETS = {"kddtrain+_20percent": "kddtrain+", "kddtest-21": "kddtest+"}  # published beside the files that hold them
+
+
+def _count(name: str, unit: str = "1", high: float | None = None) -> Column:
+    return Column(name, unit, high=high)
+
+
+def _rate(name: str) -> Column:
+    return Column(name, "1", high=1.0, integer=False)
+
+
+def _word(name: str) -> Column:
+    return Column(name, "word", low=None, integer=False, categorical=True)
+
+
+COLUMNS: tuple[Column, ...] = (
+    _count("duration", "s"),
+    *map(_word, ("protocol_type", "service", "flag")),
+    *(_count(name, "B") for name in ("src_bytes", "dst_bytes")),
+    _count("land", high=1),
+    *map(_count, ("wrong_fragment", "urgent", "hot", "num_failed_logins")),
+    _count("logged_in", high=1),
+    *map(_count, ("num_compromised", "root_shell", "su_attempted", "num_root", "num_file_creations", "num_shells")),
+    *map(_count, ("num_access_files", "num_outbound_cmds")),
+    *(_count(name, high=1) for name in ("is_host_login", "is_guest_login")),
+    *(_count(name, "connections") for name in ("count", "srv_count")),
+    *map(_rate, ("serror_rate", "srv_serror_rate", "rerror_rate", "srv_rerror_rate")),
+    *map(_rate, ("same_srv_rate", "diff_srv_rate", "srv_diff_host_rate")),
+    *(_count(name, "connections") for name in ("dst_host_count", "dst_host_srv_count")),
+    *map(_rate, ("dst_host_same_srv_rate", "dst_host_diff_srv_rate")),
+    *map(_rate, ("dst_host_same_src_port_rate", "dst_host_srv_diff_host_rate")),
+    *map(_rate, ("dst_host_serror_rate", "dst_host_srv_serror_rate")),
+    *map(_rate, ("dst_host_rerror_rate", "dst_host_srv_rerror_rate")),
+)
+
+# The published grouping, with the attacks that occur in the test file only.
+GROUPS: dict[str, tuple[str, ...]] = {
+    "benign": ("benign",),
+    "dos": (
+        "back", "land", "neptune", "pod", "smurf", "teardrop",
+        "apache2", "mailbomb", "processtable", "udpstorm", "worm",
+    ),
+    "probe": ("ipsweep", "nmap", "portsweep", "satan", "mscan", "saint"),
+    "r2l": (
+        "ftp_write", "guess_passwd", "imap", "multihop", "phf", "spy", "warezclient", "warezmaster",
+        "httptunnel", "named", "sendmail", "snmpgetattack", "snmpguess", "xlock", "xsnoop",
+    ),
+    "u2r": ("buffer_overflow", "loadmodule", "perl", "rootkit", "ps", "sqlattack", "xterm"),
+}  # fmt: skip
+FAMILIES: dict[str, str] = {attack: family for family, attacks in GROUPS.items() for attack in attacks}
+
+_FEATURES = tuple(column.name for column in COLUMNS)
+_FIELDS = ((*_FEATURES, "label", ""), (*_FEATURES, "label"))  # KDD CUP 99 itself has no difficulty
+
+
+class NSLKDD(Dataset):
+    """Reads ``KDDTrain+`` and ``KDDTest+`` under ``path``: a file, a folder or a zip, plain or gzip'd.
+
+    Args:
+        path: where they are.
+        unknown_labels: ``refuse`` stops at a label outside the vocabulary, ``keep`` makes it an attack of its own.
+    """
+
+    def __init__(self, path: Path, unknown_labels: Unknown = "refuse") -> None:
+        self.path = Path(path)
+        self.unknown_labels: Unknown = unknown_labels
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """The 41 features."""
+        return COLUMNS
+
+    @property
+    def families(self) -> Mapping[str, str]:
+        """Each attack and its family by the published grouping; ``benign`` is what the files call ``normal``."""
+        return FAMILIES
+
+    def read(self) -> Iterator[Chunk]:
+        """All records, the files in the order of their names.
+
+        Raises:
+            SourceError: a file cannot be read, is empty, or repeats another one.
+            SchemaError: a file has not 41 features and a label.
+            DataError: a label is unknown.
+        """
+        return in_order(lambda part: parse(*part, self._label), self._blocks())
+
+    def _blocks(self) -> Iterator[tuple[Block, Layout]]:
+        contents = sources.SeenContents()
+        for source in _whole(sources.sources(self.path, SUFFIXES, PREFIX)):
+            layout = None
+            for block in numbered(source.name, contents.watch(source, sources.blocks(source))):
+                layout = layout or _layout(block)
+                yield block, layout
+
+    def _label(self, text: str) -> Label:
+        name = snake(text)
+        attack = "benign" if name == "normal" else name
+        if attack in FAMILIES:
+            return Label(attack, FAMILIES[attack], False)
+        if self.unknown_labels == "keep" and attack:
+            return Label(attack, attack, False)
+        raise ValueError(f"unknown label {text!r}{near_miss(name, ['normal', *FAMILIES])}")
+
+
+def _whole(found: list[sources.Source]) -> list[sources.Source]:
+    """Without the published subsets of files that are there as a whole."""
+    stems = {source.name: source.name.rsplit("/", 1)[-1].partition(".")[0].lower() for source in found}
+    return [source for source in found if SUBSETS.get(stems[source.name]) not in stems.values()]
+
+
+def _layout(block: Block) -> Layout:
+    first = block.lines.partition(b"\n")[0]
+    fields = first.count(b",") + 1
+    for names in _FIELDS:
+        if len(names) == fields:
+            header = tuple(name or "difficulty" for name in names)
+            remedy = "set ingest.nslkdd.unknown_labels to keep"
+            return Layout(names, header, {}, COLUMNS, remedy=remedy)
+    raise SchemaError(
+        f"{block.source}: row 1 has {fields} fields, NSL-KDD has 43 (41 features, attack, difficulty), or 42 without "
+        "the difficulty, and no header; set ingest.path to KDDTrain+.txt, KDDTest+.txt or their folder"
+    )

@@ -1,0 +1,72 @@
+"""Distance to the nearest neighbours."""
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from pipeline.detectors.base import Detector, draw, in_parts, rows_at_once
+from pipeline.errors import TrainingError
+from pipeline.nn import Standardise
+
+
+class KNN(Detector):
+    """Distance to the k-th nearest reference row, in standardised features.
+
+    Ramaswamy, Rastogi, Shim, "Efficient Algorithms for Mining Outliers from Large Data Sets", 2000; the mean over the
+    k distances is that of Angiulli, Pizzuti, "Fast Outlier Detection in High Dimensional Spaces", 2002. A row is scored
+    on its own, so that one of the reference rows counts itself as its nearest neighbour.
+
+    Args:
+        features: Z.
+        neighbours: k.
+        reduce: ``largest`` takes the k-th distance, ``mean`` the mean of the k.
+        max_rows: reference rows that are kept at most, drawn by ``seed``; the time of a score is linear in them.
+        seed: of the rows drawn.
+    """
+
+    sized_by_data = ("reference",)
+    reference: Tensor
+
+    def __init__(
+        self,
+        features: int,
+        neighbours: int = 5,
+        reduce: Literal["largest", "mean"] = "largest",
+        max_rows: int = 10_000,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(features)
+        if neighbours < 1 or max_rows < neighbours:
+            raise ValueError(f"neighbours must be at least 1 and max_rows at least that, not {neighbours}, {max_rows}")
+        if reduce not in ("largest", "mean"):
+            raise ValueError(f"reduce must be 'largest' or 'mean', not {reduce!r}")
+        self.neighbours, self.reduce, self.max_rows, self.seed = neighbours, reduce, max_rows, seed
+        self.standardise = Standardise(features)
+        self.register_buffer("reference", torch.zeros(neighbours, features))
+
+    def initialise(self, x: Tensor) -> None:
+        """Keep rows of x (n, F), standardised by all of them.
+
+        Raises:
+            TrainingError: if there are fewer rows than neighbours.
+        """
+        if len(x) < self.neighbours:
+            raise TrainingError(
+                f"detector knn: {self.neighbours} neighbours need at least as many records, given {len(x)}; "
+                "lower stage2.knn.neighbours"
+            )
+        self.standardise.initialise(x)
+        self.reference = self.standardise(draw(x, self.max_rows, self.seed)).to(self.reference)
+
+    def score(self, x: Tensor) -> Tensor:
+        """Distance in standard deviations, (B, F) to (B,)."""
+        return in_parts(self._score, x, rows_at_once(x, len(self.reference)))
+
+    def _score(self, x: Tensor) -> Tensor:
+        z: Tensor = self.standardise(x)
+        # |z - r|^2 - |z|^2 finds the neighbours in one product, but of a near copy it leaves rounding noise only.
+        order = torch.addmm(self.reference.square().sum(1), z, self.reference.T, alpha=-2)  # (B, references)
+        nearest = self.reference[order.topk(self.neighbours, largest=False, sorted=False).indices]  # (B, k, F)
+        distances = (z[:, None] - nearest).square().sum(-1).sqrt()
+        return distances.amax(1) if self.reduce == "largest" else distances.mean(1)

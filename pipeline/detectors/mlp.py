@@ -1,0 +1,69 @@
+"""Perceptrons of any depth, the bodies of the autoencoders; and the supervised baseline that is one."""
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from pipeline.detectors.base import Detector
+from pipeline.nn import Batch, Standardise
+
+Activation = Literal["relu", "elu", "tanh"]
+_LAYERS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "elu": nn.ELU, "tanh": nn.Tanh}
+
+
+def mlp(widths: Sequence[int], activation: Activation = "relu") -> nn.Sequential:
+    """Affine layers of ``widths`` with ``activation`` between them and none behind the last: (B, first) to (B, last).
+
+    Raises:
+        ValueError: on a width below 1, fewer than two of them, or an unknown activation.
+    """
+    if len(widths) < 2 or min(widths) < 1:
+        raise ValueError(f"every layer must be at least 1 wide, given widths {tuple(widths)}")
+    if activation not in _LAYERS:
+        raise ValueError(f"activation must be one of {', '.join(get_args(Activation))}, not {activation!r}")
+    parts: list[nn.Module] = []
+    for into, out in pairwise(widths):
+        parts += [nn.Linear(into, out), _LAYERS[activation]()]
+    return nn.Sequential(*parts[:-1])
+
+
+class MLP(Detector):
+    """Log-odds of being one of the attacks in the training rows: what detection is without zero-shot.
+
+    Latent Sculpting (Chhetri, Thapa, Chen, arXiv 2512.22179, 2025) compares itself with an MLP but does not publish
+    its shape; two hidden layers stand in for it.
+
+    Args:
+        features: Z; rows are standardised.
+        hidden: widths of the hidden layers.
+        activation: behind each of them.
+    """
+
+    trains_on = "all"
+
+    def __init__(self, features: int, hidden: tuple[int, ...] = (128, 64), activation: Activation = "relu") -> None:
+        super().__init__(features)
+        self.standardise = Standardise(features)
+        self.network = mlp((features, *hidden, 1), activation)
+
+    def initialise(self, x: Tensor) -> None:
+        """Standardise by x (n, F)."""
+        self.standardise.initialise(x)
+
+    def loss(self, batch: Batch) -> Tensor:
+        """Binary cross-entropy, the mean of each class's mean: a rare attack weighs as much as the benign records."""
+        attack = batch.y != 0
+        score = self.score(batch.x)
+        each = functional.binary_cross_entropy_with_logits(score, attack.to(score.dtype), reduction="none")
+        n_attack = attack.sum().to(score.dtype)
+        weight = torch.where(attack, 1 / n_attack.clamp_min(1), 1 / (len(attack) - n_attack).clamp_min(1))
+        return (each * weight).sum() / weight.sum()
+
+    def score(self, x: Tensor) -> Tensor:
+        """The logit, (B, F) to (B,)."""
+        logit: Tensor = self.network(self.standardise(x)).squeeze(-1)
+        return logit

@@ -1,0 +1,87 @@
+"""Autoencoder that is judged by the direction of its reconstruction and learns from a confidence in each record."""
+
+import math
+
+import torch
+from torch import Tensor
+
+from pipeline.detectors.base import Detector
+from pipeline.detectors.mlp import Activation, mlp
+from pipeline.nn import Batch, Standardise
+
+_TINY = 1e-12
+
+
+class RADON(Detector):
+    """Score = 1 - s, s = cos(r, x) between a record x and its reconstruction r.
+
+    L = [sum over c > 0 of c (1 - s)^2 + sum over c < 0 of |c| s^2] / sum |c|
+
+    Najari, Berlemont, Lefebvre, Duffner, Garcia, "RADON: Robust Autoencoder for Unsupervised Anomaly Detection", SIN
+    2021: what is surely benign is reconstructed in its own direction, what is surely anomalous at a right angle to it,
+    an unknown record (c = 0) has no part in the loss. At c in {-1, 0, 1} this is the published loss.
+
+    Deviations: the published data are scaled to [0, 1] and the output is a sigmoid, so that s is in [0, 1]. Here the
+    input is standardised and the output affine; s is in [-1, 1] and the score in [0, 2]. A centred record has no
+    part of its direction in common with the others, and a cosine alone does not see how far off it lies; the
+    component that non-negative data share is given back as one more, constant coordinate of x and r, ``offset`` for
+    each feature: s = 1 then means r = x, and 0 is the plain cosine. 1 - s is computed as half the squared distance of
+    the unit vectors, which is never negative and keeps its digits near 0.
+
+    Args:
+        features: Z.
+        hidden: widths of the encoder, the last one that of the code; the decoder mirrors them. Published for 784
+            features: 400, 200.
+        activation: behind every layer but the last, the code included, as published.
+        offset: length of the constant coordinate, divided by the square root of Z.
+        standardise: whether each feature is brought to mean 0 and variance 1 first; where the features are scaled
+            already, one-hot columns among them, a rare column is blown up by it.
+    """
+
+    updated = True
+    strategy = "triangular"
+
+    def __init__(
+        self,
+        features: int,
+        hidden: tuple[int, ...] = (64, 16),
+        activation: Activation = "relu",
+        offset: float = 1.0,
+        standardise: bool = True,
+    ) -> None:
+        super().__init__(features)
+        if not hidden or not 0 <= offset < math.inf:
+            raise ValueError(f"hidden needs a width and offset must be at least 0, not {hidden} and {offset}")
+        self.offset, self.standardised = offset, standardise
+        self.standardise = Standardise(features)
+        self.autoencoder = mlp((features, *hidden, *hidden[-2::-1], features), activation)
+
+    def initialise(self, x: Tensor) -> None:
+        """Standardise by x (n, F)."""
+        if self.standardised:
+            self.standardise.initialise(x)
+
+    def reconstruct(self, z: Tensor) -> Tensor:
+        """The reconstruction of standardised records, (B, F) to (B, F)."""
+        r: Tensor = self.autoencoder(z)
+        return r
+
+    def score(self, x: Tensor) -> Tensor:
+        """1 - s, (B, F) to (B,) in [0, 2]; a record of length 0, possible at ``offset`` 0 alone, has 1/2."""
+        z = self.standardise(x)
+        r = self.reconstruct(z)
+        constant = self.offset**2 * self.features
+        per_z, per_r = _per_length(z, constant), _per_length(r, constant)  # (B, 1)
+        apart: Tensor = (z * per_z - r * per_r).square().sum(-1)
+        return 0.5 * (apart + constant * (per_z - per_r).square().squeeze(-1))
+
+    def loss(self, batch: Batch) -> Tensor:
+        """The weighted mean of (1 - s)^2 over benign and s^2 over anomalous records; 0 where all are unknown."""
+        score, weight = self.score(batch.x), batch.confidence.abs()
+        miss = torch.where(batch.confidence > 0, score, 1 - score)
+        return (weight * miss.square()).sum() / weight.sum().clamp_min(_TINY)
+
+
+def _per_length(x: Tensor, constant: float) -> Tensor:
+    """1 / |(x, square root of constant)|, (B, F) to (B, 1)."""
+    return (x.square().sum(-1, keepdim=True) + constant).clamp_min(_TINY).rsqrt()

@@ -1,0 +1,173 @@
+"""Confidence-aware training in the stages: what an update leaves behind, and the confidence that a user gives."""
+
+import json
+import math
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from pipeline import artifacts
+from pipeline.detectors import MAF, RADON
+from pipeline.errors import ArtifactError, CollapseError, DataError, TrainingError
+from pipeline.thresholds import VERDICTS
+
+REPORTS = artifacts.REPORTS / "stage2"
+
+
+@pytest.fixture
+def trained(prepared: Any) -> Any:
+    """A project whose stage2 trains for five epochs, with an update after the second and the fourth."""
+    for name, value in (
+        ("fit.epochs", 5),
+        ("fit.patience", 0),
+        ("fit.learning_rate", 3e-3),
+        ("confidence.updates", "always"),
+        ("confidence.every_n_epochs", 2),
+        ("confidence.warm_up", 2),
+    ):
+        prepared.set(f"stage2.{name}", value)
+    shutil.rmtree(REPORTS)
+    return prepared
+
+
+def train_ids() -> list[str]:
+    train = artifacts.read_samples(artifacts.LATENT, "train")
+    return [f"{value:016x}" for value in train.select(train.benign).record_id.tolist()]
+
+
+@pytest.mark.parametrize("detector", ["radon", "grand"])
+def test_each_update_leaves_confidence_intervals_and_a_figure(trained: Any, detector: str) -> None:
+    metrics: list[tuple[dict[str, float], int | None]] = []
+    trained.on_metrics = lambda values, step=None: metrics.append((values, step))
+    trained.set("stage2.detector", detector)
+    trained.run("stage2")
+    for epoch in (1, 3):
+        table = pd.read_csv(REPORTS / f"confidence_epoch_{epoch}.csv")
+        assert table.columns.tolist() == ["record_id", "score", "confidence", "verdict"]
+        assert table.record_id.tolist() == train_ids()
+        assert table.confidence.between(-1, 1).all()
+        assert set(json.loads((REPORTS / f"confidence_intervals_epoch_{epoch}.json").read_text())) == set(VERDICTS)
+        assert b"<svg" in (REPORTS / f"confidence_analysis_epoch_{epoch}.svg").read_bytes()[:600]
+    assert sorted(path.name for path in REPORTS.glob("confidence_epoch_*.csv"))[-1] == "confidence_epoch_4.csv"
+    told = {step: values for values, step in metrics if "update.anomalous" in values}
+    assert list(told) == [1, 3]
+    for values in told.values():
+        assert sum(values[f"update.{name}"] for name in VERDICTS) == pytest.approx(1)
+        assert values["update.taken_for_anomalous"] <= 0.2
+
+
+def test_a_model_published_without_updates_has_none(trained: Any) -> None:
+    trained.set("stage2.confidence.updates", "published")
+    trained.set("stage2.detector", "deep_svdd")
+    trained.run("stage2")
+    assert [path.name for path in REPORTS.glob("confidence_epoch_*.csv")] == ["confidence_epoch_4.csv"]
+
+
+def test_an_encoder_can_be_trained_with_updates(prepared: Any) -> None:
+    for name, value in (
+        ("encoder", "cnn_transformer"),
+        ("dccl", {"confidence": "leave_out"}),
+        ("fit.epochs", 3),
+        ("fit.min_steps", 0),
+        ("confidence.updates", "always"),
+        ("confidence.warm_up", 1),
+    ):
+        prepared.set(f"stage1.{name}", value)
+    prepared.run("stage1")
+    table = pd.read_csv(artifacts.REPORTS / "stage1" / "confidence_epoch_0.csv")
+    train = artifacts.read_samples(artifacts.PROCESSED, "train")
+    balanced = train.select(train.balanced)
+    attack = ~balanced.benign
+    assert attack.any()
+    assert (table.confidence[attack] == balanced.confidence[attack]).all()  # a known attack is not judged
+
+
+def give(rows: list[tuple[str, float]]) -> None:
+    pd.DataFrame(rows, columns=["record_id", "confidence"]).to_csv("given.csv", index=False)
+
+
+def test_what_an_update_wrote_can_be_the_start_of_another_training(trained: Any, monkeypatch: Any) -> None:
+    trained.set("stage2.detector", "radon")
+    trained.run("stage2")
+    written = REPORTS / "confidence_epoch_3.csv"
+    Path("given.csv").write_bytes(written.read_bytes())
+    expected = pd.read_csv("given.csv").confidence.to_numpy(dtype=np.float32)
+    seen: list[torch.Tensor] = []
+    loss = RADON.loss
+    monkeypatch.setattr(RADON, "loss", lambda self, batch: (seen.append(batch.confidence), loss(self, batch))[1])
+    trained.set("stage2.confidence.initial", "given.csv")
+    trained.set("stage2.confidence.updates", "never")
+    trained.set("stage2.fit.epochs", 40)
+    trained.run("stage2")
+    drawn = torch.cat(seen).numpy()
+    assert np.count_nonzero(drawn == -1) == 40 * np.count_nonzero(expected == -1) > 0
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda rows: rows[:-2], "2 "),
+        (lambda rows: [*rows, rows[3]], "1 "),
+        (lambda rows: [*rows, ("00000000000000ff", 1.0)], "00000000000000ff"),
+        (lambda rows: [(rows[0][0], 1.5), *rows[1:]], "outside [-1, 1]"),
+        (lambda rows: [(rows[0][0], math.nan), *rows[1:]], "outside [-1, 1] or NaN"),
+    ],
+    ids=["missing", "duplicated", "unknown", "outside", "undefined"],
+)
+def test_a_confidence_file_that_does_not_fit(trained: Any, change: Any, message: str) -> None:
+    give(change([(name, 1.0) for name in train_ids()]))
+    trained.set("stage2.confidence.initial", "given.csv")
+    refusal = trained.refusal("stage2", DataError)
+    assert refusal.startswith("given.csv: ")
+    assert message in refusal
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("record_id,score\n00000000000000ff,1\n", "confidence"),
+        ("record_id,confidence\n00000000000000ff,high\n", "high"),
+        ("record_id,confidence\n17,1\n", "16 hexadecimal digits"),
+        ("", "a CSV with the columns record_id and confidence is expected"),
+    ],
+)
+def test_a_confidence_file_that_is_none(trained: Any, content: str, message: str) -> None:
+    Path("given.csv").write_text(content)
+    trained.set("stage2.confidence.initial", "given.csv")
+    refusal = trained.refusal("stage2", ArtifactError)
+    assert refusal.startswith("given.csv: ")
+    assert message in refusal
+
+
+def test_an_absent_confidence_file(trained: Any) -> None:
+    trained.set("stage2.confidence.initial", "absent.csv")
+    assert "absent.csv" in trained.refusal("stage2", ArtifactError)
+
+
+def test_a_score_that_is_nan_names_the_record(trained: Any, monkeypatch: Any) -> None:
+    train = artifacts.read_samples(artifacts.LATENT, "train")
+    benign = train.select(train.benign)
+    score, row = RADON.score, torch.from_numpy(benign.x[5, :-1])
+
+    def broken(self: RADON, x: torch.Tensor) -> torch.Tensor:
+        update = len(x) == len(benign) and not torch.is_grad_enabled()
+        return torch.where((x == row).all(1) & update, math.nan, score(self, x))
+
+    monkeypatch.setattr(RADON, "score", broken)
+    trained.set("stage2.detector", "radon")
+    message = trained.refusal("stage2", TrainingError)
+    assert message.startswith(f"record {benign.record_id[5]:016x}: ")
+    assert "checkpoint of the epoch before is kept" in message
+    assert (artifacts.CHECKPOINTS / "stage2" / "last.safetensors").exists()
+
+
+def test_a_training_that_makes_the_model_worse_fails_the_stage(trained: Any, monkeypatch: Any) -> None:
+    monkeypatch.setattr(MAF, "loss", lambda self, batch: self.weight_in.sum() * 0 + 1.0)
+    trained.set("stage2.detector", "maf")
+    message = trained.refusal("stage2", CollapseError)
+    assert "MAF: the validation loss of the trained model, 1, is not below that of the untrained one, 1" in message

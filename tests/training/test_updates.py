@@ -1,0 +1,296 @@
+"""Confidence updates: what a model makes of its training records is what the next epoch trains on."""
+
+import math
+import os
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import ArrayLike
+from torch import Tensor, nn
+
+from pipeline.confidence import binary
+from pipeline.errors import TrainingError
+from pipeline.nn import Batch, Dropout, Model
+from pipeline.thresholds import Percentile, Thresholds
+from pipeline.training import FitSettings, History, Update, Updates, fit
+
+
+class Centre(Model):
+    """Learns the centre of what it is confident of; the score is the distance to it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.centre = nn.Parameter(torch.zeros(2))
+        self.dropout = Dropout(0.5)
+        self.drawn: list[tuple[Tensor, Tensor]] = []
+        self.scored_in_training: list[bool] = []
+
+    def loss(self, batch: Batch) -> Tensor:
+        if self.training:
+            self.drawn.append((batch.x, batch.confidence))
+        weight = batch.confidence.clamp_min(0)
+        return (weight * self.distance2(self.dropout(batch.x))).sum() / weight.sum().clamp_min(1)
+
+    def distance2(self, x: Tensor) -> Tensor:
+        return (x - self.centre).square().sum(1)
+
+    def score(self, x: Tensor) -> Tensor:
+        self.scored_in_training.append(self.training or torch.is_grad_enabled())
+        return self.distance2(self.dropout(x))
+
+
+N, OUTLIERS = 200, 20
+
+
+def records(y: Tensor | None = None) -> Batch:
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(N, 2, generator=generator)
+    x[:OUTLIERS] += 12
+    return Batch(x, torch.zeros(N, dtype=torch.int64) if y is None else y, torch.ones(N))
+
+
+def settings(**changes: object) -> FitSettings:
+    base = {"epochs": 6, "batch_size": 64, "learning_rate": 5e-2, "device": "cpu"}
+    return FitSettings(**(base | changes))  # type: ignore[arg-type]
+
+
+def updates(**changes: object) -> Updates:
+    base = {"strategy": Percentile(low=85, high=90), "rule": binary, "every_n_epochs": 2, "warm_up": 2}
+    return Updates(**(base | changes))  # type: ignore[arg-type]
+
+
+def train(
+    folder: Path, plan: Updates | None, model: Model | None = None, data: Batch | None = None, **changes: object
+) -> tuple[Model, History, list[Update]]:
+    torch.manual_seed(0)
+    trained, told = model or Centre(), []
+    history = fit(
+        trained,
+        data or records(),
+        records(),
+        settings(**changes),
+        folder,
+        updates=plan,
+        on_update=told.append,
+        progress=False,
+    )
+    return trained, history, told
+
+
+def confidence_by_epoch(model: Centre) -> list[list[float]]:
+    """The confidence of every record in the order of its first feature, for each epoch of training."""
+    steps = math.ceil(N / 64)
+    epochs = []
+    for start in range(0, len(model.drawn), steps):
+        x, c = (torch.cat(part) for part in zip(*model.drawn[start : start + steps], strict=True))
+        epochs.append(c[x[:, 0].argsort()].tolist())
+    return epochs
+
+
+def test_an_update_is_what_the_next_epoch_trains_on_and_changes_its_loss(tmp_path: Path) -> None:
+    model, history, told = train(tmp_path / "a", updates())
+    assert isinstance(model, Centre)
+    assert [update.epoch for update in told] == [1, 3]  # after the second and the fourth of six, never after the last
+    order = records().x[:, 0].argsort().numpy()
+    seen = confidence_by_epoch(model)
+    assert seen[0] == seen[1] == [1.0] * N
+    assert seen[2] == seen[3] == told[0].confidence[order].tolist()
+    assert seen[4] == seen[5] == told[1].confidence[order].tolist()
+    assert (told[0].confidence < 0).sum() == OUTLIERS
+    _, plain, none = train(tmp_path / "b", None)
+    assert none == []
+    losses, without = ([row.train_loss for row in h.rows] for h in (history, plain))
+    assert losses[:2] == without[:2]
+    assert losses[2] < 0.5 * without[2]
+
+
+def test_the_outliers_no_longer_pull(tmp_path: Path) -> None:
+    robust, _, _ = train(tmp_path / "a", updates(), epochs=40)
+    pulled, _, _ = train(tmp_path / "b", None, epochs=40)
+    assert robust.centre.norm() < 0.5 * pulled.centre.norm()  # type: ignore[operator, union-attr]
+
+
+def test_scores_are_taken_in_evaluation_mode_and_training_goes_on_in_training_mode(tmp_path: Path) -> None:
+    model, _, told = train(tmp_path, updates())
+    assert isinstance(model, Centre)
+    assert model.scored_in_training == [False, False]
+    assert len(model.drawn) == 6 * math.ceil(N / 64)  # every epoch of training, those behind an update too
+    assert len(np.unique(told[0].score)) == N  # no dropout: none is at distance 0 by chance
+
+
+def test_a_known_attack_keeps_its_confidence_and_is_not_judged(tmp_path: Path) -> None:
+    y = torch.zeros(N, dtype=torch.int64)
+    y[:OUTLIERS] = 1
+    data = records(y)
+    data.confidence[:OUTLIERS] = -1
+    judged: list[int] = []
+
+    def strategy(scores: ArrayLike, previous: Thresholds | None = None) -> Thresholds:
+        judged.append(len(np.asarray(scores)))
+        return Percentile(low=85, high=90)(scores)
+
+    _, _, told = train(tmp_path, updates(strategy=strategy), data=data)
+    assert judged == [N - OUTLIERS] * 2
+    assert (told[-1].confidence[:OUTLIERS] == -1).all()
+
+
+def test_the_strategy_is_told_the_thresholds_before(tmp_path: Path) -> None:
+    given: list[Thresholds | None] = []
+
+    def strategy(scores: ArrayLike, previous: Thresholds | None = None) -> Thresholds:
+        given.append(previous)
+        return Percentile(low=85, high=90)(scores)
+
+    _, _, told = train(tmp_path, updates(strategy=strategy))
+    assert given == [None, told[0].thresholds]
+    assert [update.previous for update in told] == given
+
+
+def judge(plan: Updates, score: ArrayLike, before: ArrayLike | None = None) -> list[float]:
+    score = np.asarray(score, dtype=np.float64)
+    n = len(score)
+    old = torch.ones(n) if before is None else torch.tensor(before, dtype=torch.float32)
+    batch = Batch(torch.zeros(n, 1), torch.zeros(n), old)
+    return plan.judge(4, score, batch, None).confidence.tolist()
+
+
+def fixed(low: float, high: float) -> object:
+    return lambda scores, previous=None: Thresholds(low, high)
+
+
+def test_the_cap_lets_the_highest_scores_become_anomalous(tmp_path: Path) -> None:
+    plan = updates(strategy=fixed(-1, -1), max_share=0.25)
+    assert judge(plan, [3, 1, 4, 1, 5, 9, 2, 6]) == [1, 1, 1, 1, 1, -1, 1, -1]
+
+
+def test_what_is_anomalous_already_does_not_count_towards_the_cap() -> None:
+    plan = updates(strategy=fixed(-1, -1), max_share=0.25)
+    before = [1, 1, 1, 1, 1, -1, 1, -1]
+    assert judge(plan, [3, 1, 4, 1, 5, 9, 2, 6], before) == [1, 1, -1, 1, -1, -1, 1, -1]
+
+
+def test_smoothing_keeps_a_share_of_what_was() -> None:
+    plan = updates(strategy=fixed(1, 2), smoothing=0.75, max_share=1)
+    assert judge(plan, [0, 1.5, 3]) == [1, 0.75, 0.5]
+
+
+def test_every_record_judged_anomalous_is_refused_where_the_cap_allows_it() -> None:
+    with pytest.raises(TrainingError, match=r"after epoch 4 leaves none of 3 records .* lower confidence\.max_share"):
+        judge(updates(strategy=fixed(-1, -1), max_share=1), [1, 2, 3])
+
+
+class Breaking(Centre):
+    def score(self, x: Tensor) -> Tensor:
+        return torch.where(x[:, 0] == records().x[7, 0], math.nan, super().score(x))
+
+
+def test_a_score_that_is_nan_names_the_row_and_keeps_the_checkpoint(tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match="score of 1 training records became NaN after epoch 1, the first is row 7"):
+        train(tmp_path, updates(), Breaking())
+    assert (tmp_path / "last.safetensors").exists()
+    assert (tmp_path / "best.safetensors").exists()
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"every_n_epochs": 0}, {"warm_up": 0}, {"max_share": 0.0}, {"max_share": 1.1}, {"smoothing": 1.0}]
+)
+def test_values_outside_their_limits_are_refused(wrong: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        updates(**wrong)
+
+
+class InterruptedTestError(Exception):
+    pass
+
+
+@pytest.mark.parametrize("at", [2, 3, 4])
+def test_an_interrupted_training_goes_on_with_its_confidence(tmp_path: Path, at: int) -> None:
+    def interrupt(epoch: int, _: object) -> None:
+        if epoch == at:
+            raise InterruptedTestError
+
+    whole, history, told = train(tmp_path / "whole", updates())
+    with pytest.raises(InterruptedTestError):
+        fit(
+            Centre(),
+            records(),
+            records(),
+            settings(),
+            tmp_path / "cut",
+            on_epoch=interrupt,
+            updates=updates(),
+            progress=False,
+        )
+    resumed, again, rest = train(tmp_path / "cut", updates())
+    assert torch.equal(whole.centre, resumed.centre)  # type: ignore[arg-type]
+    assert [row.train_loss for row in again.rows] == [row.train_loss for row in history.rows]
+    assert np.array_equal(rest[-1].confidence, told[-1].confidence) if rest else at == 4
+    if rest:
+        assert rest[-1].previous == told[-1].previous
+
+
+def test_another_plan_does_not_resume(tmp_path: Path) -> None:
+    def interrupt(epoch: int, _: object) -> None:
+        if epoch == 3:
+            raise InterruptedTestError
+
+    with pytest.raises(InterruptedTestError):
+        fit(Centre(), records(), records(), settings(), tmp_path, on_epoch=interrupt, updates=updates(), progress=False)
+    _, _, told = train(tmp_path, updates(max_share=0.05))
+    assert [update.epoch for update in told] == [1, 3]
+
+
+SCRIPT = """
+    import json, sys
+    from pathlib import Path
+    sys.path.insert(0, {tests!r})
+    import torch
+    from test_updates import Centre, records, settings, updates
+    from pipeline.training import fit
+
+    if __name__ == "__main__":
+        torch.manual_seed(0)
+        told = []
+        model = Centre()
+        plan = settings(devices=int(sys.argv[2]), strategy="ddp" if sys.argv[2] == "2" else "auto")
+        data, where = records(), Path(sys.argv[1])
+        fit(model, data, data, plan, where, updates=updates(), on_update=told.append, progress=False)
+        if told:
+            print(json.dumps({{
+                "centre": model.centre.tolist(),
+                "thresholds": [[u.thresholds.low, u.thresholds.high] for u in told],
+                "confidence": [u.confidence.tolist() for u in told],
+            }}))
+"""
+
+
+def in_processes(folder: Path, devices: int) -> dict[str, list[float]]:
+    import json
+
+    script = folder / "script.py"
+    script.write_text(textwrap.dedent(SCRIPT).format(tests=str(Path(__file__).parent)))
+    done = subprocess.run(
+        [sys.executable, str(script), str(folder / "checkpoints"), str(devices)],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"GOMP_SPINCOUNT": "1000"},
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    lines = [line for line in done.stdout.splitlines() if line.startswith("{")]
+    assert len(lines) == 1  # the first process alone tells
+    return json.loads(lines[0])  # type: ignore[no-any-return]
+
+
+def test_two_processes_draw_the_thresholds_that_one_draws(tmp_path: Path) -> None:
+    (tmp_path / "one").mkdir()
+    (tmp_path / "two").mkdir()
+    one, two = in_processes(tmp_path / "one", 1), in_processes(tmp_path / "two", 2)
+    assert two["confidence"][0] == one["confidence"][0]
+    assert two["thresholds"][0] == pytest.approx(one["thresholds"][0], rel=0.05)
+    assert len(two["thresholds"]) == 2
