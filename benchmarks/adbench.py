@@ -17,9 +17,10 @@ Where this differs from ADBench: features are standardised by the training rows 
 tables are not filled up with copies of their rows, which would stand on both sides of the split.
 
 No setting was chosen on these tables: detectors have their defaults, and all that are trained have the same few
-epochs, of which a fifth of the training rows, without labels, chooses the best. A cell is the mean over seeds in
-percent, ± one standard deviation; * marks a detector that ``verify`` refuses on the test rows in any seed, as one that
-gives them one score. RADON and GRAnD learn without confidence updates here, as plain autoencoders.
+epochs, of which a fifth of the training rows, without labels, chooses the best. RADON and GRAnD train with the
+confidence updates that the pipeline has by default, or without them (``--no-updates``). A cell is the mean over seeds
+in percent, ± one standard deviation; * marks a detector that ``verify`` refuses on the test rows in any seed, as one
+that gives them one score.
 """
 
 import argparse
@@ -34,15 +35,18 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import yaml
 from numpy.typing import NDArray
 from sklearn.model_selection import train_test_split
 
+from pipeline.confidence import CONFIDENCES
 from pipeline.detectors import DETECTORS, Detector
 from pipeline.errors import CollapseError
 from pipeline.metrics import auroc
 from pipeline.nn import Batch, in_batches
 from pipeline.registry import build
-from pipeline.training import FitSettings, fit
+from pipeline.thresholds import THRESHOLDS
+from pipeline.training import FitSettings, Updates, fit
 
 SETTINGS = ("unsupervised", "one_class", "supervised")
 SUPERVISED = {"mlp"}
@@ -93,10 +97,10 @@ def split(x: NDArray[np.float64], y: Labels, seed: int, rows: int) -> Split:
     return Split(z[train], y[train], z[test], y[test])
 
 
-def measure(name: str, setting: str, data: Split, seed: int, training: FitSettings) -> Result:
+def measure(name: str, setting: str, data: Split, seed: int, training: FitSettings, updated: bool) -> Result:
     """Fit on the training rows of a setting, score the test rows."""
     start = time.perf_counter()
-    detector = _fitted(name, setting, data, seed, training)
+    detector = _fitted(name, setting, data, seed, training, updated)
     score = in_batches(detector.score, data.x_test, 8192, "cpu")
     seconds = time.perf_counter() - start
     try:
@@ -108,7 +112,7 @@ def measure(name: str, setting: str, data: Split, seed: int, training: FitSettin
     return Result(float(auroc(data.y_test, usable) or 0.0), collapse, seconds)
 
 
-def _fitted(name: str, setting: str, data: Split, seed: int, training: FitSettings) -> Detector:
+def _fitted(name: str, setting: str, data: Split, seed: int, training: FitSettings, updated: bool) -> Detector:
     keep = data.y_train == 0 if setting == "one_class" else np.ones(len(data.y_train), bool)
     x, labels = torch.from_numpy(data.x_train[keep]), torch.from_numpy(data.y_train[keep])
     y = labels if setting == "supervised" else torch.zeros_like(labels)
@@ -119,9 +123,18 @@ def _fitted(name: str, setting: str, data: Split, seed: int, training: FitSettin
     strata = y if setting == "supervised" else None
     parts = train_test_split(torch.arange(len(x)), test_size=VAL_SHARE, stratify=strata, random_state=seed)
     train, val = (Batch(x[rows], y[rows], 1.0 - 2.0 * y[rows]) for rows in parts)
+    plan = _published(detector) if updated and detector.updated else None
     with tempfile.TemporaryDirectory(prefix="adbench-") as folder:
-        fit(detector, train, val, training, Path(folder), progress=False)
+        fit(detector, train, val, training, Path(folder), updates=plan, progress=False)
     return detector
+
+
+def _published(detector: Detector) -> Updates:
+    """The confidence updates of params.yaml for a detector that was published with some."""
+    settings = yaml.safe_load((Path(__file__).parent.parent / "params.yaml").read_text())["stage2"]["confidence"]
+    strategy = build(THRESHOLDS, detector.strategy, **settings[detector.strategy])
+    how = {name: settings[name] for name in ("warm_up", "max_share", "smoothing")}
+    return Updates(strategy, build(CONFIDENCES, detector.rule), detector.every_n_epochs, **how)
 
 
 def names_of(setting: str, chosen: Sequence[str]) -> list[str]:
@@ -167,6 +180,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=10_000, help="training rows at most")
     parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--steps", type=int, default=300, help="steps at least, for small tables")
+    parser.add_argument("--no-updates", dest="updates", action="store_false", help="of confidence, for no detector")
     arguments = parser.parse_args()
     tables = sorted(arguments.folder.glob("*.npz"), key=lambda file: int(file.stem.split("_")[0]))
     if arguments.tables:
@@ -195,7 +209,7 @@ def _row(file: Path, setting: str, names: Sequence[str], arguments: argparse.Nam
             device="cpu",
         )
         for name in names:
-            result = measure(name, setting, data, seed, training)
+            result = measure(name, setting, data, seed, training, arguments.updates)
             row[name].append(result)
             print(f"{setting} {file.stem} seed {seed} {name}: {result}", file=sys.stderr, flush=True)
     return row

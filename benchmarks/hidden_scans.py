@@ -89,17 +89,17 @@ def trained(name: str, train: Samples, val: Samples, seed: int, updated: bool) -
     detector.initialise(torch.from_numpy(train.x))
     plan = None
     if updated:
-        strategies = yaml.safe_load((ROOT / "params.yaml").read_text())["stage2"]["confidence"]
-        strategy = build(THRESHOLDS, detector.strategy, **strategies[detector.strategy])
-        plan = Updates(strategy, build(CONFIDENCES, detector.rule))
+        settings = yaml.safe_load((ROOT / "params.yaml").read_text())["stage2"]["confidence"]
+        strategy = build(THRESHOLDS, detector.strategy, **settings[detector.strategy])
+        how = {name: settings[name] for name in ("warm_up", "max_share", "smoothing")}
+        plan = Updates(strategy, build(CONFIDENCES, detector.rule), detector.every_n_epochs, **how)
     told: list[Update] = []
     shutil.rmtree("checkpoints", ignore_errors=True)
-    settings = FitSettings(seed=seed, **FIT)  # type: ignore[arg-type]
     fit(
         detector,
         batch(train),
         batch(val),
-        settings,
+        FitSettings(seed=seed, **FIT),  # type: ignore[arg-type]
         Path("checkpoints"),
         updates=plan,
         on_update=told.append,

@@ -164,7 +164,7 @@ class ConfidenceSettings(PluginSection):
     updates: Literal["published", "always", "never"]
     thresholds: str
     rule: str
-    every_n_epochs: Annotated[int, Field(ge=1)]
+    every_n_epochs: Annotated[int, Field(ge=1)] | Literal["published"]
     warm_up: Annotated[int, Field(ge=1)]
     max_share: Annotated[float, Field(gt=0, le=1)]
     smoothing: Annotated[float, Field(ge=0, lt=1)]

@@ -2,7 +2,7 @@
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -34,11 +34,13 @@ class Model(nn.Module, ABC):
         updated: whether it was published with confidence updates, which are on for it unless settings say otherwise.
         strategy: the threshold strategy of its updates, by name.
         rule: what makes confidence of its scores, by name.
+        every_n_epochs: of which an update follows each n-th.
     """
 
     updated: ClassVar[bool] = False
     strategy: ClassVar[str] = "evt"
     rule: ClassVar[str] = "binary"
+    every_n_epochs: ClassVar[int] = 3
 
     @abstractmethod
     def loss(self, batch: Batch) -> Tensor:
@@ -160,6 +162,65 @@ def perceptron(x: Tensor, first: Affine, second: Affine, p: float = 0.0) -> Tens
     if x.device.type == "cpu" and not torch.is_autocast_enabled("cpu"):
         return _Perceptron.apply(x, p, *first, *second)  # type: ignore[no-any-return, no-untyped-call]
     return functional.linear(functional.dropout(functional.relu(functional.linear(x, *first)), p), *second)
+
+
+def is_fused(x: Tensor) -> bool:
+    """Whether a function of ``x`` is worth computing with its gradient by hand: training on a CPU, in one precision.
+
+    For a small model the number of operations that autograd records decides the speed there, not the arithmetic.
+    """
+    return torch.is_grad_enabled() and x.device.type == "cpu" and not torch.is_autocast_enabled("cpu")
+
+
+_aten = torch.ops.aten
+_FORTH: dict[str, Callable[[Tensor], Tensor]] = {
+    "relu": torch.relu_,
+    "elu": lambda x: functional.elu(x, inplace=True),
+    "tanh": torch.tanh_,
+}
+"""Activations, in place."""
+_BACK: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "relu": lambda grad, y: _aten.threshold_backward.grad_input(grad, y, 0, grad_input=grad),
+    "elu": lambda grad, y: _aten.elu_backward.grad_input(grad, 1, 1, 1, True, y, grad_input=grad),
+    "tanh": lambda grad, y: _aten.tanh_backward.grad_input(grad, y, grad_input=grad),
+}
+"""The gradient of an activation's input from that of its output, which it overwrites, and the output y."""
+
+
+def layers_forth(x: Tensor, layers: Sequence[Tensor], activation: str) -> tuple[Tensor, list[Tensor]]:
+    """Affine layers with ``activation`` between them, for a function whose gradient is written with ``layers_back``.
+
+    Args:
+        x: (B, F).
+        layers: weight (out, in) and bias (out,) of each layer, one after the other.
+        activation: relu, elu or tanh.
+
+    Returns:
+        What the last layer gives, (B, out), and what each layer read, x first.
+    """
+    weights, biases, read = layers[::2], layers[1::2], [x]
+    for weight, bias in zip(weights[:-1], biases[:-1], strict=True):
+        read.append(_FORTH[activation](torch.addmm(bias, read[-1], weight.T)))
+    return torch.addmm(biases[-1], read[-1], weights[-1].T), read
+
+
+def layers_back(
+    grad: Tensor, read: Sequence[Tensor], layers: Sequence[Tensor], activation: str
+) -> tuple[Tensor, list[Tensor]]:
+    """The gradients of what the first layer gives, by its weight that of x, and of ``layers``.
+
+    Args:
+        grad: that of what ``layers_forth`` gave, (B, out).
+        read: what each layer read.
+        layers: as there.
+        activation: as there.
+    """
+    of_layers: list[Tensor] = []
+    for k in reversed(range(len(read))):
+        of_layers[:0] = (torch.mm(grad.T, read[k]), grad.sum(0))
+        if k > 0:
+            grad = _BACK[activation](torch.mm(grad, layers[2 * k]), read[k])
+    return grad, of_layers
 
 
 class SelfAttention(nn.Module):

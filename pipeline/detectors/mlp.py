@@ -15,7 +15,24 @@ Activation = Literal["relu", "elu", "tanh"]
 _LAYERS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "elu": nn.ELU, "tanh": nn.Tanh}
 
 
-def mlp(widths: Sequence[int], activation: Activation = "relu") -> nn.Sequential:
+class Perceptron(nn.Sequential):
+    """The layers of ``mlp`` one after the other.
+
+    Attributes:
+        activation: between them.
+    """
+
+    def __init__(self, parts: Sequence[nn.Module], activation: Activation) -> None:
+        super().__init__(*parts)
+        self.activation = activation
+
+    @property
+    def layers(self) -> list[Tensor]:
+        """Weight and bias of each layer, as ``pipeline.nn.layers_forth`` takes them."""
+        return [tensor for part in self if isinstance(part, nn.Linear) for tensor in (part.weight, part.bias)]
+
+
+def mlp(widths: Sequence[int], activation: Activation = "relu") -> Perceptron:
     """Affine layers of ``widths`` with ``activation`` between them and none behind the last: (B, first) to (B, last).
 
     Raises:
@@ -28,7 +45,7 @@ def mlp(widths: Sequence[int], activation: Activation = "relu") -> nn.Sequential
     parts: list[nn.Module] = []
     for into, out in pairwise(widths):
         parts += [nn.Linear(into, out), _LAYERS[activation]()]
-    return nn.Sequential(*parts[:-1])
+    return Perceptron(parts[:-1], activation)
 
 
 class MLP(Detector):

@@ -1,13 +1,15 @@
 """Autoencoder that is judged by the direction of its reconstruction and learns from a confidence in each record."""
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from pipeline.detectors.base import Detector
-from pipeline.detectors.mlp import Activation, mlp
-from pipeline.nn import Batch, Standardise
+from pipeline.detectors.mlp import Activation, Perceptron, mlp
+from pipeline.nn import Batch, Standardise, is_fused, layers_back, layers_forth
 
 _TINY = 1e-12
 
@@ -69,17 +71,68 @@ class RADON(Detector):
     def score(self, x: Tensor) -> Tensor:
         """1 - s, (B, F) to (B,) in [0, 2]; a record of length 0, possible at ``offset`` 0 alone, has 1/2."""
         z = self.standardise(x)
-        r = self.reconstruct(z)
-        constant = self.offset**2 * self.features
-        per_z, per_r = _per_length(z, constant), _per_length(r, constant)  # (B, 1)
-        apart: Tensor = (z * per_z - r * per_r).square().sum(-1)
-        return 0.5 * (apart + constant * (per_z - per_r).square().squeeze(-1))
+        return _apart(z, self.reconstruct(z), self._constant)
 
     def loss(self, batch: Batch) -> Tensor:
         """The weighted mean of (1 - s)^2 over benign and s^2 over anomalous records; 0 where all are unknown."""
-        score, weight = self.score(batch.x), batch.confidence.abs()
-        miss = torch.where(batch.confidence > 0, score, 1 - score)
-        return (weight * miss.square()).sum() / weight.sum().clamp_min(_TINY)
+        weight = batch.confidence.abs()
+        weight = weight / weight.sum().clamp_min(_TINY)
+        wanted = (batch.confidence <= 0).to(weight.dtype)
+        body = self.autoencoder
+        if is_fused(batch.x) and self._constant > _TINY and isinstance(body, Perceptron):
+            z = self.standardise(batch.x) if self.standardised else batch.x
+            loss: Tensor = _Loss.apply(z, self._constant, weight, wanted, body.activation, *body.layers)  # type: ignore[no-untyped-call]
+            return loss
+        return (weight * (self.score(batch.x) - wanted).square()).sum()
+
+    @property
+    def _constant(self) -> float:
+        """The square of the constant coordinate."""
+        return self.offset**2 * self.features
+
+
+class _Loss(torch.autograd.Function):
+    """sum of weight (1 - s - wanted)^2 as one function of z, for a ``constant`` above 0, so that no length is 0.
+
+    With the unit vectors u and v of z and r, s = u'v: d(1 - s)/dr = -(u - s v) / |r| = -(u - v + (1 - s) v) / |r|,
+    whose last form keeps its digits where u is close to v; the same with z and r exchanged.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, z: Tensor, constant: float, weight: Tensor, wanted: Tensor, activation: str, *layers: Tensor
+    ) -> Tensor:
+        r, read = layers_forth(z, layers, activation)
+        per_z, per_r = _per_length(z, constant), _per_length(r, constant)
+        apart = (z * per_z).sub_(r * per_r)
+        score: Tensor = torch.linalg.vector_norm(apart, dim=-1, keepdim=True).square_()
+        score.add_((per_z - per_r).square_(), alpha=constant).mul_(0.5)
+        miss = score.squeeze(-1) - wanted
+        pull = weight * miss
+        ctx.save_for_backward(r, per_z, per_r, apart, score, pull, *read, *layers)
+        ctx.activation = activation
+        return (pull * miss).sum()
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        r, per_z, per_r, apart, score, pull, *rest = ctx.saved_tensors
+        read, layers = rest[: len(rest) // 3], rest[len(rest) // 3 :]
+        pull = (2 * grad * pull)[:, None]  # the gradient of the score
+        by_r, of_z = -pull * per_r, None
+        of_r = torch.addcmul(apart * by_r, r, by_r * score * per_r)
+        first, of_layers = layers_back(of_r, read, layers, ctx.activation)
+        if ctx.needs_input_grad[0]:
+            z, by_z = read[0], pull * per_z
+            of_z = torch.addmm(torch.addcmul(apart * by_z, z, by_z * score * per_z, value=-1), first, layers[0])
+        return of_z, None, None, None, None, *of_layers
+
+
+def _apart(z: Tensor, r: Tensor, constant: float) -> Tensor:
+    """1 - the cosine of (z, c) and (r, c), c the square root of ``constant``: (B, F) and (B, F) to (B,)."""
+    per_z, per_r = _per_length(z, constant), _per_length(r, constant)  # (B, 1)
+    apart: Tensor = (z * per_z - r * per_r).square().sum(-1)
+    return 0.5 * (apart + constant * (per_z - per_r).square().squeeze(-1))
 
 
 def _per_length(x: Tensor, constant: float) -> Tensor:

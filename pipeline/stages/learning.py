@@ -98,7 +98,7 @@ def _updates(model: Model, settings: ConfidenceSettings, stage: str) -> Updates 
     return Updates(
         build(THRESHOLDS, strategy, f"{stage}.confidence.thresholds", **settings.settings(strategy, known)),
         build(CONFIDENCES, rule, f"{stage}.confidence.rule", **settings.settings(rule, known)),
-        settings.every_n_epochs,
+        model.every_n_epochs if settings.every_n_epochs == "published" else settings.every_n_epochs,
         settings.warm_up,
         settings.max_share,
         settings.smoothing,

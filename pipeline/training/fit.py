@@ -146,14 +146,14 @@ def _trainer(learner: "Learner", folder: Path, bar: bool) -> Any:
     if settings.patience > 0:
         callbacks.append(EarlyStopping("val_loss", patience=settings.patience, check_on_train_epoch_end=True))
     if bar:
-        callbacks.append(ProgressBar(refresh_rate=max(1, len(learner.train_batches) // 20)))
+        callbacks.append(ProgressBar(refresh_rate=1))
     return Trainer(
         accelerator=_accelerator(settings.device),
         devices=settings.devices,
         strategy=settings.strategy,
         precision=settings.precision,
         max_epochs=settings.epochs_for(len(learner.train_batches.data.y)),
-        gradient_clip_val=settings.gradient_clip or None,
+        gradient_clip_val=None if settings.plain else settings.gradient_clip or None,
         callbacks=callbacks,
         plugins=[SafetensorsIO()],
         logger=False,

@@ -2,6 +2,8 @@
 
 import math
 import time
+from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,7 @@ from pipeline.training.settings import FitSettings, OnEpoch
 from pipeline.training.updates import OnUpdate, Updates, from_state, joined, scores, state
 
 CHECK_EVERY = 50  # steps: looking at a loss makes a GPU wait
+AT_ONCE = 16  # steps between two of Lightning's, whose own work costs as much as a step of a small model
 SCORED_AT_ONCE = 8192  # rows
 
 
@@ -68,8 +71,26 @@ class ProgressBar(TQDMProgressBar):  # type: ignore[misc]
         return bar
 
 
+class Groups:
+    """An iterable over ``batches``, ``size`` at a time."""
+
+    def __init__(self, batches: Batches, size: int) -> None:
+        self.batches, self.size = batches, size
+
+    def __len__(self) -> int:
+        return math.ceil(len(self.batches) / self.size)
+
+    def __iter__(self) -> Iterator[list[Batch]]:
+        drawn = iter(self.batches)
+        while group := list(islice(drawn, self.size)):
+            yield group
+
+
 class Learner(LightningModule):  # type: ignore[misc]
     """Trains ``model`` by its own loss; knows batches, noise, optimiser and schedule, and nothing of the model.
+
+    One process with plain precision makes its steps here, a group of them for each step of Lightning's; several
+    processes or mixed precision leave them to Lightning, one by one.
 
     Attributes:
         rows: a dict for each epoch that is done, those before an interruption included.
@@ -83,6 +104,7 @@ class Learner(LightningModule):  # type: ignore[misc]
         super().__init__()
         self.model, self.train_batches, self.val_batches = model, train, val
         self.settings, self.fingerprint = settings, fingerprint
+        self.automatic_optimization = not settings.plain
         self.listeners: list[OnEpoch] = []
         self.updates: Updates | None = None
         self.update_listeners: list[OnUpdate] = []
@@ -90,9 +112,9 @@ class Learner(LightningModule):  # type: ignore[misc]
         self.rows: list[dict[str, Any]] = []
         self._losses: list[Tensor] = []
 
-    def train_dataloader(self) -> Batches:
+    def train_dataloader(self) -> Groups:
         """The training batches, on the device."""
-        return self._placed(self.train_batches)
+        return Groups(self._placed(self.train_batches), AT_ONCE if self.settings.plain else 1)
 
     def val_dataloader(self) -> Batches:
         """The validation batches, on the device."""
@@ -103,8 +125,8 @@ class Learner(LightningModule):  # type: ignore[misc]
         batches.shard = (self.global_rank, self.trainer.world_size)
         return batches
 
-    def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
-        """The batch as it is: its rows were drawn on the device."""
+    def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
+        """What it is given, as it is: rows are drawn on the device."""
         return batch
 
     def on_train_epoch_start(self) -> None:
@@ -114,13 +136,34 @@ class Learner(LightningModule):  # type: ignore[misc]
         self._losses = []
         self._started = time.perf_counter()
 
-    def training_step(self, batch: Batch, index: int) -> Tensor:
+    def training_step(self, group: list[Batch], index: int) -> Tensor | None:
+        """The steps of a group, or the loss of its one batch where Lightning makes the step."""
+        if self.automatic_optimization:
+            (batch,) = group
+            return self._loss(batch)
+        optimizer, schedule = self.optimizers(use_pl_optimizer=False), self.lr_schedulers()
+        for batch in group[:-1]:
+            self._step(batch, optimizer, schedule)
+        self._step(group[-1], self.optimizers(), schedule)  # Lightning counts this one
+        return None
+
+    def _step(self, batch: Batch, optimizer: Any, schedule: Any) -> None:
+        loss = self._loss(batch)
+        optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        if self.settings.gradient_clip:
+            torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.gradient_clip)
+        optimizer.step()
+        if schedule:
+            schedule.step()
+
+    def _loss(self, batch: Batch) -> Tensor:
         """The loss of a batch, with noise on its x."""
         if self.settings.input_noise > 0:
             batch = batch._replace(x=torch.randn_like(batch.x).mul_(self.settings.input_noise).add_(batch.x))
         loss: Tensor = self.model.loss(batch)
         self._losses.append(loss.detach())
-        if index % CHECK_EVERY == 0:
+        if len(self._losses) % CHECK_EVERY == 1:
             self._refuse_nan()
         return loss
 

@@ -49,6 +49,11 @@ class FitSettings:
     strategy: str = "auto"
     devices: int = 1
 
+    @property
+    def plain(self) -> bool:
+        """Whether one process trains without mixed precision, so that a step is what PyTorch alone does."""
+        return self.devices == 1 and not self.precision.endswith("-mixed")
+
     def epochs_for(self, rows: int) -> int:
         """The epochs that make ``min_steps`` steps on ``rows`` rows, ``epochs`` at least."""
         return max(self.epochs, math.ceil(self.min_steps / math.ceil(rows / self.batch_size)))

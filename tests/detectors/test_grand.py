@@ -1,3 +1,4 @@
+import math
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from torch.autograd.functional import jacobian
 from torch.distributions import Normal, kl_divergence
 
 from pipeline.detectors import GRAnD
+from pipeline.detectors import grand as module
 from pipeline.detectors.grand import Planar, ecdf
 from pipeline.nn import Batch
 
@@ -193,3 +195,63 @@ def test_it_can_be_a_plain_variational_autoencoder_without_a_hidden_layer() -> N
 def test_it_refuses_settings_without_a_meaning(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         GRAnD(4, **settings)
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    hidden=st.lists(st.integers(1, 6), max_size=2).map(tuple),
+    latent=st.integers(1, 4),
+    planar=st.integers(0, 3),
+    kinds=st.tuples(
+        st.sampled_from(["relu", "elu", "tanh"]),
+        st.sampled_from(["absolute", "hinge"]),
+        st.sampled_from(["ecdf", "ignore"]),
+    ),
+    standardise=st.booleans(),
+    seed=st.integers(0, 99),
+)
+def test_the_fused_gradient_is_that_of_plain_operations(
+    hidden: tuple[int, ...], latent: int, planar: int, kinds: tuple[str, str, str], standardise: bool, seed: int
+) -> None:
+    activation, push, unknown = kinds
+    model = grand(
+        5, seed, hidden=hidden, latent=latent, planar=planar, activation=activation, push=push, unknown=unknown,
+        standardise=standardise, margin=8.0,
+    ).train()  # fmt: skip
+    if planar:
+        model.planar = bent(planar, latent, seed)
+    x = rows(9, 5, seed).requires_grad_()
+    model.initialise(x.detach())
+    data = batch(x, torch.rand(9, dtype=torch.float64) * 2 - 1)
+    losses = []
+    for plain in (False, True):
+        with pytest.MonkeyPatch.context() as patch:
+            if plain:
+                patch.setattr(module, "is_fused", lambda x: False)
+            torch.manual_seed(seed)
+            losses.append(model.loss(data))
+    assert torch.allclose(losses[0], losses[1])
+    inputs = (x, *model.parameters())
+    for mine, theirs in zip(*(torch.autograd.grad(loss, inputs) for loss in losses), strict=True):
+        assert torch.allclose(mine, theirs, atol=1e-9)
+
+
+def test_the_limits_of_the_log_variance_and_of_the_determinant_stop_the_fused_gradient_as_they_stop_the_plain_one() -> (
+    None
+):
+    model, data = grand(standardise=False).train(), batch(rows(30) * 20, torch.ones(30))
+    assert model.planar is not None
+    with torch.no_grad():
+        model.planar.w.mul_(1e-5)  # tanh is 0 for all records,
+        model.planar.u.mul_(-2e7)  # and w'u so far below -1 that softplus(w'u) is 0
+        assert model.planar(torch.zeros(1, 4, dtype=torch.float64))[1] == pytest.approx(3 * math.log(1e-6))
+    gradients = []
+    for plain in (False, True):
+        with pytest.MonkeyPatch.context() as patch:
+            if plain:
+                patch.setattr(module, "is_fused", lambda x: False)
+            torch.manual_seed(0)
+            gradients.append(torch.autograd.grad(model.loss(data), tuple(model.parameters())))
+    log_var = model.encoder(data.x).chunk(2, -1)[1]
+    assert (log_var > module.LOG_VAR[1]).any()
+    assert all(torch.allclose(mine, theirs) for mine, theirs in zip(*gradients, strict=True))

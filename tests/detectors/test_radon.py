@@ -2,9 +2,12 @@ from typing import Any
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from pipeline.detectors import RADON
+from pipeline.detectors import radon as module
 from pipeline.detectors.mlp import mlp
 from pipeline.nn import Batch
 
@@ -140,3 +143,43 @@ def test_it_refuses_what_makes_no_autoencoder(settings: dict[str, Any], message:
 def test_a_perceptron_needs_two_widths() -> None:
     with pytest.raises(ValueError, match=r"given widths \(3,\)"):
         mlp((3,))
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    hidden=st.lists(st.integers(1, 6), min_size=1, max_size=3).map(tuple),
+    activation=st.sampled_from(["relu", "elu", "tanh"]),
+    standardise=st.booleans(),
+    offset=st.sampled_from([0.0, 0.1, 1.0]),
+    seed=st.integers(0, 99),
+)
+def test_the_fused_gradient_is_that_of_plain_operations(
+    hidden: tuple[int, ...], activation: str, standardise: bool, offset: float, seed: int
+) -> None:
+    model = radon(5, seed, hidden=hidden, activation=activation, standardise=standardise, offset=offset)
+    x = rows(9, 5, seed).requires_grad_()
+    model.initialise(x.detach())
+    data = batch(x, torch.rand(9, dtype=torch.float64) * 2 - 1)
+    inputs, losses = (x, *model.autoencoder.parameters()), [model.loss(data)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "is_fused", lambda x: False)
+        losses.append(model.loss(data))
+    assert torch.allclose(losses[0], losses[1])
+    fused, plain = (torch.autograd.grad(loss, inputs) for loss in losses)
+    for mine, theirs in zip(fused, plain, strict=True):
+        assert torch.allclose(mine, theirs, atol=1e-12)
+
+
+def test_the_gradient_keeps_its_digits_where_the_reconstruction_is_almost_perfect() -> None:
+    x, gradients = rows(20), []
+    model = radon(hidden=(4,), standardise=False)
+    with torch.no_grad():
+        for layer in (model.autoencoder[0], model.autoencoder[2]):
+            layer.weight.copy_(torch.eye(4) * (1 + 1e-3))
+            layer.bias.fill_(20.0)
+        model.autoencoder[2].bias.fill_(-20.0)
+    for dtype in (torch.float64, torch.float32):
+        loss = model.to(dtype).loss(batch(x.to(dtype), torch.ones(20, dtype=dtype)))
+        gradients.append(torch.autograd.grad(loss, model.autoencoder[2].weight)[0].double())  # type: ignore[arg-type]
+    assert loss < 1e-6
+    assert torch.allclose(gradients[1], gradients[0], rtol=1e-2, atol=1e-2 * float(gradients[0].abs().max()))

@@ -12,11 +12,16 @@ import yaml
 
 ROOT = Path(__file__).parents[2]
 REAL = ROOT.parent / "shared" / "data" / "cicids2017"
+NSLKDD = ROOT.parent / "shared" / "data" / "nslkdd"
 BIN = Path(sys.executable).parent
 SMALL = {
     "ingest": {"synthetic": {"records": 6000, "seed": 0}},
     "stage1": {"fit": {"epochs": 3, "min_steps": 60, "batch_size": 128}},
-    "stage2": {"maf": {"layers": 4, "hidden": 64}, "fit": {"epochs": 2}},
+    "stage2": {
+        "maf": {"layers": 4, "hidden": 64},
+        "confidence": {"every_n_epochs": 1, "warm_up": 1},
+        "fit": {"epochs": 2},
+    },
 }
 
 
@@ -98,6 +103,25 @@ def real_project(tmp_path_factory):
             sample.writelines(line for number, line in enumerate(stream) if number % 8 == 0)
     made.settings(SMALL)
     made.settings({"ingest": {"dataset": "cicids2017", "path": str(records)}})
+    made.commit()
+    made.output = made.call("dvc", "repro")
+    return made
+
+
+@pytest.fixture(scope="session")
+def nslkdd_project(tmp_path_factory):
+    """The project after one ``dvc repro`` with RADON on some records of NSL-KDD."""
+    if not NSLKDD.is_dir():
+        pytest.skip(f"the real records are absent: {NSLKDD}")
+    made = Project(tmp_path_factory.mktemp("nslkdd"))
+    records = tmp_path_factory.mktemp("records")
+    for file in NSLKDD.glob("*.txt.gz"):
+        with gzip.open(file, "rb") as stream, gzip.open(records / file.name, "wb") as sample:
+            sample.writelines(line for number, line in enumerate(stream) if number % 16 == 0)
+    made.settings(SMALL)
+    made.settings({"ingest": {"dataset": "nslkdd", "path": str(records)}})
+    made.settings({"preprocess": {"unseen": ["mscan", "apache2"]}})
+    made.settings({"stage1": {"encoder": "identity"}, "stage2": {"detector": "radon"}})
     made.commit()
     made.output = made.call("dvc", "repro")
     return made

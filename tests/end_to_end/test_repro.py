@@ -141,6 +141,33 @@ def test_dvc_shows_metrics_and_plots_without_a_network(project):
     assert not re.findall(r"(?:src|href)=[\"']?(?:https?:)?//", page)
 
 
+def _check_update(client, run):
+    """The update that follows the first epoch left its files and its shares."""
+    names = _artefacts(client, run.info.run_id)
+    for name in ("confidence_epoch_0.csv", "confidence_intervals_epoch_0.json", "confidence_analysis_epoch_0.svg"):
+        assert name in names
+    assert run.data.params["confidence.every_n_epochs"] == "1"
+    shares = [run.data.metrics[f"update.{name}"] for name in ("benign", "unknown", "anomalous")]
+    assert sum(shares) == pytest.approx(1)
+
+
+def test_nslkdd_runs_through_all_stages_with_a_detector_that_updates_its_confidence(nslkdd_project):
+    report = json.loads((nslkdd_project.folder / "data/reports/metrics.json").read_text())
+    assert set(report["unseen"]["recall_by_attack"]) == {"mscan", "apache2"}
+    assert 0.5 < report["unseen"]["auroc"] <= 1
+    client, _, children = _family(nslkdd_project)
+    assert list(children) == STAGES
+    _check_update(client, children["stage2"])
+
+
+def test_an_experiment_trains_with_confidence_updates(project):
+    before = {run.info.run_id for run in project.runs()[1]}
+    project.call("dvc", "exp", "run", "--set-param", "stage2.detector=grand", "--name", "robust")
+    client, runs = project.runs()
+    (stage2,) = [run for run in runs if run.info.run_id not in before and run.info.run_name == "stage2"]
+    _check_update(client, stage2)
+
+
 def test_an_experiment_changes_one_plug_in_and_links_what_it_did_not_run(project):
     before = {run.info.run_id for run in project.runs()[1]}
     project.call("dvc", "exp", "run", "--set-param", "stage2.detector=mahalanobis", "--name", "closed-form")

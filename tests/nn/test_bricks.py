@@ -1,4 +1,5 @@
 import math
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -16,6 +17,9 @@ from pipeline.nn import (
     dropout_mask,
     dropout_scale,
     in_batches,
+    is_fused,
+    layers_back,
+    layers_forth,
     perceptron,
 )
 
@@ -90,6 +94,37 @@ def test_the_gradient_of_a_perceptron_holds_under_dropout() -> None:
 
     assert not torch.allclose(seeded(*tensors), perceptron(tensors[0], tuple(tensors[1:3]), tuple(tensors[3:])))
     assert torch.autograd.gradcheck(seeded, tensors)
+
+
+@settings(max_examples=20)
+@given(
+    widths=st.lists(st.integers(1, 6), min_size=2, max_size=5),
+    activation=st.sampled_from(["relu", "elu", "tanh"]),
+    seed=st.integers(0, 99),
+)
+def test_layers_and_their_gradient_are_those_of_autograd(widths: list[int], activation: str, seed: int) -> None:
+    torch.manual_seed(seed)
+    kind = {"relu": nn.ReLU, "elu": nn.ELU, "tanh": nn.Tanh}[activation]
+    linears = [nn.Linear(into, out).double() for into, out in pairwise(widths)]
+    body = nn.Sequential(*[part for linear in linears for part in (linear, kind())][:-1])
+    x, layers = torch.randn(7, widths[0], dtype=torch.float64, requires_grad=True), list(body.parameters())
+    expected, pull = body(x), torch.randn(7, widths[-1], dtype=torch.float64)
+    with torch.no_grad():
+        out, read = layers_forth(x, layers, activation)
+        first, of_layers = layers_back(pull, read, layers, activation)
+        mine = (out, first @ layers[0], *of_layers)
+    theirs = (expected, *torch.autograd.grad(expected, (x, *layers), pull))
+    assert all(torch.allclose(a, b) for a, b in zip(mine, theirs, strict=True))
+
+
+def test_nothing_is_fused_without_gradients_or_in_mixed_precision() -> None:
+    x = torch.zeros(2)
+    assert is_fused(x)
+    assert not is_fused(x.to("meta"))
+    with torch.no_grad():
+        assert not is_fused(x)
+    with torch.autocast("cpu"):
+        assert not is_fused(x)
 
 
 def oracle_layer(layer: TransformerLayer, width: int, heads: int, feedforward: int) -> nn.TransformerEncoderLayer:

@@ -116,7 +116,7 @@ def test_dense_contamination_is_found_where_the_risk_allows_it():
     assert set(strict[1800:]) == {"unknown", "anomalous"}
 
 
-@pytest.mark.parametrize("u", ["quantile", "iqr"])
+@pytest.mark.parametrize("u", ["quantile", "iqr", "lower"])
 def test_where_nothing_exceeds_u_nothing_is_unknown(u):
     thresholds = EVT(u=u)(np.full(40, 3.0))
     assert thresholds == Thresholds(3.0, 3.0)
@@ -156,3 +156,13 @@ def test_the_tail_that_is_drawn_holds_its_share():
 def test_bad_settings_are_refused(bad):
     with pytest.raises(ConfigError, match="evt"):
         build(THRESHOLDS, "evt", **bad)
+
+
+def test_the_lower_fence_is_that_of_the_quartiles_for_symmetric_scores_and_does_not_move_with_contamination() -> None:
+    symmetric = np.random.default_rng(0).normal(size=20_000)
+    symmetric = np.concatenate([symmetric, -symmetric])
+    fences = {u: EVT(u=u)(symmetric).low for u in ("iqr", "lower")}  # type: ignore[arg-type]
+    assert fences["lower"] == pytest.approx(fences["iqr"], rel=1e-6)
+    contaminated = np.concatenate([symmetric, np.full(16_000, 9.0)])  # 29 % of all
+    moved = {u: EVT(u=u)(contaminated).low for u in ("iqr", "lower")}  # type: ignore[arg-type]
+    assert moved["iqr"] > 9 > moved["lower"]

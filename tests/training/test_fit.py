@@ -168,6 +168,21 @@ def test_patience_stops(tmp_path: Path) -> None:
     assert len(history.rows) == history.best_epoch + 4 < 60
 
 
+@pytest.mark.parametrize("schedule", ["cosine", "constant"])
+def test_steps_in_groups_are_those_that_lightning_makes_one_by_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, schedule: str
+) -> None:
+    changes = {"rows": 700, "input_noise": 0.1, "gradient_clip": 0.05, "schedule": schedule}  # 22 steps: two groups
+    mine, history = train(tmp_path / "mine", **changes)  # type: ignore[arg-type]
+    monkeypatch.setattr(FitSettings, "plain", False)
+    theirs, one_by_one = train(tmp_path / "theirs", **changes)  # type: ignore[arg-type]
+    for a, b in zip(mine.state_dict().values(), theirs.state_dict().values(), strict=True):
+        assert torch.allclose(a, b, rtol=1e-5)
+    for field in ("train_loss", "val_loss", "learning_rate"):
+        expected = [getattr(row, field) for row in one_by_one.rows]
+        assert [getattr(row, field) for row in history.rows] == pytest.approx(expected, rel=1e-4)
+
+
 @pytest.mark.parametrize("rows", [1, 31, 33])
 def test_a_short_batch_counts(tmp_path: Path, rows: int) -> None:
     assert len(train(tmp_path, rows=rows)[1].rows) == 3
