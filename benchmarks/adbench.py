@@ -133,8 +133,9 @@ def _published(detector: Detector) -> Updates:
     """The confidence updates of params.yaml for a detector that was published with some."""
     settings = yaml.safe_load((Path(__file__).parent.parent / "params.yaml").read_text())["stage2"]["confidence"]
     strategy = build(THRESHOLDS, detector.strategy, **settings[detector.strategy])
-    how = {name: settings[name] for name in ("warm_up", "max_share", "smoothing")}
-    return Updates(strategy, build(CONFIDENCES, detector.rule), detector.every_n_epochs, **how)
+    every = detector.every_n_epochs
+    how = {name: settings[name] for name in ("max_share", "smoothing")}
+    return Updates(strategy, build(CONFIDENCES, detector.rule), every, every, **how)
 
 
 def names_of(setting: str, chosen: Sequence[str]) -> list[str]:

@@ -91,8 +91,9 @@ def trained(name: str, train: Samples, val: Samples, seed: int, updated: bool) -
     if updated:
         settings = yaml.safe_load((ROOT / "params.yaml").read_text())["stage2"]["confidence"]
         strategy = build(THRESHOLDS, detector.strategy, **settings[detector.strategy])
-        how = {name: settings[name] for name in ("warm_up", "max_share", "smoothing")}
-        plan = Updates(strategy, build(CONFIDENCES, detector.rule), detector.every_n_epochs, **how)
+        every = detector.every_n_epochs
+        how = {name: settings[name] for name in ("max_share", "smoothing")}
+        plan = Updates(strategy, build(CONFIDENCES, detector.rule), every, every, **how)
     told: list[Update] = []
     shutil.rmtree("checkpoints", ignore_errors=True)
     fit(

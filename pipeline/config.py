@@ -165,7 +165,7 @@ class ConfidenceSettings(PluginSection):
     thresholds: str
     rule: str
     every_n_epochs: Annotated[int, Field(ge=1)] | Literal["published"]
-    warm_up: Annotated[int, Field(ge=1)]
+    warm_up: Annotated[int, Field(ge=1)] | Literal["published"]
     max_share: Annotated[float, Field(gt=0, le=1)]
     smoothing: Annotated[float, Field(ge=0, lt=1)]
 

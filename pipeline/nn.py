@@ -34,7 +34,7 @@ class Model(nn.Module, ABC):
         updated: whether it was published with confidence updates, which are on for it unless settings say otherwise.
         strategy: the threshold strategy of its updates, by name.
         rule: what makes confidence of its scores, by name.
-        every_n_epochs: of which an update follows each n-th.
+        every_n_epochs: of which an update follows each n-th, the first one the n-th too.
     """
 
     updated: ClassVar[bool] = False

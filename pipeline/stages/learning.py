@@ -95,13 +95,14 @@ def _updates(model: Model, settings: ConfidenceSettings, stage: str) -> Updates 
     known = {*THRESHOLDS, *CONFIDENCES}
     strategy = model.strategy if settings.thresholds == "published" else settings.thresholds
     rule = model.rule if settings.rule == "published" else settings.rule
+    every = model.every_n_epochs if settings.every_n_epochs == "published" else settings.every_n_epochs
     return Updates(
         build(THRESHOLDS, strategy, f"{stage}.confidence.thresholds", **settings.settings(strategy, known)),
         build(CONFIDENCES, rule, f"{stage}.confidence.rule", **settings.settings(rule, known)),
-        model.every_n_epochs if settings.every_n_epochs == "published" else settings.every_n_epochs,
-        settings.warm_up,
-        settings.max_share,
-        settings.smoothing,
+        every_n_epochs=every,
+        warm_up=every if settings.warm_up == "published" else settings.warm_up,
+        max_share=settings.max_share,
+        smoothing=settings.smoothing,
     )
 
 
