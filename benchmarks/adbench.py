@@ -35,22 +35,22 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import yaml
 from numpy.typing import NDArray
 from sklearn.model_selection import train_test_split
 
-from pipeline.confidence import CONFIDENCES
+from pipeline import config
 from pipeline.detectors import DETECTORS, Detector
 from pipeline.errors import CollapseError
 from pipeline.metrics import auroc
 from pipeline.nn import Batch, in_batches
 from pipeline.registry import build
-from pipeline.thresholds import THRESHOLDS
-from pipeline.training import FitSettings, Updates, fit
+from pipeline.stages.learning import updates_of
+from pipeline.training import FitSettings, fit
 
 SETTINGS = ("unsupervised", "one_class", "supervised")
 SUPERVISED = {"mlp"}
 VAL_SHARE = 0.2
+PARAMS = Path(__file__).resolve().parent.parent / "params.yaml"
 
 Floats = NDArray[np.float32]
 Labels = NDArray[np.int64]
@@ -123,19 +123,10 @@ def _fitted(name: str, setting: str, data: Split, seed: int, training: FitSettin
     strata = y if setting == "supervised" else None
     parts = train_test_split(torch.arange(len(x)), test_size=VAL_SHARE, stratify=strata, random_state=seed)
     train, val = (Batch(x[rows], y[rows], 1.0 - 2.0 * y[rows]) for rows in parts)
-    plan = _published(detector) if updated and detector.updated else None
+    plan = updates_of(detector, config.load(config.Stage2, PARAMS).confidence, "stage2") if updated else None
     with tempfile.TemporaryDirectory(prefix="adbench-") as folder:
         fit(detector, train, val, training, Path(folder), updates=plan, progress=False)
     return detector
-
-
-def _published(detector: Detector) -> Updates:
-    """The confidence updates of params.yaml for a detector that was published with some."""
-    settings = yaml.safe_load((Path(__file__).parent.parent / "params.yaml").read_text())["stage2"]["confidence"]
-    strategy = build(THRESHOLDS, detector.strategy, **settings[detector.strategy])
-    every = detector.every_n_epochs
-    how = {name: settings[name] for name in ("max_share", "smoothing")}
-    return Updates(strategy, build(CONFIDENCES, detector.rule), every, every, **how)
 
 
 def names_of(setting: str, chosen: Sequence[str]) -> list[str]:

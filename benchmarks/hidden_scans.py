@@ -28,14 +28,13 @@ import numpy as np
 import torch
 import yaml
 
-from pipeline import artifacts, metrics
-from pipeline.confidence import CONFIDENCES
+from pipeline import artifacts, config, metrics
 from pipeline.detectors import DETECTORS, Detector
 from pipeline.nn import Batch, in_batches
 from pipeline.registry import build
 from pipeline.samples import Samples
-from pipeline.thresholds import THRESHOLDS
-from pipeline.training import FitSettings, Update, Updates, fit
+from pipeline.stages.learning import updates_of
+from pipeline.training import FitSettings, Update, fit
 
 ROOT = Path(__file__).resolve().parent.parent
 SCANS = "port_scan"
@@ -87,13 +86,8 @@ def trained(name: str, train: Samples, val: Samples, seed: int, updated: bool) -
     torch.manual_seed(seed)
     detector = build(DETECTORS, name, features=len(train.columns), **SETTINGS.get(name, {}))
     detector.initialise(torch.from_numpy(train.x))
-    plan = None
-    if updated:
-        settings = yaml.safe_load((ROOT / "params.yaml").read_text())["stage2"]["confidence"]
-        strategy = build(THRESHOLDS, detector.strategy, **settings[detector.strategy])
-        every = detector.every_n_epochs
-        how = {name: settings[name] for name in ("max_share", "smoothing")}
-        plan = Updates(strategy, build(CONFIDENCES, detector.rule), every, every, **how)
+    settings = config.load(config.Stage2, ROOT / "params.yaml").confidence.model_copy(update={"updates": "always"})
+    plan = updates_of(detector, settings, "stage2") if updated else None
     told: list[Update] = []
     shutil.rmtree("checkpoints", ignore_errors=True)
     fit(

@@ -38,6 +38,7 @@ import torch
 from numpy.typing import NDArray
 from sklearn.ensemble import IsolationForest
 
+from benchmarks.adbench import Floats, Labels, Split
 from pipeline.confidence import Binary
 from pipeline.datasets.nslkdd import NSLKDD
 from pipeline.detectors import RADON, Detector, GRAnD
@@ -56,9 +57,6 @@ WIDTHS: dict[str, dict[str, Any]] = {
     "radon": {"hidden": [64], "latent": 16, "every_n_epochs": 3},
 }
 
-Floats = NDArray[np.float32]
-Labels = NDArray[np.int64]
-
 
 @dataclass(frozen=True)
 class Records:
@@ -70,16 +68,6 @@ class Records:
     def at(self, rows: NDArray[np.int64]) -> "Records":
         """Some of the rows."""
         return Records({name: column[rows] for name, column in self.columns.items()}, self.y[rows])
-
-
-@dataclass(frozen=True)
-class Split:
-    """One drawing: features of training and test rows, and the labels, which of the training rows no model sees."""
-
-    x_train: Floats
-    y_train: Labels
-    x_test: Floats
-    y_test: Labels
 
 
 @dataclass(frozen=True)

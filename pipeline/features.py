@@ -4,7 +4,6 @@ The published setting of Chhetri, Thapa, Chen, "Latent Sculpting" (2025) is ``fi
 ``destination_port`` dropped and both derived columns: 71 features on CIC-IDS-2017.
 """
 
-from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, NamedTuple, Self
@@ -17,17 +16,16 @@ from scipy.special import ndtri
 from pipeline.errors import ArtifactError, ConfigError, DataError, near_miss
 from pipeline.samples import row_hash
 from pipeline.threads import in_order
+from pipeline.words import Categorical, WordFit, Words, feature_names, require_few
 
 Columns = Mapping[str, NDArray[Any]]  # column name -> (n,) float64, or str objects where it is categorical, "" for none
 _Warp = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 Fill = Literal["zero", "median", "indicator"]
 Scaling = Literal["none", "standard", "signed_log", "quantile"]
-Categorical = Literal["one_hot", "count"]
 
 QUANTILES = 1001  # knots of a quantile scaling
 SAMPLE_ROWS = 100_000  # train rows at most that medians and quantiles are taken from
-MOST_ONE_HOT = 256  # columns that all categorical ones together may become
-_UNDEFINED, _COUNT = "_undefined", "_count"
+_UNDEFINED = "_undefined"
 _LARGEST = float(np.finfo(np.float32).max)
 
 
@@ -200,62 +198,6 @@ class _ColumnFit:
         return np.quantile(np.where(np.isfinite(sample), sample, fill), np.linspace(0, 1, QUANTILES))
 
 
-class _WordFit:
-    """How many of some rows have which word."""
-
-    def __init__(self, values: NDArray[np.object_]) -> None:
-        codes, words = pd.factorize(values)
-        self.counts = Counter(dict(zip(words.tolist(), np.bincount(codes, minlength=len(words)).tolist(), strict=True)))
-
-    @property
-    def rows(self) -> int:
-        return self.counts.total()
-
-    def add(self, other: "_WordFit") -> None:
-        """Count the rows of ``other`` too."""
-        self.counts.update(other.counts)
-
-
-@dataclass(frozen=True)
-class Words:
-    """The words of a categorical column in the train rows.
-
-    Attributes:
-        words: (W,) in ascending order, without "", which stands for none.
-        counts: (W,) train rows that have each.
-        rows: all train rows.
-    """
-
-    words: tuple[str, ...]
-    counts: tuple[int, ...]
-    rows: int
-
-    @classmethod
-    def of(cls, counts: Mapping[str, int]) -> Self:
-        """Those that ``counts`` counts."""
-        words = sorted(word for word in counts if word)
-        return cls(tuple(words), tuple(counts[word] for word in words), sum(counts.values()))
-
-    def varies(self, categorical: Categorical) -> bool:
-        """Whether what they become is not the same in every train row: words of one count are one number."""
-        values = self.words if categorical == "one_hot" else set(self.counts)
-        return len(values) + (sum(self.counts) < self.rows) > 1
-
-    def codes(self, values: NDArray[np.object_]) -> NDArray[np.intp]:
-        """(n,) index into ``words`` of each value, W where it is none of them."""
-        seen, unique = pd.factorize(values)
-        codes = pd.Index(np.array(self.words, dtype=object), dtype=object).get_indexer(pd.Index(unique, dtype=object))
-        return np.where(codes < 0, len(self.words), codes)[seen]
-
-    def logs(self, standard: bool) -> NDArray[np.float64]:
-        """(W + 1,) log(1 + n) of each word, and of one that no train row has; standardised over the train rows."""
-        logs = np.log1p(np.array([*self.counts, 0], dtype=np.float64))
-        weight = np.array([*self.counts, self.rows - sum(self.counts)], dtype=np.float64) / max(self.rows, 1)
-        mean = float((weight * logs).sum())
-        spread = float(np.sqrt((weight * np.square(logs - mean)).sum()))
-        return (logs - mean) / (spread or 1.0) if standard else logs
-
-
 @dataclass(frozen=True)
 class Features:
     """The fitted transform.
@@ -305,7 +247,7 @@ class Features:
                     fits[name] = fit
         if not any(fit.rows for fit in fits.values()):
             raise DataError("preprocess: there are no train rows to fit the features on")
-        words = {name: Words.of(fit.counts) for name, fit in fits.items() if isinstance(fit, _WordFit)}
+        words = {name: Words.of(fit.counts) for name, fit in fits.items() if isinstance(fit, WordFit)}
         numbers = {name: fit for name, fit in fits.items() if name not in words}
         return cls._from_fits(numbers, words, recipe)
 
@@ -323,7 +265,7 @@ class Features:
         words = {name: seen for name, seen in words.items() if name not in constant}
         if not kept and not words:
             raise DataError("preprocess: every column is constant in the train rows; there is nothing to learn from")
-        _require_few(words, recipe)
+        require_few(words, recipe.categorical)
         knots = [fit.knots(fill[name]) if recipe.scaling == "quantile" else np.zeros(0) for name, fit in kept.items()]
         return cls(
             recipe,
@@ -331,7 +273,7 @@ class Features:
             (
                 *kept,
                 *(name + _UNDEFINED for name in undefined if recipe.fill == "indicator"),
-                *_encoded(words, recipe),
+                *feature_names(words, recipe.categorical),
             ),
             np.array([fill[name] for name in kept]),
             np.array([fit.mean for fit in kept.values()]),
@@ -354,8 +296,9 @@ class Features:
             features = {name: self._scaled(position, _value(name, columns)) for position, name in enumerate(self.raw)}
         for name in self._indicators:
             features[name] = (~np.isfinite(_value(name.removesuffix(_UNDEFINED), columns))).astype(np.float32)
+        standard = self.recipe.scaling != "none"
         for name, words in self.words.items():
-            features |= self._encode(name, words, words.codes(columns[name]))
+            features |= words.encode(name, columns[name], self.recipe.categorical, standard, self._limit)
         return features
 
     @property
@@ -366,15 +309,7 @@ class Features:
 
     @property
     def _indicators(self) -> tuple[str, ...]:
-        return self.columns[len(self.raw) : len(self.columns) - len(_encoded(self.words, self.recipe))]
-
-    def _encode(self, name: str, words: Words, codes: NDArray[np.intp]) -> dict[str, NDArray[np.float32]]:
-        """What the words of one column become, given their (n,) ``codes``."""
-        if self.recipe.categorical == "one_hot":
-            return {_one_hot(name, word): (codes == code).astype(np.float32) for code, word in enumerate(words.words)}
-        limit = self.recipe.clip or _LARGEST
-        logs = np.clip(words.logs(standard=self.recipe.scaling != "none"), -limit, limit)
-        return {name + _COUNT: logs.astype(np.float32)[codes]}
+        return self.columns[len(self.raw) : len(self.columns) - len(feature_names(self.words, self.recipe.categorical))]
 
     def _scaled(self, position: int, values: NDArray[np.float64]) -> NDArray[np.float32]:
         finite = np.isfinite(values)
@@ -386,8 +321,12 @@ class Features:
         else:
             scaled = _warp(self.recipe)(filled) - self.mean[position]
             scaled /= self.scale[position]
-        limit = self.recipe.clip or _LARGEST
-        return np.clip(scaled, -limit, limit).astype(np.float32)
+        return np.clip(scaled, -self._limit, self._limit).astype(np.float32)
+
+    @property
+    def _limit(self) -> float:
+        """The largest absolute value of a feature."""
+        return self.recipe.clip or _LARGEST
 
     def state(self) -> tuple[dict[str, Any], dict[str, NDArray[np.float64]]]:
         """What ``load`` needs: a part for JSON and a part for arrays."""
@@ -418,7 +357,7 @@ class Features:
             loaded = cls(Recipe(**recipe), **parts, words=words)
         except (KeyError, TypeError) as error:
             raise ArtifactError(f"the stored feature transform is incomplete: {error}; run preprocess again") from error
-        encoded = _encoded(words, loaded.recipe)
+        encoded = feature_names(words, loaded.recipe.categorical)
         if loaded.columns[len(loaded.columns) - len(encoded) :] != encoded:
             raise ArtifactError(
                 "the stored feature transform has words that do not fit its columns; run preprocess again"
@@ -436,36 +375,14 @@ def _numbered(batches: Iterable[Columns]) -> Iterator[tuple[int, Columns]]:
         start += len(next(iter(batch.values())))
 
 
-def _fit(start: int, batch: Columns, stride: int, recipe: Recipe) -> dict[str, _ColumnFit | _WordFit]:
+def _fit(start: int, batch: Columns, stride: int, recipe: Recipe) -> dict[str, _ColumnFit | WordFit]:
     sampled = slice(-start % stride, None, stride)
     values = {name: _value(name, batch) for name in (*recipe.raw(batch), *recipe.derive)}
     with np.errstate(over="ignore"):  # of squares beyond 1e308
         return {
-            name: _WordFit(value) if value.dtype == object else _ColumnFit(value, sampled, _warp(recipe))
+            name: WordFit(value) if value.dtype == object else _ColumnFit(value, sampled, _warp(recipe))
             for name, value in values.items()
         }
-
-
-def _encoded(words: Mapping[str, Words], recipe: Recipe) -> tuple[str, ...]:
-    """Names of the features that categorical columns become."""
-    if recipe.categorical == "count":
-        return tuple(name + _COUNT for name in words)
-    return tuple(_one_hot(name, word) for name, seen in words.items() for word in seen.words)
-
-
-def _one_hot(name: str, word: str) -> str:
-    return f"{name}={word}"
-
-
-def _require_few(words: Mapping[str, Words], recipe: Recipe) -> None:
-    columns = len(_encoded(words, recipe))
-    if recipe.categorical == "one_hot" and columns > MOST_ONE_HOT:
-        most = max(words, key=lambda name: len(words[name].words))
-        raise DataError(
-            f"preprocess: the words of the train rows would become {columns:,} columns, {MOST_ONE_HOT} are allowed; "
-            f"{most!r} alone has {len(words[most].words):,} words; set preprocess.features.categorical to count, or "
-            f"name {most!r} in preprocess.features.drop"
-        )
 
 
 def _needs(name: str) -> tuple[str, ...]:

@@ -2,7 +2,7 @@
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -28,7 +28,20 @@ class Batch(NamedTuple):
 
 
 class Model(nn.Module, ABC):
-    """What a trainer can train: a module that owns its loss.
+    """What a trainer can train: a module that owns its loss."""
+
+    @abstractmethod
+    def loss(self, batch: Batch) -> Tensor:
+        """The scalar that training lowers."""
+
+    @property
+    def trainable(self) -> bool:
+        """Whether any parameter needs a gradient; a closed-form model has none."""
+        return any(parameter.requires_grad for parameter in self.parameters())
+
+
+class Scorer(Model):
+    """A model that can judge records, those that it is trained on among them.
 
     Attributes:
         updated: whether it was published with confidence updates, which are on for it unless settings say otherwise.
@@ -43,20 +56,16 @@ class Model(nn.Module, ABC):
     every_n_epochs: ClassVar[int] = 3
 
     @abstractmethod
-    def loss(self, batch: Batch) -> Tensor:
-        """The scalar that training lowers."""
-
     def score(self, x: Tensor) -> Tensor:
-        """(B, F) to (B,): higher is more anomalous. Needed by confidence updates alone."""
-        raise NotImplementedError(f"{type(self).__name__} has no score")
+        """(B, F) to (B,): higher is more anomalous."""
 
     def settle(self, train: Batch, rows_at_once: int) -> None:
         """Set what a score needs beside the weights, before the training records are scored; most need nothing."""
 
     @property
-    def trainable(self) -> bool:
-        """Whether any parameter needs a gradient; a closed-form model has none."""
-        return any(parameter.requires_grad for parameter in self.parameters())
+    def heeds_confidence(self) -> bool:
+        """Whether the confidence of a record changes its loss."""
+        return self.updated
 
 
 def shares(confidence: Tensor, unknown: float) -> tuple[Tensor, Tensor]:
@@ -72,6 +81,11 @@ def weighted_mean(values: Tensor, weight: Tensor) -> Tensor:
     """Mean of ``values`` under ``weight``, (B,) each; 0 where every weight is 0."""
     total = weight.sum()
     return (weight * values).sum() / torch.where(total > 0, total, 1.0)
+
+
+def in_parts(function: Callable[[Tensor], Tensor], x: Tensor, rows: int) -> Tensor:
+    """``function`` of x, (n, F), with at most ``rows`` rows at a time in memory."""
+    return torch.cat([function(part) for part in torch.split(x, rows)])
 
 
 def in_batches(
@@ -170,57 +184,6 @@ def is_fused(x: Tensor) -> bool:
     For a small model the number of operations that autograd records decides the speed there, not the arithmetic.
     """
     return torch.is_grad_enabled() and x.device.type == "cpu" and not torch.is_autocast_enabled("cpu")
-
-
-_aten = torch.ops.aten
-_FORTH: dict[str, Callable[[Tensor], Tensor]] = {
-    "relu": torch.relu_,
-    "elu": lambda x: functional.elu(x, inplace=True),
-    "tanh": torch.tanh_,
-}
-"""Activations, in place."""
-_BACK: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
-    "relu": lambda grad, y: _aten.threshold_backward.grad_input(grad, y, 0, grad_input=grad),
-    "elu": lambda grad, y: _aten.elu_backward.grad_input(grad, 1, 1, 1, True, y, grad_input=grad),
-    "tanh": lambda grad, y: _aten.tanh_backward.grad_input(grad, y, grad_input=grad),
-}
-"""The gradient of an activation's input from that of its output, which it overwrites, and the output y."""
-
-
-def layers_forth(x: Tensor, layers: Sequence[Tensor], activation: str) -> tuple[Tensor, list[Tensor]]:
-    """Affine layers with ``activation`` between them, for a function whose gradient is written with ``layers_back``.
-
-    Args:
-        x: (B, F).
-        layers: weight (out, in) and bias (out,) of each layer, one after the other.
-        activation: relu, elu or tanh.
-
-    Returns:
-        What the last layer gives, (B, out), and what each layer read, x first.
-    """
-    weights, biases, read = layers[::2], layers[1::2], [x]
-    for weight, bias in zip(weights[:-1], biases[:-1], strict=True):
-        read.append(_FORTH[activation](torch.addmm(bias, read[-1], weight.T)))
-    return torch.addmm(biases[-1], read[-1], weights[-1].T), read
-
-
-def layers_back(
-    grad: Tensor, read: Sequence[Tensor], layers: Sequence[Tensor], activation: str
-) -> tuple[Tensor, list[Tensor]]:
-    """The gradients of what the first layer gives, by its weight that of x, and of ``layers``.
-
-    Args:
-        grad: that of what ``layers_forth`` gave, (B, out).
-        read: what each layer read.
-        layers: as there.
-        activation: as there.
-    """
-    of_layers: list[Tensor] = []
-    for k in reversed(range(len(read))):
-        of_layers[:0] = (torch.mm(grad.T, read[k]), grad.sum(0))
-        if k > 0:
-            grad = _BACK[activation](torch.mm(grad, layers[2 * k]), read[k])
-    return grad, of_layers
 
 
 class SelfAttention(nn.Module):

@@ -1,14 +1,13 @@
 """The contract of a detector: latent -> anomaly score."""
 
-from abc import abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
 
 from pipeline.errors import CollapseError
-from pipeline.nn import Batch, Model
+from pipeline.nn import Batch, Scorer, in_parts
 
 ROWS_AT_ONCE = 8192
 ENTRIES_ON_CPU, ENTRIES_ELSEWHERE = 2**17, 2**24
@@ -16,7 +15,7 @@ LEAST_SPREAD = 1e-3
 LARGEST_TIE = 0.999
 
 
-class Detector(Model):
+class Detector(Scorer):
     """Latent to score.
 
     A subclass takes ``features`` first, then its own settings, and implements ``score``.
@@ -42,10 +41,6 @@ class Detector(Model):
     def loss(self, batch: Batch) -> Tensor:
         """The mean score, which for a density is its negative log-likelihood."""
         return self.score(batch.x).mean()
-
-    @abstractmethod
-    def score(self, x: Tensor) -> Tensor:
-        """(B, F) to (B,): higher is more anomalous."""
 
     def spread(self, x: Tensor) -> float | None:
         """How far apart the latents of x (n, F) lie, 1 as before training; None for a model without a latent."""
@@ -85,11 +80,6 @@ class Detector(Model):
             if stored is not None and stored.ndim == own.ndim:
                 setattr(self, name, own.new_empty(len(stored), *own.shape[1:]))
         super()._load_from_state_dict(state_dict, prefix, *rest)
-
-
-def in_parts(function: Callable[[Tensor], Tensor], x: Tensor, rows: int) -> Tensor:
-    """``function`` of x, (n, F), with at most ``rows`` rows at a time in memory."""
-    return torch.cat([function(part) for part in torch.split(x, rows)])
 
 
 def rows_at_once(x: Tensor, entries: int) -> int:

@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor
 
-from pipeline.detectors.base import Detector
+from pipeline.detectors.base import Detector, draw
 from pipeline.errors import TrainingError
 from pipeline.nn import Standardise
 
@@ -55,8 +55,7 @@ class GMM(Detector):
                 "lower stage2.gmm.components"
             )
         self.standardise.initialise(x)
-        drawn = torch.randperm(len(x), generator=torch.Generator().manual_seed(self.seed))[: self.max_rows]
-        rows = self.standardise(x[drawn.to(x.device)]).double().cpu().numpy()
+        rows = self.standardise(draw(x, self.max_rows, self.seed)).double().cpu().numpy()
         mixture = GaussianMixture(self.components, reg_covar=self.regularisation, random_state=self.seed)
         # The products are small: several BLAS threads wait for each other, at 10 times the processor time.
         with threadpool_limits(1):

@@ -11,8 +11,8 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 from pipeline.detectors.base import Detector
-from pipeline.detectors.mlp import Activation, Perceptron, mlp
-from pipeline.nn import Batch, Standardise, is_fused, layers_back, layers_forth
+from pipeline.detectors.mlp import Activation, Perceptron, layers_back, layers_forth, mlp
+from pipeline.nn import Batch, Standardise, is_fused
 
 LOG_VAR = (-20.0, 2.0)  # limits of the posterior's log variance, as published
 _TINY = 1e-12

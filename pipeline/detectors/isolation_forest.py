@@ -8,8 +8,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pipeline.detectors.base import Detector, draw, in_parts, rows_at_once
+from pipeline.detectors.base import Detector, draw, rows_at_once
 from pipeline.errors import TrainingError
+from pipeline.nn import in_parts
 
 Floats = NDArray[np.float64]
 Grown = tuple[NDArray[np.int64], NDArray[np.float32], Floats]

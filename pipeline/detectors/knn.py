@@ -5,9 +5,9 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from pipeline.detectors.base import Detector, draw, in_parts, rows_at_once
+from pipeline.detectors.base import Detector, draw, rows_at_once
 from pipeline.errors import TrainingError
-from pipeline.nn import Standardise
+from pipeline.nn import Standardise, in_parts
 
 
 class KNN(Detector):

@@ -9,7 +9,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 from pipeline.detectors.base import Detector
-from pipeline.nn import Batch, Standardise, shares, weighted_mean
+from pipeline.nn import Batch, Standardise, is_fused, shares, weighted_mean
 
 
 def made_masks(degrees: Tensor, features: int) -> tuple[Tensor, Tensor]:
@@ -151,12 +151,16 @@ class MAF(Detector):
         """The base variable z, (B, F), and log |det dz/dx|, (B,)."""
         weights = (self.weight_in * self.masks_in, self.bias_in, self.weight_out * self.masks_out, self.bias_out)
         z = self.standardise(x)
-        training = torch.is_grad_enabled()  # scoring need not keep what a gradient would
-        if training and x.device.type == "cpu" and not torch.is_autocast_enabled("cpu"):
+        if is_fused(x):
             z, ladj = _Layers.apply(z, *weights)  # type: ignore[no-untyped-call]
         else:
             z, ladj = _layers(z, *weights)
         return z, ladj + self.standardise.ladj
+
+    @property
+    def heeds_confidence(self) -> bool:
+        """As the setting says."""
+        return self.confidence != "ignore"
 
     def loss(self, batch: Batch) -> Tensor:
         """The negative log-likelihood, weighted by confidence where that is asked for."""

@@ -1,6 +1,6 @@
 """Perceptrons of any depth, the bodies of the autoencoders; and the supervised baseline that is one."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Literal, get_args
 
@@ -13,6 +13,57 @@ from pipeline.nn import Batch, Standardise
 
 Activation = Literal["relu", "elu", "tanh"]
 _LAYERS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "elu": nn.ELU, "tanh": nn.Tanh}
+
+
+_aten = torch.ops.aten
+_FORTH: dict[str, Callable[[Tensor], Tensor]] = {
+    "relu": torch.relu_,
+    "elu": lambda x: functional.elu(x, inplace=True),
+    "tanh": torch.tanh_,
+}
+"""Activations, in place."""
+_BACK: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "relu": lambda grad, y: _aten.threshold_backward.grad_input(grad, y, 0, grad_input=grad),
+    "elu": lambda grad, y: _aten.elu_backward.grad_input(grad, 1, 1, 1, True, y, grad_input=grad),
+    "tanh": lambda grad, y: _aten.tanh_backward.grad_input(grad, y, grad_input=grad),
+}
+"""The gradient of an activation's input from that of its output, which it overwrites, and the output y."""
+
+
+def layers_forth(x: Tensor, layers: Sequence[Tensor], activation: str) -> tuple[Tensor, list[Tensor]]:
+    """Affine layers with ``activation`` between them, for a function whose gradient is written with ``layers_back``.
+
+    Args:
+        x: (B, F).
+        layers: weight (out, in) and bias (out,) of each layer, one after the other.
+        activation: relu, elu or tanh.
+
+    Returns:
+        What the last layer gives, (B, out), and what each layer read, x first.
+    """
+    weights, biases, read = layers[::2], layers[1::2], [x]
+    for weight, bias in zip(weights[:-1], biases[:-1], strict=True):
+        read.append(_FORTH[activation](torch.addmm(bias, read[-1], weight.T)))
+    return torch.addmm(biases[-1], read[-1], weights[-1].T), read
+
+
+def layers_back(
+    grad: Tensor, read: Sequence[Tensor], layers: Sequence[Tensor], activation: str
+) -> tuple[Tensor, list[Tensor]]:
+    """The gradients of what the first layer gives, by its weight that of x, and of ``layers``.
+
+    Args:
+        grad: that of what ``layers_forth`` gave, (B, out).
+        read: what each layer read.
+        layers: as there.
+        activation: as there.
+    """
+    of_layers: list[Tensor] = []
+    for k in reversed(range(len(read))):
+        of_layers[:0] = (torch.mm(grad.T, read[k]), grad.sum(0))
+        if k > 0:
+            grad = _BACK[activation](torch.mm(grad, layers[2 * k]), read[k])
+    return grad, of_layers
 
 
 class Perceptron(nn.Sequential):
@@ -28,7 +79,7 @@ class Perceptron(nn.Sequential):
 
     @property
     def layers(self) -> list[Tensor]:
-        """Weight and bias of each layer, as ``pipeline.nn.layers_forth`` takes them."""
+        """Weight and bias of each layer, as ``layers_forth`` takes them."""
         return [tensor for part in self if isinstance(part, nn.Linear) for tensor in (part.weight, part.bias)]
 
 

@@ -8,8 +8,8 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from pipeline.detectors.base import Detector
-from pipeline.detectors.mlp import Activation, Perceptron, mlp
-from pipeline.nn import Batch, Standardise, is_fused, layers_back, layers_forth
+from pipeline.detectors.mlp import Activation, Perceptron, layers_back, layers_forth, mlp
+from pipeline.nn import Batch, Standardise, is_fused
 
 _TINY = 1e-12
 

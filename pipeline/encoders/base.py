@@ -7,10 +7,10 @@ from torch import Tensor
 
 from pipeline.encoders.losses import LatentLoss, class_means
 from pipeline.errors import CollapseError, TrainingError
-from pipeline.nn import Batch, Model
+from pipeline.nn import Batch, Scorer, in_parts
 
 
-class Encoder(Model):
+class Encoder(Scorer):
     """Features to latent.
 
     A subclass takes ``features`` and ``loss`` first, then its own settings, and implements ``forward``.
@@ -68,9 +68,14 @@ class Encoder(Model):
         """||z - c_benign||^2 - ||z - c_attack||^2, (B,): higher is more anomalous, the published decision is > 0."""
         return (z - self.centroid_benign).square().sum(-1) - (z - self.centroid_attack).square().sum(-1)
 
+    @property
+    def heeds_confidence(self) -> bool:
+        """As its loss does."""
+        return self.latent_loss.heeds_confidence
+
     def settle(self, train: Batch, rows_at_once: int) -> None:
         """Centre on the training records as their confidence now stands."""
-        z = torch.cat([self(part) for part in torch.split(train.x, rows_at_once)])
+        z = in_parts(self, train.x, rows_at_once)
         taken = (train.y != 0) | (train.confidence > 0)
         self.centre(z[taken], train.y[taken])
 

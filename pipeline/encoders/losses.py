@@ -21,6 +21,11 @@ class LatentLoss(ABC):
     def __call__(self, z: Tensor, batch: Batch) -> Tensor:
         """The loss of ``z``, (B, Z), whose rows are those of ``batch``; finite for a batch of one class too."""
 
+    @property
+    def heeds_confidence(self) -> bool:
+        """Whether the confidence of a record changes it."""
+        return False
+
     def stuck(self, distance2: float) -> str | None:
         """Why a training with final centroids at the squared distance ``distance2`` learnt nothing, or None."""
         return None
@@ -80,6 +85,11 @@ class DCCL(LatentLoss):
             raise ValueError(f"margin must be above 0, not {self.margin}")
         if not 0 <= self.unknown <= 1:
             raise ValueError(f"unknown must lie in [0, 1], not {self.unknown}")
+
+    @property
+    def heeds_confidence(self) -> bool:
+        """As the setting says."""
+        return self.confidence != "ignore"
 
     @property
     def separation(self) -> float:  # type: ignore[override]

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from pipeline import artifacts, confidence, figures
 from pipeline.confidence import CONFIDENCES
 from pipeline.config import ConfidenceSettings, Fit, Stage1, Stage2
-from pipeline.errors import CollapseError, DataError, TrainingError
-from pipeline.nn import Batch, Model
+from pipeline.errors import CollapseError, ConfigError, DataError, TrainingError
+from pipeline.nn import Batch, Model, Scorer
 from pipeline.registry import build
 from pipeline.samples import Samples
 from pipeline.stages.report import Report
@@ -46,7 +46,7 @@ def device_of(settings: Fit) -> torch.device:
     return torch.device(named if settings.device == "auto" else settings.device)
 
 
-def learn(model: Model, train: Samples, val: Samples, settings: Stage1 | Stage2, stage: str, report: Report) -> Learnt:
+def learn(model: Scorer, train: Samples, val: Samples, settings: Stage1 | Stage2, stage: str, report: Report) -> Learnt:
     """Fit ``model``, with confidence updates where the settings or the model ask for them, and draw its loss.
 
     Raises:
@@ -58,12 +58,7 @@ def learn(model: Model, train: Samples, val: Samples, settings: Stage1 | Stage2,
         figure = figures.loss_curves([], None, f"{name}: closed form", report.subtitle)
         report.figure("loss_curves", figure)
         return Learnt(0, train.confidence)
-    plan, told = _updates(model, settings.confidence, stage), [train.confidence]
-
-    def on_update(update: Update) -> None:
-        told.append(update.confidence)
-        _report(update, train, plan, report)  # type: ignore[arg-type]  # there is none without a plan
-
+    plan = updates_of(model, settings.confidence, stage)
     judge = batch_of(val)
     untrained = _loss(model, judge)
     try:
@@ -75,7 +70,7 @@ def learn(model: Model, train: Samples, val: Samples, settings: Stage1 | Stage2,
             artifacts.CHECKPOINTS / stage,
             on_epoch=lambda epoch, values: report.run.metrics(values, step=epoch),
             updates=plan,
-            on_update=on_update,
+            on_update=lambda update: _report(update, train, plan, report),  # type: ignore[arg-type]  # only with a plan
         )
     except UnscoredError as error:
         first = train.record_id[error.rows[0]]
@@ -85,13 +80,22 @@ def learn(model: Model, train: Samples, val: Samples, settings: Stage1 | Stage2,
     report.table("history", rows)
     report.figure("loss_curves", figures.loss_curves(rows, history.best_epoch, name, report.subtitle))
     report.run.metrics({"best_epoch": history.best_epoch, "records_per_s": rows[-1]["records_per_s"]})
-    return Learnt(len(rows) - 1, told[-1])
+    return Learnt(len(rows) - 1, history.confidence)  # type: ignore[arg-type]  # it was trained
 
 
-def _updates(model: Model, settings: ConfidenceSettings, stage: str) -> Updates | None:
-    """The plan that the settings, or else the model, ask for."""
+def updates_of(model: Scorer, settings: ConfidenceSettings, stage: str) -> Updates | None:
+    """The confidence updates that the settings of ``stage``, or else the model, ask for; None for none.
+
+    Raises:
+        ConfigError: a name or a setting is unknown, or the loss of the model would not heed what the updates say.
+    """
     if settings.updates == "never" or (settings.updates == "published" and not model.updated):
         return None
+    if not model.heeds_confidence:
+        raise ConfigError(
+            f"{stage}.confidence.updates: {settings.updates!r}, but the loss of {type(model).__name__} heeds no "
+            "confidence; choose leave_out or push where it has a setting confidence (maf, dccl), or another model"
+        )
     known = {*THRESHOLDS, *CONFIDENCES}
     strategy = model.strategy if settings.thresholds == "published" else settings.thresholds
     rule = model.rule if settings.rule == "published" else settings.rule
@@ -115,7 +119,7 @@ def _report(update: Update, train: Samples, plan: Updates, report: Report) -> No
     epoch, judged = update.epoch, train.benign
     verdict = update.thresholds.verdict(update.score)
     columns: dict[str, NDArray[Any]] = {"record_id": train.record_id, "score": update.score}
-    report.confidence(epoch, {**columns, "confidence": update.confidence, "verdict": verdict})
+    report.confidence_table(epoch, {**columns, "confidence": update.confidence, "verdict": verdict})
     report.json(f"confidence_intervals_epoch_{epoch}", update.thresholds.intervals())
     score, hidden = update.score[judged], train.attack[judged] != "benign"
     groups = np.where(hidden, "hidden attack", "labelled benign")

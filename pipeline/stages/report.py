@@ -51,7 +51,7 @@ class Report:
 
     def initial_confidence(self, record_id: NDArray[np.uint64], values: NDArray[np.float32]) -> None:
         """``confidence_epoch_0.csv``: what the labels say, before any training."""
-        self.confidence(0, {"record_id": record_id, "confidence": values})
+        self.confidence_table(0, {"record_id": record_id, "confidence": values})
 
     def judged(self, epoch: int, samples: Samples, score: NDArray[np.floating[Any]], thresholds: Thresholds) -> None:
         """The confidence CSV, interval JSON and analysis figure of scores that were judged after ``epoch``."""
@@ -62,7 +62,7 @@ class Report:
             "confidence": confidence.binary(score, thresholds),
             "verdict": verdict,
         }
-        self.confidence(epoch, columns)
+        self.confidence_table(epoch, columns)
         self.json(f"confidence_intervals_epoch_{epoch}", thresholds.intervals())
         groups = np.where(samples.benign, "benign", "attack")
         figure = figures.score_histogram(score, groups, thresholds, subtitle=self.subtitle)
@@ -85,6 +85,6 @@ class Report:
         values = {"auroc": metrics.auroc(samples.y, score), "auprc": metrics.auprc(samples.y, score)}
         self.run.metrics({f"val.{name}": value for name, value in values.items() if value is not None})
 
-    def confidence(self, epoch: int, columns: Mapping[str, NDArray[Any]]) -> None:
+    def confidence_table(self, epoch: int, columns: Mapping[str, NDArray[Any]]) -> None:
         """``confidence_epoch_{n}.csv``: record_id, confidence, and what else is known of each record."""
         artifacts.write_columns(self.folder / f"confidence_epoch_{epoch}.csv", columns)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from pipeline.errors import ArtifactError, TrainingError
-from pipeline.nn import Batch, Model
+from pipeline.nn import Batch, Model, Scorer
 from pipeline.training.batches import Batches
 from pipeline.training.checkpoints import read
 from pipeline.training.history import Epoch, History
@@ -58,6 +58,8 @@ def fit(
         TrainingError: on an empty set, non-finite features, a device that is absent, or a loss that is not finite.
     """
     _refuse_useless(model, train, val)
+    if updates and not isinstance(model, Scorer):
+        raise TrainingError(f"{type(model).__name__}: has no score, which confidence updates need")
     if not model.trainable:
         model.eval()
         return History((), -1)
@@ -205,4 +207,4 @@ def _finish(learner: "Learner", folder: Path) -> History:
     (folder / "last.safetensors").unlink(missing_ok=True)
     rows = tuple(Epoch(**row) for row in learner.rows)
     best = min(rows, key=lambda row: row.val_loss) if learner.settings.keep == "best" else rows[-1]
-    return History(rows, best.epoch)
+    return History(rows, best.epoch, learner.train_batches.data.confidence.cpu().numpy())

@@ -1,7 +1,10 @@
 """What happened in each epoch of a training."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 
 @dataclass(frozen=True)
@@ -31,11 +34,13 @@ class History:
 
     Attributes:
         rows: one for each epoch.
+        confidence: (n,) of the training records, as it stood at the end; None where nothing was trained.
         best_epoch: the one whose weights were kept; -1 where nothing was trained.
     """
 
     rows: tuple[Epoch, ...]
     best_epoch: int
+    confidence: NDArray[np.float32] | None = field(default=None, compare=False)
 
     def records(self) -> list[dict[str, Any]]:
         """One dict for each epoch."""

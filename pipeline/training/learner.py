@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pipeline.errors import TrainingError
-from pipeline.nn import Batch, Model
+from pipeline.nn import Batch, Model, Scorer
 from pipeline.thresholds import Thresholds
 from pipeline.training import checkpoints
 from pipeline.training.batches import Batches, mix
@@ -213,11 +213,12 @@ class Learner(LightningModule):  # type: ignore[misc]
     @torch.no_grad()
     def _scores(self, data: Batch) -> NDArray[np.float64]:
         """(n,) of the training records."""
-        was_training = self.model.training
-        self.model.eval()
-        self.model.settle(data, SCORED_AT_ONCE)
-        part = scores(self.model.score, data.x, self.train_batches.shard, SCORED_AT_ONCE)
-        self.model.train(was_training)
+        model = cast(Scorer, self.model)
+        was_training = model.training
+        model.eval()
+        model.settle(data, SCORED_AT_ONCE)
+        part = scores(model.score, data.x, self.train_batches.shard, SCORED_AT_ONCE)
+        model.train(was_training)
         return joined(self.all_gather(part), len(data.y))
 
     def _refuse_nan(self) -> None:

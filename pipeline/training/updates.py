@@ -17,7 +17,7 @@ from torch import Tensor
 
 from pipeline.confidence import Confidence
 from pipeline.errors import TrainingError
-from pipeline.nn import Batch
+from pipeline.nn import Batch, in_parts
 from pipeline.thresholds import Strategy, Thresholds
 
 
@@ -28,7 +28,7 @@ class Update:
     Attributes:
         epoch: the epoch that it follows, counted from 0.
         score: (n,) of the training records.
-        thresholds: that the strategy drew; None where no record could be judged.
+        thresholds: that the strategy drew.
         previous: those of the update before, None at the first.
         confidence: (n,) what the next epoch trains on.
     """
@@ -126,8 +126,8 @@ class UnscoredError(TrainingError):
         self.rows = rows
         super().__init__(
             f"the score of {len(rows)} training records became NaN after epoch {epoch}, the first is row {rows[0]} of "
-            "the training set; the checkpoint of the epoch before is kept; lower learning_rate, or check the features "
-            "for extreme values"
+            "the training set; the last good checkpoint is kept; lower learning_rate, or check the features for "
+            "extreme values"
         )
 
 
@@ -138,8 +138,7 @@ def scores(function: Callable[[Tensor], Tensor], x: Tensor, shard: tuple[int, in
     """
     rank, shards = shard
     rows = torch.arange(rank, len(x) + (-len(x)) % shards, shards, device=x.device).clamp_max(len(x) - 1)
-    parts = [function(x[part]).double() for part in torch.split(rows, rows_at_once)]
-    return torch.cat(parts)
+    return in_parts(lambda part: function(x[part]).double(), rows, rows_at_once)
 
 
 def joined(gathered: Tensor, n: int) -> NDArray[np.float64]:

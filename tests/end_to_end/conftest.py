@@ -91,16 +91,21 @@ def project(tmp_path_factory):
     return made
 
 
+def thinned(files: Path, pattern: str, every: int, folder: Path) -> Path:
+    """Each n-th line of the gzip'd files in ``files``, in ``folder``; skips the test where there are none."""
+    if not files.is_dir():
+        pytest.skip(f"the real records are absent: {files}")
+    for file in files.glob(pattern):
+        with gzip.open(file, "rb") as stream, gzip.open(folder / file.name, "wb") as sample:
+            sample.writelines(line for number, line in enumerate(stream) if number % every == 0)
+    return folder
+
+
 @pytest.fixture(scope="session")
 def real_project(tmp_path_factory):
     """The project after one ``dvc repro`` on some real records of each capture file."""
-    if not REAL.is_dir():
-        pytest.skip(f"the real records are absent: {REAL}")
+    records = thinned(REAL, "*.csv.gz", 8, tmp_path_factory.mktemp("records"))
     made = Project(tmp_path_factory.mktemp("real"))
-    records = tmp_path_factory.mktemp("records")
-    for file in REAL.glob("*.csv.gz"):
-        with gzip.open(file, "rb") as stream, gzip.open(records / file.name, "wb") as sample:
-            sample.writelines(line for number, line in enumerate(stream) if number % 8 == 0)
     made.settings(SMALL)
     made.settings({"ingest": {"dataset": "cicids2017", "path": str(records)}})
     made.commit()
@@ -111,13 +116,8 @@ def real_project(tmp_path_factory):
 @pytest.fixture(scope="session")
 def nslkdd_project(tmp_path_factory):
     """The project after one ``dvc repro`` with RADON on some records of NSL-KDD."""
-    if not NSLKDD.is_dir():
-        pytest.skip(f"the real records are absent: {NSLKDD}")
+    records = thinned(NSLKDD, "*.txt.gz", 16, tmp_path_factory.mktemp("records"))
     made = Project(tmp_path_factory.mktemp("nslkdd"))
-    records = tmp_path_factory.mktemp("records")
-    for file in NSLKDD.glob("*.txt.gz"):
-        with gzip.open(file, "rb") as stream, gzip.open(records / file.name, "wb") as sample:
-            sample.writelines(line for number, line in enumerate(stream) if number % 16 == 0)
     made.settings(SMALL)
     made.settings({"ingest": {"dataset": "nslkdd", "path": str(records)}})
     made.settings({"preprocess": {"unseen": ["mscan", "apache2"]}})

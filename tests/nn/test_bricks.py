@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn import functional
 
+from pipeline.detectors.mlp import layers_back, layers_forth
 from pipeline.nn import (
     Dropout,
     SelfAttention,
@@ -18,8 +19,6 @@ from pipeline.nn import (
     dropout_scale,
     in_batches,
     is_fused,
-    layers_back,
-    layers_forth,
     perceptron,
 )
 

@@ -13,7 +13,7 @@ import torch
 
 from pipeline import artifacts
 from pipeline.detectors import MAF, RADON
-from pipeline.errors import ArtifactError, CollapseError, DataError, TrainingError
+from pipeline.errors import ArtifactError, CollapseError, ConfigError, DataError, TrainingError
 from pipeline.thresholds import VERDICTS
 
 REPORTS = artifacts.REPORTS / "stage2"
@@ -85,6 +85,16 @@ def test_an_encoder_can_be_trained_with_updates(prepared: Any) -> None:
     attack = ~balanced.benign
     assert attack.any()
     assert (table.confidence[attack] == balanced.confidence[attack]).all()  # a known attack is not judged
+
+
+@pytest.mark.parametrize(
+    ("stage", "name", "model"), [("stage2", "maf", "MAF"), ("stage1", "cnn_transformer", "CNNTransformer")]
+)
+def test_updates_that_the_loss_would_not_heed_are_refused(trained: Any, stage: str, name: str, model: str) -> None:
+    trained.set("stage1.encoder" if stage == "stage1" else "stage2.detector", name)
+    trained.set(f"{stage}.confidence.updates", "always")
+    message = trained.refusal(stage, ConfigError)
+    assert message.startswith(f"{stage}.confidence.updates: 'always', but the loss of {model} heeds no confidence; ")
 
 
 def give(rows: list[tuple[str, float]]) -> None:
@@ -162,12 +172,13 @@ def test_a_score_that_is_nan_names_the_record(trained: Any, monkeypatch: Any) ->
     trained.set("stage2.detector", "radon")
     message = trained.refusal("stage2", TrainingError)
     assert message.startswith(f"record {benign.record_id[5]:016x}: ")
-    assert "checkpoint of the epoch before is kept" in message
+    assert "the last good checkpoint is kept" in message
     assert (artifacts.CHECKPOINTS / "stage2" / "last.safetensors").exists()
 
 
 def test_a_training_that_makes_the_model_worse_fails_the_stage(trained: Any, monkeypatch: Any) -> None:
     monkeypatch.setattr(MAF, "loss", lambda self, batch: self.weight_in.sum() * 0 + 1.0)
     trained.set("stage2.detector", "maf")
+    trained.set("stage2.confidence.updates", "published")
     message = trained.refusal("stage2", CollapseError)
     assert "MAF: the validation loss of the trained model, 1, is not below that of the untrained one, 1" in message

@@ -15,12 +15,12 @@ from torch import Tensor, nn
 
 from pipeline.confidence import binary
 from pipeline.errors import TrainingError
-from pipeline.nn import Batch, Dropout, Model
+from pipeline.nn import Batch, Dropout, Model, Scorer
 from pipeline.thresholds import Percentile, Thresholds
 from pipeline.training import FitSettings, History, Update, Updates, fit
 
 
-class Centre(Model):
+class Centre(Scorer):
     """Learns the centre of what it is confident of; the score is the distance to it."""
 
     def __init__(self) -> None:
@@ -232,6 +232,45 @@ def test_an_interrupted_training_goes_on_with_its_confidence(tmp_path: Path, at:
     assert np.array_equal(rest[-1].confidence, told[-1].confidence) if rest else at == 4
     if rest:
         assert rest[-1].previous == told[-1].previous
+
+
+@pytest.mark.parametrize("at", [2, 4])
+def test_what_is_told_of_the_confidence_at_the_end_survives_an_interruption(tmp_path: Path, at: int) -> None:
+    def interrupt(epoch: int, _: object) -> None:
+        if epoch == at:
+            raise InterruptedTestError
+
+    _, whole, told = train(tmp_path / "whole", updates())
+    with pytest.raises(InterruptedTestError):
+        fit(
+            Centre(),
+            records(),
+            records(),
+            settings(),
+            tmp_path / "cut",
+            on_epoch=interrupt,
+            updates=updates(),
+            progress=False,
+        )
+    _, resumed, _ = train(tmp_path / "cut", updates())
+    assert whole.confidence is not None
+    assert whole.confidence.tolist() == told[-1].confidence.tolist()
+    assert resumed.confidence is not None
+    assert resumed.confidence.tolist() == whole.confidence.tolist()
+
+
+class Scoreless(Model):
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(2))
+
+    def loss(self, batch: Batch) -> Tensor:
+        return (batch.x - self.weight).square().mean()
+
+
+def test_a_model_without_a_score_cannot_be_trained_with_updates(tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match="Scoreless: has no score, which confidence updates need"):
+        train(tmp_path, updates(), Scoreless())
 
 
 def test_another_plan_does_not_resume(tmp_path: Path) -> None:
