@@ -42,6 +42,7 @@ from benchmarks.adbench import Floats, Labels, Split
 from pipeline.confidence import Binary
 from pipeline.datasets.nslkdd import NSLKDD
 from pipeline.detectors import RADON, Detector, GRAnD
+from pipeline.detectors.grand import Likelihood
 from pipeline.features import Columns, Features, Recipe
 from pipeline.metrics import auprc, auroc
 from pipeline.nn import Batch, in_batches
@@ -109,13 +110,9 @@ def draw(y: Labels, contamination: float, benign: int, rng: np.random.Generator)
 
 def features(train: Columns, test: Columns) -> tuple[Floats, Floats]:
     """Both in [0, 1] by the training rows; a test row may lie outside."""
-    recipe = Recipe(drop=(), derive=(), scaling="none")
-    n = len(next(iter(train.values())))
-    fitted = Features.fit([train], n, recipe)
+    fitted = Features.fit([train], len(next(iter(train.values()))), Recipe(drop=(), derive=(), scaling="unit"))
     x, z = (np.stack(list(fitted.map(part).values()), 1) for part in (train, test))
-    x, z = (np.copysign(np.log1p(np.abs(part)), part) for part in (x, z))
-    low, high = x.min(0), x.max(0)
-    return (x - low) / (high - low), (z - low) / (high - low)
+    return x, z
 
 
 def splits(folder: Path, given: argparse.Namespace) -> Callable[[float, int], Split]:
@@ -140,25 +137,27 @@ def _paired(x: tuple[Floats, Floats], y_train: Labels, y_test: Labels) -> tuple[
     return x[0], y_train, x[1], y_test
 
 
-def detector(kind: str, width: int) -> Detector:
+def detector(kind: str, width: int, likelihood: Likelihood) -> Detector:
     """With the settings that the module's text states."""
     if kind == "radon":
         return RADON(width, standardise=False)
-    return GRAnD(width, margin=10.0, margin_per="record", unknown="ignore", standardise=False)
+    return GRAnD(
+        width, margin=10.0, margin_per="record", unknown="ignore", standardise=False, likelihood=likelihood
+    )  # fmt: skip
 
 
-def updates(kind: str, tail: Beginning = "quantile") -> Updates:
-    """As published for each, but for GRAnD's ``tail`` where that is not the quantile."""
+def updates(kind: str, given: argparse.Namespace) -> Updates:
+    """As published for each, but for what the command line says of GRAnD's."""
     if kind == "radon":
         return Updates(Triangular(), Binary(), every_n_epochs=3, warm_up=3, max_share=1.0)
-    evt = EVT(q=0.01, u=tail, quantile=0.8)
-    return Updates(evt, Binary(), every_n_epochs=1, warm_up=1, max_share=1.0)
+    evt = EVT(q=0.01, u=given.tail, quantile=0.8, alpha=given.alpha)
+    return Updates(evt, Binary(), every_n_epochs=1, warm_up=given.warm_up, max_share=1.0)
 
 
 def ours(kind: str, with_confidence: bool, data: Split, seed: int, given: argparse.Namespace) -> Result:
     """Train on all but a few of the rows, which the trainer wants for validation; the last epoch is kept."""
     torch.manual_seed(seed)
-    model = detector(kind, data.x_train.shape[1])
+    model = detector(kind, data.x_train.shape[1], given.likelihood)
     model.initialise(torch.from_numpy(data.x_train))
     cut = round(len(data.x_train) * (1 - VAL_SHARE))
     x = torch.from_numpy(data.x_train)
@@ -171,7 +170,7 @@ def ours(kind: str, with_confidence: bool, data: Split, seed: int, given: argpar
     with tempfile.TemporaryDirectory(prefix="nslkdd-") as folder:
         history = fit(
             model, train, val, settings, Path(folder), progress=False,
-            updates=updates(kind, given.tail) if with_confidence else None,
+            updates=updates(kind, given) if with_confidence else None,
             on_update=lambda update: last.append(update.confidence),
         )  # fmt: skip
     score = in_batches(model.score, data.x_test, 8192, "cpu")
@@ -310,7 +309,10 @@ def main() -> None:
     parser.add_argument("--reading", choices=["test", "holdout"], default="test")
     parser.add_argument("--benign", type=int, default=20_000, help="benign training rows, 0 for all")
     parser.add_argument("--epochs", type=int, default=20)
-    parser.add_argument("--tail", choices=get_args(Beginning), default="quantile", help="where GRAnD's begins: EVT's u")
+    parser.add_argument("--likelihood", choices=get_args(Likelihood), default="bernoulli", help="GRAnD's")
+    parser.add_argument("--tail", choices=get_args(Beginning), default="lower", help="where GRAnD's begins: EVT's u")
+    parser.add_argument("--alpha", type=float, default=1.0, help="of EVT's fences")
+    parser.add_argument("--warm-up", type=int, default=2, help="epochs before GRAnD's first update")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--ssad", help="python of an environment with ssad 0.1.3")
     given = parser.parse_args()

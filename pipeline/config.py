@@ -110,7 +110,7 @@ class FeatureSettings(Section):
     derive: Names
     fill: Literal["zero", "median", "indicator"]
     drop_constant: bool
-    scaling: Literal["none", "standard", "signed_log", "quantile"]
+    scaling: Literal["none", "standard", "signed_log", "unit", "quantile"]
     clip: Positive | None
     categorical: Literal["one_hot", "count"]
 

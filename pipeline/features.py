@@ -21,7 +21,7 @@ from pipeline.words import Categorical, WordFit, Words, feature_names, require_f
 Columns = Mapping[str, NDArray[Any]]  # column name -> (n,) float64, or str objects where it is categorical, "" for none
 _Warp = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 Fill = Literal["zero", "median", "indicator"]
-Scaling = Literal["none", "standard", "signed_log", "quantile"]
+Scaling = Literal["none", "standard", "signed_log", "unit", "quantile"]
 
 QUANTILES = 1001  # knots of a quantile scaling
 SAMPLE_ROWS = 100_000  # train rows at most that medians and quantiles are taken from
@@ -62,8 +62,9 @@ class Recipe:
         fill: what stands for Infinity and NaN: 0 (as published), the median of the train rows, or 0 beside an
             indicator column that says so.
         drop_constant: whether columns without variance in the train rows are dropped.
-        scaling: ``standard`` as published; ``signed_log`` is sign(x) log(1 + |x|), then standard; ``quantile`` maps the
-            train distribution to a standard normal one.
+        scaling: ``standard`` as published; ``signed_log`` is sign(x) log(1 + |x|), then standard; ``unit`` the same
+            logarithm, then to [0, 1] by the train rows; ``quantile`` maps the train distribution to a standard normal
+            one.
         clip: largest absolute value of a scaled feature, None for no limit.
         categorical: what stands for a word: ``one_hot``, a column of 0 and 1 for each word of the train rows, unscaled;
             ``count``, log(1 + n) of the n train rows that have it, standardised unless the scaling is ``none``. A word
@@ -192,6 +193,13 @@ class _ColumnFit:
         # The bound of scikit-learn's StandardScaler on the error of a variance.
         return float(np.sqrt(variance)) if variance > self.n * eps * variance + (self.n * self.mean * eps) ** 2 else 1.0
 
+    def origin_and_scale(self, scaling: Scaling) -> tuple[float, float]:
+        """What is taken off a warped value, and what it is then divided by."""
+        if scaling != "unit":
+            return self.mean, self.scale
+        low, high = self.warp(np.array([self.low, self.high]))
+        return float(low), float(high - low) or 1.0
+
     def knots(self, fill: float) -> NDArray[np.float64]:
         """(``QUANTILES``,) quantiles of the sample, its undefined cells filled."""
         sample = np.concatenate(self.sample)
@@ -267,6 +275,7 @@ class Features:
             raise DataError("preprocess: every column is constant in the train rows; there is nothing to learn from")
         require_few(words, recipe.categorical)
         knots = [fit.knots(fill[name]) if recipe.scaling == "quantile" else np.zeros(0) for name, fit in kept.items()]
+        scales = [fit.origin_and_scale(recipe.scaling) for fit in kept.values()]
         return cls(
             recipe,
             tuple(kept),
@@ -276,8 +285,8 @@ class Features:
                 *feature_names(words, recipe.categorical),
             ),
             np.array([fill[name] for name in kept]),
-            np.array([fit.mean for fit in kept.values()]),
-            np.array([fit.scale for fit in kept.values()]),
+            np.array([origin for origin, _ in scales]),
+            np.array([scale for _, scale in scales]),
             np.stack(knots) if knots else np.zeros((0, 0)),
             constant,
             words,
@@ -402,7 +411,7 @@ def _finite(values: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _warp(recipe: Recipe) -> _Warp:
-    return _signed_log if recipe.scaling == "signed_log" else _same
+    return _signed_log if recipe.scaling in ("signed_log", "unit") else _same
 
 
 def _same(values: NDArray[np.float64]) -> NDArray[np.float64]:

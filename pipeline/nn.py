@@ -2,7 +2,7 @@
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -27,12 +27,23 @@ class Batch(NamedTuple):
     confidence: Tensor
 
 
+LossAndGradients = tuple[Tensor, Sequence[Tensor]]
+"""A loss, and its gradient by each parameter of its model, in their order."""
+
+
 class Model(nn.Module, ABC):
     """What a trainer can train: a module that owns its loss."""
 
     @abstractmethod
     def loss(self, batch: Batch) -> Tensor:
         """The scalar that training lowers."""
+
+    def loss_and_gradients(self, batch: Batch) -> LossAndGradients | None:
+        """The same loss with its gradients, written down by hand; None, as for most, where autograd finds them.
+
+        For a small model on a CPU the number of operations that autograd records decides the speed, not the arithmetic.
+        """
+        return None
 
     @property
     def trainable(self) -> bool:

@@ -60,6 +60,15 @@ def test_signed_log_is_odd_and_standardised():
     np.testing.assert_allclose(mapped.std(0), 1, atol=1e-5)
 
 
+def test_unit_scaling_spans_the_train_rows_and_goes_on_outside():
+    columns = table()
+    features = Features.fit([columns], 400, Recipe(drop=(), derive=(), scaling="unit"))
+    mapped = matrix(features, columns)
+    np.testing.assert_allclose(mapped.min(0), 0, atol=1e-6)
+    np.testing.assert_allclose(mapped.max(0), 1, atol=1e-6)
+    assert (matrix(features, {name: values * 1e3 for name, values in columns.items()}).max(0) > 1).any()
+
+
 def test_quantile_scaling_keeps_the_order_and_makes_a_normal_sample():
     columns = table(4000)
     features = Features.fit([columns], 4000, Recipe(drop=(), derive=(), scaling="quantile"))
@@ -79,7 +88,7 @@ def test_an_indicator_says_where_a_value_is_undefined():
 @settings(max_examples=20, deadline=None)
 @given(
     sizes=st.lists(st.integers(0, 120), max_size=4),
-    scaling=st.sampled_from(["standard", "signed_log", "quantile", "none"]),
+    scaling=st.sampled_from(["standard", "signed_log", "unit", "quantile", "none"]),
     fill=st.sampled_from(["zero", "median", "indicator"]),
 )
 def test_how_the_rows_are_cut_does_not_matter(sizes, scaling, fill):
@@ -89,7 +98,7 @@ def test_how_the_rows_are_cut_does_not_matter(sizes, scaling, fill):
     np.testing.assert_allclose(matrix(parts, columns), matrix(whole, columns), rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("scaling", ["standard", "signed_log", "quantile"])
+@pytest.mark.parametrize("scaling", ["standard", "signed_log", "unit", "quantile"])
 def test_state_round_trips_exactly(scaling):
     columns = table()
     features = Features.fit([columns], 400, Recipe(drop=(), derive=(), scaling=scaling, clip=3.0))
@@ -157,7 +166,7 @@ def test_counts_stand_for_words_and_are_standardised_over_the_train_rows():
     raw = Features.fit([columns], 400, Recipe(drop=(), derive=(), categorical="count", scaling="none"))
     assert raw.columns == ("a", "colour_count")
     np.testing.assert_allclose(raw.map(columns)["colour_count"], expected, rtol=1e-6)
-    for scaling in ("standard", "signed_log", "quantile"):
+    for scaling in ("standard", "signed_log", "unit", "quantile"):
         features = Features.fit([columns], 400, Recipe(drop=(), derive=(), categorical="count", scaling=scaling))
         scaled = StandardScaler().fit_transform(expected[:, None])[:, 0]
         np.testing.assert_allclose(features.map(columns)["colour_count"], scaled, atol=1e-5)

@@ -71,7 +71,7 @@ def test_signed_log_is_odd():
     np.testing.assert_allclose(scaled[3] / scaled[4], np.log(2) / np.log1p(1e9), rtol=1e-6)
 
 
-@pytest.mark.parametrize("scaling", ["none", "standard", "signed_log", "quantile"])
+@pytest.mark.parametrize("scaling", ["none", "standard", "signed_log", "unit", "quantile"])
 @pytest.mark.parametrize("fill", ["zero", "median", "indicator"])
 def test_no_feature_is_ever_infinite(scaling, fill):
     train = np.array([0.0, 1.0, 1e300, -1e300, np.inf, np.nan, 1.7e308, -1.7e308])

@@ -1,23 +1,24 @@
 """Variational autoencoder that is judged by its free energy and learns from a confidence in each record."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, Literal
+from typing import Literal, NamedTuple, get_args
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 from pipeline.detectors.base import Detector
-from pipeline.detectors.mlp import Activation, Perceptron, layers_back, layers_forth, mlp
-from pipeline.nn import Batch, Standardise, is_fused
+from pipeline.detectors.mlp import Activation, layers_back, layers_forth, mlp
+from pipeline.errors import DataError
+from pipeline.nn import Batch, LossAndGradients, Standardise, is_fused
 
 LOG_VAR = (-20.0, 2.0)  # limits of the posterior's log variance, as published
 _TINY = 1e-12
 _FOLD = 1e-6 - 1  # w'u (1 - tanh^2) stays above it: of rounding alone could a determinant become 0
 _IDENTITY = math.log(math.e - 1)  # the w'u at which a planar map is the identity
+Likelihood = Literal["gaussian", "bernoulli"]
 
 
 class Planar(nn.Module):
@@ -51,6 +52,24 @@ class Planar(nn.Module):
 
 
 _Weigh = Callable[[Tensor], tuple[Tensor, Tensor]]
+
+
+def reconstruction_error(given: Tensor, x: Tensor, likelihood: Likelihood) -> Tensor:
+    """-log p(x | z) above its least value, of what a decoder gives, (B, F), for x, (B, F): (B,), at least 0.
+
+    gaussian    |given - x|^2
+    bernoulli   sum of x log(x / p) + (1 - x) log((1 - x) / (1 - p)),  p = sigmoid(given),  x in [0, 1]
+
+    The second is the binary cross-entropy of the preprint without the entropy of x, in which the model has no part: a
+    record of values between 0 and 1 would else be called anomalous for those values alone. What lies outside [0, 1] is
+    moved there, and adds the square of its way.
+    """
+    if likelihood == "gaussian":
+        return (given - x).square().sum(-1)
+    inside = x.clamp(0, 1)
+    entropy = -(torch.xlogy(inside, inside) + torch.xlogy(1 - inside, 1 - inside))
+    each = functional.binary_cross_entropy_with_logits(given, inside, reduction="none") - entropy
+    return (each + (x - inside).square()).sum(-1)
 
 
 class _Planar:
@@ -101,53 +120,58 @@ class _Planar:
         return torch.addmm(of_z, pre.T, self.w), of_w, torch.addcmul(of_u, of_given, self.w), pre.sum(-1)
 
 
-class _Loss(torch.autograd.Function):
-    """The mean of ``GRAnD.free_energy`` F at the draw that ``noise`` makes, under planar maps, as one function.
+class _Kind(NamedTuple):
+    activation: Activation
+    likelihood: Likelihood
 
-    ``weigh`` maps F, (B,), to the weight of each record and to what is added to its weighted F, (B,) each.
+
+@torch.no_grad()
+def _descent(x: Tensor, noise: Tensor, weigh: _Weigh, kind: _Kind, weights: Sequence[Tensor]) -> LossAndGradients:
+    """The mean of ``GRAnD.free_energy`` F at the draw that ``noise`` makes, under planar maps, and its gradients.
+
+    Args:
+        x: (B, F), standardised.
+        noise: (B, Z).
+        weigh: F, (B,), to the weight of each record and to what is added to its weighted F, (B,) each.
+        kind: of activation and likelihood.
+        weights: those of the planar maps, of the encoder's layers and of the decoder's.
     """
+    (w, u, b), layers = weights[:3], weights[3:]
+    encoder, decoder = layers[: len(layers) // 2], layers[len(layers) // 2 :]
+    code, read = layers_forth(x, encoder, kind.activation)
+    mean, given = code.chunk(2, -1)
+    log_var = given.clamp(*LOG_VAR)
+    spread = (0.5 * log_var).exp_().mul_(noise)
+    planar = _Planar(w, u, b)
+    z, ladj = planar.forth(mean + spread)
+    decoded, read_back = layers_forth(z, decoder, kind.activation)
+    error, of_decoded = _error_and_gradient(decoded, x, kind.likelihood)
+    beside = (z.square() - noise.square()).sub_(log_var).sum(-1)
+    energy = error.add_(beside, alpha=0.5).sub_(ladj)
+    weight, rest = weigh(energy)
+    loss = (energy * weight).add_(rest).mean()
 
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, noise: Tensor, weigh: _Weigh, activation: str, *weights: Tensor) -> Tensor:
-        (w, u, b), layers = weights[:3], weights[3:]
-        encoder, decoder = layers[: len(layers) // 2], layers[len(layers) // 2 :]
-        code, read = layers_forth(x, encoder, activation)
-        mean, given = code.chunk(2, -1)
-        log_var = given.clamp(*LOG_VAR)
-        spread = (0.5 * log_var).exp_().mul_(noise)
-        planar = _Planar(w, u, b)
-        z, ladj = planar.forth(mean + spread)
-        miss, read_back = layers_forth(z, decoder, activation)
-        miss.sub_(x)
-        energy: Tensor = torch.linalg.vector_norm(miss, dim=-1).square_()
-        beside = (z.square() - noise.square()).sub_(log_var).sum(-1)
-        weight, rest = weigh(energy.add_(beside, alpha=0.5).sub_(ladj))
-        ctx.save_for_backward(*layers)
-        ctx.kept = weight, read, given, log_var, spread, planar, z, miss, read_back
-        ctx.activation = activation
-        return energy.mul_(weight).add_(rest).mean()
+    pull = weight / len(weight)  # the gradient of F
+    column = pull[:, None]
+    first, of_decoder = layers_back(of_decoded.mul_(column), read_back, decoder, kind.activation)
+    of_mean, *of_planar = planar.back(torch.addmm(column * z, first, decoder[0]), -pull)
+    of_log_var = (of_mean * spread).sub_(column).mul_(0.5).mul_(given == log_var)
+    _, of_encoder = layers_back(torch.cat((of_mean, of_log_var), -1), read, encoder, kind.activation)
+    return loss, [*of_planar, *of_encoder, *of_decoder]
 
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        layers = ctx.saved_tensors
-        weight, read, given, log_var, spread, planar, z, miss, read_back = ctx.kept
-        encoder, decoder = layers[: len(layers) // 2], layers[len(layers) // 2 :]
-        pull = weight * grad / len(weight)  # the gradient of F
-        column = pull[:, None]
-        of_miss = miss * (2 * column)
-        first, of_decoder = layers_back(of_miss, read_back, decoder, ctx.activation)
-        of_mean, *of_planar = planar.back(torch.addmm(column * z, first, decoder[0]), -pull)
-        of_log_var = (of_mean * spread).sub_(column).mul_(0.5).mul_(given == log_var)
-        first, of_encoder = layers_back(torch.cat((of_mean, of_log_var), -1), read, encoder, ctx.activation)
-        of_x = torch.addmm(of_miss, first, encoder[0], beta=-1) if ctx.needs_input_grad[0] else None
-        return of_x, None, None, None, *of_planar, *of_encoder, *of_decoder
+
+def _error_and_gradient(given: Tensor, x: Tensor, likelihood: Likelihood) -> tuple[Tensor, Tensor]:
+    """``reconstruction_error``, (B,), and its gradient by what the decoder gave, (B, F), which it overwrites."""
+    if likelihood == "gaussian":
+        miss = given.sub_(x)
+        return torch.linalg.vector_norm(miss, dim=-1).square_(), miss.mul_(2)
+    return reconstruction_error(given, x, likelihood), given.sigmoid_().sub_(x.clamp(0, 1))
 
 
 class GRAnD(Detector):
     """Score = the free energy F of a record under a variational autoencoder with planar flows.
 
-    F = |x - decode(z_K)|^2 + log q_0(z_0) - ladj - log p(z_K),  z_K = planar(z_0),  p = N(0, I)
+    F = -log p(x | z_K) + log q_0(z_0) - ladj - log p(z_K),  z_K = planar(z_0),  p(z) = N(0, I)
     L = mean of  c F for c > 0,  |c| |m - F| for c < 0,  and (1 - |c|) eCDF(F) |m - F| for what is unknown
 
     Najari, Berlemont, Lefebvre, Duffner, Garcia, "GRAnD" (preprint 2021; AINA 2022): the energy of what is surely
@@ -157,8 +181,8 @@ class GRAnD(Detector):
 
     Training draws one z_0 from the posterior q_0 = N(mean, variance). ``score``, and ``loss`` outside training, draw
     nothing: z_0 is the mean, the entropy of q_0 is exact, and its variance is added to |z_K|^2, which is exact for an
-    identity map. Deviations: the output is affine, as fits standardised features; SSAD's is a ReLU under a sigmoid, so
-    never below 1/2.
+    identity map. For -log p(x | z) see ``reconstruction_error``. Deviation: the output is affine, as fits standardised
+    features, or under a sigmoid; SSAD's is a ReLU under a sigmoid, so never below 1/2.
 
     Args:
         features: Z, the width of the input.
@@ -174,6 +198,11 @@ class GRAnD(Detector):
         activation: behind every hidden layer.
         standardise: whether each feature is brought to mean 0 and variance 1 first; where the features are scaled
             already, one-hot columns among them, a rare column is blown up by it.
+        likelihood: of a feature: ``gaussian``, as in SSAD; ``bernoulli``, as in the preprint, for features in [0, 1],
+            one-hot columns among them, so without ``standardise``.
+
+    Raises:
+        ValueError: if a setting is out of its limits, or ``bernoulli`` meets ``standardise``.
     """
 
     updated = True
@@ -192,6 +221,7 @@ class GRAnD(Detector):
         unknown: Literal["ecdf", "ignore"] = "ecdf",
         activation: Activation = "relu",
         standardise: bool = True,
+        likelihood: Likelihood = "gaussian",
     ) -> None:
         super().__init__(features)
         if latent < 1 or planar < 0 or not 0 < margin < math.inf:
@@ -201,6 +231,10 @@ class GRAnD(Detector):
         _refuse(margin_per=(margin_per, "feature", "record"))
         _refuse(push=(push, "absolute", "hinge"))
         _refuse(unknown=(unknown, "ecdf", "ignore"))
+        _refuse(likelihood=(likelihood, *get_args(Likelihood)))
+        if likelihood == "bernoulli" and standardise:
+            raise ValueError("likelihood bernoulli takes features in [0, 1], so it needs standardise: false")
+        self.likelihood = likelihood
         self.margin = margin * (features if margin_per == "feature" else 1)
         self.push, self.unknown, self.standardised = push, unknown, standardise
         self.standardise = Standardise(features)
@@ -209,9 +243,22 @@ class GRAnD(Detector):
         self.decoder = mlp((latent, *hidden[::-1], features), activation)
 
     def initialise(self, x: Tensor) -> None:
-        """Standardise by x (n, F)."""
+        """Standardise by x (n, F).
+
+        Raises:
+            DataError: the likelihood is ``bernoulli``, and a feature lies outside [0, 1].
+        """
         if self.standardised:
             self.standardise.initialise(x)
+        outside = ((x < 0) | (x > 1)).any(0) if self.likelihood == "bernoulli" else torch.zeros(0, dtype=torch.bool)
+        if outside.any():
+            first = int(outside.nonzero()[0])
+            raise DataError(
+                f"grand.likelihood: bernoulli takes features in [0, 1], but {int(outside.sum())} of {x.shape[1]} lie "
+                f"outside, the first is feature {first}, in [{float(x[:, first].min()):g}, "
+                f"{float(x[:, first].max()):g}]; choose preprocess.features.scaling: unit and stage1.encoder: "
+                "identity, or likelihood: gaussian"
+            )
 
     def free_energy(self, x: Tensor, noise: Tensor | None = None) -> Tensor:
         """F, (B, F) to (B,), at the posterior's mean, or at the draw that ``noise``, (B, Z) standard normal, makes."""
@@ -224,7 +271,7 @@ class GRAnD(Detector):
         beside, ladj = (drawn - log_var).sum(-1), torch.zeros_like(x[:, 0])
         if self.planar is not None:
             z, ladj = self.planar(z)
-        error = (self.decoder(z) - x).square().sum(-1)
+        error = reconstruction_error(self.decoder(z), x, self.likelihood)
         energy: Tensor = error + 0.5 * (z.square().sum(-1) + beside) - ladj
         return energy
 
@@ -234,18 +281,24 @@ class GRAnD(Detector):
 
     def loss(self, batch: Batch) -> Tensor:
         """The mean over the records of their confidence-weighted terms."""
-        noise = None
-        if self.training:
-            noise = torch.randn(len(batch.x), self._latent, dtype=batch.x.dtype, device=batch.x.device)
-            if is_fused(batch.x) and (weights := self._weights):
-                x = self.standardise(batch.x) if self.standardised else batch.x
-                loss: Tensor = _Loss.apply(
-                    x, noise, partial(self._weigh, batch.confidence), self.encoder.activation, *weights
-                )  # type: ignore[no-untyped-call]
-                return loss
-        energy = self.free_energy(batch.x, noise)
+        energy = self.free_energy(batch.x, self._noise(batch.x) if self.training else None)
         weight, rest = self._weigh(batch.confidence, energy.detach())
         return (weight * energy + rest).mean()
+
+    def loss_and_gradients(self, batch: Batch) -> LossAndGradients | None:
+        """``loss`` and its gradients in training on a CPU, under planar maps."""
+        if not self.training or not is_fused(batch.x) or self.planar is None:
+            return None
+        x = self.standardise(batch.x) if self.standardised else batch.x
+        encoder, maps, decoder = self.encoder, self.planar, self.decoder
+        weights = (maps.w, maps.u, maps.b, *encoder.layers, *decoder.layers)
+        kind = _Kind(encoder.activation, self.likelihood)
+        loss, found = _descent(x, self._noise(batch.x), partial(self._weigh, batch.confidence), kind, weights)
+        in_encoder = 3 + len(encoder.layers)
+        return loss, [*found[3:in_encoder], *found[:3], *found[in_encoder:]]  # in the order of ``parameters``
+
+    def _noise(self, x: Tensor) -> Tensor:
+        return torch.randn(len(x), self._latent, dtype=x.dtype, device=x.device)
 
     def _weigh(self, confidence: Tensor, energy: Tensor) -> tuple[Tensor, Tensor]:
         """Weight and rest of each record, (B,) each: its term is weight F + rest, in which they have no gradient."""
@@ -257,14 +310,6 @@ class GRAnD(Detector):
         away = (self.margin - energy).sign() if self.push == "absolute" else energy < self.margin
         pushed = pushed * away
         return confidence.relu() - pushed, pushed * self.margin
-
-    @property
-    def _weights(self) -> tuple[Tensor, ...]:
-        """Those of planar maps, encoder and decoder for ``_Loss``; none where it is of no use."""
-        encoder, maps, decoder = self.encoder, self.planar, self.decoder
-        if maps is None or not isinstance(encoder, Perceptron) or not isinstance(decoder, Perceptron):
-            return ()
-        return maps.w, maps.u, maps.b, *encoder.layers, *decoder.layers
 
     @property
     def _latent(self) -> int:

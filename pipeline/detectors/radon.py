@@ -1,15 +1,14 @@
 """Autoencoder that is judged by the direction of its reconstruction and learns from a confidence in each record."""
 
 import math
-from typing import Any
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from pipeline.detectors.base import Detector
-from pipeline.detectors.mlp import Activation, Perceptron, layers_back, layers_forth, mlp
-from pipeline.nn import Batch, Standardise, is_fused
+from pipeline.detectors.mlp import Activation, layers_back, layers_forth, mlp
+from pipeline.nn import Batch, LossAndGradients, Standardise, is_fused
 
 _TINY = 1e-12
 
@@ -75,15 +74,16 @@ class RADON(Detector):
 
     def loss(self, batch: Batch) -> Tensor:
         """The weighted mean of (1 - s)^2 over benign and s^2 over anomalous records; 0 where all are unknown."""
-        weight = batch.confidence.abs()
-        weight = weight / weight.sum().clamp_min(_TINY)
-        wanted = (batch.confidence <= 0).to(weight.dtype)
-        body = self.autoencoder
-        if is_fused(batch.x) and self._constant > _TINY and isinstance(body, Perceptron):
-            z = self.standardise(batch.x) if self.standardised else batch.x
-            loss: Tensor = _Loss.apply(z, self._constant, weight, wanted, body.activation, *body.layers)  # type: ignore[no-untyped-call]
-            return loss
+        weight, wanted = _weights(batch.confidence)
         return (weight * (self.score(batch.x) - wanted).square()).sum()
+
+    def loss_and_gradients(self, batch: Batch) -> LossAndGradients | None:
+        """``loss`` and its gradients in training on a CPU."""
+        if not is_fused(batch.x) or self._constant <= _TINY:
+            return None
+        z = self.standardise(batch.x) if self.standardised else batch.x
+        body = self.autoencoder
+        return _descent(z, self._constant, *_weights(batch.confidence), body.activation, body.layers)
 
     @property
     def _constant(self) -> float:
@@ -91,41 +91,31 @@ class RADON(Detector):
         return self.offset**2 * self.features
 
 
-class _Loss(torch.autograd.Function):
-    """sum of weight (1 - s - wanted)^2 as one function of z, for a ``constant`` above 0, so that no length is 0.
+@torch.no_grad()
+def _descent(
+    z: Tensor, constant: float, weight: Tensor, wanted: Tensor, activation: str, layers: Sequence[Tensor]
+) -> LossAndGradients:
+    """Sum of weight (1 - s - wanted)^2 and its gradients by ``layers``, for a ``constant`` above 0: no length is 0.
 
     With the unit vectors u and v of z and r, s = u'v: d(1 - s)/dr = -(u - s v) / |r| = -(u - v + (1 - s) v) / |r|,
-    whose last form keeps its digits where u is close to v; the same with z and r exchanged.
+    whose last form keeps its digits where u is close to v.
     """
+    r, read = layers_forth(z, layers, activation)
+    per_z, per_r = _per_length(z, constant), _per_length(r, constant)  # (B, 1)
+    apart = (z * per_z).sub_(r * per_r)
+    score: Tensor = torch.linalg.vector_norm(apart, dim=-1, keepdim=True).square_()
+    score.add_((per_z - per_r).square_(), alpha=constant).mul_(0.5)
+    miss = score.squeeze(-1) - wanted
+    pull = weight * miss
+    by_r = (-2 * pull)[:, None] * per_r
+    of_r = apart.mul_(by_r).addcmul_(r, by_r * score * per_r)
+    return (pull * miss).sum(), layers_back(of_r, read, layers, activation)[1]
 
-    @staticmethod
-    def forward(
-        ctx: Any, z: Tensor, constant: float, weight: Tensor, wanted: Tensor, activation: str, *layers: Tensor
-    ) -> Tensor:
-        r, read = layers_forth(z, layers, activation)
-        per_z, per_r = _per_length(z, constant), _per_length(r, constant)
-        apart = (z * per_z).sub_(r * per_r)
-        score: Tensor = torch.linalg.vector_norm(apart, dim=-1, keepdim=True).square_()
-        score.add_((per_z - per_r).square_(), alpha=constant).mul_(0.5)
-        miss = score.squeeze(-1) - wanted
-        pull = weight * miss
-        ctx.save_for_backward(r, per_z, per_r, apart, score, pull, *read, *layers)
-        ctx.activation = activation
-        return (pull * miss).sum()
 
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        r, per_z, per_r, apart, score, pull, *rest = ctx.saved_tensors
-        read, layers = rest[: len(rest) // 3], rest[len(rest) // 3 :]
-        pull = (2 * grad * pull)[:, None]  # the gradient of the score
-        by_r, of_z = -pull * per_r, None
-        of_r = torch.addcmul(apart * by_r, r, by_r * score * per_r)
-        first, of_layers = layers_back(of_r, read, layers, ctx.activation)
-        if ctx.needs_input_grad[0]:
-            z, by_z = read[0], pull * per_z
-            of_z = torch.addmm(torch.addcmul(apart * by_z, z, by_z * score * per_z, value=-1), first, layers[0])
-        return of_z, None, None, None, None, *of_layers
+def _weights(confidence: Tensor) -> tuple[Tensor, Tensor]:
+    """The weight of each record, of sum 1, and the 1 - s that it should have, (B,) each."""
+    weight = confidence.abs()
+    return weight / weight.sum().clamp_min(_TINY), (confidence <= 0).to(weight.dtype)
 
 
 def _apart(z: Tensor, r: Tensor, constant: float) -> Tensor:

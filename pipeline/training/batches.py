@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterator
 
 import torch
+from torch import Tensor
 
 from pipeline.nn import Batch
 
@@ -33,15 +34,26 @@ class Batches:
         self.data = Batch(*(column.to(device) for column in self.data))
 
     def __iter__(self) -> Iterator[Batch]:
+        return (batch for group in self.groups(1) for batch in group)
+
+    def groups(self, size: int) -> Iterator[list[Batch]]:
+        """The same batches, ``size`` at a time, which are drawn at once."""
         generator = torch.Generator().manual_seed(mix(self.seed, self.epoch))
         order = torch.randperm(len(self.data.y), generator=generator).to(self.data.y.device)
+        for rows in torch.split(order, self.size * size):
+            drawn = [self._part(batch) for batch in torch.split(rows, self.size)]
+            at = torch.cat(drawn)
+            sizes = [len(part) for part in drawn]
+            columns = (torch.split(column.index_select(0, at), sizes) for column in self.data)
+            yield [Batch(*parts) for parts in zip(*columns, strict=True)]
+
+    def _part(self, rows: Tensor) -> Tensor:
+        """What this process draws of a batch.
+
+        Each process must make the same number of steps on at least one row: a short batch is repeated.
+        """
         rank, shards = self.shard
-        for start in range(0, len(order), self.size):
-            rows = order[start : start + self.size]
-            if shards > 1:
-                # Each process must make the same number of steps on at least one row: a short batch is repeated.
-                rows = rows.repeat(math.ceil(shards / len(rows)))[rank::shards]
-            yield Batch(*(column.index_select(0, rows) for column in self.data))
+        return rows if shards == 1 else rows.repeat(math.ceil(shards / len(rows)))[rank::shards]
 
 
 def mix(*numbers: int) -> int:

@@ -201,6 +201,8 @@ def _quiet() -> Iterator[None]:
 
 def _finish(learner: "Learner", folder: Path) -> History:
     """Load the weights that are kept; a training that is done leaves nothing to resume."""
+    if learner.flat:
+        learner.flat.release()
     state = read(folder / f"{learner.settings.keep}.safetensors")["state_dict"]
     learner.model.load_state_dict({name.removeprefix("model."): value for name, value in state.items()})
     learner.model.float().cpu().eval()  # whatever the precision of the training

@@ -3,7 +3,6 @@
 import math
 import time
 from collections.abc import Iterator
-from itertools import islice
 from pathlib import Path
 from typing import Any, cast
 
@@ -20,6 +19,7 @@ from pipeline.nn import Batch, Model, Scorer
 from pipeline.thresholds import Thresholds
 from pipeline.training import checkpoints
 from pipeline.training.batches import Batches, mix
+from pipeline.training.flat import Flat
 from pipeline.training.settings import FitSettings, OnEpoch
 from pipeline.training.updates import OnUpdate, Updates, from_state, joined, scores, state
 
@@ -81,9 +81,7 @@ class Groups:
         return math.ceil(len(self.batches) / self.size)
 
     def __iter__(self) -> Iterator[list[Batch]]:
-        drawn = iter(self.batches)
-        while group := list(islice(drawn, self.size)):
-            yield group
+        return self.batches.groups(self.size)
 
 
 class Learner(LightningModule):  # type: ignore[misc]
@@ -98,6 +96,7 @@ class Learner(LightningModule):  # type: ignore[misc]
         updates: of the confidence of the training records, None for none.
         update_listeners: called with each update in the first process.
         thresholds: those of the last update.
+        flat: the parameters as one vector, where the steps are made here.
     """
 
     def __init__(self, model: Model, train: Batches, val: Batches, settings: FitSettings, fingerprint: str) -> None:
@@ -109,6 +108,7 @@ class Learner(LightningModule):  # type: ignore[misc]
         self.updates: Updates | None = None
         self.update_listeners: list[OnUpdate] = []
         self.thresholds: Thresholds | None = None
+        self.flat: Flat | None = None
         self.rows: list[dict[str, Any]] = []
         self._losses: list[Tensor] = []
 
@@ -148,24 +148,33 @@ class Learner(LightningModule):  # type: ignore[misc]
         return None
 
     def _step(self, batch: Batch, optimizer: Any, schedule: Any) -> None:
-        loss = self._loss(batch)
-        optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        if self.settings.gradient_clip:
-            torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.gradient_clip)
+        assert self.flat is not None
+        batch = self._noisy(batch)
+        found = self.model.loss_and_gradients(batch)
+        if found is None:
+            loss = self.model.loss(batch)
+            found = loss, torch.autograd.grad(loss, self.flat.parameters, allow_unused=True, materialize_grads=True)
+        self._note(found[0])
+        self.flat.take(found[1], self.settings.gradient_clip)
         optimizer.step()
         if schedule:
             schedule.step()
 
     def _loss(self, batch: Batch) -> Tensor:
         """The loss of a batch, with noise on its x."""
+        loss: Tensor = self.model.loss(self._noisy(batch))
+        self._note(loss)
+        return loss
+
+    def _noisy(self, batch: Batch) -> Batch:
         if self.settings.input_noise > 0:
-            batch = batch._replace(x=torch.randn_like(batch.x).mul_(self.settings.input_noise).add_(batch.x))
-        loss: Tensor = self.model.loss(batch)
+            return batch._replace(x=torch.randn_like(batch.x).mul_(self.settings.input_noise).add_(batch.x))
+        return batch
+
+    def _note(self, loss: Tensor) -> None:
         self._losses.append(loss.detach())
         if len(self._losses) % CHECK_EVERY == 1:
             self._refuse_nan()
-        return loss
 
     def on_validation_epoch_start(self) -> None:
         """Training ends where validation begins."""
@@ -233,8 +242,12 @@ class Learner(LightningModule):  # type: ignore[misc]
     def configure_optimizers(self) -> dict[str, Any]:
         """Adam or AdamW, fused, and the cosine over all steps of the run."""
         kind = torch.optim.AdamW if self.settings.optimizer == "adamw" else torch.optim.Adam
+        trained = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
+        if self.settings.plain:
+            self.flat = Flat(self.model)  # not before: the model is on its device by now
+            trained = [self.flat.vector]
         optimizer = kind(
-            [parameter for parameter in self.model.parameters() if parameter.requires_grad],
+            trained,
             lr=self.settings.learning_rate,
             weight_decay=self.settings.weight_decay,
             fused=not self.settings.precision.endswith("-mixed"),

@@ -7,11 +7,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.autograd.functional import jacobian
-from torch.distributions import Normal, kl_divergence
+from torch.distributions import Bernoulli, Normal, kl_divergence
 
 from pipeline.detectors import GRAnD
 from pipeline.detectors import grand as module
-from pipeline.detectors.grand import Planar, ecdf
+from pipeline.detectors.grand import Planar, ecdf, reconstruction_error
+from pipeline.errors import DataError
 from pipeline.nn import Batch
 
 
@@ -35,6 +36,19 @@ def bent(maps: int, latent: int, seed: int, gain: float = 3.0) -> Planar:
     for parameter in planar.parameters():
         nn.init.normal_(parameter, std=gain)
     return planar
+
+
+def same_by_hand(model: GRAnD, data: Batch, seed: int) -> None:
+    """Loss and gradients by hand are those of autograd; without planar maps there are none by hand."""
+    torch.manual_seed(seed)
+    found = model.loss_and_gradients(data)
+    assert (found is None) == (model.planar is None)
+    if found is not None:
+        torch.manual_seed(seed)
+        loss = model.loss(data)
+        assert torch.allclose(found[0], loss)
+        for mine, theirs in zip(found[1], torch.autograd.grad(loss, tuple(model.parameters())), strict=True):
+            assert torch.allclose(mine, theirs, atol=1e-9)
 
 
 def without_error(model: GRAnD) -> GRAnD:
@@ -190,11 +204,33 @@ def test_it_can_be_a_plain_variational_autoencoder_without_a_hidden_layer() -> N
         ({"margin_per": "row"}, "margin_per must be one of feature, record, not 'row'"),
         ({"push": "pull"}, "push must be one of absolute, hinge"),
         ({"unknown": "drop"}, "unknown must be one of ecdf, ignore"),
+        ({"likelihood": "poisson"}, "likelihood must be one of gaussian, bernoulli"),
+        ({"likelihood": "bernoulli"}, "needs standardise: false"),
     ],
 )
 def test_it_refuses_settings_without_a_meaning(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         GRAnD(4, **settings)
+
+
+@settings(max_examples=20)
+@given(seed=st.integers(0, 99))
+def test_the_bernoulli_error_is_a_divergence_and_grows_outside_of_its_range(seed: int) -> None:
+    x, given = rows(20, 6, seed).sigmoid(), rows(20, 6, seed + 1)
+    error = reconstruction_error(given, x, "bernoulli")
+    expected = kl_divergence(Bernoulli(x), Bernoulli(logits=given)).sum(-1)
+    assert torch.allclose(error, expected)
+    assert torch.allclose(reconstruction_error(x.logit(), x, "bernoulli"), torch.zeros(20, dtype=torch.float64))
+    ends, far = torch.tensor([[0.0, 1.0]], dtype=torch.float64), torch.tensor([[-2.0, 1.5]], dtype=torch.float64)
+    at_ends, beyond = (reconstruction_error(given[:1, :2], each, "bernoulli") for each in (ends, far))
+    assert (beyond - at_ends).item() == pytest.approx(4.25)
+
+
+def test_a_bernoulli_likelihood_refuses_features_outside_of_its_range() -> None:
+    model = grand(likelihood="bernoulli", standardise=False)
+    with pytest.raises(DataError, match=r"4 of 4 lie outside, the first is feature 0, in \[-.*scaling: unit"):
+        model.initialise(rows())
+    model.initialise(rows().sigmoid())
 
 
 @settings(max_examples=25, deadline=None)
@@ -206,52 +242,33 @@ def test_it_refuses_settings_without_a_meaning(settings: dict[str, Any], message
         st.sampled_from(["relu", "elu", "tanh"]),
         st.sampled_from(["absolute", "hinge"]),
         st.sampled_from(["ecdf", "ignore"]),
+        st.sampled_from([("gaussian", True), ("gaussian", False), ("bernoulli", False)]),
     ),
-    standardise=st.booleans(),
     seed=st.integers(0, 99),
 )
-def test_the_fused_gradient_is_that_of_plain_operations(
-    hidden: tuple[int, ...], latent: int, planar: int, kinds: tuple[str, str, str], standardise: bool, seed: int
+def test_the_gradients_by_hand_are_those_of_autograd(
+    hidden: tuple[int, ...], latent: int, planar: int, kinds: tuple[str, str, str, tuple[str, bool]], seed: int
 ) -> None:
-    activation, push, unknown = kinds
+    activation, push, unknown, (likelihood, standardise) = kinds
     model = grand(
         5, seed, hidden=hidden, latent=latent, planar=planar, activation=activation, push=push, unknown=unknown,
-        standardise=standardise, margin=8.0,
+        standardise=standardise, likelihood=likelihood, margin=8.0,
     ).train()  # fmt: skip
     if planar:
         model.planar = bent(planar, latent, seed)
-    x = rows(9, 5, seed).requires_grad_()
-    model.initialise(x.detach())
-    data = batch(x, torch.rand(9, dtype=torch.float64) * 2 - 1)
-    losses = []
-    for plain in (False, True):
-        with pytest.MonkeyPatch.context() as patch:
-            if plain:
-                patch.setattr(module, "is_fused", lambda x: False)
-            torch.manual_seed(seed)
-            losses.append(model.loss(data))
-    assert torch.allclose(losses[0], losses[1])
-    inputs = (x, *model.parameters())
-    for mine, theirs in zip(*(torch.autograd.grad(loss, inputs) for loss in losses), strict=True):
-        assert torch.allclose(mine, theirs, atol=1e-9)
+    x = rows(9, 5, seed)
+    x = x.sigmoid() if likelihood == "bernoulli" else x
+    model.initialise(x)
+    same_by_hand(model, batch(x, torch.rand(9, dtype=torch.float64) * 2 - 1), seed)
 
 
-def test_the_limits_of_the_log_variance_and_of_the_determinant_stop_the_fused_gradient_as_they_stop_the_plain_one() -> (
-    None
-):
+def test_the_limits_of_the_log_variance_and_of_the_determinant_stop_the_gradients_by_hand_too() -> None:
     model, data = grand(standardise=False).train(), batch(rows(30) * 20, torch.ones(30))
     assert model.planar is not None
     with torch.no_grad():
         model.planar.w.mul_(1e-5)  # tanh is 0 for all records,
         model.planar.u.mul_(-2e7)  # and w'u so far below -1 that softplus(w'u) is 0
         assert model.planar(torch.zeros(1, 4, dtype=torch.float64))[1] == pytest.approx(3 * math.log(1e-6))
-    gradients = []
-    for plain in (False, True):
-        with pytest.MonkeyPatch.context() as patch:
-            if plain:
-                patch.setattr(module, "is_fused", lambda x: False)
-            torch.manual_seed(0)
-            gradients.append(torch.autograd.grad(model.loss(data), tuple(model.parameters())))
+    same_by_hand(model, data, seed=0)
     log_var = model.encoder(data.x).chunk(2, -1)[1]
     assert (log_var > module.LOG_VAR[1]).any()
-    assert all(torch.allclose(mine, theirs) for mine, theirs in zip(*gradients, strict=True))

@@ -102,7 +102,7 @@ def test_a_wrong_type(project: Any, name: str, value: object, allowed: str) -> N
         ("validate.tolerance", -0.1, "greater than or equal to 0"),
         ("preprocess.seed", -1, "greater than or equal to 0"),
         ("preprocess.attempted", "maybe", "'exclude', 'benign' or 'attack'"),
-        ("preprocess.features.scaling", "minmax", "'standard', 'signed_log' or 'quantile'"),
+        ("preprocess.features.scaling", "minmax", "'signed_log', 'unit' or 'quantile'"),
         ("preprocess.features.clip", 0.0, "greater than 0"),
         ("stage1.fit.batch_size", 0, "greater than or equal to 1"),
         ("stage1.fit.learning_rate", float("inf"), "finite"),
