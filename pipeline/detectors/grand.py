@@ -55,21 +55,28 @@ _Weigh = Callable[[Tensor], tuple[Tensor, Tensor]]
 
 
 def reconstruction_error(given: Tensor, x: Tensor, likelihood: Likelihood) -> Tensor:
-    """-log p(x | z) above its least value, of what a decoder gives, (B, F), for x, (B, F): (B,), at least 0.
+    """-log p(x | z) of what a decoder gives, (B, F), for x, (B, F), without what is constant: (B,).
 
     gaussian    |given - x|^2
-    bernoulli   sum of x log(x / p) + (1 - x) log((1 - x) / (1 - p)),  p = sigmoid(given),  x in [0, 1]
-
-    The second is the binary cross-entropy of the preprint without the entropy of x, in which the model has no part: a
-    record of values between 0 and 1 would else be called anomalous for those values alone. What lies outside [0, 1] is
-    moved there, and adds the square of its way.
+    bernoulli   -sum of x log p + (1 - x) log(1 - p),  p = sigmoid(given),  x in [0, 1] or moved there
     """
     if likelihood == "gaussian":
         return (given - x).square().sum(-1)
+    error: Tensor = functional.softplus(given).sum(-1) - torch.linalg.vecdot(x.clamp(0, 1), given)
+    return error
+
+
+def least_error(x: Tensor, likelihood: Likelihood) -> Tensor:
+    """The ``reconstruction_error`` of x, (B, F), that no decoder can undercut: (B,).
+
+    For bernoulli it is the entropy of x, less the squared way to [0, 1] of what lies outside: what differs from all
+    that the decoder can say is the more anomalous the further off it lies.
+    """
+    if likelihood == "gaussian":
+        return torch.zeros_like(x[:, 0])
     inside = x.clamp(0, 1)
-    entropy = -(torch.xlogy(inside, inside) + torch.xlogy(1 - inside, 1 - inside))
-    each = functional.binary_cross_entropy_with_logits(given, inside, reduction="none") - entropy
-    return (each + (x - inside).square()).sum(-1)
+    entropy: Tensor = torch.special.entr(inside) + torch.special.entr(1 - inside)
+    return (entropy - (x - inside).square()).sum(-1)
 
 
 class _Planar:
@@ -181,8 +188,9 @@ class GRAnD(Detector):
 
     Training draws one z_0 from the posterior q_0 = N(mean, variance). ``score``, and ``loss`` outside training, draw
     nothing: z_0 is the mean, the entropy of q_0 is exact, and its variance is added to |z_K|^2, which is exact for an
-    identity map. For -log p(x | z) see ``reconstruction_error``. Deviation: the output is affine, as fits standardised
-    features, or under a sigmoid; SSAD's is a ReLU under a sigmoid, so never below 1/2.
+    identity map. For -log p(x | z) see ``reconstruction_error``. Deviations: a score is F above its ``least_error``, or
+    values between 0 and 1 would make a record anomalous; and the output is affine, as fits standardised features, or
+    under a sigmoid, where SSAD's is a ReLU under a sigmoid, so never below 1/2.
 
     Args:
         features: Z, the width of the input.
@@ -276,8 +284,8 @@ class GRAnD(Detector):
         return energy
 
     def score(self, x: Tensor) -> Tensor:
-        """F at the posterior's mean, (B, F) to (B,)."""
-        return self.free_energy(x)
+        """F at the posterior's mean, less the ``least_error`` of x, (B, F) to (B,)."""
+        return self.free_energy(x) - least_error(self.standardise(x), self.likelihood)
 
     def loss(self, batch: Batch) -> Tensor:
         """The mean over the records of their confidence-weighted terms."""
