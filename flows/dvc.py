@@ -59,10 +59,12 @@ class Stage:
     Attributes:
         name: what ``dvc repro`` calls it.
         command: what it runs.
+        device: whether it asks for a GPU (``meta: {device: true}``).
     """
 
     name: str
     command: str
+    device: bool = False
 
 
 class StageFailedError(FlowsculptError):
@@ -118,7 +120,7 @@ def stages(root: Path) -> tuple[Stage, ...]:
         order = list(TopologicalSorter(graph).static_order())
     except CycleError as error:
         raise ConfigError(f"{root / PIPELINE_FILE}: stages feed each other: {' <- '.join(error.args[1])}") from None
-    return tuple(Stage(name, _command(entries[name])) for name in order)
+    return tuple(Stage(name, _command(entries[name]), _wants_device(entries[name])) for name in order)
 
 
 def _entries(path: Path) -> dict[str, dict[str, Any]]:
@@ -155,6 +157,11 @@ def _check(where: str, entry: object) -> None:
 def _command(entry: Mapping[str, Any]) -> str:
     command = entry.get("cmd") or entry["do"].get("cmd", "")
     return command if isinstance(command, str) else " && ".join(command)
+
+
+def _wants_device(entry: Mapping[str, Any]) -> bool:
+    meta = entry.get("do", entry).get("meta")
+    return bool(isinstance(meta, dict) and meta.get("device") is True)
 
 
 def _paths(entry: Mapping[str, Any], *keys: str) -> list[PurePosixPath]:

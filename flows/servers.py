@@ -6,7 +6,7 @@ import socket
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 
 from prefect.settings import (
@@ -24,7 +24,7 @@ LOCAL = "127.0.0.1"
 LOCAL_SERVER = f"http://{LOCAL}:4200/api"
 LOOPBACK = (LOCAL, "localhost", "::1")
 # What an MLflow server needs not: a queue of jobs, which would be thirteen processes more.
-LEAN = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+LEAN: dict[str, str] = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
 PREFECT_AUTHENTICATION, MLFLOW_AUTHENTICATION = "PREFECT_SERVER_API_AUTH_STRING", "MLFLOW_AUTH_CONFIG_PATH"
 
 
@@ -123,9 +123,7 @@ def answers(address: str) -> bool:
 
 
 @contextmanager
-def _kept(
-    name: str, command: Sequence[str], env: Mapping[str, str], host: str, port: int, health: str
-) -> Iterator[str]:
+def _kept(name: str, command: Sequence[str], env: dict[str, str], host: str, port: int, health: str) -> Iterator[str]:
     if not _is_free(host, port):
         raise ConfigError(f"{name}: port {port} is taken; choose another, or end the program that listens there")
     log = PREFECT_HOME.value() / f"{name.lower().replace(' ', '-')}-{port}.log"

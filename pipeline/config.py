@@ -206,6 +206,12 @@ class Evaluate(Section):
     latent_map_rows: Annotated[int, Field(ge=10)]
 
 
+class Workers(Section):
+    """What a worker may use of its machine; see ``flows.leases``."""
+
+    gpu_workers: Annotated[int, Field(ge=0)] | Literal["auto"]
+
+
 SECTIONS: dict[str, type[Section]] = {
     "ingest": Ingest,
     "validate": Validate,
@@ -214,6 +220,10 @@ SECTIONS: dict[str, type[Section]] = {
     "stage2": Stage2,
     "calibrate": Calibrate,
     "evaluate": Evaluate,
+}
+
+FLOW_SECTIONS: dict[str, type[Section]] = {
+    "workers": Workers,
 }
 
 S = TypeVar("S", bound=Section)
@@ -225,12 +235,13 @@ def load(section: type[S], path: Path = PARAMS) -> S:
     Raises:
         ConfigError: the file or section is absent, or a key is unknown, of the wrong type or out of its limits.
     """
-    name = next(key for key, shape in SECTIONS.items() if shape is section)
+    sections = SECTIONS | FLOW_SECTIONS
+    name = next(key for key, shape in sections.items() if shape is section)
     params = _read(path)
     for key in params:
-        if key not in SECTIONS:
-            known = ", ".join(SECTIONS)
-            raise ConfigError(f"{path}: unknown section {key!r}{near_miss(key, SECTIONS)}; known: {known}")
+        if key not in sections:
+            known = ", ".join(sections)
+            raise ConfigError(f"{path}: unknown section {key!r}{near_miss(key, sections)}; known: {known}")
     if not isinstance(params.get(name), dict):
         raise ConfigError(f"{path}: section {name!r} is missing or no mapping, given {params.get(name)!r}")
     try:

@@ -34,7 +34,7 @@ from pipeline.tracking.parents import (
     search,
 )
 from pipeline.tracking.runs import LONGEST_PARAM, StageRun, stage
-from pipeline.tracking.store import EXPERIMENT, environment, project_root, tracking_uri
+from pipeline.tracking.store import EXPERIMENT, environment, local_store, project_root, tracking_uri
 
 __all__ = [
     "ERROR",
@@ -53,6 +53,7 @@ __all__ = [
     "environment",
     "identity",
     "link",
+    "local_store",
     "open_parent",
     "page",
     "project_root",

@@ -40,6 +40,14 @@ def tracking_uri() -> str:
     return uri if path in (uri, "", ":memory:") else f"sqlite:///{project_root() / path}"
 
 
+def local_store() -> tuple[str, str]:
+    """The addresses of the SQLite store and of the artefact folder of this project, for a server of it; made first."""
+    root = project_root()
+    uri = f"sqlite:///{root / 'mlflow.db'}"
+    connect(uri, root)
+    return uri, (root / ARTEFACTS).as_uri()
+
+
 @dataclass(frozen=True)
 class Store:
     """An open store.

@@ -88,6 +88,6 @@ def test_plots_lie_in_the_reports_of_a_stage():
         assert Path(plot).parts[2] in STAGES
 
 
-@pytest.mark.parametrize("section", config.SECTIONS.values())
+@pytest.mark.parametrize("section", [*config.SECTIONS.values(), *config.FLOW_SECTIONS.values()])
 def test_every_section_of_params_builds(section):
     assert config.load(section, ROOT / "params.yaml")
