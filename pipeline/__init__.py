@@ -6,7 +6,7 @@ The map of the house; a room imports only from the floors below its own::
     5  stages                   ingest validate preprocess stage1 stage2 calibrate evaluate
     4  tracking artifacts config expectations   MLflow | files | params.yaml | Great Expectations
     3  training inference                   Lightning | the one decision rule
-    2  figures, and below them datasets features splits encoders detectors confidence metrics
+    2  figures, and below them datasets features splits encoders detectors confidence metrics gate
     1  thresholds nn words
     0  samples registry threads errors
 
