@@ -15,6 +15,7 @@ from prefect.states import Completed
 from flows import dvc, training
 from pipeline import artifacts, tracking
 from pipeline.errors import ConfigError
+from pipeline.tracking import store
 
 METRICS = {
     "seen": {
@@ -174,7 +175,7 @@ def flows_that_end_early(tmp_path_factory):
 def _parent(root, monkeypatch):
     monkeypatch.chdir(root)
     monkeypatch.delenv("DVC_ROOT", raising=False)
-    (run,) = tracking._search(tracking._client(), {tracking.KIND: "pipeline"})
+    (run,) = tracking.search(store.client(), {tracking.KIND: "pipeline"})
     return run
 
 
