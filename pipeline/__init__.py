@@ -9,7 +9,7 @@ The map of the house; a room imports only from the floors below its own::
        artifacts                            files
     3  training inference                   Lightning | the one decision rule
     2  figures, and below them datasets features splits encoders detectors confidence metrics gate
-    1  thresholds nn words
+    1  thresholds nn words bootstrap
     0  samples registry threads errors
 
 Shape letters, the same in every docstring and comment:

@@ -5,6 +5,8 @@ old artefact as it was. Tables are Parquet, models safetensors and JSON, reports
 """
 
 import csv
+import errno
+import fcntl
 import hashlib
 import json
 import os
@@ -44,6 +46,7 @@ SCORES = DATA / "scores"
 REPORTS = DATA / "reports"
 METRICS = REPORTS / "metrics.json"
 CHECKPOINTS = DATA / "checkpoints"
+PROMOTIONS = DATA / "promotions.jsonl"
 
 
 def _model(stem: Path) -> tuple[Path, Path]:
@@ -195,6 +198,43 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_bytes())
     except (OSError, ValueError) as error:
         raise _unreadable(path, error) from error
+
+
+def append_line(path: Path, value: Mapping[str, Any]) -> None:
+    """Append one line of JSON to a log that only grows, whole or not at all, whoever else appends to it.
+
+    Raises:
+        ArtifactError: the file cannot be written.
+    """
+    line = json.dumps(value, allow_nan=False).encode() + b"\n"
+    with _refusals(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("a+b", buffering=0) as stream:  # O_APPEND
+            fcntl.flock(stream, fcntl.LOCK_EX)
+            size = stream.seek(0, os.SEEK_END)
+            torn = size > 0 and os.pread(stream.fileno(), 1, size - 1) != b"\n"
+            try:
+                written = stream.write(line := b"\n" * torn + line)
+                if written != len(line):
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+                os.fsync(stream.fileno())
+            except OSError:
+                stream.truncate(size)
+                raise
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """The lines of a log that ``append_line`` wrote, oldest first; none where it is absent. A torn line is left out."""
+    lines = path.read_bytes().splitlines() if path.exists() else []
+    return [value for line in lines if (value := _parsed(line)) is not None]
+
+
+def _parsed(line: bytes) -> dict[str, Any] | None:
+    try:
+        value = json.loads(line)
+    except ValueError:
+        return None
+    return value if isinstance(value, dict) else None
 
 
 def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:

@@ -206,6 +206,24 @@ class Evaluate(Section):
     latent_map_rows: Annotated[int, Field(ge=10)]
 
 
+class Promotion(Section):
+    """What is asked of a candidate; see ``pipeline.gate.Rules``. ``threshold`` names the alarms that are compared."""
+
+    threshold: str
+    level: Annotated[float, Field(gt=0.5, lt=1)]
+    rounds: Annotated[int, Field(ge=100)]
+    seed: Seed
+    fpr_margin: Share
+    auroc_margin: Share
+    recall_at_fpr: Annotated[float, Field(gt=0, lt=1)]
+    recall_margin: Share
+    family_drop: Share
+    family_minimum: Annotated[int, Field(ge=1)]
+    asked_margin: Annotated[float, Field(ge=0, lt=1)]
+    min_benign: Annotated[int, Field(ge=1)]
+    min_unseen: Annotated[int, Field(ge=1)]
+
+
 SECTIONS: dict[str, type[Section]] = {
     "ingest": Ingest,
     "validate": Validate,
@@ -214,6 +232,10 @@ SECTIONS: dict[str, type[Section]] = {
     "stage2": Stage2,
     "calibrate": Calibrate,
     "evaluate": Evaluate,
+}
+
+FLOW_SECTIONS: dict[str, type[Section]] = {
+    "promotion": Promotion,
 }
 
 S = TypeVar("S", bound=Section)
@@ -225,12 +247,13 @@ def load(section: type[S], path: Path = PARAMS) -> S:
     Raises:
         ConfigError: the file or section is absent, or a key is unknown, of the wrong type or out of its limits.
     """
-    name = next(key for key, shape in SECTIONS.items() if shape is section)
+    sections = SECTIONS | FLOW_SECTIONS
+    name = next(key for key, shape in sections.items() if shape is section)
     params = _read(path)
     for key in params:
-        if key not in SECTIONS:
-            known = ", ".join(SECTIONS)
-            raise ConfigError(f"{path}: unknown section {key!r}{near_miss(key, SECTIONS)}; known: {known}")
+        if key not in sections:
+            known = ", ".join(sections)
+            raise ConfigError(f"{path}: unknown section {key!r}{near_miss(key, sections)}; known: {known}")
     if not isinstance(params.get(name), dict):
         raise ConfigError(f"{path}: section {name!r} is missing or no mapping, given {params.get(name)!r}")
     try:

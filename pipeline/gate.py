@@ -22,26 +22,26 @@ difference had to be at least 0. It is not asked of the FPR, which cannot creep,
 calibrated anew for the same rate; two such thresholds always differ by a trifle, which many records would show.
 
 The bounds are percentiles of a paired bootstrap: benign records, and the attacks of each family, seen and unseen, are
-drawn again with replacement, and both models are measured on the same draw. Only ranks and weights are needed, so
-nothing is sorted again. The bounds tell how sure these records are about *these two* models, not how a training varies.
+drawn again with replacement, and both models are measured on the same draw. The bounds tell how sure these records are
+about *these two* models, not how a training varies.
 
 Sources: Efron, Tibshirani, "An Introduction to the Bootstrap" (1993), chapter 13; Berger, "Multiparameter hypothesis
 testing and acceptance sampling" (Technometrics, 1982); Vovk, "Conditional validity of inductive conformal predictors"
 (ACML, 2012): the realised FPR at a threshold from finitely many calibration records is beta-binomial.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final, Self
+from typing import Final
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
+
+from pipeline.bootstrap import Ranks, draws
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Mask = NDArray[np.bool_]
 
-CELLS: Final = 2**20  # weights that are in memory at once
 FPR, AUROC, RECALL = "benign FPR", "AUROC on unseen attacks", "recall at {:g} % benign FPR"
 FAMILY: Final = "recall of {}"
 
@@ -215,7 +215,9 @@ def compare(heldout: Heldout, candidate: Judged, champion: Judged, rules: Rules)
     models = _Measure(heldout, candidate, rules), _Measure(heldout, champion, rules)
     whole = np.ones((1, heldout.y.size), dtype=np.int64)
     new, old = (model(whole)[0] for model in models)
-    differences = np.concatenate([models[0](w) - models[1](w) for w in _draws(heldout, rules)])
+    differences = np.concatenate(
+        [models[0](w) - models[1](w) for w in draws(heldout.strata(), rules.rounds, rules.seed)]
+    )
     low, high = np.quantile(differences, [1 - rules.level, rules.level], axis=0)
     lines = [
         _compared(name, n, (float(old[i]), float(new[i])), (float(low[i]), float(high[i])), rules)
@@ -243,7 +245,7 @@ def admit(heldout: Heldout, candidate: Judged, asked: float, n_calibration: int,
     _require(heldout, rules, candidate)
     model = _Measure(heldout, candidate, rules)
     whole = model(np.ones((1, heldout.y.size), dtype=np.int64))[0]
-    drawn = np.concatenate([model(w) for w in _draws(heldout, rules)])
+    drawn = np.concatenate([model(w) for w in draws(heldout.strata(), rules.rounds, rules.seed)])
     low, high = np.quantile(drawn, [1 - rules.level, rules.level], axis=0)
     limit = highest_fpr(asked + rules.asked_margin, int((heldout.y != 1).sum()), n_calibration, rules.level)
     lines = [
@@ -263,7 +265,7 @@ def highest_fpr(rate: float, n: int, n_calibration: int, level: float) -> float:
 
     m = n_calibration + 1
     alarms = np.cumsum(betabinom.pmf(np.arange(n + 1), n, rate * m, (1 - rate) * m))
-    return float(min(np.searchsorted(alarms, level), n)) / n
+    return min(int(np.searchsorted(alarms, level)), n) / n
 
 
 def _require(heldout: Heldout, rules: Rules, *judged: Judged) -> None:
@@ -359,65 +361,3 @@ class _Measure:
         """(r,) share of the weight of some rows that is flagged."""
         rate: Floats = weights[:, rows[self._alarm[rows]]].sum(axis=1) / weights[:, rows].sum(axis=1)
         return rate
-
-
-@dataclass(frozen=True)
-class Ranks:
-    """How the scores of b benign records and a attacks lie among each other: all that ranking metrics need.
-
-    Attributes:
-        order: (b,) the benign records, ascending by score.
-        first: (b,) how many benign records score below each of ``order``.
-        below: (a,) how many benign records score below each attack.
-        upto: (a,) how many do not score above it.
-    """
-
-    order: Ints
-    first: Ints
-    below: Ints
-    upto: Ints
-
-    @classmethod
-    def of(cls, benign: ArrayLike, attack: ArrayLike) -> Self:
-        """The ranks of (b,) benign scores and (a,) scores of attacks."""
-        scores, others = np.asarray(benign), np.asarray(attack)
-        order = np.argsort(scores, kind="stable")
-        ascending = scores[order]
-        first, below = (np.searchsorted(ascending, each, side="left") for each in (ascending, others))
-        return cls(order, first, below, np.searchsorted(ascending, others, side="right"))
-
-    def auroc(self, benign: Ints, attack: Ints) -> Floats:
-        """(r,) AUROC under (r, b) and (r, a) weights, a tie counting one half."""
-        beaten = self._cumulated(benign)
-        wins = beaten[:, self.below] + beaten[:, self.upto]  # (r, a), twice the benign weight that each attack beats
-        area: Floats = (wins * attack).sum(axis=1) / (2 * beaten[:, -1] * attack.sum(axis=1))
-        return area
-
-    def recall(self, benign: Ints, attack: Ints, fpr: float) -> Floats:
-        """(r,) the largest recall at a benign FPR of at most ``fpr``, under (r, b) and (r, a) weights."""
-        beaten = self._cumulated(benign)
-        reached = 1 - beaten[:, self.first] / beaten[:, -1:]  # (r, b), FPR where each benign record is just flagged
-        kept = (reached > fpr + 1e-12).sum(axis=1)  # (r,) the lowest ones, which must not be flagged
-        found = (self.below >= kept[:, None]) * attack
-        recall: Floats = found.sum(axis=1) / attack.sum(axis=1)
-        return recall
-
-    def _cumulated(self, benign: Ints) -> Ints:
-        """(r, b + 1) weight of the lowest 0, 1, ... b benign records."""
-        sums = np.zeros((len(benign), self.order.size + 1), dtype=np.int64)
-        np.cumsum(benign[:, self.order], axis=1, out=sums[:, 1:])
-        return sums
-
-
-def _draws(heldout: Heldout, rules: Rules) -> Iterator[Ints]:
-    """(r, n) how often each record is drawn, some rounds at a time, ``rules.rounds`` in all."""
-    random, strata, n = np.random.default_rng(rules.seed), heldout.strata(), heldout.y.size
-    step = max(1, CELLS // n)
-    for start in range(0, rules.rounds, step):
-        rounds = min(step, rules.rounds - start)
-        weights = np.zeros((rounds, n), dtype=np.int64)
-        for rows in strata:
-            drawn = random.integers(rows.size, size=(rounds, rows.size))
-            drawn += np.arange(rounds)[:, None] * rows.size  # each round counts in a row of its own
-            weights[:, rows] = np.bincount(drawn.ravel(), minlength=rounds * rows.size).reshape(rounds, -1)
-        yield weights

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binom
 
-from pipeline import gate, metrics
+from pipeline import bootstrap, gate, metrics
 
 FAMILIES = {"dos": (820, 512, 1.8), "bot": (320, 0, 1.2), "port_scan": (0, 312, 3.0), "web": (0, 40, 2.5)}
 BENIGN, CALIBRATION, ASKED = 7800, 3900, 0.01  # as many as the default settings leave
@@ -69,7 +69,7 @@ drawn = rows.filter(lambda pairs: sum(weight for _, weight in pairs))
 def test_weights_measure_what_repeated_records_would(benign, attack, fpr):
     scores, weights = (np.array([pair[i] for pair in (*benign, *attack)]) for i in (0, 1))
     b = len(benign)
-    ranks = gate.Ranks.of(scores[:b].astype(float), scores[b:].astype(float))
+    ranks = bootstrap.Ranks.of(scores[:b].astype(float), scores[b:].astype(float))
     y, repeated = np.repeat(np.arange(scores.size) >= b, weights), np.repeat(scores, weights)
     assert ranks.auroc(weights[None, :b], weights[None, b:])[0] == pytest.approx(metrics.auroc(y, repeated))
     found = ranks.recall(weights[None, :b], weights[None, b:], fpr)[0]
@@ -99,9 +99,9 @@ def test_every_figure_is_that_of_the_report(world):
 
 @pytest.mark.parametrize("cells", [1, 50_000, 2**20])
 def test_each_round_draws_as_many_records_of_each_stratum_as_there_are(monkeypatch, cells):
-    monkeypatch.setattr(gate, "CELLS", cells)
+    monkeypatch.setattr(bootstrap, "CELLS", cells)
     heldout, _ = _records()
-    weights = np.concatenate(list(gate._draws(heldout, gate.Rules(rounds=7))))
+    weights = np.concatenate(list(bootstrap.draws(heldout.strata(), 7, 0)))
     assert weights.shape == (7, heldout.y.size)
     assert all((weights[:, rows].sum(axis=1) == rows.size).all() for rows in heldout.strata())
     assert sum(rows.size for rows in heldout.strata()) == heldout.y.size
