@@ -156,15 +156,20 @@ def _records(outcome: Outcome) -> str:
 
 
 def _table(decision: Decision) -> str:
-    names = ("criterion", "records", "champion", "candidate", "difference (bounds)", "asked", "verdict")
-    lines = [f"| {' | '.join(names)} |", "|---|---:|---:|---:|---|---|---|", *map(_row, decision.criteria)]
-    return "\n".join(lines)
+    names = ("criterion", "records", "champion", "candidate", "difference", "bounds", "asked", "verdict")
+    lines = [f"| {' | '.join(names)} |", "|---|---:|---:|---:|---:|---|---|---|", *map(_row, decision.criteria)]
+    return "\n".join(lines) + f"\n\nEach bound holds with a probability of {decision.level:.0%}."
 
 
 def _row(line: Criterion) -> str:
     verdict = ("passed" if line.passed else "**failed**") if line.decides else "shown only"
-    bounds = f"{line.low:+.4f} to {line.high:+.4f}"
-    difference = f"{line.difference:+.4f} ({bounds})" if line.difference is not None else f"({bounds})"
-    champion = f"{line.champion:.4f}" if line.champion is not None else "-"
-    cells = (line.name, f"{line.n:,}", champion, f"{line.candidate:.4f}", difference, line.rule or "-", verdict)
-    return f"| {' | '.join(cells)} |"
+    compared = line.difference is not None
+    low, high = (_spelt(line, bound, "+" if compared else "") for bound in (line.low, line.high))
+    champion = "-" if line.champion is None else _spelt(line, line.champion)
+    difference = "-" if line.difference is None else _spelt(line, line.difference, "+")
+    figures = (f"{line.n:,}", champion, _spelt(line, line.candidate), difference, f"{low} to {high}")
+    return f"| {' | '.join((line.name, *figures, line.rule or '-', verdict))} |"
+
+
+def _spelt(line: Criterion, value: float, sign: str = "") -> str:
+    return f"{100 * value:{sign}.2f} %" if line.is_share else f"{value:{sign}.4f}"

@@ -175,6 +175,11 @@ class Criterion:
         """Whether the decision depends on it."""
         return bool(self.rule)
 
+    @property
+    def is_share(self) -> bool:
+        """Whether it is a share of records, which people read in percent."""
+        return self.name != AUROC
+
 
 @dataclass(frozen=True)
 class Decision:
@@ -182,9 +187,11 @@ class Decision:
 
     Attributes:
         criteria: every figure, those that decide first.
+        level: probability with which each bound holds.
     """
 
     criteria: tuple[Criterion, ...]
+    level: float
 
     @property
     def passed(self) -> bool:
@@ -223,7 +230,7 @@ def compare(heldout: Heldout, candidate: Judged, champion: Judged, rules: Rules)
         _compared(name, n, (float(old[i]), float(new[i])), (float(low[i]), float(high[i])), rules)
         for i, (name, n) in enumerate(models[0].names.items())
     ]
-    return Decision(tuple(sorted(lines, key=lambda line: not line.decides)))
+    return Decision(tuple(sorted(lines, key=lambda line: not line.decides)), rules.level)
 
 
 def admit(heldout: Heldout, candidate: Judged, asked: float, n_calibration: int, rules: Rules) -> Decision:
@@ -252,7 +259,7 @@ def admit(heldout: Heldout, candidate: Judged, asked: float, n_calibration: int,
         _alone(name, n, float(whole[i]), (float(low[i]), float(high[i])), (asked, limit), rules)
         for i, (name, n) in enumerate(model.names.items())
     ]
-    return Decision(tuple(sorted(lines, key=lambda line: not line.decides)))
+    return Decision(tuple(sorted(lines, key=lambda line: not line.decides)), rules.level)
 
 
 def highest_fpr(rate: float, n: int, n_calibration: int, level: float) -> float:
@@ -284,27 +291,33 @@ def _compared(name: str, n: int, figures: tuple[float, float], bounds: tuple[flo
     difference = candidate - champion
     margins = {AUROC: rules.auroc_margin, RECALL.format(100 * rules.recall_at_fpr): rules.recall_margin}
     if name == FPR:
-        rule, fault = f"at most {rules.fpr_margin:g} higher", _too_high(bounds[1], rules.fpr_margin)
+        rule, fault = f"at most {_gap(name, rules.fpr_margin)} higher", _too_high(name, bounds[1], rules.fpr_margin)
     elif name in margins:
-        rule, fault = f"at most {margins[name]:g} lower, and not surely lower", _too_low(bounds, margins[name])
+        rule = f"at most {_gap(name, margins[name])} lower, and not surely lower"
+        fault = _too_low(name, bounds, margins[name])
     elif n >= rules.family_minimum:
-        rule = f"at most {rules.family_drop:g} lower on these records"
-        fault = "too much lower on these records" if difference < -rules.family_drop else ""
+        rule = f"at most {_gap(name, rules.family_drop)} lower on these records"
+        fault = f"more than {_gap(name, rules.family_drop)} lower" if difference < -rules.family_drop else ""
     else:
         rule, fault = "", ""
-    reason = f"{difference:+.4f}, " + (fault or ("as asked" if rule else f"{n} records are too few to decide"))
+    reason = f"{_gap(name, difference, '+')}, {fault or ('as asked' if rule else 'too few records to decide')}"
     return Criterion(name, n, champion, candidate, difference, *bounds, rule, not fault, reason)
 
 
-def _too_high(high: float, margin: float) -> str:
-    return f"and {high:+.4f} cannot be ruled out, {margin:g} is allowed" if high > margin else ""
+def _too_high(name: str, high: float, margin: float) -> str:
+    return f"and up to {_gap(name, high, '+')} cannot be ruled out" if high > margin else ""
 
 
-def _too_low(bounds: tuple[float, float], margin: float) -> str:
+def _too_low(name: str, bounds: tuple[float, float], margin: float) -> str:
     low, high = bounds
     if high < 0:
-        return f"surely lower than the champion, by {-high:.4f} at least"
-    return f"and {low:+.4f} cannot be ruled out, {-margin:g} is allowed" if low < -margin else ""
+        return f"surely lower than the champion, by {_gap(name, -high)} at least"
+    return f"and down to {_gap(name, low, '+')} cannot be ruled out" if low < -margin else ""
+
+
+def _gap(name: str, value: float, sign: str = "") -> str:
+    """A difference in words: shares in percentage points."""
+    return f"{value:{sign}.4g}" if name == AUROC else f"{100 * value:{sign}.3g} points"
 
 
 def _alone(
@@ -313,15 +326,14 @@ def _alone(
     asked, limit = fpr
     rule, passed, reason = "", True, "shown only: there is no champion to compare with"
     if name == FPR:
-        rule = f"at most {limit:.4f}: {asked:g} asked, {rules.asked_margin:g} margin, the rest chance"
-        passed = figure <= limit
-        reason = f"{figure:.4f} realised, {asked:g} asked" + ("" if passed else f"; allowed is at most {limit:.4f}")
+        margin = _gap(name, rules.asked_margin)
+        rule = f"at most {limit:.2%}, of which {asked:.2%} asked for, {margin} margin, the rest chance"
+        passed, reason = figure <= limit, f"{figure:.2%} realised, {asked:.2%} asked for"
     elif name == AUROC:
         rule, passed = "surely above 0.5", bounds[0] > 0.5
-        reason = f"{figure:.4f}, at least {bounds[0]:.4f}" + (
-            "" if passed else ": no better than a coin, for all we know"
-        )
-    return Criterion(name, n, None, figure, None, *bounds, rule, passed, reason)
+        reason = f"{figure:.4f}, at least {bounds[0]:.4f}"
+    fault = "" if passed else f"; what is asked: {rule}"
+    return Criterion(name, n, None, figure, None, *bounds, rule, passed, reason + fault)
 
 
 # The figures, on any weights of the records.

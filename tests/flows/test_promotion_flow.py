@@ -1,6 +1,9 @@
 """Every outcome of a promotion on small closed-form models; the registry is the interface alone, held in memory."""
 
+import contextvars
 import json
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -9,8 +12,10 @@ import pyarrow as pa
 import pytest
 import torch
 import yaml
+from prefect.client.orchestration import get_client
+from prefect.settings import PREFECT_API_URL, PREFECT_HOME, PREFECT_LOGGING_TO_API_ENABLED, temporary_settings
 
-from flows import decisions, heldout, promotion
+from flows import decisions, heldout, promotion, servers
 from pipeline import artifacts, config, tracking
 from pipeline.bundle import Bundle
 from pipeline.datasets.base import record_schema
@@ -467,6 +472,8 @@ def test_the_page_says_the_verdict_on_each_criterion(project, made):
     rows = [line for line in page.splitlines() if line.startswith("| AUROC on unseen attacks |")]
     assert len(rows) == 1
     assert rows[0].endswith("| **failed** |")
+    assert "Each bound holds with a probability of 95%." in page
+    assert len({line.count("|") for line in page.splitlines() if line.startswith("|") and " %" in line}) == 1
     assert "at most 0.02 lower, and not surely lower" in rows[0]
     assert "Held-out records: 1,800 benign, 320 attacks, 170 unseen attacks, 0 left out" in page
 
@@ -476,7 +483,7 @@ def test_every_kind_has_a_meaning():
 
 
 def test_the_command_rolls_back_without_a_server(project, made, monkeypatch, capsys):
-    monkeypatch.setattr(promotion.servers, "connected", lambda _: pytest.fail("looked for a server"))
+    monkeypatch.setattr(servers, "connected", lambda _: pytest.fail("looked for a server"))
     _served(project, made, "good", "equal")
     promotion.promote()
     assert promotion.main(["--rollback"]) == 0
@@ -513,3 +520,51 @@ def test_a_line_that_does_not_fit_on_the_disk_leaves_the_log_as_it_was(tmp_path,
     with pytest.raises(ArtifactError, match="cannot be written"):
         artifacts.append_line(path, {"b": 2})
     assert artifacts.read_lines(path) == [{"a": 1}]
+
+
+# The flow, against a server.
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    home = tmp_path_factory.mktemp("prefect")
+    options = ("--no-services", "--no-ui", "--log-level", "ERROR")
+    with pytest.MonkeyPatch.context() as patch, temporary_settings({PREFECT_HOME: home}):
+        patch.setenv("PREFECT_HOME", str(home))
+        with (
+            servers.prefect(servers.free_port(), options=options) as api,
+            temporary_settings({PREFECT_API_URL: api, PREFECT_LOGGING_TO_API_ENABLED: False}),
+        ):
+            yield
+
+
+def _flow_in_a_thread(pool, version):
+    return pool.submit(contextvars.copy_context().run, promotion.promotion, version, return_state=True)
+
+
+def test_two_flows_at_once_work_one_after_the_other_and_leave_their_page(server, project, made, monkeypatch):
+    _served(project, made, "good", "equal", "worse")
+    at_work, judge = [], heldout.judge
+
+    def watched(*given):
+        at_work.append("begins")
+        judged = judge(*given)
+        time.sleep(0.5)
+        at_work.append("ends")
+        return judged
+
+    monkeypatch.setattr(heldout, "judge", watched)
+    with ThreadPoolExecutor() as pool:
+        flows = [_flow_in_a_thread(pool, version) for version in ("2", "3")]
+    states = [flow.result() for flow in flows]
+    assert at_work == ["begins", "ends"] * 2
+    assert [(state.name, state.is_completed()) for state in states] == [("Promoted", True), ("Refused", True)]
+    assert project.champion == 2
+    assert promotion.promotion("2").kind == "unchanged"  # what a flow gets that calls it as a subflow
+    with pytest.raises(promotion.PromotionError, match="no version '7'"):
+        promotion.promotion("7")
+    with get_client(sync_client=True) as client:
+        pages = [page.data for page in client.read_artifacts()]
+    assert sum(page.startswith("# Promotion: version 3: refused") for page in pages) == 1
+    assert len(pages) == 4
+    assert all(line["flow_run"] for line in _log()[1:])
