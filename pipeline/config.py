@@ -212,6 +212,24 @@ class Workers(Section):
     gpu_workers: Annotated[int, Field(ge=0)] | Literal["auto"]
 
 
+class Promotion(Section):
+    """What is asked of a candidate; see ``pipeline.gate.Rules``. ``threshold`` names the alarms that are compared."""
+
+    threshold: str
+    level: Annotated[float, Field(gt=0.5, lt=1)]
+    rounds: Annotated[int, Field(ge=100)]
+    seed: Seed
+    fpr_margin: Share
+    auroc_margin: Share
+    recall_at_fpr: Annotated[float, Field(gt=0, lt=1)]
+    recall_margin: Share
+    family_drop: Share
+    family_minimum: Annotated[int, Field(ge=1)]
+    asked_margin: Annotated[float, Field(ge=0, lt=1)]
+    min_benign: Annotated[int, Field(ge=1)]
+    min_unseen: Annotated[int, Field(ge=1)]
+
+
 SECTIONS: dict[str, type[Section]] = {
     "ingest": Ingest,
     "validate": Validate,
@@ -224,6 +242,7 @@ SECTIONS: dict[str, type[Section]] = {
 
 FLOW_SECTIONS: dict[str, type[Section]] = {
     "workers": Workers,
+    "promotion": Promotion,
 }
 
 S = TypeVar("S", bound=Section)
