@@ -21,8 +21,8 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import httpx
@@ -53,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopped.set())
     try:
-        with _server():
+        with connected():
             pools = choose_pools(given.pool)
             prepare(pools)
             work(pools, stopped)
@@ -119,14 +119,19 @@ def name_of(pool: str) -> str:
     return f"{pool}@{socket.gethostname()}"
 
 
-def _server() -> ExitStack:
-    held = ExitStack()
-    if not PREFECT_API_URL.value():
-        if not servers.answers(f"{servers.LOCAL_SERVER}/health"):
-            raise ConfigError("no Prefect server answers here: run `make serve`, or set PREFECT_API_URL")
-        held.enter_context(temporary_settings({PREFECT_API_URL: servers.LOCAL_SERVER}))
-        os.environ["PREFECT_API_URL"] = servers.LOCAL_SERVER
-    return held
+@contextmanager
+def connected() -> Iterator[None]:
+    """The Prefect server that is named, else the one that answers on this machine.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    api = os.environ.get("PREFECT_API_URL") or PREFECT_API_URL.value()
+    if not api and not servers.answers(f"{servers.LOCAL_SERVER}/health"):
+        raise ConfigError("no Prefect server answers here: run `make serve`, or set PREFECT_API_URL")
+    os.environ["PREFECT_API_URL"] = api or servers.LOCAL_SERVER
+    with temporary_settings({PREFECT_API_URL: os.environ["PREFECT_API_URL"]}):
+        yield
 
 
 if __name__ == "__main__":
