@@ -137,7 +137,15 @@ def answers(address: str) -> bool:
 
 
 @contextmanager
-def _kept(name: str, command: Sequence[str], env: dict[str, str], host: str, port: int, health: str) -> Iterator[str]:
+def _kept(
+    name: str,
+    command: Sequence[str],
+    env: dict[str, str],
+    where: tuple[str, int, str],
+    stopped: threading.Event | None,
+) -> Iterator[str]:
+    host, port, health = where
+    stopped = stopped or threading.Event()
     if not _is_free(host, port):
         raise ConfigError(f"{name}: port {port} is taken; choose another, or end the program that listens there")
     log = PREFECT_HOME.value() / f"{name.lower().replace(' ', '-')}-{port}.log"

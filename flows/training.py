@@ -40,7 +40,7 @@ from pipeline import tracking
 from pipeline.errors import FlowsculptError
 
 FLOW_RUN = "flowsculpt.flow_run"
-BACK_OFF = (10, 60, 300)  # seconds before another try of what can heal
+BACK_OFF = [10.0, 60.0, 300.0]  # seconds before another try of what can heal
 HEADLINES = ("auroc", "auprc")
 HEADLINES_AT_THRESHOLD = ("recall", "fpr")
 
@@ -75,10 +75,14 @@ def _heals(_task: Any, _run: Any, state: State[Any]) -> bool:
     return can_heal(state.result(raise_on_failure=False))
 
 
-_retried = {"retries": len(BACK_OFF), "retry_delay_seconds": BACK_OFF, "retry_condition_fn": _heals}
-
-
-@task(task_run_name="{stage.name}", cache_policy=NO_CACHE, persist_result=False, **_retried)  # type: ignore[call-overload]
+@task(
+    task_run_name="{stage.name}",
+    cache_policy=NO_CACHE,
+    persist_result=False,
+    retries=len(BACK_OFF),
+    retry_delay_seconds=BACK_OFF,
+    retry_condition_fn=_heals,
+)
 def reproduce(stage: dvc.Stage, parent: str, force: bool) -> State[Any]:
     """Bring one stage up to date; a failure that no other try can mend is a state, not a traceback."""
     started, log = time.monotonic(), get_run_logger().info
@@ -96,7 +100,14 @@ def reproduce(stage: dvc.Stage, parent: str, force: bool) -> State[Any]:
     return Completed(name=outcome.value.capitalize(), message=f"{outcome.value} in {seconds:.1f} s", data=seconds)
 
 
-@task(task_run_name="register", cache_policy=NO_CACHE, persist_result=False, **_retried)  # type: ignore[call-overload]
+@task(
+    task_run_name="register",
+    cache_policy=NO_CACHE,
+    persist_result=False,
+    retries=len(BACK_OFF),
+    retry_delay_seconds=BACK_OFF,
+    retry_condition_fn=_heals,
+)
 def register(parent: str) -> State[Any]:
     """Register what the stages made as one version of the model, under the alias ``candidate``."""
     from pipeline.bundle import Bundle

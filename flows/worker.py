@@ -23,6 +23,7 @@ import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -107,8 +108,9 @@ def work(pools: Sequence[str], stopped: threading.Event) -> None:
         for name, pool in workers.items():
             command = [sys.executable, "-m", "prefect", "worker", "start", "--type", "process"]
             command += ["--pool", pool, "--name", name]
-            revival.try_to_revive([name])
-            held.enter_context(processes.Kept(f"worker of pool {pool}", command, os.environ, told="head"))
+            revive = partial(revival.try_to_revive, [name])
+            revive()
+            held.enter_context(processes.Kept(f"worker {name}", command, os.environ, told="head", between=revive))
         print(f"worker: polls {', '.join(pools)} of {PREFECT_API_URL.value()}", flush=True)
         while not stopped.wait(SECONDS_BETWEEN_REVIVALS):
             revival.try_to_revive(workers)
