@@ -39,7 +39,6 @@ from flows import dvc, leases, servers
 from pipeline import tracking
 from pipeline.errors import FlowsculptError
 
-FLOW_RUN = "flowsculpt.flow_run"
 BACK_OFF = [10.0, 60.0, 300.0]  # seconds before another try of what can heal
 HEADLINES = ("auroc", "auprc")
 HEADLINES_AT_THRESHOLD = ("recall", "fpr")
@@ -68,7 +67,7 @@ def can_heal(error: object) -> bool:
     """Whether another try may mend it: of the network and of servers, never of records or settings."""
     if isinstance(error, dvc.StageFailedError):
         return error.can_heal
-    return isinstance(error, ConnectionError | TimeoutError | httpx.TransportError)
+    return isinstance(error, ConnectionError | TimeoutError | httpx.TransportError | tracking.AwayError)
 
 
 def _heals(_task: Any, _run: Any, state: State[Any]) -> bool:
@@ -115,7 +114,7 @@ def register(parent: str) -> State[Any]:
     try:
         with TemporaryDirectory() as folder:
             Bundle.of_project().save(Path(folder) / "bundle")
-            version = tracking.register(Path(folder) / "bundle", parent, {FLOW_RUN: flow_run_id()})
+            version = tracking.register(Path(folder) / "bundle", parent, {tracking.FLOW_RUN: flow_run_id()})
     except FlowsculptError as error:
         if can_heal(error):
             raise
@@ -143,7 +142,7 @@ def training(force: bool = False, promote: bool = False, when_busy: dvc.WhenBusy
 
 
 def _train(force: bool, promote: bool) -> State[Any]:
-    parent = tracking.open_parent("training", {FLOW_RUN: flow_run_id()})
+    parent = tracking.open_parent("training", {tracking.FLOW_RUN: flow_run_id()})
     try:
         error, seconds = _reproduce_all(parent, force)
         version = None if error else _result(register(parent, return_state=True))

@@ -16,40 +16,43 @@ names another. The project root is ``DVC_ROOT``, which DVC sets for each command
 MLflow is imported by the first call: it takes seconds, and importing this package must not.
 """
 
-from pipeline.tracking.owners import identity
-from pipeline.tracking.parents import (
+from pipeline.tracking.operations import (
     ERROR,
+    FLOW_RUN,
+    KEY,
     KIND,
     OUTPUTS,
-    PARENT_VARIABLE,
     PROCESS,
+    RESUMED,
     STAGE,
-    Child,
     State,
-    children,
-    close_parent,
-    link,
-    open_parent,
-    page,
-    search,
+    resolve,
 )
+from pipeline.tracking.outbox import AwayError, deliver
+from pipeline.tracking.owners import identity
+from pipeline.tracking.parents import PARENT_VARIABLE, Child, children, close_parent, link, open_parent, page
 from pipeline.tracking.runs import LONGEST_PARAM, StageRun, stage
-from pipeline.tracking.store import EXPERIMENT, environment, local_store, project_root, tracking_uri
+from pipeline.tracking.store import EXPERIMENT, environment, local_store, project_root, redact, search, tracking_uri
 
 __all__ = [
     "ERROR",
     "EXPERIMENT",
+    "FLOW_RUN",
+    "KEY",
     "KIND",
     "LONGEST_PARAM",
     "OUTPUTS",
     "PARENT_VARIABLE",
     "PROCESS",
+    "RESUMED",
     "STAGE",
+    "AwayError",
     "Child",
     "StageRun",
     "State",
     "children",
     "close_parent",
+    "deliver",
     "environment",
     "identity",
     "link",
@@ -57,6 +60,8 @@ __all__ = [
     "open_parent",
     "page",
     "project_root",
+    "redact",
+    "resolve",
     "search",
     "stage",
     "tracking_uri",

@@ -70,7 +70,8 @@ from pathlib import Path
 from flows import processes
 script = "setsid sleep 300 & echo $!; sleep 300 & echo $!; wait"
 with processes.group(["sh", "-c", script], os.environ, Path.cwd()) as process:
-    print(process.pid, *(next(processes.lines(process.stdout)) for _ in range(1)), flush=True)
+    said = processes.lines(process.stdout)
+    print(process.pid, next(said), next(said), flush=True)
     process.wait()
 """
 
