@@ -44,6 +44,7 @@ SCORES = DATA / "scores"
 REPORTS = DATA / "reports"
 METRICS = REPORTS / "metrics.json"
 CHECKPOINTS = DATA / "checkpoints"
+REGISTERED = DATA / "registered"  # versions of the model, as they were fetched
 
 
 def _model(stem: Path) -> tuple[Path, Path]:
