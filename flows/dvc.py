@@ -24,10 +24,10 @@ from flows import processes
 from pipeline.errors import ConfigError, FlowsculptError, near_miss
 from pipeline.tracking import environment
 
-PIPELINE_FILE = "dvc.yaml"
+PIPELINE_FILE, LOCK = "dvc.yaml", "dvc.lock"
 SECONDS_FOR_LOCK, SECONDS_BETWEEN_TRIES = 600.0, 1.0
 LAST_LINES = 20
-LOCK_FILE = "flowsculpt.lock"
+CLONE_LOCK = "flowsculpt.lock"
 SHELL = "${shell} "  # the variables that dvc.yaml puts before each command; they say nothing of a failure
 
 _LISTS = ("deps", "outs", "metrics", "plots")
@@ -122,7 +122,7 @@ def alone(root: Path, who: str, when_busy: WhenBusy, log: Callable[[str], None])
         BusyError: another run works here, and ``when_busy`` is ``refuse``.
         ConfigError: DVC is not initialised here.
     """
-    path = _dvc_folder(root) / "tmp" / LOCK_FILE
+    path = _dvc_folder(root) / "tmp" / CLONE_LOCK
     path.parent.mkdir(exist_ok=True)
     with path.open("a+") as file:
         _take(file, root, when_busy, log)

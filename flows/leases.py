@@ -101,6 +101,8 @@ def ensure_limits(limits: Mapping[str, int]) -> None:
     """
     from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate
 
+    if not limits:
+        return
     with get_client(sync_client=True) as client:
         known = {limit.name for limit in client.read_global_concurrency_limits(limit=200, offset=0)}
         for name in limits.keys() - known:

@@ -19,55 +19,33 @@ if __name__ == "__main__":
     os.environ.update({name: value for name, value in environment().items() if name not in os.environ})
 
 import argparse
+import hashlib
 import json
 import signal
 import sys
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Literal, NoReturn
+from typing import Any, NoReturn
 
 import httpx
 from prefect import State, flow, get_run_logger, runtime, task
-from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.states import Completed, Failed
 
-from flows import dvc, leases, servers
-from pipeline import tracking
+from flows import dvc, leases, servers, summary
+from pipeline import config, tracking
 from pipeline.errors import FlowsculptError
 
 BACK_OFF = [10.0, 60.0, 300.0]  # seconds before another try of what can heal
-HEADLINES = ("auroc", "auprc")
-HEADLINES_AT_THRESHOLD = ("recall", "fpr")
-
-
-@dataclass(frozen=True)
-class Row:
-    """One line of the result table.
-
-    Attributes:
-        stage: its name.
-        state: what DVC did with it.
-        seconds: how long that took, DVC's own work included.
-        run: the MLflow run that made its outputs, empty where the store holds none.
-        page: the address of that run below the address of the MLflow UI.
-    """
-
-    stage: str
-    state: Literal["ran", "cached"]
-    seconds: float
-    run: str
-    page: str
 
 
 def can_heal(error: object) -> bool:
     """Whether another try may mend it: of the network and of servers, never of records or settings."""
     if isinstance(error, dvc.StageFailedError):
         return error.can_heal
-    return isinstance(error, ConnectionError | TimeoutError | httpx.TransportError | tracking.AwayError)
+    return isinstance(error, Exception) and (isinstance(error, httpx.TransportError) or tracking.can_heal(error))
 
 
 def _heals(_task: Any, _run: Any, state: State[Any]) -> bool:
@@ -114,12 +92,22 @@ def register(parent: str) -> State[Any]:
     try:
         with TemporaryDirectory() as folder:
             Bundle.of_project().save(Path(folder) / "bundle")
-            version = tracking.register(Path(folder) / "bundle", parent, {tracking.FLOW_RUN: flow_run_id()})
+            version = tracking.register(Path(folder) / "bundle", tracking.resolve(parent), _origin())
     except FlowsculptError as error:
         if can_heal(error):
             raise
         return _failed(error)
     return Completed(message=f"version {version.number}", data=version)
+
+
+def _origin() -> dict[str, str]:
+    """Where a version comes from, beside what its bundle and its run say."""
+    lock = Path.cwd() / dvc.LOCK
+    return {
+        tracking.FLOW_RUN: flow_run_id(),
+        "flowsculpt.dvc_lock": hashlib.sha256(lock.read_bytes()).hexdigest() if lock.is_file() else "",
+        "flowsculpt.seeds": json.dumps(config.seeds()),
+    }
 
 
 @flow(name="training", persist_result=False)
@@ -145,21 +133,21 @@ def _train(force: bool, promote: bool) -> State[Any]:
     parent = tracking.open_parent("training", {tracking.FLOW_RUN: flow_run_id()})
     try:
         error, seconds = _reproduce_all(parent, force)
-        version = None if error else _result(register(parent, return_state=True))
+        done: Any = error or _result(register(parent, return_state=True))
     except BaseException as interruption:
         tracking.close_parent(parent, f"{type(interruption).__name__}: {interruption}")
         raise
-    error = version if isinstance(version, Exception) else error
+    error = done if isinstance(done, Exception) else None
     tracking.close_parent(parent, str(error or ""))
-    rows = _rows(parent, seconds)
-    _publish(rows, [] if error else _headlines(), error)
+    rows = summary.rows_of(parent, seconds)
+    summary.publish(rows, [] if error else summary.headlines(), error)
     if error:
         return _failed(error)
-    message = f"{len(rows)} stages, version {version.number}"
+    message = f"{len(rows)} stages, version {done.number}"
     return _promoted(message, parent, rows) if promote else Completed(message=message, data=(parent, rows))
 
 
-def _promoted(message: str, parent: str, rows: "list[Row]") -> State[Any]:
+def _promoted(message: str, parent: str, rows: "list[summary.Row]") -> State[Any]:
     """What became of the candidate; a refusal is no failure of the training."""
     from flows.promotion import promotion
 
@@ -202,79 +190,6 @@ def flow_run_id() -> str:
     return str(runtime.flow_run.id or "")
 
 
-# What a run leaves to read.
-
-
-def _rows(parent: str, seconds: Mapping[str, float]) -> list[Row]:
-    known = tracking.children(parent)
-    return [
-        Row(name, child.state, round(seconds[name], 1), child.run_id or "", tracking.page(child.run_id or ""))
-        for name, child in ((name, known.get(name, tracking.Child(name, "ran", None))) for name in seconds)
-    ]
-
-
-def _headlines() -> list[dict[str, object]]:
-    """For each section of the metrics and each threshold: ranking figures, recall and realised false positive rate."""
-    from pipeline.artifacts import METRICS
-
-    if not METRICS.is_file():
-        return []
-    metrics = json.loads(METRICS.read_text())
-    return [
-        {"section": section, "threshold": threshold}
-        | {name: body.get(name) for name in HEADLINES}
-        | {name: figures.get(name) for name in HEADLINES_AT_THRESHOLD}
-        for section, body in metrics.items()
-        if isinstance(body, dict)
-        for threshold, figures in body.get("thresholds", {}).items()
-    ]
-
-
-def _publish(rows: Sequence[Row], headlines: Sequence[Mapping[str, object]], error: Exception | None) -> None:
-    create_table_artifact([vars(row) for row in rows], key="training-stages", description="Stages of this run")
-    tables = [_markdown([vars(row) for row in rows]), _markdown(headlines)]
-    trouble = [f"```\n{error}\n```"] if error else []
-    create_markdown_artifact("\n\n".join(["# Training", *trouble, *tables]), key="training-summary")
-
-
-def _markdown(rows: Sequence[Mapping[str, object]]) -> str:
-    if not rows:
-        return ""
-    lines = [list(rows[0]), ["---"] * len(rows[0]), *([_cell(value) for value in row.values()] for row in rows)]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
-def _cell(value: object) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
-def _summary(parent: str, rows: Sequence[Row]) -> str:
-    tables = [
-        _columns([{"stage": row.stage, "state": row.state, "seconds": row.seconds, "run": row.run} for row in rows]),
-        _columns(_headlines()),
-    ]
-    return "\n\n".join(table for table in [*tables, _where(parent)] if table)
-
-
-def _columns(rows: Sequence[Mapping[str, object]]) -> str:
-    lines = [list(rows[0]), *([_cell(value) for value in row.values()] for row in rows)] if rows else []
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines)
-
-
-def _where(parent: str) -> str:
-    program = Path(sys.executable).parent / "mlflow"
-    shown = program.relative_to(Path.cwd()) if program.is_relative_to(Path.cwd()) else program
-    uri = tracking.tracking_uri().replace(f"sqlite:///{Path.cwd().resolve()}/", "sqlite:///")
-    return "\n".join(
-        [
-            "results   data/reports/metrics.json, data/reports/",
-            f"runs      MLFLOW_DISABLE_TELEMETRY=true {shown} ui --workers 1 --backend-store-uri {uri}",
-            f"          then open http://127.0.0.1:5000/{tracking.page(parent)}",
-        ]
-    )
-
-
 # The program.
 
 
@@ -301,7 +216,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if isinstance(done, Exception):
         print(f"training: {done}", file=sys.stderr)
         return 1
-    print(_summary(*done))
+    print(summary.text(*done))
     return 0
 
 

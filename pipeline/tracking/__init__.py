@@ -28,11 +28,22 @@ from pipeline.tracking.operations import (
     State,
     resolve,
 )
-from pipeline.tracking.outbox import AwayError, deliver
+from pipeline.tracking.outbox import can_heal, deliver
 from pipeline.tracking.owners import identity
 from pipeline.tracking.parents import PARENT_VARIABLE, Child, children, close_parent, link, open_parent, page
 from pipeline.tracking.runs import LONGEST_PARAM, StageRun, stage
 from pipeline.tracking.store import EXPERIMENT, environment, local_store, project_root, redact, search, tracking_uri
+from pipeline.tracking.versions import (
+    MODEL,
+    Version,
+    fetch,
+    find_version,
+    note,
+    promote,
+    register,
+    rollback,
+    versions,
+)
 
 __all__ = [
     "ERROR",
@@ -41,28 +52,37 @@ __all__ = [
     "KEY",
     "KIND",
     "LONGEST_PARAM",
+    "MODEL",
     "OUTPUTS",
     "PARENT_VARIABLE",
     "PROCESS",
     "RESUMED",
     "STAGE",
-    "AwayError",
     "Child",
     "StageRun",
     "State",
+    "Version",
+    "can_heal",
     "children",
     "close_parent",
     "deliver",
     "environment",
+    "fetch",
+    "find_version",
     "identity",
     "link",
     "local_store",
+    "note",
     "open_parent",
     "page",
     "project_root",
+    "promote",
     "redact",
+    "register",
     "resolve",
+    "rollback",
     "search",
     "stage",
     "tracking_uri",
+    "versions",
 ]
