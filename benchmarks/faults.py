@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
+import yaml
 
 from tests.end_to_end.conftest import SMALL, Project
 from tests.end_to_end.served import Served, serving, until
@@ -67,6 +68,7 @@ def main() -> int:
         project = Project(given.keep or Path(folder))
         project.settings(SMALL)
         project.settings(QUICK)
+        keep_deployments(project, "training", "promotion")
         project.commit()
         os.chdir(project.folder)
         with serving(project.folder) as served:
@@ -78,6 +80,14 @@ def main() -> int:
     bad = [each for each in rounds if each.faults or each.end != "COMPLETED"]
     print(f"\n{len(rounds) - len(bad)} of {len(rounds)} rounds without a fault; serve ended with {code}, left {left}")
     return 1 if bad or left else 0
+
+
+def keep_deployments(project: Project, *names: str) -> None:
+    """Leave out of ``prefect.yaml`` what is not under test."""
+    path = project.folder / "prefect.yaml"
+    whole = yaml.safe_load(path.read_text())
+    kept = [{**each, "schedules": []} for each in whole["deployments"] if each["name"] in names]
+    path.write_text(yaml.safe_dump({**whole, "deployments": kept}, sort_keys=False))
 
 
 def play(served: Served, project: Project, number: int, seed: int) -> Round:

@@ -149,7 +149,7 @@ sys.exit(main())
 
 def _toy(root, command):
     (root / "dvc.yaml").write_text(GRAPH.replace("COMMAND", command))
-    (root / "params.yaml").touch()
+    (root / "params.yaml").write_text("workers: {gpu_workers: 0}")
     (root / "prefect.toml").write_text((Path(__file__).parents[2] / "prefect.toml").read_text())
     outer = {name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW", "DVC", "PREFECT"))}
     environment = outer | tracking.environment()
