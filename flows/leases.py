@@ -14,6 +14,7 @@ from typing import Any
 
 import httpx
 from prefect.client.orchestration import get_client
+from prefect.concurrency import _leases
 from prefect.concurrency.asyncio import ConcurrencySlotAcquisitionError
 from prefect.concurrency.sync import concurrency
 
@@ -23,6 +24,7 @@ from pipeline.errors import ConfigError
 CPU_ONLY: Mapping[str, str] = {"CUDA_VISIBLE_DEVICES": ""}
 GPU_WORKERS_VARIABLE = "FLOWSCULPT_GPU_WORKERS"
 SECONDS_BETWEEN_TRIES = 2.0
+RENEWALS = 30  # tries, up to ten seconds apart
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,15 @@ class Device:
     def limit(self) -> str:
         """The name of its concurrency limit."""
         return f"gpu-{self.number}"
+
+
+def outlast_outages() -> None:
+    """Let this process renew the lease of its deployment for minutes, where Prefect gives up after seconds.
+
+    Prefect ends a run whose lease it could not renew three times, however far its training is, and knows no setting for
+    that.
+    """
+    _leases._RENEWAL_MAX_ATTEMPTS = RENEWALS
 
 
 def find_devices() -> tuple[Device, ...]:

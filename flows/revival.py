@@ -22,31 +22,37 @@ _FLOW_RUN_VARIABLE = "PREFECT__FLOW_RUN_ID"
 _WORKER_LABEL = "prefect.worker.name"
 
 
-def try_to_revive(workers: Collection[str]) -> None:
+def try_to_revive(workers: Collection[str], seen: Collection[UUID] | None = None) -> set[UUID]:
     """As ``revive``; where the server does not answer, nothing is done: the next call will."""
     try:
-        revive(workers)
+        return revive(workers, seen)
     except httpx.HTTPError as error:
         get_logger("flowsculpt.worker").warning("runs were not looked through, the server does not answer: %s", error)
+        return set()
 
 
-def revive(workers: Collection[str]) -> list[UUID]:
+def revive(workers: Collection[str], seen: Collection[UUID] | None = None) -> set[UUID]:
     """Set each run that a worker of this machine left behind to be run again.
 
     A run that was being cancelled is cancelled; one that has been started ``MOST_STARTS`` times is crashed.
 
     Args:
         workers: the names of this machine's workers.
+        seen: the runs that had no process at the last look, where the workers are alive: those alone are settled. A
+            worker that lives tells itself what became of a run, and must have the time to.
 
     Returns:
-        The ids of the flow runs that had no process.
+        The ids of the flow runs that have no process.
     """
     with get_client(sync_client=True) as client:
         working = _working()
         begun = [run for run in _begun(client) if run.labels.get(_WORKER_LABEL) in workers]
         working |= _working()  # one that began meanwhile
         dead = [run for run in begun if run.id not in working and _is_overdue(run.state)]
-        return [run.id for run in dead if _settle(client, run)]
+        for run in dead:
+            if seen is None or run.id in seen:
+                _settle(client, run)
+        return {run.id for run in dead}
 
 
 def _begun(client: SyncPrefectClient) -> list[Any]:
@@ -75,10 +81,10 @@ def _is_overdue(state: Any) -> bool:
     return not state.is_pending() or bool(datetime.now(UTC) - state.timestamp > TIME_TO_START)
 
 
-def _settle(client: SyncPrefectClient, seen: Any) -> bool:
+def _settle(client: SyncPrefectClient, seen: Any) -> None:
     run = client.read_flow_run(seen.id)
     if run.state is None or run.state.id != seen.state.id:
-        return False  # it has moved on
+        return  # it has moved on
     if run.state.is_cancelling():
         client.set_flow_run_state(run.id, Cancelled(message="it was cancelled, and its process is gone"), force=True)
     elif run.run_count >= MOST_STARTS:
@@ -87,4 +93,3 @@ def _settle(client: SyncPrefectClient, seen: Any) -> bool:
         again: Any = AwaitingRetry(scheduled_time=run.expected_start_time, message="its process is gone: it goes on")
         client.set_flow_run_state(run.id, again, force=True)
     get_logger("flowsculpt.worker").info("run %s (%s) had no process", run.name, run.state.name)
-    return True

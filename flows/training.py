@@ -122,6 +122,7 @@ def training(force: bool = False, promote: bool = False, when_busy: dvc.WhenBusy
         promote: Let the new version take the champion's place if it passes the gate.
         when_busy: While another run works in the same clone: wait for it, or refuse.
     """
+    leases.outlast_outages()
     try:
         with dvc.alone(Path.cwd(), f"flow run {runtime.flow_run.name}", when_busy, get_run_logger().info):
             return _train(force, promote)

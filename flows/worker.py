@@ -25,6 +25,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
+from uuid import UUID
 
 import httpx
 from prefect.client.orchestration import get_client
@@ -108,12 +109,18 @@ def work(pools: Sequence[str], stopped: threading.Event) -> None:
         for name, pool in workers.items():
             command = [sys.executable, "-m", "prefect", "worker", "start", "--type", "process"]
             command += ["--pool", pool, "--name", name]
-            revive = partial(revival.try_to_revive, [name])
+            revive = partial(_revive_at_once, name)
             revive()
             held.enter_context(processes.Kept(f"worker {name}", command, os.environ, told="head", between=revive))
         print(f"worker: polls {', '.join(pools)} of {PREFECT_API_URL.value()}", flush=True)
+        lost: set[UUID] = set()
         while not stopped.wait(SECONDS_BETWEEN_REVIVALS):
-            revival.try_to_revive(workers)
+            lost = revival.try_to_revive(workers, lost)
+
+
+def _revive_at_once(name: str) -> None:
+    """The worker of this name is gone: nobody else will tell."""
+    revival.try_to_revive([name])
 
 
 def name_of(pool: str) -> str:

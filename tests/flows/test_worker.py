@@ -241,21 +241,23 @@ def test_a_run_whose_process_is_gone_goes_on_and_those_of_others_are_left_alone(
     )
     fresh = begun("gpu@here", Pending())
     monkeypatch.setattr(revival, "_working", lambda: {alive.id})
-    assert set(revival.revive(["gpu@here"])) == {lost.id, cancelling.id}
+    assert revival.revive(["gpu@here"], seen={cancelling.id}) == {lost.id, cancelling.id}
+    assert (lost.state.name, cancelling.state.name) == ("Running", "Cancelled")  # its worker may yet tell
+    assert revival.revive(["gpu@here"]) == {lost.id}
     assert (lost.state.name, cancelling.state.name) == ("AwaitingRetry", "Cancelled")
     assert elsewhere.state.is_running()
     assert alive.state.is_running()
     assert fresh.state.is_pending()  # it has time yet to start its process
     monkeypatch.setattr(revival, "TIME_TO_START", timedelta(0))
-    assert revival.revive(["gpu@here"]) == [fresh.id]
+    assert revival.revive(["gpu@here"]) == {fresh.id}
 
 
 def test_what_loses_its_process_each_time_is_given_up(begun, monkeypatch):
     monkeypatch.setattr(revival, "_working", set)
     run = begun("gpu@there", Running(), revival.MOST_STARTS)
-    assert revival.revive(["gpu@there"]) == [run.id]
+    assert revival.revive(["gpu@there"]) == {run.id}
     assert run.state.is_crashed()
-    assert revival.revive(["gpu@there"]) == []
+    assert revival.revive(["gpu@there"]) == set()
 
 
 def test_a_server_that_is_away_ends_no_worker():
