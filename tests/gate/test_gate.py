@@ -222,7 +222,7 @@ def test_a_first_model_with_too_many_false_alarms_is_refused(world):
     noisy = _judged(np.random.default_rng(4), shift, np.zeros(shift.size), agreement=0.0, asked=0.03)
     decision = gate.admit(heldout, noisy, ASKED, CALIBRATION, gate.Rules(rounds=20))
     assert [line.name for line in decision.criteria if not line.passed] == ["benign FPR"]
-    assert "1.00% asked for" in decision.reasons[0]
+    assert "1.00 % asked for" in decision.reasons[0]
 
 
 def test_a_first_model_that_tosses_a_coin_is_refused():
