@@ -133,6 +133,7 @@ def roll_back(flow_run: str = "") -> Outcome:
         decisions.log(outcome, flow_run)
         return outcome
     restored = tracking.rollback()
+    champion = _find(PREVIOUS) or champion  # another one, where a promotion came between
     reason = f"version {restored.number} serves again instead of version {champion.number}, as asked"
     outcome = Outcome("rolled back", restored, champion, (reason,))
     decisions.log(outcome, flow_run)
@@ -169,7 +170,7 @@ def _judged(candidate: Version, champion: Version | None, settings: config.Promo
     try:
         bundles = [_load(each) for each in versions]
     except ArtifactError as error:
-        return Outcome("unreadable", candidate, champion, (str(error),))
+        return Outcome("unreadable", candidate, champion, (str(error), *_way_out(champion)))
     try:
         for version, bundle in zip(versions, bundles, strict=True):
             _check(version, bundle, settings.threshold)
@@ -222,6 +223,16 @@ def _load(version: Version) -> Bundle:
             "was registered"
         )
     return bundle
+
+
+def _way_out(champion: Version | None) -> tuple[str, ...]:
+    """What to do where it is the champion that cannot be read, which would stop every promotion."""
+    if champion is None:
+        return ()
+    return (
+        "if it is the champion: go back with `python -m flows.promotion --rollback`, or take the alias "
+        f"{CHAMPION} from version {champion.number}, and the next candidate is judged as a first model",
+    )
 
 
 def _check(version: Version, bundle: Bundle, threshold: str) -> None:

@@ -209,7 +209,7 @@ class Evaluate(Section):
 class Promotion(Section):
     """What is asked of a candidate; see ``pipeline.gate.Rules``. ``threshold`` names the alarms that are compared."""
 
-    threshold: str
+    threshold: Annotated[str, Field(pattern=r"^p\d{1,2}(\.\d+)?$")]
     level: Annotated[float, Field(gt=0.5, lt=1)]
     rounds: Annotated[int, Field(ge=100)]
     seed: Seed
