@@ -213,15 +213,14 @@ def _load(version: Version) -> Bundle:
     Raises:
         ArtifactError: it is absent, was changed, or is not the one that was registered.
     """
+    folder = tracking.fetch(version)
     try:
-        bundle = Bundle.load(tracking.fetch(version))
+        bundle = Bundle.load(folder)
     except ArtifactError as error:
         raise ArtifactError(f"version {version.number}: {error}") from error
     if bundle.digest != version.digest:
-        raise ArtifactError(
-            f"version {version.number}: its files have the digest {bundle.digest[:12]}, but {version.digest[:12]} "
-            "was registered"
-        )
+        given, expected = bundle.digest[:12], version.digest[:12]
+        raise ArtifactError(f"version {version.number}: its files have the digest {given}, registered was {expected}")
     return bundle
 
 

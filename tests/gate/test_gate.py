@@ -110,7 +110,7 @@ def test_each_round_draws_as_many_records_of_each_stratum_as_there_are(monkeypat
 
 def test_the_bounds_of_the_fpr_are_those_of_a_paired_difference(world):
     heldout, candidate, champion = world
-    line = _named(gate.compare(heldout, candidate, champion, gate.Rules(rounds=2000)), "benign FPR")
+    line = _named(gate.compare(heldout, candidate, champion, gate.Rules(rounds=1000)), "benign FPR")
     difference = (candidate.alarm.astype(int) - champion.alarm)[heldout.y == 0]
     half = 1.645 * difference.std() / math.sqrt(BENIGN)
     assert line.high - line.difference == pytest.approx(half, rel=0.1)
