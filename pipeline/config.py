@@ -15,7 +15,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from pipeline.errors import ConfigError, near_miss
 
 PARAMS = Path("params.yaml")
-GIVEN = frozenset({"path", "features", "loss"})  # arguments of plug-ins that stages fill in
+GIVEN = frozenset({"path", "features", "loss", "needed"})  # arguments of plug-ins that stages fill in
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]

@@ -299,7 +299,8 @@ def _mixed(body: Floats, tail: Floats, mass: float, n: int) -> Floats:
     ])  # fmt: skip
     levels = (np.arange(n) + 0.5) / n
     at = np.searchsorted(np.cumsum(weights), levels).clip(max=weights.size - 1)
-    return np.concatenate([body, tail])[at]
+    mixed: Floats = np.concatenate([body, tail])[at]
+    return mixed
 
 
 def _capped(old: Floats, new: Floats, step: float) -> Floats:
