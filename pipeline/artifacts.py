@@ -49,6 +49,7 @@ CHECKPOINTS = DATA / "checkpoints"
 PROMOTIONS = DATA / "promotions.jsonl"
 SCORED = DATA / "scored"
 DRIFT = REPORTS / "drift"
+REGISTERED = DATA / "registered"  # versions of the model, as they were fetched
 
 
 def _model(stem: Path) -> tuple[Path, Path]:
