@@ -224,6 +224,31 @@ class Promotion(Section):
     min_unseen: Annotated[int, Field(ge=1)]
 
 
+class Retraining(Section):
+    """When recent traffic is another one, and how far thresholds may follow; see ``pipeline.drift``."""
+
+    records: Annotated[int, Field(ge=100)]
+    min_records: Annotated[int, Field(ge=50)]
+    looks: Annotated[float, Field(gt=0, lt=1)]
+    body: Annotated[float, Field(gt=0, lt=1)]
+    alpha: Annotated[float, Field(gt=0, lt=1)]
+    small: Annotated[float, Field(gt=0, le=1)]
+    large: Annotated[float, Field(gt=0, le=1)]
+    features: Annotated[float, Field(gt=0, le=1)]
+    step: Annotated[float, Field(gt=1)]
+    rate: Annotated[float, Field(gt=0, le=1)]
+    seed: Seed
+
+    @model_validator(mode="after")
+    def _ordered(self) -> "Retraining":
+        for low, high in (("looks", "body"), ("small", "large"), ("min_records", "records")):
+            if not getattr(self, low) < getattr(self, high):
+                raise ValueError(
+                    f"{low} is {getattr(self, low):g}, allowed is less than {high}, {getattr(self, high):g}"
+                )
+        return self
+
+
 SECTIONS: dict[str, type[Section]] = {
     "ingest": Ingest,
     "validate": Validate,
@@ -236,6 +261,7 @@ SECTIONS: dict[str, type[Section]] = {
 
 FLOW_SECTIONS: dict[str, type[Section]] = {
     "promotion": Promotion,
+    "retraining": Retraining,
 }
 
 S = TypeVar("S", bound=Section)
