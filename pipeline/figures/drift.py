@@ -11,6 +11,7 @@ from pipeline.figures import style
 from pipeline.figures.style import ANOMALOUS, BENIGN, INK, MUTED, SMALL, UNKNOWN
 
 MOST_BARS = 14
+PLATE = {"boxstyle": "square,pad=0.1", "facecolor": style.PAPER, "linewidth": 0}
 
 
 def drift(
@@ -54,11 +55,12 @@ def drift(
         shades = [style.tint(t, 0.85 if changed[n] else 0.3) for t, n in zip(tones, names, strict=True)]
         left.barh(at, values, height=0.62, color=shades)
         for height, value in zip(at, values, strict=True):
-            left.text(value + 0.008, height, f"{value:.3f}", fontsize=SMALL, color=INK, va="center")
+            left.text(value + 0.008, height, f"{value:.3f}", fontsize=SMALL, color=INK, va="center", bbox=PLATE)
         left.set_xlim(0, min(1.12, 1.2 * max([*values, 1.2 * large])))
         for edge, name in ((small, "small"), (large, "large")):
             left.axvline(edge, color=INK, linewidth=0.9, linestyle=(0, (3, 3)))
-            left.text(edge, at[0] + 0.75, name, fontsize=SMALL, color=MUTED, ha="center", va="bottom")
+            above = left.get_xaxis_transform()
+            left.text(edge, 1.005, name, fontsize=SMALL, color=MUTED, ha="center", va="bottom", transform=above)
     else:
         style.nothing(left, "nothing to compare")
     style.label(left, "KS distance to calibration")
