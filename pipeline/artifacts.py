@@ -47,6 +47,7 @@ REPORTS = DATA / "reports"
 METRICS = REPORTS / "metrics.json"
 CHECKPOINTS = DATA / "checkpoints"
 PROMOTIONS = DATA / "promotions.jsonl"
+REGISTERED = DATA / "registered"  # versions of the model, as they were fetched
 
 
 def _model(stem: Path) -> tuple[Path, Path]:

@@ -7,7 +7,7 @@
     detector.json    detector.safetensors      latent -> score
     thresholds.json  thresholds.safetensors    both scores -> verdict
     used.safetensors                           record ids of train, val and calibration
-    bundle.json                                format, data set, raw columns, the sha256 of each file
+    bundle.json                                format, data set, raw columns, an example, the sha256 of each file
 """
 
 from collections.abc import Collection, Iterator, Mapping
@@ -87,7 +87,8 @@ class Bundle:
         ]
         files[USED] = save_tensors({"record_id": np.unique(np.concatenate(ids))})
         features = Features.load(*_decoded(here(artifacts.FEATURES), files, "features"))
-        about = {"dataset": artifacts.read_json(here(artifacts.SOURCE))["dataset"], "columns": _columns(features)}
+        dataset = artifacts.read_json(here(artifacts.SOURCE))["dataset"]
+        about = {"dataset": dataset, "columns": _columns(features), "example": features.typical()}
         return cls.of_sealed(Sealed(about, files), here(artifacts.FEATURES).parent)
 
     @classmethod

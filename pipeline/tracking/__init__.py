@@ -35,12 +35,24 @@ from pipeline.tracking.parents import (
 )
 from pipeline.tracking.runs import LONGEST_PARAM, StageRun, stage
 from pipeline.tracking.store import EXPERIMENT, environment, project_root, tracking_uri
+from pipeline.tracking.versions import (
+    MODEL,
+    Version,
+    fetch,
+    find_version,
+    note,
+    promote,
+    register,
+    rollback,
+    versions,
+)
 
 __all__ = [
     "ERROR",
     "EXPERIMENT",
     "KIND",
     "LONGEST_PARAM",
+    "MODEL",
     "OUTPUTS",
     "PARENT_VARIABLE",
     "PROCESS",
@@ -48,15 +60,23 @@ __all__ = [
     "Child",
     "StageRun",
     "State",
+    "Version",
     "children",
     "close_parent",
     "environment",
+    "fetch",
+    "find_version",
     "identity",
     "link",
+    "note",
     "open_parent",
     "page",
     "project_root",
+    "promote",
+    "register",
+    "rollback",
     "search",
     "stage",
     "tracking_uri",
+    "versions",
 ]
