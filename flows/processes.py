@@ -187,6 +187,7 @@ def guard(pipe: int, grace: float, told: Told, command: Sequence[str]) -> int:
         orphaned = pipe in select.select([pipe, woken], [], [])[0]
         if not orphaned:
             os.read(woken, 4096)
+            _bury_adopted(process.pid)
     ended = process.poll()
     if told == "all" and not orphaned and (ended is None or ended >= 0):
         _tell(_family(), grace)
@@ -195,6 +196,16 @@ def guard(pipe: int, grace: float, told: Told, command: Sequence[str]) -> int:
     _kill(_family)  # at once where the starter or the head were killed: they had no time for a word either
     code = process.wait()
     return code if code >= 0 else 128 - code
+
+
+def _bury_adopted(own: int) -> None:
+    """Wait for whoever was adopted and is dead: a process that nobody waits for looks alive to DVC's locks."""
+    if sys.platform == "linux":
+        with suppress(ChildProcessError):
+            while dead := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT):
+                if dead.si_pid == own:
+                    return
+                os.waitpid(dead.si_pid, 0)
 
 
 def _tell_twice(process: "subprocess.Popen[bytes]", grace: float) -> None:

@@ -26,7 +26,7 @@ if __name__ == "__main__":
 import argparse
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import Any, Final
 
@@ -34,6 +34,7 @@ from prefect import State, flow, runtime
 from prefect.artifacts import create_markdown_artifact
 from prefect.client.orchestration import get_client
 from prefect.concurrency.sync import concurrency
+from prefect.exceptions import ObjectAlreadyExists
 from prefect.states import Completed, Failed
 
 from flows import decisions, heldout, servers
@@ -85,7 +86,7 @@ def promotion(version: str = CANDIDATE, dry_run: bool = False, rollback: bool = 
 @contextmanager
 def _alone() -> Iterator[None]:
     """One promotion at a time. The limit is made where it is absent; ``strict`` refuses to go on without it."""
-    with get_client(sync_client=True) as client:
+    with get_client(sync_client=True) as client, suppress(ObjectAlreadyExists):  # made by another one in between
         client.upsert_global_concurrency_limit_by_name(LIMIT, 1)
     with concurrency(LIMIT, occupy=1, strict=True, raise_on_lease_renewal_failure=False):
         yield

@@ -4,9 +4,10 @@ import atexit
 import os
 import socket
 import sys
+import threading
 import time
 import urllib.request
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 
 from prefect.settings import (
@@ -24,7 +25,7 @@ LOCAL = "127.0.0.1"
 LOCAL_SERVER = f"http://{LOCAL}:4200/api"
 LOOPBACK = (LOCAL, "localhost", "::1")
 # What an MLflow server needs not: a queue of jobs, which would be thirteen processes more.
-LEAN = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+LEAN: dict[str, str] = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
 PREFECT_AUTHENTICATION, MLFLOW_AUTHENTICATION = "PREFECT_SERVER_API_AUTH_STRING", "MLFLOW_AUTH_CONFIG_PATH"
 
 
@@ -51,8 +52,16 @@ def connected(program: str) -> Iterator[None]:
 
 
 @contextmanager
-def prefect(port: int, host: str = LOCAL, options: Sequence[str] = ()) -> Iterator[str]:
+def prefect(
+    port: int, host: str = LOCAL, options: Sequence[str] = (), stopped: threading.Event | None = None
+) -> Iterator[str]:
     """A Prefect server, started again where it dies; its database lies in PREFECT_HOME.
+
+    Args:
+        port: where it listens.
+        host: the address that it listens on.
+        options: of ``prefect server start``.
+        stopped: set where nobody waits for it any more.
 
     Yields:
         The address of its API.
@@ -63,15 +72,20 @@ def prefect(port: int, host: str = LOCAL, options: Sequence[str] = ()) -> Iterat
     """
     refuse_open(host, PREFECT_AUTHENTICATION)
     command = [sys.executable, "-m", "prefect", "server", "start", "--host", host, "--port", str(port), *options]
-    with _kept("Prefect server", command, {}, host, port, "/api/health") as address:
+    with _kept("Prefect server", command, {}, (host, port, "/api/health"), stopped) as address:
         yield f"{address}/api"
 
 
 @contextmanager
-def mlflow(port: int, host: str = LOCAL) -> Iterator[str]:
+def mlflow(port: int, host: str = LOCAL, stopped: threading.Event | None = None) -> Iterator[str]:
     """An MLflow server of this project's store, started again where it dies.
 
     The store is the one that a run without a server uses, so that either sees what the other did.
+
+    Args:
+        port: where it listens.
+        host: the address that it listens on.
+        stopped: set where nobody waits for it any more.
 
     Yields:
         Its address.
@@ -85,7 +99,7 @@ def mlflow(port: int, host: str = LOCAL) -> Iterator[str]:
     command = [sys.executable, "-m", "mlflow", "server", "--host", host, "--port", str(port), "--workers", "1"]
     command += ["--backend-store-uri", store, "--default-artifact-root", artefacts]
     command += ["--app-name", "basic-auth"] if os.environ.get(MLFLOW_AUTHENTICATION) else []
-    with _kept("MLflow server", command, LEAN, host, port, "/health") as address:
+    with _kept("MLflow server", command, LEAN, (host, port, "/health"), stopped) as address:
         yield address
 
 
@@ -124,8 +138,14 @@ def answers(address: str) -> bool:
 
 @contextmanager
 def _kept(
-    name: str, command: Sequence[str], env: Mapping[str, str], host: str, port: int, health: str
+    name: str,
+    command: Sequence[str],
+    env: dict[str, str],
+    where: tuple[str, int, str],
+    stopped: threading.Event | None,
 ) -> Iterator[str]:
+    host, port, health = where
+    stopped = stopped or threading.Event()
     if not _is_free(host, port):
         raise ConfigError(f"{name}: port {port} is taken; choose another, or end the program that listens there")
     log = PREFECT_HOME.value() / f"{name.lower().replace(' ', '-')}-{port}.log"
@@ -133,10 +153,10 @@ def _kept(
     address = f"http://{LOCAL if host not in LOOPBACK else host}:{port}"
     deadline = time.monotonic() + PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS.value()
     with processes.Kept(name, command, os.environ | tracking.environment() | env, log) as server:
-        while not answers(f"{address}{health}"):
+        while not answers(f"{address}{health}") and not stopped.is_set():
             if server.codes or time.monotonic() > deadline:
                 raise FlowsculptError(f"{name}: does not start: see {log}, or try `{' '.join(command)}`")
-            time.sleep(0.2)
+            stopped.wait(0.2)
         yield address
 
 

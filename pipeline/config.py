@@ -5,7 +5,7 @@ The settings of a plug-in (``stage2.maf`` ...) are checked against its construct
 """
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, cast
 
@@ -206,6 +206,12 @@ class Evaluate(Section):
     latent_map_rows: Annotated[int, Field(ge=10)]
 
 
+class Workers(Section):
+    """What a worker may use of its machine; see ``flows.leases``."""
+
+    gpu_workers: Annotated[int, Field(ge=0)] | Literal["auto"]
+
+
 class Promotion(Section):
     """What is asked of a candidate; see ``pipeline.gate.Rules``. ``threshold`` names the alarms that are compared."""
 
@@ -260,6 +266,7 @@ SECTIONS: dict[str, type[Section]] = {
 }
 
 FLOW_SECTIONS: dict[str, type[Section]] = {
+    "workers": Workers,
     "promotion": Promotion,
     "retraining": Retraining,
 }
@@ -287,6 +294,19 @@ def load(section: type[S], path: Path = PARAMS) -> S:
     except ValidationError as error:
         faults = "; ".join(f"{name}{_fault(section, dict(fault))}" for fault in error.errors(include_url=False))
         raise ConfigError(f"{path}: {faults}") from error
+
+
+def seeds(path: Path = PARAMS) -> dict[str, int]:
+    """Every seed of the settings, by its dotted name."""
+    return dict(_seeds(_read(path)))
+
+
+def _seeds(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, int]]:
+    for key, value in values.items():
+        if isinstance(value, dict):
+            yield from _seeds(value, f"{prefix}{key}.")
+        elif key == "seed":
+            yield f"{prefix}{key}", value
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -16,25 +16,23 @@ names another. The project root is ``DVC_ROOT``, which DVC sets for each command
 MLflow is imported by the first call: it takes seconds, and importing this package must not.
 """
 
-from pipeline.tracking.owners import identity
-from pipeline.tracking.parents import (
+from pipeline.tracking.operations import (
     ERROR,
+    FLOW_RUN,
+    KEY,
     KIND,
     OUTPUTS,
-    PARENT_VARIABLE,
     PROCESS,
+    RESUMED,
     STAGE,
-    Child,
     State,
-    children,
-    close_parent,
-    link,
-    open_parent,
-    page,
-    search,
+    resolve,
 )
+from pipeline.tracking.outbox import can_heal, deliver
+from pipeline.tracking.owners import identity
+from pipeline.tracking.parents import PARENT_VARIABLE, Child, children, close_parent, link, open_parent, page
 from pipeline.tracking.runs import LONGEST_PARAM, StageRun, stage
-from pipeline.tracking.store import EXPERIMENT, environment, project_root, tracking_uri
+from pipeline.tracking.store import EXPERIMENT, environment, local_store, project_root, redact, search, tracking_uri
 from pipeline.tracking.versions import (
     MODEL,
     Version,
@@ -50,30 +48,38 @@ from pipeline.tracking.versions import (
 __all__ = [
     "ERROR",
     "EXPERIMENT",
+    "FLOW_RUN",
+    "KEY",
     "KIND",
     "LONGEST_PARAM",
     "MODEL",
     "OUTPUTS",
     "PARENT_VARIABLE",
     "PROCESS",
+    "RESUMED",
     "STAGE",
     "Child",
     "StageRun",
     "State",
     "Version",
+    "can_heal",
     "children",
     "close_parent",
+    "deliver",
     "environment",
     "fetch",
     "find_version",
     "identity",
     "link",
+    "local_store",
     "note",
     "open_parent",
     "page",
     "project_root",
     "promote",
+    "redact",
     "register",
+    "resolve",
     "rollback",
     "search",
     "stage",

@@ -70,7 +70,8 @@ from pathlib import Path
 from flows import processes
 script = "setsid sleep 300 & echo $!; sleep 300 & echo $!; wait"
 with processes.group(["sh", "-c", script], os.environ, Path.cwd()) as process:
-    print(process.pid, *(next(processes.lines(process.stdout)) for _ in range(1)), flush=True)
+    said = processes.lines(process.stdout)
+    print(process.pid, next(said), next(said), flush=True)
     process.wait()
 """
 
@@ -103,6 +104,17 @@ def test_a_head_that_looks_after_its_children_is_told_alone_and_twice(tmp_path, 
         assert list(said) == ["once"]
         assert process.wait() == 128 + signal.SIGTERM
     assert _gone(family)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux lets a process adopt")
+def test_a_process_left_behind_that_dies_is_waited_for(tmp_path):
+    script = "(sleep 0.1 & echo $!); sleep 300"
+    with processes.group(["sh", "-c", script], os.environ, tmp_path) as process:
+        left = int(next(processes.lines(process.stdout)))
+        deadline = time.monotonic() + 30
+        while psutil.pid_exists(left) and time.monotonic() < deadline:
+            time.sleep(0.02)
+        assert not psutil.pid_exists(left)
 
 
 def test_a_command_that_is_not_there_says_so(tmp_path):
