@@ -28,6 +28,7 @@ MEANING: Final[Mapping[Kind, str]] = {
     "unreadable": "a model cannot be read or is not the one that was registered, nothing was moved",
     "impossible": "there is nothing to go back to, nothing was moved",
 }
+NOTE: Final = "Differences of shares are in percentage points. Each bound holds with a probability of {:g} %."
 DONE: Final = ("promoted", "passed", "unchanged", "rolled back")
 REFUSED_CODE, ERROR_CODE = 3, 1
 
@@ -139,7 +140,8 @@ def markdown(outcome: Outcome) -> str:
 
 
 def _models(outcome: Outcome) -> str:
-    rows = [("champion before", outcome.champion), ("candidate", outcome.candidate)]
+    role = "champion now" if outcome.kind == "rolled back" else "candidate"
+    rows = [("champion before", outcome.champion), (role, outcome.candidate)]
     lines = [
         f"| {role} | {version.number} | `{version.digest[:12]}` | `{version.run_id}` |"
         for role, version in rows
@@ -158,18 +160,23 @@ def _records(outcome: Outcome) -> str:
 def _table(decision: Decision) -> str:
     names = ("criterion", "records", "champion", "candidate", "difference", "bounds", "asked", "verdict")
     lines = [f"| {' | '.join(names)} |", "|---|---:|---:|---:|---:|---|---|---|", *map(_row, decision.criteria)]
-    return "\n".join(lines) + f"\n\nEach bound holds with a probability of {decision.level:.0%}."
+    return "\n".join(lines) + f"\n\n{NOTE.format(100 * decision.level)}"
 
 
 def _row(line: Criterion) -> str:
     verdict = ("passed" if line.passed else "**failed**") if line.decides else "shown only"
-    compared = line.difference is not None
-    low, high = (_spelt(line, bound, "+" if compared else "") for bound in (line.low, line.high))
-    champion = "-" if line.champion is None else _spelt(line, line.champion)
-    difference = "-" if line.difference is None else _spelt(line, line.difference, "+")
-    figures = (f"{line.n:,}", champion, _spelt(line, line.candidate), difference, f"{low} to {high}")
+    champion = "-" if line.champion is None else _figure(line, line.champion)
+    if line.difference is None:
+        difference, bounds = "-", f"{_figure(line, line.low)} to {_figure(line, line.high)}"
+    else:
+        difference, bounds = _gap(line, line.difference), f"{_gap(line, line.low)} to {_gap(line, line.high)}"
+    figures = (f"{line.n:,}", champion, _figure(line, line.candidate), difference, bounds)
     return f"| {' | '.join((line.name, *figures, line.rule or '-', verdict))} |"
 
 
-def _spelt(line: Criterion, value: float, sign: str = "") -> str:
-    return f"{100 * value:{sign}.2f} %" if line.is_share else f"{value:{sign}.4f}"
+def _figure(line: Criterion, value: float) -> str:
+    return f"{100 * value:.2f} %" if line.is_share else f"{value:.4f}"
+
+
+def _gap(line: Criterion, value: float) -> str:
+    return f"{100 * value:+.2f}" if line.is_share else f"{value:+.4f}"

@@ -26,7 +26,7 @@ if __name__ == "__main__":
 import argparse
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import Any, Final
 
@@ -34,6 +34,7 @@ from prefect import State, flow, runtime
 from prefect.artifacts import create_markdown_artifact
 from prefect.client.orchestration import get_client
 from prefect.concurrency.sync import concurrency
+from prefect.exceptions import ObjectAlreadyExists
 from prefect.states import Completed, Failed
 
 from flows import decisions, heldout, servers
@@ -85,7 +86,7 @@ def promotion(version: str = CANDIDATE, dry_run: bool = False, rollback: bool = 
 @contextmanager
 def _alone() -> Iterator[None]:
     """One promotion at a time. The limit is made where it is absent; ``strict`` refuses to go on without it."""
-    with get_client(sync_client=True) as client:
+    with get_client(sync_client=True) as client, suppress(ObjectAlreadyExists):  # made by another one in between
         client.upsert_global_concurrency_limit_by_name(LIMIT, 1)
     with concurrency(LIMIT, occupy=1, strict=True, raise_on_lease_renewal_failure=False):
         yield
@@ -133,6 +134,7 @@ def roll_back(flow_run: str = "") -> Outcome:
         decisions.log(outcome, flow_run)
         return outcome
     restored = tracking.rollback()
+    champion = _find(PREVIOUS) or champion  # another one, where a promotion came between
     reason = f"version {restored.number} serves again instead of version {champion.number}, as asked"
     outcome = Outcome("rolled back", restored, champion, (reason,))
     decisions.log(outcome, flow_run)
@@ -169,7 +171,7 @@ def _judged(candidate: Version, champion: Version | None, settings: config.Promo
     try:
         bundles = [_load(each) for each in versions]
     except ArtifactError as error:
-        return Outcome("unreadable", candidate, champion, (str(error),))
+        return Outcome("unreadable", candidate, champion, (str(error), *_way_out(champion)))
     try:
         for version, bundle in zip(versions, bundles, strict=True):
             _check(version, bundle, settings.threshold)
@@ -212,16 +214,25 @@ def _load(version: Version) -> Bundle:
     Raises:
         ArtifactError: it is absent, was changed, or is not the one that was registered.
     """
+    folder = tracking.fetch(version)
     try:
-        bundle = Bundle.load(tracking.fetch(version))
+        bundle = Bundle.load(folder)
     except ArtifactError as error:
         raise ArtifactError(f"version {version.number}: {error}") from error
     if bundle.digest != version.digest:
-        raise ArtifactError(
-            f"version {version.number}: its files have the digest {bundle.digest[:12]}, but {version.digest[:12]} "
-            "was registered"
-        )
+        given, expected = bundle.digest[:12], version.digest[:12]
+        raise ArtifactError(f"version {version.number}: its files have the digest {given}, registered was {expected}")
     return bundle
+
+
+def _way_out(champion: Version | None) -> tuple[str, ...]:
+    """What to do where it is the champion that cannot be read, which would stop every promotion."""
+    if champion is None:
+        return ()
+    return (
+        "if it is the champion: go back with `python -m flows.promotion --rollback`, or take the alias "
+        f"{CHAMPION} from version {champion.number}, and the next candidate is judged as a first model",
+    )
 
 
 def _check(version: Version, bundle: Bundle, threshold: str) -> None:

@@ -47,6 +47,8 @@ REPORTS = DATA / "reports"
 METRICS = REPORTS / "metrics.json"
 CHECKPOINTS = DATA / "checkpoints"
 PROMOTIONS = DATA / "promotions.jsonl"
+SCORED = DATA / "scored"
+DRIFT = REPORTS / "drift"
 REGISTERED = DATA / "registered"  # versions of the model, as they were fetched
 
 

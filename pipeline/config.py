@@ -15,7 +15,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from pipeline.errors import ConfigError, near_miss
 
 PARAMS = Path("params.yaml")
-GIVEN = frozenset({"path", "features", "loss"})  # arguments of plug-ins that stages fill in
+GIVEN = frozenset({"path", "features", "loss", "needed"})  # arguments of plug-ins that stages fill in
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
@@ -215,7 +215,7 @@ class Workers(Section):
 class Promotion(Section):
     """What is asked of a candidate; see ``pipeline.gate.Rules``. ``threshold`` names the alarms that are compared."""
 
-    threshold: str
+    threshold: Annotated[str, Field(pattern=r"^p\d{1,2}(\.\d+)?$")]
     level: Annotated[float, Field(gt=0.5, lt=1)]
     rounds: Annotated[int, Field(ge=100)]
     seed: Seed
@@ -228,6 +228,31 @@ class Promotion(Section):
     asked_margin: Annotated[float, Field(ge=0, lt=1)]
     min_benign: Annotated[int, Field(ge=1)]
     min_unseen: Annotated[int, Field(ge=1)]
+
+
+class Retraining(Section):
+    """When recent traffic is another one, and how far thresholds may follow; see ``pipeline.drift``."""
+
+    records: Annotated[int, Field(ge=100)]
+    min_records: Annotated[int, Field(ge=50)]
+    looks: Annotated[float, Field(gt=0, lt=1)]
+    body: Annotated[float, Field(gt=0, lt=1)]
+    alpha: Annotated[float, Field(gt=0, lt=1)]
+    small: Annotated[float, Field(gt=0, le=1)]
+    large: Annotated[float, Field(gt=0, le=1)]
+    features: Annotated[float, Field(gt=0, le=1)]
+    step: Annotated[float, Field(gt=1)]
+    rate: Annotated[float, Field(gt=0, le=1)]
+    seed: Seed
+
+    @model_validator(mode="after")
+    def _ordered(self) -> "Retraining":
+        for low, high in (("looks", "body"), ("small", "large"), ("min_records", "records")):
+            if not getattr(self, low) < getattr(self, high):
+                raise ValueError(
+                    f"{low} is {getattr(self, low):g}, allowed is less than {high}, {getattr(self, high):g}"
+                )
+        return self
 
 
 SECTIONS: dict[str, type[Section]] = {
@@ -243,6 +268,7 @@ SECTIONS: dict[str, type[Section]] = {
 FLOW_SECTIONS: dict[str, type[Section]] = {
     "workers": Workers,
     "promotion": Promotion,
+    "retraining": Retraining,
 }
 
 S = TypeVar("S", bound=Section)

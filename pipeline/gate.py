@@ -317,7 +317,12 @@ def _too_low(name: str, bounds: tuple[float, float], margin: float) -> str:
 
 def _gap(name: str, value: float, sign: str = "") -> str:
     """A difference in words: shares in percentage points."""
-    return f"{value:{sign}.4g}" if name == AUROC else f"{100 * value:{sign}.3g} points"
+    points = f"{100 * value:{sign}.3g}"
+    return f"{value:{sign}.4g}" if name == AUROC else f"{points} point{'s' * (points != '1')}"
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.2f} %"
 
 
 def _alone(
@@ -327,8 +332,8 @@ def _alone(
     rule, passed, reason = "", True, "shown only: there is no champion to compare with"
     if name == FPR:
         margin = _gap(name, rules.asked_margin)
-        rule = f"at most {limit:.2%}, of which {asked:.2%} asked for, {margin} margin, the rest chance"
-        passed, reason = figure <= limit, f"{figure:.2%} realised, {asked:.2%} asked for"
+        rule = f"at most {_percent(limit)}: {_percent(asked)} asked for, {margin} of margin, and chance"
+        passed, reason = figure <= limit, f"{_percent(figure)} realised, {_percent(asked)} asked for"
     elif name == AUROC:
         rule, passed = "surely above 0.5", bounds[0] > 0.5
         reason = f"{figure:.4f}, at least {bounds[0]:.4f}"

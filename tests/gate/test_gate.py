@@ -110,7 +110,7 @@ def test_each_round_draws_as_many_records_of_each_stratum_as_there_are(monkeypat
 
 def test_the_bounds_of_the_fpr_are_those_of_a_paired_difference(world):
     heldout, candidate, champion = world
-    line = _named(gate.compare(heldout, candidate, champion, gate.Rules(rounds=2000)), "benign FPR")
+    line = _named(gate.compare(heldout, candidate, champion, gate.Rules(rounds=1000)), "benign FPR")
     difference = (candidate.alarm.astype(int) - champion.alarm)[heldout.y == 0]
     half = 1.645 * difference.std() / math.sqrt(BENIGN)
     assert line.high - line.difference == pytest.approx(half, rel=0.1)
@@ -222,7 +222,7 @@ def test_a_first_model_with_too_many_false_alarms_is_refused(world):
     noisy = _judged(np.random.default_rng(4), shift, np.zeros(shift.size), agreement=0.0, asked=0.03)
     decision = gate.admit(heldout, noisy, ASKED, CALIBRATION, gate.Rules(rounds=20))
     assert [line.name for line in decision.criteria if not line.passed] == ["benign FPR"]
-    assert "1.00% asked for" in decision.reasons[0]
+    assert "1.00 % asked for" in decision.reasons[0]
 
 
 def test_a_first_model_that_tosses_a_coin_is_refused():
