@@ -1,4 +1,5 @@
 # make run: install, run the main job, say where the results are.   make test: everything that guards the project.
+# make serve: servers, schedules and one worker on this machine, until Ctrl-C; options in SERVE, such as --mlflow-port 0.
 PYTHON ?= python3
 BIN := $(CURDIR)/.venv/bin
 STAMP := .venv/.installed
@@ -13,10 +14,15 @@ export GOMP_SPINCOUNT := 1000
 export MPLBACKEND := Agg
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: run test install check
+SERVE ?=
+
+.PHONY: run serve test install check
 
 run: install
 	@python -m flows.training
+
+serve: install
+	@exec python -m flows.serve $(SERVE)
 
 test: check
 	pytest

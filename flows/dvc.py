@@ -4,25 +4,30 @@ The command runs as a subprocess with the interpreter of this process, whatever 
 own: a TERM to ``dvc`` alone would leave the stage working and writing.
 """
 
+import fcntl
 import os
 import re
+import socket
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from enum import Enum
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, Literal, TextIO
 
 from flows import processes
 from pipeline.errors import ConfigError, FlowsculptError, near_miss
 from pipeline.tracking import environment
 
-PIPELINE_FILE = "dvc.yaml"
+PIPELINE_FILE, LOCK = "dvc.yaml", "dvc.lock"
 SECONDS_FOR_LOCK, SECONDS_BETWEEN_TRIES = 600.0, 1.0
 LAST_LINES = 20
+CLONE_LOCK = "flowsculpt.lock"
 SHELL = "${shell} "  # the variables that dvc.yaml puts before each command; they say nothing of a failure
 
 _LISTS = ("deps", "outs", "metrics", "plots")
@@ -45,6 +50,9 @@ _EXITED = re.compile(r"^ERROR: .*exited with (-?\d+)")
 _OWN_TO_A_RUN = ("DVC_ROOT", "DVC_STAGE", "MLFLOW_RUN_ID")
 
 
+WhenBusy = Literal["wait", "refuse"]
+
+
 class Outcome(Enum):
     """What DVC did with a stage."""
 
@@ -59,10 +67,12 @@ class Stage:
     Attributes:
         name: what ``dvc repro`` calls it.
         command: what it runs.
+        device: whether it asks for a GPU (``meta: {device: true}``).
     """
 
     name: str
     command: str
+    device: bool = False
 
 
 class StageFailedError(FlowsculptError):
@@ -81,9 +91,72 @@ class StageFailedError(FlowsculptError):
         self.headline = f"stage {stage.name!r} failed with exit code {code}: {command}"
         super().__init__(f"{self.headline}\nits last lines:\n{tail}")
 
+    @property
+    def can_heal(self) -> bool:
+        """Whether another try may help: the stage could not reach a server, or the lock of DVC was held all along."""
+        return self.code == os.EX_TEMPFAIL or any(map(_BUSY.match, self.lines))
+
     def __repr__(self) -> str:
         """The first line alone: the others stand in the log already."""
         return f"{type(self).__name__}({self.headline!r})"
+
+
+class BusyError(FlowsculptError):
+    """Another run works in the same clone; ``str`` names it."""
+
+
+# The clone.
+
+
+@contextmanager
+def alone(root: Path, who: str, when_busy: WhenBusy, log: Callable[[str], None]) -> Iterator[None]:
+    """One run at a time in a clone: DVC's own lock is held for single steps only, and outputs would be mixed up.
+
+    Args:
+        root: the project's folder.
+        who: what others are told of this run while they wait.
+        when_busy: whether to wait for another run, for as long as it takes, or to refuse.
+        log: told who is waited for.
+
+    Raises:
+        BusyError: another run works here, and ``when_busy`` is ``refuse``.
+        ConfigError: DVC is not initialised here.
+    """
+    path = _dvc_folder(root) / "tmp" / CLONE_LOCK
+    path.parent.mkdir(exist_ok=True)
+    with path.open("a+") as file:
+        _take(file, root, when_busy, log)
+        file.truncate(0)
+        file.write(f"{who}, process {os.getpid()} on {socket.gethostname()}, since {datetime.now(UTC):%F %T} UTC")
+        file.flush()
+        yield  # the lock is let go with the file, whatever ends the process
+
+
+def _take(file: TextIO, root: Path, when_busy: WhenBusy, log: Callable[[str], None]) -> None:
+    told = ""
+    while True:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            file.seek(0)
+            holder = file.read() or "a run that has just begun"
+        if when_busy == "refuse":
+            remedy = "wait for it, choose when_busy: wait, or give each run a clone of its own"
+            raise BusyError(f"{root}: another run works in this clone: {holder}; {remedy}")
+        if holder != told:
+            log(f"another run works in this clone: {holder}: waiting for it")
+        told = holder
+        time.sleep(SECONDS_BETWEEN_TRIES)
+
+
+def _dvc_folder(root: Path) -> Path:
+    for folder in (root, *root.resolve().parents):
+        if (folder / ".dvc").is_dir():
+            return folder / ".dvc"
+    raise ConfigError(
+        f"{root}: DVC is not initialised here; run `{sys.executable} -m dvc init` in the project's folder"
+    )
 
 
 # The graph.
@@ -95,10 +168,7 @@ def check(root: Path) -> None:
     Raises:
         ConfigError: with what to do about it.
     """
-    if not any((folder / ".dvc").is_dir() for folder in (root, *root.resolve().parents)):
-        raise ConfigError(
-            f"{root}: DVC is not initialised here; run `{sys.executable} -m dvc init` in the project's folder"
-        )
+    _dvc_folder(root)
     stages(root)
 
 
@@ -118,7 +188,7 @@ def stages(root: Path) -> tuple[Stage, ...]:
         order = list(TopologicalSorter(graph).static_order())
     except CycleError as error:
         raise ConfigError(f"{root / PIPELINE_FILE}: stages feed each other: {' <- '.join(error.args[1])}") from None
-    return tuple(Stage(name, _command(entries[name])) for name in order)
+    return tuple(Stage(name, _command(entries[name]), _wants_device(entries[name])) for name in order)
 
 
 def _entries(path: Path) -> dict[str, dict[str, Any]]:
@@ -155,6 +225,11 @@ def _check(where: str, entry: object) -> None:
 def _command(entry: Mapping[str, Any]) -> str:
     command = entry.get("cmd") or entry["do"].get("cmd", "")
     return command if isinstance(command, str) else " && ".join(command)
+
+
+def _wants_device(entry: Mapping[str, Any]) -> bool:
+    meta = entry.get("do", entry).get("meta")
+    return bool(isinstance(meta, dict) and meta.get("device") is True)
 
 
 def _paths(entry: Mapping[str, Any], *keys: str) -> list[PurePosixPath]:

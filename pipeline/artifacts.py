@@ -5,6 +5,8 @@ old artefact as it was. Tables are Parquet, models safetensors and JSON, reports
 """
 
 import csv
+import errno
+import fcntl
 import hashlib
 import json
 import os
@@ -44,6 +46,10 @@ SCORES = DATA / "scores"
 REPORTS = DATA / "reports"
 METRICS = REPORTS / "metrics.json"
 CHECKPOINTS = DATA / "checkpoints"
+PROMOTIONS = DATA / "promotions.jsonl"
+SCORED = DATA / "scored"
+DRIFT = REPORTS / "drift"
+REGISTERED = DATA / "registered"  # versions of the model, as they were fetched
 
 
 def _model(stem: Path) -> tuple[Path, Path]:
@@ -165,7 +171,24 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 def write_json(path: Path, value: Any) -> None:
     """Write JSON that people read too; NaN and Infinity are refused."""
-    write_bytes(path, (json.dumps(value, indent=2, allow_nan=False) + "\n").encode())
+    write_bytes(path, encode_json(value))
+
+
+def encode_json(value: Any) -> bytes:
+    """JSON as the content of a file."""
+    return (json.dumps(value, indent=2, allow_nan=False) + "\n").encode()
+
+
+def read_bytes(path: Path) -> bytes:
+    """Read a small file.
+
+    Raises:
+        ArtifactError: the file is absent.
+    """
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise _unreadable(path, error) from error
 
 
 def read_json(path: Path) -> Any:
@@ -178,6 +201,43 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_bytes())
     except (OSError, ValueError) as error:
         raise _unreadable(path, error) from error
+
+
+def append_line(path: Path, value: Mapping[str, Any]) -> None:
+    """Append one line of JSON to a log that only grows, whole or not at all, whoever else appends to it.
+
+    Raises:
+        ArtifactError: the file cannot be written.
+    """
+    line = json.dumps(value, allow_nan=False).encode() + b"\n"
+    with _refusals(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("a+b", buffering=0) as stream:  # O_APPEND
+            fcntl.flock(stream, fcntl.LOCK_EX)
+            size = stream.seek(0, os.SEEK_END)
+            torn = size > 0 and os.pread(stream.fileno(), 1, size - 1) != b"\n"
+            try:
+                written = stream.write(line := b"\n" * torn + line)
+                if written != len(line):
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+                os.fsync(stream.fileno())
+            except OSError:
+                stream.truncate(size)
+                raise
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """The lines of a log that ``append_line`` wrote, oldest first; none where it is absent. A torn line is left out."""
+    lines = path.read_bytes().splitlines() if path.exists() else []
+    return [value for line in lines if (value := _parsed(line)) is not None]
+
+
+def _parsed(line: bytes) -> dict[str, Any] | None:
+    try:
+        value = json.loads(line)
+    except ValueError:
+        return None
+    return value if isinstance(value, dict) else None
 
 
 def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -360,12 +420,41 @@ def strings(column: pa.ChunkedArray) -> NDArray[np.object_]:
     return words[encoded.indices.to_numpy()]  # type: ignore[no-any-return]
 
 
+def encode_model(description: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> tuple[bytes, bytes]:
+    """A model as the contents of two files: JSON, which names the weights that it belongs to, and safetensors."""
+    weights = save_tensors({name: np.ascontiguousarray(array) for name, array in arrays.items()})
+    return encode_json({**description, "weights_sha256": hashlib.sha256(weights).hexdigest()}), weights
+
+
+def decode_model(stem: Path, about: bytes, weights: bytes) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+    """What ``encode_model`` made the two contents of.
+
+    Raises:
+        ArtifactError: a part is damaged, or belongs to another model; it names the files of ``stem``.
+    """
+    paths = _model(stem)
+    try:
+        description = json.loads(about)
+        if not isinstance(description, dict):
+            raise ValueError(f"a JSON object is expected, not {type(description).__name__}")
+    except ValueError as error:
+        raise _unreadable(paths[0], error) from error
+    try:
+        arrays = load_tensors(weights)
+    except SafetensorError as error:
+        raise _unreadable(paths[1], error) from error
+    if description.pop("weights_sha256", None) != hashlib.sha256(weights).hexdigest():
+        remedy = "run `dvc repro` to make both again"
+        raise ArtifactError(f"{paths[1]}: are not the weights that {paths[0]} names; {remedy}")
+    return description, arrays
+
+
 def write_model(stem: Path, description: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> None:
     """Store a model as ``stem.safetensors`` and ``stem.json``, which names the weights that it belongs to."""
-    about, weights = _model(stem)
-    content = save_tensors({name: np.ascontiguousarray(array) for name, array in arrays.items()})
-    write_bytes(weights, content)
-    write_json(about, {**description, "weights_sha256": hashlib.sha256(content).hexdigest()})
+    about, weights = encode_model(description, arrays)
+    paths = _model(stem)
+    write_bytes(paths[1], weights)
+    write_bytes(paths[0], about)
 
 
 def read_model(stem: Path) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
@@ -374,16 +463,7 @@ def read_model(stem: Path) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
     Raises:
         ArtifactError: a part is absent, damaged, or belongs to another model.
     """
-    about, weights = _model(stem)
-    description = read_json(about)
-    try:
-        content = weights.read_bytes()
-        arrays = load_tensors(content)
-    except (OSError, SafetensorError) as error:
-        raise _unreadable(weights, error) from error
-    if description.pop("weights_sha256", None) != hashlib.sha256(content).hexdigest():
-        raise ArtifactError(f"{weights}: are not the weights that {about} names; run `dvc repro` to make both again")
-    return description, arrays
+    return decode_model(stem, *map(read_bytes, _model(stem)))
 
 
 def _unreadable(path: Path, error: Exception) -> ArtifactError:

@@ -5,7 +5,7 @@ The settings of a plug-in (``stage2.maf`` ...) are checked against its construct
 """
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, cast
 
@@ -15,7 +15,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from pipeline.errors import ConfigError, near_miss
 
 PARAMS = Path("params.yaml")
-GIVEN = frozenset({"path", "features", "loss"})  # arguments of plug-ins that stages fill in
+GIVEN = frozenset({"path", "features", "loss", "needed"})  # arguments of plug-ins that stages fill in
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
@@ -206,6 +206,55 @@ class Evaluate(Section):
     latent_map_rows: Annotated[int, Field(ge=10)]
 
 
+class Workers(Section):
+    """What a worker may use of its machine; see ``flows.leases``."""
+
+    gpu_workers: Annotated[int, Field(ge=0)] | Literal["auto"]
+
+
+class Promotion(Section):
+    """What is asked of a candidate; see ``pipeline.gate.Rules``. ``threshold`` names the alarms that are compared."""
+
+    threshold: Annotated[str, Field(pattern=r"^p\d{1,2}(\.\d+)?$")]
+    level: Annotated[float, Field(gt=0.5, lt=1)]
+    rounds: Annotated[int, Field(ge=100)]
+    seed: Seed
+    fpr_margin: Share
+    auroc_margin: Share
+    recall_at_fpr: Annotated[float, Field(gt=0, lt=1)]
+    recall_margin: Share
+    family_drop: Share
+    family_minimum: Annotated[int, Field(ge=1)]
+    asked_margin: Annotated[float, Field(ge=0, lt=1)]
+    min_benign: Annotated[int, Field(ge=1)]
+    min_unseen: Annotated[int, Field(ge=1)]
+
+
+class Retraining(Section):
+    """When recent traffic is another one, and how far thresholds may follow; see ``pipeline.drift``."""
+
+    records: Annotated[int, Field(ge=100)]
+    min_records: Annotated[int, Field(ge=50)]
+    looks: Annotated[float, Field(gt=0, lt=1)]
+    body: Annotated[float, Field(gt=0, lt=1)]
+    alpha: Annotated[float, Field(gt=0, lt=1)]
+    small: Annotated[float, Field(gt=0, le=1)]
+    large: Annotated[float, Field(gt=0, le=1)]
+    features: Annotated[float, Field(gt=0, le=1)]
+    step: Annotated[float, Field(gt=1)]
+    rate: Annotated[float, Field(gt=0, le=1)]
+    seed: Seed
+
+    @model_validator(mode="after")
+    def _ordered(self) -> "Retraining":
+        for low, high in (("looks", "body"), ("small", "large"), ("min_records", "records")):
+            if not getattr(self, low) < getattr(self, high):
+                raise ValueError(
+                    f"{low} is {getattr(self, low):g}, allowed is less than {high}, {getattr(self, high):g}"
+                )
+        return self
+
+
 SECTIONS: dict[str, type[Section]] = {
     "ingest": Ingest,
     "validate": Validate,
@@ -214,6 +263,12 @@ SECTIONS: dict[str, type[Section]] = {
     "stage2": Stage2,
     "calibrate": Calibrate,
     "evaluate": Evaluate,
+}
+
+FLOW_SECTIONS: dict[str, type[Section]] = {
+    "workers": Workers,
+    "promotion": Promotion,
+    "retraining": Retraining,
 }
 
 S = TypeVar("S", bound=Section)
@@ -225,12 +280,13 @@ def load(section: type[S], path: Path = PARAMS) -> S:
     Raises:
         ConfigError: the file or section is absent, or a key is unknown, of the wrong type or out of its limits.
     """
-    name = next(key for key, shape in SECTIONS.items() if shape is section)
+    sections = SECTIONS | FLOW_SECTIONS
+    name = next(key for key, shape in sections.items() if shape is section)
     params = _read(path)
     for key in params:
-        if key not in SECTIONS:
-            known = ", ".join(SECTIONS)
-            raise ConfigError(f"{path}: unknown section {key!r}{near_miss(key, SECTIONS)}; known: {known}")
+        if key not in sections:
+            known = ", ".join(sections)
+            raise ConfigError(f"{path}: unknown section {key!r}{near_miss(key, sections)}; known: {known}")
     if not isinstance(params.get(name), dict):
         raise ConfigError(f"{path}: section {name!r} is missing or no mapping, given {params.get(name)!r}")
     try:
@@ -238,6 +294,19 @@ def load(section: type[S], path: Path = PARAMS) -> S:
     except ValidationError as error:
         faults = "; ".join(f"{name}{_fault(section, dict(fault))}" for fault in error.errors(include_url=False))
         raise ConfigError(f"{path}: {faults}") from error
+
+
+def seeds(path: Path = PARAMS) -> dict[str, int]:
+    """Every seed of the settings, by its dotted name."""
+    return dict(_seeds(_read(path)))
+
+
+def _seeds(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, int]]:
+    for key, value in values.items():
+        if isinstance(value, dict):
+            yield from _seeds(value, f"{prefix}{key}.")
+        elif key == "seed":
+            yield f"{prefix}{key}", value
 
 
 def _read(path: Path) -> dict[str, Any]:

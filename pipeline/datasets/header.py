@@ -41,6 +41,7 @@ class Layout:
         nulls: how a cell is written that tells nothing.
         quotes: whether a cell may stand in quotes, and then hold a comma. A stray quote would swallow what follows.
         remedy: what to do about a label that is not known.
+        labelled: whether each record must have a label that is known.
     """
 
     names: tuple[str, ...]
@@ -50,6 +51,7 @@ class Layout:
     nulls: tuple[str, ...] = ("",)
     quotes: bool = False
     remedy: str = "set ingest.cicids2017.unknown_labels to keep"
+    labelled: bool = True
 
     @property
     def used(self) -> list[str]:
@@ -66,8 +68,14 @@ class Layout:
         return self.header[self.names.index(name)] if name in self.names else name
 
 
-def layout(source: str, line: bytes, ignore: tuple[str, ...] = ()) -> Layout:
+def layout(source: str, line: bytes, ignore: tuple[str, ...] = (), needed: tuple[Column, ...] | None = None) -> Layout:
     """Read the header ``line`` of ``source``.
+
+    Args:
+        source: name of the file.
+        line: its first line.
+        ignore: headers that may stand there beside the known ones.
+        needed: for records to be scored: other columns, and a label, may be absent or there.
 
     Raises:
         SchemaError: with the columns that are missing and those that are unknown, each with its near miss.
@@ -77,9 +85,12 @@ def layout(source: str, line: bytes, ignore: tuple[str, ...] = ()) -> Layout:
     unknown = [text for text, name in zip(header, names, strict=True) if not name and text not in UNUSED | set(ignore)]
     twice = [name for name, count in Counter(filter(None, names)).items() if count > 1]
     copied = {name: twin for name, twin in COPIED.items() if name not in names and twin in names}
-    missing = [column for column in FEATURES if column.name not in {*names, *copied}]
-    _refuse(source, header, unknown, [column.headers for column in missing], "label" in names, twice)
-    return Layout(names, tuple(header), copied)
+    found = tuple(column for column in FEATURES if column.name in {*names, *copied})
+    wanted = {column.name for column in (FEATURES if needed is None else needed)}
+    missing = [column.headers for column in FEATURES if column.name in wanted and column not in found]
+    if needed is None or missing or twice:
+        _refuse(source, header, unknown, missing, "label" in names or needed is not None, twice)
+    return Layout(names, tuple(header), copied, found, labelled=needed is None)
 
 
 def _numbered(header: list[str]) -> list[str]:

@@ -79,9 +79,13 @@ class NSLKDD(Dataset):
     Args:
         path: where they are.
         unknown_labels: ``refuse`` stops at a label outside the vocabulary, ``keep`` makes it an attack of its own.
+        needed: for records to be scored: any; a label may then be absent.
     """
 
-    def __init__(self, path: Path, unknown_labels: Unknown = "refuse") -> None:
+    def __init__(
+        self, path: Path, unknown_labels: Unknown = "refuse", needed: tuple[Column, ...] | None = None
+    ) -> None:
+        self.labelled = needed is None
         self.path = Path(path)
         self.unknown_labels: Unknown = unknown_labels
 
@@ -110,7 +114,7 @@ class NSLKDD(Dataset):
         for source in _whole(sources.sources(self.path, SUFFIXES, PREFIX)):
             layout = None
             for block in numbered(source.name, contents.watch(source, sources.blocks(source))):
-                layout = layout or _layout(block)
+                layout = layout or _layout(block, self.labelled)
                 yield block, layout
 
     def _label(self, text: str) -> Label:
@@ -129,14 +133,14 @@ def _whole(found: list[sources.Source]) -> list[sources.Source]:
     return [source for source in found if SUBSETS.get(stems[source.name]) not in stems.values()]
 
 
-def _layout(block: Block) -> Layout:
+def _layout(block: Block, labelled: bool) -> Layout:
     first = block.lines.partition(b"\n")[0]
     fields = first.count(b",") + 1
-    for names in _FIELDS:
+    for names in _FIELDS if labelled else (*_FIELDS, _FEATURES):
         if len(names) == fields:
             header = tuple(name or "difficulty" for name in names)
             remedy = "set ingest.nslkdd.unknown_labels to keep"
-            return Layout(names, header, {}, COLUMNS, remedy=remedy)
+            return Layout(names, header, {}, COLUMNS, remedy=remedy, labelled=labelled)
     raise SchemaError(
         f"{block.source}: row 1 has {fields} fields, NSL-KDD has 43 (41 features, attack, difficulty), or 42 without "
         "the difficulty, and no header; set ingest.path to KDDTrain+.txt, KDDTest+.txt or their folder"

@@ -19,6 +19,7 @@ from pipeline.datasets.labels import Label, canonical
 from pipeline.errors import DataError, SourceError
 from pipeline.samples import row_hash
 
+UNLABELLED = Label("unlabelled", "unlabelled", False)  # what a record that is to be scored may be
 BLANK = "blank row"  # published files hold hundred thousands of lines of nothing but commas
 DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 
@@ -108,7 +109,9 @@ def _chunk(
     rejects: list[_Reject],
     label: Labeller,
 ) -> Chunk:
-    table, rows = _without_blank(block, layout, table, rows, rejects)
+    if "label" not in layout.names:
+        table = table.append_column("label", pa.nulls(table.num_rows, _TEXT))
+    table, rows = (_without_blank if layout.labelled else _without_nothing)(block, layout, table, rows, rejects)
     records = _records(block, layout, table, rows, label)
     rejected = [{"source_file": block.source, **reject._asdict()} for reject in sorted(rejects)]
     return Chunk(records, pa.Table.from_pylist(rejected, REJECTED_SCHEMA))
@@ -206,6 +209,20 @@ def _without_blank(
     return table.filter(pc.invert(unlabelled)), rows[~missing]
 
 
+def _without_nothing(
+    block: Block, layout: Layout, table: pa.Table, rows: NDArray[np.int64], rejects: list[_Reject]
+) -> tuple[pa.Table, NDArray[np.int64]]:
+    """Without the rows in which no feature is told; a missing label is the word ""."""
+    empty = np.ones(table.num_rows, dtype=bool)
+    for column in layout.columns:
+        values = table.column(layout.copied.get(column.name, column.name))
+        empty &= pc.is_null(values, nan_is_null=True).to_numpy()
+    rejects.extend(_Reject(row, "", BLANK, _Lines(block)[row]) for row in rows[empty].tolist())
+    label = table.column("label").cast(pa.string()).fill_null("").dictionary_encode()
+    table = table.set_column(table.schema.get_field_index("label"), "label", label)
+    return table.filter(pa.array(~empty)), rows[~empty]
+
+
 class _Lines:
     """The text of each row of a block, "" where it has none."""
 
@@ -230,7 +247,9 @@ def _records(block: Block, layout: Layout, table: pa.Table, rows: NDArray[np.int
         "record_id": _record_ids(block.source, rows, pa.table(features), _hashes(labels)[codes]),
         "source_file": _constant(block.source, len(rows)),
         "row": rows,
-        "y": np.array([label.attack != "benign" for label in labels], dtype=np.int8)[codes],
+        "y": pa.array(
+            [None if label is UNLABELLED else int(label.attack != "benign") for label in labels], pa.int8()
+        ).take(pa.array(codes)),
         "attack": _dictionary(codes, [label.attack for label in labels]),
         "family": _dictionary(codes, [label.family for label in labels]),
         "attempted": _attempted(table, layout, codes, labels),
@@ -295,6 +314,9 @@ def _labels(
         try:
             labels.append(label(text))
         except ValueError as error:
+            if not layout.labelled:
+                labels.append(UNLABELLED)
+                continue
             where = f"{block.source}: row {rows[np.argmax(codes == code)]}, column {layout.title('label')!r}"
             raise DataError(f"{where}: {error}; correct it, or {layout.remedy}") from error
     return codes, labels

@@ -60,6 +60,7 @@ class Table(Dataset):
             the name of ``attack``.
         categorical: columns whose values are words, whatever they look like.
         ignore_columns: columns that are left out.
+        needed: for records to be scored: the columns that are read, while a label and others may be absent.
     """
 
     def __init__(
@@ -69,11 +70,14 @@ class Table(Dataset):
         benign: tuple[str | int, ...] = ("0", "false", "benign", "normal"),
         categorical: tuple[str, ...] = (),
         ignore_columns: tuple[str, ...] = (),
+        needed: tuple[Column, ...] | None = None,
     ) -> None:
         self.path = Path(path)
         self.label = label
         self.benign = frozenset(_plain(str(value)) for value in benign)
-        self.categorical = frozenset(map(snake, categorical))
+        words = categorical if needed is None else [column.name for column in needed if column.categorical]
+        self.categorical = frozenset(map(snake, words))
+        self.needed = needed
         self.ignore_columns = frozenset(map(snake, ignore_columns))
         self.title = self.path.name.partition(".")[0]
         self._layouts: dict[str, Layout] = {}
@@ -105,7 +109,8 @@ class Table(Dataset):
         for chunk in in_order(lambda part: part(), self._parts()):
             seen.add(chunk)
             yield chunk
-        seen.check(self)
+        if self.needed is None:
+            seen.check(self)
 
     @cached_property
     def _sources(self) -> list[Source]:
@@ -153,6 +158,8 @@ class Table(Dataset):
 
     def _layout(self, source: Source) -> Layout:
         """Which column of ``source`` is what."""
+        if self.needed is not None:
+            return _to_score(source, _fields(source, self.label), self.needed, snake(self.label))
         fields = _fields(source, self.label)
         keys = [snake(field.name) or f"column_{place}" for place, field in enumerate(fields, start=1)]
         self._require(source, keys, [field.name for field in fields])
@@ -193,6 +200,26 @@ class Table(Dataset):
                 remedy = "give all files of ingest.path the same columns"
                 raise SchemaError(f"{source.name}: {fault} {first}: column {name!r}; {remedy}")
         return replace(layout, columns=self.columns)
+
+
+def _to_score(source: Source, fields: list[_Field], needed: tuple[Column, ...], label: str) -> Layout:
+    """The layout of records to be scored: the needed columns, a label if there is one, and nothing else."""
+    keys = [_feature(snake(field.name)) for field in fields]
+    wanted = {column.name: column for column in needed}
+    missing = [name for name in wanted if name not in keys]
+    if missing:
+        spelt = "; ".join(f"column {name!r} is missing{near_miss(name, {*keys} - {*wanted})}" for name in missing[:5])
+        more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
+        raise SchemaError(f"{source.name}: {spelt}{more}; rename the columns of the file")
+    names = tuple(
+        "label" if snake(f.name) == label else k if k in wanted else "" for f, k in zip(fields, keys, strict=True)
+    )
+    for name, field in zip(names, fields, strict=True):
+        if names.count(name) > 1 and name:
+            raise SchemaError(f"{source.name}: two columns mean {name!r}; rename one of them in the header")
+        if field.fault and name in wanted and not wanted[name].categorical:
+            raise SchemaError(f"{source.name}: column {field.name!r} {field.fault}; the model expects numbers")
+    return Layout(names, tuple(field.name for field in fields), {}, needed, NULLS, quotes=True, labelled=False)
 
 
 class _Seen:

@@ -5,6 +5,7 @@ captions how many records it is seen on.
 """
 
 from pipeline.figures.confidence import confidence_analysis
+from pipeline.figures.drift import drift
 from pipeline.figures.judgement import calibration_curve, confusion, recall_per_attack, roc_pr
 from pipeline.figures.models import latent_map, loss_curves, score_histogram
 from pipeline.figures.records import class_counts, expectations, feature_spread, splits
@@ -15,6 +16,7 @@ __all__ = [
     "class_counts",
     "confidence_analysis",
     "confusion",
+    "drift",
     "expectations",
     "feature_spread",
     "latent_map",

@@ -1,5 +1,6 @@
 """One file for each DVC stage; ``launch`` gives each the same frame."""
 
+import os
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -21,7 +22,7 @@ def launch(name: str, shape: type[S], body: Callable[[S, Report], Verdict | None
 
     The reports of a stage are a folder that appears whole when the stage succeeds, and go to MLflow as they are; a
     verdict that the stage returns is called after that, so that what stops the line can be read. An error that a user
-    can mend ends the process with its message and exit code 1.
+    can mend ends the process with its message and exit code 1, a server that does not answer with ``EX_TEMPFAIL``.
     """
     try:
         settings = config.load(shape)
@@ -36,5 +37,8 @@ def launch(name: str, shape: type[S], body: Callable[[S, Report], Verdict | None
                     run.file(file, None if parent == "." else parent)
             if verdict:
                 verdict()
+    except (ConnectionError, TimeoutError) as error:
+        print(f"{name}: a server does not answer: {error}", file=sys.stderr)
+        sys.exit(os.EX_TEMPFAIL)
     except FlowsculptError as error:
         sys.exit(f"{name}: {error}")

@@ -88,6 +88,13 @@ def test_plots_lie_in_the_reports_of_a_stage():
         assert Path(plot).parts[2] in STAGES
 
 
-@pytest.mark.parametrize("section", config.SECTIONS.values())
+@pytest.mark.parametrize("section", config.FLOW_SECTIONS)
+def test_no_stage_is_stale_where_a_section_of_a_flow_changes(section):
+    tracked = [param for stage in STAGES.values() for param in stage["params"]]
+    assert not any(str(param).split(".")[0] == section for param in tracked)
+    assert not any("params.yaml" in str(entry) for stage in STAGES.values() for entry in stage["deps"])
+
+
+@pytest.mark.parametrize("section", [*config.SECTIONS.values(), *config.FLOW_SECTIONS.values()])
 def test_every_section_of_params_builds(section):
     assert config.load(section, ROOT / "params.yaml")

@@ -63,6 +63,17 @@ DRAWN = {
     "confidence_analysis": partial(
         figures.confidence_analysis, TAIL, GROUPS, Thresholds(-170.0, -150.0), EVT().analysis(TAIL)
     ),
+    "drift": partial(
+        figures.drift,
+        {"score": 0.07, **{name: i / 30 for i, name in enumerate(FEATURES)}},
+        {"score": True, **{name: i > 3 for i, name in enumerate(FEATURES)}},
+        np.cumsum(random.normal(0.01, 0.1, 3000)),
+    ),
+    "drift_beyond_measure": partial(
+        figures.drift, dict.fromkeys(LONG, 1.0), dict.fromkeys(LONG, True), np.linspace(0, 1e4, 99)
+    ),
+    "drift_of_one_record": partial(figures.drift, {"score": 0.0}, {"score": False}, [0.0]),
+    "drift_of_nothing": partial(figures.drift, {}, {}, []),
     "roc_pr": partial(figures.roc_pr, {"seen": CURVE, "unseen": CURVE, "other": CURVE}),
     "roc_pr_of_one_tie": partial(figures.roc_pr, {"seen": metrics.Curve.of([0, 1], [1.0, 1.0])}),
     "roc_pr_of_one_class": partial(figures.roc_pr, {"seen": metrics.Curve.of([0, 0], [1.0, 2.0])}),

@@ -1,6 +1,9 @@
 import io
 import os
+import signal
+import subprocess
 import sys
+import threading
 import time
 
 import psutil
@@ -11,6 +14,14 @@ from flows import processes
 
 def _alive(pids):
     return [pid for pid in pids if psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE]
+
+
+def _gone(pids):
+    """Whether they end, within a time that is long enough for a busy machine."""
+    deadline = time.monotonic() + 30
+    while _alive(pids) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return not _alive(pids)
 
 
 def _started(process, count):
@@ -51,6 +62,91 @@ def test_a_process_left_behind_is_ended_and_nobody_waits_for_it(tmp_path):
         assert process.wait() == 5
     assert len(family) == 1
     assert _alive(family) == []
+
+
+PARENT = """
+import os, sys
+from pathlib import Path
+from flows import processes
+script = "setsid sleep 300 & echo $!; sleep 300 & echo $!; wait"
+with processes.group(["sh", "-c", script], os.environ, Path.cwd()) as process:
+    said = processes.lines(process.stdout)
+    print(process.pid, next(said), next(said), flush=True)
+    process.wait()
+"""
+
+
+def test_a_starter_that_is_killed_takes_its_family_along(tmp_path):
+    with subprocess.Popen([sys.executable, "-c", PARENT], stdout=subprocess.PIPE, text=True) as starter:
+        family = [int(word) for word in starter.stdout.readline().split()]
+        family += [each.pid for each in psutil.Process(family[0]).children(recursive=True)]
+        assert len(_alive(family)) >= 4
+        starter.kill()
+    assert _gone(family)
+
+
+def test_a_guard_that_is_killed_leaves_no_process_either(tmp_path):
+    with processes.group(["sh", "-c", "sleep 300 & echo $!; wait"], os.environ, tmp_path) as process:
+        family = _started(process, 1)
+        process.kill()
+    assert _gone(family)
+
+
+def test_a_head_that_looks_after_its_children_is_told_alone_and_twice(tmp_path, monkeypatch):
+    monkeypatch.setattr(processes, "SECONDS_OF_GRACE", 1)
+    child = "sh -c 'trap \"echo told\" TERM; sleep 300 & wait; sleep 300'"
+    script = f"{child} & trap 'trap - TERM; echo once' TERM; echo ready; wait; while true; do sleep 0.1; done"
+    with processes.group(["sh", "-c", script], os.environ, tmp_path, told="head") as process:
+        said = processes.lines(process.stdout)
+        assert next(said) == "ready"
+        family = [each.pid for each in psutil.Process(process.pid).children(recursive=True)]
+        process.terminate()
+        assert list(said) == ["once"]
+        assert process.wait() == 128 + signal.SIGTERM
+    assert _gone(family)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux lets a process adopt")
+def test_a_process_left_behind_that_dies_is_waited_for(tmp_path):
+    script = "(sleep 0.1 & echo $!); sleep 300"
+    with processes.group(["sh", "-c", script], os.environ, tmp_path) as process:
+        left = int(next(processes.lines(process.stdout)))
+        deadline = time.monotonic() + 30
+        while psutil.pid_exists(left) and time.monotonic() < deadline:
+            time.sleep(0.02)
+        assert not psutil.pid_exists(left)
+
+
+def test_a_command_that_is_not_there_says_so(tmp_path):
+    with processes.group(["no-such-command"], os.environ, tmp_path) as process:
+        assert list(processes.lines(process.stdout)) == ["no-such-command: No such file or directory"]
+        assert process.wait() == 127
+
+
+def test_a_program_that_is_kept_is_started_again_until_it_is_stopped(tmp_path, monkeypatch):
+    monkeypatch.setattr(processes, "SECONDS_BEFORE_AGAIN", 0.01)
+    between = threading.Event()
+    log = tmp_path / "log"
+    command = ["sh", "-c", "echo $$; sleep 300"]
+    with processes.Kept("sleeper", command, os.environ, log, between=between.set) as kept:
+        first = _line(log, 0)
+        os.kill(first, signal.SIGKILL)
+        second = _line(log, 1)
+        assert between.is_set()
+    assert kept.codes == [128 + signal.SIGKILL]
+    assert first != second
+    assert _gone([first, second])
+
+
+def _line(log, number):
+    """The process id in a line of a log, waited for."""
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        found = log.read_text().splitlines() if log.exists() else []
+        if len(found) > number:
+            return int(found[number])
+        time.sleep(0.02)
+    raise AssertionError(f"line {number} never came")
 
 
 def test_lines_come_as_they_are_printed(tmp_path):

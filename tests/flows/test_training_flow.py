@@ -12,7 +12,7 @@ from prefect import State
 from prefect.logging import disable_run_logger
 from prefect.states import Completed
 
-from flows import dvc, training
+from flows import dvc, servers, summary, training
 from pipeline import artifacts, tracking
 from pipeline.errors import ConfigError
 
@@ -25,7 +25,7 @@ METRICS = {
     "unseen": {"auroc": 0.7, "auprc": 0.6, "thresholds": {"p99": {"recall": 0.4, "fpr": 0.01}}},
     "dataset": "synthetic",
 }
-ROWS = [training.Row("ingest", "ran", 1.5, "a" * 32, "#/a"), training.Row("evaluate", "cached", 0.7, "", "#/")]
+ROWS = [summary.Row("ingest", "ran", 1.5, "a" * 32, "#/a"), summary.Row("evaluate", "cached", 0.7, "", "#/")]
 STAGE = dvc.Stage("ingest", "python ingest")
 
 
@@ -39,7 +39,7 @@ def metrics(tmp_path, monkeypatch):
 
 def test_the_summary_says_what_ran_how_well_and_where_to_look(metrics, monkeypatch):
     monkeypatch.setattr(tracking, "page", lambda run: f"#/experiments/1/runs/{run}")
-    lines = training._summary("parent", ROWS).splitlines()
+    lines = summary.text("parent", ROWS).splitlines()
     assert lines[0].split() == ["stage", "state", "seconds", "run"]
     assert lines[1].split() == ["ingest", "ran", "1.5", "a" * 32]
     assert lines[5].split() == ["seen", "p99", "0.9123", "0.8", "0.5", "0.01"]
@@ -51,15 +51,15 @@ def test_the_summary_says_what_ran_how_well_and_where_to_look(metrics, monkeypat
 
 def test_without_metrics_the_summary_is_shorter(metrics):
     metrics.unlink()
-    assert training._headlines() == []
-    assert training._columns([]) == training._markdown([]) == ""
+    assert summary.headlines() == []
+    assert summary._columns([]) == summary._markdown([]) == ""
 
 
 def test_the_result_artefacts_hold_the_tables_and_the_failure(metrics, monkeypatch):
     made = {}
-    monkeypatch.setattr(training, "create_table_artifact", lambda table, key, description: made.update({key: table}))
-    monkeypatch.setattr(training, "create_markdown_artifact", lambda markdown, key: made.update({key: markdown}))
-    training._publish(ROWS, training._headlines(), ConfigError("which stage"))
+    monkeypatch.setattr(summary, "create_table_artifact", lambda table, key, description: made.update({key: table}))
+    monkeypatch.setattr(summary, "create_markdown_artifact", lambda markdown, key: made.update({key: markdown}))
+    summary.publish(ROWS, summary.headlines(), ConfigError("which stage"))
     assert [row["state"] for row in made["training-stages"]] == ["ran", "cached"]
     assert "which stage" in made["training-summary"]
     assert "| seen | p99 | 0.9123 | 0.8 | 0.5 | 0.01 |" in made["training-summary"]
@@ -94,8 +94,8 @@ def test_a_failure_is_a_state_of_one_line(monkeypatch):
 def test_a_named_server_is_used_and_no_other_is_looked_for(monkeypatch):
     from prefect.settings import PREFECT_API_URL, temporary_settings
 
-    monkeypatch.setattr(training, "_answers", lambda api: pytest.fail("looked for a server"))
-    with temporary_settings({PREFECT_API_URL: "http://127.0.0.1:1/api"}), training._server():
+    monkeypatch.setattr(servers, "answers", lambda api: pytest.fail("looked for a server"))
+    with temporary_settings({PREFECT_API_URL: "http://127.0.0.1:1/api"}), servers.connected("training"):
         assert PREFECT_API_URL.value() == "http://127.0.0.1:1/api"
 
 
@@ -108,7 +108,7 @@ def test_a_named_server_is_used_and_no_other_is_looked_for(monkeypatch):
     ],
 )
 def test_the_program_ends_with_a_code_and_a_word(monkeypatch, capsys, metrics, outcome, code, said):
-    def flow(force: bool, return_state: bool) -> State:
+    def flow(force: bool, promote: bool, when_busy: str, return_state: bool) -> State:
         if isinstance(outcome, BaseException):
             raise outcome
         return outcome
@@ -119,7 +119,7 @@ def test_the_program_ends_with_a_code_and_a_word(monkeypatch, capsys, metrics, o
 
     monkeypatch.setattr(dvc, "check", lambda root: None)
     monkeypatch.setattr(tracking, "page", lambda run: run)
-    monkeypatch.setattr(training, "_server", server)
+    monkeypatch.setattr(servers, "connected", lambda program: server())
     monkeypatch.setattr(training, "training", flow)
     before = signal.getsignal(signal.SIGTERM)
     try:
@@ -149,7 +149,7 @@ sys.exit(main())
 
 def _toy(root, command):
     (root / "dvc.yaml").write_text(GRAPH.replace("COMMAND", command))
-    (root / "params.yaml").touch()
+    (root / "params.yaml").write_text("workers: {gpu_workers: 0}")
     (root / "prefect.toml").write_text((Path(__file__).parents[2] / "prefect.toml").read_text())
     outer = {name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW", "DVC", "PREFECT"))}
     environment = outer | tracking.environment()
@@ -174,7 +174,7 @@ def flows_that_end_early(tmp_path_factory):
 def _parent(root, monkeypatch):
     monkeypatch.chdir(root)
     monkeypatch.delenv("DVC_ROOT", raising=False)
-    (run,) = tracking._search(tracking._client(), {tracking.KIND: "pipeline"})
+    (run,) = tracking.search({tracking.KIND: "pipeline"})
     return run
 
 

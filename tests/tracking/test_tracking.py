@@ -8,6 +8,7 @@ import psutil
 import pytest
 
 from pipeline import tracking
+from pipeline.tracking import store as stores
 
 
 @pytest.fixture(scope="module")
@@ -168,7 +169,7 @@ def test_a_parent_that_is_no_run_is_passed_over_with_a_warning(client, monkeypat
 def test_a_run_whose_process_is_gone_is_closed_as_killed(client, parent):
     killed = subprocess.Popen([sys.executable, "-c", ""])
     process = psutil.Process(killed.pid)
-    identity = tracking._identity(process)
+    identity = tracking.identity(process)
     killed.wait()
     host = identity.partition(":")[0]
     experiment = client.get_run(parent).info.experiment_id
@@ -220,9 +221,9 @@ def test_the_store_lies_in_the_project_root(project, monkeypatch, tmp_path):
 def test_those_that_meet_in_a_fresh_project_share_one_whole_store(tmp_path):
     uri = f"sqlite:///{tmp_path}/mlflow.db"
     with ThreadPoolExecutor(4) as pool:  # as good as processes here: each opens the lock file for itself
-        stores = list(pool.map(lambda _: tracking._connect.__wrapped__(uri, tmp_path), range(4)))
-    assert len({store.experiment for store in stores}) == 1
-    for store in stores:
-        store.client.create_run(store.experiment)
-    assert len(stores[0].client.search_runs([stores[0].experiment])) == 4
+        opened = list(pool.map(lambda _: stores.connect.__wrapped__(uri, tmp_path), range(4)))
+    assert len({each.experiment for each in opened}) == 1
+    for each in opened:
+        each.client.create_run(each.experiment)
+    assert len(opened[0].client.search_runs([opened[0].experiment])) == 4
     assert sorted(path.name for path in tmp_path.iterdir()) == ["mlflow.db", "mlflow.db.lock"]

@@ -1,0 +1,302 @@
+"""The promotion flow: a candidate takes the champion's place where it has earned it, and can be sent back.
+
+::
+
+    python -m flows.promotion [VERSION] [--dry-run]
+    python -m flows.promotion --rollback
+
+Candidate and champion judge the same held-out records, those of the test splits that neither was fitted on, and
+``pipeline.gate`` decides. The decision stands in Prefect as a page, in MLflow as tags and files of the candidate, and
+as a line in ``data/promotions.jsonl``. Two promotions at once: a concurrency limit lets one work at a time, and the
+swap of the champion is refused where it is no longer the one that was compared.
+
+A rollback needs neither records nor a Prefect server, and waits for nothing. The version that it sends back is not
+promoted again by its alias, which a schedule would do the next night; whoever means it names its number.
+
+The exit code is 0 where the champion is as wished, 3 where the gate refuses, 1 where it could not be decided.
+"""
+
+import os
+
+from pipeline.tracking import environment
+
+if __name__ == "__main__":
+    os.environ.update({name: value for name, value in environment().items() if name not in os.environ})
+
+import argparse
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from typing import Any, Final
+
+from prefect import State, flow, runtime
+from prefect.artifacts import create_markdown_artifact
+from prefect.client.orchestration import get_client
+from prefect.concurrency.sync import concurrency
+from prefect.exceptions import ObjectAlreadyExists
+from prefect.states import Completed, Failed
+
+from flows import decisions, heldout, servers
+from flows.decisions import Outcome
+from pipeline import artifacts, config, gate, tracking
+from pipeline.bundle import Bundle
+from pipeline.errors import ArtifactError, ConflictError, DataError, FlowsculptError
+from pipeline.tracking import Version
+
+LIMIT = "promotion"
+CANDIDATE, CHAMPION, PREVIOUS = "candidate", "champion", "previous"
+GATE, GATE_TIME, GATE_REASONS, ROLLED_BACK = (
+    f"flowsculpt.{tag}" for tag in ("gate", "gate.time", "gate.reasons", "rolled_back")
+)
+LONGEST_TAG: Final = 4000
+
+
+class PromotionError(FlowsculptError):
+    """A promotion that could not be decided or carried out; ``outcome`` says all."""
+
+    def __init__(self, outcome: Outcome) -> None:
+        self.outcome = outcome
+        super().__init__(f"{outcome.title}: {'; '.join(outcome.reasons)}")
+
+
+@flow(name="promotion", persist_result=False)
+def promotion(version: str = CANDIDATE, dry_run: bool = False, rollback: bool = False) -> State[Any]:
+    """Promote a model version if it passes the gate, or go back to the previous one.
+
+    Args:
+        version: the version to judge, an alias or a number.
+        dry_run: judge it, and move and note nothing.
+        rollback: make the previous version the champion again; nothing is judged.
+    """
+    flow_run = str(runtime.flow_run.id or "")
+    if rollback:
+        outcome = roll_back(flow_run)
+    else:
+        with _alone():
+            outcome = promote(version, dry_run, flow_run)
+    page = decisions.markdown(outcome)
+    create_markdown_artifact(page, key="promotion-decision", description=f"Promotion: {outcome.title}")
+    message = f"{outcome.title}: {'; '.join(outcome.reasons)}"
+    if outcome.code == decisions.ERROR_CODE:
+        return Failed(name=outcome.kind.capitalize(), message=message, data=PromotionError(outcome))
+    return Completed(name=outcome.kind.capitalize(), message=message, data=outcome)
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    """One promotion at a time. The limit is made where it is absent; ``strict`` refuses to go on without it."""
+    with get_client(sync_client=True) as client, suppress(ObjectAlreadyExists):  # made by another one in between
+        client.upsert_global_concurrency_limit_by_name(LIMIT, 1)
+    with concurrency(LIMIT, occupy=1, strict=True, raise_on_lease_renewal_failure=False):
+        yield
+
+
+def promote(version: str = CANDIDATE, dry_run: bool = False, flow_run: str = "") -> Outcome:
+    """Judge a version against the champion; where it passes, make it the champion.
+
+    Args:
+        version: an alias or a number.
+        dry_run: whether to judge only.
+        flow_run: the Prefect flow run that asks, for the log.
+
+    Raises:
+        FlowsculptError: settings or records of the project are not there or not usable.
+    """
+    settings = config.load(config.Promotion)
+    candidate, champion = _find(version), _find(CHAMPION)
+    if candidate is None:
+        reason = f"no version {version!r} of the model {tracking.MODEL!r}; a training run registers one as candidate"
+        return Outcome("absent", None, champion, (reason,))
+    outcome = _without_scores(candidate, champion, version.isdecimal()) or _judged(candidate, champion, settings)
+    if dry_run:
+        return outcome
+    if outcome.kind != "unchanged":
+        _note(candidate, outcome)
+    if outcome.kind == "passed":
+        outcome = _swapped(candidate, outcome)
+    decisions.log(outcome, flow_run)
+    if outcome.kind in ("promoted", "overtaken"):
+        cleared = {ROLLED_BACK: ""} if outcome.kind == "promoted" else {}
+        tracking.note(candidate, {GATE: outcome.kind, **cleared}, {})
+    return outcome
+
+
+def roll_back(flow_run: str = "") -> Outcome:
+    """Make the previous version the champion again, if it can be read."""
+    champion, previous = _find(CHAMPION), _find(PREVIOUS)
+    if champion is None or previous is None:
+        return Outcome("impossible", None, champion, ("no version has the alias previous",))
+    try:
+        _load(previous)
+    except ArtifactError as error:
+        outcome = Outcome("unreadable", previous, champion, (str(error),))
+        decisions.log(outcome, flow_run)
+        return outcome
+    restored = tracking.rollback()
+    champion = _find(PREVIOUS) or champion  # another one, where a promotion came between
+    reason = f"version {restored.number} serves again instead of version {champion.number}, as asked"
+    outcome = Outcome("rolled back", restored, champion, (reason,))
+    decisions.log(outcome, flow_run)
+    tracking.note(champion, {ROLLED_BACK: decisions.now()}, {})
+    tracking.note(restored, {ROLLED_BACK: ""}, {})
+    return outcome
+
+
+def _find(version: str) -> Version | None:
+    return tracking.find_version(int(version) if version.isdecimal() else version)
+
+
+def _without_scores(candidate: Version, champion: Version | None, by_number: bool) -> Outcome | None:
+    """What can be decided before anything is read."""
+    if champion and champion.digest == candidate.digest:
+        reason = f"it is the model of version {champion.number}, which serves, byte for byte"
+        return Outcome("unchanged", candidate, champion, (reason,))
+    if not by_number and (when := _rolled_back(candidate)):
+        reason = f"this model was rolled back at {when}; to judge it all the same, name version {candidate.number}"
+        return Outcome("refused", candidate, champion, (reason,))
+    return None
+
+
+def _rolled_back(candidate: Version) -> str:
+    """When this version, or the same model under another number, was rolled back; "" where it was not."""
+    previous = _find(PREVIOUS)
+    same = [candidate, previous] if previous and previous.digest == candidate.digest else [candidate]
+    return next((when for each in same if (when := each.tags.get(ROLLED_BACK, ""))), "")
+
+
+def _judged(candidate: Version, champion: Version | None, settings: config.Promotion) -> Outcome:
+    """``passed`` or ``refused`` by the gate, or why it did not come to that."""
+    versions = [each for each in (candidate, champion) if each]
+    try:
+        bundles = [_load(each) for each in versions]
+    except ArtifactError as error:
+        return Outcome("unreadable", candidate, champion, (str(error), *_way_out(champion)))
+    try:
+        for version, bundle in zip(versions, bundles, strict=True):
+            _check(version, bundle, settings.threshold)
+    except DataError as error:
+        return Outcome("refused", candidate, champion, (str(error),))
+    selection = heldout.select(bundles)
+    rules = gate.Rules(**settings.model_dump(exclude={"threshold"}))
+    if short := selection.heldout.shortage(rules):
+        reason = f"{short}; {selection.left_out:,} were left out, as a model was fitted on them"
+        return Outcome("refused", candidate, champion, (reason,), None, selection.counts, selection.digest)
+    decision = _decide(selection, bundles, settings.threshold, rules)
+    kind: decisions.Kind = "passed" if decision.passed else "refused"
+    reasons = (*decision.reasons, *_told(selection))
+    return Outcome(kind, candidate, champion, reasons, decision, selection.counts, selection.digest)
+
+
+def _decide(
+    selection: heldout.Selection, bundles: Sequence[Bundle], threshold: str, rules: gate.Rules
+) -> gate.Decision:
+    candidate, *champion = heldout.judge(selection, bundles, threshold)
+    if champion:
+        return gate.compare(selection.heldout, candidate, champion[0], rules)
+    calibrated_on = bundles[0].calibration.reference.size
+    return gate.admit(selection.heldout, candidate, _asked(threshold), calibrated_on, rules)
+
+
+def _asked(threshold: str) -> float:
+    """The benign FPR that a threshold is calibrated for: 0.01 for p99."""
+    return 1 - float(threshold.removeprefix("p")) / 100
+
+
+def _told(selection: heldout.Selection) -> tuple[str, ...]:
+    names = ", ".join(selection.not_unseen)
+    return (f"counted as seen, because a model was trained on their names: {names}",) if names else ()
+
+
+def _load(version: Version) -> Bundle:
+    """The bundle of a version.
+
+    Raises:
+        ArtifactError: it is absent, was changed, or is not the one that was registered.
+    """
+    folder = tracking.fetch(version)
+    try:
+        bundle = Bundle.load(folder)
+    except ArtifactError as error:
+        raise ArtifactError(f"version {version.number}: {error}") from error
+    if bundle.digest != version.digest:
+        given, expected = bundle.digest[:12], version.digest[:12]
+        raise ArtifactError(f"version {version.number}: its files have the digest {given}, registered was {expected}")
+    return bundle
+
+
+def _way_out(champion: Version | None) -> tuple[str, ...]:
+    """What to do where it is the champion that cannot be read, which would stop every promotion."""
+    if champion is None:
+        return ()
+    return (
+        "if it is the champion: go back with `python -m flows.promotion --rollback`, or take the alias "
+        f"{CHAMPION} from version {champion.number}, and the next candidate is judged as a first model",
+    )
+
+
+def _check(version: Version, bundle: Bundle, threshold: str) -> None:
+    try:
+        heldout.check(bundle, threshold)
+    except DataError as error:
+        raise type(error)(f"version {version.number}: {error}") from error
+
+
+def _note(candidate: Version, outcome: Outcome) -> None:
+    """Write the decision on the candidate's page in the registry."""
+    time, reasons = decisions.now(), "; ".join(outcome.reasons)[:LONGEST_TAG]
+    stem = f"gate/{time.replace(':', '')}"
+    files = {
+        f"{stem}.md": decisions.markdown(outcome),
+        f"{stem}.json": artifacts.encode_json(decisions.figures(outcome)).decode(),
+    }
+    tracking.note(candidate, {GATE: outcome.kind, GATE_TIME: time, GATE_REASONS: reasons}, files)
+
+
+def _swapped(candidate: Version, outcome: Outcome) -> Outcome:
+    """Make the candidate the champion, if the champion is still the one that it was compared with."""
+    try:
+        tracking.promote(candidate, outcome.champion)
+    except ConflictError as error:
+        return replace(outcome, kind="overtaken", reasons=(str(error),))
+    return replace(outcome, kind="promoted")
+
+
+# The program.
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Promote or roll back from the command line; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m flows.promotion", description="Promote a model, or go back.")
+    parser.add_argument("version", nargs="?", default=CANDIDATE, help="an alias or a number, candidate if left out")
+    parser.add_argument("--dry-run", action="store_true", help="judge it, and move nothing")
+    parser.add_argument("--rollback", action="store_true", help="make the previous version the champion again")
+    given = parser.parse_args(arguments)
+    if given.rollback and (given.dry_run or given.version != CANDIDATE):
+        parser.error("--rollback goes back to the previous version, and takes neither a version nor --dry-run")
+    try:
+        outcome = roll_back() if given.rollback else _promoted(given.version, given.dry_run)
+    except FlowsculptError as error:
+        print(f"promotion: {error}", file=sys.stderr)
+        return decisions.ERROR_CODE
+    except KeyboardInterrupt:
+        print("promotion: interrupted", file=sys.stderr)
+        return 130
+    print(decisions.markdown(outcome))
+    return outcome.code
+
+
+def _promoted(version: str, dry_run: bool) -> Outcome:
+    with servers.connected("promotion"):
+        state = promotion(version, dry_run, return_state=True)
+    done: Any = state.result(raise_on_failure=False)
+    if isinstance(done, PromotionError):
+        return done.outcome
+    if isinstance(done, Exception):
+        raise done
+    result: Outcome = done
+    return result
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,103 @@
+"""What ``make serve`` runs: servers, pools, deployments and one worker on this machine, until Ctrl-C.
+
+::
+
+    python -m flows.serve [--host 127.0.0.1] [--prefect-port 4200] [--mlflow-port 5000] [--no-deploy]
+
+Both servers keep what they know in this folder: Prefect in ``.prefect/``, MLflow in ``mlflow.db`` and ``mlruns/``, the
+store that runs without a server use as well. A server or worker that dies is started again; what ends this command ends
+them all. Port 0 is a free one.
+"""
+
+import os
+
+from pipeline.tracking import environment
+
+if __name__ == "__main__":
+    os.environ.update({name: value for name, value in environment().items() if name not in os.environ})
+
+import argparse
+import signal
+import sys
+import threading
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+from flows import dvc, leases, processes, servers, worker
+from pipeline.errors import FlowsculptError
+
+PREFECT_PORT, MLFLOW_PORT = 4200, 5000
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Serve until a signal comes; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m flows.serve", description="Servers, deployments and one worker.")
+    parser.add_argument("--host", default=servers.LOCAL, help="the address that both servers listen on")
+    parser.add_argument("--prefect-port", type=int, default=PREFECT_PORT, help="0: a free one")
+    parser.add_argument("--mlflow-port", type=int, default=MLFLOW_PORT, help="0: a free one")
+    parser.add_argument("--no-deploy", action="store_true", help="leave the deployments as they are")
+    given = parser.parse_args(arguments)
+    stopped = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stopped.set())
+    try:
+        with ExitStack() as held:
+            serve(given, held, stopped)
+            stopped.wait()
+            print("serve: stopping", flush=True)
+    except FlowsculptError as error:
+        print(f"serve: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def serve(given: argparse.Namespace, held: ExitStack, stopped: threading.Event) -> None:
+    """Start everything, in the order in which one needs the other; ``held`` stops it in the reverse order.
+
+    Raises:
+        FlowsculptError: something cannot be started.
+    """
+    for setting in (servers.PREFECT_AUTHENTICATION, servers.MLFLOW_AUTHENTICATION):
+        servers.refuse_open(given.host, setting)
+    dvc.check(Path.cwd())
+    ports = [port or servers.free_port() for port in (given.prefect_port, given.mlflow_port)]
+    print("serve: starting a Prefect server, an MLflow server and a worker; Ctrl-C stops all of them", flush=True)
+    api = held.enter_context(servers.prefect(ports[0], given.host, stopped=stopped))
+    mlflow = held.enter_context(servers.mlflow(ports[1], given.host, stopped=stopped))
+    env = {"PREFECT_API_URL": api, "MLFLOW_TRACKING_URI": mlflow, worker.ROOT_VARIABLE: str(Path.cwd())}
+    if stopped.is_set():
+        return
+    os.environ.update(env)
+    if not given.no_deploy:
+        deploy()
+    command = [sys.executable, "-m", "flows.worker", *_gpu_workers()]
+    held.enter_context(processes.Kept("worker", command, os.environ, told="head"))
+    print(f"Prefect   {api.removesuffix('/api')}\nMLflow    {mlflow}", flush=True)
+
+
+def deploy() -> None:
+    """Make the pools and put every deployment of ``prefect.yaml`` on the server.
+
+    Raises:
+        FlowsculptError: Prefect refuses one.
+    """
+    with worker.connected():
+        worker.prepare(worker.POOLS)
+    command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"]
+    with processes.group(command, os.environ, Path.cwd()) as process:
+        said = list(processes.lines(process.stdout))
+        if process.wait():
+            raise FlowsculptError("\n".join(["the deployments were refused:", *said[-dvc.LAST_LINES :]]))
+
+
+def _gpu_workers() -> tuple[str, ...]:
+    """A machine without a GPU serves the pool ``gpu`` all the same: on its processor."""
+    if leases.gpu_workers() is None and not leases.find_devices():
+        print("serve: no GPU on this machine: every stage runs on the CPU", flush=True)
+        return ("--gpu-workers", "0")
+    return ()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,147 @@
+"""The one worker command: takes up scheduled runs, on this machine, from the pools that it polls.
+
+::
+
+    python -m flows.worker [--pool cpu] [--pool gpu] [--gpu-workers N]
+
+It makes the work pools and concurrency limits that are absent, and keeps one Prefect worker for each pool. Whatever
+ends it, no process of it is left. A run whose process is gone, because a worker or the machine died under it, is set to
+be run again: the same flow run, which goes on in the same MLflow parent run from its last checkpoint.
+"""
+
+import os
+
+from pipeline.tracking import environment
+
+if __name__ == "__main__":
+    os.environ.update({name: value for name, value in environment().items() if name not in os.environ})
+
+import argparse
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from pathlib import Path
+from uuid import UUID
+
+import httpx
+from prefect.client.orchestration import get_client
+from prefect.settings import PREFECT_API_URL, temporary_settings
+
+from flows import leases, processes, revival, servers
+from pipeline.errors import ConfigError, FlowsculptError
+
+POOLS = ("cpu", "gpu")
+ROOT_VARIABLE = "FLOWSCULPT_ROOT"  # the folder that prefect.yaml sets for each run
+LIMITS: Mapping[str, int] = {"promotion": 1}
+SECONDS_BETWEEN_REVIVALS = 30.0
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Work until a signal comes; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m flows.worker", description="Take up scheduled runs.")
+    parser.add_argument("--pool", action="append", choices=POOLS, help="a pool to poll; default: all that it can serve")
+    parser.add_argument(
+        "--gpu-workers", help="a number of GPUs, or auto, in place of workers.gpu_workers of the settings"
+    )
+    given = parser.parse_args(arguments)
+    if given.gpu_workers is not None:
+        os.environ[leases.GPU_WORKERS_VARIABLE] = given.gpu_workers
+    os.environ.setdefault(ROOT_VARIABLE, str(Path.cwd()))
+    stopped = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stopped.set())
+    try:
+        with connected():
+            pools = choose_pools(given.pool)
+            prepare(pools)
+            work(pools, stopped)
+    except FlowsculptError as error:
+        print(f"worker: {error}", file=sys.stderr)
+        return 1
+    except httpx.HTTPError as error:
+        print(f"worker: the Prefect server {PREFECT_API_URL.value()} does not answer: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def choose_pools(wanted: Sequence[str] | None) -> tuple[str, ...]:
+    """The pools that this machine can serve, all of those that are wanted.
+
+    Raises:
+        ConfigError: the pool ``gpu`` is wanted, and there is no GPU.
+    """
+    has_gpu = leases.gpu_workers() == 0 or bool(leases.usable_devices())
+    if not has_gpu and "gpu" in (wanted or ()):
+        raise ConfigError(
+            "pool 'gpu': this machine has no GPU; poll the pool cpu alone, or set workers.gpu_workers to 0 in "
+            "params.yaml (or --gpu-workers 0) to run the stages that ask for a device on the CPU"
+        )
+    if not has_gpu and not wanted:
+        print("worker: no GPU on this machine: it leaves the pool gpu alone; --gpu-workers 0 serves it on the CPU")
+    return tuple(dict.fromkeys(wanted or (POOLS if has_gpu else ("cpu",))))
+
+
+def prepare(pools: Sequence[str]) -> None:
+    """Make the work pools and the concurrency limits that are absent."""
+    from prefect.client.schemas.actions import WorkPoolCreate
+    from prefect.exceptions import ObjectAlreadyExists
+    from prefect.workers.process import ProcessWorker
+
+    template = ProcessWorker.get_default_base_job_template()
+    with get_client(sync_client=True) as client:
+        for pool in pools:
+            try:
+                client.create_work_pool(WorkPoolCreate(name=pool, type="process", base_job_template=template))
+            except ObjectAlreadyExists:
+                continue
+    leases.ensure_limits({**LIMITS, **{device.limit: 1 for device in leases.usable_devices()}})
+
+
+def work(pools: Sequence[str], stopped: threading.Event) -> None:
+    """Keep one Prefect worker for each pool until ``stopped`` is set."""
+    workers = {name_of(pool): pool for pool in pools}
+    with ExitStack() as held:
+        held.callback(revival.try_to_revive, workers)  # last of all: what was ended with the workers waits for the next
+        for name, pool in workers.items():
+            command = [sys.executable, "-m", "prefect", "worker", "start", "--type", "process"]
+            command += ["--pool", pool, "--name", name]
+            revive = partial(_revive_at_once, name)
+            revive()
+            held.enter_context(processes.Kept(f"worker {name}", command, os.environ, told="head", between=revive))
+        print(f"worker: polls {', '.join(pools)} of {PREFECT_API_URL.value()}", flush=True)
+        lost: set[UUID] = set()
+        while not stopped.wait(SECONDS_BETWEEN_REVIVALS):
+            lost = revival.try_to_revive(workers, lost)
+
+
+def _revive_at_once(name: str) -> None:
+    """The worker of this name is gone: nobody else will tell."""
+    revival.try_to_revive([name])
+
+
+def name_of(pool: str) -> str:
+    """What Prefect calls the worker of a pool on this machine."""
+    return f"{pool}@{socket.gethostname()}"
+
+
+@contextmanager
+def connected() -> Iterator[None]:
+    """The Prefect server that is named, else the one that answers on this machine.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    api = os.environ.get("PREFECT_API_URL") or PREFECT_API_URL.value()
+    if not api and not servers.answers(f"{servers.LOCAL_SERVER}/health"):
+        raise ConfigError("no Prefect server answers here: run `make serve`, or set PREFECT_API_URL")
+    os.environ["PREFECT_API_URL"] = api or servers.LOCAL_SERVER
+    with temporary_settings({PREFECT_API_URL: os.environ["PREFECT_API_URL"]}):
+        yield
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,87 @@
+"""New records to be scored, in any form that a data set knows or as Parquet of canonical columns; labels may lack."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.datasets.base import REJECTED_SCHEMA, Chunk, Dataset
+from pipeline.datasets.cicids2017 import CICIDS2017
+from pipeline.datasets.nslkdd import NSLKDD
+from pipeline.datasets.schema import Column
+from pipeline.datasets.table import Table
+from pipeline.errors import SchemaError, SourceError, near_miss
+from pipeline.registry import find
+
+READERS: dict[str, Callable[..., Dataset]] = {
+    "cicids2017": CICIDS2017,
+    "nslkdd": NSLKDD,
+    "synthetic": CICIDS2017,  # whose format it is written in
+    "table": Table,
+}
+SUFFIXES = (".csv", ".csv.gz", ".txt", ".txt.gz", ".zip", ".parquet")
+WHO = ("record_id", "source_file", "row")
+ROWS = 65_536
+
+
+def incoming(path: Path, dataset: str, needed: tuple[Column, ...]) -> Dataset:
+    """A reader of one file; its ``columns`` refuse a file that lacks one that is needed, before a record is read.
+
+    Args:
+        path: of the file.
+        dataset: name of the data set whose format it has, if it is no Parquet.
+        needed: the columns that a model reads.
+
+    Raises:
+        SourceError: the file is absent or cannot be read.
+        UnknownPluginError: the data set is not known.
+    """
+    if path.suffix.lower() != ".parquet":
+        return find(READERS, dataset)(path=path, needed=needed)
+    try:
+        names = pq.read_schema(path).names
+    except (OSError, pa.ArrowInvalid) as error:
+        raise SourceError(f"{path}: cannot be read as Parquet ({error}); fetch the file again") from error
+    return Recorded(path, needed, names) if {*WHO} <= {*names} else Table(path, needed=needed)
+
+
+class Recorded(Dataset):
+    """Records as ingest stores them, which keep who they are.
+
+    Args:
+        path: a Parquet file.
+        needed: the columns that are read.
+        names: of the columns that it has.
+    """
+
+    def __init__(self, path: Path, needed: tuple[Column, ...], names: list[str]) -> None:
+        self.path, self.needed, self.names = path, needed, names
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """Those that are needed.
+
+        Raises:
+            SchemaError: one of them is missing.
+        """
+        missing = [column.name for column in self.needed if column.name not in self.names]
+        if missing:
+            spelt = "; ".join(f"column {name!r} is missing{near_miss(name, self.names)}" for name in missing[:5])
+            raise SchemaError(f"{self.path.name}: {spelt}; {len(missing)} of {len(self.needed)} columns in all")
+        return self.needed
+
+    def read(self) -> Iterator[Chunk]:
+        """All records, some at a time.
+
+        Raises:
+            SourceError: the file cannot be read to its end.
+            SchemaError: a column that is needed is missing.
+        """
+        wanted = [*WHO, *(column.name for column in self.columns)]
+        try:
+            with pq.ParquetFile(self.path) as file:
+                for batch in file.iter_batches(ROWS, columns=wanted):
+                    yield Chunk(pa.Table.from_batches([batch]), REJECTED_SCHEMA.empty_table())
+        except (OSError, pa.ArrowInvalid) as error:
+            raise SourceError(f"{self.path}: cannot be read as Parquet ({error}); fetch the file again") from error

@@ -1,0 +1,88 @@
+"""The one door to MLflow: one parent run for each pipeline run, one child for each stage that ran.
+
+The parent is the run that ``FLOWSCULPT_PARENT_RUN`` names where a flow set it, else the run that belongs to the ``dvc``
+process above this one, else a run of this process alone. ``MLFLOW_RUN_ID`` is never read: it would override a parent
+(mlflow issue 15713). A stage that DVC skipped is linked, by the content hash of its outputs, to the run that made them.
+
+::
+
+    parent   flowsculpt.kind = pipeline   stage.<name> = run id   stage.<name>.state = ran | cached
+    child    flowsculpt.kind = stage      flowsculpt.stage        flowsculpt.outputs = content hash
+
+The store is ``mlflow.db`` in the project root, its artefacts lie in ``mlruns/`` beside it; ``MLFLOW_TRACKING_URI``
+names another. The project root is ``DVC_ROOT``, which DVC sets for each command and which names the main project for
+``dvc exp run --temp`` also, else the nearest folder upwards that holds ``params.yaml``, else the working folder.
+
+MLflow is imported by the first call: it takes seconds, and importing this package must not.
+"""
+
+from pipeline.tracking.operations import (
+    ERROR,
+    FLOW_RUN,
+    KEY,
+    KIND,
+    OUTPUTS,
+    PROCESS,
+    RESUMED,
+    STAGE,
+    State,
+    resolve,
+)
+from pipeline.tracking.outbox import can_heal, deliver
+from pipeline.tracking.owners import identity
+from pipeline.tracking.parents import PARENT_VARIABLE, Child, children, close_parent, link, open_parent, page
+from pipeline.tracking.runs import LONGEST_PARAM, StageRun, stage
+from pipeline.tracking.store import EXPERIMENT, environment, local_store, project_root, redact, search, tracking_uri
+from pipeline.tracking.versions import (
+    MODEL,
+    Version,
+    fetch,
+    find_version,
+    note,
+    promote,
+    register,
+    rollback,
+    versions,
+)
+
+__all__ = [
+    "ERROR",
+    "EXPERIMENT",
+    "FLOW_RUN",
+    "KEY",
+    "KIND",
+    "LONGEST_PARAM",
+    "MODEL",
+    "OUTPUTS",
+    "PARENT_VARIABLE",
+    "PROCESS",
+    "RESUMED",
+    "STAGE",
+    "Child",
+    "StageRun",
+    "State",
+    "Version",
+    "can_heal",
+    "children",
+    "close_parent",
+    "deliver",
+    "environment",
+    "fetch",
+    "find_version",
+    "identity",
+    "link",
+    "local_store",
+    "note",
+    "open_parent",
+    "page",
+    "project_root",
+    "promote",
+    "redact",
+    "register",
+    "resolve",
+    "rollback",
+    "search",
+    "stage",
+    "tracking_uri",
+    "versions",
+]

@@ -1,0 +1,154 @@
+"""The life of a model on real servers: a schedule trains, the gate promotes and refuses, a rollback, no process left.
+
+The tests run in the order of the file, each on what the one before it left.
+"""
+
+import json
+import sys
+
+import pytest
+import yaml
+
+from pipeline import artifacts, tracking
+from tests.end_to_end.conftest import SMALL, Project
+from tests.end_to_end.served import serving, until
+
+QUICK = {"stage1": {"encoder": "identity"}, "stage2": {"detector": "mahalanobis"}, "workers": {"gpu_workers": 0}}
+EVERY = 5  # seconds between two runs of the schedule
+
+
+def _schedule_often(project):
+    path = project.folder / "prefect.yaml"
+    whole = yaml.safe_load(path.read_text())
+    training = next(each for each in whole["deployments"] if each["name"] == "training")
+    training["schedules"] = [{"interval": EVERY, "active": True}]
+    path.write_text(yaml.safe_dump(whole, sort_keys=False))
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    made = Project(tmp_path_factory.mktemp("scheduled"))
+    made.settings(SMALL)
+    made.settings(QUICK)
+    _schedule_often(made)
+    made.commit()
+    return made
+
+
+@pytest.fixture(scope="module")
+def served(project):
+    with serving(project.folder) as served:
+        yield served
+
+
+@pytest.fixture
+def registry(project, monkeypatch):
+    """The registry of the project, as this process sees it."""
+    monkeypatch.chdir(project.folder)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    return tracking
+
+
+def _training(served):
+    deployment = served.ask("deployments/name/training/training", method="GET")
+    return deployment, served.runs(deployments={"id": {"any_": [deployment["id"]]}})
+
+
+def _stop_schedule(served):
+    deployment, _ = _training(served)
+    for schedule in deployment["schedules"]:
+        served.ask(f"deployments/{deployment['id']}/schedules/{schedule['id']}", {"active": False}, "PATCH")
+
+
+def _first_and_dropped(served):
+    """The scheduled run that works, and one that came due meanwhile."""
+    _, runs = _training(served)
+    states = {run["state"]["type"]: run for run in runs}
+    return (
+        {"first": states["RUNNING"]["id"], "dropped": states["CANCELLED"]}
+        if {"RUNNING", "CANCELLED"} <= states.keys()
+        else None
+    )
+
+
+def test_a_schedule_fires_a_training_run_and_the_next_is_dropped_while_it_goes(served, registry):
+    both = until(lambda: _first_and_dropped(served), 180, served.log)
+    _stop_schedule(served)
+    assert both["dropped"]["auto_scheduled"]
+    end = served.wait(both["first"])
+    assert end["type"] == "COMPLETED", end
+    run = served.run(both["first"])
+    assert run["auto_scheduled"]
+    assert run["work_pool_name"] == "gpu"
+    version = registry.find_version("champion")
+    assert (version.number, version.tags[tracking.FLOW_RUN]) == (1, both["first"])
+    assert registry.find_version("candidate").number == 1
+
+
+def _train(served, project, changes):
+    project.settings(changes)
+    run = served.start("training/training")
+    end = served.wait(run)
+    assert end["type"] == "COMPLETED", (end, served.log.read_text()[-3000:])
+    return end
+
+
+def _log_of_promotions(project):
+    return [json.loads(line) for line in (project.folder / artifacts.PROMOTIONS).read_text().splitlines()]
+
+
+def test_a_model_that_is_as_good_replaces_the_champion(served, project, registry):
+    _train(served, project, {"calibrate": {"percentiles": [99, 97, 95, 90]}})
+    assert registry.find_version("champion").number == 2
+    assert registry.find_version("previous").number == 1
+
+
+def test_a_worse_one_is_refused_with_its_reasons(served, project, registry):
+    end = _train(served, project, {"stage2": {"detector": "pca", "pca": {"variance": 0.01}}})
+    assert "efused" in end["message"], end
+    assert registry.find_version("champion").number == 2
+    assert registry.find_version("candidate").number == 3
+    line = _log_of_promotions(project)[-1]
+    assert line["reasons"]
+    assert any(str(reason) in end["message"] for reason in line["reasons"])
+
+
+def test_a_rollback_brings_the_previous_version_back(served, project, registry):
+    project.call(sys.executable, "-m", "flows.promotion", "--rollback", MLFLOW_TRACKING_URI=served.mlflow)
+    assert registry.find_version("champion").number == 1
+
+
+def test_cancelling_a_run_ends_its_stage_at_once(served, project):
+    project.settings({"stage2": {"detector": "radon", "fit": {"epochs": 2000, "patience": 0}}})
+    run = served.start("training/training", promote=False)
+    until(lambda: served.find("pipeline.stages.stage2"), 120, served.log)
+    served.ask(f"flow_runs/{run}/set_state", {"state": {"type": "CANCELLING"}})
+    assert served.wait(run)["type"] == "CANCELLED"
+    until(lambda: not served.find("pipeline.stages.") and not served.find("dvc", "repro"), 30)
+
+
+def test_a_worker_that_is_killed_is_followed_by_one_that_goes_on_in_the_same_run(served, project):
+    project.settings({"stage2": {"fit": {"epochs": 60}}})
+    run = served.start("training/training", promote=False)
+    until(lambda: served.find("pipeline.stages.stage2"), 120, served.log)
+    for worker in served.find("-m flows.worker"):
+        worker.kill()
+    assert served.wait(run)["type"] == "COMPLETED"
+    assert served.run(run)["run_count"] == 2
+    _, runs = project.runs()
+    tags = [each.data.tags for each in runs]
+    parents = [t for t in tags if t.get(tracking.FLOW_RUN) == run and t.get(tracking.KIND) == "pipeline"]
+    assert len(parents) == 1
+
+
+def test_an_unknown_parameter_is_refused(served):
+    import httpx
+
+    with pytest.raises(httpx.HTTPStatusError, match=r"409|422"):
+        served.start("training/training", fource=True)
+
+
+def test_ctrl_c_leaves_no_process(served):
+    assert served.stop() == 0
+    assert served.processes() == []
+    assert "serve: stopping" in served.log.read_text()

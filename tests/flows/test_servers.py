@@ -1,0 +1,54 @@
+"""Who may listen where, and what a serving program refuses."""
+
+import socket
+
+import pytest
+
+from flows import dvc, serve, servers
+from pipeline.errors import ConfigError
+
+
+@pytest.mark.parametrize("setting", [servers.PREFECT_AUTHENTICATION, servers.MLFLOW_AUTHENTICATION])
+def test_other_machines_are_refused_until_authentication_is_configured(setting, monkeypatch):
+    monkeypatch.delenv(setting, raising=False)
+    servers.refuse_open("127.0.0.1", setting)
+    with pytest.raises(ConfigError, match=rf"host '0.0.0.0': .*set {setting} in the environment"):
+        servers.refuse_open("0.0.0.0", setting)
+    monkeypatch.setenv(setting, "who:knows")
+    servers.refuse_open("0.0.0.0", setting)
+
+
+def test_serving_to_other_machines_starts_nothing_without_authentication(monkeypatch, capsys):
+    for setting in (servers.PREFECT_AUTHENTICATION, servers.MLFLOW_AUTHENTICATION):
+        monkeypatch.delenv(setting, raising=False)
+    monkeypatch.setattr(servers, "_kept", lambda *_: pytest.fail("a server was started"))
+    monkeypatch.setattr(serve.signal, "signal", lambda *_: None)
+    assert serve.main(["--host", "0.0.0.0"]) == 1
+    assert servers.PREFECT_AUTHENTICATION in capsys.readouterr().err
+
+
+def test_a_port_that_is_taken_is_named():
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(ConfigError, match=rf"Prefect server: port {port} is taken"), servers.prefect(port):
+            pytest.fail("it started")
+
+
+def test_a_second_run_in_a_clone_waits_or_is_refused_with_the_name_of_the_first(tmp_path, monkeypatch):
+    monkeypatch.setattr(dvc, "SECONDS_BETWEEN_TRIES", 0.01)
+    (tmp_path / ".dvc").mkdir()
+    with dvc.alone(tmp_path, "flow run first", "refuse", print):
+        named = r"another run works in this clone: flow run first, process \d+ on .*, since .* UTC; .*when_busy"
+        with pytest.raises(dvc.BusyError, match=named), dvc.alone(tmp_path, "second", "refuse", print):
+            pytest.fail("two at once")
+        said = []
+
+        def log(line):
+            said.append(line)
+            raise KeyboardInterrupt  # a run that waits can be cancelled
+
+        with pytest.raises(KeyboardInterrupt), dvc.alone(tmp_path, "second", "wait", log):
+            pytest.fail("two at once")
+        assert said[0].startswith("another run works in this clone: flow run first")
+    with dvc.alone(tmp_path, "second", "refuse", print):
+        assert (tmp_path / ".dvc" / "tmp" / dvc.CLONE_LOCK).read_text().startswith("second, process")

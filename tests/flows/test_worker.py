@@ -1,0 +1,265 @@
+"""GPU leases, the worker's pools and limits, and runs whose process is gone, against one real Prefect server."""
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from contextvars import copy_context
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from prefect import flow
+from prefect.client.orchestration import get_client
+from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
+from prefect.states import Cancelling, Pending, Running
+
+from flows import leases, revival, servers, worker
+from pipeline import tracking
+from pipeline.errors import ConfigError
+
+ROOT = Path(__file__).parents[2]
+GPU = leases.Device(0, "GPU-pretend")
+
+
+@pytest.fixture(scope="module")
+def api(tmp_path_factory):
+    home = tmp_path_factory.mktemp("prefect")
+    with pytest.MonkeyPatch.context() as patch, temporary_settings({PREFECT_HOME: home}):
+        patch.setenv("PREFECT_HOME", str(home))
+        server = servers.prefect(servers.free_port(), options=("--no-services", "--no-ui"))
+        with server as api, temporary_settings({PREFECT_API_URL: api}):
+            yield api
+
+
+@pytest.fixture
+def settings(tmp_path, monkeypatch):
+    """A working folder whose settings give ``workers.gpu_workers``."""
+
+    def write(value):
+        (tmp_path / "params.yaml").write_text(f"workers: {{gpu_workers: {value}}}")
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv(leases.GPU_WORKERS_VARIABLE, raising=False)
+    write("auto")
+    return write
+
+
+# Which devices.
+
+
+def test_as_many_gpus_as_the_settings_say_and_no_more_than_there_are(settings, monkeypatch):
+    pair = (GPU, leases.Device(1, "GPU-other"))
+    monkeypatch.setattr(leases, "find_devices", lambda: pair)
+    assert leases.usable_devices() == pair
+    settings(1)
+    assert leases.usable_devices() == (GPU,)
+    settings(0)
+    assert leases.usable_devices() == ()
+    settings(3)
+    with pytest.raises(ConfigError, match=r"workers.gpu_workers: 3 GPUs are asked for, this machine has 2"):
+        leases.usable_devices()
+    monkeypatch.setenv(leases.GPU_WORKERS_VARIABLE, "0")
+    assert leases.usable_devices() == ()
+    monkeypatch.setenv(leases.GPU_WORKERS_VARIABLE, "some")
+    with pytest.raises(ConfigError, match="a number or auto is expected, given 'some'"):
+        leases.usable_devices()
+
+
+@pytest.mark.parametrize(
+    ("visible", "numbers"), [(None, [0, 1]), ("", []), ("1", [1]), ("GPU-b", [1]), ("GPU-a,1", [0, 1]), ("-1", [])]
+)
+def test_devices_that_are_hidden_are_not_found(visible, numbers, monkeypatch):
+    import pynvml
+
+    for name, value in {
+        "nvmlInit": lambda: None,
+        "nvmlShutdown": lambda: None,
+        "nvmlDeviceGetCount": lambda: 2,
+        "nvmlDeviceGetHandleByIndex": lambda number: number,
+        "nvmlDeviceGetUUID": lambda number: ["GPU-aaaa", "GPU-bbbb"][number],
+    }.items():
+        monkeypatch.setattr(pynvml, name, value)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if visible is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    assert [device.number for device in leases.find_devices()] == numbers
+
+
+def test_a_worker_without_a_gpu_refuses_the_pool_gpu_unless_it_is_told_to_use_none(settings, monkeypatch, capsys):
+    monkeypatch.setattr(leases, "find_devices", lambda: ())
+    with pytest.raises(ConfigError, match=r"pool 'gpu': this machine has no GPU; .*gpu_workers to 0"):
+        worker.choose_pools(["gpu"])
+    assert worker.choose_pools(None) == ("cpu",)
+    assert "it leaves the pool gpu alone" in capsys.readouterr().out
+    settings(0)
+    assert worker.choose_pools(["gpu"]) == ("gpu",)
+    assert worker.choose_pools(None) == ("cpu", "gpu")
+
+
+# Leases.
+
+
+def test_without_devices_a_job_sees_none_and_needs_no_limit():
+    with leases.lease((), print) as env:
+        assert env == {"CUDA_VISIBLE_DEVICES": ""}
+
+
+def test_a_missing_limit_is_an_error(api):
+    absent = leases.Device(7, "GPU-absent")
+    with (
+        pytest.raises(ConfigError, match=r"the concurrency limit 'gpu-7' does not exist"),
+        leases.lease([absent], print),
+    ):
+        pytest.fail("held")
+
+
+def test_a_second_job_waits_for_the_device_and_two_devices_serve_two(api, monkeypatch):
+    monkeypatch.setattr(leases, "SECONDS_BETWEEN_TRIES", 0.05)
+    pair = (leases.Device(2, "GPU-c"), leases.Device(3, "GPU-d"))
+    leases.ensure_limits({device.limit: 1 for device in pair})
+    waits, got = threading.Event(), []
+
+    def third():
+        with leases.lease(pair, lambda line: waits.set() if "waiting" in line else None) as env:
+            got.append(env["CUDA_VISIBLE_DEVICES"])
+
+    thread = threading.Thread(target=copy_context().run, args=[third])
+    with leases.lease(pair, print) as first:
+        with leases.lease(pair, print) as second:
+            assert {first["CUDA_VISIBLE_DEVICES"], second["CUDA_VISIBLE_DEVICES"]} == {"GPU-c", "GPU-d"}
+            thread.start()
+            assert waits.wait(60)
+            assert got == []
+        thread.join(60)
+        assert got == [second["CUDA_VISIBLE_DEVICES"]]
+
+
+GRAPH = """
+stages:
+  plain: {cmd: 'echo "[$CUDA_VISIBLE_DEVICES]" > plain.txt', outs: [plain.txt]}
+  train:
+    cmd: python train.py > train.txt
+    meta: {device: true}
+    deps: [plain.txt]
+    outs: [train.txt]
+"""
+TRAIN = "import os, time; a = time.time(); time.sleep(3); print([os.environ['CUDA_VISIBLE_DEVICES'], a, time.time()])"
+PROGRAM = """
+import sys
+from pathlib import Path
+from pipeline import artifacts
+from flows import leases, training
+artifacts.content_hash, artifacts.METRICS = str, Path("none")
+leases.find_devices = lambda: (leases.Device(0, "GPU-pretend"),)
+class Version: number = 1
+training.register = lambda *_, **__: training.Completed(data=Version())
+sys.exit(training.main([]))
+"""
+
+
+def test_two_training_flows_queue_for_one_gpu_that_their_training_stages_alone_see(api, tmp_path):
+    foreign = ("MLFLOW", "DVC", "FLOWSCULPT", "CUDA")
+    outer = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
+    env = outer | tracking.environment() | {"PREFECT_API_URL": api}
+    clones = [tmp_path / name for name in ("one", "two")]
+    for clone in clones:
+        clone.mkdir()
+        (clone / "dvc.yaml").write_text(GRAPH)
+        (clone / "train.py").write_text(TRAIN)
+        (clone / "params.yaml").write_text("workers: {gpu_workers: auto}")
+        subprocess.run([sys.executable, "-m", "dvc", "init", "-q", "--no-scm"], cwd=clone, env=env, check=True)
+    running = [subprocess.Popen([sys.executable, "-c", PROGRAM], cwd=clone, env=env) for clone in clones]
+    assert [process.wait(240) for process in running] == [0, 0]
+    seen = [json.loads((clone / "train.txt").read_text().replace("'", '"')) for clone in clones]
+    (device, _, ended), (other, begun, _) = sorted(seen, key=lambda each: each[1])
+    assert device == other == "GPU-pretend"
+    assert begun >= ended
+    assert all((clone / "plain.txt").read_text() == "[]\n" for clone in clones)
+
+
+# Pools, limits and runs.
+
+
+def test_pools_and_limits_are_made_once_and_kept_as_they_are(api, settings, monkeypatch):
+    monkeypatch.setattr(leases, "find_devices", lambda: (leases.Device(5, "GPU-e"),))
+    worker.prepare(("cpu", "gpu"))
+    with get_client(sync_client=True) as client:
+        client.update_global_concurrency_limit("gpu-5", _limit(2))
+        worker.prepare(("cpu", "gpu"))
+        assert client.read_global_concurrency_limit_by_name("gpu-5").limit == 2
+        assert client.read_global_concurrency_limit_by_name("promotion").limit == 1
+        assert {client.read_work_pool(name).type for name in ("cpu", "gpu")} == {"process"}
+
+
+def _limit(slots):
+    from prefect.client.schemas.actions import GlobalConcurrencyLimitUpdate
+
+    return GlobalConcurrencyLimitUpdate(limit=slots)
+
+
+@flow(name="nothing")
+def nothing():
+    """Does nothing."""
+
+
+@pytest.fixture
+def begun(api):
+    """Make a flow run that a worker of some name took and that is in some state."""
+    with get_client(sync_client=True) as client:
+
+        def make(name, state, starts=1):
+            run = client.create_flow_run(nothing)
+            client._client.patch(f"/flow_runs/{run.id}/labels", json={"prefect.worker.name": name})
+            for _ in range(starts):
+                client.set_flow_run_state(run.id, Running(), force=True)
+            client.set_flow_run_state(run.id, state, force=True)
+            return run.id
+
+        yield lambda *arguments: _Known(client, make(*arguments))
+
+
+class _Known:
+    def __init__(self, client, number):
+        self.id, self._client = number, client
+
+    @property
+    def state(self):
+        return self._client.read_flow_run(self.id).state
+
+
+def test_a_run_whose_process_is_gone_goes_on_and_those_of_others_are_left_alone(begun, monkeypatch):
+    lost, cancelling, elsewhere, alive = (
+        begun(name, state)
+        for name, state in (
+            ("gpu@here", Running()),
+            ("gpu@here", Cancelling()),
+            ("gpu@far", Running()),
+            ("gpu@here", Running()),
+        )
+    )
+    fresh = begun("gpu@here", Pending())
+    monkeypatch.setattr(revival, "_working", lambda: {alive.id})
+    assert revival.revive(["gpu@here"], seen={cancelling.id}) == {lost.id, cancelling.id}
+    assert (lost.state.name, cancelling.state.name) == ("Running", "Cancelled")  # its worker may yet tell
+    assert revival.revive(["gpu@here"]) == {lost.id}
+    assert (lost.state.name, cancelling.state.name) == ("AwaitingRetry", "Cancelled")
+    assert elsewhere.state.is_running()
+    assert alive.state.is_running()
+    assert fresh.state.is_pending()  # it has time yet to start its process
+    monkeypatch.setattr(revival, "TIME_TO_START", timedelta(0))
+    assert revival.revive(["gpu@here"]) == {fresh.id}
+
+
+def test_what_loses_its_process_each_time_is_given_up(begun, monkeypatch):
+    monkeypatch.setattr(revival, "_working", set)
+    run = begun("gpu@there", Running(), revival.MOST_STARTS)
+    assert revival.revive(["gpu@there"]) == {run.id}
+    assert run.state.is_crashed()
+    assert revival.revive(["gpu@there"]) == set()
+
+
+def test_a_server_that_is_away_ends_no_worker():
+    with temporary_settings({PREFECT_API_URL: f"http://127.0.0.1:{servers.free_port()}/api"}):
+        revival.try_to_revive(["gpu@here"])

@@ -1,0 +1,252 @@
+"""The flows around scored records: one model for a whole run, and three outcomes of a look at what came in."""
+
+import math
+import shutil
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from prefect.logging import disable_run_logger
+
+from flows import retraining, scoring
+from pipeline import artifacts, config, scored, tracking
+from pipeline.bundle import Bundle
+from pipeline.errors import ArtifactError, ConfigError, SchemaError, SplitError
+from pipeline.inference import Calibration
+from pipeline.tracking import Version
+
+SETTINGS = config.load(config.Retraining, Path(__file__).parents[2] / "params.yaml")
+
+
+@pytest.fixture
+def store(prepared, tmp_path, monkeypatch):
+    """A registry of one version, whose champion can be moved; and what Prefect would show."""
+    bundle = Bundle.of_project()
+    bundle.save(tmp_path / "bundle")
+    made = SimpleNamespace(bundle=bundle, number=3, asked=[], shown={}, events=[], registered=[], promoted=[])
+
+    def find_version(which):
+        made.asked.append(which)
+        return Version(made.number, "run", bundle.digest, {}, ("champion",)) if which in ("champion", 3, 4) else None
+
+    def register(folder, run_id, tags):
+        made.registered.append((Bundle.load(folder), run_id, tags))
+        return Version(9, run_id, "", tags, ("candidate",))
+
+    monkeypatch.setattr(tracking, "find_version", find_version)
+    monkeypatch.setattr(tracking, "fetch", lambda version: tmp_path / "bundle")
+    monkeypatch.setattr(tracking, "register", register)
+    for flow in (scoring, retraining):
+        monkeypatch.setattr(flow, "create_table_artifact", lambda table, key, **_: made.shown.update({key: table}))
+        monkeypatch.setattr(flow, "create_markdown_artifact", lambda text, key, **_: made.shown.update({key: text}))
+    monkeypatch.setattr(retraining, "emit_event", lambda name, **given: made.events.append((name, given)))
+    with disable_run_logger():
+        yield made
+
+
+@pytest.fixture
+def task(monkeypatch):
+    """The body of the task, called without a server."""
+    body = scoring.score.fn
+    monkeypatch.setattr(scoring, "score", lambda *given, **_: body(*given))
+
+
+@pytest.fixture
+def folder(week, tmp_path):
+    return shutil.copytree(week, tmp_path / "new")
+
+
+def run(*given):
+    return scoring.scoring.fn(*given)
+
+
+def test_a_folder_is_scored_once(task, store, folder):
+    state = run(str(folder))
+    result = state.result()
+    assert (len(result.scored), result.passed_over, result.refused, result.version) == (8, 0, (), 3)
+    assert len(list(artifacts.SCORED.glob("*.parquet"))) == 8
+    page = store.shown["scoring-summary"]
+    n = sum(summary["records"] for summary in result.scored)
+    assert f"| p99 | {sum(s['alarms']['p99']['alarms'] for s in result.scored):,} | {round(n * 0.01, 1)} (" in page
+    assert [row["source"] for row in store.shown["scoring-files"]] == sorted(path.name for path in folder.iterdir())
+    before = {path: path.read_bytes() for path in artifacts.SCORED.rglob("*") if path.is_file()}
+    again = run(str(folder)).result()
+    assert (len(again.scored), again.passed_over) == (0, 8)
+    assert {path: path.read_bytes() for path in artifacts.SCORED.rglob("*") if path.is_file()} == before
+
+
+def test_the_champion_is_asked_for_once(task, store, folder, monkeypatch):
+    made = scored.score
+
+    def meanwhile(*given):
+        store.number = 4  # somebody promotes
+        return made(*given)
+
+    monkeypatch.setattr(scored, "score", meanwhile)
+    run(str(folder))
+    assert store.asked == ["champion"]
+    versions = [artifacts.read_table(path, ["model_version"]) for path in artifacts.SCORED.glob("*.parquet")]
+    assert set(pa.concat_tables(versions).column(0).to_pylist()) == {3}
+
+
+def test_a_file_that_lacks_a_column_stops_the_run_before_anything_is_scored(task, store, folder):
+    last = sorted(folder.iterdir())[-1]
+    last.write_text(last.read_text().replace("Flow Duration", "Flow Duratoin", 1))
+    with pytest.raises(SchemaError, match="did you mean 'Flow Duratoin'"):
+        run(str(folder))
+    assert not artifacts.SCORED.exists()
+
+
+def test_a_file_that_cannot_be_read_keeps_no_other_waiting(task, store, folder):
+    first = sorted(folder.iterdir())[0]
+    head, *rows = first.read_text().splitlines()
+    first.write_text("\n".join([head, *("x" + row for row in rows)]) + "\n")
+    state = run(str(folder))
+    assert state.is_failed()
+    assert "1 of 8 files could not be scored" in state.message and first.name in state.message
+    assert len(list(artifacts.SCORED.glob("*.parquet"))) == 7
+    assert first.name in store.shown["scoring-summary"]
+
+
+def test_an_equal_file_is_scored_once(task, store, folder):
+    one = sorted(folder.iterdir())[0]
+    shutil.copy(one, folder / "zzz.csv")
+    result = run(str(folder)).result()
+    assert (len(result.scored), result.passed_over) == (8, 1)
+
+
+def test_without_a_champion_nothing_is_scored(store, folder):
+    with pytest.raises(ArtifactError, match="no version 'previous'"):
+        run(str(folder), "previous")
+
+
+# The watch.
+
+REFERENCE = np.random.default_rng(0).gamma(2.0, size=(2, 4000))
+
+
+@pytest.fixture
+def watched(store, monkeypatch, tmp_path):
+    """A champion with a calibration of many records."""
+    calibration = Calibration.fit(*REFERENCE)
+    store.bundle = store.bundle.with_calibration(calibration)
+    monkeypatch.setattr(scoring, "load", lambda alias: (Version(3, "run", store.bundle.digest, {}, ()), store.bundle))
+    monkeypatch.setattr(config, "load", lambda section: SETTINGS)
+    monkeypatch.setattr("flows.promotion.promotion", store_gate(store))
+    return store
+
+
+def store_gate(store):
+    def promotion(version, return_state):
+        store.promoted.append(version)
+        return SimpleNamespace(message="promoted: as good", name="Promoted")
+
+    return promotion
+
+
+def recent(scores, monkeypatch, samples=None):
+    ids = np.arange(len(scores), dtype=np.uint64) + np.uint64(10**9)
+    monkeypatch.setattr(scored, "recent", lambda *_: scored.Recent(ids, np.asarray(scores), samples, 2))
+
+
+def drawn(store, n=5000, seed=1):
+    """Fused scores of records like those of the calibration."""
+    random = np.random.default_rng(seed)
+    return store.bundle.calibration.score(random.gamma(2.0, size=n), random.gamma(2.0, size=n))
+
+
+def check(**given):
+    return retraining.drift_check.fn(**given).result()
+
+
+def test_traffic_as_at_calibration_is_stable_whatever_the_attacks(watched, monkeypatch):
+    attacks = np.full(2000, 60.0)
+    recent(np.random.default_rng(2).permutation([*drawn(watched), *attacks]), monkeypatch)
+    found = check()
+    assert found.outcome == "stable"
+    assert found.path.max() < math.log(100)
+    assert not watched.registered and not watched.events
+    assert "Drift: stable" in watched.shown["drift-check"]
+
+
+def test_a_small_drift_recalibrates_through_the_gate(watched, monkeypatch):
+    old = watched.bundle
+    scores = drawn(watched) + 0.35
+    recent(scores, monkeypatch)
+    found = check()
+    assert (found.outcome, found.registered, watched.promoted) == ("recalibrate", 9, ["9"])
+    ((new, run_id, tags),) = watched.registered
+    assert (run_id, tags["flowsculpt.recalibrated_from"]) == ("run", "3")
+    fresh = drawn(watched, 40_000, seed=5) + 0.35
+    for name, threshold in new.calibration.thresholds.items():
+        assert threshold > old.calibration.thresholds[name]
+        level = 1 - float(name[1:]) / 100
+        assert abs((fresh > threshold).mean() - level) < abs((fresh > old.calibration.thresholds[name]).mean() - level)
+    assert new.calibration.intervals.low == new.calibration.thresholds["p95"]
+    assert (np.diff(new.calibration.reference) >= 0).all()
+    assert set(new.used.tolist()) > set(old.used.tolist())
+    assert "promoted: as good" in watched.shown["drift-check"]
+
+
+def test_a_dry_run_registers_nothing(watched, monkeypatch):
+    recent(drawn(watched) + 0.35, monkeypatch)
+    assert check(dry_run=True).outcome == "recalibrate"
+    assert not watched.registered and not watched.promoted
+
+
+@pytest.mark.parametrize("shift", [1.5, 50.0])
+def test_a_large_drift_asks_for_training_and_promotes_nothing(watched, monkeypatch, shift):
+    recent(drawn(watched) + shift, monkeypatch)
+    found = check()
+    assert found.outcome == "train"
+    assert not watched.registered and not watched.promoted
+    ((name, given),) = watched.events
+    assert name == "flowsculpt.training-asked-for"
+    assert given["resource"] == {"prefect.resource.id": "flowsculpt.model.3"}
+    assert "python -m flows.training" in watched.shown["drift-check"]
+
+
+def test_the_reports_are_written(watched, monkeypatch):
+    recent(drawn(watched), monkeypatch)
+    check()
+    assert {path.name for path in artifacts.DRIFT.iterdir()} == {"drift.svg", "drift.csv", "drift.json"}
+    told = artifacts.read_json(artifacts.DRIFT / "drift.json")
+    assert (told["outcome"], told["version"], told["records"]) == ("stable", 3, 5000)
+
+
+def test_too_few_records_tell_nothing(watched, monkeypatch):
+    recent(drawn(watched, 999), monkeypatch)
+    with pytest.raises(SplitError, match="has scored 999 records, needed are 1,000"):
+        check()
+
+
+def test_features_are_compared_with_those_of_the_calibration(store, monkeypatch, task, folder):
+    """All of what was scored: benign features as ever, until one of them is changed."""
+    run(str(folder))
+    settings = SETTINGS.model_copy(update={"min_records": 50, "looks": 0.1})
+    seen = scored.recent(3, 10**6)
+    found = retraining.check(3, store.bundle, seen, settings)
+    assert {change.name for change in found.changes} == {"score", *store.bundle.features.columns}
+    assert not [change.name for change in found.changes if change.exceeds(1e-4, 0.0)]
+    at = seen.samples.column_names.index("idle_min")
+    moved = seen.samples.set_column(at, "idle_min", pa.array(np.full(seen.samples.num_rows, 1e9)))
+    again = retraining.check(3, store.bundle, scored.Recent(seen.record_id, seen.score, moved, seen.files), settings)
+    assert [change.name for change in again.changes if change.exceeds(1e-4, 0.2)] == ["idle_min"]
+
+
+def test_features_of_another_project_are_not_compared(store, task, folder):
+    run(str(folder))
+    shutil.rmtree(artifacts.PROCESSED)
+    settings = SETTINGS.model_copy(update={"min_records": 50, "looks": 0.1})
+    found = retraining.check(3, store.bundle, scored.recent(3, 10**6), settings)
+    assert [change.name for change in found.changes] == ["score"]
+
+
+@pytest.mark.parametrize("change", [{"looks": 0.3}, {"small": 0.2}, {"step": 1.0}, {"records": 999}])
+def test_settings_out_of_order_are_refused(prepared, change):
+    for name, value in change.items():
+        prepared.set(f"retraining.{name}", value)
+    with pytest.raises(ConfigError, match=next(iter(change)) if "step" in change else "less than"):
+        config.load(config.Retraining)

@@ -1,0 +1,238 @@
+"""New files are judged as evaluate judges, whole or not at all, once each and in bounded memory."""
+
+import gzip
+import shutil
+import zipfile
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from pipeline import artifacts, scored
+from pipeline.bundle import Bundle
+from pipeline.errors import RejectedError, SchemaError, SourceError
+from pipeline.inference import Judgement
+
+
+@pytest.fixture
+def bundle(prepared):
+    return Bundle.of_project()
+
+
+@pytest.fixture
+def wednesday(week, tmp_path):
+    source = next(path for path in week.iterdir() if "Wednesday" in path.name)
+    (tmp_path / "new").mkdir()
+    return shutil.copy(source, tmp_path / "new" / "wednesday.csv")
+
+
+def score(path, bundle, version=3):
+    (file,) = scored.find(path)
+    summary = scored.score(file, bundle, version, "a-flow-run")
+    return summary, artifacts.SCORED / f"{file.key(version)}.parquet"
+
+
+def contents():
+    return {path.relative_to(artifacts.SCORED): path.read_bytes() for path in artifacts.SCORED.rglob("*.parquet")}
+
+
+def test_records_are_judged_as_the_bundle_judges(bundle, wednesday):
+    _, path = score(wednesday, bundle)
+    table = pq.read_table(path)
+    records = pa.concat_tables([chunk.records for chunk in scored._reader(scored.find(wednesday)[0], bundle).read()])
+    judged: Judgement = bundle.judge(records)
+    for name in ("score", "p_value", "confidence", "margin", "density"):
+        np.testing.assert_array_equal(table[name].to_numpy(), getattr(judged, name))
+    assert table["verdict"].to_pylist() == judged.verdict.tolist()
+    assert table["record_id"].equals(records["record_id"]) and table["row"].equals(records["row"])
+    assert set(table["model_version"].to_pylist()) == {3}
+
+
+def test_the_file_says_what_judged_what(bundle, wednesday):
+    summary, path = score(wednesday, bundle)
+    (file,) = scored.find(wednesday)
+    told = {key.decode(): text.decode() for key, text in pq.read_schema(path).metadata.items()}
+    assert told["flowsculpt.version"] == "3"
+    assert told["flowsculpt.digest"] == bundle.digest
+    assert told["flowsculpt.source_sha256"] == file.sha256
+    assert path.name == f"wednesday.csv-{file.sha256[:12]}-v3.parquet"
+    assert b"a-flow-run" not in path.read_bytes()
+    assert summary == artifacts.read_json(artifacts.SCORED / "summaries" / f"{path.stem}.json")
+    assert (summary["flow_run"], summary["source"], summary["version"]) == ("a-flow-run", "wednesday.csv", 3)
+
+
+def test_the_summary_counts_verdicts_and_what_chance_would_give(bundle, wednesday):
+    summary, path = score(wednesday, bundle)
+    table = pq.read_table(path)
+    n = table.num_rows
+    assert summary["records"] == sum(summary["verdicts"].values()) == n
+    for name, threshold in bundle.calibration.thresholds.items():
+        told = summary["alarms"][name]
+        assert told["alarms"] == int((table["score"].to_numpy() > threshold).sum())
+        assert told["expected"] == pytest.approx(n * (100 - float(name[1:])) / 100, abs=0.06)
+        assert told["low"] <= told["expected"] <= told["high"]
+
+
+def test_the_expected_number_has_its_binomial_interval():
+    assert scored.expected("p99", 10_000) == {"expected": 100.0, "low": 81, "high": 120}
+
+
+def test_a_second_time_gives_the_same_bytes(bundle, wednesday):
+    score(wednesday, bundle)
+    first = contents()
+    shutil.rmtree(artifacts.SCORED)
+    score(wednesday, bundle)
+    assert contents() == first
+    assert len(first) == 3
+
+
+def test_the_packing_does_not_change_what_is_said(bundle, wednesday):
+    folder = wednesday.parent
+    (folder / "a.csv.gz").write_bytes(gzip.compress(wednesday.read_bytes()))
+    with zipfile.ZipFile(folder / "b.zip", "w") as archive:
+        archive.write(wednesday, "deep/wednesday.csv")
+    shutil.copy(artifacts.RECORDS, folder / "all.parquet")
+    scores = {}
+    for file in scored.find(folder):
+        scored.score(file, bundle, 1)
+        scores[file.name] = pq.read_table(artifacts.SCORED / f"{file.key(1)}.parquet")
+    assert list(scores) == ["a.csv.gz", "all.parquet", "b.zip", "wednesday.csv"]
+    for name in ("a.csv.gz", "b.zip"):
+        assert scores[name]["score"].equals(scores["wednesday.csv"]["score"])
+    assert scores["b.zip"]["record_id"].equals(scores["wednesday.csv"]["record_id"])
+    stored = artifacts.read_table(artifacts.RECORDS)
+    assert scores["all.parquet"]["record_id"].equals(stored["record_id"])
+
+
+def test_what_was_scored_is_known_by_its_content_and_the_version(bundle, wednesday):
+    score(wednesday, bundle)
+    again = shutil.copy(wednesday, wednesday.with_name("copy.csv"))
+    (file,) = scored.find(again)
+    assert scored.is_scored(file, 3)
+    assert not scored.is_scored(file, 4)
+    with again.open("a") as stream:
+        stream.write(again.read_text().splitlines()[-1] + "\n")
+    (file,) = scored.find(again)
+    assert not scored.is_scored(file, 3)
+
+
+def test_a_file_that_changes_while_it_is_read_leaves_nothing(bundle, wednesday, monkeypatch):
+    made = scored._table
+
+    def meanwhile(*given):
+        with wednesday.open("a") as stream:
+            stream.write("\n")
+        return made(*given)
+
+    monkeypatch.setattr(scored, "_table", meanwhile)
+    with pytest.raises(SourceError, match="changed while it was read; nothing was written"):
+        score(wednesday, bundle)
+    assert [path for path in artifacts.SCORED.rglob("*") if path.is_file()] == []
+
+
+def test_a_missing_column_is_refused_before_a_record_is_read(bundle, wednesday):
+    wednesday.write_text(wednesday.read_text().replace("Flow Duration", "Flow Duratoin", 1))
+    (file,) = scored.find(wednesday)
+    with pytest.raises(SchemaError, match="did you mean 'Flow Duratoin'"):
+        scored.check(file, bundle)
+
+
+def test_unreadable_rows_are_kept(bundle, wednesday):
+    lines = wednesday.read_text().splitlines()
+    lines[3] = "x" + lines[3]
+    wednesday.write_text("\n".join(lines) + "\n")
+    summary, path = score(wednesday, bundle)
+    rejected = pq.read_table(artifacts.SCORED / "rejected" / path.name).to_pylist()
+    assert summary["rejected"] == 1
+    assert [(row["row"], row["column"]) for row in rejected] == [(3, "Destination Port")]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "error", "said"),
+    [
+        ("new.csv", b"", SourceError, "is empty"),
+        ("new.csv", b"\x00\x01garbage\n\x02\n", SchemaError, "is missing"),
+        ("new.csv.gz", gzip.compress(b"x" * 999)[:-9], SourceError, "cannot be read beyond"),
+        ("new.csv.gz", b"no gz at all", SourceError, "cannot be read"),
+        ("new.zip", b"no zip at all", SourceError, "is not a zip archive"),
+        ("new.parquet", b"no parquet at all", SourceError, "cannot be read as Parquet"),
+    ],
+)
+def test_a_file_that_is_no_table_is_refused_with_a_reason(bundle, tmp_path, name, content, error, said):
+    (tmp_path / name).write_bytes(content)
+    (file,) = scored.find(tmp_path / name)
+    with pytest.raises(error, match=said):
+        scored.check(file, bundle)
+
+
+def test_a_file_without_one_readable_row_is_refused(bundle, wednesday):
+    head, *rows = wednesday.read_text().splitlines()
+    wednesday.write_text("\n".join([head, *("x" + row for row in rows)]) + "\n")
+    with pytest.raises(RejectedError, match=r"not one of .* rows can be read, because 'x"):
+        score(wednesday, bundle)
+    assert not list(artifacts.SCORED.glob("*.parquet"))
+
+
+def test_nothing_to_score_is_told(tmp_path):
+    (tmp_path / "notes.md").write_text("x")
+    for path, said in (
+        (tmp_path, "holds no table of records"),
+        (tmp_path / "notes.md", "is no table of records"),
+        (tmp_path / "note.md", r"no such file or folder \(did you mean 'notes.md'\?\)"),
+    ):
+        with pytest.raises(SourceError, match=said):
+            scored.find(path)
+
+
+def test_memory_does_not_grow_with_the_file(bundle, wednesday, monkeypatch):
+    """Arrow's live bytes, looked at in each batch."""
+    head, *rows = wednesday.read_text().splitlines()
+    made, live = scored._table, []
+    monkeypatch.setattr(scored, "_table", lambda *given: live.append(pa.total_allocated_bytes()) or made(*given))
+    monkeypatch.setattr("pipeline.datasets.sources.BLOCK_BYTES", 1 << 15)
+    monkeypatch.setattr("pipeline.datasets.sources.blocks.__defaults__", (1 << 15,))
+    peaks = []
+    for times in (10, 80):
+        wednesday.write_text("\n".join([head, *(rows * times)]) + "\n")
+        live.clear()
+        score(wednesday, bundle)
+        peaks.append((len(live), max(live)))
+    (few, low), (many, high) = peaks
+    assert many > 5 * few > 10
+    assert high < 2 * low + (4 << 20)
+
+
+def test_the_last_records_come_in_the_order_in_which_they_were_judged(bundle, wednesday, monkeypatch):
+    files = []
+    for i, name in enumerate(["z.csv", "a.csv"]):
+        lines = wednesday.read_text().splitlines()
+        (wednesday.parent / name).write_text("\n".join([lines[0], *lines[1 + i :]]) + "\n")
+        (file,) = scored.find(wednesday.parent / name)
+        scored.score(file, bundle, 3)
+        summary = artifacts.SCORED / "summaries" / f"{file.key(3)}.json"
+        artifacts.write_json(summary, artifacts.read_json(summary) | {"time": f"2026-01-0{i + 1}"})
+        files.append(pq.read_table(artifacts.SCORED / f"{file.key(3)}.parquet"))
+    ids = np.concatenate([each["record_id"].to_numpy() for each in files])
+    recent = scored.recent(3, 10**6)
+    np.testing.assert_array_equal(recent.record_id, ids)
+    assert recent.files == 2
+    assert recent.samples.num_rows == ids.size
+    last = scored.recent(3, 5)
+    np.testing.assert_array_equal(last.record_id, ids[-5:])
+    assert last.files == 1
+    assert scored.recent(4, 5).score.size == 0
+
+
+def test_the_sample_is_the_same_whatever_the_batches(bundle, wednesday):
+    reader = scored._reader(scored.find(wednesday)[0], bundle)
+    records = pa.concat_tables([chunk.records for chunk in reader.read()])
+    kept = []
+    for size in (7, 1000):
+        sample = scored._Sample(20)
+        for start in range(0, records.num_rows, size):
+            part = records.slice(start, size)
+            sample.add(part, np.zeros(part.num_rows), ["flow_duration"])
+        kept.append(sample.kept)
+    assert kept[0].equals(kept[1])
+    assert kept[0]["record_id"].to_pylist() == sorted(records["record_id"].to_pylist())[:20]
