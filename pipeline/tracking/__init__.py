@@ -16,6 +16,7 @@ names another. The project root is ``DVC_ROOT``, which DVC sets for each command
 MLflow is imported by the first call: it takes seconds, and importing this package must not.
 """
 
+from pipeline.tracking.lookup import Run, find_run, makers, run_ids
 from pipeline.tracking.owners import identity
 from pipeline.tracking.parents import (
     ERROR,
@@ -58,6 +59,7 @@ __all__ = [
     "PROCESS",
     "STAGE",
     "Child",
+    "Run",
     "StageRun",
     "State",
     "Version",
@@ -65,9 +67,11 @@ __all__ = [
     "close_parent",
     "environment",
     "fetch",
+    "find_run",
     "find_version",
     "identity",
     "link",
+    "makers",
     "note",
     "open_parent",
     "page",
@@ -75,6 +79,7 @@ __all__ = [
     "promote",
     "register",
     "rollback",
+    "run_ids",
     "search",
     "stage",
     "tracking_uri",
