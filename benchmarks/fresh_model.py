@@ -10,6 +10,7 @@ example there, in a process that cannot import this repository. Prints what was 
 
 import argparse
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -47,6 +48,7 @@ def download(which: str, folder: Path) -> Path:
     version = tracking.find_version(which)
     if version is None:
         sys.exit(f"no version {which!r} of {tracking.MODEL}")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     uri = store.client().get_model_version_download_uri(tracking.MODEL, str(version.number))
     return Path(download_artifacts(uri, dst_path=str(folder), tracking_uri=store.client().tracking_uri)).resolve()
 

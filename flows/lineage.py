@@ -203,7 +203,8 @@ def _run(what: str) -> Run:
     versions = tracking.versions()
     known = [*(alias for each in versions for alias in each.aliases), *(str(each.number) for each in versions)]
     named = f"versions and aliases: {', '.join(known)}" if known else "no version is registered yet"
-    miss = near_miss(what, [*known, *ids])
+    files = [output.as_posix() for outputs in artifacts.OUTPUTS.values() for output in outputs]
+    miss = near_miss(what, [*known, *ids, *files])
     raise ArtifactError(f"{what!r} is no file, no version or alias and no run of this store{miss}; {named}")
 
 
