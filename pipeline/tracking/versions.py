@@ -190,16 +190,16 @@ def _create(client: Any, sealed: Sealed, run_id: str, tags: Mapping[str, str]) -
 
     own = {**_origin(client, run_id), DIGEST: sealed.digest, DATASET: str(sealed.about["dataset"])}
     given = {name: value for name, value in {**own, **tags}.items() if value}
-    _create_model(client)
-    run = client.get_run(run_id)
-    logged = client.create_logged_model(run.info.experiment_id, MODEL, run_id, given, model_type="pyfunc")
+    experiment = client.get_run(run_id).info.experiment_id
     with tempfile.TemporaryDirectory() as folder, _hushed():
+        _create_model(client)
+        logged = client.create_logged_model(experiment, MODEL, run_id, given, model_type="pyfunc")
         _save(Path(folder), sealed, logged, run_id)
         client.log_model_artifacts(logged.model_id, str(Path(folder) / "model"))
-    client.finalize_logged_model(logged.model_id, "READY")
-    client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, step=0)])
-    source = logged.artifact_location
-    created = client.create_model_version(MODEL, source, run_id, given, model_id=logged.model_id)
+        client.finalize_logged_model(logged.model_id, "READY")
+        client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, step=0)])
+        source = logged.artifact_location
+        created = client.create_model_version(MODEL, source, run_id, given, model_id=logged.model_id)
     return int(created.version)
 
 
