@@ -17,25 +17,23 @@ MLflow is imported by the first call: it takes seconds, and importing this packa
 """
 
 from pipeline.tracking.lookup import Run, find_run, makers, run_ids
-from pipeline.tracking.owners import identity
-from pipeline.tracking.parents import (
+from pipeline.tracking.operations import (
     ERROR,
+    FLOW_RUN,
+    KEY,
     KIND,
     OUTPUTS,
-    PARENT_VARIABLE,
     PROCESS,
+    RESUMED,
     STAGE,
-    Child,
     State,
-    children,
-    close_parent,
-    link,
-    open_parent,
-    page,
-    search,
+    resolve,
 )
+from pipeline.tracking.outbox import deliver
+from pipeline.tracking.owners import identity
+from pipeline.tracking.parents import PARENT_VARIABLE, Child, children, close_parent, link, open_parent, page
 from pipeline.tracking.runs import LONGEST_PARAM, StageRun, stage
-from pipeline.tracking.store import EXPERIMENT, environment, project_root, tracking_uri
+from pipeline.tracking.store import EXPERIMENT, environment, project_root, redact, search, tracking_uri
 from pipeline.tracking.versions import (
     MODEL,
     Version,
@@ -51,12 +49,15 @@ from pipeline.tracking.versions import (
 __all__ = [
     "ERROR",
     "EXPERIMENT",
+    "FLOW_RUN",
+    "KEY",
     "KIND",
     "LONGEST_PARAM",
     "MODEL",
     "OUTPUTS",
     "PARENT_VARIABLE",
     "PROCESS",
+    "RESUMED",
     "STAGE",
     "Child",
     "Run",
@@ -65,6 +66,7 @@ __all__ = [
     "Version",
     "children",
     "close_parent",
+    "deliver",
     "environment",
     "fetch",
     "find_run",
@@ -77,7 +79,9 @@ __all__ = [
     "page",
     "project_root",
     "promote",
+    "redact",
     "register",
+    "resolve",
     "rollback",
     "run_ids",
     "search",

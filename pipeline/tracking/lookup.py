@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from pipeline.tracking import parents, store
+from pipeline.tracking import operations, store
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ def run_ids() -> list[str]:
 
 def makers(stage: str, content_hash: str) -> list[Run]:
     """The runs of a stage whose outputs have this content, the newest first."""
-    return _search(f"tags.`{parents.STAGE}` = '{stage}' and tags.`{parents.OUTPUTS}` = '{content_hash}'")
+    return _search(f"tags.`{operations.STAGE}` = '{stage}' and tags.`{operations.OUTPUTS}` = '{content_hash}'")
 
 
 def _search(terms: str) -> list[Run]:
@@ -60,5 +60,5 @@ def _run(found: Any) -> Run:
     started = datetime.fromtimestamp(found.info.start_time / 1000, UTC).isoformat(timespec="seconds")
     names = tags.get("mlflow.runName", ""), found.info.status
     return Run(
-        found.info.run_id, *names, started, tags.get(parents.STAGE, ""), tags.get("mlflow.parentRunId", ""), tags
+        found.info.run_id, *names, started, tags.get(operations.STAGE, ""), tags.get("mlflow.parentRunId", ""), tags
     )

@@ -28,6 +28,16 @@ def identity(process: psutil.Process) -> str:
     return f"{socket.gethostname()}:{process.pid}:{process.create_time():.2f}"
 
 
+def is_here(process: str) -> bool:
+    """Whether the process of this identity runs on this machine."""
+    return _of_this_machine(process) and _alive(process)
+
+
+def is_gone(process: str) -> bool:
+    """Whether the process of this identity ran on this machine and has ended."""
+    return _of_this_machine(process) and not _alive(process)
+
+
 def commit() -> str | None:
     """The git commit of the working folder, where there is one."""
     try:
@@ -37,10 +47,13 @@ def commit() -> str | None:
     return done.stdout.strip() if done.returncode == 0 else None
 
 
-def alive(process: str) -> bool:
-    """Whether a process of this machine, its identity without the machine, is still there."""
-    pid, _, _ = process.partition(":")
+def _of_this_machine(process: str) -> bool:
+    return process.startswith(f"{socket.gethostname()}:")
+
+
+def _alive(process: str) -> bool:
     try:
-        return identity(psutil.Process(int(pid))).endswith(f":{process}")
+        found = psutil.Process(int(process.split(":")[1]))
+        return identity(found) == process and found.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False

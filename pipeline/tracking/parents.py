@@ -2,34 +2,37 @@
 
 import logging
 import os
-import socket
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import psutil
 
-from pipeline.tracking import owners, store
-
-State = Literal["ran", "cached"]
+from pipeline.tracking import operations, outbox, owners, store
+from pipeline.tracking.operations import FLOW_RUN, KIND, PROCESS, State
 
 PARENT_VARIABLE = "FLOWSCULPT_PARENT_RUN"
-KIND, STAGE, OUTPUTS, PROCESS, ERROR = (f"flowsculpt.{tag}" for tag in ("kind", "stage", "outputs", "process", "error"))
 LONGEST_ERROR = 4000
 
 _log = logging.getLogger(__name__)
 
 
 def open_parent(name: str, tags: Mapping[str, str]) -> str:
-    """Open the parent run of a pipeline run that this process drives; returns its id."""
-    return _open_parent(store.client(), name, psutil.Process(), tags)
+    """Open the parent run of a pipeline run that this process drives; returns its id.
+
+    Where the tags name a Prefect flow run (``flowsculpt.flow_run``) that has a parent already, left by a process that
+    was killed, that one is taken over, and its stages go on in the runs that they had.
+    """
+    flow_run = tags.get(FLOW_RUN)
+    return _open(operations.key("flow run", flow_run) if flow_run else operations.key(), name, psutil.Process(), tags)
 
 
 def close_parent(run_id: str, error: str = "") -> None:
     """Close a parent run, as FAILED where there is an error; a child that was killed is closed as KILLED."""
-    client = store.client()
-    bury_dead(client)
-    close(client, (run_id,), "FAILED" if error else "FINISHED", error)
+    bury_dead()
+    close((run_id,), "FAILED" if error else "FINISHED", error)
+    outbox.deliver()
 
 
 def link(parent: str, stage: str, content_hash: str) -> str | None:
@@ -37,12 +40,10 @@ def link(parent: str, stage: str, content_hash: str) -> str | None:
 
     Returns:
         The id of the newest successful run of the stage whose outputs have this content, or None where the store holds
-        none: the outputs are absent, were pulled from a remote, or are older than the store.
+        none (the outputs are absent, were pulled from a remote, or are older than the store) or does not answer.
     """
-    client = store.client()
-    found = search(client, {STAGE: stage, OUTPUTS: content_hash}, "FINISHED") if content_hash else []
-    set_tags(client, parent, stage_tags(stage, found[0].info.run_id if found else None, "cached"))
-    return found[0].info.run_id if found else None
+    found: str | None = outbox.write("link", parent, stage=stage, content_hash=content_hash)
+    return found
 
 
 @dataclass(frozen=True)
@@ -61,13 +62,13 @@ class Child:
 
 
 def page(run_id: str) -> str:
-    """The address of a run below the address of the MLflow UI."""
-    return f"#/experiments/{store.experiment()}/runs/{run_id}"
+    """The address of a run below the address of the MLflow UI; the UI itself where the store does not answer."""
+    return outbox.ask(lambda: f"#/experiments/{store.experiment()}/runs/{operations.resolve(run_id)}", "")
 
 
 def children(parent: str) -> dict[str, Child]:
-    """The stages of a pipeline run by name, in the order of their names."""
-    tags = store.client().get_run(parent).data.tags
+    """The stages of a pipeline run by name, in the order of their names; none where the store does not answer."""
+    tags = tags_of(parent)
     states = {tag[len("stage.") : -len(".state")]: value for tag, value in tags.items() if tag.endswith(".state")}
     return {
         name: Child(name, "ran" if states[name] == "ran" else "cached", tags.get(f"stage.{name}"))
@@ -75,71 +76,69 @@ def children(parent: str) -> dict[str, Child]:
     }
 
 
-def parent(client: Any, stage: str) -> str:
+def tags_of(run_id: str) -> dict[str, str]:
+    """The tags of a run; none where the store does not answer."""
+    return outbox.ask(lambda: dict(store.client().get_run(operations.resolve(run_id)).data.tags), {})
+
+
+def parent(stage: str) -> str:
     """The parent run of this pipeline run, for a stage of it; opened where there is none yet."""
     given = os.environ.get(PARENT_VARIABLE)
-    if given and _exists(client, given):
+    if given and outbox.ask(lambda: _exists(given), True):
         return given
     owner = owners.owner()
+    key = operations.key("process", owners.identity(owner))
+    found = outbox.ask(lambda: operations.find(key), None)
     name = os.environ.get("DVC_EXP_NAME") or ("dvc repro" if owners.is_dvc(owner) else stage)
-    with store.locked(store.project_root()):
-        found = search(client, {KIND: "pipeline", PROCESS: owners.identity(owner)})
-        return found[0].info.run_id if found else _open_parent(client, name, owner, {})
+    return str(found.info.run_id) if found else _open(key, name, owner, {})
 
 
-def _open_parent(client: Any, name: str, owner: psutil.Process, tags: Mapping[str, str]) -> str:
-    bury_dead(client)
+def _open(key: str, name: str, owner: psutil.Process, tags: Mapping[str, str]) -> str:
+    outbox.deliver()
     own = {KIND: "pipeline", PROCESS: owners.identity(owner), "mlflow.runName": name, "mlflow.source.name": name}
     named = {"dvc.experiment": os.environ.get("DVC_EXP_NAME"), "mlflow.source.git.commit": owners.commit()}
     known = {tag: value for tag, value in named.items() if value}
-    return str(client.create_run(store.experiment(), tags=own | known | dict(tags)).info.run_id)
+    run_id = outbox.write("open", key, time=milliseconds(), tags=own | known | dict(tags)) or key
+    bury_dead()
+    return str(run_id)
 
 
-def close(client: Any, run_ids: Sequence[str], status: str, error: str = "") -> None:
+def close(run_ids: Sequence[str], status: str, error: str = "") -> None:
     """Put runs into a terminal state."""
     for run_id in run_ids:
-        if error:
-            client.set_tag(run_id, ERROR, cut(error, LONGEST_ERROR))
-        client.set_terminated(run_id, status)
+        outbox.write("close", run_id, time=milliseconds(), status=status, error=cut(error, LONGEST_ERROR))
 
 
-def bury_dead(client: Any) -> None:
-    """Close as KILLED each run of this machine whose process is gone: kill -9 leaves no time to do so itself."""
-    for run in search(client, {}, "RUNNING"):
-        host, _, process = run.data.tags.get(PROCESS, "").partition(":")
-        if host == socket.gethostname() and not owners.alive(process):
-            close(client, (run.info.run_id,), "KILLED", "its process was killed")
+def bury_dead() -> None:
+    """Close as KILLED each run of this machine whose process is gone: kill -9 leaves no time to do so itself.
+
+    What such a process had kept may say how it ended: that is delivered first.
+    """
+    if outbox.deliver():
+        return
+    nothing: list[Any] = []
+    for run in outbox.ask(lambda: store.search({}, "RUNNING"), nothing):
+        if owners.is_gone(run.data.tags.get(PROCESS, "")):
+            close((run.info.run_id,), "KILLED", "its process was killed")
 
 
-def stage_tags(stage: str, run_id: str | None, state: State) -> dict[str, str]:
-    """What a parent says of a stage."""
-    return {f"stage.{stage}.state": state} | ({f"stage.{stage}": run_id} if run_id else {})
-
-
-def set_tags(client: Any, run_id: str, tags: Mapping[str, str]) -> None:
-    """Set several tags in one call."""
-    from mlflow.entities import RunTag
-
-    client.log_batch(run_id, tags=[RunTag(tag, value) for tag, value in tags.items()])
-
-
-def search(client: Any, tags: Mapping[str, str], status: str | None = None) -> list[Any]:
-    """The runs with all of these tags, the newest first."""
-    terms = [f"tags.`{tag}` = '{value}'" for tag, value in tags.items()]
-    terms += [f"attributes.status = '{status}'"] if status else []
-    return list(client.search_runs([store.experiment()], " and ".join(terms), order_by=["attributes.start_time DESC"]))
-
-
-def _exists(client: Any, run_id: str) -> bool:
-    from mlflow.exceptions import MlflowException
-
-    try:
-        return bool(client.get_run(run_id).info.lifecycle_stage == "active")
-    except MlflowException:
-        _log.warning("%s=%s names no run of %s: it is passed over", PARENT_VARIABLE, run_id, store.tracking_uri())
-        return False
+def milliseconds() -> int:
+    """The time, as MLflow counts it."""
+    return int(time.time() * 1000)
 
 
 def cut(text: str, longest: int) -> str:
     """At most ``longest`` characters of a text; what was cut shows."""
     return text if len(text) <= longest else f"{text[: longest - 3]}..."
+
+
+def _exists(run_id: str) -> bool:
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return bool(store.client().get_run(operations.resolve(run_id)).info.lifecycle_stage == "active")
+    except MlflowException as error:
+        if outbox.can_heal(error):
+            raise
+        _log.warning("%s=%s names no run of %s: it is passed over", PARENT_VARIABLE, run_id, store.tracking_uri())
+        return False

@@ -1,7 +1,5 @@
 """The run of one stage: opened under its parent, logged to while the stage works, and closed whatever ends it."""
 
-import json
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,9 +7,9 @@ from typing import Any
 
 import psutil
 
-from pipeline.tracking import owners, parents, store
+from pipeline.tracking import operations, outbox, owners, parents, store
+from pipeline.tracking.operations import KIND, OUTPUTS, PROCESS, STAGE
 
-SECONDS_BETWEEN_SAMPLES = 2.0
 LONGEST_PARAM, MOST_IN_A_BATCH = 500, 100
 
 
@@ -19,34 +17,39 @@ class StageRun:
     """The MLflow run of one stage, open while the stage works.
 
     Args:
-        client: an ``MlflowClient``.
-        run_id: the child run that everything is logged to.
+        run_id: the child run that everything is logged to, or the key under which it was opened.
+        continued: whether an earlier process has logged to it.
     """
 
-    def __init__(self, client: Any, run_id: str) -> None:
-        self._client = client
+    def __init__(self, run_id: str, continued: bool = False) -> None:
         self.run_id = run_id
+        self._continued = continued
+        self._before: dict[str, set[tuple[int, float]]] = {}
 
     def metrics(self, values: Mapping[str, float], step: int | None = None) -> None:
-        """Log one value for each name, all at one step."""
-        from mlflow.entities import Metric
+        """Log one value for each name, all at one step.
 
-        now = int(time.time() * 1000)
-        entries = [Metric(name, float(value), now, step or 0) for name, value in values.items()]
-        for batch in _batches(entries):
-            self._client.log_batch(self.run_id, metrics=batch)
+        A stage that goes on behind its last checkpoint repeats what it did after that: a value that the run has at
+        this step is not logged again.
+        """
+        now = parents.milliseconds()
+        points = [(name, float(value)) for name, value in values.items()]
+        new = [
+            [name, value, now, step or 0]
+            for name, value in points
+            if step is None or (step, value) not in self._logged(name)
+        ]
+        for batch in _batches(new):
+            outbox.write("log", self.run_id, metrics=batch)
 
-    def params(self, values: Mapping[str, object]) -> None:
-        """Log settings, nested sections under dotted names, long values cut."""
-        from mlflow.entities import Param
-
-        entries = [Param(name, parents.cut(str(value), LONGEST_PARAM)) for name, value in _flat(values)]
-        for batch in _batches(entries):
-            self._client.log_batch(self.run_id, params=batch)
+    def params(self, values: Mapping[str, str]) -> None:
+        """Log settings."""
+        for batch in _batches(list(values.items())):
+            outbox.write("log", self.run_id, params=dict(batch))
 
     def file(self, path: Path, folder: str | None = None) -> None:
         """Log a file that lies on disk, under its own name."""
-        self._client.log_artifact(self.run_id, str(path), folder)
+        outbox.write("file", self.run_id, path=str(path), folder=folder)
 
     def dataset(self, name: str, source: str, digest: str, rows: int, columns: Mapping[str, str], context: str) -> None:
         """Name a data set as an input of this run, without holding its rows.
@@ -59,18 +62,22 @@ class StageRun:
             columns: the type of each column by its name, as numpy or Arrow writes it.
             context: what the run used it for, such as ``training``.
         """
-        from mlflow.entities import Dataset, DatasetInput, InputTag
-
         schema = [{"name": column, "type": _column_type(kind), "required": True} for column, kind in columns.items()]
-        entry = Dataset(
-            name,
-            digest[:36],
-            "local",
-            json.dumps({"uri": source}),
-            json.dumps({"mlflow_colspec": schema}),
-            json.dumps({"num_rows": rows, "num_elements": rows * len(columns)}),
-        )
-        self._client.log_inputs(self.run_id, [DatasetInput(entry, [InputTag("mlflow.data.context", context)])])
+        facts = {"name": name, "digest": digest[:36], "source": source, "rows": rows, "context": context}
+        outbox.write("input", self.run_id, schema=schema, **facts)
+
+    def next_step(self, name: str) -> int:
+        """The step behind the last one of a metric."""
+        return 1 + max((step for step, _ in self._logged(name)), default=-1)
+
+    def _logged(self, name: str) -> set[tuple[int, float]]:
+        """The points of a metric that an earlier process logged; none where the store does not answer."""
+        if self._continued and name not in self._before:
+            nothing: list[Any] = []
+            client, run_id = store.client(), self.run_id
+            history = outbox.ask(lambda: client.get_metric_history(operations.resolve(run_id), name), nothing)
+            self._before[name] = {(point.step, point.value) for point in history}
+        return self._before.get(name, set())
 
 
 @contextmanager
@@ -79,65 +86,64 @@ def stage(
 ) -> Iterator[StageRun]:
     """Track one stage: a child run under the parent of this pipeline run, with what earlier stages made linked to it.
 
-    The parent stands in a terminal state whenever no stage works: that of the last stage.
+    The parent stands in a terminal state whenever no stage works: that of the last stage. Where the stage was killed
+    under this parent, with the same settings, it goes on in the run that it had.
 
     Args:
         name: the stage.
-        params: its section of the settings.
+        params: its section of the settings, nested sections under dotted names, long values cut.
         upstream: for each earlier stage, what gives the content hash of its outputs as they lie on disk.
         outputs: gives the content hash of this stage's own outputs; called after the stage has succeeded.
 
     Yields:
         The open child run.
     """
-    client = store.client()
-    parent = parents.parent(client, name)
-    tags = client.get_run(parent).data.tags
+    outbox.deliver()
+    parent = parents.parent(name)
+    tags = parents.tags_of(parent)
     for earlier in (each for each in upstream if f"stage.{each}.state" not in tags):
         parents.link(parent, earlier, upstream[earlier]())
-    run = StageRun(client, _open_child(client, parent, name))
+    settings = {key: parents.cut(store.redact(str(value)), LONGEST_PARAM) for key, value in _flat(params)}
+    run_id = _open_child(parent, name, settings)
+    run = StageRun(run_id, continued=operations.RESUMED in parents.tags_of(run_id))
     try:
-        run.params(params)
-        with _system_metrics(run.run_id):
+        run.params(settings)
+        with _system_metrics(run):
             yield run
-        client.set_tag(run.run_id, parents.OUTPUTS, outputs())
+        outbox.write("log", run.run_id, tags={OUTPUTS: outputs()})
     except BaseException as error:
         status = "FAILED" if isinstance(error, Exception) else "KILLED"
-        parents.close(client, (run.run_id, parent), status, f"{name}: {type(error).__name__}: {error}")
+        parents.close((run.run_id, parent), status, f"{name}: {type(error).__name__}: {error}")
+        outbox.deliver()
         raise
-    parents.close(client, (run.run_id, parent), "FINISHED")
+    parents.close((run.run_id, parent), "FINISHED")
+    outbox.deliver()
 
 
-def _open_child(client: Any, parent: str, stage: str) -> str:
-    tags = {
-        "mlflow.parentRunId": parent,
-        "mlflow.runName": stage,
-        parents.KIND: "stage",
-        parents.STAGE: stage,
-        parents.PROCESS: owners.identity(psutil.Process()),
-    }
-    run_id = str(client.create_run(client.get_run(parent).info.experiment_id, tags=tags).info.run_id)
-    parents.set_tags(client, parent, parents.stage_tags(stage, run_id, "ran"))
-    client.update_run(parent, status="RUNNING")
-    return run_id
+def _open_child(parent: str, stage: str, params: Mapping[str, str]) -> str:
+    process = owners.identity(psutil.Process())
+    tags = {"mlflow.parentRunId": parent, "mlflow.runName": stage, KIND: "stage", STAGE: stage, PROCESS: process}
+    resumes = {"parent": parent, "stage": stage, "params": dict(params)}
+    key = operations.key()
+    run_id = outbox.write("open", key, time=parents.milliseconds(), tags=tags, resumes=resumes) or key
+    outbox.write("log", parent, tags=operations.stage_tags(stage, run_id, "ran"))
+    outbox.write("reopen", parent)
+    return str(run_id)
 
 
 @contextmanager
-def _system_metrics(run_id: str) -> Iterator[None]:
+def _system_metrics(run: StageRun) -> Iterator[None]:
     """Sample processor, memory, disk, network and GPU by MLflow's own monitor, at least once."""
-    from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
+    from pipeline.tracking.system import Monitor
 
     with store.quiet("mlflow"):
-        monitor = SystemMetricsMonitor(run_id, SECONDS_BETWEEN_SAMPLES, tracking_uri=store.tracking_uri())
+        monitor = Monitor(run.metrics, run.next_step(Monitor.SIGN))
         monitor.start()
     try:
         yield
     finally:
         with store.quiet("mlflow"):
             monitor.finish()
-            monitor.collect_metrics()
-            monitor.publish_metrics(monitor.aggregate_metrics())
-            monitor.mlflow_logger.flush()
 
 
 def _flat(values: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, object]]:

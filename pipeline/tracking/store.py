@@ -3,15 +3,26 @@
 import fcntl
 import logging
 import os
+import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 EXPERIMENT, ARTEFACTS = "flowsculpt", "mlruns"
+USER, PASSWORD, TOKEN = "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN"
+SHORTEST_SECRET = 6
+
+# MLflow's own would try for minutes in each call, and print an address for each run that ends.
+SERVER_SETTINGS = {
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+}
 
 
 def environment() -> dict[str, str]:
@@ -26,41 +37,100 @@ def environment() -> dict[str, str]:
 
 
 def project_root() -> Path:
-    """The folder that holds the tracking store: see the head of this module."""
+    """The folder that holds the tracking store: see the head of this package."""
     if given := os.environ.get("DVC_ROOT"):
         return Path(given).resolve()
     here = Path.cwd().resolve()
     return next((folder for folder in (here, *here.parents) if (folder / "params.yaml").is_file()), here)
 
 
+# Where it is.
+
+
 def tracking_uri() -> str:
-    """``MLFLOW_TRACKING_URI``, a relative SQLite path read from the project root; else ``mlflow.db`` there."""
+    """The address of the store as it may be shown: without user and password.
+
+    It is ``MLFLOW_TRACKING_URI``, a relative SQLite path read from the project root; else ``mlflow.db`` there.
+    """
+    return _without_user(_address())
+
+
+def is_server() -> bool:
+    """Whether the store is behind HTTP, and so can be away."""
+    return _address().startswith(("http://", "https://"))
+
+
+def redact(text: str) -> str:
+    """A text without the credentials of the store: users and passwords in addresses, and the values of variables."""
+    for secret in _secrets():
+        text = text.replace(secret, "***")
+    return _without_user(text)
+
+
+def _address() -> str:
     uri = os.environ.get("MLFLOW_TRACKING_URI") or "sqlite:///mlflow.db"
     path = uri.removeprefix("sqlite:///")
     return uri if path in (uri, "", ":memory:") else f"sqlite:///{project_root() / path}"
 
 
-@dataclass(frozen=True)
+def _without_user(text: str) -> str:
+    return re.sub(r"://[^/\s'\"]+@", "://", text) if "@" in text else text
+
+
+def _secrets() -> set[str]:
+    address = os.environ.get("MLFLOW_TRACKING_URI", "")
+    written = urlsplit(address).password or "" if "@" in address else ""
+    known = (os.environ.get(PASSWORD, ""), os.environ.get(TOKEN, ""), written, unquote(written))
+    return {secret for secret in known if len(secret) >= SHORTEST_SECRET}
+
+
+# What it is.
+
+
 class Store:
     """An open store.
 
+    Args:
+        client: an ``MlflowClient``.
+        root: the project's folder.
+        artefacts: where the files of a fresh experiment lie; None leaves it to the store.
+
     Attributes:
-        client: its ``MlflowClient``.
-        experiment: the id of the experiment that holds every run of the project.
+        ids: the runs that were opened under an id of this project's own, by that id.
     """
 
-    client: Any
-    experiment: str
+    def __init__(self, client: Any, root: Path, artefacts: str | None) -> None:
+        self.client, self._root, self._artefacts = client, root, artefacts
+        self.ids: dict[str, str] = {}
+
+    @cached_property
+    def experiment(self) -> str:
+        """The id of the experiment that holds every run of the project."""
+        with locked(self._root):
+            return _experiment(self.client, self._artefacts)
+
+
+def current() -> Store:
+    """The store of this project, which its first use makes."""
+    return connect(_address(), project_root())
 
 
 def client() -> Any:
-    """The ``MlflowClient`` of this project's store, which its first use makes."""
-    return connect(tracking_uri(), project_root()).client
+    """The ``MlflowClient`` of this project's store."""
+    return current().client
 
 
 def experiment() -> str:
     """The id of the project's experiment."""
-    return connect(tracking_uri(), project_root()).experiment
+    return current().experiment
+
+
+def search(tags: Mapping[str, str], status: str | None = None) -> list[Any]:
+    """The runs of the project with all of these tags, the newest first."""
+    terms = [f"tags.`{tag}` = '{value}'" for tag, value in tags.items()]
+    terms += [f"attributes.status = '{status}'"] if status else []
+    order = ["attributes.start_time DESC"]
+    return list(client().search_runs([experiment()], " and ".join(terms), order_by=order))
 
 
 @cache
@@ -68,13 +138,30 @@ def connect(uri: str, root: Path) -> Store:
     """Open a store, making it first where it is a SQLite file that is absent."""
     for name, value in environment().items():
         os.environ.setdefault(name, value)
+    if uri.startswith(("http://", "https://")):
+        return _connect_to_server(uri, root)
     from mlflow import MlflowClient
 
+    if not uri.startswith("sqlite:"):
+        return Store(MlflowClient(uri), root, None)
     with locked(root):
         if uri.startswith("sqlite:///"):
             _create_database(Path(uri.removeprefix("sqlite:///")), root / ARTEFACTS)
-        client = MlflowClient(uri)
-        return Store(client, _experiment(client, (root / ARTEFACTS).as_uri() if uri.startswith("sqlite:") else None))
+        return Store(MlflowClient(uri), root, (root / ARTEFACTS).as_uri())
+
+
+def _connect_to_server(uri: str, root: Path) -> Store:
+    """User and password leave the address, which MLflow puts into messages, for the variables that it reads too."""
+    for name, value in SERVER_SETTINGS.items():
+        os.environ.setdefault(name, value)
+    logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)  # outbox.py says once that nobody answers
+    parts = urlsplit(uri)
+    if parts.username:
+        os.environ[USER] = unquote(parts.username)
+        os.environ[PASSWORD] = unquote(parts.password or "")
+    from mlflow import MlflowClient
+
+    return Store(MlflowClient(_without_user(uri)), root, None)
 
 
 def _create_database(path: Path, artefacts: Path) -> None:

@@ -15,7 +15,6 @@ from prefect.states import Completed
 from flows import dvc, training
 from pipeline import artifacts, tracking
 from pipeline.errors import ConfigError
-from pipeline.tracking import store
 
 METRICS = {
     "seen": {
@@ -175,7 +174,7 @@ def flows_that_end_early(tmp_path_factory):
 def _parent(root, monkeypatch):
     monkeypatch.chdir(root)
     monkeypatch.delenv("DVC_ROOT", raising=False)
-    (run,) = tracking.search(store.client(), {tracking.KIND: "pipeline"})
+    (run,) = tracking.search({tracking.KIND: "pipeline"})
     return run
 
 
