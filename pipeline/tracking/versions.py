@@ -124,8 +124,9 @@ def fetch(version: Version) -> Path:
             f"version {version.number} of {MODEL}: {seals.MANIFEST} has the digest {sealed.digest}, the version was "
             f"registered with {version.digest}; what is stored is another model"
         )
-    if not _holds(target, sealed):
-        sealed.save(target)
+    with _locked():  # another process may fetch the same version
+        if not _holds(target, sealed):
+            sealed.save(target)
     return target
 
 
@@ -167,6 +168,7 @@ def rollback() -> Version:
         champion, previous = aliases.get(CHAMPION), aliases.get(PREVIOUS)
         if previous is None or previous == champion:
             raise ConflictError(f"there is no version to go back to: {PREVIOUS} is {_spelt(previous)}")
+        _require(int(previous))
         client.set_registered_model_alias(MODEL, CHAMPION, previous)
         if champion:
             client.set_registered_model_alias(MODEL, PREVIOUS, champion)

@@ -107,7 +107,10 @@ def test_what_is_fetched_judges_as_what_was_registered(run_id, bundle, folder, r
     assert fetched.digest == bundle.digest
     for one, other in zip(astuple(fetched.judge(records)), astuple(bundle.judge(records)), strict=True):
         np.testing.assert_array_equal(one, other)
-    assert tracking.fetch(version) == tracking.fetch(version)
+    shutil.rmtree(tracking.fetch(version))
+    with ThreadPoolExecutor(4) as pool:  # flows that fetch it at once
+        assert len(set(pool.map(tracking.fetch, [version] * 4))) == 1
+    assert Bundle.load(tracking.fetch(version)).digest == bundle.digest
 
 
 @pytest.mark.parametrize("change", ["byte", "absent", "pickle", "whole"])
