@@ -4,7 +4,9 @@ The map of the house; a room imports only from the floors below its own::
 
     6  flows                    Prefect: time, retries, schedules, the dvc command
     5  stages                   ingest validate preprocess stage1 stage2 calibrate evaluate
-    4  tracking config expectations         MLflow | params.yaml | Great Expectations; below them artifacts: files
+    4  tracking config expectations         MLflow | params.yaml | Great Expectations
+       bundle, and below it seals           a trained detector as one folder | a folder that nobody can change unseen
+       artifacts                            files
     3  training inference                   Lightning | the one decision rule
     2  figures, and below them datasets features splits encoders detectors confidence metrics
     1  thresholds nn words

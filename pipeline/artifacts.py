@@ -44,6 +44,7 @@ SCORES = DATA / "scores"
 REPORTS = DATA / "reports"
 METRICS = REPORTS / "metrics.json"
 CHECKPOINTS = DATA / "checkpoints"
+REGISTERED = DATA / "registered"  # versions of the model, as they were fetched
 
 
 def _model(stem: Path) -> tuple[Path, Path]:
@@ -165,7 +166,24 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 def write_json(path: Path, value: Any) -> None:
     """Write JSON that people read too; NaN and Infinity are refused."""
-    write_bytes(path, (json.dumps(value, indent=2, allow_nan=False) + "\n").encode())
+    write_bytes(path, encode_json(value))
+
+
+def encode_json(value: Any) -> bytes:
+    """JSON as the content of a file."""
+    return (json.dumps(value, indent=2, allow_nan=False) + "\n").encode()
+
+
+def read_bytes(path: Path) -> bytes:
+    """Read a small file.
+
+    Raises:
+        ArtifactError: the file is absent.
+    """
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise _unreadable(path, error) from error
 
 
 def read_json(path: Path) -> Any:
@@ -285,6 +303,16 @@ def column_names(path: Path) -> list[str]:
         return list(file.schema_arrow.names)
 
 
+def table_metadata(path: Path) -> dict[str, str]:
+    """What a Parquet file says of itself beside its columns.
+
+    Raises:
+        ArtifactError: the file is absent or no Parquet.
+    """
+    with _opened(path) as file:
+        return {key.decode(): value.decode() for key, value in (file.schema_arrow.metadata or {}).items()}
+
+
 def read_table(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
     """A whole Parquet file.
 
@@ -360,12 +388,41 @@ def strings(column: pa.ChunkedArray) -> NDArray[np.object_]:
     return words[encoded.indices.to_numpy()]  # type: ignore[no-any-return]
 
 
+def encode_model(description: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> tuple[bytes, bytes]:
+    """A model as the contents of two files: JSON, which names the weights that it belongs to, and safetensors."""
+    weights = save_tensors({name: np.ascontiguousarray(array) for name, array in arrays.items()})
+    return encode_json({**description, "weights_sha256": hashlib.sha256(weights).hexdigest()}), weights
+
+
+def decode_model(stem: Path, about: bytes, weights: bytes) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+    """What ``encode_model`` made the two contents of.
+
+    Raises:
+        ArtifactError: a part is damaged, or belongs to another model; it names the files of ``stem``.
+    """
+    paths = _model(stem)
+    try:
+        description = json.loads(about)
+        if not isinstance(description, dict):
+            raise ValueError(f"a JSON object is expected, not {type(description).__name__}")
+    except ValueError as error:
+        raise _unreadable(paths[0], error) from error
+    try:
+        arrays = load_tensors(weights)
+    except SafetensorError as error:
+        raise _unreadable(paths[1], error) from error
+    if description.pop("weights_sha256", None) != hashlib.sha256(weights).hexdigest():
+        remedy = "run `dvc repro` to make both again"
+        raise ArtifactError(f"{paths[1]}: are not the weights that {paths[0]} names; {remedy}")
+    return description, arrays
+
+
 def write_model(stem: Path, description: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> None:
     """Store a model as ``stem.safetensors`` and ``stem.json``, which names the weights that it belongs to."""
-    about, weights = _model(stem)
-    content = save_tensors({name: np.ascontiguousarray(array) for name, array in arrays.items()})
-    write_bytes(weights, content)
-    write_json(about, {**description, "weights_sha256": hashlib.sha256(content).hexdigest()})
+    about, weights = encode_model(description, arrays)
+    paths = _model(stem)
+    write_bytes(paths[1], weights)
+    write_bytes(paths[0], about)
 
 
 def read_model(stem: Path) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
@@ -374,16 +431,7 @@ def read_model(stem: Path) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
     Raises:
         ArtifactError: a part is absent, damaged, or belongs to another model.
     """
-    about, weights = _model(stem)
-    description = read_json(about)
-    try:
-        content = weights.read_bytes()
-        arrays = load_tensors(content)
-    except (OSError, SafetensorError) as error:
-        raise _unreadable(weights, error) from error
-    if description.pop("weights_sha256", None) != hashlib.sha256(content).hexdigest():
-        raise ArtifactError(f"{weights}: are not the weights that {about} names; run `dvc repro` to make both again")
-    return description, arrays
+    return decode_model(stem, *map(read_bytes, _model(stem)))
 
 
 def _unreadable(path: Path, error: Exception) -> ArtifactError:

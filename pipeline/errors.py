@@ -13,7 +13,8 @@
     │   └── SplitError           a split that would be empty or useless
     ├── TrainingError            a model that cannot be trained on what it was given
     │   └── CollapseError        a training that ended where it learnt nothing
-    └── ArtifactError            a file of an earlier stage that is absent or not what its name says
+    ├── ArtifactError            a file of an earlier stage that is absent or not what its name says
+    └── ConflictError            what another one has changed meanwhile
 
 Each message says where, what is allowed, what was given and, where there is one, the near miss.
 """
@@ -68,6 +69,10 @@ class CollapseError(TrainingError):
 
 class ArtifactError(FlowsculptError):
     """A file of an earlier stage that is absent or not what its name says."""
+
+
+class ConflictError(FlowsculptError):
+    """What another one has changed meanwhile."""
 
 
 def near_miss(given: object, known: Iterable[str]) -> str:

@@ -307,6 +307,21 @@ class Features:
         made = (*self.raw, *(name.removesuffix(_UNDEFINED) for name in self._indicators), *self.words)
         return tuple(dict.fromkeys(need for name in made for need in _needs(name)))
 
+    def typical(self) -> dict[str, float | str]:
+        """A raw record as the train rows have it in the middle: what an example may look like."""
+        numbers = {name: self._middle(position) for position, name in enumerate(self.raw)}
+        words = {
+            name: max(zip(seen.counts, seen.words, strict=True), default=(0, ""))[1]
+            for name, seen in self.words.items()
+        }
+        return {name: words[name] if name in words else numbers.get(name, 0.0) for name in self.reads}
+
+    def _middle(self, position: int) -> float:
+        if self.recipe.scaling == "quantile":
+            return float(self.knots[position][QUANTILES // 2])
+        mean = float(self.mean[position])
+        return float(np.copysign(np.expm1(abs(mean)), mean)) if self.recipe.scaling == "signed_log" else mean
+
     @property
     def _indicators(self) -> tuple[str, ...]:
         return self.columns[len(self.raw) : len(self.columns) - len(feature_names(self.words, self.recipe.categorical))]

@@ -341,10 +341,13 @@ class TwoStage:
 
     def judge(self, x: NDArray[np.float32]) -> Judgement:
         """Judge (n, F) features, each record on its own."""
-        both = in_batches(self._scores, x, self.batch_size, self.device)  # (n, 2)
-        return Judgement.of(self.calibration, both[:, 0], both[:, 1])
+        return Judgement.of(self.calibration, *self.scores(x).T)
 
-    def _scores(self, x: Tensor) -> Tensor:
+    def scores(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
+        """(n, 2) margin and score of the second stage of (n, F) features."""
+        return in_batches(self._both, x, self.batch_size, self.device)
+
+    def _both(self, x: Tensor) -> Tensor:
         z = self.encoder(x)
         return torch.stack([self.encoder.margin(z), self.detector.score(z)], dim=1)
 

@@ -59,6 +59,11 @@ class Words:
         values = self.words if categorical == "one_hot" else set(self.counts)
         return len(values) + (sum(self.counts) < self.rows) > 1
 
+    @property
+    def commonest(self) -> str:
+        """The word that most train rows have."""
+        return max(zip(self.counts, self.words, strict=True), default=(0, ""))[1]
+
     def codes(self, values: NDArray[np.object_]) -> NDArray[np.intp]:
         """(n,) index into ``words`` of each value, W where it is none of them."""
         seen, unique = pd.factorize(values)

@@ -21,6 +21,7 @@ names another. The project root is ``DVC_ROOT``, which DVC sets for each command
 MLflow is imported by the first call: it takes seconds, and importing this package must not.
 """
 
+from pipeline.tracking.lookup import Run, find_run, makers, run_ids
 from pipeline.tracking.operations import (
     ERROR,
     FLOW_RUN,
@@ -33,11 +34,22 @@ from pipeline.tracking.operations import (
     State,
     resolve,
 )
-from pipeline.tracking.outbox import deliver
+from pipeline.tracking.outbox import can_heal, deliver
 from pipeline.tracking.owners import identity
 from pipeline.tracking.parents import PARENT_VARIABLE, Child, children, close_parent, link, open_parent, page
 from pipeline.tracking.runs import LONGEST_PARAM, StageRun, stage
 from pipeline.tracking.store import EXPERIMENT, environment, project_root, redact, search, tracking_uri
+from pipeline.tracking.versions import (
+    MODEL,
+    Version,
+    fetch,
+    find_version,
+    note,
+    promote,
+    register,
+    rollback,
+    versions,
+)
 
 __all__ = [
     "ERROR",
@@ -46,26 +58,40 @@ __all__ = [
     "KEY",
     "KIND",
     "LONGEST_PARAM",
+    "MODEL",
     "OUTPUTS",
     "PARENT_VARIABLE",
     "PROCESS",
     "RESUMED",
     "STAGE",
     "Child",
+    "Run",
     "StageRun",
     "State",
+    "Version",
+    "can_heal",
     "children",
     "close_parent",
     "deliver",
     "environment",
+    "fetch",
+    "find_run",
+    "find_version",
     "identity",
     "link",
+    "makers",
+    "note",
     "open_parent",
     "page",
     "project_root",
+    "promote",
     "redact",
+    "register",
     "resolve",
+    "rollback",
+    "run_ids",
     "search",
     "stage",
     "tracking_uri",
+    "versions",
 ]

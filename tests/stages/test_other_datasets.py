@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from pipeline import artifacts, splits
+from pipeline.bundle import Bundle
 from pipeline.datasets.nslkdd import COLUMNS
 from pipeline.errors import ArtifactError, ConfigError, DataError, ExpectationError, RejectedError, SchemaError
 from pipeline.features import Features
@@ -177,3 +178,14 @@ def test_published_records(project: Any, dataset: str, path: str, features: int)
     assert sum(len(artifacts.read_samples(artifacts.PROCESSED, name)) for name in splits.SPLITS) == len(
         artifacts.read_table(artifacts.RECORDS, ["record_id"])
     )
+
+
+def test_a_bundle_of_records_with_words_judges_as_evaluate_does(connections: Any) -> None:
+    connections.run("ingest", "preprocess", "stage1", "stage2", "calibrate")
+    bundle = Bundle.of_project()
+    assert {column.name for column in bundle.columns if column.categorical} == {"protocol_type", "service", "flag"}
+    test = artifacts.read_samples(artifacts.SCORES, "test_seen")
+    records = artifacts.read_table(artifacts.RECORDS)
+    order = {record: row for row, record in enumerate(records.column("record_id").to_pylist())}
+    judged = bundle.judge(records.take([order[record] for record in test.record_id.tolist()]))
+    np.testing.assert_array_equal(np.stack([judged.margin, judged.density], axis=1), test.x)

@@ -1,6 +1,79 @@
-import pytest
+"""A small bundle, and a project with a store of its own."""
 
-from pipeline import tracking
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from pipeline import artifacts, tracking
+from pipeline.bundle import Bundle
+from pipeline.detectors import DETECTORS
+from pipeline.encoders import DCCL, ENCODERS
+from pipeline.features import Features, Recipe
+from pipeline.inference import Calibration, TwoStage
+from pipeline.seals import Sealed
+
+NUMBERS = ("flow_duration", "total_fwd_packets", "idle_max")
+
+
+def records(n, seed=0):
+    """Raw columns of n records, words among them."""
+    random = np.random.default_rng(seed)
+    columns = {name: random.gamma(2.0, 100.0, n).round() for name in NUMBERS}
+    return columns | {"service": random.choice(np.array(["http", "dns"], dtype=object), n)}
+
+
+def weights(model):
+    return {name: tensor.numpy() for name, tensor in model.state_dict().items()}
+
+
+def made_bundle(seed=0):
+    """A bundle that was fitted on made-up records, without encoder."""
+    rows = records(400, seed)
+    features = Features.fit([rows], 400, Recipe(drop=(), derive=()))
+    x = np.stack([features.map(rows)[name] for name in features.columns], axis=1)
+    encoder = ENCODERS["identity"](len(features.columns), DCCL())
+    encoder.centre(torch.from_numpy(x), torch.arange(400) % 2)
+    detector = DETECTORS["mahalanobis"](len(features.columns))
+    detector.initialise(torch.from_numpy(x))
+    scores = TwoStage(encoder, detector, None).scores(x).T
+    fitted = {"settings": {}, "columns": list(features.columns)}
+    parts = {
+        "features": features.state(),
+        "encoder": ({"encoder": "identity", "loss": "dccl", "loss_settings": {}, **fitted}, weights(encoder)),
+        "detector": ({"detector": "mahalanobis", **fitted}, weights(detector)),
+        "thresholds": Calibration.fit(*scores.astype(np.float64)).state(),
+    }
+    files = {}
+    for name, part in parts.items():
+        files |= dict(zip((f"{name}.json", f"{name}.safetensors"), artifacts.encode_model(*part), strict=True))
+    files["used.safetensors"] = artifacts.save_tensors({"record_id": np.arange(400, dtype=np.uint64)})
+    columns = [{"name": name, "categorical": name == "service"} for name in features.reads]
+    about = {"dataset": "table", "columns": columns, "example": features.typical()}
+    return Bundle.of_sealed(Sealed(about, files), Path("made"))
+
+
+@pytest.fixture(scope="session")
+def bundle():
+    return made_bundle()
+
+
+@pytest.fixture(scope="session")
+def folder(bundle, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("bundles") / "bundle"
+    bundle.save(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def other_bundle():
+    return made_bundle(seed=1)
+
+
+@pytest.fixture(name="records")
+def few_records():
+    return records(64, seed=2)
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,344 @@
+"""The registry: a version is what was registered, loads anywhere, and aliases name a version at every moment."""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+import warnings
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import astuple
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from safetensors.numpy import load as load_tensors
+
+from pipeline import tracking
+from pipeline.bundle import Bundle
+from pipeline.errors import ArtifactError, ConflictError
+from pipeline.tracking import store as stores
+
+ROOT = Path(__file__).parents[2]
+SITE = Path(np.__file__).parents[1]
+COLUMNS = ["score", "p_value", "confidence", "verdict", "margin", "density"]
+
+
+def raw(records):
+    """Records as JSON has them."""
+    return {
+        "columns": [*records],
+        "data": [list(row) for row in zip(*(v.tolist() for v in records.values()), strict=True)],
+    }
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("registry")
+    (folder / "params.yaml").touch()
+    return folder
+
+
+@pytest.fixture
+def project(root, monkeypatch):
+    monkeypatch.chdir(root)
+    for name in (tracking.PARENT_VARIABLE, "DVC_ROOT", "DVC_EXP_NAME", "MLFLOW_TRACKING_URI", "MLFLOW_RUN_ID"):
+        monkeypatch.delenv(name, raising=False)
+    yield root
+    found = stores.client().search_registered_models(f"name = '{tracking.MODEL}'")
+    for alias in found[0].aliases if found else ():
+        stores.client().delete_registered_model_alias(tracking.MODEL, alias)
+
+
+@pytest.fixture
+def run_id(project, request):
+    opened = tracking.open_parent("training", {tracking.FLOW_RUN: request.node.name})  # its own: one has one parent
+    tracking.close_parent(opened)
+    return opened
+
+
+@pytest.fixture(scope="module")
+def pyfunc(root, folder):
+    """The folder of a registered pyfunc."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(root)
+        opened = tracking.open_parent("training", {})
+        tracking.close_parent(opened)
+        version = tracking.register(folder, opened, {})
+        uri = stores.client().get_model_version_download_uri(tracking.MODEL, str(version.number))
+    return Path(uri.removeprefix("file://"))
+
+
+def versioned(client, digests):
+    """Versions without a model behind them: cheap ones, for aliases alone."""
+    if not client.search_registered_models(f"name = '{tracking.MODEL}'"):
+        client.create_registered_model(tracking.MODEL)
+    made = [
+        client.create_model_version(tracking.MODEL, "file:///nowhere", tags={"flowsculpt.digest": d}) for d in digests
+    ]
+    return [tracking.find_version(int(each.version)) for each in made]
+
+
+def aliases():
+    return {alias: each.number for each in tracking.versions() for alias in each.aliases}
+
+
+def test_a_version_says_where_it_comes_from(run_id, bundle, folder):
+    version = tracking.register(folder, run_id, {"flowsculpt.seeds": "[0]"})
+    assert (version.run_id, version.digest, version.aliases) == (run_id, bundle.digest, ("candidate",))
+    assert version.tags[tracking.FLOW_RUN] == "test_a_version_says_where_it_comes_from"
+    assert version.tags["flowsculpt.seeds"] == "[0]"
+    assert version.tags["flowsculpt.dataset"] == bundle.dataset
+    assert json.loads(version.tags["flowsculpt.libraries"])["torch"].startswith("2.")
+    for which in (version.number, str(version.number), "candidate"):
+        assert tracking.find_version(which) == version
+    outputs = stores.client().get_run(run_id).outputs.model_outputs
+    assert len(outputs) == 1
+
+
+def test_registering_again_gives_the_same_version(run_id, folder):
+    first = tracking.register(folder, run_id, {})
+    again = tracking.register(folder, run_id, {})
+    assert again == first
+    tracking.promote(first, None)
+    stores.client().delete_registered_model_alias(tracking.MODEL, "candidate")
+    assert tracking.register(folder, run_id, {}).aliases == ("champion",)
+
+
+def test_what_is_fetched_judges_as_what_was_registered(run_id, bundle, folder, records):
+    version = tracking.register(folder, run_id, {})
+    fetched = Bundle.load(tracking.fetch(version))
+    assert fetched.digest == bundle.digest
+    for one, other in zip(astuple(fetched.judge(records)), astuple(bundle.judge(records)), strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert tracking.fetch(version) == tracking.fetch(version)
+
+
+@pytest.mark.parametrize("change", ["byte", "absent", "pickle", "whole"])
+def test_a_tampered_version_is_refused_with_the_file(run_id, folder, other_bundle, change):
+    version = tracking.register(folder, run_id, {})
+    uri = stores.client().get_model_version_download_uri(tracking.MODEL, str(version.number))
+    stored = Path(uri.removeprefix("file://")) / "artifacts" / "bundle"
+    weights = stored / "detector.safetensors"
+    tracking.fetch(version)  # what was fetched before does not stand for what is stored now
+    if change == "byte":
+        content = bytearray(weights.read_bytes())
+        content[-1] ^= 1
+        weights.write_bytes(content)
+    elif change == "absent":
+        weights.unlink()
+    elif change == "pickle":
+        (stored / "detector.safetensors.pkl").write_bytes(b"\x80\x04.")
+    else:
+        other_bundle.save(stored)
+    expected = "another model" if change == "whole" else r"detector\.safetensors"
+    with pytest.raises(ArtifactError, match=rf"version {version.number} of flowsculpt.*{expected}"):
+        tracking.fetch(version)
+
+
+def test_a_version_whose_files_are_gone_is_refused(project):
+    (version,) = versioned(stores.client(), ["0" * 64])
+    with pytest.raises(ArtifactError, match="cannot be fetched"):
+        tracking.fetch(version)
+
+
+def test_unknown_versions_are_none(project):
+    assert tracking.find_version("champion") is None
+    assert tracking.find_version(10**6) is None
+    assert tracking.find_version("no such alias") is None
+
+
+def test_promotions_and_rollbacks_swap_what_serves(project):
+    first, second, third = versioned(stores.client(), "abc")
+    tracking.promote(first, None)
+    assert aliases() == {"champion": first.number}
+    with pytest.raises(ConflictError, match="no version to go back to"):
+        tracking.rollback()
+    tracking.promote(second, first)
+    assert aliases() == {"champion": second.number, "previous": first.number}
+    with pytest.raises(
+        ConflictError, match=f"version {second.number} is champion by now, no longer version {first.number}"
+    ):
+        tracking.promote(third, first)
+    with pytest.raises(ConflictError, match="no longer no version"):
+        tracking.promote(third, None)
+    with pytest.raises(ConflictError, match="already"):
+        tracking.promote(second, second)
+    assert tracking.rollback().number == first.number
+    assert aliases() == {"champion": first.number, "previous": second.number}
+    assert tracking.rollback().number == second.number
+
+
+def test_of_many_promotions_at_once_one_wins(project):
+    champion, *candidates = versioned(stores.client(), "abcdef")
+    tracking.promote(champion, None)
+
+    def won(candidate):
+        try:
+            tracking.promote(candidate, champion)
+        except ConflictError:
+            return False
+        return True
+
+    with ThreadPoolExecutor(len(candidates)) as pool:
+        wins = list(pool.map(won, candidates))
+    assert sum(wins) == 1
+    assert aliases() == {"champion": candidates[wins.index(True)].number, "previous": champion.number}
+
+
+@pytest.mark.parametrize("step", range(4))
+def test_a_promotion_that_breaks_off_leaves_valid_aliases(project, monkeypatch, step):
+    first, second = versioned(stores.client(), "ab")
+    tracking.promote(first, None)
+    client, calls = stores.client(), []
+    original = client.set_registered_model_alias
+
+    def breaks(*arguments):
+        calls.append(arguments)
+        if len(calls) > step:
+            raise KeyboardInterrupt
+        original(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(client, "set_registered_model_alias", breaks)
+        try:
+            tracking.promote(second, first)
+            tracking.rollback()
+        except KeyboardInterrupt:
+            pass
+    serving = tracking.find_version("champion")
+    assert serving in (tracking.find_version(first.number), tracking.find_version(second.number))
+    if serving.number == first.number:  # it can be done again
+        tracking.promote(tracking.find_version(second.number), serving)
+    assert aliases() == {"champion": second.number, "previous": first.number}
+
+
+def test_notes_are_tags_and_files(run_id, folder):
+    version = tracking.register(folder, run_id, {})
+    tracking.note(version, {"flowsculpt.gate": "refused"}, {"gate.md": "# Refused\n"})
+    assert tracking.find_version(version.number).tags["flowsculpt.gate"] == "refused"
+    listed = stores.client().list_artifacts(run_id, f"versions/{version.number}")
+    assert [Path(each.path).name for each in listed] == ["gate.md"]
+
+
+def test_no_file_of_a_version_is_a_pickle(pyfunc):
+    files = [file for file in pyfunc.rglob("*") if file.is_file()]
+    kinds = {file.suffix for file in files}
+    assert kinds == {"", ".json", ".safetensors", ".py", ".yaml", ".txt"}
+    assert {file.name for file in files if not file.suffix} == {"MLmodel"}
+    for file in files:
+        content = file.read_bytes()
+        assert load_tensors(content) if file.suffix == ".safetensors" else content.decode("utf-8") is not None
+    assert str(ROOT) not in (pyfunc / "MLmodel").read_text()
+
+
+FRESH = """
+import importlib.util, sys, warnings
+sys.path.append(sys.argv[2])  # without its .pth files, which may lead to a repository
+assert importlib.util.find_spec("pipeline") is None
+warnings.simplefilter("ignore")
+import json, mlflow, pandas
+model = mlflow.pyfunc.load_model(sys.argv[1])
+import pipeline
+assert pipeline.__file__.startswith(sys.argv[1]), pipeline.__file__
+records = json.load(sys.stdin)
+judged = model.predict(pandas.DataFrame(records["data"], columns=records["columns"]))
+loaded = {"dvc", "prefect", "lightning", "sklearn", "matplotlib", "great_expectations"} & {*sys.modules}
+print(json.dumps({"judged": judged.to_dict("list"), "loaded": sorted(loaded)}))
+"""
+
+
+def fresh(pyfunc, records, tmp_path):
+    command = [sys.executable, "-I", "-S", "-c", FRESH, str(pyfunc), str(SITE)]
+    return subprocess.run(
+        command, input=json.dumps(raw(records)), cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+
+
+def test_a_version_judges_in_a_fresh_process_without_the_repository(pyfunc, bundle, records, tmp_path):
+    done = fresh(pyfunc, records, tmp_path)
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout.splitlines()[-1])
+    expected = bundle.judge(records)
+    assert list(told["judged"]) == COLUMNS
+    for name in COLUMNS:
+        np.testing.assert_array_equal(np.array(told["judged"][name]), getattr(expected, name))
+    assert not told["loaded"]
+
+
+@pytest.mark.parametrize("plant", ["pickle", "byte", "whole"])
+def test_a_pyfunc_whose_bundle_was_changed_does_not_load(pyfunc, other_bundle, tmp_path, plant):
+    copy = tmp_path / "model"
+    shutil.copytree(pyfunc, copy)
+    inside = copy / "artifacts" / "bundle"
+    if plant == "pickle":
+        (inside / "weights.pkl").write_bytes(b"\x80\x04.")
+    elif plant == "byte":
+        content = (inside / "encoder.json").read_bytes()
+        (inside / "encoder.json").write_bytes(content.replace(b"identity", b"Identity"))
+    else:
+        other_bundle.save(inside)
+    from mlflow import pyfunc as flavour
+
+    expected = {"pickle": "weights.pkl", "byte": "encoder.json", "whole": "was registered"}[plant]
+    with warnings.catch_warnings(), pytest.raises(ArtifactError, match=expected):
+        warnings.simplefilter("ignore")  # MLflow's, of its own type hints
+        flavour.load_model(str(copy))
+
+
+def free_port():
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        return free.getsockname()[1]
+
+
+def asked(port, body):
+    request = urllib.request.Request(f"http://127.0.0.1:{port}/invocations", json.dumps(body).encode())
+    request.add_header("Content-Type", "application/json")
+    with urllib.request.urlopen(request, timeout=60) as response:
+        return json.load(response)
+
+
+def test_mlflow_serves_raw_records(pyfunc, bundle, records, tmp_path):
+    port = free_port()
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    command = [sys.executable, "-m", "mlflow", "models", "serve", "--model-uri", str(pyfunc), "--env-manager", "local"]
+    command += ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    with (tmp_path / "log").open("w") as log:
+        env = os.environ | {"PATH": path, "MLFLOW_DISABLE_TELEMETRY": "true"}
+        server = subprocess.Popen(command, cwd=tmp_path, env=env, stdout=log, stderr=log, start_new_session=True)
+    try:
+        while server.poll() is None:
+            try:
+                urllib.request.urlopen(f"http://127.0.0.1:{port}/ping", timeout=1).close()
+                break
+            except OSError:
+                time.sleep(0.2)
+        assert server.poll() is None, (tmp_path / "log").read_text()
+        whole = {
+            name: v if v.dtype == object else v.astype(np.int64) for name, v in records.items()
+        }  # as JSON has them
+        told = asked(port, {"dataframe_split": raw(whole)})["predictions"]
+        with pytest.raises(urllib.error.HTTPError) as caught:
+            asked(port, {"dataframe_split": raw({name: v for name, v in whole.items() if name != "idle_max"})})
+        with caught.value as refused:
+            assert refused.code == 400
+            assert b"idle_max" in refused.read()
+    finally:
+        os.killpg(server.pid, signal.SIGTERM)
+        server.wait(30)
+    expected = bundle.judge(records)
+    assert [row["verdict"] for row in told] == expected.verdict.tolist()
+    assert [row["score"] for row in told] == expected.score.tolist()
+
+
+def test_the_example_can_be_judged(pyfunc, bundle):
+    example = json.loads((pyfunc / "input_example.json").read_text())
+    assert set(example["columns"]) == {column.name for column in bundle.columns}
+    frame = pd.DataFrame(example["data"], columns=example["columns"])
+    assert len(bundle.judge({name: frame[name].to_numpy() for name in frame}).score) == 1
