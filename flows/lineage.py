@@ -24,9 +24,7 @@ from pipeline.tracking import Run, Version
 
 LOCK = Path("dvc.lock")
 DVC_LOCK, INPUTS, OUTPUTS, SEEDS = (f"flowsculpt.{tag}" for tag in ("dvc_lock", "inputs", "stage_outputs", "seeds"))
-VERSION, DIGEST, SOURCE, FLOW_RUN, COMMIT, RECALIBRATES = (
-    f"flowsculpt.{tag}" for tag in ("version", "digest", "source_sha256", "flow_run", "git_commit", "recalibrates")
-)
+VERSION, DIGEST, RECALIBRATES = (f"flowsculpt.{tag}" for tag in ("version", "digest", "recalibrates"))
 GIT_COMMIT = "mlflow.source.git.commit"
 SHORTEST_PREFIX = 6
 
@@ -168,7 +166,7 @@ def _of_run(run: Run) -> Chain:
 
 def _pipeline(run: Run) -> Chain:
     """A pipeline run and its stages, each with the run that made what it gave."""
-    told = _told(run) | {"flow_run": run.tags.get(FLOW_RUN, ""), "git_commit": run.tags.get(GIT_COMMIT, "")}
+    told = _told(run) | {"flow_run": run.tags.get(tracking.FLOW_RUN, ""), "git_commit": run.tags.get(GIT_COMMIT, "")}
     order = {stage: position for position, stage in enumerate(artifacts.OUTPUTS)}
     children = sorted(tracking.children(run.run_id).values(), key=lambda child: order.get(child.stage, len(order)))
     return {"run": told, "stages": [_stage(child.stage, child.state, child.run_id, run) for child in children]}

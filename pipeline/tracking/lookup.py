@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from pipeline.tracking import store
-from pipeline.tracking.operations import OUTPUTS, STAGE
+from pipeline.tracking import operations, store
 
 
 @dataclass(frozen=True)
@@ -44,7 +43,7 @@ def run_ids() -> list[str]:
 
 def makers(stage: str, content_hash: str) -> list[Run]:
     """The runs of a stage whose outputs have this content, the newest first."""
-    return _search(f"tags.`{STAGE}` = '{stage}' and tags.`{OUTPUTS}` = '{content_hash}'")
+    return _search(f"tags.`{operations.STAGE}` = '{stage}' and tags.`{operations.OUTPUTS}` = '{content_hash}'")
 
 
 def _search(terms: str) -> list[Run]:
@@ -60,4 +59,6 @@ def _run(found: Any) -> Run:
     tags = dict(found.data.tags)
     started = datetime.fromtimestamp(found.info.start_time / 1000, UTC).isoformat(timespec="seconds")
     names = tags.get("mlflow.runName", ""), found.info.status
-    return Run(found.info.run_id, *names, started, tags.get(STAGE, ""), tags.get("mlflow.parentRunId", ""), tags)
+    return Run(
+        found.info.run_id, *names, started, tags.get(operations.STAGE, ""), tags.get("mlflow.parentRunId", ""), tags
+    )

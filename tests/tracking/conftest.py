@@ -1,4 +1,4 @@
-"""A small bundle, and a project with a store of its own."""
+"""A project with a store of its own, and a small bundle."""
 
 from pathlib import Path
 
