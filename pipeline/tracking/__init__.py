@@ -8,6 +8,11 @@ process above this one, else a run of this process alone. ``MLFLOW_RUN_ID`` is n
 
     parent   flowsculpt.kind = pipeline   stage.<name> = run id   stage.<name>.state = ran | cached
     child    flowsculpt.kind = stage      flowsculpt.stage        flowsculpt.outputs = content hash
+    both     flowsculpt.process           flowsculpt.key          flowsculpt.resumed = how often it was taken over
+
+A process that goes on with a Prefect flow run whose process was killed takes its parent over, and each stage that was
+killed goes on in its own run (``parents.py``, ``operations.py``). A server that is away stops nothing and loses nothing
+(``outbox.py``).
 
 The store is ``mlflow.db`` in the project root, its artefacts lie in ``mlruns/`` beside it; ``MLFLOW_TRACKING_URI``
 names another. The project root is ``DVC_ROOT``, which DVC sets for each command and which names the main project for

@@ -2,7 +2,7 @@
 
 ::
 
-    python -m pipeline.tracking.outbox      deliver what is kept, and say what is left
+    python -m pipeline.tracking      deliver what is kept, and say what is left
 
 A store that is a file is written to directly. Where it is a server that does not answer, what can be made up for later
 is kept in ``mlflow.outbox/`` in the project root and the stage goes on; it is delivered in order before the next write
@@ -13,7 +13,6 @@ What is delivered twice, because a process was killed in between, stands in the 
 import logging
 import math
 import re
-import sys
 import time
 from collections.abc import Callable
 from functools import cache
@@ -30,6 +29,13 @@ T = TypeVar("T")
 FOLDER = "mlflow.outbox"
 SHORTEST_PAUSE, LONGEST_PAUSE = 2.0, 60.0
 SECONDS_FOR_BACKLOG = 2.0
+REFUSALS = (
+    "INVALID_PARAMETER_VALUE",
+    "RESOURCE_DOES_NOT_EXIST",
+    "RESOURCE_ALREADY_EXISTS",
+    "INVALID_STATE",
+    "BAD_REQUEST",
+)
 
 _log = logging.getLogger(__name__)
 
@@ -112,6 +118,10 @@ class Outbox:
             return False
         except Exception as error:
             reason = store.redact(f"{type(error).__name__}: {error}")
+            if not is_refusal(error):
+                _log.warning("%s takes nothing of what is kept in %s: %s", self._address, self.journal.folder, reason)
+                self._fall_silent()
+                return False
             self.journal.refuse(operation, reason)
             _log.warning("refused, see %s: %s: %s", self.journal.folder / "refused.jsonl", operation["call"], reason)
         else:
@@ -149,6 +159,16 @@ def can_heal(error: BaseException | None) -> bool:
     if isinstance(error, requests.exceptions.ChunkedEncodingError | ConnectionError | TimeoutError):
         return True
     return type(error).__module__ == "mlflow.exceptions" and can_heal(error.__cause__ or error.__context__)
+
+
+def is_refusal(error: Exception) -> bool:
+    """Whether an error is about what was written, and not about who wrote it, or to what: a password, an address."""
+    import requests
+
+    if type(error).__module__ == "mlflow.exceptions":
+        return getattr(error, "error_code", "") in REFUSALS
+    response = error.response if isinstance(error, requests.HTTPError) else None
+    return response is None or response.status_code not in (401, 403)
 
 
 # The door.
@@ -192,14 +212,3 @@ def _redacted(value: Any) -> Any:
     if isinstance(value, dict):
         return {name: _redacted(each) for name, each in value.items()}
     return [_redacted(each) for each in value] if isinstance(value, list | tuple) else value
-
-
-def main() -> int:
-    """Deliver from the command line; returns the exit code, 1 where something is left."""
-    left = deliver()
-    print(f"outbox: {left} writes wait for {store.tracking_uri()}" if left else "outbox: nothing waits")
-    return 1 if left else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

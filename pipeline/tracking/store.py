@@ -164,9 +164,8 @@ def _connect_to_server(uri: str, root: Path) -> Store:
         os.environ.setdefault(name, value)
     logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)  # outbox.py says once that nobody answers
     parts = urlsplit(uri)
-    if parts.username:
-        os.environ[USER] = unquote(parts.username)
-        os.environ[PASSWORD] = unquote(parts.password or "")
+    given = {USER: parts.username, PASSWORD: parts.password}
+    os.environ.update({name: unquote(value) for name, value in given.items() if value})
     from mlflow import MlflowClient
 
     return Store(MlflowClient(_without_user(uri)), root, None)

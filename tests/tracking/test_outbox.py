@@ -91,6 +91,25 @@ def test_what_the_server_refuses_later_is_put_aside_and_holds_up_nothing(tmp_pat
     assert "refused" in caplog.text
 
 
+def test_a_password_that_is_refused_refuses_nothing_that_was_written(tmp_path, caplog):
+    from mlflow.exceptions import MlflowException
+    from mlflow.protos.databricks_pb2 import UNAUTHENTICATED
+
+    server = Server(lambda: False)
+    box = Outbox(tmp_path, server.apply)
+    box.write({"n": 0})
+
+    def shut():
+        raise MlflowException("You are not authenticated", UNAUTHENTICATED)
+
+    server.moments = shut
+    assert box.deliver() == 1
+    assert "You are not authenticated" in caplog.text
+    server.moments = lambda: True
+    assert box.deliver() == 0
+    assert list(server.taken) == [0]
+
+
 def test_a_file_is_kept_as_it_was_when_it_was_logged(tmp_path):
     server = Server(lambda: False)
     box = Outbox(tmp_path / "box", server.apply)

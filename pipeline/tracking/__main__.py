@@ -1,0 +1,16 @@
+"""``python -m pipeline.tracking``: deliver what was logged while the MLflow server was away."""
+
+import sys
+
+from pipeline.tracking import deliver, tracking_uri
+
+
+def main() -> int:
+    """Deliver from the command line; returns the exit code, 1 where something is left."""
+    left = deliver()
+    print(f"tracking: {left} writes wait for {tracking_uri()}" if left else "tracking: nothing waits")
+    return 1 if left else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
