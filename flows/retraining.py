@@ -6,6 +6,7 @@
 
 ``stable``: nothing. ``recalibrate``: the thresholds follow by a capped step, as a new version that goes through the
 gate of promotion like any other. ``train``: a page and an event ask for training; nothing is registered or promoted.
+A version that has not judged enough records yet, as after each promotion, is waited for.
 """
 
 import os
@@ -29,13 +30,13 @@ from numpy.typing import NDArray
 from prefect import State, flow, get_run_logger, runtime
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.events import emit_event
-from prefect.states import Completed
+from prefect.states import Completed, Failed
 
 from flows import scoring, servers
 from pipeline import artifacts, config, drift, figures, scored, tracking
 from pipeline.bundle import Bundle
 from pipeline.drift import Change, Limits, Outcome, Recalibration
-from pipeline.errors import FlowsculptError, SplitError
+from pipeline.errors import FlowsculptError
 from pipeline.inference import Calibration
 from pipeline.thresholds import Thresholds
 from pipeline.tracking import Version
@@ -79,11 +80,16 @@ def drift_check(alias: str = "champion", dry_run: bool = False) -> State[Any]:
         dry_run: look only; register nothing.
     """
     settings = config.load(config.Retraining)
-    version, bundle = scoring.load(alias)
-    recent = scored.recent(version.number, settings.records)
-    found = check(version.number, bundle, recent, settings)
-    if found.outcome == "recalibrate" and not dry_run:
-        found = _recalibrated(found, version, bundle, recent, settings)
+    try:
+        version, bundle = scoring.load(alias)
+        recent = scored.recent(version.number, settings.records)
+        if recent.score.size < settings.min_records:
+            return Completed(name="Waiting", message=_too_few(version, recent, settings))
+        found = check(version.number, bundle, recent, settings)
+        if found.outcome == "recalibrate" and not dry_run:
+            found = _recalibrated(found, version, bundle, recent, settings)
+    except FlowsculptError as error:
+        return Failed(message=str(error), data=error)
     _publish(found, settings)
     get_run_logger().info("%s: %s", found.outcome, found.reason)
     return Completed(name=found.outcome.capitalize(), message=found.reason, data=found)
@@ -93,12 +99,9 @@ def check(version: int, bundle: Bundle, recent: scored.Recent, settings: config.
     """Compare recent scores and features with those of the calibration; nothing is changed.
 
     Raises:
-        SplitError: too few records were scored to tell anything.
+        SplitError: there are too few calibration scores to tell what looks benign.
     """
     n = recent.score.size
-    if n < settings.min_records:
-        remedy = "score more with `python -m flows.scoring`"
-        raise SplitError(f"version {version} has scored {n:,} records, needed are {settings.min_records:,}; {remedy}")
     reference = bundle.calibration.reference
     edge = drift.cut(reference, settings.looks)
     then, now = reference[reference < edge], recent.score[recent.score < edge]
@@ -114,6 +117,12 @@ def check(version: int, bundle: Bundle, recent: scored.Recent, settings: config.
     limits = Limits(settings.alpha, settings.small, settings.large, settings.features)
     outcome, reason = drift.decide(changes[0], changes[1:], float(path.max()), limits)
     return Finding(outcome, reason, version, n, now.size, changes, path)
+
+
+def _too_few(version: Version, recent: scored.Recent, settings: config.Retraining) -> str:
+    """What is waited for, as after each promotion."""
+    needed = f"needed are {settings.min_records:,}; score more with `python -m flows.scoring`"
+    return f"version {version.number} has scored {recent.score.size:,} records, {needed}"
 
 
 def recalibrate(bundle: Bundle, recent: scored.Recent, settings: config.Retraining) -> Bundle:
@@ -267,7 +276,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if isinstance(done, Exception):
         print(f"retraining: {done}", file=sys.stderr)
         return 1
-    print(markdown(done))
+    print(markdown(done) if done else state.message)
     return 0
 
 

@@ -77,8 +77,25 @@ def scoring(path: str, alias: str = "champion") -> State[Any]:
         path: a file, or a folder of CSV, gz, zip or Parquet files.
         alias: of the model version that is to judge: champion, previous, candidate, or a number.
     """
+    try:
+        result = score_new(Path(path), alias)
+    except FlowsculptError as error:
+        return Failed(message=str(error), data=error)
+    _publish(result)
+    if result.refused:
+        message = f"{len(result.refused)} files could not be scored: {'; '.join(result.refused)}"
+        return Failed(message=message, data=ScoringError(message))
+    return Completed(message=f"{len(result.scored)} files, {result.passed_over} passed over", data=result)
+
+
+def score_new(path: Path, alias: str) -> Result:
+    """Score the files under ``path`` that the version of ``alias`` has not scored.
+
+    Raises:
+        FlowsculptError: there is no such version, or a file that does not fit it; nothing was scored.
+    """
     version, bundle = load(alias)
-    found = scored.find(Path(path))
+    found = scored.find(path)
     new = _new(found, version.number)
     for file in new:
         scored.check(file, bundle)
@@ -87,18 +104,13 @@ def scoring(path: str, alias: str = "champion") -> State[Any]:
     done: list[Any] = [
         score(file, bundle, version.number, flow_run, return_state=True).result(raise_on_failure=False) for file in new
     ]
-    result = Result(
+    return Result(
         version.number,
         bundle.digest,
         tuple(each for each in done if isinstance(each, dict)),
         len(found) - len(new),
         tuple(str(each) for each in done if isinstance(each, Exception)),
     )
-    _publish(result)
-    if result.refused:
-        message = f"{len(result.refused)} of {len(new)} files could not be scored: {'; '.join(result.refused)}"
-        return Failed(message=message, data=ScoringError(message))
-    return Completed(message=f"{len(result.scored)} files, {result.passed_over} passed over", data=result)
 
 
 def load(alias: str) -> tuple[Version, Bundle]:
