@@ -6,6 +6,7 @@ The tests run in the order of the file, each on what the one before it left.
 import json
 import sys
 
+import pyarrow.parquet as pq
 import pytest
 import yaml
 
@@ -101,6 +102,20 @@ def test_a_model_that_is_as_good_replaces_the_champion(served, project, registry
     _train(served, project, {"calibrate": {"percentiles": [99, 97, 95, 90]}})
     assert registry.find_version("champion").number == 2
     assert registry.find_version("previous").number == 1
+
+
+def test_a_scoring_run_judges_new_records_with_the_champion(served, project):
+    incoming = project.folder / "data" / "incoming"
+    incoming.mkdir()
+    records = pq.read_table(project.folder / artifacts.RECORDS).slice(0, 300)
+    pq.write_table(records, incoming / "today.parquet")
+    run = served.start("scoring/scoring")
+    assert served.wait(run)["type"] == "COMPLETED"
+    (file,) = (project.folder / artifacts.SCORED).glob("*.parquet")
+    scored = pq.read_table(file)
+    assert scored.num_rows == 300
+    assert set(scored.column("model_version").to_pylist()) == {2}
+    assert set(scored.column("verdict").to_pylist()) <= {"benign", "unknown", "anomalous"}
 
 
 def test_a_worse_one_is_refused_with_its_reasons(served, project, registry):

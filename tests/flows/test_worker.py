@@ -9,15 +9,16 @@ from contextvars import copy_context
 from datetime import timedelta
 from pathlib import Path
 
+import httpx
 import pytest
 from prefect import flow
 from prefect.client.orchestration import get_client
 from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
 from prefect.states import Cancelling, Pending, Running
 
-from flows import leases, revival, servers, worker
+from flows import dvc, leases, revival, servers, training, worker
 from pipeline import tracking
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, DataError
 
 ROOT = Path(__file__).parents[2]
 GPU = leases.Device(0, "GPU-pretend")
@@ -177,6 +178,46 @@ def test_two_training_flows_queue_for_one_gpu_that_their_training_stages_alone_s
     assert device == other == "GPU-pretend"
     assert begun >= ended
     assert all((clone / "plain.txt").read_text() == "[]\n" for clone in clones)
+
+
+# What is tried again.
+
+AWAY = dvc.StageFailedError(dvc.Stage("s", "c"), os.EX_TEMPFAIL, ["a server does not answer"])
+LOCKED = dvc.StageFailedError(dvc.Stage("s", "c"), 255, ["ERROR: failed to reproduce 's': Unable to acquire lock."])
+BROKEN = dvc.StageFailedError(dvc.Stage("s", "c"), 1, ["s: the records are bad"])
+
+
+@pytest.mark.parametrize(
+    ("error", "tries"),
+    [
+        (ConnectionRefusedError(), 2),
+        (httpx.ConnectError("away"), 2),
+        (AWAY, 2),
+        (LOCKED, 2),
+        (BROKEN, 1),
+        (DataError("bad"), 1),
+        (ConfigError("bad"), 1),
+    ],
+)
+def test_what_can_heal_is_tried_again_and_bad_data_never(error, tries, api, settings, monkeypatch):
+    calls = []
+
+    def fail_once(*_):
+        calls.append(1)
+        if len(calls) == 1:
+            raise error
+        return dvc.Outcome.RAN
+
+    monkeypatch.setattr(dvc, "reproduce", fail_once)
+    at_once = training.reproduce.with_options(retry_delay_seconds=[0, 0, 0])
+
+    @flow(name="trial")
+    def trial():
+        return at_once(dvc.Stage("s", "c"), "parent", False, return_state=True)
+
+    state = trial(return_state=True)
+    assert len(calls) == tries
+    assert state.is_completed() is (tries == 2)
 
 
 # Pools, limits and runs.
