@@ -32,7 +32,7 @@ from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.events import emit_event
 from prefect.states import Completed, Failed
 
-from flows import scoring, servers
+from flows import lineage, scoring, servers
 from pipeline import artifacts, config, drift, figures, scored, tracking
 from pipeline.bundle import Bundle
 from pipeline.drift import Change, Limits, Outcome, Recalibration
@@ -180,8 +180,7 @@ def _recalibrated(
     """Register the model with moved thresholds as a candidate, and let the gate judge it."""
     from flows.promotion import promotion
 
-    flow_run = str(runtime.flow_run.id or "")
-    tags = {"flowsculpt.recalibrated_from": str(version.number), "flowsculpt.flow_run": flow_run}
+    tags = {lineage.RECALIBRATES: str(version.number), tracking.FLOW_RUN: str(runtime.flow_run.id or "")}
     with tempfile.TemporaryDirectory() as folder:
         recalibrate(bundle, recent, settings).save(Path(folder) / "bundle")
         new = tracking.register(Path(folder) / "bundle", version.run_id, tags)

@@ -180,7 +180,7 @@ def test_a_small_drift_recalibrates_through_the_gate(watched, monkeypatch):
     found = check()
     assert (found.outcome, found.registered, watched.promoted) == ("recalibrate", 9, ["9"])
     ((new, run_id, tags),) = watched.registered
-    assert (run_id, tags["flowsculpt.recalibrated_from"]) == ("run", "3")
+    assert (run_id, tags["flowsculpt.recalibrates"]) == ("run", "3")
     fresh = drawn(watched, 40_000, seed=5) + 0.35
     for name, threshold in new.calibration.thresholds.items():
         assert threshold > old.calibration.thresholds[name]
