@@ -20,6 +20,7 @@ if __name__ == "__main__":
 import argparse
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,7 @@ from prefect.states import Completed, Failed
 from flows import servers
 from pipeline import scored, tracking
 from pipeline.bundle import Bundle
-from pipeline.errors import ArtifactError, FlowsculptError
+from pipeline.errors import ArtifactError, FlowsculptError, SourceError
 from pipeline.tracking import Version
 
 
@@ -98,7 +99,8 @@ def score_new(path: Path, alias: str) -> Result:
     found = scored.find(path)
     new = _new(found, version.number)
     for file in new:
-        scored.check(file, bundle)
+        with suppress(SourceError):  # its turn comes, and it keeps no other waiting
+            scored.check(file, bundle)
     get_run_logger().info("version %d judges %d of %d files", version.number, len(new), len(found))
     flow_run = str(runtime.flow_run.id or "")
     done: list[Any] = [

@@ -111,6 +111,13 @@ def test_a_file_that_cannot_be_read_keeps_no_other_waiting(task, store, folder):
     assert first.name in store.shown["scoring-summary"]
 
 
+def test_a_broken_archive_keeps_no_other_waiting(task, store, folder):
+    (folder / "a.csv.gz").write_bytes(b"no gz at all")
+    state = run(str(folder))
+    assert state.is_failed() and "cannot be read" in state.message
+    assert len(list(artifacts.SCORED.glob("*.parquet"))) == 8
+
+
 def test_an_equal_file_is_scored_once(task, store, folder):
     one = sorted(folder.iterdir())[0]
     shutil.copy(one, folder / "zzz.csv")
