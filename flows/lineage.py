@@ -121,7 +121,7 @@ def _stage_of(path: Path) -> str:
 
 
 def _of_scored(path: Path, told: Mapping[str, str]) -> Chain:
-    scored = {"path": path.as_posix(), **_own(told)}
+    scored = {"path": path.as_posix(), **_own(told), **_summary(path)}
     version = tracking.find_version(told[VERSION])
     if version is None:
         gone = f"version {told[VERSION]} of {tracking.MODEL}, which scored it, is no longer in the registry"
@@ -130,6 +130,13 @@ def _of_scored(path: Path, told: Mapping[str, str]) -> Chain:
     if told.get(DIGEST, version.digest) != version.digest:
         chain["doubts"].append(f"it was scored by a model of another digest than version {version.number} has")
     return chain
+
+
+def _summary(path: Path) -> dict[str, str]:
+    """Which flow run scored a file and when; not in the file, as the same records give the same bytes."""
+    summary = path.parent / "summaries" / f"{path.stem}.json"
+    told = artifacts.read_json(summary) if summary.is_file() else {}
+    return {name: str(told[name]) for name in ("flow_run", "time") if told.get(name)}
 
 
 def _own(tags: Mapping[str, str]) -> dict[str, str]:

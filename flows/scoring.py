@@ -30,7 +30,7 @@ from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.states import Completed, Failed
 
-from flows import servers
+from flows import leases, servers
 from pipeline import scored, tracking
 from pipeline.bundle import Bundle
 from pipeline.errors import ArtifactError, FlowsculptError, SourceError
@@ -79,7 +79,8 @@ def scoring(path: str, alias: str = "champion") -> State[Any]:
         alias: of the model version that is to judge: champion, previous, candidate, or a number.
     """
     try:
-        result = score_new(Path(path), alias)
+        with leases.lease(leases.usable_devices(), get_run_logger().info) as shown:
+            result = _score_on(shown, Path(path), alias)
     except FlowsculptError as error:
         return Failed(message=str(error), data=error)
     _publish(result)
@@ -89,13 +90,32 @@ def scoring(path: str, alias: str = "champion") -> State[Any]:
     return Completed(message=f"{len(result.scored)} files, {result.passed_over} passed over", data=result)
 
 
-def score_new(path: Path, alias: str) -> Result:
+def _score_on(shown: Mapping[str, str], path: Path, alias: str) -> Result:
+    """``score_new`` in this process, which sees the device that ``shown`` names and no other."""
+    before = {name: os.environ.get(name) for name in shown}
+    os.environ.update(shown)  # heeded as long as nothing has asked for a GPU, which loading the model does first
+    try:
+        return score_new(path, alias, "cuda" if shown["CUDA_VISIBLE_DEVICES"] else "cpu")
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+def score_new(path: Path, alias: str, device: str = "cpu") -> Result:
     """Score the files under ``path`` that the version of ``alias`` has not scored.
+
+    Args:
+        path: a file or a folder.
+        alias: of the version.
+        device: where its models run.
 
     Raises:
         FlowsculptError: there is no such version, or a file that does not fit it; nothing was scored.
     """
-    version, bundle = load(alias)
+    version, bundle = load(alias, device)
     found = scored.find(path)
     new = _new(found, version.number)
     for file in new:
@@ -115,8 +135,8 @@ def score_new(path: Path, alias: str) -> Result:
     )
 
 
-def load(alias: str) -> tuple[Version, Bundle]:
-    """The version that has an alias or a number now, and its model.
+def load(alias: str, device: str = "cpu") -> tuple[Version, Bundle]:
+    """The version that has an alias or a number now, and its model on a device.
 
     Raises:
         ArtifactError: there is none, or its files are not those that were registered.
@@ -124,7 +144,7 @@ def load(alias: str) -> tuple[Version, Bundle]:
     version = tracking.find_version(int(alias) if alias.isdecimal() else alias)
     if version is None:
         raise ArtifactError(f"no version {alias!r} of the model {tracking.MODEL!r}; train one and promote it first")
-    bundle = Bundle.load(tracking.fetch(version))
+    bundle = Bundle.load(tracking.fetch(version), device)
     if bundle.digest != version.digest:
         raise ArtifactError(f"version {version.number}: its files are not those that were registered; roll back")
     return version, bundle
@@ -194,6 +214,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     try:
         with servers.connected("scoring"):
+            leases.ensure_limits({device.limit: 1 for device in leases.usable_devices()})
             state = scoring(given.path, given.alias, return_state=True)
     except FlowsculptError as error:
         print(f"scoring: {error}", file=sys.stderr)
