@@ -19,8 +19,6 @@ if __name__ == "__main__":
     os.environ.update({name: value for name, value in environment().items() if name not in os.environ})
 
 import argparse
-import hashlib
-import json
 import signal
 import sys
 import time
@@ -34,8 +32,8 @@ from prefect import State, flow, get_run_logger, runtime, task
 from prefect.cache_policies import NO_CACHE
 from prefect.states import Completed, Failed
 
-from flows import dvc, leases, servers, summary
-from pipeline import config, tracking
+from flows import dvc, leases, lineage, servers, summary
+from pipeline import tracking
 from pipeline.errors import FlowsculptError
 
 BACK_OFF = [10.0, 60.0, 300.0]  # seconds before another try of what can heal
@@ -89,25 +87,16 @@ def register(parent: str) -> State[Any]:
     """Register what the stages made as one version of the model, under the alias ``candidate``."""
     from pipeline.bundle import Bundle
 
+    tags = {tracking.FLOW_RUN: flow_run_id(), **lineage.provenance(Path.cwd())}
     try:
         with TemporaryDirectory() as folder:
             Bundle.of_project().save(Path(folder) / "bundle")
-            version = tracking.register(Path(folder) / "bundle", tracking.resolve(parent), _origin())
+            version = tracking.register(Path(folder) / "bundle", tracking.resolve(parent), tags)
     except FlowsculptError as error:
         if can_heal(error):
             raise
         return _failed(error)
     return Completed(message=f"version {version.number}", data=version)
-
-
-def _origin() -> dict[str, str]:
-    """Where a version comes from, beside what its bundle and its run say."""
-    lock = Path.cwd() / dvc.LOCK
-    return {
-        tracking.FLOW_RUN: flow_run_id(),
-        "flowsculpt.dvc_lock": hashlib.sha256(lock.read_bytes()).hexdigest() if lock.is_file() else "",
-        "flowsculpt.seeds": json.dumps(config.seeds()),
-    }
 
 
 @flow(name="training", persist_result=False)

@@ -345,6 +345,16 @@ def column_names(path: Path) -> list[str]:
         return list(file.schema_arrow.names)
 
 
+def table_metadata(path: Path) -> dict[str, str]:
+    """What a Parquet file says of itself beside its columns.
+
+    Raises:
+        ArtifactError: the file is absent or no Parquet.
+    """
+    with _opened(path) as file:
+        return {key.decode(): value.decode() for key, value in (file.schema_arrow.metadata or {}).items()}
+
+
 def read_table(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
     """A whole Parquet file.
 

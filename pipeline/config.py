@@ -5,7 +5,7 @@ The settings of a plug-in (``stage2.maf`` ...) are checked against its construct
 """
 
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, cast
 
@@ -294,19 +294,6 @@ def load(section: type[S], path: Path = PARAMS) -> S:
     except ValidationError as error:
         faults = "; ".join(f"{name}{_fault(section, dict(fault))}" for fault in error.errors(include_url=False))
         raise ConfigError(f"{path}: {faults}") from error
-
-
-def seeds(path: Path = PARAMS) -> dict[str, int]:
-    """Every seed of the settings, by its dotted name."""
-    return dict(_seeds(_read(path)))
-
-
-def _seeds(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, int]]:
-    for key, value in values.items():
-        if isinstance(value, dict):
-            yield from _seeds(value, f"{prefix}{key}.")
-        elif key == "seed":
-            yield f"{prefix}{key}", value
 
 
 def _read(path: Path) -> dict[str, Any]:

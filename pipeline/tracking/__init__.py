@@ -16,6 +16,7 @@ names another. The project root is ``DVC_ROOT``, which DVC sets for each command
 MLflow is imported by the first call: it takes seconds, and importing this package must not.
 """
 
+from pipeline.tracking.lookup import Run, find_run, makers, run_ids
 from pipeline.tracking.operations import (
     ERROR,
     FLOW_RUN,
@@ -59,6 +60,7 @@ __all__ = [
     "RESUMED",
     "STAGE",
     "Child",
+    "Run",
     "StageRun",
     "State",
     "Version",
@@ -68,10 +70,12 @@ __all__ = [
     "deliver",
     "environment",
     "fetch",
+    "find_run",
     "find_version",
     "identity",
     "link",
     "local_store",
+    "makers",
     "note",
     "open_parent",
     "page",
@@ -81,6 +85,7 @@ __all__ = [
     "register",
     "resolve",
     "rollback",
+    "run_ids",
     "search",
     "stage",
     "tracking_uri",

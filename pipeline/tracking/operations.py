@@ -82,9 +82,12 @@ def _open(run: str, time: int, tags: Mapping[str, str], resumes: Mapping[str, An
     experiment = within.experiment
     known = _resolved(tags) | {KEY: run}
     with store.locked(store.project_root()):  # no two processes open the same run
-        left = find(run) or (_unfinished(client, **resumes) if resumes else None)
+        left = find(run)
+        again = left is not None and left.data.tags.get(PROCESS) == known.get(PROCESS)  # this very call, repeated
+        if left is None and resumes:
+            left = _unfinished(client, **resumes)
         if left:
-            _take_over(client, left, known)
+            _take_over(client, left, known, again)
         within.ids[run] = left.info.run_id if left else client.create_run(experiment, time, known).info.run_id
     return within.ids[run]
 
@@ -102,10 +105,10 @@ def _unfinished(client: Any, parent: str, stage: str, params: Mapping[str, str])
     return left if was_killed and same else None
 
 
-def _take_over(client: Any, run: Any, tags: Mapping[str, str]) -> None:
-    """Run again, in another process; what stands in it already stays."""
+def _take_over(client: Any, run: Any, tags: Mapping[str, str], again: bool) -> None:
+    """Go on with a run; what stands in it already stays."""
     own = run.data.tags
-    if own.get(PROCESS) != tags.get(PROCESS):
+    if not again:
         tags = {**tags, RESUMED: str(int(own.get(RESUMED, "0")) + 1)}
     _log(client, run.info.run_id, tags=tags)
     _reopen(client, run.info.run_id)

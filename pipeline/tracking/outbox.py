@@ -53,7 +53,7 @@ class Outbox:
     def __init__(self, folder: Path, apply: Callable[[Operation], Any], address: str = "") -> None:
         self.journal = Journal(folder)
         self._apply, self._address = apply, address
-        self._pause, self._silent_until = 0.0, -math.inf
+        self._away, self._pause, self._ask_at = False, 0.0, -math.inf
 
     def write(self, operation: Operation) -> Any:
         """Apply an operation behind all those that wait, or keep it.
@@ -65,7 +65,7 @@ class Outbox:
             Exception: the server answers and refuses the operation.
         """
         try:
-            if time.monotonic() < self._silent_until or self._backlog():
+            if time.monotonic() < self._ask_at or self._backlog():
                 raise AwayError
             return self._tried(lambda: self._apply(operation))
         except AwayError:
@@ -75,7 +75,7 @@ class Outbox:
     def ask(self, question: Callable[[], T], otherwise: T) -> T:
         """What the server answers, or ``otherwise`` while it does not."""
         try:
-            return otherwise if time.monotonic() < self._silent_until else self._tried(question)
+            return otherwise if time.monotonic() < self._ask_at else self._tried(question)
         except AwayError:
             return otherwise
 
@@ -124,19 +124,18 @@ class Outbox:
         except Exception as error:
             if not can_heal(error):
                 raise
-            self._fall_silent(error)
+            self._fall_silent()
             raise AwayError(store.redact(str(error))) from error
-        if self._pause:
+        if self._away:
             _log.warning("%s answers again", self._address)
-        self._pause = 0.0
+        self._away, self._pause, self._ask_at = False, 0.0, -math.inf
         return answer
 
-    def _fall_silent(self, error: Exception) -> None:
-        if not self._pause:
-            reason = store.redact(str(error).partition("\n")[0])
-            _log.warning("%s: what is logged is kept in %s until it answers", reason, self.journal.folder)
-        self._pause = min(max(SHORTEST_PAUSE, 2 * self._pause), LONGEST_PAUSE)
-        self._silent_until = time.monotonic() + self._pause
+    def _fall_silent(self) -> None:
+        if not self._away:
+            _log.warning("%s does not answer: what is logged is kept in %s", self._address, self.journal.folder)
+        self._away, self._pause = True, min(max(SHORTEST_PAUSE, 2 * self._pause), LONGEST_PAUSE)
+        self._ask_at = time.monotonic() + self._pause
 
 
 def can_heal(error: BaseException | None) -> bool:

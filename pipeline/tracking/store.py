@@ -162,6 +162,7 @@ def _connect_to_server(uri: str, root: Path) -> Store:
     """User and password leave the address, which MLflow puts into messages, for the variables that it reads too."""
     for name, value in SERVER_SETTINGS.items():
         os.environ.setdefault(name, value)
+    logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)  # outbox.py says once that nobody answers
     parts = urlsplit(uri)
     if parts.username:
         os.environ[USER] = unquote(parts.username)

@@ -26,13 +26,11 @@ from typing import Any
 from pipeline import artifacts, seals
 from pipeline.errors import ArtifactError, ConflictError
 from pipeline.seals import Sealed
-from pipeline.tracking import store
+from pipeline.tracking import operations, outbox, store
 
 MODEL = "flowsculpt"
 CANDIDATE, CHAMPION, PREVIOUS = "candidate", "champion", "previous"
-DIGEST, DATASET, FLOW_RUN, COMMIT, LIBRARIES = (
-    f"flowsculpt.{tag}" for tag in ("digest", "dataset", "flow_run", "git_commit", "libraries")
-)
+DIGEST, DATASET, COMMIT, LIBRARIES = (f"flowsculpt.{tag}" for tag in ("digest", "dataset", "git_commit", "libraries"))
 LOCK = "mlflow.db.registry.lock"
 PACKAGE = Path(__file__).parents[1]
 BUNDLE = "artifacts/bundle"
@@ -82,6 +80,8 @@ def register(folder: Path, run_id: str, tags: Mapping[str, str]) -> Version:
         ArtifactError: the folder is no sound bundle.
     """
     sealed, client = seals.load(folder), store.client()
+    outbox.deliver()  # the run may have been opened while the store was away
+    run_id = operations.resolve(run_id)
     with _locked():
         found = [each for each in versions() if (each.run_id, each.digest) == (run_id, sealed.digest)]
         number = found[0].number if found else _create(client, sealed, run_id, tags)
@@ -124,8 +124,9 @@ def fetch(version: Version) -> Path:
             f"version {version.number} of {MODEL}: {seals.MANIFEST} has the digest {sealed.digest}, the version was "
             f"registered with {version.digest}; what is stored is another model"
         )
-    if not _holds(target, sealed):
-        sealed.save(target)
+    with _locked():  # another process may fetch the same version
+        if not _holds(target, sealed):
+            sealed.save(target)
     return target
 
 
@@ -167,6 +168,7 @@ def rollback() -> Version:
         champion, previous = aliases.get(CHAMPION), aliases.get(PREVIOUS)
         if previous is None or previous == champion:
             raise ConflictError(f"there is no version to go back to: {PREVIOUS} is {_spelt(previous)}")
+        _require(int(previous))
         client.set_registered_model_alias(MODEL, CHAMPION, previous)
         if champion:
             client.set_registered_model_alias(MODEL, PREVIOUS, champion)
@@ -190,16 +192,16 @@ def _create(client: Any, sealed: Sealed, run_id: str, tags: Mapping[str, str]) -
 
     own = {**_origin(client, run_id), DIGEST: sealed.digest, DATASET: str(sealed.about["dataset"])}
     given = {name: value for name, value in {**own, **tags}.items() if value}
-    _create_model(client)
-    run = client.get_run(run_id)
-    logged = client.create_logged_model(run.info.experiment_id, MODEL, run_id, given, model_type="pyfunc")
+    experiment = client.get_run(run_id).info.experiment_id
     with tempfile.TemporaryDirectory() as folder, _hushed():
+        _create_model(client)
+        logged = client.create_logged_model(experiment, MODEL, run_id, given, model_type="pyfunc")
         _save(Path(folder), sealed, logged, run_id)
         client.log_model_artifacts(logged.model_id, str(Path(folder) / "model"))
-    client.finalize_logged_model(logged.model_id, "READY")
-    client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, step=0)])
-    source = logged.artifact_location
-    created = client.create_model_version(MODEL, source, run_id, given, model_id=logged.model_id)
+        client.finalize_logged_model(logged.model_id, "READY")
+        client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, step=0)])
+        source = logged.artifact_location
+        created = client.create_model_version(MODEL, source, run_id, given, model_id=logged.model_id)
     return int(created.version)
 
 
@@ -213,7 +215,7 @@ def _origin(client: Any, run_id: str) -> dict[str, str]:
     tags = client.get_run(run_id).data.tags
     libraries = {name: metadata.version(name) for name in REQUIRED}
     return {
-        FLOW_RUN: tags.get(FLOW_RUN, ""),
+        operations.FLOW_RUN: tags.get(operations.FLOW_RUN, ""),
         COMMIT: tags.get("mlflow.source.git.commit", ""),
         LIBRARIES: json.dumps(libraries),
     }

@@ -105,6 +105,14 @@ def test_arrays_and_a_table_and_integers_are_the_same_records(bundle):
     assert_same(bundle.judge(whole), expected)
 
 
+def test_its_example_is_a_record_in_the_middle_of_the_train_rows(bundle):
+    example = bundle.sealed.about["example"]
+    assert [*example] == [column.name for column in bundle.columns]
+    train = raw("train").column("flow_duration").to_numpy()
+    assert example["flow_duration"] == pytest.approx(train.mean(), rel=1e-6)
+    assert len(bundle.judge({name: np.array([value]) for name, value in example.items()}).score) == 1
+
+
 def test_no_records_have_no_judgement(bundle):
     assert all(len(part) == 0 for part in astuple(bundle.judge(raw("test_seen").slice(0, 0))))
 

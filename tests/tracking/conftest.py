@@ -1,4 +1,4 @@
-"""A small bundle, and a store of its own for each test."""
+"""A project with a store of its own, and a small bundle."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline import artifacts
+from pipeline import artifacts, tracking
 from pipeline.bundle import Bundle
 from pipeline.detectors import DETECTORS
 from pipeline.encoders import DCCL, ENCODERS
@@ -74,3 +74,27 @@ def other_bundle():
 @pytest.fixture(name="records")
 def few_records():
     return records(64, seed=2)
+
+
+@pytest.fixture(scope="session")
+def store(tmp_path_factory):
+    """A project with a store of its own, made once: a fresh one takes seconds."""
+    root = tmp_path_factory.mktemp("project")
+    (root / "params.yaml").touch()
+    return root
+
+
+@pytest.fixture
+def project(store, monkeypatch):
+    monkeypatch.chdir(store)
+    for name in (tracking.PARENT_VARIABLE, "DVC_ROOT", "DVC_EXP_NAME", "MLFLOW_TRACKING_URI", "MLFLOW_RUN_ID"):
+        monkeypatch.delenv(name, raising=False)
+    return store
+
+
+@pytest.fixture
+def client(project):
+    from mlflow import MlflowClient
+
+    tracking.open_parent("warm", {})
+    return MlflowClient(tracking.tracking_uri())

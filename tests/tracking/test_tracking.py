@@ -11,30 +11,6 @@ from pipeline import tracking
 from pipeline.tracking import store as stores
 
 
-@pytest.fixture(scope="module")
-def store(tmp_path_factory):
-    """A project with a store of its own, made once: a fresh one takes seconds."""
-    root = tmp_path_factory.mktemp("project")
-    (root / "params.yaml").touch()
-    return root
-
-
-@pytest.fixture
-def project(store, monkeypatch):
-    monkeypatch.chdir(store)
-    for name in (tracking.PARENT_VARIABLE, "DVC_ROOT", "DVC_EXP_NAME", "MLFLOW_TRACKING_URI", "MLFLOW_RUN_ID"):
-        monkeypatch.delenv(name, raising=False)
-    return store
-
-
-@pytest.fixture
-def client(project):
-    from mlflow import MlflowClient
-
-    tracking.open_parent("warm", {})
-    return MlflowClient(tracking.tracking_uri())
-
-
 @pytest.fixture
 def parent(client, monkeypatch):
     run_id = tracking.open_parent("parent", {"why": "test"})

@@ -38,36 +38,26 @@ def raw(records):
     }
 
 
-@pytest.fixture(scope="module")
-def root(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("registry")
-    (folder / "params.yaml").touch()
-    return folder
-
-
 @pytest.fixture
-def project(root, monkeypatch):
-    monkeypatch.chdir(root)
-    for name in (tracking.PARENT_VARIABLE, "DVC_ROOT", "DVC_EXP_NAME", "MLFLOW_TRACKING_URI", "MLFLOW_RUN_ID"):
-        monkeypatch.delenv(name, raising=False)
-    yield root
+def project(project):
+    yield project
     found = stores.client().search_registered_models(f"name = '{tracking.MODEL}'")
     for alias in found[0].aliases if found else ():
         stores.client().delete_registered_model_alias(tracking.MODEL, alias)
 
 
 @pytest.fixture
-def run_id(project):
-    opened = tracking.open_parent("training", {"flowsculpt.flow_run": "a-flow-run"})
+def run_id(project, request):
+    opened = tracking.open_parent("training", {tracking.FLOW_RUN: f"flow run of {request.node.name}"})
     tracking.close_parent(opened)
     return opened
 
 
 @pytest.fixture(scope="module")
-def pyfunc(root, folder):
+def pyfunc(store, folder):
     """The folder of a registered pyfunc."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(root)
+        patch.chdir(store)
         opened = tracking.open_parent("training", {})
         tracking.close_parent(opened)
         version = tracking.register(folder, opened, {})
@@ -92,7 +82,7 @@ def aliases():
 def test_a_version_says_where_it_comes_from(run_id, bundle, folder):
     version = tracking.register(folder, run_id, {"flowsculpt.seeds": "[0]"})
     assert (version.run_id, version.digest, version.aliases) == (run_id, bundle.digest, ("candidate",))
-    assert version.tags["flowsculpt.flow_run"] == "a-flow-run"
+    assert version.tags["flowsculpt.flow_run"].startswith("flow run of test_a_version_says")
     assert version.tags["flowsculpt.seeds"] == "[0]"
     assert version.tags["flowsculpt.dataset"] == bundle.dataset
     assert json.loads(version.tags["flowsculpt.libraries"])["torch"].startswith("2.")
@@ -117,7 +107,10 @@ def test_what_is_fetched_judges_as_what_was_registered(run_id, bundle, folder, r
     assert fetched.digest == bundle.digest
     for one, other in zip(astuple(fetched.judge(records)), astuple(bundle.judge(records)), strict=True):
         np.testing.assert_array_equal(one, other)
-    assert tracking.fetch(version) == tracking.fetch(version)
+    shutil.rmtree(tracking.fetch(version))
+    with ThreadPoolExecutor(4) as pool:  # flows that fetch it at once
+        assert len(set(pool.map(tracking.fetch, [version] * 4))) == 1
+    assert Bundle.load(tracking.fetch(version)).digest == bundle.digest
 
 
 @pytest.mark.parametrize("change", ["byte", "absent", "pickle", "whole"])

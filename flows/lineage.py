@@ -1,0 +1,285 @@
+"""From an alert back to the data: the chain that a scored file, a version, a run or an artefact hangs on.
+
+::
+
+    python -m flows.lineage RUN_OR_VERSION_OR_FILE [--json]
+
+The argument is a scored Parquet file, an artefact under ``data/``, the number or an alias of a version, or the id of an
+MLflow run (its first digits will do). Printed is: scored file, version, pipeline run with its Prefect flow run and git
+commit, each stage with the run that made what it gave (also where it came from DVC's cache), hashes of ``dvc.lock``, of
+the raw input and of all outputs. It reads the MLflow store and needs no Prefect server.
+"""
+
+import argparse
+import hashlib
+import json
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pipeline import artifacts, tracking
+from pipeline.errors import ArtifactError, FlowsculptError, near_miss
+from pipeline.tracking import Run, Version
+
+LOCK = Path("dvc.lock")
+DVC_LOCK, INPUTS, OUTPUTS, SEEDS = (f"flowsculpt.{tag}" for tag in ("dvc_lock", "inputs", "stage_outputs", "seeds"))
+VERSION, DIGEST, RECALIBRATES = (f"flowsculpt.{tag}" for tag in ("version", "digest", "recalibrates"))
+GIT_COMMIT = "mlflow.source.git.commit"
+SHORTEST_PREFIX = 6
+
+Chain = dict[str, Any]
+
+
+# What a version should know of its data; the registration writes it into the tags.
+
+
+def provenance(root: Path = Path()) -> dict[str, str]:
+    """Tags that say what ``dvc.lock`` knows: its own hash, those of raw input and outputs, and the seeds."""
+    import yaml
+
+    path = root / LOCK
+    if not path.is_file():
+        return {}
+    content = path.read_bytes()
+    stages: Mapping[str, Any] = (yaml.safe_load(content) or {}).get("stages", {})
+    outputs = {name: _hashes(stage.get("outs", [])) for name, stage in stages.items()}
+    made = {out for each in outputs.values() for out in each}
+    inputs = {path: digest for stage in stages.values() for path, digest in _hashes(stage.get("deps", [])).items()}
+    raw = {path: digest for path, digest in inputs.items() if not _is_ours(path, made)}
+    params = [stage.get("params", {}).get("params.yaml", {}) for stage in stages.values()]
+    seeds = {name: value for section in params for name, value in _seeds(section)}
+    texts = {INPUTS: json.dumps(raw), OUTPUTS: json.dumps(outputs), SEEDS: json.dumps(seeds)}
+    return {DVC_LOCK: hashlib.sha256(content).hexdigest(), **texts}
+
+
+def _hashes(entries: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """Path -> hash, behind the name of its algorithm."""
+    return {
+        entry["path"]: f"{entry.get('hash', 'md5')}:{entry[entry.get('hash', 'md5')]}"
+        for entry in entries
+        if entry.get("hash", "md5") in entry
+    }
+
+
+def _is_ours(path: str, made: set[str]) -> bool:
+    """Whether a dependency is code, or lies in what a stage wrote."""
+    parts = Path(path)
+    return parts.parts[:1] == ("pipeline",) or any(parts.is_relative_to(out) for out in made)
+
+
+def _seeds(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, int]]:
+    for name, value in settings.items():
+        if isinstance(value, Mapping):
+            yield from _seeds(value, f"{prefix}{name}.")
+        elif name == "seed":
+            yield f"{prefix}{name}", value
+
+
+# The chain.
+
+
+def trace(what: str) -> Chain:
+    """The chain that ``what`` hangs on, as JSON can hold it.
+
+    Raises:
+        ArtifactError: it is no run, version or file that this project knows.
+    """
+    path = Path(what)
+    if path.is_dir() or path.is_file():
+        return _of_file(path)
+    if version := tracking.find_version(what):
+        return _of_version(version)
+    return _of_run(_run(what))
+
+
+def _of_file(path: Path) -> Chain:
+    told = artifacts.table_metadata(path) if path.suffix == ".parquet" and path.is_file() else {}
+    if VERSION in told:
+        return _of_scored(path, told)
+    stage = _stage_of(path)
+    made = artifacts.content_hash(stage)
+    runs = tracking.makers(stage, made) if made else []
+    artefact = {"path": path.as_posix(), "stage": stage, "outputs": made, "runs": [run.run_id for run in runs]}
+    if not runs:
+        raise ArtifactError(
+            f"{path}: is an output of {stage}, but no run of this store made what lies there now; it was changed by "
+            "hand, pulled from a remote, or is older than the store"
+        )
+    return {"artefact": artefact} | _of_run(runs[0])
+
+
+def _stage_of(path: Path) -> str:
+    root = tracking.project_root()
+    here = path.resolve()
+    for stage, outputs in artifacts.OUTPUTS.items():
+        if any(here.is_relative_to((root / output).resolve()) for output in outputs):
+            return stage
+    known = [output.as_posix() for outputs in artifacts.OUTPUTS.values() for output in outputs]
+    miss = near_miss(path.as_posix(), known)
+    raise ArtifactError(f"{path}: is no scored file and no output of a stage{miss}; outputs: {', '.join(known)}")
+
+
+def _of_scored(path: Path, told: Mapping[str, str]) -> Chain:
+    scored = {"path": path.as_posix(), **_own(told)}
+    version = tracking.find_version(told[VERSION])
+    if version is None:
+        gone = f"version {told[VERSION]} of {tracking.MODEL}, which scored it, is no longer in the registry"
+        return {"scored": scored, "doubts": [gone]}
+    chain: Chain = {"scored": scored} | _of_version(version)
+    if told.get(DIGEST, version.digest) != version.digest:
+        chain["doubts"].append(f"it was scored by a model of another digest than version {version.number} has")
+    return chain
+
+
+def _own(tags: Mapping[str, str]) -> dict[str, str]:
+    """What this project wrote, without its prefix."""
+    own = ((key.partition("flowsculpt."), value) for key, value in tags.items())
+    return {name: value for (before, prefix, name), value in own if prefix and not before}
+
+
+def _of_version(version: Version) -> Chain:
+    about = {
+        "number": version.number,
+        "aliases": list(version.aliases),
+        "digest": version.digest,
+        "tags": _own(version.tags),
+    }
+    run = tracking.find_run(version.run_id)
+    doubts = [] if run else [f"the run {version.run_id} that made version {version.number} is gone from the store"]
+    chain = {"version": about} | (_pipeline(run) if run else {}) | {"data": _data(version.tags), "doubts": doubts}
+    before = tracking.find_version(version.tags[RECALIBRATES]) if RECALIBRATES in version.tags else None
+    return chain | ({"recalibrates": _of_version(before)} if before else {})
+
+
+def _of_run(run: Run) -> Chain:
+    """A pipeline run, or the one that a stage belongs to, and the versions that came of it."""
+    parent = tracking.find_run(run.parent) if run.parent else run
+    if parent is None:
+        raise ArtifactError(f"run {run.run_id} of {run.stage}: its pipeline run {run.parent} is gone from the store")
+    made = [version for version in tracking.versions() if version.run_id == parent.run_id]
+    chain = {"stage_run": _told(run)} if run.parent else {}
+    known = [{"number": version.number, "aliases": list(version.aliases), "digest": version.digest} for version in made]
+    data = _data(made[0].tags) if made else {}
+    return chain | {"versions": known} | _pipeline(parent) | {"data": data, "doubts": []}
+
+
+def _pipeline(run: Run) -> Chain:
+    """A pipeline run and its stages, each with the run that made what it gave."""
+    told = _told(run) | {"flow_run": run.tags.get(tracking.FLOW_RUN, ""), "git_commit": run.tags.get(GIT_COMMIT, "")}
+    order = {stage: position for position, stage in enumerate(artifacts.OUTPUTS)}
+    children = sorted(tracking.children(run.run_id).values(), key=lambda child: order.get(child.stage, len(order)))
+    return {"run": told, "stages": [_stage(child.stage, child.state, child.run_id, run) for child in children]}
+
+
+def _stage(name: str, state: str, run_id: str | None, parent: Run) -> Chain:
+    made = tracking.find_run(run_id) if run_id else None
+    told = {"stage": name, "state": state, "run": run_id or "", "status": made.status if made else ""}
+    outputs = made.tags.get(tracking.OUTPUTS, "") if made else ""
+    origin = made.parent if made and made.parent != parent.run_id else ""
+    return told | {"outputs": outputs, "made_in": origin}
+
+
+def _told(run: Run) -> Chain:
+    return {"id": run.run_id, "name": run.name, "status": run.status, "started": run.started}
+
+
+def _data(tags: Mapping[str, str]) -> Chain:
+    known = {"dvc_lock": tags.get(DVC_LOCK, "")}
+    return known | {name: json.loads(tags.get(tag, "{}")) for name, tag in (("inputs", INPUTS), ("outputs", OUTPUTS))}
+
+
+def _run(what: str) -> Run:
+    if run := tracking.find_run(what):
+        return run
+    ids = tracking.run_ids()
+    begun = [each for each in ids if each.startswith(what)] if len(what) >= SHORTEST_PREFIX else []
+    if len(begun) == 1 and (run := tracking.find_run(begun[0])):
+        return run
+    if begun:
+        raise ArtifactError(f"{what!r} begins the ids of {len(begun)} runs: {', '.join(begun[:5])}; give more digits")
+    versions = tracking.versions()
+    known = [*(alias for each in versions for alias in each.aliases), *(str(each.number) for each in versions)]
+    named = f"versions and aliases: {', '.join(known)}" if known else "no version is registered yet"
+    files = [output.as_posix() for outputs in artifacts.OUTPUTS.values() for output in outputs]
+    miss = near_miss(what, [*known, *ids, *files])
+    raise ArtifactError(f"{what!r} is no file, no version or alias and no run of this store{miss}; {named}")
+
+
+# What is printed.
+
+
+def spelt(chain: Chain, indent: str = "") -> str:
+    """A chain as text that reads from the alert down to the data."""
+    lines = [f"{indent}{head:<14}{text}".rstrip() for head, text in _lines(chain)]
+    before = ["", spelt(chain["recalibrates"], indent + "  ")] if "recalibrates" in chain else []
+    return "\n".join([*lines, *before])
+
+
+def _lines(chain: Chain) -> Iterator[tuple[str, str]]:
+    for doubt in chain.get("doubts", ()):
+        yield "doubt", doubt
+    if scored := chain.get("scored"):
+        yield "scored file", scored["path"]
+        yield from (("", f"{key} {value}") for key, value in scored.items() if key != "path")
+    if artefact := chain.get("artefact"):
+        yield "artefact", f"{artefact['path']}, an output of {artefact['stage']} (content {artefact['outputs']})"
+    if stage := chain.get("stage_run"):
+        yield "stage run", _run_line(stage)
+    if version := chain.get("version"):
+        yield "version", _version_line(version)
+        hidden = {"digest", *(tag.removeprefix("flowsculpt.") for tag in (DVC_LOCK, INPUTS, OUTPUTS))}
+        yield from (("", f"{key} {value}") for key, value in sorted(version["tags"].items()) if key not in hidden)
+    for version in chain.get("versions", ()):
+        yield "version", _version_line(version)
+    if run := chain.get("run"):
+        yield "pipeline run", _run_line(run)
+        yield "flow run", run["flow_run"] or "none: it was not a Prefect flow that started it"
+        yield "git commit", run["git_commit"] or "none: it was not run in a git repository"
+    yield from _stage_lines(chain.get("stages", ()))
+    yield from _data_lines(chain.get("data") or {})
+
+
+def _version_line(version: Mapping[str, Any]) -> str:
+    aliases = f" ({', '.join(version['aliases'])})" if version["aliases"] else ""
+    return f"{version['number']} of {tracking.MODEL}{aliases}, digest {version['digest']}"
+
+
+def _run_line(run: Mapping[str, Any]) -> str:
+    return f"{run['id']}  {run['name']}  {run['status']}  {run['started']}"
+
+
+def _stage_lines(stages: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, str]]:
+    for stage in stages:
+        made = f"{stage['run']}  content {stage['outputs']}" if stage["run"] else "by no run that the store knows"
+        origin = f"  made in pipeline run {stage['made_in']}" if stage["made_in"] else ""
+        yield "stage", f"{stage['stage']:<11}{stage['state']:<7} {made}{origin}"
+
+
+def _data_lines(data: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    if not data.get("dvc_lock"):
+        yield "data", "no version tells which dvc.lock it was"
+        return
+    yield "dvc.lock", f"sha256:{data['dvc_lock']}"
+    yield from (("raw input", f"{path}  {digest}") for path, digest in data["inputs"].items())
+    for stage, outputs in data["outputs"].items():
+        yield from (("output", f"{stage:<11}{path}  {digest}") for path, digest in outputs.items())
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Print a chain; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m flows.lineage", description="From an alert back to the data.")
+    parser.add_argument("what", metavar="RUN_OR_VERSION_OR_FILE", help="a run id, a version, an alias or a file")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    given = parser.parse_args(arguments)
+    try:
+        chain = trace(given.what)
+    except FlowsculptError as error:
+        print(f"lineage: {error}", file=sys.stderr)
+        return 1
+    print(json.dumps(chain, indent=2) if given.json else spelt(chain))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,114 @@
+"""No credential of the tracking store stands in anything that a stage leaves behind."""
+
+import os
+import subprocess
+import sys
+import textwrap
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+
+import pytest
+
+from pipeline import tracking
+
+SECRET = "pl4nted-s3cret"
+STAGE = """
+    import os, sys
+    from pathlib import Path
+    from pipeline import tracking
+
+    note = Path("note.txt")
+    note.write_text("hello")
+    told = os.environ["MLFLOW_TRACKING_URI"], os.environ.get("MLFLOW_TRACKING_PASSWORD", "")
+    settings = {"uri": told[0], "word": told[1]}
+    with tracking.stage("told", settings, {}, lambda: "x") as run:
+        run.metrics({"loss": 1.0})
+        run.file(note)
+        run.dataset("records", told[0], "0" * 36, 1, {"x": "float32"}, "training")
+        if sys.argv[1] == "fail":
+            raise ValueError(f"cannot reach {told[0]} with {told[1]}")
+"""
+
+
+class Answers(BaseHTTPRequestHandler):
+    """Always the same, and remembers who asked."""
+
+    asked: list[str]
+
+    def do_GET(self):
+        self.server.asked.append(f"{self.path} {self.headers['Authorization']}")
+        self.rfile.read(int(self.headers["Content-Length"] or 0))
+        self.send_response(self.server.answer)
+        self.end_headers()
+
+    do_POST = do_PUT = do_GET  # noqa: N815
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def server():
+    with ThreadingHTTPServer(("127.0.0.1", 0), Answers) as server:
+        server.asked, server.answer = [], 503
+        thread = Thread(target=server.serve_forever)
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+def _left(root):
+    return {path: path.read_bytes() for path in root.rglob("*") if path.is_file()}
+
+
+def _stage(root, how, **variables):
+    outer = {name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW_", "FLOWSCULPT_"))}
+    outer |= tracking.environment() | {"PYTHONPATH": str(Path(tracking.__file__).parents[2])} | variables
+    (root / "params.yaml").touch()
+    command = [sys.executable, "-c", textwrap.dedent(STAGE), how]
+    return subprocess.run(command, cwd=root, env=outer, capture_output=True, text=True, timeout=120)
+
+
+@pytest.mark.parametrize("how", ["succeed", "fail"])
+def test_a_password_in_the_address_or_beside_it_is_told_to_the_server_and_to_nobody_else(how, tmp_path, server):
+    uri = f"http://user:{SECRET}@127.0.0.1:{server.server_port}"
+    done = _stage(tmp_path, how, MLFLOW_TRACKING_URI=uri, MLFLOW_TRACKING_PASSWORD=SECRET)
+    assert done.returncode == (how == "fail"), done.stderr
+    kept = _left(tmp_path / "mlflow.outbox")
+    assert b'"call": "open"' in b"".join(kept.values())  # the server was away: all of it lies there
+    assert [path for path, content in _left(tmp_path).items() if SECRET.encode() in content] == []
+    said = done.stdout + done.stderr.partition("Traceback")[0]  # the stage's own error is its own affair
+    assert "kept in" in said
+    assert SECRET not in said
+    assert server.asked
+    assert all(asked.endswith("Basic dXNlcjpwbDRudGVkLXMzY3JldA==") for asked in server.asked)
+
+
+def test_what_the_store_holds_has_no_password(project, monkeypatch, tmp_path):
+    monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", SECRET)
+    note = tmp_path / "note.txt"
+    note.write_text("hello")
+    with pytest.raises(ValueError, match=SECRET), tracking.stage("told", {"word": SECRET}, {}, lambda: "x") as run:
+        run.file(note)
+        run.dataset("records", f"http://user:{SECRET}@host", "5" * 36, 1, {"x": "float32"}, "training")
+        raise ValueError(f"cannot log in with {SECRET}")
+    left = _left(project)
+    assert project / "mlflow.db" in left
+    assert [path for path, content in left.items() if SECRET.encode() in content] == []
+
+
+@pytest.mark.parametrize(
+    ("uri", "shown"),
+    [
+        (f"http://user:{SECRET}@host:5000/path", "http://host:5000/path"),
+        (f"https://user:{SECRET}@ssw0rd@host", "https://host"),
+        (f"postgresql://user:{SECRET}@host/name", "postgresql://host/name"),
+        ("http://127.0.0.1:5000", "http://127.0.0.1:5000"),
+    ],
+)
+def test_the_address_that_is_shown_has_no_credentials(uri, shown, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    assert tracking.tracking_uri() == shown
+    assert tracking.redact(f"cannot open {uri}, says '{uri}'") == f"cannot open {shown}, says '{shown}'"
