@@ -113,7 +113,7 @@ def play(served: Served, project: Project, number: int, seed: int) -> Round:
 
 def kill(served: Served, words: tuple[str, ...]) -> str:
     """SIGKILL to the process with these words, as soon as there is one; says which."""
-    for _ in range(40):
+    for _ in range(300):
         if found := served.find(*words):
             victim = found[-1]
             line = " ".join(victim.cmdline())

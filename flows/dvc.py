@@ -24,7 +24,7 @@ from flows import processes
 from pipeline.errors import ConfigError, FlowsculptError, near_miss
 from pipeline.tracking import environment
 
-PIPELINE_FILE, LOCK = "dvc.yaml", "dvc.lock"
+PIPELINE_FILE = "dvc.yaml"
 SECONDS_FOR_LOCK, SECONDS_BETWEEN_TRIES = 600.0, 1.0
 LAST_LINES = 20
 CLONE_LOCK = "flowsculpt.lock"

@@ -87,11 +87,11 @@ def register(parent: str) -> State[Any]:
     """Register what the stages made as one version of the model, under the alias ``candidate``."""
     from pipeline.bundle import Bundle
 
+    tags = {tracking.FLOW_RUN: flow_run_id(), **lineage.provenance(Path.cwd())}
     try:
         with TemporaryDirectory() as folder:
             Bundle.of_project().save(Path(folder) / "bundle")
-            origin = {tracking.FLOW_RUN: flow_run_id(), **lineage.provenance()}
-            version = tracking.register(Path(folder) / "bundle", tracking.resolve(parent), origin)
+            version = tracking.register(Path(folder) / "bundle", tracking.resolve(parent), tags)
     except FlowsculptError as error:
         if can_heal(error):
             raise

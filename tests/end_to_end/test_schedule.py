@@ -133,6 +133,16 @@ def test_a_rollback_brings_the_previous_version_back(served, project, registry):
     assert registry.find_version("champion").number == 1
 
 
+def test_the_chain_leads_from_a_scored_file_back_to_the_data(served, project, registry):
+    (file,) = (project.folder / artifacts.SCORED).glob("*.parquet")
+    name = file.relative_to(project.folder).as_posix()
+    said = project.call(sys.executable, "-m", "flows.lineage", name, MLFLOW_TRACKING_URI=served.mlflow)
+    version = registry.find_version(2)
+    for part in (version.digest[:12], version.tags[tracking.FLOW_RUN], version.tags["flowsculpt.dvc_lock"][:12]):
+        assert part in said
+    assert all(stage in said for stage in artifacts.OUTPUTS)
+
+
 def test_cancelling_a_run_ends_its_stage_at_once(served, project):
     project.settings({"stage2": {"detector": "radon", "fit": {"epochs": 2000, "patience": 0}}})
     run = served.start("training/training", promote=False)
@@ -156,11 +166,10 @@ def test_a_worker_that_is_killed_is_followed_by_one_that_goes_on_in_the_same_run
     assert len(parents) == 1
 
 
-def test_an_unknown_parameter_is_refused(served):
-    import httpx
-
-    with pytest.raises(httpx.HTTPStatusError, match=r"409|422"):
-        served.start("training/training", fource=True)
+def test_an_unknown_parameter_ends_the_run_with_its_name(served):
+    end = served.wait(served.start("promotion/promotion", versoin="candidate"))
+    assert end["type"] in ("FAILED", "CRASHED")
+    assert "versoin" in served.log.read_text()
 
 
 def test_ctrl_c_leaves_no_process(served):
