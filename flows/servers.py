@@ -72,7 +72,8 @@ def prefect(
     """
     refuse_open(host, PREFECT_AUTHENTICATION)
     command = [sys.executable, "-m", "prefect", "server", "start", "--host", host, "--port", str(port), *options]
-    with _kept("Prefect server", command, {}, (host, port, "/api/health"), stopped) as address:
+    pages = {"PREFECT_SERVER_UI_API_URL": f"{_address(host, port)}/api"}  # where the UI asks, else port 4200
+    with _kept("Prefect server", command, pages, (host, port, "/api/health"), stopped) as address:
         yield f"{address}/api"
 
 
@@ -150,7 +151,7 @@ def _kept(
         raise ConfigError(f"{name}: port {port} is taken; choose another, or end the program that listens there")
     log = PREFECT_HOME.value() / f"{name.lower().replace(' ', '-')}-{port}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
-    address = f"http://{LOCAL if host not in LOOPBACK else host}:{port}"
+    address = _address(host, port)
     deadline = time.monotonic() + PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS.value()
     with processes.Kept(name, command, os.environ | tracking.environment() | env, log) as server:
         while not answers(f"{address}{health}") and not stopped.is_set():
@@ -158,6 +159,11 @@ def _kept(
                 raise FlowsculptError(f"{name}: does not start: see {log}, or try `{' '.join(command)}`")
             stopped.wait(0.2)
         yield address
+
+
+def _address(host: str, port: int) -> str:
+    """Where this machine reaches a server that listens on ``host``."""
+    return f"http://{LOCAL if host not in LOOPBACK else host}:{port}"
 
 
 def _is_free(host: str, port: int) -> bool:

@@ -60,6 +60,18 @@ def headlines() -> list[dict[str, object]]:
     ]
 
 
+def sentence() -> str:
+    """The figures in a line for each section of the metrics, its first threshold alone."""
+    first: dict[object, Mapping[str, object]] = {}
+    for row in headlines():
+        first.setdefault(row["section"], row)
+    return "\n\n".join(
+        f"{row['section']} attacks: AUROC {_cell(row['auroc'])}, recall {_cell(row['recall'])} "
+        f"at a realised benign FPR of {_cell(row['fpr'])} ({row['threshold']})"
+        for row in first.values()
+    )
+
+
 def publish(rows: Sequence[Row], headlines: Sequence[Mapping[str, object]], error: Exception | None) -> None:
     """Put the tables, and what went wrong, on the page of the flow run."""
     create_table_artifact([vars(row) for row in rows], key="training-stages", description="Stages of this run")

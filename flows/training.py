@@ -91,7 +91,7 @@ def register(parent: str) -> State[Any]:
     try:
         with TemporaryDirectory() as folder:
             Bundle.of_project().save(Path(folder) / "bundle")
-            version = tracking.register(Path(folder) / "bundle", tracking.resolve(parent), tags)
+            version = tracking.register(Path(folder) / "bundle", tracking.resolve(parent), tags, summary.sentence())
     except FlowsculptError as error:
         if can_heal(error):
             raise

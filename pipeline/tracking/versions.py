@@ -66,7 +66,7 @@ class Version:
     aliases: tuple[str, ...]
 
 
-def register(folder: Path, run_id: str, tags: Mapping[str, str]) -> Version:
+def register(folder: Path, run_id: str, tags: Mapping[str, str], about: str = "") -> Version:
     """Make a saved bundle the newest version of the model, under the alias ``candidate``.
 
     The same run and the same bundle a second time give the version that is there, so that it can be tried again.
@@ -75,6 +75,7 @@ def register(folder: Path, run_id: str, tags: Mapping[str, str]) -> Version:
         folder: a saved ``Bundle``.
         run_id: the pipeline run that made it.
         tags: what else is to be written on it.
+        about: what its page says of it to people.
 
     Raises:
         ArtifactError: the folder is no sound bundle.
@@ -84,7 +85,7 @@ def register(folder: Path, run_id: str, tags: Mapping[str, str]) -> Version:
     run_id = operations.resolve(run_id)
     with _locked():
         found = [each for each in versions() if (each.run_id, each.digest) == (run_id, sealed.digest)]
-        number = found[0].number if found else _create(client, sealed, run_id, tags)
+        number = found[0].number if found else _create(client, sealed, run_id, tags, about)
         if not found or not {CHAMPION, PREVIOUS} & {*found[0].aliases}:
             client.set_registered_model_alias(MODEL, CANDIDATE, str(number))
     return _require(number)
@@ -187,7 +188,7 @@ def note(version: Version, tags: Mapping[str, str], files: Mapping[str, str]) ->
 # What a version is made of.
 
 
-def _create(client: Any, sealed: Sealed, run_id: str, tags: Mapping[str, str]) -> int:
+def _create(client: Any, sealed: Sealed, run_id: str, tags: Mapping[str, str], about: str) -> int:
     from mlflow.entities import LoggedModelOutput
 
     own = {**_origin(client, run_id), DIGEST: sealed.digest, DATASET: str(sealed.about["dataset"])}
@@ -201,7 +202,8 @@ def _create(client: Any, sealed: Sealed, run_id: str, tags: Mapping[str, str]) -
         client.finalize_logged_model(logged.model_id, "READY")
         client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, step=0)])
         source = logged.artifact_location
-        created = client.create_model_version(MODEL, source, run_id, given, model_id=logged.model_id)
+        named = {"description": about or None, "model_id": logged.model_id}
+        created = client.create_model_version(MODEL, source, run_id, given, **named)
     return int(created.version)
 
 

@@ -11,10 +11,12 @@ import pytest
 import yaml
 
 from pipeline import artifacts, tracking
-from tests.end_to_end.conftest import SMALL, Project
+from tests.end_to_end import browser
+from tests.end_to_end.conftest import ROOT, SMALL, Project
 from tests.end_to_end.served import serving, until
 
 QUICK = {"stage1": {"encoder": "identity"}, "stage2": {"detector": "mahalanobis"}, "workers": {"gpu_workers": 0}}
+PICTURES = ROOT / "build" / "screenshots"
 EVERY = 5  # seconds between two runs of the schedule
 
 
@@ -141,6 +143,29 @@ def test_the_chain_leads_from_a_scored_file_back_to_the_data(served, project, re
     for part in (version.digest[:12], version.tags[tracking.FLOW_RUN], version.tags["flowsculpt.dvc_lock"][:12]):
         assert part in said
     assert all(stage in said for stage in artifacts.OUTPUTS)
+
+
+@pytest.mark.skipif(browser.PROGRAM is None, reason="needs Chromium, which is not installed here")
+def test_the_pages_say_what_happened(served, registry):
+    """Flow run and decision in Prefect, runs, system metrics and registry in MLflow; pictures stay in build/."""
+    first, ui = registry.find_version(1), served.api.removesuffix("/api")
+    shown = served.ask("artifacts/filter", {"sort": "CREATED_DESC"})
+    decision = next(each["id"] for each in shown if each["key"] == "promotion-decision")
+    stage2 = registry.children(first.run_id)["stage2"].run_id
+    runs = f"{served.mlflow}/#/experiments/1/runs"
+    pages = {
+        "prefect_training": (f"{ui}/runs/flow-run/{first.tags[registry.FLOW_RUN]}", "Completed", "training", "ingest"),
+        "prefect_decision": (f"{ui}/artifacts/artifact/{decision}", "refused", "champion", "candidate", "benign FPR"),
+        "prefect_deployments": (f"{ui}/deployments", "training", "scoring", "drift-check", "promotion"),
+        "mlflow_runs": (runs, "training", "stage1", "evaluate"),
+        "mlflow_system_metrics": (f"{runs}/{stage2}/system-metrics", "cpu_utilization"),
+        "mlflow_registry": (f"{served.mlflow}/#/models/flowsculpt", "champion", "previous", "candidate"),
+        "mlflow_version": (f"{served.mlflow}/#/models/flowsculpt/versions/1", "flowsculpt.digest", "AUROC"),
+    }
+    with browser.browser() as page:
+        for name, (address, *words) in pages.items():
+            page.open(address, *words)
+            page.picture(PICTURES / f"{name}.png")
 
 
 def test_cancelling_a_run_ends_its_stage_at_once(served, project):

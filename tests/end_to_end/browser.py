@@ -1,0 +1,85 @@
+"""A headless browser, driven by its DevTools protocol: what a person sees of a page, in words and as a picture."""
+
+import base64
+import json
+import shutil
+import subprocess
+import tempfile
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+from websockets.sync.client import connect
+
+PROGRAM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+QUIET = ("--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-first-run")
+OPTIONS = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--hide-scrollbars", *QUIET)
+
+
+class Browser:
+    """One page of a browser, at the other end of ``socket``."""
+
+    def __init__(self, socket) -> None:
+        self.socket, self.calls = socket, 0
+
+    def call(self, method: str, **parameters):
+        """What a method of the protocol gives; events are passed over."""
+        self.calls += 1
+        self.socket.send(json.dumps({"id": self.calls, "method": method, "params": parameters}))
+        while True:
+            answer = json.loads(self.socket.recv(timeout=60))
+            if answer.get("id") == self.calls:
+                assert "error" not in answer, answer
+                return answer["result"]
+
+    def text(self) -> str:
+        """What the page says."""
+        expression = "document.body ? document.body.innerText : ''"
+        return self.call("Runtime.evaluate", expression=expression)["result"].get("value", "")
+
+    def open(self, address: str, *words: str, seconds: float = 60) -> None:
+        """Go to a page and wait until it says all of these words."""
+        self.call("Page.navigate", url="about:blank")  # an address that differs behind the # only would load nothing
+        self.call("Page.navigate", url=address)
+        deadline = time.monotonic() + seconds
+        while missing := [word for word in words if word.lower() not in self.text().lower()]:
+            assert time.monotonic() < deadline, f"{address} does not say {missing}, but:\n{self.text()[:3000]}"
+            time.sleep(0.3)
+
+    def picture(self, path: Path) -> None:
+        """What the page looks like, as PNG."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        time.sleep(1)  # words come before figures
+        path.write_bytes(base64.b64decode(self.call("Page.captureScreenshot", format="png")["data"]))
+
+
+@contextmanager
+def browser(width: int = 1500, height: int = 1100):
+    """A browser that forgets everything when it is closed."""
+    assert PROGRAM is not None
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
+        own = (f"--user-data-dir={profile}", "--remote-debugging-port=0", f"--window-size={width},{height}")
+        process = subprocess.Popen(
+            [PROGRAM, *OPTIONS, *own, "about:blank"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        try:
+            with connect(_page(Path(profile)), max_size=None, proxy=None) as socket:
+                page = Browser(socket)
+                page.call("Page.enable")
+                yield page
+        finally:
+            process.terminate()
+            process.wait(30)
+
+
+def _page(profile: Path, seconds: float = 60) -> str:
+    """The address of the first page, as soon as there is one."""
+    deadline, told = time.monotonic() + seconds, profile / "DevToolsActivePort"
+    while time.monotonic() < deadline:
+        if told.is_file() and (port := told.read_text().partition("\n")[0]):
+            listed = httpx.get(f"http://127.0.0.1:{port}/json", trust_env=False).json()
+            if pages := [each["webSocketDebuggerUrl"] for each in listed if each["type"] == "page"]:
+                return pages[0]
+        time.sleep(0.1)
+    raise AssertionError(f"the browser does not start within {seconds:g} s")
