@@ -37,7 +37,7 @@ WORDS = {
 }
 QUICK = {
     "stage1": {"encoder": "identity"},
-    "stage2": {"detector": "radon", "confidence": {"updates": "never"}, "fit": {"epochs": 40, "patience": 0}},
+    "stage2": {"detector": "radon", "confidence": {"updates": "never"}, "fit": {"epochs": 250, "patience": 0}},
 }
 LONGEST_MOMENT = 22.0  # seconds after the run began
 
