@@ -25,7 +25,7 @@ serve: install
 	@exec python -m flows.serve $(SERVE)
 
 test: check
-	pytest
+	pytest --numprocesses=auto --dist=loadfile
 
 check: install
 	ruff format --check .

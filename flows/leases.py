@@ -105,19 +105,20 @@ def usable_devices() -> tuple[Device, ...]:
 
 
 def ensure_limits(limits: Mapping[str, int]) -> None:
-    """Make the global concurrency limits that are absent.
+    """Make the global concurrency limits that are absent; two processes may do so at once.
 
     Args:
         limits: how many slots each has; one that exists is left as it is.
     """
     from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate
+    from prefect.exceptions import ObjectAlreadyExists
 
     if not limits:
         return
     with get_client(sync_client=True) as client:
-        known = {limit.name for limit in client.read_global_concurrency_limits(limit=200, offset=0)}
-        for name in limits.keys() - known:
-            client.create_global_concurrency_limit(GlobalConcurrencyLimitCreate(name=name, limit=limits[name]))
+        for name, slots in limits.items():
+            with suppress(ObjectAlreadyExists):
+                client.create_global_concurrency_limit(GlobalConcurrencyLimitCreate(name=name, limit=slots))
 
 
 @contextmanager

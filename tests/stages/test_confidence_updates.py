@@ -108,8 +108,10 @@ def test_what_an_update_wrote_can_be_the_start_of_another_training(trained: Any,
     Path("given.csv").write_bytes(written.read_bytes())
     expected = pd.read_csv("given.csv").confidence.to_numpy(dtype=np.float32)
     seen: list[torch.Tensor] = []
-    loss = RADON.loss
-    monkeypatch.setattr(RADON, "loss", lambda self, batch: (seen.append(batch.confidence), loss(self, batch))[1])
+    step = RADON.loss_and_gradients
+    monkeypatch.setattr(
+        RADON, "loss_and_gradients", lambda self, batch: (seen.append(batch.confidence), step(self, batch))[1]
+    )
     trained.set("stage2.confidence.initial", "given.csv")
     trained.set("stage2.confidence.updates", "never")
     trained.set("stage2.fit.epochs", 40)
