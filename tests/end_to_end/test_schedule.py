@@ -157,7 +157,7 @@ def test_the_pages_say_what_happened(served, registry):
         "prefect_training": (f"{ui}/runs/flow-run/{first.tags[registry.FLOW_RUN]}", "Completed", "training", "ingest"),
         "prefect_decision": (f"{ui}/artifacts/artifact/{decision}", "refused", "champion", "candidate", "benign FPR"),
         "prefect_deployments": (f"{ui}/deployments", "training", "scoring", "drift-check", "promotion"),
-        "mlflow_runs": (runs, "training", "stage1", "evaluate"),
+        "mlflow_runs": (runs, "training", "flowsculpt", "Duration"),
         "mlflow_system_metrics": (f"{runs}/{stage2}/system-metrics", "cpu_utilization"),
         "mlflow_registry": (f"{served.mlflow}/#/models/flowsculpt", "champion", "previous", "candidate"),
         "mlflow_version": (f"{served.mlflow}/#/models/flowsculpt/versions/1", "flowsculpt.digest", "AUROC"),
