@@ -121,6 +121,11 @@ def ensure_limits(limits: Mapping[str, int]) -> None:
                 client.create_global_concurrency_limit(GlobalConcurrencyLimitCreate(name=name, limit=slots))
 
 
+def ensure_devices() -> None:
+    """Make the limits of the GPUs that the stages of this machine may use."""
+    ensure_limits({device.limit: 1 for device in usable_devices()})
+
+
 @contextmanager
 def lease(devices: Sequence[Device], log: Callable[[str], None]) -> Iterator[dict[str, str]]:
     """Hold one of the devices, waiting for as long as all are taken.

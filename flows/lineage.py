@@ -18,8 +18,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from flows import programs
 from pipeline import artifacts, tracking
-from pipeline.errors import ArtifactError, FlowsculptError, near_miss
+from pipeline.errors import ArtifactError, near_miss
 from pipeline.tracking import Run, Version
 
 LOCK = Path("dvc.lock")
@@ -279,13 +280,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("what", metavar="RUN_OR_VERSION_OR_FILE", help="a run id, a version, an alias or a file")
     parser.add_argument("--json", action="store_true", help="print JSON")
     given = parser.parse_args(arguments)
-    try:
-        chain = trace(given.what)
-    except FlowsculptError as error:
-        print(f"lineage: {error}", file=sys.stderr)
-        return 1
-    print(json.dumps(chain, indent=2) if given.json else spelt(chain))
-    return 0
+    return programs.run("lineage", lambda: _printed(given.what, given.json))
+
+
+def _printed(what: str, as_json: bool) -> str:
+    chain = trace(what)
+    return json.dumps(chain, indent=2) if as_json else spelt(chain)
 
 
 if __name__ == "__main__":

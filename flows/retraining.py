@@ -32,7 +32,7 @@ from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.events import emit_event
 from prefect.states import Completed, Failed
 
-from flows import lineage, scoring, servers
+from flows import lineage, programs, scoring, servers
 from pipeline import artifacts, config, drift, figures, scored, tracking
 from pipeline.bundle import Bundle
 from pipeline.drift import Change, Limits, Outcome, Recalibration
@@ -262,21 +262,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--alias", default="champion", help="of the version that is watched, or its number")
     parser.add_argument("--dry-run", action="store_true", help="look only; register nothing")
     given = parser.parse_args(arguments)
-    try:
-        with servers.connected("retraining"):
-            state = drift_check(given.alias, given.dry_run, return_state=True)
-    except FlowsculptError as error:
-        print(f"retraining: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("retraining: interrupted", file=sys.stderr)
-        return 130
-    done: Any = state.result(raise_on_failure=False)
-    if isinstance(done, Exception):
-        print(f"retraining: {done}", file=sys.stderr)
-        return 1
-    print(markdown(done) if done else state.message)
-    return 0
+    return programs.run("retraining", lambda: _checked(given.alias, given.dry_run))
+
+
+def _checked(alias: str, dry_run: bool) -> str:
+    with servers.connected("retraining"):
+        state = drift_check(alias, dry_run, return_state=True)
+        found = programs.result(state)
+        return markdown(found) if found else str(state.message)
 
 
 if __name__ == "__main__":

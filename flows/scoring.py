@@ -30,7 +30,7 @@ from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.states import Completed, Failed
 
-from flows import leases, servers
+from flows import leases, programs, servers, tables
 from pipeline import scored, tracking
 from pipeline.bundle import Bundle
 from pipeline.errors import ArtifactError, FlowsculptError, SourceError
@@ -174,7 +174,11 @@ def markdown(result: Result) -> str:
     """A page: verdicts of each file, alarms of all beside those that benign records alone would raise."""
     head = f"# Scoring\n\nVersion {result.version}, digest `{result.digest[:12]}`. "
     counts = f"{len(result.scored)} files scored, {result.passed_over} passed over, {len(result.refused)} refused."
-    parts = [head + counts, _markdown([_row(summary) for summary in result.scored]), _markdown(_alarms(result))]
+    parts = [
+        head + counts,
+        tables.markdown([_row(summary) for summary in result.scored]),
+        tables.markdown(_alarms(result)),
+    ]
     parts += [f"## Refused\n\n{chr(10).join(f'- {reason}' for reason in result.refused)}"] if result.refused else []
     return "\n\n".join(part for part in parts if part)
 
@@ -192,17 +196,6 @@ def _alarms(result: Result) -> list[dict[str, object]]:
     return rows
 
 
-def _markdown(rows: Sequence[Mapping[str, object]]) -> str:
-    if not rows:
-        return ""
-    lines = [list(rows[0]), ["---"] * len(rows[0]), *([_cell(value) for value in row.values()] for row in rows)]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
-def _cell(value: object) -> str:
-    return f"{value:,}" if isinstance(value, int) else str(value).replace("|", "\\|")
-
-
 # The program.
 
 
@@ -212,22 +205,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("path", help="a file, or a folder of CSV, gz, zip or Parquet files")
     parser.add_argument("--alias", default="champion", help="of the version that judges, or its number")
     given = parser.parse_args(arguments)
-    try:
-        with servers.connected("scoring"):
-            leases.ensure_limits({device.limit: 1 for device in leases.usable_devices()})
-            state = scoring(given.path, given.alias, return_state=True)
-    except FlowsculptError as error:
-        print(f"scoring: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("scoring: interrupted", file=sys.stderr)
-        return 130
-    done: Any = state.result(raise_on_failure=False)
-    if isinstance(done, Exception):
-        print(f"scoring: {done}", file=sys.stderr)
-        return 1
-    print(markdown(done))
-    return 0
+    return programs.run("scoring", lambda: _scored(given.path, given.alias))
+
+
+def _scored(path: str, alias: str) -> str:
+    with servers.connected("scoring"):
+        leases.ensure_devices()
+        return markdown(programs.result(scoring(path, alias, return_state=True)))
 
 
 if __name__ == "__main__":

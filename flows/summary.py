@@ -9,6 +9,7 @@ from typing import Literal
 
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
+from flows import tables
 from pipeline import tracking
 
 HEADLINES = ("auroc", "auprc")
@@ -66,8 +67,8 @@ def sentence() -> str:
     for row in headlines():
         first.setdefault(row["section"], row)
     return "\n\n".join(
-        f"{row['section']} attacks: AUROC {_cell(row['auroc'])}, recall {_cell(row['recall'])} "
-        f"at a realised benign FPR of {_cell(row['fpr'])} ({row['threshold']})"
+        f"{row['section']} attacks: AUROC {tables.cell(row['auroc'])}, recall {tables.cell(row['recall'])} "
+        f"at a realised benign FPR of {tables.cell(row['fpr'])} ({row['threshold']})"
         for row in first.values()
     )
 
@@ -75,35 +76,20 @@ def sentence() -> str:
 def publish(rows: Sequence[Row], headlines: Sequence[Mapping[str, object]], error: Exception | None) -> None:
     """Put the tables, and what went wrong, on the page of the flow run."""
     create_table_artifact([vars(row) for row in rows], key="training-stages", description="Stages of this run")
-    tables = [_markdown([vars(row) for row in rows]), _markdown(headlines)]
+    both = [tables.markdown([vars(row) for row in rows]), tables.markdown(headlines)]
     trouble = [f"```\n{error}\n```"] if error else []
-    create_markdown_artifact("\n\n".join(["# Training", *trouble, *tables]), key="training-summary")
-
-
-def _markdown(rows: Sequence[Mapping[str, object]]) -> str:
-    if not rows:
-        return ""
-    lines = [list(rows[0]), ["---"] * len(rows[0]), *([_cell(value) for value in row.values()] for row in rows)]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
-def _cell(value: object) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    create_markdown_artifact("\n\n".join(["# Training", *trouble, *both]), key="training-summary")
 
 
 def text(parent: str, rows: Sequence[Row]) -> str:
     """The tables for a terminal, and where to look further."""
-    tables = [
-        _columns([{"stage": row.stage, "state": row.state, "seconds": row.seconds, "run": row.run} for row in rows]),
-        _columns(headlines()),
+    both = [
+        tables.columns(
+            [{"stage": row.stage, "state": row.state, "seconds": row.seconds, "run": row.run} for row in rows]
+        ),
+        tables.columns(headlines()),
     ]
-    return "\n\n".join(table for table in [*tables, _where(parent)] if table)
-
-
-def _columns(rows: Sequence[Mapping[str, object]]) -> str:
-    lines = [list(rows[0]), *([_cell(value) for value in row.values()] for row in rows)] if rows else []
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines)
+    return "\n\n".join(table for table in [*both, _where(parent)] if table)
 
 
 def _where(parent: str) -> str:

@@ -32,7 +32,7 @@ from prefect import State, flow, get_run_logger, runtime, task
 from prefect.cache_policies import NO_CACHE
 from prefect.states import Completed, Failed
 
-from flows import dvc, leases, lineage, servers, summary
+from flows import dvc, leases, lineage, programs, servers, summary
 from pipeline import tracking
 from pipeline.errors import FlowsculptError
 
@@ -50,14 +50,16 @@ def _heals(_task: Any, _run: Any, state: State[Any]) -> bool:
     return can_heal(state.result(raise_on_failure=False))
 
 
-@task(
-    task_run_name="{stage.name}",
-    cache_policy=NO_CACHE,
-    persist_result=False,
-    retries=len(BACK_OFF),
-    retry_delay_seconds=BACK_OFF,
-    retry_condition_fn=_heals,
-)
+HEALING: dict[str, Any] = {
+    "cache_policy": NO_CACHE,
+    "persist_result": False,
+    "retries": len(BACK_OFF),
+    "retry_delay_seconds": BACK_OFF,
+    "retry_condition_fn": _heals,
+}
+
+
+@task(task_run_name="{stage.name}", **HEALING)
 def reproduce(stage: dvc.Stage, parent: str, force: bool) -> State[Any]:
     """Bring one stage up to date; a failure that no other try can mend is a state, not a traceback."""
     started, log = time.monotonic(), get_run_logger().info
@@ -75,14 +77,7 @@ def reproduce(stage: dvc.Stage, parent: str, force: bool) -> State[Any]:
     return Completed(name=outcome.value.capitalize(), message=f"{outcome.value} in {seconds:.1f} s", data=seconds)
 
 
-@task(
-    task_run_name="register",
-    cache_policy=NO_CACHE,
-    persist_result=False,
-    retries=len(BACK_OFF),
-    retry_delay_seconds=BACK_OFF,
-    retry_condition_fn=_heals,
-)
+@task(task_run_name="register", **HEALING)
 def register(parent: str) -> State[Any]:
     """Register what the stages made as one version of the model, under the alias ``candidate``."""
     from pipeline.bundle import Bundle
@@ -191,23 +186,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--when-busy", choices=("wait", "refuse"), default="wait", help="while another run works here")
     given = parser.parse_args(arguments)
     signal.signal(signal.SIGTERM, _terminate)
-    try:
-        dvc.check(Path.cwd())
-        with servers.connected("training"):
-            leases.ensure_limits({device.limit: 1 for device in leases.usable_devices()})
-            state = training(given.force, given.promote, given.when_busy, return_state=True)
-    except FlowsculptError as error:
-        print(f"training: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("training: interrupted", file=sys.stderr)
-        return 130
-    done = state.result(raise_on_failure=False)
-    if isinstance(done, Exception):
-        print(f"training: {done}", file=sys.stderr)
-        return 1
-    print(summary.text(*done))
-    return 0
+    return programs.run("training", lambda: _trained(given.force, given.promote, given.when_busy))
+
+
+def _trained(force: bool, promote: bool, when_busy: dvc.WhenBusy) -> str:
+    dvc.check(Path.cwd())
+    with servers.connected("training"):
+        leases.ensure_devices()
+        return summary.text(*programs.result(training(force, promote, when_busy, return_state=True)))
 
 
 def _terminate(*_: object) -> NoReturn:

@@ -12,7 +12,7 @@ from prefect import State
 from prefect.logging import disable_run_logger
 from prefect.states import Completed
 
-from flows import dvc, servers, summary, training
+from flows import dvc, servers, summary, tables, training
 from pipeline import artifacts, tracking
 from pipeline.errors import ConfigError
 
@@ -52,7 +52,7 @@ def test_the_summary_says_what_ran_how_well_and_where_to_look(metrics, monkeypat
 def test_without_metrics_the_summary_is_shorter(metrics):
     metrics.unlink()
     assert summary.headlines() == []
-    assert summary._columns([]) == summary._markdown([]) == ""
+    assert tables.columns([]) == tables.markdown([]) == ""
 
 
 def test_the_result_artefacts_hold_the_tables_and_the_failure(metrics, monkeypatch):
