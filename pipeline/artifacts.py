@@ -39,6 +39,7 @@ SOURCE = DATA / "interim" / "source.json"
 FEATURES = DATA / "models" / "features"
 ENCODER = DATA / "models" / "encoder"
 DETECTOR = DATA / "models" / "detector"
+HEAD = DATA / "models" / "head"
 THRESHOLDS = DATA / "models" / "thresholds"
 PROCESSED = DATA / "processed"
 LATENT = DATA / "latent"
@@ -63,7 +64,7 @@ OUTPUTS: dict[str, tuple[Path, ...]] = {
     "validate": (REPORTS / "validate",),
     "preprocess": (PROCESSED, *_model(FEATURES), REPORTS / "preprocess"),
     "stage1": (LATENT, *_model(ENCODER), REPORTS / "stage1"),
-    "stage2": (SCORES, *_model(DETECTOR), REPORTS / "stage2"),
+    "stage2": (SCORES, *_model(DETECTOR), *_model(HEAD), REPORTS / "stage2"),
     "calibrate": (*_model(THRESHOLDS), REPORTS / "calibrate"),
     "evaluate": (METRICS, REPORTS / "evaluate"),
 }

@@ -106,6 +106,7 @@ class Shares(Section):
 class FeatureSettings(Section):
     """See ``pipeline.features.Recipe``."""
 
+    fit_on: Literal["train", "benign"]
     drop: Names
     derive: Names
     fill: Literal["zero", "median", "indicator"]
@@ -175,6 +176,7 @@ class Stage1(PluginSection):
 
     encoder: str
     loss: str
+    pass_features: bool
     confidence: ConfidenceSettings
     fit: Fit
 
@@ -183,6 +185,7 @@ class Stage2(PluginSection):
     """Latent -> score."""
 
     detector: str
+    head: str
     confidence: ConfidenceSettings
     fit: Fit
 
@@ -191,6 +194,7 @@ class Calibrate(PluginSection):
     """Benign calibration scores -> thresholds."""
 
     fusion: str
+    evidence: Literal["all"] | Names
     thresholds: str
     percentiles: Annotated[
         tuple[Annotated[float, Field(gt=0, lt=100)], ...],

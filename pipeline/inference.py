@@ -1,9 +1,10 @@
-"""The one decision rule: features -> encoder -> detector -> calibrated score -> verdict.
+"""The one decision rule: features -> encoder -> detector (and head) -> calibrated score -> verdict.
 
-The evaluation, the scoring of new records and the registered model all decide with ``TwoStage.judge``. The two stages
-speak in different units, so each is first turned into its *surprise*, -log of the share of benign calibration records
-that score as high; a fusion makes one score of the two; thresholds and p-values are fitted on the fused scores of the
-benign calibration records.
+The evaluation, the scoring of new records and the registered model all decide with ``TwoStage.judge``. What a record
+gives away is its *evidence*: the margin of the first stage, the density score of the second, and where there is one the
+score of a supervised head. They speak in different units, so each is first turned into its *surprise*, -log of the
+share of benign calibration records that score as high; a fusion makes one score of them; thresholds and p-values are
+fitted on the fused scores of the benign calibration records.
 """
 
 import math
@@ -14,10 +15,11 @@ from typing import Any, Final, NamedTuple, Protocol, Self
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
+from scipy.special import logsumexp
 from torch import Tensor, nn
 
 from pipeline import confidence as confidences
-from pipeline.errors import ArtifactError, DataError, SplitError
+from pipeline.errors import ArtifactError, ConfigError, DataError, SplitError, near_miss
 from pipeline.nn import in_batches
 from pipeline.registry import find
 from pipeline.thresholds import Percentile, Strategy, Thresholds
@@ -94,66 +96,94 @@ class Tail:
         return surprise
 
 
+EVIDENCE: Final = ("margin", "density", "head")
+"""What a record may give away, in the order in which every array and function takes it; a head is optional."""
+
+
 class Evidence(NamedTuple):
-    """What one stage says: its (n,) raw scores and their (n,) surprise."""
+    """What one of them says: its (n,) raw scores and their (n,) surprise."""
 
     value: Floats
     surprise: Floats
 
 
-Fusion = Callable[[Evidence, Evidence], Floats]
+Fusion = Callable[[Mapping[str, Evidence]], Floats]
+"""Evidence that counts, by its name, to (n,) fused scores."""
 
 
-def fisher(margin: Evidence, density: Evidence) -> Floats:
+def fisher(evidence: Mapping[str, Evidence]) -> Floats:
     """Sum of the surprises. Source: Fisher, "Statistical Methods for Research Workers" (1925), section 21.1."""
-    return margin.surprise + density.surprise
+    total: Floats = _surprises(evidence).sum(axis=0)
+    return total
 
 
-def highest(margin: Evidence, density: Evidence) -> Floats:
-    """The greater surprise; a thousandth of the other one keeps the order where the greater ones are equal."""
-    greater, other = np.maximum(margin.surprise, density.surprise), np.minimum(margin.surprise, density.surprise)
-    return greater + other / 1000
+def highest(evidence: Mapping[str, Evidence]) -> Floats:
+    """The greatest surprise; a thousandth of the others keeps the order where the greatest ones are equal."""
+    surprises = _surprises(evidence)
+    greatest: Floats = surprises.max(axis=0)
+    rest: Floats = surprises.sum(axis=0) - greatest
+    return greatest + rest / 1000
 
 
-def density_alone(margin: Evidence, density: Evidence) -> Floats:
+def harmonic(evidence: Mapping[str, Evidence]) -> Floats:
+    """-log of the harmonic mean of the shares: between the sum and the greatest surprise, whatever depends on what.
+
+    Source: Wilson, "The harmonic mean p-value for combining dependent tests" (PNAS, 2019), equation 1.
+    """
+    surprises = _surprises(evidence)
+    mean: Floats = logsumexp(surprises, axis=0) - math.log(len(surprises))
+    return mean
+
+
+def density_alone(evidence: Mapping[str, Evidence]) -> Floats:
     """The surprise of the second stage."""
-    return density.surprise
+    return evidence["density"].surprise
 
 
-def cascade(margin: Evidence, density: Evidence) -> Floats:
+def cascade(evidence: Mapping[str, Evidence]) -> Floats:
     """As published: the second stage's score, and one constant above all others where the first stage says attack.
 
     Source: Chhetri, Thapa, Chen, "Latent Sculpting" (arXiv 2512.22179, 2025): a record is anomalous where it is closer
     to the attack centroid (margin > 0) or its score exceeds the threshold. The published constant is the highest score
     of the test set plus 1; infinity takes its place, so that a score depends on its own record alone.
     """
-    return np.where(margin.value > 0, math.inf, density.value)
+    return np.where(evidence["margin"].value > 0, math.inf, evidence["density"].value)
+
+
+def _surprises(evidence: Mapping[str, Evidence]) -> Floats:
+    """(k, n) of k pieces of evidence."""
+    return np.stack([each.surprise for each in evidence.values()])
 
 
 FUSIONS: Final[Mapping[str, Fusion]] = {
     "fisher": fisher,
     "max": highest,
+    "harmonic": harmonic,
     "density": density_alone,
     "cascade": cascade,
 }
+_NEEDS: Final = {"density": ("density",), "cascade": ("margin", "density")}
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """The decision on top of two stages' scores, fitted on benign records that neither stage has seen.
+    """The decision on top of the evidence, fitted on benign records that no model has seen.
+
+    Wherever ``scores`` are taken, they are those of ``EVIDENCE`` in its order: margin, density, and a head's if there
+    is one, (n,) each, higher = more anomalous.
 
     Attributes:
         fusion: name of the fusion.
-        margin: tail of the first stage's margin.
-        density: tail of the second stage's score.
+        tails: name -> tail of the evidence, all that there is.
+        counted: names of the evidence that the fusion takes.
         reference: (n,) fused scores of the calibration records, ascending.
         thresholds: name -> fused score above which a record is flagged: ``p99``, ``p97`` ...
         intervals: where benign ends and anomalous begins.
     """
 
     fusion: str
-    margin: Tail
-    density: Tail
+    tails: Mapping[str, Tail]
+    counted: tuple[str, ...]
     reference: Floats
     thresholds: Mapping[str, float]
     intervals: Thresholds
@@ -166,6 +196,9 @@ class Calibration:
         fusion: str = "fisher",
         percentiles: Sequence[float] = (99, 97, 95),
         strategy: Strategy | None = None,
+        *,
+        head: ArrayLike | None = None,
+        counted: Sequence[str] | None = None,
     ) -> Self:
         """Calibrate on benign records.
 
@@ -175,31 +208,41 @@ class Calibration:
             fusion: a name in ``FUSIONS``.
             percentiles: in percent, one for each named threshold.
             strategy: fits the intervals; ``Percentile()`` if None.
+            head: (n,) of a supervised head, if there is one.
+            counted: names of the evidence that the fusion takes, all if None.
 
         Raises:
             SplitError: if there are no records.
-            DataError: if a score is NaN or infinite, or the stages differ in their rows.
+            DataError: if a score is NaN or infinite, or the evidence differs in its rows.
             UnknownPluginError: if ``fusion`` is not a known name.
+            ConfigError: ``counted`` names evidence that there is not, or none that the fusion needs.
         """
-        margins, densities = _finite(margin), _finite(density)
-        if margins.shape != densities.shape:
-            raise DataError(f"calibration: {margins.size} margins, but {densities.size} scores of the second stage")
-        tails = Tail.fit(margins), Tail.fit(densities)
-        scores = _fuse(fusion, tails, margins, densities)
+        values = dict(zip(EVIDENCE, map(_finite, [margin, density, *([] if head is None else [head])]), strict=False))
+        _require_rows(values)
+        names = _counted(fusion, tuple(values), counted)
+        tails = {name: Tail.fit(value) for name, value in values.items()}
+        scores = _fuse(fusion, tails, names, values)
         # The paper's percentiles are those of the second stage's score over all benign records, flagged or not.
-        cut = densities if fusion == "cascade" else scores
+        cut = values["density"] if fusion == "cascade" else scores
         named = {f"p{percent:g}": float(percentiles_of(cut, [percent])[0]) for percent in percentiles}
-        return cls(fusion, *tails, np.sort(scores), named, (strategy or Percentile())(cut))
+        return cls(fusion, tails, names, np.sort(scores), named, (strategy or Percentile())(cut))
 
-    def score(self, margin: ArrayLike, density: ArrayLike) -> Floats:
-        """(n,) fused scores of (n,) margins and (n,) scores of the second stage; higher = more anomalous.
+    def score(self, *scores: ArrayLike) -> Floats:
+        """(n,) fused scores; higher = more anomalous.
 
         Raises:
-            DataError: if one of them is NaN.
+            DataError: if one of ``scores`` is NaN, or there are more or fewer of them than at calibration.
         """
-        return _fuse(self.fusion, (self.margin, self.density), margin, density)
+        if len(scores) != len(self.tails):
+            raise DataError(f"calibration: made for {', '.join(self.tails)}, given {len(scores)} of them")
+        return _fuse(self.fusion, self.tails, self.counted, dict(zip(self.tails, scores, strict=True)))
 
-    def exceeds(self, name: str, margin: ArrayLike, density: ArrayLike) -> NDArray[np.bool_]:
+    def surprises(self, *scores: ArrayLike) -> dict[str, Floats]:
+        """Name -> (n,) surprise of the evidence that counts: what each adds to the fused score of ``fisher``."""
+        values = dict(zip(self.tails, scores, strict=True))
+        return {name: self.tails[name].surprise(values[name]) for name in self.counted}
+
+    def exceeds(self, name: str, *scores: ArrayLike) -> NDArray[np.bool_]:
         """(n,) mask of the records flagged at the threshold ``name``.
 
         Raises:
@@ -208,7 +251,7 @@ class Calibration:
         """
         if name not in self.thresholds:
             raise KeyError(f"no threshold {name!r}; known: {', '.join(self.thresholds)}")
-        return self.score(margin, density) > self.thresholds[name]
+        return self.score(*scores) > self.thresholds[name]
 
     def p_value(self, score: ArrayLike) -> Floats:
         """(n,) split-conformal p-values of fused scores: (1 + #{calibration >= score}) / (n + 1).
@@ -219,27 +262,29 @@ class Calibration:
         n = self.reference.size
         return (1 + n - np.searchsorted(self.reference, np.asarray(score, dtype=np.float64), side="left")) / (n + 1)
 
-    def verdict(self, margin: ArrayLike, density: ArrayLike) -> NDArray[np.str_]:
+    def verdict(self, *scores: ArrayLike) -> NDArray[np.str_]:
         """(n,) verdicts ``benign``, ``unknown`` or ``anomalous``.
 
         Raises:
             DataError: if a score is NaN.
         """
-        return self.intervals.verdict(self.score(margin, density))
+        return self.intervals.verdict(self.score(*scores))
 
     def state(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
         """All that ``load`` needs: what JSON can hold, and arrays."""
         values = {
             "fusion": self.fusion,
+            "evidence": list(self.tails),
+            "counted": list(self.counted),
             "n": self.reference.size,
             "thresholds": dict(self.thresholds),
             "intervals": self.intervals.intervals(),
         }
         arrays = {"reference": self.reference}
-        for stage, tail in (("margin", self.margin), ("density", self.density)):
-            arrays[f"{stage}.knots"] = tail.knots
-            arrays[f"{stage}.surprises"] = tail.surprises
-            arrays[f"{stage}.scales"] = np.array([tail.above, tail.below])
+        for name, tail in self.tails.items():
+            arrays[f"{name}.knots"] = tail.knots
+            arrays[f"{name}.surprises"] = tail.surprises
+            arrays[f"{name}.scales"] = np.array([tail.above, tail.below])
         return values, arrays
 
     @classmethod
@@ -250,15 +295,16 @@ class Calibration:
             ArtifactError: if a part is missing or unsound.
         """
         try:
-            margin, density = (
-                Tail(arrays[f"{stage}.knots"], arrays[f"{stage}.surprises"], *map(float, arrays[f"{stage}.scales"]))
-                for stage in ("margin", "density")
-            )
+            tails = {
+                name: Tail(arrays[f"{name}.knots"], arrays[f"{name}.surprises"], *map(float, arrays[f"{name}.scales"]))
+                for name in values["evidence"]
+            }
             find(FUSIONS, values["fusion"])
+            counted = _counted(values["fusion"], tuple(tails), values["counted"])
             intervals = Thresholds.from_intervals(values["intervals"])
             reference, thresholds = arrays["reference"], dict(values["thresholds"])
-            return cls(values["fusion"], margin, density, reference, thresholds, intervals)
-        except (KeyError, TypeError, ValueError) as error:
+            return cls(values["fusion"], tails, counted, reference, thresholds, intervals)
+        except (ConfigError, KeyError, TypeError, ValueError) as error:
             raise ArtifactError(f"calibration: not the state of a calibration: {error!r}; calibrate again") from error
 
 
@@ -275,7 +321,7 @@ class Encoder(Protocol):
 
 
 class Detector(Protocol):
-    """The second stage: latent -> score."""
+    """The second stage, or a head: latent -> score."""
 
     def score(self, x: Tensor) -> Tensor:
         """(B,) of (B, Z), higher = more anomalous."""
@@ -284,36 +330,55 @@ class Detector(Protocol):
 
 @dataclass(frozen=True)
 class Judgement:
-    """What the two stages say of n records.
+    """What is said of n records.
 
     Attributes:
-        margin: (n,) of the first stage.
-        density: (n,) of the second stage.
-        score: (n,) fused; higher = more anomalous, in all three.
+        evidence: name -> (n,) scores, of ``EVIDENCE`` as far as there are.
+        score: (n,) fused; higher = more anomalous, as in all of them.
         p_value: (n,) split-conformal, small where a record is unlike benign ones.
         confidence: (n,) +1 benign, 0 unknown, -1 anomalous.
         verdict: (n,) ``benign``, ``unknown`` or ``anomalous``.
     """
 
-    margin: Floats
-    density: Floats
+    evidence: Mapping[str, Floats]
     score: Floats
     p_value: Floats
     confidence: NDArray[np.float32]
     verdict: NDArray[np.str_]
 
     @classmethod
-    def of(cls, calibration: Calibration, margin: ArrayLike, density: ArrayLike) -> Self:
-        """Decide on (n,) margins and (n,) scores of the second stage.
+    def of(cls, calibration: Calibration, *scores: ArrayLike) -> Self:
+        """Decide on the (n,) scores of ``EVIDENCE``, in its order.
 
         Raises:
             DataError: if one of them is NaN.
         """
-        margins, densities = np.asarray(margin, dtype=np.float64), np.asarray(density, dtype=np.float64)
-        score = calibration.score(margins, densities)
+        values = [np.asarray(each, dtype=np.float64) for each in scores]
+        score = calibration.score(*values)
         sure = confidences.binary(score, calibration.intervals)
+        evidence = dict(zip(calibration.tails, values, strict=True))
         verdict = calibration.intervals.verdict(score)
-        return cls(margins, densities, score, calibration.p_value(score), sure, verdict)
+        return cls(evidence, score, calibration.p_value(score), sure, verdict)
+
+    @property
+    def margin(self) -> Floats:
+        """(n,) of the first stage."""
+        return self.evidence["margin"]
+
+    @property
+    def density(self) -> Floats:
+        """(n,) of the second stage."""
+        return self.evidence["density"]
+
+    @property
+    def head(self) -> Floats:
+        """(n,) of the supervised head, NaN where there is none."""
+        return self.evidence.get("head", np.full(len(self.score), math.nan))
+
+
+def with_features(z: Tensor, x: Tensor, pass_features: bool) -> Tensor:
+    """What the second stage sees: the latent z (B, Z), and behind it the features x (B, F) where they are passed on."""
+    return torch.cat([z, x], dim=1) if pass_features else z
 
 
 @dataclass(frozen=True)
@@ -322,10 +387,12 @@ class TwoStage:
 
     Attributes:
         encoder: first stage.
-        detector: second stage, fitted on the encoder's latent.
-        calibration: the decision on top of both.
+        detector: second stage, fitted on what ``with_features`` makes of the encoder's latent.
+        calibration: the decision on top of the evidence.
         batch_size: records that pass through the models at once.
         device: where the models run.
+        head: a supervised detector beside the second stage, on what that sees.
+        pass_features: whether the second stage sees the features beside the latent.
     """
 
     encoder: Encoder
@@ -333,9 +400,12 @@ class TwoStage:
     calibration: Calibration
     batch_size: int = 8192
     device: str = "cpu"
+    head: Detector | None = None
+    pass_features: bool = False
 
     def __post_init__(self) -> None:
-        for stage in (self.encoder, self.detector):
+        stages: list[object] = [self.encoder, self.detector, self.head]
+        for stage in stages:
             if isinstance(stage, nn.Module):
                 stage.to(self.device).eval()  # dropout must not decide
 
@@ -344,18 +414,51 @@ class TwoStage:
         return Judgement.of(self.calibration, *self.scores(x).T)
 
     def scores(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
-        """(n, 2) margin and score of the second stage of (n, F) features."""
-        return in_batches(self._both, x, self.batch_size, self.device)
+        """(n, E) scores of the evidence for (n, F) features, in the order of ``EVIDENCE``."""
+        if not len(x):
+            return np.zeros((0, 2 if self.head is None else 3), np.float32)
+        return in_batches(self._evidence, x, self.batch_size, self.device)
 
-    def _both(self, x: Tensor) -> Tensor:
+    def _evidence(self, x: Tensor) -> Tensor:
         z = self.encoder(x)
-        return torch.stack([self.encoder.margin(z), self.detector.score(z)], dim=1)
+        seen = with_features(z, x, self.pass_features)
+        scores = [self.encoder.margin(z), self.detector.score(seen)]
+        return torch.stack(scores if self.head is None else [*scores, self.head.score(seen)], dim=1)
 
 
-def _fuse(fusion: str, tails: tuple[Tail, Tail], margin: ArrayLike, density: ArrayLike) -> Floats:
-    values = without_nan(margin, "margin"), without_nan(density, "second stage")
-    stages = [Evidence(value, tail.surprise(value)) for tail, value in zip(tails, values, strict=True)]
-    return find(FUSIONS, fusion)(*stages)
+def _fuse(fusion: str, tails: Mapping[str, Tail], counted: Sequence[str], scores: Mapping[str, ArrayLike]) -> Floats:
+    values = {name: without_nan(value, _SPELT[name]) for name, value in scores.items()}
+    evidence = {name: Evidence(values[name], tails[name].surprise(values[name])) for name in counted}
+    return find(FUSIONS, fusion)(evidence)
+
+
+_SPELT: Final = {"margin": "margin", "density": "second stage", "head": "head"}
+
+
+def _counted(fusion: str, available: Sequence[str], named: Sequence[str] | None) -> tuple[str, ...]:
+    """The evidence that the fusion takes, in the order of ``EVIDENCE``."""
+    find(FUSIONS, fusion)
+    names = set(available if named is None else named)
+    for name in names.difference(available):
+        remedy = "set stage2.head, or leave it out" if name == "head" else "leave it out"
+        raise ConfigError(
+            f"calibrate.evidence: there is no {name!r}{near_miss(name, available)}; there are {', '.join(available)}; "
+            f"{remedy}"
+        )
+    needs = _NEEDS.get(fusion, ())
+    missing = [name for name in needs if name not in names]
+    if missing or not names:
+        raise ConfigError(
+            f"calibrate.evidence: the fusion {fusion!r} needs {' and '.join(needs) or 'at least one'}, given "
+            f"{', '.join(sorted(names)) or 'nothing'}"
+        )
+    return tuple(name for name in available if name in names)
+
+
+def _require_rows(values: Mapping[str, Floats]) -> None:
+    if len({value.shape for value in values.values()}) > 1:
+        sizes = ", ".join(f"{value.size} of {_SPELT[name]}" for name, value in values.items())
+        raise DataError(f"calibration: the evidence differs in its rows: {sizes}")
 
 
 def _finite(scores: ArrayLike) -> Floats:

@@ -38,6 +38,10 @@ class Detector(Scorer):
     def initialise(self, x: Tensor) -> None:
         """Set the buffers that come from data, x (n, F); a closed-form detector is done after this."""
 
+    def initialise_labelled(self, x: Tensor, y: Tensor) -> None:
+        """The same where the labels y (n,) are known; only a closed-form detector that learns from them makes use."""
+        self.initialise(x)
+
     def loss(self, batch: Batch) -> Tensor:
         """The mean score, which for a density is its negative log-likelihood."""
         return self.score(batch.x).mean()

@@ -21,18 +21,23 @@ class KNN(Detector):
         features: Z.
         neighbours: k.
         reduce: ``largest`` takes the k-th distance, ``mean`` the mean of the k.
+        metric: ``whitened`` takes the correlations between the features out first, so that a value that does not go
+            with the others is far even where it is a common one by itself; directions with less than a tenth of the
+            variance of a feature are stretched no further than that.
         max_rows: reference rows that are kept at most, drawn by ``seed``; the time of a score is linear in them.
         seed: of the rows drawn.
     """
 
     sized_by_data = ("reference",)
     reference: Tensor
+    whitening: Tensor
 
     def __init__(
         self,
         features: int,
         neighbours: int = 5,
         reduce: Literal["largest", "mean"] = "largest",
+        metric: Literal["standardised", "whitened"] = "standardised",
         max_rows: int = 10_000,
         seed: int = 0,
     ) -> None:
@@ -41,8 +46,13 @@ class KNN(Detector):
             raise ValueError(f"neighbours must be at least 1 and max_rows at least that, not {neighbours}, {max_rows}")
         if reduce not in ("largest", "mean"):
             raise ValueError(f"reduce must be 'largest' or 'mean', not {reduce!r}")
+        if metric not in ("standardised", "whitened"):
+            raise ValueError(f"metric must be 'standardised' or 'whitened', not {metric!r}")
         self.neighbours, self.reduce, self.max_rows, self.seed = neighbours, reduce, max_rows, seed
+        self.metric = metric
         self.standardise = Standardise(features)
+        if metric == "whitened":
+            self.register_buffer("whitening", torch.eye(features))
         self.register_buffer("reference", torch.zeros(neighbours, features))
 
     def initialise(self, x: Tensor) -> None:
@@ -57,16 +67,35 @@ class KNN(Detector):
                 "lower stage2.knn.neighbours"
             )
         self.standardise.initialise(x)
-        self.reference = self.standardise(draw(x, self.max_rows, self.seed)).to(self.reference)
+        if self.metric == "whitened":
+            self.whitening.copy_(whitening(self.standardise(x.double())))
+        self.reference = self._mapped(draw(x, self.max_rows, self.seed)).to(self.reference)
+
+    def _mapped(self, x: Tensor) -> Tensor:
+        """Rows as distances are taken between them, (B, F)."""
+        z: Tensor = self.standardise(x)
+        return z @ self.whitening if self.metric == "whitened" else z
 
     def score(self, x: Tensor) -> Tensor:
         """Distance in standard deviations, (B, F) to (B,)."""
         return in_parts(self._score, x, rows_at_once(x, len(self.reference)))
 
     def _score(self, x: Tensor) -> Tensor:
-        z: Tensor = self.standardise(x)
+        z = self._mapped(x)
         # |z - r|^2 - |z|^2 finds the neighbours in one product, but of a near copy it leaves rounding noise only.
         order = torch.addmm(self.reference.square().sum(1), z, self.reference.T, alpha=-2)  # (B, references)
         nearest = self.reference[order.topk(self.neighbours, largest=False, sorted=False).indices]  # (B, k, F)
         distances = (z[:, None] - nearest).square().sum(-1).sqrt()
         return distances.amax(1) if self.reduce == "largest" else distances.mean(1)
+
+
+def whitening(z: Tensor, floor: float = 0.1) -> Tensor:
+    """V diag(1 / sqrt(max(w, floor))), (F, F): what makes the rows of z uncorrelated, and of variance 1 at most.
+
+    Args:
+        z: (n, F) standardised rows.
+        floor: the least variance w of a direction that is stretched to 1.
+    """
+    variance, directions = torch.linalg.eigh(torch.cov(z.T, correction=0).reshape(z.shape[1], -1))
+    whitened: Tensor = directions / variance.clamp_min(floor).sqrt()
+    return whitened

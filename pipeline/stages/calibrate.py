@@ -24,8 +24,11 @@ def calibrate(settings: Calibrate, report: Report) -> None:
     if not len(benign):
         raise SplitError("there are no benign calibration records; raise preprocess.shares.calibration")
     report.reads("calibration", benign)
-    margin, density = benign.x.T.astype(np.float64)
-    calibration = Calibration.fit(margin, density, settings.fusion, settings.percentiles, strategy)
+    named = dict(zip(benign.columns, benign.x.T.astype(np.float64), strict=True))
+    counted = None if settings.evidence == "all" else settings.evidence
+    calibration = Calibration.fit(
+        **named, fusion=settings.fusion, percentiles=settings.percentiles, strategy=strategy, counted=counted
+    )
     artifacts.write_model(artifacts.THRESHOLDS, *calibration.state())
     report.json("thresholds", {"named": dict(calibration.thresholds), "n": len(benign)})
     report.run.metrics({f"threshold.{name}": value for name, value in calibration.thresholds.items()})
@@ -33,11 +36,11 @@ def calibrate(settings: Calibrate, report: Report) -> None:
 
 
 def _report(calibration: Calibration, val: Samples, report: Report) -> None:
-    margin, density = val.x.T.astype(np.float64)
-    score = calibration.score(margin, density)
+    evidence = val.x.T.astype(np.float64)
+    score = calibration.score(*evidence)
     report.judged(0, val, score, calibration.intervals)
     for name, threshold in calibration.thresholds.items():
-        report.test_metrics(val.y, calibration.exceeds(name, margin, density), threshold, name)
+        report.test_metrics(val.y, calibration.exceeds(name, *evidence), threshold, name)
     report.ranking(val, score)
     p_value = calibration.p_value(score[val.benign])
     alarms = [int((p_value <= level).sum()) for level in LEVELS]

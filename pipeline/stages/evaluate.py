@@ -46,7 +46,7 @@ def evaluate(settings: Evaluate, report: Report) -> None:
 
 def _section(calibration: Calibration, samples: Samples, judged: Judgement) -> dict[str, Any]:
     """One section of metrics.json: the whole decision, and stage 1 alone beside it."""
-    flagged = {name: calibration.exceeds(name, judged.margin, judged.density) for name in calibration.thresholds}
+    flagged = {name: calibration.exceeds(name, *judged.evidence.values()) for name in calibration.thresholds}
     section = metrics.report(samples.y, samples.attack, judged.score, flagged)
     alone = {"published": judged.margin > 0}
     return {**section, "stage1_only": metrics.report(samples.y, samples.attack, judged.margin, alone)}
@@ -62,7 +62,8 @@ def _verdicts(
             "record_id": [f"{value:016x}" for value in samples.record_id.tolist()],
             "split": [SECTIONS[name]] * len(samples),
             "attack": samples.attack.tolist(),
-            **{key: getattr(judged[name], key).tolist() for key in ("margin", "density", "score", "p_value")},
+            **{key: values.tolist() for key, values in judged[name].evidence.items()},
+            **{key: getattr(judged[name], key).tolist() for key in ("score", "p_value")},
             **{key: getattr(judged[name], key).tolist() for key in ("confidence", "verdict")},
         }
         for key, values in part.items():
@@ -71,7 +72,7 @@ def _verdicts(
     report.json("confidence_intervals_epoch_0", calibration.intervals.intervals())
     y = np.concatenate([samples.y for samples in tests.values()])
     for name, threshold in calibration.thresholds.items():
-        masks = [calibration.exceeds(name, each.margin, each.density) for each in judged.values()]
+        masks = [calibration.exceeds(name, *each.evidence.values()) for each in judged.values()]
         report.test_metrics(y, np.concatenate(masks), threshold, name)
 
 

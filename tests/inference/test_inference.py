@@ -110,7 +110,7 @@ def test_no_calibration_records_are_refused():
 
 
 def test_stages_of_different_length_are_refused():
-    with pytest.raises(DataError, match="2 margins, but 1"):
+    with pytest.raises(DataError, match="2 of margin, 1 of second stage"):
         Calibration.fit([0.0, 1.0], [0.0])
 
 
@@ -305,7 +305,8 @@ def test_dropout_does_not_decide(features):
 
 def test_nothing_to_judge_gives_an_empty_judgement(features):
     judgement = two_stage(features).judge(features[:0])
-    assert all(len(part) == 0 for part in vars(judgement).values())
+    parts = [judgement.score, judgement.p_value, judgement.confidence, judgement.verdict]
+    assert all(len(part) == 0 for part in [*parts, *judgement.evidence.values()])
 
 
 def test_a_model_that_answers_nan_is_not_believed():
