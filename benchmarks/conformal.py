@@ -3,10 +3,10 @@
     python -m benchmarks.conformal [--draws 20000] [--shift 0.5]
 
 Calibration scores are drawn from a Gaussian, ``--draws`` times; the FPR of a threshold over all benign records is then
-known, and needs no test set. For each nominal FPR, number of calibration records and guarantee: its mean over the draws,
-the 95 % interval that ``conformal.interval`` says beforehand and the share of the draws inside it, the share of the
-draws above nominal (marginal: about half; pac: 5 % at most), and the mean FPR once all benign scores have moved up by
-``--shift`` standard deviations, against which no threshold holds.
+known, and needs no test set. For each nominal FPR, number of calibration records and guarantee: its mean over the
+draws, the 95 % interval that ``conformal.interval`` says beforehand and the share of the draws inside it, the share of
+the draws above nominal (marginal: about half; pac: 5 % at most), and the mean FPR once all benign scores have moved up
+by ``--shift`` standard deviations, against which no threshold holds.
 """
 
 import argparse
