@@ -25,8 +25,9 @@ class KNN(Detector):
         seed: of the rows drawn.
     """
 
-    sized_by_data = ("reference",)
+    sized_by_data = ("reference", "rows")
     reference: Tensor
+    rows: Tensor
 
     def __init__(
         self,
@@ -44,6 +45,7 @@ class KNN(Detector):
         self.neighbours, self.reduce, self.max_rows, self.seed = neighbours, reduce, max_rows, seed
         self.standardise = Standardise(features)
         self.register_buffer("reference", torch.zeros(neighbours, features))
+        self.register_buffer("rows", torch.zeros(neighbours, dtype=torch.int64))  # where they stood among those given
 
     def initialise(self, x: Tensor) -> None:
         """Keep rows of x (n, F), standardised by all of them.
@@ -57,16 +59,43 @@ class KNN(Detector):
                 "lower stage2.knn.neighbours"
             )
         self.standardise.initialise(x)
-        self.reference = self.standardise(draw(x, self.max_rows, self.seed)).to(self.reference)
+        self.rows = draw(torch.arange(len(x)), self.max_rows, self.seed).to(self.rows)
+        self.reference = self.standardise(x[self.rows.to(x.device)]).to(self.reference)
 
     def score(self, x: Tensor) -> Tensor:
         """Distance in standard deviations, (B, F) to (B,)."""
-        return in_parts(self._score, x, rows_at_once(x, len(self.reference)))
+        return in_parts(self._score, x, self._at_once(x))
+
+    def terms(self, x: Tensor) -> Tensor:
+        """Squared differences from the neighbours that make the score, per distance: (B, F), of which it is the sum.
+
+        d = sum over i of (z_i - r_i)^2 / d for a distance d; the mean of several is the sum of their means.
+        """
+        return in_parts(self._terms, x, self._at_once(x))
+
+    def nearest(self, x: Tensor) -> Tensor:
+        """(B, k) rows of what it was initialised with, the nearest to x, (B, F), first."""
+        return self.rows[in_parts(lambda part: self._neighbours(part)[0], x, self._at_once(x))]
+
+    def _at_once(self, x: Tensor) -> int:
+        return rows_at_once(x, len(self.reference))
 
     def _score(self, x: Tensor) -> Tensor:
+        distances = self._neighbours(x)[1].square().sum(-1).sqrt()
+        return distances.amax(1) if self.reduce == "largest" else distances.mean(1)
+
+    def _neighbours(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Which k reference rows are nearest, (B, k), and how x differs from them, (B, k, F)."""
         z: Tensor = self.standardise(x)
         # |z - r|^2 - |z|^2 finds the neighbours in one product, but of a near copy it leaves rounding noise only.
         order = torch.addmm(self.reference.square().sum(1), z, self.reference.T, alpha=-2)  # (B, references)
-        nearest = self.reference[order.topk(self.neighbours, largest=False, sorted=False).indices]  # (B, k, F)
-        distances = (z[:, None] - nearest).square().sum(-1).sqrt()
-        return distances.amax(1) if self.reduce == "largest" else distances.mean(1)
+        nearest = order.topk(self.neighbours, largest=False).indices
+        return nearest, z[:, None] - self.reference[nearest]
+
+    def _terms(self, x: Tensor) -> Tensor:
+        apart = self._neighbours(x)[1].square()  # (B, k, F)
+        distances = apart.sum(-1, keepdim=True).sqrt()
+        parts = apart / distances.clamp_min(torch.finfo(apart.dtype).tiny)
+        if self.reduce == "mean":
+            return parts.mean(1)
+        return parts.take_along_dim(distances.argmax(1, keepdim=True), 1).squeeze(1)
