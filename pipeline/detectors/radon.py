@@ -72,6 +72,18 @@ class RADON(Detector):
         z = self.standardise(x)
         return _apart(z, self.reconstruct(z), self._constant)
 
+    def terms(self, x: Tensor) -> Tensor:
+        """u_i (u_i - v_i) with the unit vectors u of x and v of r, (B, F), as 1 - s = u'(u - v).
+
+        Their sum is the score, but for what the constant coordinate adds; at ``offset`` 0 that is nothing. Half the
+        squared differences of u and v add up to the same, but blame the others for one feature that is far off, as it
+        makes all others of u small.
+        """
+        z: Tensor = self.standardise(x)
+        r = self.reconstruct(z)
+        u, v = z * _per_length(z, self._constant), r * _per_length(r, self._constant)
+        return u * (u - v)
+
     def loss(self, batch: Batch) -> Tensor:
         """The weighted mean of (1 - s)^2 over benign and s^2 over anomalous records; 0 where all are unknown."""
         weight, wanted = _weights(batch.confidence)
