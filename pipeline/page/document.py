@@ -76,7 +76,7 @@ class Document:
 
 def percent(share: str) -> str:
     """A share that is a key, in percent."""
-    return style.percent(float(share))
+    return _unbroken(style.percent(float(share)))
 
 
 def _unbroken(text: str) -> str:

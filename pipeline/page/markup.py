@@ -6,7 +6,7 @@ from html import escape
 
 from pipeline.page.document import Document
 
-BAR = 110  # width in pixels
+BAR = 84  # width in pixels
 
 
 def section(title: str, *html: str) -> str:

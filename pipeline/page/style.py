@@ -14,7 +14,7 @@ h1 { font-size: 27px; line-height: 1.25; letter-spacing: -0.01em; margin: 0 0 4p
 h2 { font-size: 19px; letter-spacing: -0.005em; margin: 46px 0 8px; }
 h3 { font-size: 15px; margin: 22px 0 6px; }
 p { margin: 4px 0 12px; max-width: 76ch; } ul { margin: 4px 0 12px; padding-left: 20px; max-width: 76ch; }
-li { margin: 5px 0; } .soft, small, figcaption { color: var(--soft); }
+li { margin: 5px 0; } .soft, small { color: var(--soft); }
 .result { margin: 24px 0 22px; padding: 4px 0 4px 20px; border-left: 4px solid var(--unseen); }
 .result p { font-size: 18px; line-height: 1.5; margin: 0 0 10px; max-width: 68ch; } .result p:last-child { margin: 0; }
 .result data { font-weight: 650; } .result code { font-size: 15.5px; }
@@ -30,13 +30,12 @@ li { margin: 5px 0; } .soft, small, figcaption { color: var(--soft); }
 .scroll { overflow-x: auto; background: var(--card); border: 1px solid var(--line); border-radius: 8px;
   margin: 8px 0 12px; }
 table { border-collapse: collapse; width: 100%; font-size: 13.5px; line-height: 1.4; }
-th, td { padding: 6px 10px; text-align: left; border-bottom: 1px solid var(--line);
+th, td { padding: 6px 9px; text-align: left; border-bottom: 1px solid var(--line);
   vertical-align: baseline; }
 th { color: var(--soft); font-weight: 600; vertical-align: bottom; } tbody tr:last-child td { border-bottom: 0; }
 td > code { white-space: nowrap; }
 td small { font-size: 12px; white-space: nowrap; } td.number > small { display: block; }
 .number { text-align: right; font-variant-numeric: tabular-nums; } td.number { white-space: nowrap; }
-tr.own td, td.own { font-weight: 650; }
 .badge { color: var(--tone); border: 1px solid var(--tone); border-radius: 99px; padding: 0 8px; font-size: 12px;
   white-space: nowrap; }
 code { font: 12.5px ui-monospace, "DejaVu Sans Mono", monospace; overflow-wrap: anywhere; }
@@ -45,8 +44,8 @@ code { font: 12.5px ui-monospace, "DejaVu Sans Mono", monospace; overflow-wrap: 
 .fill { fill: var(--tone); opacity: 0.75; } .reach { stroke: var(--ink); stroke-width: 1.2; fill: none; }
 figure { margin: 14px 0; background: #fff; border: 1px solid var(--line); border-radius: 8px; padding: 8px; }
 img { display: block; max-width: min(100%, 780px); height: auto; margin: 0 auto; }
-.pair { display: grid; grid-template-columns: 1fr 1fr; gap: 12px; align-items: start; }
-.pair figure, .pair ul { margin: 0 0 12px; }
+.pair { display: grid; grid-template-columns: 1fr 1fr; gap: 12px; }
+.pair ul { margin: 0 0 12px; }
 .box { background: var(--card); border: 1px solid var(--line); border-radius: 8px; padding: 4px 18px 8px; }
 .box h3 { margin-top: 12px; color: var(--tone); }
 dl { display: grid; grid-template-columns: max-content 1fr; gap: 5px 18px;

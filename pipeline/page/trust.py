@@ -53,7 +53,7 @@ def guarantees(facts: Facts) -> str:
         kept.insert(
             1,
             f"<b>How near one calibration comes to that.</b> With {m} calibration records the true rate of "
-            f"{code(facts.threshold)}, promised {level.share('nominal')}, lies between {true} with a probability of "
+            f"{code(facts.threshold)}, promised {level.share('nominal')}, lies from {true} with a probability of "
             "95 %. More calibration records narrow it.",
         )
     boxes = [
