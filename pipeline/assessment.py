@@ -194,21 +194,26 @@ def expected_fpr(nominal: float, n_calibration: int, n: int) -> tuple[float, flo
     return float(low / n), float(high / n)
 
 
-def guarantee(flagged: Mapping[str, Mask], asked: Asked) -> Report:
-    """What is promised of false alarms, and what came, on all benign test records together.
+def guarantee(flagged: Mapping[str, Mask], recalls: Mapping[str, Mapping[str, float | None]], asked: Asked) -> Report:
+    """What is promised of false alarms, what came on all benign test records together, and what an alarm is worth then.
 
     Args:
         flagged: threshold name -> (n,) mask of the benign records called anomalous at it.
+        recalls: section -> threshold name -> recall of its attacks.
         asked: what the thresholds were calibrated for.
 
     Returns:
         ``n_calibration``, ``n_benign``, ``level`` of the intervals and, for each threshold, ``fpr`` as realised with
         its Wilson interval, and beside it for one that promises a rate: ``true_low`` to ``true_high``, where the FPR on
         endless benign records lies, given the calibration records; ``expected_low`` to ``expected_high``, where that of
-        the n at hand does; ``within``.
+        the n at hand does; ``within``. ``precision_at_prevalence`` is that of each section at this ``fpr``.
     """
     n = next((mask.size for mask in flagged.values()), 0)
     levels = {name: _promise(name, int(mask.sum()), n, asked) for name, mask in flagged.items()}
+    for name, level in levels.items():
+        level["precision_at_prevalence"] = {
+            section: _precisions(recall[name], level["fpr"], asked) for section, recall in recalls.items()
+        }
     return {"n_calibration": asked.n_calibration, "n_benign": n, "level": LEVEL, "levels": levels}
 
 
@@ -254,11 +259,12 @@ def _rates(name: str, y: ArrayLike, flagged: Mask, asked: Asked) -> Report:
         "fpr_expected_low": promise["expected_low"],
         "fpr_expected_high": promise["expected_high"],
         "fpr_within": promise["within"],
-        "precision_at_prevalence": {
-            f"{prevalence:g}": precision_at(prevalence, rates["recall"], rates["fpr"])
-            for prevalence in asked.prevalences
-        },
+        "precision_at_prevalence": _precisions(rates["recall"], rates["fpr"], asked),
     }
+
+
+def _precisions(recall: float | None, fpr: float | None, asked: Asked) -> dict[str, float | None]:
+    return {f"{prevalence:g}": precision_at(prevalence, recall, fpr) for prevalence in asked.prevalences}
 
 
 def _promise(name: str, flags: int, n: int, asked: Asked) -> dict[str, Any]:

@@ -114,7 +114,7 @@ def _meant(facts: Facts) -> str:
         return f"Not one of {n} benign test records raised a false alarm; the true rate may still be as high as {most}."
     alerts = f"{level.count('alerts_per_million_benign')} alerts in every million benign records"
     told = f"On {n} benign test records the false-alarm rate came to {level.share('fpr')}, that is {alerts}"
-    precision = facts.at_threshold(facts.shown).at("precision_at_prevalence")
+    precision = level.at("precision_at_prevalence", facts.shown)
     known = [prevalence for prevalence in precision.names() if precision(prevalence) is not None]
     if not known:
         return f"{told}."

@@ -79,7 +79,8 @@ def _promise(name: str, level: Document) -> list[str]:
 
 
 def _worth(facts: Facts) -> list[str]:
-    prevalences = facts.at_threshold("unseen").names("precision_at_prevalence")
+    levels = facts.metrics.at("guarantee", "levels")
+    prevalences = levels.names(facts.threshold, "precision_at_prevalence", "unseen")
     rates = [
         (name, threshold, facts.metrics.at(name, "thresholds", threshold))
         for name in SECTIONS
@@ -91,7 +92,7 @@ def _worth(facts: Facts) -> list[str]:
             escape(threshold),
             badge(name, name),
             at.share_within("recall", "recall_low", "recall_high"),
-            *(at.share("precision_at_prevalence", each) for each in prevalences),
+            *(levels.share(threshold, "precision_at_prevalence", name, each) for each in prevalences),
         ]
         for name, threshold, at in rates
     ]

@@ -42,15 +42,16 @@ def evaluate(settings: Evaluate, report: Report) -> None:
         section["one_feature"] = _one_feature(feature, SECTIONS[name])
     source = artifacts.read_json(artifacts.SOURCE)
     about = {"dataset": source["dataset"], "synthetic": source["synthetic"], "fusion": calibration.fusion}
-    promised = {"guarantee": assessment.guarantee(_false_alarms(calibration, tests, judged), asked)}
+    recalls = {name: {key: at["recall"] for key, at in each["thresholds"].items()} for name, each in sections.items()}
+    promised = {"guarantee": assessment.guarantee(_false_alarms(calibration, tests, judged), recalls, asked)}
     found = {**about, **sections, **promised}
     artifacts.write_json(artifacts.METRICS, found)
     report.run.metrics(dict(_flat(sections)))
     report.run.file(artifacts.METRICS)
     _verdicts(tests, judged, calibration, report)
     _figures(calibration.intervals, tests, judged, report)
-    recalls = {name: section["recall_by_attack"] for name, section in sections.items()}
-    figure = figures.recall_per_attack(recalls, settings.threshold, subtitle=report.subtitle)
+    by_attack = {name: section["recall_by_attack"] for name, section in sections.items()}
+    figure = figures.recall_per_attack(by_attack, settings.threshold, subtitle=report.subtitle)
     report.figure("recall_per_attack", figure)
     _page(found, settings.threshold, report)
     _say(settings.threshold, sections, report)

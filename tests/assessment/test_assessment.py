@@ -156,13 +156,17 @@ def test_with_calibration_records_without_end_the_expected_interval_is_binomial(
 
 def test_a_promise_that_is_kept_and_one_that_is_not():
     flagged = {"p99": np.arange(1000) < 12, "p95": np.arange(1000) < 200, "other": np.arange(1000) < 3}
-    found = assessment.guarantee(flagged, ASKED)
+    recalls = {"unseen": dict.fromkeys(flagged, 0.5), "seen": dict.fromkeys(flagged)}
+    found = assessment.guarantee(flagged, recalls, ASKED)
     assert (found["n_calibration"], found["n_benign"]) == (400, 1000)
     assert [found["levels"][name]["within"] for name in flagged] == [True, False, None]
     level = found["levels"]["p99"]
     assert level["alerts_per_million_benign"] == pytest.approx(1e6 * level["fpr"]) == pytest.approx(12000)
     assert level["true_low"] < 0.01 < level["true_high"] and level["fpr_low"] < 0.012 < level["fpr_high"]
-    json.dumps(assessment.guarantee({name: mask[:0] for name, mask in flagged.items()}, ASKED), allow_nan=False)
+    assert level["precision_at_prevalence"]["unseen"]["0.1"] == assessment.precision_at(0.1, 0.5, 0.012)
+    assert level["precision_at_prevalence"]["seen"]["0.1"] is None
+    none = {name: mask[:0] for name, mask in flagged.items()}
+    json.dumps(assessment.guarantee(none, recalls, ASKED), allow_nan=False)
 
 
 def test_rates_say_what_was_promised(section):
