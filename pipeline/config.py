@@ -21,6 +21,11 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Positive = Annotated[float, Field(gt=0)]
 Settings = Mapping[str, Any]
+OpenShares = Annotated[
+    tuple[Annotated[float, Field(gt=0, lt=1)], ...],
+    BeforeValidator(lambda value: tuple(value) if isinstance(value, list) else value),
+    Field(min_length=1),
+]
 Names = Annotated[tuple[str, ...], BeforeValidator(lambda value: tuple(value) if isinstance(value, list) else value)]
 
 
@@ -203,11 +208,21 @@ class Calibrate(PluginSection):
     ]
 
 
+class Bootstrap(Section):
+    """See ``pipeline.assessment.Asked``."""
+
+    rounds: Annotated[int, Field(ge=100)]
+    seed: Seed
+
+
 class Evaluate(Section):
     """Test scores -> metrics."""
 
     threshold: str
     latent_map_rows: Annotated[int, Field(ge=10)]
+    fprs: OpenShares
+    prevalences: OpenShares
+    bootstrap: Bootstrap
 
 
 class Workers(Section):

@@ -42,6 +42,7 @@ LOGGED = {
         "confusion.svg",
         "score_histogram.svg",
         "metrics.json",
+        "report.html",
         "confidence_epoch_0.csv",
         *(f"test_metrics_threshold={t}.json" for t in ("p99", "p97", "p95")),
     ],
