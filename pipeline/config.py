@@ -74,6 +74,16 @@ class Ingest(PluginSection):
     max_rejected_share: Share
 
 
+class ShortcutSettings(Section):
+    """See ``pipeline.expectations.ShortcutLimits``."""
+
+    leak_auroc: Annotated[float, Field(ge=0.5, le=1)]
+    leak_auroc_of_few: Annotated[float, Field(ge=0.5, le=1)]
+    attack_auroc: Annotated[float, Field(ge=0.5, le=1)]
+    known: Names
+    rows: Annotated[int, Field(ge=100)]
+
+
 class Validate(Section):
     """Largest shares of records that may break a rule; see ``pipeline.expectations.Limits``."""
 
@@ -87,6 +97,7 @@ class Validate(Section):
     disagreeing_share: Share
     tolerance: Share
     open_vocabulary: bool
+    shortcuts: ShortcutSettings
 
 
 class Shares(Section):

@@ -12,7 +12,15 @@ STAGES = list(OUTPUTS)
 # The artefacts that each stage logs, as patterns; {n} is an epoch, {t} a threshold.
 LOGGED = {
     "ingest": ["class_counts.svg", "ingest.json"],
-    "validate": ["expectations.svg", "summary.json", "confidence_intervals_epoch_0.json", "docs/index.html"],
+    "validate": [
+        "expectations.svg",
+        "shortcuts.svg",
+        "shortcuts.csv",
+        "shortcuts.json",
+        "summary.json",
+        "confidence_intervals_epoch_0.json",
+        "docs/index.html",
+    ],
     "preprocess": ["splits.svg", "feature_spread.svg", "confidence_epoch_0.csv", "splits.json"],
     "stage1": [
         "loss_curves.svg",
