@@ -6,8 +6,11 @@
 Splits, features and balancing are those of ``params.yaml``, but for quantile scaling with indicators and without a
 clip, and attempts are left out; a seed draws splits, weights and batches. Unseen: bot, infiltration and both slow DoS
 tools. AUROC in %: of the margin on the seen attacks of val, then on test_unseen, pooled, by attack, and the mean over
-attacks; then of the distance to the 5th nearest benign train record in the features, in the latent, and in the
-standardised latent beside the features, pooled and mean over attacks. Seconds are those of the training.
+attacks; then of the distance to the 5th nearest benign train record in the features, in the latent z, and in z beside
+the features x, each standardised, pooled and mean over attacks. Seconds are those of the training.
+
+``--inner`` is for choices, which must not see these figures: each family of the seen attacks is left out of the
+training in turn, and the margin ranks its train records against the benign ones of val; mean and worst over families.
 """
 
 import argparse
@@ -26,19 +29,21 @@ from torch import Tensor
 
 from pipeline import splits
 from pipeline.datasets import CICIDS2017
+from pipeline.datasets.labels import family
 from pipeline.datasets.schema import FEATURE_NAMES
 from pipeline.detectors import KNN
 from pipeline.encoders import ENCODERS, LOSSES, Encoder
 from pipeline.errors import CollapseError
 from pipeline.features import Features, Recipe, content_hash
 from pipeline.metrics import auroc
-from pipeline.nn import Batch, Standardise, in_batches
+from pipeline.nn import Batch, in_batches
 from pipeline.registry import build
 from pipeline.training import FitSettings, fit
 
 UNSEEN = ("bot", "infiltration", "dos_slowloris", "dos_slowhttptest")
 SHARES = {"train": 0.6, "val": 0.1, "calibration": 0.1, "test_seen": 0.1, "test_unseen": 0.1}
 RECIPE = Recipe(scaling="quantile", fill="indicator", clip=None)
+LEAST = 20  # train records that a family needs to be left out by --inner
 START = {"cnn_transformer": {"start": "discriminant"}}
 
 Floats = NDArray[np.float32]
@@ -58,6 +63,7 @@ class Drawing:
         x = np.stack([*features.map(columns).values()], 1)
         self.x = {name: x[mask] for name, mask in rows.items()}
         self.attack = {name: attack[mask] for name, mask in rows.items()}
+        self.families = np.array([family(name) for name in self.attack["train"]])  # of the train rows
         self.balanced = splits.balance(self.attack["train"], seed)
 
     def batch(self, split: str, rows: NDArray[np.bool_] | slice = slice(None)) -> Batch:
@@ -76,15 +82,18 @@ def read(folder: Path) -> pa.Table:
     return table.filter(pc.invert(table.column("attempted").fill_null(False)))
 
 
-def trained(drawing: Drawing, encoder: str, loss: str, seed: int, given: argparse.Namespace) -> tuple[Encoder, float]:
-    """An encoder after its training, and the seconds that it took."""
-    train = drawing.batch("train", drawing.balanced)
+def trained(
+    drawing: Drawing, pair: tuple[str, str], seed: int, steps: int, left_out: str = ""
+) -> tuple[Encoder, float]:
+    """An encoder after its training without the attacks of a family, and the seconds that it took."""
+    (encoder, loss), kept = pair, drawing.families != left_out
+    train = drawing.batch("train", drawing.balanced & kept)
     torch.manual_seed(seed)
     goal = build(LOSSES, loss)
     model = build(ENCODERS, encoder, features=train.x.shape[1], loss=goal, **START.get(encoder, {}))
     model.initialise(train.x, train.y)
     settings = FitSettings(
-        epochs=1, min_steps=given.steps, batch_size=256, learning_rate=1e-3, weight_decay=1e-2, input_noise=0.1,
+        epochs=1, min_steps=steps, batch_size=256, learning_rate=1e-3, weight_decay=1e-2, input_noise=0.1,
         seed=seed, device="cpu",
     )  # fmt: skip
     started = time.perf_counter()
@@ -123,11 +132,16 @@ def neighbours(benign: Floats, rows: Floats) -> Floats:
     return mapped(knn.score, rows)
 
 
-def beside(encoder: Encoder, benign: Floats) -> Callable[[Tensor], Tensor]:
-    """The latent, standardised by the benign train rows, beside the features."""
-    standardise = Standardise(encoder.latent)
-    standardise.initialise(torch.from_numpy(mapped(encoder, benign)))
-    return lambda x: torch.cat([standardise(encoder(x)), x], 1)
+def inner(drawing: Drawing, pair: tuple[str, str], seed: int, steps: int) -> Row:
+    """AUROC in % of the margin for each seen family that had no part in the training, their mean and the worst."""
+    row = {}
+    benign = drawing.x["val"][drawing.attack["val"] == "benign"]
+    names, counts = np.unique(drawing.families, return_counts=True)
+    for name in names[(counts >= LEAST) & (names != "benign")]:
+        model, _ = trained(drawing, pair, seed, steps, str(name))
+        x = np.concatenate([benign, drawing.x["train"][drawing.families == name]])
+        row[str(name)] = 100 * (auroc(np.arange(len(x)) >= len(benign), mapped(model.score, x)) or 0.0)
+    return row | {"mean": statistics.mean(row.values()), "worst": min(row.values())}
 
 
 def judged(drawing: Drawing, encoder: Encoder) -> Row:
@@ -135,7 +149,7 @@ def judged(drawing: Drawing, encoder: Encoder) -> Row:
     benign, unseen, names = drawing.benign(), drawing.x["test_unseen"], drawing.attack["test_unseen"]
     row = {"val": ranked(drawing.attack["val"], mapped(encoder.score, drawing.x["val"]))["pooled"]}
     row |= ranked(names, mapped(encoder.score, unseen))
-    for space, function in (("z", encoder), ("z, x", beside(encoder, benign))):
+    for space, function in (("z", encoder), ("z, x", lambda x: torch.cat([encoder(x), x], 1))):
         nearest = ranked(names, neighbours(mapped(function, benign), mapped(function, unseen)))
         row |= {f"knn {space} {which}": nearest[which] for which in ("pooled", "macro")}
     return row
@@ -162,27 +176,50 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=600)
     parser.add_argument("--encoders", nargs="+", choices=ENCODERS, default=["residual_mlp"])
     parser.add_argument("--losses", nargs="+", choices=LOSSES, default=list(LOSSES))
+    parser.add_argument("--inner", action="store_true")
     given = parser.parse_args()
     records = read(given.folder)
     drawings = [Drawing(records, seed) for seed in range(given.seeds)]
-    features = []
+    pairs = [(encoder, loss) for encoder in given.encoders for loss in given.losses]
     for drawing in drawings:
         names = drawing.attack["test_unseen"]
-        features.append(ranked(names, neighbours(drawing.benign(), drawing.x["test_unseen"])))
         counts = {str(name): int((names == name).sum()) for name in sorted({*names})}
         print(f"{drawing.balanced.sum()} balanced train records, test_unseen {counts}")
-    attacks = [name for name in UNSEEN if name in features[0]]
+    (choose if given.inner else compare)(drawings, pairs, given.steps)
+
+
+def choose(drawings: list[Drawing], pairs: list[tuple[str, str]], steps: int) -> None:
+    """The table of ``--inner``."""
+    shown: list[str] = []
+    for pair in pairs:
+        rows = [inner(drawing, pair, seed, steps) for seed, drawing in enumerate(drawings)]
+        if not shown:
+            shown = [*rows[0]]
+            heading(shown)
+        show(", ".join(pair), rows, shown)
+
+
+def compare(drawings: list[Drawing], pairs: list[tuple[str, str]], steps: int) -> None:
+    """The table of the unseen attacks."""
+    features = [
+        ranked(drawing.attack["test_unseen"], neighbours(drawing.benign(), drawing.x["test_unseen"]))
+        for drawing in drawings
+    ]
     knn = [f"knn {space} {which}" for space in ("z", "z, x") for which in ("pooled", "macro")]
-    shown = ["val", "pooled", *attacks, "macro", *knn, "seconds"]
-    print(f"\n| encoder, loss | {' | '.join(shown)} |\n|---|{'---:|' * len(shown)}")
+    shown = ["val", "pooled", *(name for name in UNSEEN if name in features[0]), "macro", *knn, "seconds"]
+    heading(shown)
     show("neighbours in the features", features, shown)
-    for encoder in given.encoders:
-        for loss in given.losses:
-            rows = []
-            for seed, drawing in enumerate(drawings):
-                model, seconds = trained(drawing, encoder, loss, seed, given)
-                rows.append(judged(drawing, model) | {"seconds": seconds})
-            show(f"{encoder}, {loss}", rows, shown)
+    for pair in pairs:
+        rows = []
+        for seed, drawing in enumerate(drawings):
+            model, seconds = trained(drawing, pair, seed, steps)
+            rows.append(judged(drawing, model) | {"seconds": seconds})
+        show(", ".join(pair), rows, shown)
+
+
+def heading(shown: list[str]) -> None:
+    """The first two lines of a table."""
+    print(f"\n| encoder, loss | {' | '.join(shown)} |\n|---|{'---:|' * len(shown)}", flush=True)
 
 
 if __name__ == "__main__":

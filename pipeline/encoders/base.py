@@ -1,4 +1,4 @@
-"""The contract of an encoder: features -> latent, with two class centroids and a margin between them."""
+"""The contract of an encoder: features -> latent, with class centroids from which its loss measures a margin."""
 
 from abc import abstractmethod
 

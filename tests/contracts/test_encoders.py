@@ -98,6 +98,17 @@ def test_float32_and_float64_agree(encoder: Encoder) -> None:
     assert encoder.train().loss(batch._replace(x=batch.x.float())).dtype == torch.float32
 
 
+def test_it_trains_in_mixed_precision(encoder: Encoder) -> None:
+    batch = rows()._replace(x=rows().x.float())
+    encoder.float().initialise(batch.x, batch.y)
+    with torch.autocast("cpu", torch.bfloat16):
+        loss = encoder.train().loss(batch)
+    assert loss.isfinite()
+    if encoder.trainable:
+        loss.backward()
+    assert all(parameter.dtype == torch.float32 for parameter in encoder.state_dict().values())
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_it_moves_to_a_gpu_whole(encoder: Encoder) -> None:
     batch = Batch(*(column.cuda() for column in rows()))

@@ -85,6 +85,7 @@ def test_ema_follows_the_benign_mean_in_training_alone() -> None:
     encoder.train().loss(rows)
     assert torch.allclose(encoder.modes[0], 0.25 * rows.x[::2].mean(0))
     before = encoder.modes.clone()
+    assert Binary(centre="ema").follow(before, rows.x.bfloat16(), rows).dtype == before.dtype
     encoder.loss(rows._replace(y=torch.ones(8)))
     assert torch.equal(encoder.modes, before)
 

@@ -73,7 +73,7 @@ def test_it_learns_classes_whose_means_coincide_and_passes_verify(encoder: type[
     [
         (lambda: ResidualMLP(3, DCCL(), width=0), "width, hidden and latent must be at least 1"),
         (lambda: FeatureTokens(3, DCCL(), pool="max"), "'cls' or 'mean', not 'max'"),  # type: ignore[arg-type]
-        (lambda: FeatureTokens(3, DCCL(), width=30), "width 30 is not a multiple of heads 4"),
+        (lambda: FeatureTokens(3, DCCL(), width=31), "width 31 is not a multiple of heads 2"),
     ],
 )
 def test_settings_that_make_no_encoder_are_refused(build: type[Encoder], message: str) -> None:

@@ -71,5 +71,5 @@ class Binary(Ball):
         """The moving average, where it is the centre; a batch without benign records leaves it."""
         if self.centre != "ema":
             return modes
-        means, sizes = weighted_means(z, self.weights(batch).to(z.dtype))
+        means, sizes = weighted_means(z.to(modes.dtype), self.weights(batch).to(modes.dtype))
         return torch.lerp(modes, means[:1], torch.where(sizes[0] > 0, 1 - self.momentum, 0.0).to(modes.dtype))
