@@ -52,6 +52,8 @@ CHECKPOINTS = DATA / "checkpoints"
 PROMOTIONS = DATA / "promotions.jsonl"
 SCORED = DATA / "scored"
 DRIFT = REPORTS / "drift"
+BENCHMARK = REPORTS / "benchmark"
+CELLS = DATA / "benchmark.jsonl"
 REGISTERED = DATA / "registered"  # versions of the model, as they were fetched
 
 

@@ -285,6 +285,43 @@ class Retraining(Section):
         return self
 
 
+class Design(Section):
+    """Which records a grid of experiments reads, and which attacks nothing is fitted on; see ``flows.grid``."""
+
+    records: str
+    unseen: Names = ()
+    leave_out: Names = ()
+    mix: Mapping[str, Annotated[int, Field(ge=1)]] = {}
+    overrides: Settings = {}
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> "Design":
+        if bool(self.unseen) == bool(self.leave_out):
+            raise ValueError("either unseen names attacks or leave_out names families, not both")
+        if absent := sorted(set(self.mix) - set(self.unseen)):
+            raise ValueError(f"mix: {', '.join(absent)} is not among unseen")
+        return self
+
+
+Word = Annotated[str, Field(pattern="^[a-z0-9_]+$")]  # part of the name of an experiment
+
+
+class Benchmark(Section):
+    """A grid of experiments: designs x seeds x configurations; see ``flows.benchmark``."""
+
+    path: str
+    seeds: Annotated[
+        tuple[Seed, ...],
+        BeforeValidator(lambda value: tuple(value) if isinstance(value, list) else value),
+        Field(min_length=1),
+    ]
+    threshold: Annotated[str, Field(pattern=r"^p\d{1,2}(\.\d+)?$")]
+    minimum: Annotated[int, Field(ge=1)]
+    level: Annotated[float, Field(gt=0.5, lt=1)]
+    designs: Annotated[Mapping[Word, Design], Field(min_length=1)]
+    configurations: Annotated[Mapping[Word, Settings], Field(min_length=1)]
+
+
 SECTIONS: dict[str, type[Section]] = {
     "ingest": Ingest,
     "validate": Validate,
@@ -299,6 +336,7 @@ FLOW_SECTIONS: dict[str, type[Section]] = {
     "workers": Workers,
     "promotion": Promotion,
     "retraining": Retraining,
+    "benchmark": Benchmark,
 }
 
 S = TypeVar("S", bound=Section)
@@ -310,23 +348,41 @@ def load(section: type[S], path: Path = PARAMS) -> S:
     Raises:
         ConfigError: the file or section is absent, or a key is unknown, of the wrong type or out of its limits.
     """
+    return build(section, read(path), str(path))
+
+
+def build(section: type[S], params: Mapping[str, Any], where: str) -> S:
+    """The section of ``params``, all sections by name, that has the shape ``section``, frozen.
+
+    Args:
+        section: the shape.
+        params: what ``read`` gives.
+        where: they come from, for messages.
+
+    Raises:
+        ConfigError: the section is absent, or a key is unknown, of the wrong type or out of its limits.
+    """
     sections = SECTIONS | FLOW_SECTIONS
     name = next(key for key, shape in sections.items() if shape is section)
-    params = _read(path)
     for key in params:
         if key not in sections:
             known = ", ".join(sections)
-            raise ConfigError(f"{path}: unknown section {key!r}{near_miss(key, sections)}; known: {known}")
+            raise ConfigError(f"{where}: unknown section {key!r}{near_miss(key, sections)}; known: {known}")
     if not isinstance(params.get(name), dict):
-        raise ConfigError(f"{path}: section {name!r} is missing or no mapping, given {params.get(name)!r}")
+        raise ConfigError(f"{where}: section {name!r} is missing or no mapping, given {params.get(name)!r}")
     try:
         return section.model_validate(params[name])
     except ValidationError as error:
         faults = "; ".join(f"{name}{_fault(section, dict(fault))}" for fault in error.errors(include_url=False))
-        raise ConfigError(f"{path}: {faults}") from error
+        raise ConfigError(f"{where}: {faults}") from error
 
 
-def _read(path: Path) -> dict[str, Any]:
+def read(path: Path = PARAMS) -> dict[str, Any]:
+    """All sections of ``path`` as they stand there, unchecked.
+
+    Raises:
+        ConfigError: the file is absent or no mapping.
+    """
     if not path.is_file():
         raise ConfigError(f"{path}: no such file; run from the folder that holds params.yaml")
     try:
