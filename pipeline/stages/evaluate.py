@@ -15,6 +15,7 @@ from pipeline.inference import Calibration, Judgement
 from pipeline.page import render
 from pipeline.samples import Samples
 from pipeline.stages import launch, origin
+from pipeline.stages.alerts import explained
 from pipeline.stages.report import Report
 from pipeline.thresholds import Thresholds
 
@@ -53,6 +54,9 @@ def evaluate(settings: Evaluate, report: Report) -> None:
     by_attack = {name: section["recall_by_attack"] for name, section in sections.items()}
     figure = figures.recall_per_attack(by_attack, settings.threshold, subtitle=report.subtitle)
     report.figure("recall_per_attack", figure)
+    report.table(
+        "explanations", explained({SECTIONS[name]: judged[name] for name in ("unseen", "seen")}, settings.threshold)
+    )
     _page(found, settings.threshold, report)
     _say(settings.threshold, sections, report)
 

@@ -7,8 +7,7 @@ from numpy.typing import NDArray
 from pipeline import artifacts, figures, splits
 from pipeline.config import Stage1
 from pipeline.encoders import ENCODERS, LOSSES, Encoder
-from pipeline.inference import with_features
-from pipeline.nn import in_batches
+from pipeline.nn import in_batches, with_features
 from pipeline.registry import build
 from pipeline.stages import launch
 from pipeline.stages.learning import ROWS_AT_ONCE, device_of, learn

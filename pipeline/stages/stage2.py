@@ -9,10 +9,9 @@ from pipeline import artifacts, splits
 from pipeline.config import Stage2
 from pipeline.detectors import DETECTORS, Detector
 from pipeline.errors import ConfigError
-from pipeline.inference import EVIDENCE
 from pipeline.nn import in_batches
 from pipeline.registry import build
-from pipeline.samples import Samples
+from pipeline.samples import EVIDENCE, Samples
 from pipeline.stages import launch
 from pipeline.stages.learning import ROWS_AT_ONCE, device_of, learn
 from pipeline.stages.report import Report
