@@ -59,7 +59,7 @@ def _one_feature(found: Shortcuts) -> str:
     if not found.told:
         return f"No feature alone tells an attack {limit}: to find one takes more than a threshold on one feature."
     told = f"{len(found.told)} of {_attacks(found, every='')}" if len(found.judged) > 1 else _attacks(found)
-    return f"One feature alone tells {told} {limit}: to find it proves little, as a threshold on one feature does."
+    return f"One feature alone tells {told} {limit}: to find what one threshold finds proves little."
 
 
 def _known(found: Shortcuts) -> str:
