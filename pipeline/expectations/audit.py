@@ -133,6 +133,7 @@ class _Stream:
             tellings=telling(self.sample.result(), self.columns),
             attacks=self._attack_counts(days, duplicates.disagreeing_by_attack),
             limits=self.limits,
+            both_labels=duplicates.disagreeing_labels,
             several_days=len({day for counts in days.values() for day in counts} - {UNKNOWN}) > 1,
         )
         told = details(found)

@@ -159,8 +159,8 @@ def _shortcuts(findings: Findings) -> Iterable[str]:
     if not found.attacks:
         return
     others = f"without {', '.join(found.known_here)}" if found.known_here else "without known shortcuts"
-    header = ("attack", "records", "strongest feature alone", "AUROC", others, "AUROC", "capture days")
-    yield _table((*map(escape, header), "attempted", "other label too"), map(_told, found.table()), (1, 3, 5, 7, 8))
+    header = ("attack", "records", "strongest feature", "AUROC", others, "AUROC", "capture days")
+    yield _table((*map(escape, header), "attempted", "other class too"), map(_told, found.table()), (1, 3, 5, 7, 8))
     yield (
         '<p class="soft">AUROC of one feature against the benign records, 0.5 is chance: the probability that an '
         "attack has a larger value than a benign record, or a smaller one, whichever serves; of words and ports, that "

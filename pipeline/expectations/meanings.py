@@ -58,10 +58,8 @@ def _one_feature(found: Shortcuts) -> str:
     limit = f"with an AUROC above {found.limits.attack_auroc:g}"
     if not found.told:
         return f"No feature alone tells an attack {limit}: to find one takes more than a threshold on one feature."
-    return (
-        f"One feature alone tells {len(found.told)} of {_attacks(found, of='')} {limit}: to find these proves little, "
-        "as a threshold on one feature does."
-    )
+    told = f"{len(found.told)} of {_attacks(found, every='')}" if len(found.judged) > 1 else _attacks(found)
+    return f"One feature alone tells {told} {limit}: to find what one threshold finds proves little."
 
 
 def _known(found: Shortcuts) -> str:
@@ -89,12 +87,14 @@ def _day(found: Shortcuts) -> str:
 
 
 def _labels(found: Shortcuts) -> str:
-    disagreeing = sum(count.disagreeing for count in found.attacks.values())
-    if not disagreeing:
-        return "No attack record equals a record with another label in all features."
+    other = sum(count.disagreeing for count in found.attacks.values())
+    if not other:
+        return "No attack record equals one of another class in all features."
+    told = f"{other:,} attack records equal one of another class in all features, which no model can tell apart"
+    if not found.both_labels:
+        return f"{told}; none of them equals a benign one, so that no alarm depends on it."
     return (
-        f"{disagreeing:,} attack records have an equal in all features with another label: no detector can be right on "
-        "both."
+        f"{told}; {found.both_labels:,} records, benign ones among them, bear both labels, so that errors are certain."
     )
 
 
@@ -110,9 +110,9 @@ def _attempted(found: Shortcuts) -> str:
     )
 
 
-def _attacks(found: Shortcuts, of: str = "all ") -> str:
+def _attacks(found: Shortcuts, every: str = "all ") -> str:
     number = len(found.judged)
-    return f"{of}{number} attacks" if number > 1 else "the one attack"
+    return f"{every}{number} attacks" if number > 1 else "the one attack"
 
 
 def _few(names: Iterable[str]) -> str:

@@ -21,7 +21,7 @@ class AttackCount:
         records: how many there are.
         days: known capture day -> records.
         attempted: records that reached nothing, None where the source tells of none of them.
-        disagreeing: records that equal one with another label in all features.
+        disagreeing: records that equal one of another class, another attack or benign, in all features.
     """
 
     records: int
@@ -38,12 +38,14 @@ class Shortcuts:
         tellings: what each feature alone tells; none where there are too few records.
         attacks: what is known of each attack, the most frequent first.
         limits: what a feature may tell.
+        both_labels: records that equal one with the other y in all features, benign ones among them.
         several_days: whether the records, benign ones among them, were captured on several known days.
     """
 
     tellings: tuple[Telling, ...] = ()
     attacks: Mapping[str, AttackCount] = field(default_factory=dict)
     limits: ShortcutLimits = field(default_factory=ShortcutLimits)
+    both_labels: int = 0
     several_days: bool = False
 
     @property
@@ -176,6 +178,7 @@ class Shortcuts:
             "one_day": self.one_day,
             "day_association": self.day_association,
             "attempted_share": self.attempted_share,
+            "records_with_both_labels": self.both_labels,
             "attacks": self.table(),
             "features": features,
         }

@@ -110,7 +110,9 @@ def test_days_labels_attempts_and_few_records_are_told(make, only):
     assert found.one_day == {"bot": "monday"}
     assert found.attacks["ddos"].days == {"monday": 3, "tuesday": 3}
     assert found.attempted_share == 0.1
-    assert found.attacks["bot"].disagreeing == 1
+    assert (found.attacks["bot"].disagreeing, found.both_labels) == (1, 2)
+    assert "1 attack records equal one of another class" in told["labels"]
+    assert "2 records, benign ones among them, bear both labels" in told["labels"]
     # Cramér: [[3, 0], [3, 3]] has chi2 = 9 (9 - 0)^2 / (3 * 6 * 6 * 3) = 2.25
     assert found.day_association == pytest.approx((2.25 / 9) ** 0.5)
     assert "bot" in told["too_few"]
