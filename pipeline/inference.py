@@ -93,9 +93,8 @@ class Calibration:
             UnknownPluginError: if ``fusion`` is not a known name.
             ConfigError: ``counted`` names evidence that there is not, or none that the fusion needs.
         """
-        values = dict(
-            zip(EVIDENCE, map(finite_scores, [margin, density, *([] if head is None else [head])]), strict=False)
-        )
+        given = [margin, density] if head is None else [margin, density, head]
+        values = dict(zip(EVIDENCE, map(finite_scores, given), strict=False))
         _require_rows(values)
         names = _counted(fusion, tuple(values), counted)
         others = list(values.values()) if tails_from is None else tails_from

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 EVIDENCE: Final = ("margin", "density", "head")
-"""What the scores of a record are called, in the order in which every table and function has them; no head, no third."""
+"""What the scores of a record are called, in the order of every table and function; there need not be a head."""
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 from pipeline import artifacts, figures, metrics
 from pipeline.config import Calibrate
 from pipeline.errors import SplitError
-from pipeline.inference import FUSIONS, Calibration
+from pipeline.evidence import FUSIONS
+from pipeline.inference import Calibration
 from pipeline.registry import build, find
 from pipeline.samples import Samples
 from pipeline.stages import launch

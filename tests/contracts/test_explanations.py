@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from pipeline.detectors import DETECTORS, Detector
+from pipeline.evidence import Tail
 from pipeline.explanation import Explanation, Native, Scoring, explain
-from pipeline.inference import Tail
 from pipeline.nn import Batch, in_batches
 from pipeline.registry import build
 from pipeline.samples import Samples

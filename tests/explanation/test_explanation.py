@@ -10,8 +10,8 @@ from pipeline import explanation
 from pipeline.artifacts import write_csv
 from pipeline.detectors import KNN, Mahalanobis
 from pipeline.errors import DataError, SplitError
+from pipeline.evidence import Tail
 from pipeline.explanation import Native, Scoring, explain, falls, nearest, rows
-from pipeline.inference import Tail
 from pipeline.samples import Samples
 
 COLUMNS = ("rate", "length", "port")

@@ -12,7 +12,8 @@ from hypothesis.extra.numpy import arrays
 from scipy.stats import binom, norm
 
 from pipeline.errors import ArtifactError, DataError, SplitError, UnknownPluginError
-from pipeline.inference import FUSIONS, Calibration, Judgement, Tail, TwoStage
+from pipeline.evidence import FUSIONS, Tail
+from pipeline.inference import Calibration, Judgement, TwoStage
 from pipeline.thresholds import Percentile, Thresholds
 
 CONTINUOUS = sorted(set(FUSIONS) - {"cascade"})
