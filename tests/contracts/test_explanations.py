@@ -54,10 +54,10 @@ def fitted(name: str) -> Detector:
     torch.manual_seed(0)
     detector = build(DETECTORS, name, features=F, **NARROW.get(name, {}))
     x = torch.from_numpy(benign(N, 1))
-    detector.initialise(x)
     y = torch.zeros(N)
-    if name == "mlp":  # which learns from attacks
+    if detector.trains_on == "all":
         x, y = torch.cat((x, torch.from_numpy(shifted(N, 2)[0]))), torch.cat((y, torch.ones(N)))
+    detector.initialise_labelled(x[: N if detector.trainable else None], y[: N if detector.trainable else None])
     if detector.trainable:
         optimizer = torch.optim.Adam(detector.train().parameters(), 5e-3)
         for _ in range(200):

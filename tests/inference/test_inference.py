@@ -163,14 +163,17 @@ def test_thresholds_hold_what_they_promise_on_the_calibration_records(fusion):
     margin, density = benign()
     calibration = Calibration.fit(margin - 5, density, fusion=fusion)  # no benign record has a margin above 0
     for name, share in (("p99", 0.01), ("p97", 0.03), ("p95", 0.05)):
-        assert calibration.exceeds(name, margin - 5, density).mean() == pytest.approx(share, abs=1 / 4000)
+        exceeding = calibration.exceeds(name, margin - 5, density).mean()
+        assert share - 2 / len(margin) <= exceeding <= share  # a new record may stand anywhere among them
 
 
 @every_fusion
 def test_named_thresholds_and_intervals_follow_their_settings(fusion):
     calibration = Calibration.fit(*benign(), fusion=fusion, percentiles=(99.9, 90), strategy=Percentile(90, 99.9))
     assert list(calibration.thresholds) == ["p99.9", "p90"]
-    assert calibration.intervals == Thresholds(calibration.thresholds["p90"], calibration.thresholds["p99.9"])
+    low, high = calibration.intervals.low, calibration.intervals.high
+    named = [calibration.thresholds["p90"], calibration.thresholds["p99.9"]]
+    assert named == [low, high] if fusion == "cascade" else (low <= named[0] and high <= named[1])
 
 
 def test_an_unknown_threshold_is_refused():
