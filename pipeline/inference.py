@@ -81,7 +81,7 @@ class Calibration:
             percentiles: in percent, one for each named threshold.
             strategy: fits the intervals; ``Percentile()`` if None.
             head: (n,) of a supervised head, if there is one.
-            counted: names of the evidence that the fusion takes, all if None.
+            counted: names of the evidence that the fusion takes, as far as there is; all if None.
             tails_from: the same scores, (m,) each, of other benign records that no fit has seen; these very ones if
                 None.
             attacks: the same scores, (k,) each, of seen attacks that no fit has seen, for a strategy that tells what
@@ -91,7 +91,7 @@ class Calibration:
             SplitError: if there are no records.
             DataError: if a score is NaN or infinite, or the evidence differs in its rows.
             UnknownPluginError: if ``fusion`` is not a known name.
-            ConfigError: ``counted`` names evidence that there is not, or none that the fusion needs.
+            ConfigError: ``counted`` names no evidence, or not what the fusion needs.
         """
         given = [margin, density] if head is None else [margin, density, head]
         values = dict(zip(EVIDENCE, map(finite_scores, given), strict=False))
@@ -318,18 +318,18 @@ def _counted(fusion: str, available: Sequence[str], named: Sequence[str] | None)
     """The evidence that the fusion takes, in the order of ``EVIDENCE``."""
     find(FUSIONS, fusion)
     names = set(available if named is None else named)
-    for name in names.difference(available):
-        remedy = "set stage2.head, or leave it out" if name == "head" else "leave it out"
+    for name in names.difference(EVIDENCE):
         raise ConfigError(
-            f"calibrate.evidence: there is no {name!r}{near_miss(name, available)}; there are {', '.join(available)}; "
-            f"{remedy}"
+            f"calibrate.evidence: there is no {name!r}{near_miss(name, EVIDENCE)}; known: {', '.join(EVIDENCE)}"
         )
+    names &= set(available)  # a head is named for where there is one
     needs = _NEEDS.get(fusion, ())
     missing = [name for name in needs if name not in names]
     if missing or not names:
         raise ConfigError(
-            f"calibrate.evidence: the fusion {fusion!r} needs {' and '.join(needs) or 'at least one'}, given "
-            f"{', '.join(sorted(names)) or 'nothing'}"
+            f"calibrate.evidence: the fusion {fusion!r} needs {' and '.join(needs) or 'at least one of them'}; of what "
+            f"is named there {'are' if len(names) != 1 else 'is'} {', '.join(sorted(names)) or 'none'}, of "
+            f"{', '.join(available)}"
         )
     return tuple(name for name in available if name in names)
 
