@@ -132,7 +132,7 @@ class _Kind(NamedTuple):
     likelihood: Likelihood
 
 
-@torch.no_grad()
+@torch.inference_mode()
 def _descent(x: Tensor, noise: Tensor, weigh: _Weigh, kind: _Kind, weights: Sequence[Tensor]) -> LossAndGradients:
     """The mean of ``GRAnD.free_energy`` F at the draw that ``noise`` makes, under planar maps, and its gradients.
 

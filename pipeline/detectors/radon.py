@@ -103,7 +103,7 @@ class RADON(Detector):
         return self.offset**2 * self.features
 
 
-@torch.no_grad()
+@torch.inference_mode()
 def _descent(
     z: Tensor, constant: float, weight: Tensor, wanted: Tensor, activation: str, layers: Sequence[Tensor]
 ) -> LossAndGradients:
@@ -114,7 +114,7 @@ def _descent(
     """
     r, read = layers_forth(z, layers, activation)
     per_z, per_r = _per_length(z, constant), _per_length(r, constant)  # (B, 1)
-    apart = (z * per_z).sub_(r * per_r)
+    apart = (z * per_z).addcmul_(r, per_r, value=-1)
     score: Tensor = torch.linalg.vector_norm(apart, dim=-1, keepdim=True).square_()
     score.add_((per_z - per_r).square_(), alpha=constant).mul_(0.5)
     miss = score.squeeze(-1) - wanted
@@ -139,4 +139,5 @@ def _apart(z: Tensor, r: Tensor, constant: float) -> Tensor:
 
 def _per_length(x: Tensor, constant: float) -> Tensor:
     """1 / |(x, square root of constant)|, (B, F) to (B, 1)."""
-    return (x.square().sum(-1, keepdim=True) + constant).clamp_min(_TINY).rsqrt()
+    length: Tensor = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
+    return (length.square() + constant).clamp_min(_TINY).rsqrt()
