@@ -13,7 +13,8 @@ from flows import pages, standings
 from flows.grid import Cell, Grid
 from flows.paired import difference
 from flows.standings import Result
-from pipeline import metrics
+from pipeline import assessment, metrics
+from pipeline.assessment import Asked
 
 ROOT = Path(__file__).parents[2]
 VALUES = st.floats(-1, 1, allow_subnormal=False)
@@ -71,9 +72,8 @@ def test_a_mix_gives_the_figures_of_records_of_that_composition():
         attack = np.concatenate([["benign"] * 500, *([name] * len(part) for name, part in parts.items())])
         score = np.concatenate([benign, *parts.values()])
         y = (attack != "benign").astype(int)
-        made = metrics.report(y, attack, score, {"p99": score > 2})
-        by = {name: metrics.auroc(y[keep], score[keep]) for name in parts for keep in [(attack == name) | (y == 0)]}
-        return made | {"auroc_by_attack": {name: {"n": len(parts[name]), "auroc": by[name]} for name in parts}}
+        asked = Asked({"p99": 0.01}, 500, (0.01,), (0.1,), 2, 0)
+        return assessment.report(y, attack, score, {"p99": score > 2}, asked)
 
     once = report(scores)
     mixed = report({name: np.repeat(part, mix[name] // len(part)) for name, part in scores.items()})
