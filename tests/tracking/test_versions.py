@@ -228,7 +228,8 @@ def test_no_file_of_a_version_is_a_pickle(pyfunc):
     assert {file.name for file in files if not file.suffix} == {"MLmodel"}
     for file in files:
         content = file.read_bytes()
-        assert load_tensors(content) if file.suffix == ".safetensors" else content.decode("utf-8") is not None
+        read = load_tensors(content) if file.suffix == ".safetensors" else content.decode("utf-8")
+        assert read or file.name == "head.safetensors"  # there is no head
     assert str(ROOT) not in (pyfunc / "MLmodel").read_text()
 
 
