@@ -11,7 +11,7 @@ import socket
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -191,6 +191,14 @@ def stages(root: Path) -> tuple[Stage, ...]:
     return tuple(Stage(name, _command(entries[name]), _wants_device(entries[name])) for name in order)
 
 
+def dependencies(root: Path) -> tuple[str, ...]:
+    """The paths that the stages depend on and none of them writes, as ``dvc.yaml`` spells them."""
+    entries = _entries(root / PIPELINE_FILE).values()
+    made = [path for entry in entries for path in _paths(entry, "outs", "metrics", "plots")]
+    read = {path for entry in entries for path in _paths(entry, "deps")}
+    return tuple(sorted(str(path) for path in read if not _overlap([path], made)))
+
+
 def _entries(path: Path) -> dict[str, dict[str, Any]]:
     import yaml
 
@@ -277,6 +285,29 @@ def reproduce(
         time.sleep(SECONDS_BETWEEN_TRIES)
 
 
+def call(
+    arguments: Sequence[str],
+    log: Callable[[str], None],
+    env: Mapping[str, str],
+    root: Path,
+    kept: Sequence[int] = (),
+) -> tuple[int, list[str]]:
+    """Run any ``dvc`` command; whatever ends this call, no process of it is left.
+
+    Args:
+        arguments: of the command.
+        log: takes each line as it is printed.
+        env: variables that it sees besides those of this process.
+        root: the project's folder.
+        kept: see ``processes.group``.
+
+    Returns:
+        The exit code, that of the stage where one failed, and the last lines since the last stage began.
+    """
+    code, lines, _ = _run([sys.executable, "-m", "dvc", *arguments], log, _environment(env), root, "", kept)
+    return _exit_code(code, lines), list(lines)
+
+
 def _environment(env: Mapping[str, str]) -> dict[str, str]:
     """The variables of a stage: a user's own settings win over the defaults, and ``env`` over both."""
     outer = {name: value for name, value in os.environ.items() if name not in _OWN_TO_A_RUN}
@@ -286,12 +317,17 @@ def _environment(env: Mapping[str, str]) -> dict[str, str]:
 
 
 def _run(
-    command: list[str], log: Callable[[str], None], env: Mapping[str, str], root: Path, name: str
+    command: list[str],
+    log: Callable[[str], None],
+    env: Mapping[str, str],
+    root: Path,
+    name: str,
+    kept: Sequence[int] = (),
 ) -> tuple[int, deque[str], bool]:
     """Run to the end: the exit code, the last lines, and whether dvc ran the stage's command."""
     last: deque[str] = deque(maxlen=LAST_LINES)
     ran = False
-    with processes.group(command, env, root) as process:
+    with processes.group(command, env, root, kept=kept) as process:
         for line in processes.lines(process.stdout):
             if line.startswith(f"Running stage '{name}"):
                 ran = True

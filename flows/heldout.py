@@ -98,7 +98,7 @@ def judge(selection: Selection, bundles: Sequence[Bundle], threshold: str) -> li
     for table in _rows(wanted, columns):
         for bundle, part in zip(bundles, parts, strict=True):
             said = bundle.judge(table)
-            part.append((said.score, bundle.calibration.exceeds(threshold, said.margin, said.density)))
+            part.append((said.score, bundle.calibration.exceeds(threshold, *said.evidence.values())))
     return [Judged(*(np.concatenate(column) for column in zip(*part, strict=True))) for part in parts]
 
 

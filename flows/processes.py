@@ -39,6 +39,7 @@ def group(
     root: Path,
     output: int | IO[bytes] | None = subprocess.PIPE,
     told: Told = "all",
+    kept: Sequence[int] = (),
 ) -> Iterator[subprocess.Popen[bytes]]:
     """A process and all that it starts, none of which outlives this context, or the process that opened it.
 
@@ -52,6 +53,7 @@ def group(
         output: where its stdout and stderr go; None: where those of this process go.
         told: who gets a TERM at the end, before those that are left are killed: ``all``, or the ``head`` alone, twice,
             which is for a program that looks after its children itself.
+        kept: open files that stay open until the last of them is gone, such as a lock.
 
     Yields:
         The guard of the process. It ends with the exit code of the process, or 128 and the signal that ended that.
@@ -67,7 +69,7 @@ def group(
             stdout=output,
             stderr=None if output is None else subprocess.STDOUT,
             start_new_session=True,
-            pass_fds=(theirs,),
+            pass_fds=(theirs, *kept),
         )
     finally:
         os.close(theirs)

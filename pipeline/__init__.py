@@ -8,7 +8,7 @@ The map of the house; a room imports only from the floors below its own::
        scored                               new records, judged
        bundle, and below it seals           a trained detector as one folder | a folder that nobody can change unseen
        artifacts                            files
-    3  training inference                   Lightning | the one decision rule
+    3  training inference explanation       Lightning | the one decision rule | what drove a score
     2  figures, and below them datasets features splits encoders detectors confidence metrics gate drift
     1  thresholds nn words bootstrap
     0  samples registry threads errors

@@ -1,7 +1,8 @@
 """Where every file lies, how it is read and written. No other file has a path.
 
 Every write is atomic: into a temporary file beside the target, then one rename. Whatever goes wrong before leaves the
-old artefact as it was. Tables are Parquet, models safetensors and JSON, reports JSON, CSV and SVG; nothing is pickled.
+old artefact as it was. Tables are Parquet, models safetensors and JSON, reports JSON, CSV, SVG and HTML; nothing
+is pickled.
 """
 
 import csv
@@ -39,16 +40,20 @@ SOURCE = DATA / "interim" / "source.json"
 FEATURES = DATA / "models" / "features"
 ENCODER = DATA / "models" / "encoder"
 DETECTOR = DATA / "models" / "detector"
+HEAD = DATA / "models" / "head"
 THRESHOLDS = DATA / "models" / "thresholds"
 PROCESSED = DATA / "processed"
 LATENT = DATA / "latent"
 SCORES = DATA / "scores"
 REPORTS = DATA / "reports"
 METRICS = REPORTS / "metrics.json"
+PAGE = REPORTS / "report.html"
 CHECKPOINTS = DATA / "checkpoints"
 PROMOTIONS = DATA / "promotions.jsonl"
 SCORED = DATA / "scored"
 DRIFT = REPORTS / "drift"
+BENCHMARK = REPORTS / "benchmark"
+CELLS = DATA / "benchmark.jsonl"
 REGISTERED = DATA / "registered"  # versions of the model, as they were fetched
 
 
@@ -63,9 +68,9 @@ OUTPUTS: dict[str, tuple[Path, ...]] = {
     "validate": (REPORTS / "validate",),
     "preprocess": (PROCESSED, *_model(FEATURES), REPORTS / "preprocess"),
     "stage1": (LATENT, *_model(ENCODER), REPORTS / "stage1"),
-    "stage2": (SCORES, *_model(DETECTOR), REPORTS / "stage2"),
+    "stage2": (SCORES, *_model(DETECTOR), *_model(HEAD), REPORTS / "stage2"),
     "calibrate": (*_model(THRESHOLDS), REPORTS / "calibrate"),
-    "evaluate": (METRICS, REPORTS / "evaluate"),
+    "evaluate": (METRICS, PAGE, REPORTS / "evaluate"),
 }
 
 ROW_GROUP = 32_768
@@ -191,6 +196,19 @@ def read_bytes(path: Path) -> bytes:
         raise _unreadable(path, error) from error
 
 
+def sha256(path: Path) -> str:
+    """Of the bytes of a file, in hexadecimal digits.
+
+    Raises:
+        ArtifactError: the file is absent.
+    """
+    try:
+        with path.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError as error:
+        raise _unreadable(path, error) from error
+
+
 def read_json(path: Path) -> Any:
     """Read JSON.
 
@@ -246,6 +264,19 @@ def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
         writer = csv.DictWriter(stream, list(rows[0]) if rows else [])
         writer.writeheader()
         writer.writerows(rows)
+
+
+def read_csv(path: Path) -> list[dict[str, str]]:
+    """The rows of a CSV, as texts.
+
+    Raises:
+        ArtifactError: the file is absent or no CSV.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8") as stream:
+            return list(csv.DictReader(stream, restval=""))
+    except (OSError, ValueError, csv.Error) as error:
+        raise _unreadable(path, error) from error
 
 
 def write_columns(path: Path, columns: Mapping[str, NDArray[Any]]) -> None:

@@ -5,7 +5,8 @@
     features.json    features.safetensors      records -> features
     encoder.json     encoder.safetensors       features -> latent, and its margin
     detector.json    detector.safetensors      latent -> score
-    thresholds.json  thresholds.safetensors    both scores -> verdict
+    head.json        head.safetensors          latent -> score of a supervised head, if there is one
+    thresholds.json  thresholds.safetensors    the scores -> verdict
     used.safetensors                           record ids of train, val and calibration
     bundle.json                                format, data set, raw columns, an example, the sha256 of each file
 """
@@ -38,7 +39,8 @@ Description = Mapping[str, Any]
 Weights = Mapping[str, NDArray[Any]]
 
 MODELS: Final = {
-    path.name: path for path in (artifacts.FEATURES, artifacts.ENCODER, artifacts.DETECTOR, artifacts.THRESHOLDS)
+    path.name: path
+    for path in (artifacts.FEATURES, artifacts.ENCODER, artifacts.DETECTOR, artifacts.HEAD, artifacts.THRESHOLDS)
 }
 USED: Final = "used.safetensors"
 FITTED_ON: Final = ("train", "val", "calibration")
@@ -120,8 +122,15 @@ class Bundle:
             )
         with torch.random.fork_rng(devices=[]):  # building draws weights, which are replaced
             encoder = _encoder(folder, features, *parts["encoder"])
-            detector = _detector(folder, encoder, *parts["detector"])
-        model = TwoStage(encoder, detector, Calibration.load(*parts["thresholds"]), batch_size, device)
+            passes = bool(parts["encoder"][0].get("pass_features"))
+            width = encoder.latent + (len(features.columns) if passes else 0)
+            detector = _detector(folder / "detector", width, *parts["detector"])
+            has_head = parts["head"][0].get("detector") != "none"
+            head = _detector(folder / "head", width, *parts["head"]) if has_head else None
+        calibration = Calibration.load(*parts["thresholds"])
+        if ("head" in calibration.tails) != has_head:
+            raise ArtifactError(f"{folder / 'thresholds'}: calibrated {'without' if has_head else 'with'} a head")
+        model = TwoStage(encoder, detector, calibration, batch_size, device, head, passes)
         columns = tuple(Column(each["name"], categorical=each["categorical"]) for each in _columns(features))
         used = _used(folder / USED, sealed.files[USED])
         return cls(str(sealed.about.get("dataset")), columns, used, features, model, sealed)
@@ -133,7 +142,7 @@ class Bundle:
 
     @property
     def calibration(self) -> Calibration:
-        """The decision on top of both scores."""
+        """The decision on top of the scores."""
         return self.model.calibration
 
     def save(self, folder: Path) -> None:
@@ -185,8 +194,8 @@ class Bundle:
         table = self._table(records)
         rows = self.model.batch_size
         parts = [self.model.scores(self._x(table.slice(start, rows))) for start in range(0, table.num_rows, rows)]
-        margin, density = np.concatenate([np.zeros((0, 2), np.float32), *parts]).T
-        return Judgement.of(self.calibration, margin, density)
+        none = np.zeros((0, len(self.calibration.tails)), np.float32)
+        return Judgement.of(self.calibration, *np.concatenate([none, *parts]).T)
 
     def _table(self, records: Records) -> pa.Table:
         """The columns that are read, checked."""
@@ -253,14 +262,14 @@ def _encoder(folder: Path, features: Features, about: Description, weights: Weig
     return encoder
 
 
-def _detector(folder: Path, encoder: Encoder, about: Description, weights: Weights) -> Detector:
+def _detector(path: Path, width: int, about: Description, weights: Weights) -> Detector:
     try:
-        if len(about["columns"]) != encoder.latent:
-            raise ValueError(f"it was trained on {len(about['columns'])} latents, the encoder gives {encoder.latent}")
-        detector = build(DETECTORS, about["detector"], features=encoder.latent, **about["settings"])
+        if len(about["columns"]) != width:
+            raise ValueError(f"it was trained on {len(about['columns'])} latents, the first stage gives {width}")
+        detector = build(DETECTORS, about["detector"], features=width, **about["settings"])
         detector.load_state_dict(_tensors(weights))
     except (ConfigError, KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise ArtifactError(f"{folder / 'detector'}: cannot be built again: {error}") from error
+        raise ArtifactError(f"{path}: cannot be built again: {error}") from error
     return detector
 
 

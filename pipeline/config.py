@@ -21,6 +21,11 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Positive = Annotated[float, Field(gt=0)]
 Settings = Mapping[str, Any]
+OpenShares = Annotated[
+    tuple[Annotated[float, Field(gt=0, lt=1)], ...],
+    BeforeValidator(lambda value: tuple(value) if isinstance(value, list) else value),
+    Field(min_length=1),
+]
 Names = Annotated[tuple[str, ...], BeforeValidator(lambda value: tuple(value) if isinstance(value, list) else value)]
 
 
@@ -69,6 +74,16 @@ class Ingest(PluginSection):
     max_rejected_share: Share
 
 
+class ShortcutSettings(Section):
+    """See ``pipeline.expectations.ShortcutLimits``."""
+
+    leak_auroc: Annotated[float, Field(ge=0.5, le=1)]
+    leak_auroc_of_few: Annotated[float, Field(ge=0.5, le=1)]
+    attack_auroc: Annotated[float, Field(ge=0.5, le=1)]
+    known: Names
+    rows: Annotated[int, Field(ge=100)]
+
+
 class Validate(Section):
     """Largest shares of records that may break a rule; see ``pipeline.expectations.Limits``."""
 
@@ -82,6 +97,7 @@ class Validate(Section):
     disagreeing_share: Share
     tolerance: Share
     open_vocabulary: bool
+    shortcuts: ShortcutSettings
 
 
 class Shares(Section):
@@ -106,6 +122,7 @@ class Shares(Section):
 class FeatureSettings(Section):
     """See ``pipeline.features.Recipe``."""
 
+    fit_on: Literal["train", "benign"]
     drop: Names
     derive: Names
     fill: Literal["zero", "median", "indicator"]
@@ -175,6 +192,7 @@ class Stage1(PluginSection):
 
     encoder: str
     loss: str
+    pass_features: bool
     confidence: ConfidenceSettings
     fit: Fit
 
@@ -183,6 +201,7 @@ class Stage2(PluginSection):
     """Latent -> score."""
 
     detector: str
+    head: str
     confidence: ConfidenceSettings
     fit: Fit
 
@@ -191,6 +210,7 @@ class Calibrate(PluginSection):
     """Benign calibration scores -> thresholds."""
 
     fusion: str
+    evidence: Literal["all"] | Names
     thresholds: str
     percentiles: Annotated[
         tuple[Annotated[float, Field(gt=0, lt=100)], ...],
@@ -199,11 +219,21 @@ class Calibrate(PluginSection):
     ]
 
 
+class Bootstrap(Section):
+    """See ``pipeline.assessment.Asked``."""
+
+    rounds: Annotated[int, Field(ge=100)]
+    seed: Seed
+
+
 class Evaluate(Section):
     """Test scores -> metrics."""
 
     threshold: str
     latent_map_rows: Annotated[int, Field(ge=10)]
+    fprs: OpenShares
+    prevalences: OpenShares
+    bootstrap: Bootstrap
 
 
 class Workers(Section):
@@ -255,6 +285,43 @@ class Retraining(Section):
         return self
 
 
+class Design(Section):
+    """Which records a grid of experiments reads, and which attacks nothing is fitted on; see ``flows.grid``."""
+
+    records: str
+    unseen: Names = ()
+    leave_out: Names = ()
+    mix: Mapping[str, Annotated[int, Field(ge=1)]] = {}
+    overrides: Settings = {}
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> "Design":
+        if bool(self.unseen) == bool(self.leave_out):
+            raise ValueError("either unseen names attacks or leave_out names families, not both")
+        if absent := sorted(set(self.mix) - set(self.unseen)):
+            raise ValueError(f"mix: {', '.join(absent)} is not among unseen")
+        return self
+
+
+Word = Annotated[str, Field(pattern="^[a-z0-9_]+$")]  # part of the name of an experiment
+
+
+class Benchmark(Section):
+    """A grid of experiments: designs x seeds x configurations; see ``flows.benchmark``."""
+
+    path: str
+    seeds: Annotated[
+        tuple[Seed, ...],
+        BeforeValidator(lambda value: tuple(value) if isinstance(value, list) else value),
+        Field(min_length=1),
+    ]
+    threshold: Annotated[str, Field(pattern=r"^p\d{1,2}(\.\d+)?$")]
+    minimum: Annotated[int, Field(ge=1)]
+    level: Annotated[float, Field(gt=0.5, lt=1)]
+    designs: Annotated[Mapping[Word, Design], Field(min_length=1)]
+    configurations: Annotated[Mapping[Word, Settings], Field(min_length=1)]
+
+
 SECTIONS: dict[str, type[Section]] = {
     "ingest": Ingest,
     "validate": Validate,
@@ -269,6 +336,7 @@ FLOW_SECTIONS: dict[str, type[Section]] = {
     "workers": Workers,
     "promotion": Promotion,
     "retraining": Retraining,
+    "benchmark": Benchmark,
 }
 
 S = TypeVar("S", bound=Section)
@@ -280,23 +348,41 @@ def load(section: type[S], path: Path = PARAMS) -> S:
     Raises:
         ConfigError: the file or section is absent, or a key is unknown, of the wrong type or out of its limits.
     """
+    return build(section, read(path), str(path))
+
+
+def build(section: type[S], params: Mapping[str, Any], where: str) -> S:
+    """The section of ``params``, all sections by name, that has the shape ``section``, frozen.
+
+    Args:
+        section: the shape.
+        params: what ``read`` gives.
+        where: they come from, for messages.
+
+    Raises:
+        ConfigError: the section is absent, or a key is unknown, of the wrong type or out of its limits.
+    """
     sections = SECTIONS | FLOW_SECTIONS
     name = next(key for key, shape in sections.items() if shape is section)
-    params = _read(path)
     for key in params:
         if key not in sections:
             known = ", ".join(sections)
-            raise ConfigError(f"{path}: unknown section {key!r}{near_miss(key, sections)}; known: {known}")
+            raise ConfigError(f"{where}: unknown section {key!r}{near_miss(key, sections)}; known: {known}")
     if not isinstance(params.get(name), dict):
-        raise ConfigError(f"{path}: section {name!r} is missing or no mapping, given {params.get(name)!r}")
+        raise ConfigError(f"{where}: section {name!r} is missing or no mapping, given {params.get(name)!r}")
     try:
         return section.model_validate(params[name])
     except ValidationError as error:
         faults = "; ".join(f"{name}{_fault(section, dict(fault))}" for fault in error.errors(include_url=False))
-        raise ConfigError(f"{path}: {faults}") from error
+        raise ConfigError(f"{where}: {faults}") from error
 
 
-def _read(path: Path) -> dict[str, Any]:
+def read(path: Path = PARAMS) -> dict[str, Any]:
+    """All sections of ``path`` as they stand there, unchecked.
+
+    Raises:
+        ConfigError: the file is absent or no mapping.
+    """
     if not path.is_file():
         raise ConfigError(f"{path}: no such file; run from the folder that holds params.yaml")
     try:

@@ -41,7 +41,62 @@ class Derived(NamedTuple):
     formula: Callable[..., NDArray[np.float64]]
 
 
-# Both count forward packets only, as published.
+_Floats = NDArray[np.float64]
+
+
+def _log_ratio(a: _Floats, b: _Floats) -> _Floats:
+    """log((a + 1) / (b + 1)): by how much one exceeds the other, at any size; negative ones count as 0."""
+    ratio: _Floats = np.log((np.maximum(a, 0) + 1) / (np.maximum(b, 0) + 1))
+    return ratio
+
+
+def _per_packet(value: _Floats, fwd: _Floats, bwd: _Floats) -> _Floats:
+    return value / (fwd + bwd + 1)
+
+
+# What a size says grows with the length of a conversation; what a ratio says stays: how the two sides share the work,
+# how regular the pauses are, what a packet looks like. Tools differ in that, whatever the volume of what they do.
+_RATIOS: dict[str, Derived] = {
+    f"{a}_over_{b}": Derived((a, b), _log_ratio)
+    for a, b in (
+        ("total_fwd_packets", "total_bwd_packets"),
+        ("total_length_fwd_packets", "total_length_bwd_packets"),
+        ("total_length_fwd_packets", "total_fwd_packets"),
+        ("total_length_bwd_packets", "total_bwd_packets"),
+        ("fwd_header_length", "total_fwd_packets"),
+        ("bwd_header_length", "total_bwd_packets"),
+        ("fwd_data_packets", "total_fwd_packets"),
+        ("flow_iat_max", "flow_duration"),
+        ("flow_iat_std", "flow_iat_mean"),
+        ("fwd_iat_max", "fwd_iat_total"),
+        ("bwd_iat_max", "bwd_iat_total"),
+        ("fwd_iat_total", "flow_duration"),
+        ("bwd_iat_total", "flow_duration"),
+        ("fwd_iat_mean", "bwd_iat_mean"),
+        ("fwd_packet_length_std", "fwd_packet_length_mean"),
+        ("bwd_packet_length_std", "bwd_packet_length_mean"),
+        ("packet_length_std", "packet_length_mean"),
+        ("fwd_packet_length_max", "bwd_packet_length_max"),
+        ("active_mean", "flow_duration"),
+        ("idle_mean", "flow_duration"),
+    )
+} | {
+    f"{flag}_per_packet": Derived((flag, "total_fwd_packets", "total_bwd_packets"), _per_packet)
+    for flag in (
+        "fin_flag_count",
+        "syn_flag_count",
+        "rst_flag_count",
+        "psh_flag_count",
+        "ack_flag_count",
+        "urg_flag_count",
+        "fwd_psh_flags",
+    )
+}
+
+GROUPS: dict[str, tuple[str, ...]] = {"ratios": tuple(_RATIOS)}
+"""Names that stand for several derived features."""
+
+# The first two count forward packets only, as published.
 DERIVED: dict[str, Derived] = {
     "bytes_per_packet": Derived(
         ("total_length_fwd_packets", "total_fwd_packets"), lambda length, packets: length / (packets + 1e-6)
@@ -49,6 +104,7 @@ DERIVED: dict[str, Derived] = {
     "packets_per_second": Derived(
         ("total_fwd_packets", "flow_duration"), lambda packets, duration: packets / (duration / 1e6 + 1e-6)
     ),
+    **_RATIOS,
 }
 
 
@@ -58,7 +114,7 @@ class Recipe:
 
     Attributes:
         drop: raw columns that no model may see.
-        derive: names of ``DERIVED`` to add.
+        derive: names of ``DERIVED`` to add, or of ``GROUPS`` of them.
         fill: what stands for Infinity and NaN: 0 (as published), the median of the train rows, or 0 beside an
             indicator column that says so.
         drop_constant: whether columns without variance in the train rows are dropped.
@@ -78,6 +134,10 @@ class Recipe:
     scaling: Scaling = "standard"
     clip: float | None = None
     categorical: Categorical = "one_hot"
+
+    def __post_init__(self) -> None:
+        names = tuple(each for name in self.derive for each in GROUPS.get(name, (name,)))
+        object.__setattr__(self, "derive", tuple(dict.fromkeys(names)))
 
     def within(self, available: Iterable[str], known: Collection[str]) -> tuple[Self, tuple[str, ...]]:
         """The same recipe for records that have no more than the columns ``available``, and the names passed over.
@@ -110,7 +170,8 @@ class Recipe:
             _require_column(name, available)
         for name in self.derive:
             if name not in DERIVED:
-                known = f"{near_miss(name, DERIVED)}; known: {', '.join(DERIVED)}"
+                names = [*GROUPS, *DERIVED]
+                known = f"{near_miss(name, names)}; known: {', '.join(names)}"
                 raise ConfigError(f"preprocess.features.derive: {name!r} is not known{known}")
             for need in set(DERIVED[name].needs).difference(available):
                 remedy = "take it out of preprocess.features.derive"

@@ -1,15 +1,16 @@
-"""The one decision rule: features -> encoder -> detector -> calibrated score -> verdict.
+"""The one decision rule: features -> encoder -> detector (and head) -> calibrated score -> verdict.
 
-The evaluation, the scoring of new records and the registered model all decide with ``TwoStage.judge``. The two stages
-speak in different units, so each is first turned into its *surprise*, -log of the share of benign calibration records
-that score as high; a fusion makes one score of the two; thresholds and p-values are fitted on the fused scores of the
-benign calibration records.
+The evaluation, the scoring of new records and the registered model all decide with ``TwoStage.judge``. What a record
+gives away is its *evidence*: the margin of the first stage, the density score of the second, and where there is one the
+score of a supervised head. They speak in different units, so each is first turned into its *surprise*, -log of the
+share of benign calibration records that score as high; a fusion makes one score of them; thresholds and p-values are
+fitted on the fused scores of the benign calibration records.
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, NamedTuple, Protocol, Self
+from typing import Any, Final, Protocol, Self
 
 import numpy as np
 import torch
@@ -17,143 +18,38 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
 from pipeline import confidence as confidences
-from pipeline.errors import ArtifactError, DataError, SplitError
-from pipeline.nn import in_batches
+from pipeline.errors import ArtifactError, ConfigError, DataError, near_miss
+from pipeline.evidence import FUSIONS, Evidence, Floats, Tail, finite_scores
+from pipeline.nn import in_batches, with_features
 from pipeline.registry import find
-from pipeline.thresholds import Percentile, Strategy, Thresholds
+from pipeline.samples import EVIDENCE
+from pipeline.thresholds import Conformal, Percentile, Strategy, Thresholds
 from pipeline.thresholds.base import without_nan
+from pipeline.thresholds.conformal import Guarantee
 from pipeline.thresholds.percentile import percentiles as percentiles_of
 
-Floats = NDArray[np.float64]
-
-KNOTS: Final = 513
-
-
-@dataclass(frozen=True)
-class Tail:
-    """Surprise of a score: -log P(a benign score is as high), continuous and strictly increasing over all reals.
-
-    Between the knots, which are quantiles of the calibration scores, -log of the empirical survival is interpolated
-    (a tie counts one half, so the survival is neither 0 nor 1). Above the last knot u, the tail is exponential::
-
-        surprise(s) = surprise(u) + (s - u) / E[S - u | S > u]
-
-    Below the first knot v it falls towards 0, and never rewards a benign look without bound::
-
-        surprise(s) = surprise(v) / (1 + (v - s) / scale)
-
-    Attributes:
-        knots: (k,) ascending scores.
-        surprises: (k,) surprise at each knot, ascending and positive.
-        above: mean excess above the last knot, in units of the score.
-        below: scale of the fall below the first knot, in units of the score.
-    """
-
-    knots: Floats
-    surprises: Floats
-    above: float
-    below: float
-
-    @classmethod
-    def fit(cls, scores: ArrayLike, exceeding: int = 20) -> Self:
-        """The tail of benign calibration scores, (n,).
-
-        Half of the knots are even in rank, half in the logarithm of the rank from the top, so that a heavy tail is
-        followed to where the scores end. The exponential begins below the ``exceeding`` highest scores, or below the
-        higher half of a few. Constant scores give one knot, and their magnitude as the scale on both sides.
-
-        Raises:
-            SplitError: if there are no scores.
-            DataError: if a score is NaN or infinite.
-        """
-        values = np.sort(_finite(scores))
-        n = values.size
-        tail = min(exceeding, n // 2)
-        body = np.linspace(0, n - 1 - tail, KNOTS // 2 + 1)
-        top = n - 1 - np.geomspace(max(n // 2, 1), max(tail, 1), KNOTS // 2)  # surprise grows by equal steps
-        at = np.concatenate([body, top]).round().clip(min=0).astype(np.intp)
-        knots = np.unique(values[at])
-        higher = n - np.searchsorted(values, knots, side="right")
-        tied = n - np.searchsorted(values, knots, side="left") - higher
-        excess = values[values > knots[-1]] - knots[-1]
-        varied = values[0] < values[-1]  # the deviation of a constant may be rounded to more than 0
-        spread = (float(values.std()) if varied else 0.0) or max(1.0, float(np.abs(values[0])))
-        above = float(excess.mean()) if excess.size else spread
-        below = float(np.median(values) - values[0]) or spread
-        least = 1e-9 * spread  # a scale of nearly 0 would overflow in the division
-        return cls(knots, -np.log((higher + tied / 2) / n), max(above, least), max(below, least))
-
-    def surprise(self, scores: ArrayLike) -> Floats:
-        """(n,) surprise, at least 0, of ``scores``, (n,)."""
-        s = np.asarray(scores, dtype=np.float64)
-        first, last = self.knots[0], self.knots[-1]
-        inside = np.interp(s, self.knots, self.surprises)
-        over = np.maximum(s - last, 0) / self.above
-        under = np.maximum(first - s, 0) / self.below
-        surprise: Floats = np.where(s < first, self.surprises[0] / (1 + under), inside + over)
-        return surprise
-
-
-class Evidence(NamedTuple):
-    """What one stage says: its (n,) raw scores and their (n,) surprise."""
-
-    value: Floats
-    surprise: Floats
-
-
-Fusion = Callable[[Evidence, Evidence], Floats]
-
-
-def fisher(margin: Evidence, density: Evidence) -> Floats:
-    """Sum of the surprises. Source: Fisher, "Statistical Methods for Research Workers" (1925), section 21.1."""
-    return margin.surprise + density.surprise
-
-
-def highest(margin: Evidence, density: Evidence) -> Floats:
-    """The greater surprise; a thousandth of the other one keeps the order where the greater ones are equal."""
-    greater, other = np.maximum(margin.surprise, density.surprise), np.minimum(margin.surprise, density.surprise)
-    return greater + other / 1000
-
-
-def density_alone(margin: Evidence, density: Evidence) -> Floats:
-    """The surprise of the second stage."""
-    return density.surprise
-
-
-def cascade(margin: Evidence, density: Evidence) -> Floats:
-    """As published: the second stage's score, and one constant above all others where the first stage says attack.
-
-    Source: Chhetri, Thapa, Chen, "Latent Sculpting" (arXiv 2512.22179, 2025): a record is anomalous where it is closer
-    to the attack centroid (margin > 0) or its score exceeds the threshold. The published constant is the highest score
-    of the test set plus 1; infinity takes its place, so that a score depends on its own record alone.
-    """
-    return np.where(margin.value > 0, math.inf, density.value)
-
-
-FUSIONS: Final[Mapping[str, Fusion]] = {
-    "fisher": fisher,
-    "max": highest,
-    "density": density_alone,
-    "cascade": cascade,
-}
+_NEEDS: Final = {"density": ("density",), "cascade": ("margin", "density")}
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """The decision on top of two stages' scores, fitted on benign records that neither stage has seen.
+    """The decision on top of the evidence, fitted on benign records that no model has seen.
+
+    Wherever ``scores`` are taken, they are those of ``EVIDENCE`` in its order: margin, density, and a head's if there
+    is one, (n,) each, higher = more anomalous.
 
     Attributes:
         fusion: name of the fusion.
-        margin: tail of the first stage's margin.
-        density: tail of the second stage's score.
+        tails: name -> tail of the evidence, all that there is.
+        counted: names of the evidence that the fusion takes.
         reference: (n,) fused scores of the calibration records, ascending.
         thresholds: name -> fused score above which a record is flagged: ``p99``, ``p97`` ...
         intervals: where benign ends and anomalous begins.
     """
 
     fusion: str
-    margin: Tail
-    density: Tail
+    tails: Mapping[str, Tail]
+    counted: tuple[str, ...]
     reference: Floats
     thresholds: Mapping[str, float]
     intervals: Thresholds
@@ -166,8 +62,17 @@ class Calibration:
         fusion: str = "fisher",
         percentiles: Sequence[float] = (99, 97, 95),
         strategy: Strategy | None = None,
+        *,
+        head: ArrayLike | None = None,
+        counted: Sequence[str] | None = None,
+        tails_from: Sequence[ArrayLike] | None = None,
+        attacks: Sequence[ArrayLike] | None = None,
     ) -> Self:
         """Calibrate on benign records.
+
+        The named thresholds are conformal: ``p99`` is exceeded by a new benign record with a probability of at most
+        1 %, if it is exchangeable with these and the tails were fitted on others (``tails_from``). Where there are too
+        few records for a level, its threshold is their highest score, which 1 / (n + 1) of all benign ones exceed.
 
         Args:
             margin: (n,) of the first stage, higher = more anomalous.
@@ -175,31 +80,53 @@ class Calibration:
             fusion: a name in ``FUSIONS``.
             percentiles: in percent, one for each named threshold.
             strategy: fits the intervals; ``Percentile()`` if None.
+            head: (n,) of a supervised head, if there is one.
+            counted: names of the evidence that the fusion takes, as far as there is; all if None.
+            tails_from: the same scores, (m,) each, of other benign records that no fit has seen; these very ones if
+                None.
+            attacks: the same scores, (k,) each, of seen attacks that no fit has seen, for a strategy that tells what
+                is like them.
 
         Raises:
             SplitError: if there are no records.
-            DataError: if a score is NaN or infinite, or the stages differ in their rows.
+            DataError: if a score is NaN or infinite, or the evidence differs in its rows.
             UnknownPluginError: if ``fusion`` is not a known name.
+            ConfigError: ``counted`` names no evidence, or not what the fusion needs.
         """
-        margins, densities = _finite(margin), _finite(density)
-        if margins.shape != densities.shape:
-            raise DataError(f"calibration: {margins.size} margins, but {densities.size} scores of the second stage")
-        tails = Tail.fit(margins), Tail.fit(densities)
-        scores = _fuse(fusion, tails, margins, densities)
-        # The paper's percentiles are those of the second stage's score over all benign records, flagged or not.
-        cut = densities if fusion == "cascade" else scores
-        named = {f"p{percent:g}": float(percentiles_of(cut, [percent])[0]) for percent in percentiles}
-        return cls(fusion, *tails, np.sort(scores), named, (strategy or Percentile())(cut))
+        given = [margin, density] if head is None else [margin, density, head]
+        values = dict(zip(EVIDENCE, map(finite_scores, given), strict=False))
+        _require_rows(values)
+        names = _counted(fusion, tuple(values), counted)
+        others = list(values.values()) if tails_from is None else tails_from
+        tails = {name: Tail.fit(value) for name, value in zip(values, others, strict=True)}
+        scores = _fuse(fusion, tails, names, values)
+        strategy = strategy or Percentile()
+        if fusion == "cascade":
+            # The paper's percentiles are those of the second stage's score over all benign records, flagged or not.
+            cut = values["density"]
+            named = {f"p{percent:g}": float(percentiles_of(cut, [percent])[0]) for percent in percentiles}
+            return cls(fusion, tails, names, np.sort(scores), named, strategy(cut))
+        named = {f"p{percent:g}": _at_level(scores, percent) for percent in percentiles}
+        known = None if attacks is None else _fuse(fusion, tails, names, dict(zip(values, attacks, strict=True)))
+        intervals = strategy.of(scores, known) if isinstance(strategy, Conformal) else strategy(scores)
+        return cls(fusion, tails, names, np.sort(scores), named, intervals)
 
-    def score(self, margin: ArrayLike, density: ArrayLike) -> Floats:
-        """(n,) fused scores of (n,) margins and (n,) scores of the second stage; higher = more anomalous.
+    def score(self, *scores: ArrayLike) -> Floats:
+        """(n,) fused scores; higher = more anomalous.
 
         Raises:
-            DataError: if one of them is NaN.
+            DataError: if one of ``scores`` is NaN, or there are more or fewer of them than at calibration.
         """
-        return _fuse(self.fusion, (self.margin, self.density), margin, density)
+        if len(scores) != len(self.tails):
+            raise DataError(f"calibration: made for {', '.join(self.tails)}, given {len(scores)} of them")
+        return _fuse(self.fusion, self.tails, self.counted, dict(zip(self.tails, scores, strict=True)))
 
-    def exceeds(self, name: str, margin: ArrayLike, density: ArrayLike) -> NDArray[np.bool_]:
+    def surprises(self, *scores: ArrayLike) -> dict[str, Floats]:
+        """Name -> (n,) surprise of the evidence that counts: what each adds to the fused score of ``fisher``."""
+        values = dict(zip(self.tails, scores, strict=True))
+        return {name: self.tails[name].surprise(values[name]) for name in self.counted}
+
+    def exceeds(self, name: str, *scores: ArrayLike) -> NDArray[np.bool_]:
         """(n,) mask of the records flagged at the threshold ``name``.
 
         Raises:
@@ -208,7 +135,7 @@ class Calibration:
         """
         if name not in self.thresholds:
             raise KeyError(f"no threshold {name!r}; known: {', '.join(self.thresholds)}")
-        return self.score(margin, density) > self.thresholds[name]
+        return self.score(*scores) > self.thresholds[name]
 
     def p_value(self, score: ArrayLike) -> Floats:
         """(n,) split-conformal p-values of fused scores: (1 + #{calibration >= score}) / (n + 1).
@@ -219,27 +146,29 @@ class Calibration:
         n = self.reference.size
         return (1 + n - np.searchsorted(self.reference, np.asarray(score, dtype=np.float64), side="left")) / (n + 1)
 
-    def verdict(self, margin: ArrayLike, density: ArrayLike) -> NDArray[np.str_]:
+    def verdict(self, *scores: ArrayLike) -> NDArray[np.str_]:
         """(n,) verdicts ``benign``, ``unknown`` or ``anomalous``.
 
         Raises:
             DataError: if a score is NaN.
         """
-        return self.intervals.verdict(self.score(margin, density))
+        return self.intervals.verdict(self.score(*scores))
 
     def state(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
         """All that ``load`` needs: what JSON can hold, and arrays."""
         values = {
             "fusion": self.fusion,
+            "evidence": list(self.tails),
+            "counted": list(self.counted),
             "n": self.reference.size,
             "thresholds": dict(self.thresholds),
             "intervals": self.intervals.intervals(),
         }
         arrays = {"reference": self.reference}
-        for stage, tail in (("margin", self.margin), ("density", self.density)):
-            arrays[f"{stage}.knots"] = tail.knots
-            arrays[f"{stage}.surprises"] = tail.surprises
-            arrays[f"{stage}.scales"] = np.array([tail.above, tail.below])
+        for name, tail in self.tails.items():
+            arrays[f"{name}.knots"] = tail.knots
+            arrays[f"{name}.surprises"] = tail.surprises
+            arrays[f"{name}.scales"] = np.array([tail.above, tail.below])
         return values, arrays
 
     @classmethod
@@ -250,15 +179,16 @@ class Calibration:
             ArtifactError: if a part is missing or unsound.
         """
         try:
-            margin, density = (
-                Tail(arrays[f"{stage}.knots"], arrays[f"{stage}.surprises"], *map(float, arrays[f"{stage}.scales"]))
-                for stage in ("margin", "density")
-            )
+            tails = {
+                name: Tail(arrays[f"{name}.knots"], arrays[f"{name}.surprises"], *map(float, arrays[f"{name}.scales"]))
+                for name in values["evidence"]
+            }
             find(FUSIONS, values["fusion"])
+            counted = _counted(values["fusion"], tuple(tails), values["counted"])
             intervals = Thresholds.from_intervals(values["intervals"])
             reference, thresholds = arrays["reference"], dict(values["thresholds"])
-            return cls(values["fusion"], margin, density, reference, thresholds, intervals)
-        except (KeyError, TypeError, ValueError) as error:
+            return cls(values["fusion"], tails, counted, reference, thresholds, intervals)
+        except (ConfigError, KeyError, TypeError, ValueError) as error:
             raise ArtifactError(f"calibration: not the state of a calibration: {error!r}; calibrate again") from error
 
 
@@ -275,7 +205,7 @@ class Encoder(Protocol):
 
 
 class Detector(Protocol):
-    """The second stage: latent -> score."""
+    """The second stage, or a head: latent -> score."""
 
     def score(self, x: Tensor) -> Tensor:
         """(B,) of (B, Z), higher = more anomalous."""
@@ -284,36 +214,50 @@ class Detector(Protocol):
 
 @dataclass(frozen=True)
 class Judgement:
-    """What the two stages say of n records.
+    """What is said of n records.
 
     Attributes:
-        margin: (n,) of the first stage.
-        density: (n,) of the second stage.
-        score: (n,) fused; higher = more anomalous, in all three.
+        evidence: name -> (n,) scores, of ``EVIDENCE`` as far as there are.
+        score: (n,) fused; higher = more anomalous, as in all of them.
         p_value: (n,) split-conformal, small where a record is unlike benign ones.
         confidence: (n,) +1 benign, 0 unknown, -1 anomalous.
         verdict: (n,) ``benign``, ``unknown`` or ``anomalous``.
     """
 
-    margin: Floats
-    density: Floats
+    evidence: Mapping[str, Floats]
     score: Floats
     p_value: Floats
     confidence: NDArray[np.float32]
     verdict: NDArray[np.str_]
 
     @classmethod
-    def of(cls, calibration: Calibration, margin: ArrayLike, density: ArrayLike) -> Self:
-        """Decide on (n,) margins and (n,) scores of the second stage.
+    def of(cls, calibration: Calibration, *scores: ArrayLike) -> Self:
+        """Decide on the (n,) scores of ``EVIDENCE``, in its order.
 
         Raises:
             DataError: if one of them is NaN.
         """
-        margins, densities = np.asarray(margin, dtype=np.float64), np.asarray(density, dtype=np.float64)
-        score = calibration.score(margins, densities)
+        values = [np.asarray(each, dtype=np.float64) for each in scores]
+        score = calibration.score(*values)
         sure = confidences.binary(score, calibration.intervals)
+        evidence = dict(zip(calibration.tails, values, strict=True))
         verdict = calibration.intervals.verdict(score)
-        return cls(margins, densities, score, calibration.p_value(score), sure, verdict)
+        return cls(evidence, score, calibration.p_value(score), sure, verdict)
+
+    @property
+    def margin(self) -> Floats:
+        """(n,) of the first stage."""
+        return self.evidence["margin"]
+
+    @property
+    def density(self) -> Floats:
+        """(n,) of the second stage."""
+        return self.evidence["density"]
+
+    @property
+    def head(self) -> Floats:
+        """(n,) of the supervised head, NaN where there is none."""
+        return self.evidence.get("head", np.full(len(self.score), math.nan))
 
 
 @dataclass(frozen=True)
@@ -322,10 +266,12 @@ class TwoStage:
 
     Attributes:
         encoder: first stage.
-        detector: second stage, fitted on the encoder's latent.
-        calibration: the decision on top of both.
+        detector: second stage, fitted on what ``with_features`` makes of the encoder's latent.
+        calibration: the decision on top of the evidence.
         batch_size: records that pass through the models at once.
         device: where the models run.
+        head: a supervised detector beside the second stage, on what that sees.
+        pass_features: whether the second stage sees the features beside the latent.
     """
 
     encoder: Encoder
@@ -333,9 +279,12 @@ class TwoStage:
     calibration: Calibration
     batch_size: int = 8192
     device: str = "cpu"
+    head: Detector | None = None
+    pass_features: bool = False
 
     def __post_init__(self) -> None:
-        for stage in (self.encoder, self.detector):
+        stages: list[object] = [self.encoder, self.detector, self.head]
+        for stage in stages:
             if isinstance(stage, nn.Module):
                 stage.to(self.device).eval()  # dropout must not decide
 
@@ -344,28 +293,54 @@ class TwoStage:
         return Judgement.of(self.calibration, *self.scores(x).T)
 
     def scores(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
-        """(n, 2) margin and score of the second stage of (n, F) features."""
-        return in_batches(self._both, x, self.batch_size, self.device)
+        """(n, E) scores of the evidence for (n, F) features, in the order of ``EVIDENCE``."""
+        if not len(x):
+            return np.zeros((0, 2 if self.head is None else 3), np.float32)
+        return in_batches(self._evidence, x, self.batch_size, self.device)
 
-    def _both(self, x: Tensor) -> Tensor:
+    def _evidence(self, x: Tensor) -> Tensor:
         z = self.encoder(x)
-        return torch.stack([self.encoder.margin(z), self.detector.score(z)], dim=1)
+        seen = with_features(z, x, self.pass_features)
+        scores = [self.encoder.margin(z), self.detector.score(seen)]
+        return torch.stack(scores if self.head is None else [*scores, self.head.score(seen)], dim=1)
 
 
-def _fuse(fusion: str, tails: tuple[Tail, Tail], margin: ArrayLike, density: ArrayLike) -> Floats:
-    values = without_nan(margin, "margin"), without_nan(density, "second stage")
-    stages = [Evidence(value, tail.surprise(value)) for tail, value in zip(tails, values, strict=True)]
-    return find(FUSIONS, fusion)(*stages)
+def _fuse(fusion: str, tails: Mapping[str, Tail], counted: Sequence[str], scores: Mapping[str, ArrayLike]) -> Floats:
+    values = {name: without_nan(value, _SPELT[name]) for name, value in scores.items()}
+    evidence = {name: Evidence(values[name], tails[name].surprise(values[name])) for name in counted}
+    return find(FUSIONS, fusion)(evidence)
 
 
-def _finite(scores: ArrayLike) -> Floats:
-    values = np.asarray(scores, dtype=np.float64)
-    if values.size == 0:
-        raise SplitError("calibration: no benign records to calibrate on; enlarge the calibration split")
-    broken = ~np.isfinite(values)
-    if broken.any():
-        raise DataError(
-            f"calibration: {broken.sum()} of {values.size} benign scores are NaN or infinite, the first at position "
-            f"{broken.argmax()}; the model that gave them has not converged"
+_SPELT: Final = {"margin": "margin", "density": "second stage", "head": "head"}
+
+
+def _counted(fusion: str, available: Sequence[str], named: Sequence[str] | None) -> tuple[str, ...]:
+    """The evidence that the fusion takes, in the order of ``EVIDENCE``."""
+    find(FUSIONS, fusion)
+    names = set(available if named is None else named)
+    for name in names.difference(EVIDENCE):
+        raise ConfigError(
+            f"calibrate.evidence: there is no {name!r}{near_miss(name, EVIDENCE)}; known: {', '.join(EVIDENCE)}"
         )
-    return values
+    names &= set(available)  # a head is named for where there is one
+    needs = _NEEDS.get(fusion, ())
+    missing = [name for name in needs if name not in names]
+    if missing or not names:
+        raise ConfigError(
+            f"calibrate.evidence: the fusion {fusion!r} needs {' and '.join(needs) or 'at least one of them'}; of what "
+            f"is named there {'are' if len(names) != 1 else 'is'} {', '.join(sorted(names)) or 'none'}, of "
+            f"{', '.join(available)}"
+        )
+    return tuple(name for name in available if name in names)
+
+
+def _at_level(scores: Floats, percent: float) -> float:
+    """The conformal threshold of (n,) benign scores that ``percent`` % of all benign ones do not exceed."""
+    rank = Guarantee().rank(scores.size, 1 - percent / 100)
+    return float(np.sort(scores)[-max(rank, 1)])
+
+
+def _require_rows(values: Mapping[str, Floats]) -> None:
+    if len({value.shape for value in values.values()}) > 1:
+        sizes = ", ".join(f"{value.size} of {_SPELT[name]}" for name, value in values.items())
+        raise DataError(f"calibration: the evidence differs in its rows: {sizes}")

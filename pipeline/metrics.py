@@ -154,37 +154,6 @@ def recall_by_attack(y: ArrayLike, attack: ArrayLike, flagged: Mapping[str, Mask
     return {name: {"n": int(mask.sum())} | _recalls(mask, flagged) for name, mask in rows.items()}
 
 
-def report(y: ArrayLike, attack: ArrayLike, score: ArrayLike, flagged: Mapping[str, Mask]) -> Report:
-    """One section of ``metrics.json``: ranking, rates at each threshold, recall per attack.
-
-    Beside them the trivial baseline that flags every record, at natural prevalence and on a balanced set.
-
-    Args:
-        y: (n,) labels, 1 for an attack.
-        attack: (n,) attack names, read where y is 1.
-        score: (n,), higher = more anomalous.
-        flagged: threshold name -> (n,) mask of the records called anomalous at it.
-    """
-    labels = np.asarray(y)
-    n_attack, n = int((labels == 1).sum()), labels.size
-    by_attack = recall_by_attack(y, attack, flagged)
-    return {
-        "n": n,
-        "n_benign": n - n_attack,
-        "n_attack": n_attack,
-        "auroc": auroc(y, score),
-        "auprc": auprc(y, score),
-        "auprc_balanced": auprc(y, score, balanced=True),
-        "tpr_at_fpr_1pct": tpr_at_fpr(y, score, 0.01),
-        "tpr_at_fpr_01pct": tpr_at_fpr(y, score, 0.001),
-        "flag_everything_f1": 2 * n_attack / (n + n_attack) if n_attack else None,
-        "flag_everything_f1_balanced": 2 / 3 if n_attack else None,
-        "macro_recall": {name: _mean([by[name]["recall"] for by in by_attack.values()]) for name in flagged},
-        "thresholds": {name: rates(y, mask) for name, mask in flagged.items()},
-        "recall_by_attack": by_attack,
-    }
-
-
 def test_metrics(y: ArrayLike, flagged: ArrayLike, threshold: float) -> dict[str, float | None]:
     """The content of a ``test_metrics_threshold={t}.json`` file, with the keys that SSAD gives it, as numbers."""
     tp, fp, tn, fn = _counts(y, flagged)
@@ -227,7 +196,3 @@ def _ratio(part: float, whole: float) -> float | None:
 
 def _bound(k: int, n: int, side: int) -> float | None:
     return wilson(k, n)[side] if n else None
-
-
-def _mean(values: list[float]) -> float | None:
-    return sum(values) / len(values) if values else None

@@ -94,6 +94,11 @@ def weighted_mean(values: Tensor, weight: Tensor) -> Tensor:
     return (weight * values).sum() / torch.where(total > 0, total, 1.0)
 
 
+def with_features(z: Tensor, x: Tensor, pass_features: bool) -> Tensor:
+    """What the second stage sees: the latent z (B, Z), and behind it the features x (B, F) where they are passed on."""
+    return torch.cat([z, x], dim=1) if pass_features else z
+
+
 def in_parts(function: Callable[[Tensor], Tensor], x: Tensor, rows: int) -> Tensor:
     """``function`` of x, (n, F), with at most ``rows`` rows at a time in memory."""
     return torch.cat([function(part) for part in torch.split(x, rows)])

@@ -2,10 +2,13 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from typing import Self
+from typing import Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
+
+EVIDENCE: Final = ("margin", "density", "head")
+"""What the scores of a record are called, in the order of every table and function; there need not be a head."""
 
 
 @dataclass(frozen=True)

@@ -46,6 +46,7 @@ SCHEMA: Final = pa.schema(
         pa.field("verdict", _WORD),
         pa.field("margin", pa.float64()),
         pa.field("density", pa.float64()),
+        pa.field("head", pa.float64()),
         pa.field("model_version", pa.int32()),
     ]
 )
@@ -206,7 +207,7 @@ def _reader(file: Incoming, bundle: Bundle) -> Dataset:
 
 def _table(records: pa.Table, judged: Judgement, version: int) -> pa.Table:
     who = {name: records.column(name) for name in ("record_id", "source_file", "row")}
-    said = {name: getattr(judged, name) for name in ("score", "p_value", "confidence", "margin", "density")}
+    said = {name: getattr(judged, name) for name in ("score", "p_value", "confidence", "margin", "density", "head")}
     verdict = pa.array(judged.verdict.tolist(), pa.string()).dictionary_encode()
     number = np.full(records.num_rows, version, dtype=np.int32)
     return pa.Table.from_pydict({**who, **said, "verdict": verdict, "model_version": number}, schema=SCHEMA)
@@ -224,7 +225,7 @@ class _Tally:
     def add(self, judged: Judgement, rejected: pa.Table) -> None:
         self.verdicts.update(judged.verdict.tolist())
         for name in self.alarms:
-            self.alarms[name] += int(self.calibration.exceeds(name, judged.margin, judged.density).sum())
+            self.alarms[name] += int(self.calibration.exceeds(name, *judged.evidence.values()).sum())
         self.reasons.update(rejected.column("reason").to_pylist())
 
     def require(self, file: Incoming) -> None:

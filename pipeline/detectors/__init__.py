@@ -1,6 +1,7 @@
 """Detectors: latent -> score, each under its name. To add one: a file, a line here, a section in params.yaml."""
 
 from pipeline.detectors.base import Detector
+from pipeline.detectors.boosting import Boosting
 from pipeline.detectors.deep_svdd import DeepSVDD
 from pipeline.detectors.gmm import GMM
 from pipeline.detectors.grand import GRAnD
@@ -24,6 +25,7 @@ DETECTORS: dict[str, type[Detector]] = {
     "knn": KNN,
     "pca": PCA,
     "mlp": MLP,
+    "boosting": Boosting,
     "deep_svdd": DeepSVDD,
 }
 
@@ -36,6 +38,7 @@ __all__ = [
     "OCSVM",
     "PCA",
     "RADON",
+    "Boosting",
     "DeepSVDD",
     "Detector",
     "GRAnD",

@@ -38,9 +38,21 @@ class Detector(Scorer):
     def initialise(self, x: Tensor) -> None:
         """Set the buffers that come from data, x (n, F); a closed-form detector is done after this."""
 
+    def initialise_labelled(self, x: Tensor, y: Tensor) -> None:
+        """The same where the labels y (n,) are known; only a closed-form detector that learns from them makes use."""
+        self.initialise(x)
+
     def loss(self, batch: Batch) -> Tensor:
         """The mean score, which for a density is its negative log-likelihood."""
         return self.score(batch.x).mean()
+
+    def terms(self, x: Tensor) -> Tensor | None:
+        """What each entry of x, (B, F), adds to its score, (B, F); None for a model whose score is no sum over them."""
+        return None
+
+    def nearest(self, x: Tensor) -> Tensor | None:
+        """(B, k) rows of what it was initialised with that lie nearest to x, (B, F); None for a model without any."""
+        return None
 
     def spread(self, x: Tensor) -> float | None:
         """How far apart the latents of x (n, F) lie, 1 as before training; None for a model without a latent."""

@@ -66,10 +66,28 @@ class GMM(Detector):
 
     def score(self, x: Tensor) -> Tensor:
         """-log p(x) in nats, (B, F) to (B,)."""
+        joint, _ = self._components(x)
+        return -torch.logsumexp(joint, -1) - self.standardise.ladj
+
+    def terms(self, x: Tensor) -> Tensor:
+        """Half the squared distance from each component, feature by feature, under the responsibilities r: (B, F).
+
+        As in ``Mahalanobis.terms`` for each component k, with d = z - mean_k and its precision P: sum over k of
+        r_k d_i (P d)_i / 2. The score is their sum and what no feature has a part in, since r is given::
+
+            sum over k of r_k (log r_k - log weight_k - log |P_k| / 2) + F log(2 pi) / 2 - ladj
+        """
+        joint, white = self._components(x)
+        apart = self.standardise(x)[:, None] - self.means  # (B, K, F)
+        parts = apart * torch.einsum("bkg,kfg->bkf", white, self.precisions)
+        return 0.5 * torch.einsum("bk,bkf->bf", joint.softmax(-1), parts)
+
+    def _components(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """The log of weight times density of each component, (B, K), and x whitened by each, (B, K, F)."""
         z = self.standardise(x)
         white = torch.einsum("bf,kfg->bkg", z, self.precisions) - torch.einsum(
             "kf,kfg->kg", self.means, self.precisions
         )
         log_det = self.precisions.diagonal(dim1=1, dim2=2).log().sum(-1)  # (K,)
         log_normal = log_det - 0.5 * (white.square().sum(-1) + self.features * math.log(2 * math.pi))  # (B, K)
-        return -torch.logsumexp(self.log_weights + log_normal, -1) - self.standardise.ladj
+        return self.log_weights + log_normal, white

@@ -73,7 +73,7 @@ def least_error(x: Tensor, likelihood: Likelihood) -> Tensor:
     that the decoder can say is the more anomalous the further off it lies.
     """
     if likelihood == "gaussian":
-        return torch.zeros_like(x[:, 0])
+        return torch.zeros_like(x[..., 0])
     inside = x.clamp(0, 1)
     entropy: Tensor = torch.special.entr(inside) + torch.special.entr(1 - inside)
     return (entropy - (x - inside).square()).sum(-1)
@@ -132,7 +132,7 @@ class _Kind(NamedTuple):
     likelihood: Likelihood
 
 
-@torch.no_grad()
+@torch.inference_mode()
 def _descent(x: Tensor, noise: Tensor, weigh: _Weigh, kind: _Kind, weights: Sequence[Tensor]) -> LossAndGradients:
     """The mean of ``GRAnD.free_energy`` F at the draw that ``noise`` makes, under planar maps, and its gradients.
 
@@ -271,6 +271,11 @@ class GRAnD(Detector):
     def free_energy(self, x: Tensor, noise: Tensor | None = None) -> Tensor:
         """F, (B, F) to (B,), at the posterior's mean, or at the draw that ``noise``, (B, Z) standard normal, makes."""
         x = self.standardise(x)
+        decoded, beside = self._pass(x, noise)
+        return reconstruction_error(decoded, x, self.likelihood) + beside
+
+    def _pass(self, x: Tensor, noise: Tensor | None) -> tuple[Tensor, Tensor]:
+        """What the decoder gives for standardised x, (B, F), and F without its reconstruction error, (B,)."""
         mean, log_var = self.encoder(x).chunk(2, -1)
         log_var = log_var.clamp(*LOG_VAR)
         z = mean if noise is None else torch.addcmul(mean, noise, (0.5 * log_var).exp())
@@ -279,13 +284,21 @@ class GRAnD(Detector):
         beside, ladj = (drawn - log_var).sum(-1), torch.zeros_like(x[:, 0])
         if self.planar is not None:
             z, ladj = self.planar(z)
-        error = reconstruction_error(self.decoder(z), x, self.likelihood)
-        energy: Tensor = error + 0.5 * (z.square().sum(-1) + beside) - ladj
-        return energy
+        return self.decoder(z), 0.5 * (z.square().sum(-1) + beside) - ladj
 
     def score(self, x: Tensor) -> Tensor:
         """F at the posterior's mean, less the ``least_error`` of x, (B, F) to (B,)."""
         return self.free_energy(x) - least_error(self.standardise(x), self.likelihood)
+
+    def terms(self, x: Tensor) -> Tensor:
+        """The reconstruction error of each feature above its least one, (B, F).
+
+        Their sum is the score, but for how far the latent is from its prior, in which no feature has a part.
+        """
+        x = self.standardise(x)
+        decoded, _ = self._pass(x, None)
+        one_by_one = decoded[..., None], x[..., None]  # (B, F, 1), so that the sums over features are over one
+        return reconstruction_error(*one_by_one, self.likelihood) - least_error(one_by_one[1], self.likelihood)
 
     def loss(self, batch: Batch) -> Tensor:
         """The mean over the records of their confidence-weighted terms."""

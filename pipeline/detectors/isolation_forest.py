@@ -106,10 +106,10 @@ def _grown(tree: Any, depth: int) -> Grown:
         node = np.where(leaf[:, None], node[:, None], children).ravel()
         edges = (edges + ~leaf).repeat(2)
     length = edges + mean_depth(tree.n_node_samples[node])
-    return np.concatenate(split_feature).astype(np.int64), _at_most(np.concatenate(split_value)), length
+    return np.concatenate(split_feature).astype(np.int64), at_most(np.concatenate(split_value)), length
 
 
-def _at_most(value: Floats) -> NDArray[np.float32]:
+def at_most(value: Floats) -> NDArray[np.float32]:
     """The largest float32 that is no more than each value: x <= it for the same float32 x as x <= value."""
     rounded = value.astype(np.float32)
     return np.where(rounded > value, np.nextafter(rounded, np.float32(-np.inf)), rounded)

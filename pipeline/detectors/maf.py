@@ -66,14 +66,20 @@ class _Layers(torch.autograd.Function):
 
 def _layers(x: Tensor, *weights: Tensor) -> tuple[Tensor, Tensor]:
     """``_Layers`` in PyTorch's own operations, for scoring, a GPU and mixed precision."""
-    ladj = torch.zeros_like(x)
+    z, log_scales = _by_feature(x, *weights)
+    return z, log_scales.sum(-1)
+
+
+def _by_feature(x: Tensor, *weights: Tensor) -> tuple[Tensor, Tensor]:
+    """As ``_layers``, with log |dz_i/dx_i| at the other features given, (B, F), in place of their sum."""
+    log_scales = torch.zeros_like(x)
     for w1, b1, w2, b2 in zip(*(weight.unbind() for weight in weights), strict=True):
         hidden = functional.relu(functional.linear(x, w1, b1), inplace=True)
         s, t = functional.linear(hidden, w2, b2).chunk(2, -1)
         log_scale = s.tanh()
         x = torch.addcmul(t, x, log_scale.exp())
-        ladj = ladj + log_scale
-    return x, ladj.sum(-1)
+        log_scales = log_scales + log_scale
+    return x, log_scales
 
 
 def _room(weight: Tensor) -> tuple[Tensor, Tensor]:
@@ -149,13 +155,16 @@ class MAF(Detector):
 
     def transform(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """The base variable z, (B, F), and log |det dz/dx|, (B,)."""
-        weights = (self.weight_in * self.masks_in, self.bias_in, self.weight_out * self.masks_out, self.bias_out)
         z = self.standardise(x)
         if is_fused(x):
-            z, ladj = _Layers.apply(z, *weights)  # type: ignore[no-untyped-call]
+            z, ladj = _Layers.apply(z, *self._masked())  # type: ignore[no-untyped-call]
         else:
-            z, ladj = _layers(z, *weights)
+            z, ladj = _layers(z, *self._masked())
         return z, ladj + self.standardise.ladj
+
+    def _masked(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Weights and biases of the layers, as they see the features."""
+        return self.weight_in * self.masks_in, self.bias_in, self.weight_out * self.masks_out, self.bias_out
 
     @property
     def heeds_confidence(self) -> bool:
@@ -181,6 +190,17 @@ class MAF(Detector):
     def score(self, x: Tensor) -> Tensor:
         """-log p(x), (B, F) to (B,)."""
         return -self.log_prob(x)
+
+    def terms(self, x: Tensor) -> Tensor:
+        """z_i^2 / 2 + log(2 pi) / 2 - log |dz_i/dx_i| of each feature, (B, F): their sum is the score.
+
+        No layer moves a feature: the i-th entry of its output is an affine map of the i-th of its input, given others.
+        So each z_i belongs to x_i, and so does the part of log |det| that is its layers' log scales and that of its
+        standardisation. Of one layer a term is -log p(x_i | x_1 .. x_i-1). Of several it is no conditional density, as
+        layers that read forwards and backwards condition z_i on all of x; only the sum is free of the order then.
+        """
+        z, log_scales = _by_feature(self.standardise(x), *self._masked())
+        return 0.5 * (z.square() + math.log(2 * math.pi)) - log_scales + self.standardise.scale.log()
 
 
 def _uniform(shape: tuple[int, ...], fan_in: int) -> Tensor:

@@ -42,3 +42,13 @@ class Mahalanobis(Detector):
     def score(self, x: Tensor) -> Tensor:
         """(x - mean)' covariance^-1 (x - mean), (B, F) to (B,)."""
         return ((x - self.mean) @ self.whitening.T).square().sum(-1)
+
+    def terms(self, x: Tensor) -> Tensor:
+        """d_i (covariance^-1 d)_i with d = x - mean, (B, F): their sum is the score, and one may be below 0.
+
+        If d is 0 but in one feature, that feature has all of the sum, which squared whitened entries would spread over
+        others (the partial decomposition of Alcala, Qin, "Analysis and Generalization of Fault Diagnosis Methods for
+        Process Monitoring", 2011).
+        """
+        apart = x - self.mean
+        return apart * (apart @ self.whitening.T @ self.whitening)

@@ -46,3 +46,12 @@ class PCA(Detector):
         """Squared error of the reconstruction, (B, F) to (B,)."""
         residual: Tensor = self.standardise(x) @ self.minor.T
         return residual.square().sum(-1)
+
+    def terms(self, x: Tensor) -> Tensor:
+        """z_i e_i with the error e = z - V V' z of the reconstruction, (B, F): their sum is the score.
+
+        e is orthogonal to V V' z, so that e'e = z'e. The squared e_i have the same sum but no part of z: of one minor
+        component they are in the same proportions for every record. See ``Mahalanobis.terms``.
+        """
+        z: Tensor = self.standardise(x)
+        return z * (z @ self.minor.T @ self.minor)

@@ -72,6 +72,18 @@ class RADON(Detector):
         z = self.standardise(x)
         return _apart(z, self.reconstruct(z), self._constant)
 
+    def terms(self, x: Tensor) -> Tensor:
+        """u_i (u_i - v_i) with the unit vectors u of x and v of r, (B, F), as 1 - s = u'(u - v).
+
+        Their sum is the score, but for what the constant coordinate adds; at ``offset`` 0 that is nothing. Half the
+        squared differences of u and v add up to the same, but blame the others for one feature that is far off, as it
+        makes all others of u small.
+        """
+        z: Tensor = self.standardise(x)
+        r = self.reconstruct(z)
+        u, v = z * _per_length(z, self._constant), r * _per_length(r, self._constant)
+        return u * (u - v)
+
     def loss(self, batch: Batch) -> Tensor:
         """The weighted mean of (1 - s)^2 over benign and s^2 over anomalous records; 0 where all are unknown."""
         weight, wanted = _weights(batch.confidence)
@@ -91,7 +103,7 @@ class RADON(Detector):
         return self.offset**2 * self.features
 
 
-@torch.no_grad()
+@torch.inference_mode()
 def _descent(
     z: Tensor, constant: float, weight: Tensor, wanted: Tensor, activation: str, layers: Sequence[Tensor]
 ) -> LossAndGradients:
@@ -102,7 +114,7 @@ def _descent(
     """
     r, read = layers_forth(z, layers, activation)
     per_z, per_r = _per_length(z, constant), _per_length(r, constant)  # (B, 1)
-    apart = (z * per_z).sub_(r * per_r)
+    apart = (z * per_z).addcmul_(r, per_r, value=-1)
     score: Tensor = torch.linalg.vector_norm(apart, dim=-1, keepdim=True).square_()
     score.add_((per_z - per_r).square_(), alpha=constant).mul_(0.5)
     miss = score.squeeze(-1) - wanted
@@ -127,4 +139,5 @@ def _apart(z: Tensor, r: Tensor, constant: float) -> Tensor:
 
 def _per_length(x: Tensor, constant: float) -> Tensor:
     """1 / |(x, square root of constant)|, (B, F) to (B, 1)."""
-    return (x.square().sum(-1, keepdim=True) + constant).clamp_min(_TINY).rsqrt()
+    length: Tensor = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
+    return (length.square() + constant).clamp_min(_TINY).rsqrt()

@@ -2,10 +2,31 @@
 
 from pipeline.encoders.base import Encoder
 from pipeline.encoders.cnn_transformer import CNNTransformer
+from pipeline.encoders.feature_tokens import FeatureTokens
 from pipeline.encoders.identity import Identity
-from pipeline.encoders.losses import DCCL, LatentLoss
+from pipeline.encoders.losses import CLAD, DCCL, LOSSES, Binary, Centroids, DeepSAD, LatentLoss, Modes
+from pipeline.encoders.residual_mlp import ResidualMLP
 
-ENCODERS: dict[str, type[Encoder]] = {"cnn_transformer": CNNTransformer, "identity": Identity}
-LOSSES: dict[str, type[LatentLoss]] = {"dccl": DCCL}
+ENCODERS: dict[str, type[Encoder]] = {
+    "cnn_transformer": CNNTransformer,
+    "residual_mlp": ResidualMLP,
+    "feature_tokens": FeatureTokens,
+    "identity": Identity,
+}
 
-__all__ = ["DCCL", "ENCODERS", "LOSSES", "CNNTransformer", "Encoder", "Identity", "LatentLoss"]
+__all__ = [
+    "CLAD",
+    "DCCL",
+    "ENCODERS",
+    "LOSSES",
+    "Binary",
+    "CNNTransformer",
+    "Centroids",
+    "DeepSAD",
+    "Encoder",
+    "FeatureTokens",
+    "Identity",
+    "LatentLoss",
+    "Modes",
+    "ResidualMLP",
+]

@@ -1,13 +1,15 @@
-"""The contract of an encoder: features -> latent, with two class centroids and a margin between them."""
+"""The contract of an encoder: features -> latent, with class centroids from which its loss measures a margin."""
 
 from abc import abstractmethod
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from pipeline.encoders.losses import LatentLoss, class_means
+from pipeline.encoders.losses import Centroids, LatentLoss, class_means
 from pipeline.errors import CollapseError, TrainingError
 from pipeline.nn import Batch, Scorer, in_parts
+
+STARTING_ROWS = 4096
 
 
 class Encoder(Scorer):
@@ -20,10 +22,12 @@ class Encoder(Scorer):
         latent: Z.
         centroid_benign: (Z,) mean of the benign latents, set by ``centre``.
         centroid_attack: (Z,) mean of the attack latents, set by ``centre``.
+        modes: (K, Z) benign modes, for a loss that holds some, set by ``initialise``; else None.
     """
 
     centroid_benign: Tensor
     centroid_attack: Tensor
+    modes: Tensor | None
 
     def __init__(self, features: int, latent: int, loss: LatentLoss) -> None:
         super().__init__()
@@ -32,13 +36,25 @@ class Encoder(Scorer):
         self.latent_loss = loss
         self.register_buffer("centroid_benign", torch.zeros(latent))
         self.register_buffer("centroid_attack", torch.zeros(latent))
+        modes = torch.zeros(loss.held, latent) if loss.held else None
+        if loss.learns_modes:
+            self.register_parameter("modes", None if modes is None else nn.Parameter(modes))
+        else:
+            self.register_buffer("modes", modes)
 
     def extra_repr(self) -> str:
         """The loss, so that the printed module tells everything that decides a training."""
         return f"loss={self.latent_loss}"
 
+    @torch.no_grad()
     def initialise(self, x: Tensor, y: Tensor) -> None:
-        """Start from data, x (n, F) and y (n,), before training; nothing unless a subclass says so."""
+        """Start from data, x (n, F) and y (n,), before training: place the modes by at most 4096 benign rows."""
+        benign = spread_rows(x[y == 0])
+        if self.modes is None or not len(benign):
+            return  # `centre` says so where there is no benign record
+        training = self.training
+        self.modes.copy_(self.latent_loss.place(self.eval()(benign)))
+        self.train(training)
 
     @abstractmethod
     def forward(self, x: Tensor) -> Tensor:
@@ -46,7 +62,11 @@ class Encoder(Scorer):
 
     def loss(self, batch: Batch) -> Tensor:
         """The latent loss of a batch."""
-        return self.latent_loss(self(batch.x), batch)
+        z = self(batch.x)
+        if self.training and self.modes is not None:
+            with torch.no_grad():
+                self.modes.copy_(self.latent_loss.follow(self.modes, z, batch))
+        return self.latent_loss(z, batch, self.modes)
 
     def centre(self, z: Tensor, y: Tensor) -> None:
         """Set both centroids from the latents of the whole training set, z (n, Z) and y (n,).
@@ -54,7 +74,7 @@ class Encoder(Scorer):
         Raises:
             TrainingError: if a class is absent.
         """
-        centroids, sizes = class_means(z.double(), y)
+        centroids, sizes = class_means(self.latent_loss.project(z.double()), y)
         if sizes.min() == 0:
             absent = "benign records" if sizes[0] == 0 else "attacks"
             raise TrainingError(
@@ -65,8 +85,13 @@ class Encoder(Scorer):
         self.centroid_attack.copy_(centroids[1])
 
     def margin(self, z: Tensor) -> Tensor:
-        """||z - c_benign||^2 - ||z - c_attack||^2, (B,): higher is more anomalous, the published decision is > 0."""
-        return (z - self.centroid_benign).square().sum(-1) - (z - self.centroid_attack).square().sum(-1)
+        """(B, Z) to (B,), as the loss measures it: higher is more anomalous, the decision of stage 1 alone is > 0."""
+        return self.latent_loss.margin_of(z, self._centroids(z))
+
+    def _centroids(self, z: Tensor) -> Centroids:
+        """What a margin of z is measured from, in the precision of z."""
+        held = None if self.modes is None else self.modes.to(z.dtype)
+        return Centroids(self.centroid_benign.to(z.dtype), self.centroid_attack.to(z.dtype), held)
 
     @property
     def heeds_confidence(self) -> bool:
@@ -89,22 +114,27 @@ class Encoder(Scorer):
         Raises:
             CollapseError: with what has collapsed, why, and what to do.
         """
-        reason = self._collapse(z.double())
+        reason = self._collapse(z.double(), y)
         if reason:
             raise CollapseError(
                 f"encoder {type(self).__name__}, {len(z)} records ({int((y != 0).sum())} attacks): {reason}"
             )
 
-    def _collapse(self, z: Tensor) -> str | None:
+    def _collapse(self, z: Tensor, y: Tensor) -> str | None:
         if not z.isfinite().all():
             return "the latent is not finite; lower learning_rate, or check the scaled features for extreme values"
         spread = float(z.std(0, correction=0).max())
         if spread < 1e-6:
             return (
                 f"every record has the same latent (largest standard deviation {spread:.2g}); "
-                "train for more steps (min_steps), lower alpha and beta against gamma, or lower learning_rate"
+                "train for more steps (min_steps), weigh compactness less against separation, or lower learning_rate"
             )
         distinct = len(torch.unique(z, dim=0))
         if distinct < min(3, len(z)):
             return f"the latent has only {distinct} distinct values, so it can rank nothing; lower weight_decay"
-        return self.latent_loss.stuck(float((self.centroid_benign - self.centroid_attack).double().square().sum()))
+        return self.latent_loss.stuck(self.latent_loss.apart(z, y, self._centroids(z)))
+
+
+def spread_rows(x: Tensor) -> Tensor:
+    """At most ``STARTING_ROWS`` rows, spread over x, (n, F)."""
+    return x[torch.linspace(0, len(x) - 1, min(len(x), STARTING_ROWS), device=x.device).long()]

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pipeline.encoders.base import Encoder
+from pipeline.encoders.base import Encoder, spread_rows
 from pipeline.encoders.losses import LatentLoss, class_means
 from pipeline.nn import Dropout, TransformerLayer
 
@@ -95,20 +95,23 @@ class CNNTransformer(Encoder):
 
     @torch.no_grad()
     def initialise(self, x: Tensor, y: Tensor) -> None:
-        """Break the tie of DCCL with at most 4096 rows, spread over x (n, F); see the class."""
-        if self.start == "published":
-            return
+        """Break the tie of DCCL with at most 4096 rows, spread over x (n, F), unless published; then place modes."""
+        if self.start == "discriminant":
+            self._break_tie(spread_rows(x), spread_rows(y))
+        super().initialise(x, y)
+
+    def _break_tie(self, x: Tensor, y: Tensor) -> None:
+        """The discriminant start; see the class."""
         for part in self.convolutions:
             if isinstance(part, nn.Conv1d):
                 nn.init.kaiming_normal_(part.weight)
                 if part.bias is not None:
                     nn.init.zeros_(part.bias)
-        rows = torch.linspace(0, len(x) - 1, min(len(x), 4096), device=x.device).long()
         training = self.training
-        h = self.train().body(x[rows])  # with dropout: a direction that drowns in its noise is none
+        h = self.train().body(x)  # with dropout: a direction that drowns in its noise is none
         self.train(training)
-        w, middle, distance = discriminant(h, y[rows])
-        if len(torch.unique(y[rows])) < 2 or distance <= 0:
+        w, middle, distance = discriminant(h, y)
+        if len(torch.unique(y)) < 2 or distance <= 0:
             return  # nothing to part; `centre` and `verify` say so
         scale = (0.5 * self.latent_loss.separation) ** 0.5 / distance
         self.head.weight[0] = scale * w

@@ -7,7 +7,7 @@ from pipeline.encoders.losses import LatentLoss
 
 
 class Identity(Encoder):
-    """z = x; nothing to train, only the class centroids."""
+    """z = x; nothing to train, only the class centroids; and the modes, with a loss that learns them."""
 
     def __init__(self, features: int, loss: LatentLoss) -> None:
         super().__init__(features, features, loss)

@@ -7,6 +7,10 @@
     suite.py        the expectations, kept as code
     frames.py       batches of records -> the frames that the suite judges
     judge.py        Great Expectations over batch after batch
+    sample.py       a sample of the records of each class
+    telling.py      what one feature alone tells of attacks
+    shortcuts.py    the shortcut audit
+    meanings.py     what that means, in sentences
     duplicates.py   the keys of all records, and what repeats
     ranges.py       observed values by feature
     audit.py        all of it in one pass
@@ -17,7 +21,22 @@
 from pipeline.expectations.audit import audit
 from pipeline.expectations.docs import data_docs
 from pipeline.expectations.findings import Duplicates, Example, Finding, Findings, Range
-from pipeline.expectations.limits import Limits
+from pipeline.expectations.limits import Limits, ShortcutLimits
+from pipeline.expectations.meanings import meanings
+from pipeline.expectations.shortcuts import Shortcuts
 from pipeline.expectations.suite import suite
 
-__all__ = ["Duplicates", "Example", "Finding", "Findings", "Limits", "Range", "audit", "data_docs", "suite"]
+__all__ = [
+    "Duplicates",
+    "Example",
+    "Finding",
+    "Findings",
+    "Limits",
+    "Range",
+    "ShortcutLimits",
+    "Shortcuts",
+    "audit",
+    "data_docs",
+    "meanings",
+    "suite",
+]

@@ -6,6 +6,7 @@ from functools import partial
 
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from pipeline.datasets.schema import ATTACKS, FEATURES, Column
 from pipeline.expectations import frames
@@ -13,11 +14,16 @@ from pipeline.expectations.duplicates import Keys
 from pipeline.expectations.findings import ClassKey, Duplicates, Example, Findings
 from pipeline.expectations.identities import identities, residuals
 from pipeline.expectations.judge import Judge
-from pipeline.expectations.limits import Limits
+from pipeline.expectations.limits import Limits, ShortcutLimits
+from pipeline.expectations.meanings import details
 from pipeline.expectations.ranges import Ranges
+from pipeline.expectations.sample import ClassSample
+from pipeline.expectations.shortcuts import AttackCount, Shortcuts
 from pipeline.expectations.suite import Suite, suite
+from pipeline.expectations.telling import telling
 
 ROWS = 65_536  # per judged batch: 40 MB at 78 features
+UNKNOWN = "unknown"
 Attacks = Mapping[str, tuple[str, tuple[str, ...]]]
 
 
@@ -40,22 +46,25 @@ def audit(
     Returns:
         The findings. Where the schema is not the canonical one, they are about the schema only.
     """
+    limits = limits or Limits()
     rules = suite(columns, attacks, limits)
-    stream = _Stream(rules, columns, attacks)
+    stream = _Stream(rules, columns, attacks, limits.shortcuts)
     for table in frames.chunks(stream.fitting(batches), rows):
         stream.add(table)
     return stream.findings(rules)
 
 
 class _Stream:
-    def __init__(self, rules: Suite, columns: Sequence[Column], attacks: Attacks) -> None:
-        self.columns, self.attacks = columns, attacks
+    def __init__(self, rules: Suite, columns: Sequence[Column], attacks: Attacks, shortcuts: ShortcutLimits) -> None:
+        self.columns, self.attacks, self.limits = columns, attacks, shortcuts
         self.identities = identities(columns)
         self.judge = Judge(rules)
         self.keys = Keys()
         self.ranges = Ranges(tuple(column.name for column in columns if not column.categorical))
         self.words = {column.name: Counter[str]() for column in columns if column.categorical}
         self.classes: Counter[ClassKey] = Counter()
+        self.sample = ClassSample(columns, shortcuts.rows)
+        self.attempted: Counter[tuple[str, bool]] = Counter()
         self.rows = 0
         self.broken = False
 
@@ -85,12 +94,18 @@ class _Stream:
             self.words[name].update({str(word): int(number) for word, number in told.items() if number})
             self.words[name][""] += len(each) - int(told.sum())
         counts = labels.groupby(["attack", "source_file", "day"], observed=True, dropna=False).size().reset_index()
-        for attack, file, day, number in counts.astype(object).fillna("unknown").itertuples(index=False):
+        for attack, file, day, number in counts.astype(object).fillna(UNKNOWN).itertuples(index=False):
             self.classes[str(attack), str(file), str(day)] += int(number)
+        self.sample.add(labels, values, words)
+        for truth in (True, False):
+            told = pc.equal(table.column("attempted"), truth).fill_null(False).to_numpy()
+            for attack, number in labels["attack"][told].value_counts().to_dict().items():
+                self.attempted[str(attack), truth] += number
         self.rows += len(table)
 
     def findings(self, rules: Suite) -> Findings:
         duplicates = Duplicates() if self.broken else self._judge_stream()
+        shortcuts = Shortcuts(limits=self.limits) if self.broken else self._judge_shortcuts(duplicates)
         return Findings(
             rows=self.rows,
             results=self.judge.findings(),
@@ -98,6 +113,7 @@ class _Stream:
             words={name: dict((+counts).most_common()) for name, counts in self.words.items()},
             duplicates=duplicates,
             classes=dict(sorted(self.classes.items())),
+            shortcuts=shortcuts,
             suite=rules.to_json_dict(),
         )
 
@@ -108,6 +124,41 @@ class _Stream:
         wrong = kinds[kinds["type"] != kinds["declared"]]
         told = [f"{column!r} is {kind}, not {declared}" for column, kind, declared in wrong.itertuples(index=False)]
         self.judge.judge("types", kinds, detail="; ".join(told[:10]))
+
+    def _judge_shortcuts(self, duplicates: Duplicates) -> Shortcuts:
+        days: dict[str, Counter[str]] = {}
+        for (attack, _, day), number in self.classes.items():
+            days.setdefault(attack, Counter())[day] += number
+        found = Shortcuts(
+            tellings=telling(self.sample.result(), self.columns),
+            attacks=self._attack_counts(days, duplicates.disagreeing_by_attack),
+            limits=self.limits,
+            both_labels=duplicates.disagreeing_labels,
+            several_days=len({day for counts in days.values() for day in counts} - {UNKNOWN}) > 1,
+        )
+        told = details(found)
+        for scope, frame in found.frames().items():
+            if len(frame):
+                self.judge.judge(scope, frame, detail=told[scope])
+        return found
+
+    def _attack_counts(
+        self, days: Mapping[str, Counter[str]], disagreeing: Mapping[str, int]
+    ) -> dict[str, AttackCount]:
+        return {
+            attack: AttackCount(
+                records=days[attack].total(),
+                days={day: number for day, number in sorted(days[attack].items()) if day != UNKNOWN},
+                attempted=self._attempted(attack),
+                disagreeing=disagreeing.get(attack, 0),
+            )
+            for attack in sorted(days, key=lambda attack: (-days[attack].total(), attack))
+            if attack not in {"benign", UNKNOWN}
+        }
+
+    def _attempted(self, attack: str) -> int | None:
+        told = {truth: self.attempted[attack, truth] for truth in (True, False)}
+        return told[True] if any(told.values()) else None
 
     def _judge_stream(self) -> Duplicates:
         keys = self.keys.frame()

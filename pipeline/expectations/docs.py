@@ -7,10 +7,12 @@ batches; this page shows the same verdicts from ``Findings``, with the classes, 
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
+from typing import Any
 
 import numpy as np
 
 from pipeline.expectations.findings import Finding, Findings, Range
+from pipeline.expectations.meanings import meanings
 from pipeline.expectations.suite import DAYS
 
 MOST_WORDS = 12  # that the page lists of one feature
@@ -63,6 +65,7 @@ def render(findings: Findings, title: str) -> str:
         _cards(findings),
         *_broken(findings),
         *_classes(findings),
+        *_shortcuts(findings),
         *_ranges(findings.ranges),
         *_words(findings.words),
         *_all(findings.results),
@@ -147,6 +150,30 @@ def _classes(findings: Findings) -> Iterable[str]:
         for file, counts in findings.counts(by=1).items()
     ]
     yield f"<details><summary><b>By source file</b></summary>{_table(('file', 'records'), files)}</details>"
+
+
+def _shortcuts(findings: Findings) -> Iterable[str]:
+    found = findings.shortcuts
+    yield "<h2>Shortcuts</h2>"
+    yield f"<ul>{''.join(f'<li>{escape(sentence)}</li>' for sentence in meanings(found).values())}</ul>"
+    if not found.attacks:
+        return
+    others = f"without {', '.join(found.known_here)}" if found.known_here else "without known shortcuts"
+    header = ("attack", "records", "strongest feature", "AUROC", others, "AUROC", "capture days")
+    yield _table((*map(escape, header), "attempted", "other class too"), map(_told, found.table()), (1, 3, 5, 7, 8))
+    yield (
+        '<p class="soft">AUROC of one feature against the benign records, 0.5 is chance: the probability that an '
+        "attack has a larger value than a benign record, or a smaller one, whichever serves; of words and ports, that "
+        f"its value is more often an attack's. On at most {found.limits.rows:,} records of each class.</p>"
+    )
+
+
+def _told(row: Mapping[str, Any]) -> list[str]:
+    pairs = ((row["feature"], row["auroc"]), (row["feature_without_known"], row["auroc_without_known"]))
+    told = [text for name, auroc in pairs for text in ((_code(name), f"{auroc:.4f}") if name else ("too few", ""))]
+    days = ", ".join(map(escape, row["days"]))
+    attempted = "" if row["attempted"] is None else f"{row['attempted']:,}"
+    return [_code(row["attack"]), _count(row["records"]), *told, days, attempted, _count(row["disagreeing"])]
 
 
 def _ranges(ranges: Mapping[str, Range]) -> Iterable[str]:

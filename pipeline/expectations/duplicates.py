@@ -74,15 +74,16 @@ class Keys:
         groups = Groups(keys["content"].to_numpy())
         repeats = keys["repeats"].to_numpy() == 1
         members = int(groups.sizes[groups.sizes > 1].sum())
-        attacks = keys["attack"][repeats].value_counts()
+        disagrees = keys["disagrees"].to_numpy() == 1
         return Duplicates(
             repeated=int(repeats.sum()),
             groups=members - int(repeats.sum()),
             members=members,
             across_files=int(groups.differs(keys["source_file"].to_numpy()).sum()),
             disagreeing_labels=int(groups.differs(keys["y"].to_numpy()).sum()),
-            disagreeing_attacks=int(keys["disagrees"].sum()),
-            by_attack={self._name("attack", int(code)): int(count) for code, count in attacks.items()},
+            disagreeing_attacks=int(disagrees.sum()),
+            by_attack=self._counts(keys["attack"][repeats]),
+            disagreeing_by_attack=self._counts(keys["attack"][disagrees]),
         )
 
     def example(self, keys: pd.DataFrame, column: str, position: int) -> Example:
@@ -90,6 +91,10 @@ class Keys:
         record = keys.iloc[position]
         value = self._name(column, int(record[column])) if column in self.codes else int(keys[column].iloc[position])
         return Example(self._name("source_file", int(record["source_file"])), int(record["row"]), value)
+
+    def _counts(self, attacks: pd.Series) -> dict[str, int]:
+        counts = zip(*np.unique(attacks.to_numpy(), return_counts=True), strict=True)
+        return {self._name("attack", int(code)): int(count) for code, count in counts}
 
     def _codes(self, column: pd.Series) -> NDArray[np.int16]:
         known = self.codes[str(column.name)]

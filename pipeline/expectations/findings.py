@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from pipeline.errors import ExpectationError
+from pipeline.expectations.shortcuts import Shortcuts
 
 MOST_WORDS = 100  # that a report lists of one feature
 Value = float | int | str | bool | None
@@ -101,6 +102,7 @@ class Duplicates:
         disagreeing_labels: records in groups where y differs: label noise that no model can learn.
         disagreeing_attacks: records in groups where the attack differs.
         by_attack: ``repeated`` for each attack.
+        disagreeing_by_attack: ``disagreeing_attacks`` for each attack.
     """
 
     repeated: int = 0
@@ -110,6 +112,7 @@ class Duplicates:
     disagreeing_labels: int = 0
     disagreeing_attacks: int = 0
     by_attack: Mapping[str, int] = field(default_factory=dict)
+    disagreeing_by_attack: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -123,6 +126,7 @@ class Findings:
         words: by feature that is a word, the number of records that have each, the most frequent first; "" for none.
         duplicates: the audit of exact duplicates.
         classes: number of records by attack, source file and day.
+        shortcuts: the shortcut audit.
         suite: the suite as Great Expectations writes it.
     """
 
@@ -132,6 +136,7 @@ class Findings:
     words: Mapping[str, Mapping[str, int]]
     duplicates: Duplicates
     classes: Mapping[ClassKey, int]
+    shortcuts: Shortcuts
     suite: Mapping[str, Any]
 
     @property

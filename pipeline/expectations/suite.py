@@ -9,6 +9,9 @@ Each expectation belongs to a scope, the frame that it is judged on:
 ``features``   features of a batch of records
 ``identities`` a column per identity of ``identities.py``: its residual in a batch of records
 ``stream``     the keys of all records: id, label, duplicates
+``leaks``      a row per feature: whether it tells all attacks, as a label that leaked does
+``told``       a row per attack: whether one feature alone tells it
+``one_day``    a row per attack: whether it was captured on one day only
 ============== ==================================================================================
 """
 
@@ -22,7 +25,7 @@ from pipeline.datasets.schema import ATTACKS, FEATURES, Column
 from pipeline.expectations.identities import identities
 from pipeline.expectations.limits import Limits
 
-SCOPES = ("columns", "types", "labels", "features", "identities", "stream")
+SCOPES = ("columns", "types", "labels", "features", "identities", "stream", "leaks", "told", "one_day")
 ALWAYS_KNOWN = ("record_id", "source_file", "row", "y", "attack", "family")
 DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 
@@ -56,6 +59,7 @@ def suite(
         *_schema(columns),
         *_labels(attacks, limits),
         *_stream(limits),
+        *_shortcuts(),
         *(expectation for column in columns for expectation in _feature(column, limits)),
         *_identities(columns, limits),
     ]
@@ -157,6 +161,15 @@ def _identities(columns: Sequence[Column], limits: Limits) -> Iterator[Expectati
         allowed = limits.scrambled_share if identity.hard else limits.identity_share
         about = ("identities", "identities", identity.name)
         yield _none_above(identity.name, limits.tolerance, about, identity.columns, allowed, hard=identity.hard)
+
+
+def _shortcuts() -> Iterator[Expectation]:
+    for scope, text, columns, hard in (
+        ("leaks", "no feature alone tells all attacks from benign", (), True),
+        ("told", "no feature alone tells it from benign", ("attack",), False),
+        ("one_day", "was captured on several days", ("attack",), False),
+    ):
+        yield _none_above(scope, 0.0, (scope, "shortcuts", text), columns, 0.0, hard=hard)
 
 
 def _none_above(

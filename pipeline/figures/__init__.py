@@ -9,6 +9,7 @@ from pipeline.figures.drift import drift
 from pipeline.figures.judgement import calibration_curve, confusion, recall_per_attack, roc_pr
 from pipeline.figures.models import latent_map, loss_curves, score_histogram
 from pipeline.figures.records import class_counts, expectations, feature_spread, splits
+from pipeline.figures.shortcuts import shortcuts
 from pipeline.figures.style import svg
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "recall_per_attack",
     "roc_pr",
     "score_histogram",
+    "shortcuts",
     "splits",
     "svg",
 ]

@@ -1,17 +1,24 @@
 """Benign calibration scores -> thresholds, verdict intervals and p-values."""
 
+from collections.abc import Sequence
+
 import numpy as np
+from numpy.typing import NDArray
 
 from pipeline import artifacts, figures, metrics
 from pipeline.config import Calibrate
 from pipeline.errors import SplitError
-from pipeline.inference import FUSIONS, Calibration
+from pipeline.evidence import FUSIONS
+from pipeline.inference import Calibration
 from pipeline.registry import build, find
 from pipeline.samples import Samples
 from pipeline.stages import launch
 from pipeline.stages.report import Report
 from pipeline.thresholds import THRESHOLDS
+from pipeline.thresholds.conformal import Guarantee
 
+LEAST_FOR_TAILS = 40  # benign records of val, below which a tail is better fitted on those of calibration
+LEAST_FOR_A_CLASS = 19  # seen attacks of val that support a share of 5 %
 LEVELS = np.geomspace(0.002, 0.3, 24)  # nominal false-positive rates of the calibration curve
 
 
@@ -24,20 +31,47 @@ def calibrate(settings: Calibrate, report: Report) -> None:
     if not len(benign):
         raise SplitError("there are no benign calibration records; raise preprocess.shares.calibration")
     report.reads("calibration", benign)
-    margin, density = benign.x.T.astype(np.float64)
-    calibration = Calibration.fit(margin, density, settings.fusion, settings.percentiles, strategy)
+    val = artifacts.read_samples(artifacts.SCORES, "val")
+    calibration = Calibration.fit(
+        **dict(zip(benign.columns, benign.x.T.astype(np.float64), strict=True)),
+        fusion=settings.fusion,
+        percentiles=settings.percentiles,
+        strategy=strategy,
+        counted=None if settings.evidence == "all" else settings.evidence,
+        # Benign records of val, so that those of calibration and of test are exchangeable: no tail has seen either.
+        tails_from=_evidence(val, val.benign, LEAST_FOR_TAILS),
+        attacks=_evidence(val, ~val.benign, LEAST_FOR_A_CLASS),
+    )
+    _warn(settings.percentiles, len(benign), report)
     artifacts.write_model(artifacts.THRESHOLDS, *calibration.state())
     report.json("thresholds", {"named": dict(calibration.thresholds), "n": len(benign)})
     report.run.metrics({f"threshold.{name}": value for name, value in calibration.thresholds.items()})
-    _report(calibration, artifacts.read_samples(artifacts.SCORES, "val"), report)
+    _report(calibration, val, report)
+
+
+def _evidence(samples: Samples, mask: NDArray[np.bool_], least: int) -> list[NDArray[np.float64]] | None:
+    """E times (k,) scores of the records under ``mask``, or None if they are fewer than ``least``."""
+    return list(samples.x[mask].T.astype(np.float64)) if mask.sum() >= least else None
+
+
+def _warn(percentiles: Sequence[float], n: int, report: Report) -> None:
+    """Say which levels n calibration records are too few for."""
+    for percent in percentiles:
+        needed = Guarantee().records_needed(1 - percent / 100)
+        if n < needed:
+            smallest = 100 * Guarantee().smallest_risk(n)
+            report.say(
+                f"p{percent:g}: its threshold is the highest score of {n:,} benign calibration records, which support "
+                f"no level below {smallest:.3g} %; it needs {needed:,} of them"
+            )
 
 
 def _report(calibration: Calibration, val: Samples, report: Report) -> None:
-    margin, density = val.x.T.astype(np.float64)
-    score = calibration.score(margin, density)
+    evidence = val.x.T.astype(np.float64)
+    score = calibration.score(*evidence)
     report.judged(0, val, score, calibration.intervals)
     for name, threshold in calibration.thresholds.items():
-        report.test_metrics(val.y, calibration.exceeds(name, margin, density), threshold, name)
+        report.test_metrics(val.y, calibration.exceeds(name, *evidence), threshold, name)
     report.ranking(val, score)
     p_value = calibration.p_value(score[val.benign])
     alarms = [int((p_value <= level).sum()) for level in LEVELS]

@@ -1,21 +1,27 @@
 """Test scores and labels -> metrics, curves and tables. The only stage that reads the test splits' labels."""
 
+import re
 from collections import Counter
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from pipeline import artifacts, figures, metrics
+from pipeline import artifacts, assessment, figures, metrics
+from pipeline.assessment import Asked, Feature
 from pipeline.config import Evaluate
 from pipeline.errors import ConfigError, near_miss
 from pipeline.inference import Calibration, Judgement
+from pipeline.page import render
 from pipeline.samples import Samples
-from pipeline.stages import launch
+from pipeline.stages import launch, origin
+from pipeline.stages.alerts import explained
 from pipeline.stages.report import Report
 from pipeline.thresholds import Thresholds
 
+PERCENTILE = re.compile(r"p\d+(\.\d+)?")
 SECTIONS = {"seen": "test_seen", "unseen": "test_unseen"}
-RANKING = {"auroc", "auprc", "auprc_balanced", "tpr_at_fpr_1pct", "tpr_at_fpr_01pct"}
+RANKING = {"auroc", "auroc_macro", "auprc", "auprc_balanced", "tpr_at_fpr_1pct", "tpr_at_fpr_01pct"}
 RATES = RANKING | {"precision", "recall", "f1", "f1_balanced", "fpr"}  # what MLflow shows of metrics.json
 
 
@@ -30,26 +36,76 @@ def evaluate(settings: Evaluate, report: Report) -> None:
     for name, samples in tests.items():
         report.reads(SECTIONS[name], samples)
     judged = {name: Judgement.of(calibration, *samples.x.T) for name, samples in tests.items()}
-    sections = {name: _section(calibration, tests[name], judged[name]) for name in tests}
+    asked = _asked(settings, calibration)
+    feature = _feature()
+    sections = {name: _section(calibration, tests[name], judged[name], asked) for name in tests}
+    for name, section in sections.items():
+        section["one_feature"] = _one_feature(feature, SECTIONS[name])
     source = artifacts.read_json(artifacts.SOURCE)
     about = {"dataset": source["dataset"], "synthetic": source["synthetic"], "fusion": calibration.fusion}
-    artifacts.write_json(artifacts.METRICS, {**about, **sections})
+    recalls = {name: {key: at["recall"] for key, at in each["thresholds"].items()} for name, each in sections.items()}
+    promised = {"guarantee": assessment.guarantee(_false_alarms(calibration, tests, judged), recalls, asked)}
+    found = {**about, **sections, **promised}
+    artifacts.write_json(artifacts.METRICS, found)
     report.run.metrics(dict(_flat(sections)))
     report.run.file(artifacts.METRICS)
     _verdicts(tests, judged, calibration, report)
     _figures(calibration.intervals, tests, judged, report)
-    recalls = {name: section["recall_by_attack"] for name, section in sections.items()}
-    figure = figures.recall_per_attack(recalls, settings.threshold, subtitle=report.subtitle)
+    by_attack = {name: section["recall_by_attack"] for name, section in sections.items()}
+    figure = figures.recall_per_attack(by_attack, settings.threshold, subtitle=report.subtitle)
     report.figure("recall_per_attack", figure)
+    report.table(
+        "explanations", explained({SECTIONS[name]: judged[name] for name in ("unseen", "seen")}, settings.threshold)
+    )
+    _page(found, settings.threshold, report)
     _say(settings.threshold, sections, report)
 
 
-def _section(calibration: Calibration, samples: Samples, judged: Judgement) -> dict[str, Any]:
+def _asked(settings: Evaluate, calibration: Calibration) -> Asked:
+    """What each section states; a threshold called p99 promises that 1 % of the benign records lie above it."""
+    nominal = {
+        name: round(1 - float(name[1:]) / 100, 12) for name in calibration.thresholds if PERCENTILE.fullmatch(name)
+    }
+    bootstrap = settings.bootstrap
+    n = calibration.reference.size
+    return Asked(nominal, n, settings.fprs, settings.prevalences, bootstrap.rounds, bootstrap.seed)
+
+
+def _section(calibration: Calibration, samples: Samples, judged: Judgement, asked: Asked) -> dict[str, Any]:
     """One section of metrics.json: the whole decision, and stage 1 alone beside it."""
-    flagged = {name: calibration.exceeds(name, judged.margin, judged.density) for name in calibration.thresholds}
-    section = metrics.report(samples.y, samples.attack, judged.score, flagged)
+    flagged = {name: calibration.exceeds(name, *judged.evidence.values()) for name in calibration.thresholds}
+    section = assessment.report(samples.y, samples.attack, judged.score, flagged, asked)
     alone = {"published": judged.margin > 0}
-    return {**section, "stage1_only": metrics.report(samples.y, samples.attack, judged.margin, alone)}
+    return {**section, "stage1_only": assessment.report(samples.y, samples.attack, judged.margin, alone, asked)}
+
+
+def _feature() -> Feature | None:
+    """The trivial baseline of one feature, chosen on val: seen attacks against benign records."""
+    val = artifacts.read_samples(artifacts.PROCESSED, "val")
+    return assessment.best_feature(val.y, val.x, val.columns)
+
+
+def _one_feature(feature: Feature | None, split: str) -> dict[str, Any] | None:
+    samples = artifacts.read_samples(artifacts.PROCESSED, split)
+    return assessment.one_feature(feature, samples.y, samples.x)
+
+
+def _false_alarms(
+    calibration: Calibration, tests: dict[str, Samples], judged: dict[str, Judgement]
+) -> dict[str, NDArray[np.bool_]]:
+    """Threshold -> mask of the benign records of all test splits that it flags."""
+    masks: dict[str, NDArray[np.bool_]] = {}
+    for name in calibration.thresholds:
+        flagged = [calibration.exceeds(name, *each.evidence.values()) for each in judged.values()]
+        masks[name] = np.concatenate([mask[tests[key].benign] for key, mask in zip(judged, flagged, strict=True)])
+    return masks
+
+
+def _page(found: dict[str, Any], threshold: str, report: Report) -> None:
+    """``report.html``, made last: it holds what was written before."""
+    page = render(origin.facts(found, threshold, report.folder))
+    artifacts.write_bytes(artifacts.PAGE, page.encode())
+    report.run.file(artifacts.PAGE)
 
 
 def _verdicts(
@@ -62,7 +118,8 @@ def _verdicts(
             "record_id": [f"{value:016x}" for value in samples.record_id.tolist()],
             "split": [SECTIONS[name]] * len(samples),
             "attack": samples.attack.tolist(),
-            **{key: getattr(judged[name], key).tolist() for key in ("margin", "density", "score", "p_value")},
+            **{key: values.tolist() for key, values in judged[name].evidence.items()},
+            **{key: getattr(judged[name], key).tolist() for key in ("score", "p_value")},
             **{key: getattr(judged[name], key).tolist() for key in ("confidence", "verdict")},
         }
         for key, values in part.items():
@@ -71,7 +128,7 @@ def _verdicts(
     report.json("confidence_intervals_epoch_0", calibration.intervals.intervals())
     y = np.concatenate([samples.y for samples in tests.values()])
     for name, threshold in calibration.thresholds.items():
-        masks = [calibration.exceeds(name, each.margin, each.density) for each in judged.values()]
+        masks = [calibration.exceeds(name, *each.evidence.values()) for each in judged.values()]
         report.test_metrics(y, np.concatenate(masks), threshold, name)
 
 

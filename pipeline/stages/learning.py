@@ -94,7 +94,8 @@ def updates_of(model: Scorer, settings: ConfidenceSettings, stage: str) -> Updat
     if not model.heeds_confidence:
         raise ConfigError(
             f"{stage}.confidence.updates: {settings.updates!r}, but the loss of {type(model).__name__} heeds no "
-            "confidence; choose leave_out or push where it has a setting confidence (maf, dccl), or another model"
+            "confidence; choose leave_out or push where it has a setting confidence (maf, each loss of stage1), or "
+            "another model"
         )
     known = {*THRESHOLDS, *CONFIDENCES}
     strategy = model.strategy if settings.thresholds == "published" else settings.thresholds

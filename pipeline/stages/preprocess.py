@@ -43,10 +43,13 @@ class Rows:
 
 def preprocess(settings: Preprocess, report: Report) -> None:
     """Assign each record to a split, fit the transform on train, store every split."""
-    recipe, passed_over = Recipe(**settings.features.model_dump()).within(_raw_columns(), FEATURE_NAMES)
+    recipe, passed_over = Recipe(**settings.features.model_dump(exclude={"fit_on"})).within(
+        _raw_columns(), FEATURE_NAMES
+    )
     rows = assign(settings, recipe)
     train = rows.split == splits.SPLITS.index("train")
-    features = Features.fit(_train_columns(train), int(train.sum()), recipe)
+    fitted = train & (rows.y == 0) if settings.features.fit_on == "benign" else train
+    features = Features.fit(_train_columns(fitted), int(fitted.sum()), recipe)
     artifacts.write_model(artifacts.FEATURES, *features.state())
     _write_splits(rows, features)
     _report(rows, features, settings, passed_over, report)

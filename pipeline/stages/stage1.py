@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from pipeline import artifacts, figures, splits
 from pipeline.config import Stage1
 from pipeline.encoders import ENCODERS, LOSSES, Encoder
-from pipeline.nn import in_batches
+from pipeline.nn import in_batches, with_features
 from pipeline.registry import build
 from pipeline.stages import launch
 from pipeline.stages.learning import ROWS_AT_ONCE, device_of, learn
@@ -34,7 +34,7 @@ def stage1(settings: Stage1, report: Report) -> None:
     encoder.verify(z, y)
     weights = {name: tensor.numpy() for name, tensor in encoder.state_dict().items()}
     artifacts.write_model(artifacts.ENCODER, _description(settings, train.columns), weights)
-    _map(encoder.to(device), device)
+    _map(encoder.to(device), device, settings.pass_features)
     _report(learnt.epoch, report)
 
 
@@ -52,30 +52,33 @@ def _description(settings: Stage1, columns: tuple[str, ...]) -> dict[str, object
         "settings": settings.settings(settings.encoder, known),
         "loss": settings.loss,
         "loss_settings": settings.settings(settings.loss, known),
+        "pass_features": settings.pass_features,
         "columns": list(columns),
     }
 
 
-def _map(encoder: Encoder, device: torch.device) -> None:
-    """Store z and margin of every split."""
+def _map(encoder: Encoder, device: torch.device, pass_features: bool) -> None:
+    """Store what the second stage sees, and the margin, of every split."""
 
     def latent_and_margin(x: torch.Tensor) -> torch.Tensor:
         z = encoder(x)
-        return torch.cat([z, encoder.margin(z)[:, None]], dim=1)  # (B, Z + 1)
+        return torch.cat([with_features(z, x, pass_features), encoder.margin(z)[:, None]], dim=1)  # (B, Z (+ F) + 1)
 
     def function(x: NDArray[np.float32]) -> NDArray[np.float32]:
         return in_batches(latent_and_margin, x, ROWS_AT_ONCE, device)
 
-    columns = (*(f"z{i}" for i in range(encoder.latent)), "margin")
+    latent = tuple(f"z{i}" for i in range(encoder.latent))
     with artifacts.whole_folder(artifacts.LATENT) as folder:
         for split in splits.SPLITS:
             samples = artifacts.read_samples(artifacts.PROCESSED, split)
+            columns = (*latent, *(samples.columns if pass_features else ()), "margin")
             artifacts.write_samples(folder, split, samples.map(function, columns))
 
 
 def _report(epoch: int, report: Report) -> None:
     val = artifacts.read_samples(artifacts.LATENT, "val")
-    z, margin = val.x[:, :-1], val.x[:, -1].astype(np.float64)
+    latent = [i for i, name in enumerate(val.columns) if name[0] == "z" and name[1:].isdecimal()]
+    z, margin = val.x[:, latent], val.x[:, -1].astype(np.float64)
     thresholds = Percentile()(artifacts.read_samples(artifacts.LATENT, "calibration").x[:, -1])
     report.judged(epoch, val, margin, thresholds)
     report.test_metrics(val.y, margin > 0, 0.0)  # the published decision of stage 1

@@ -1,14 +1,17 @@
 """Latent -> score: a detector trained on the benign latents, higher where a record is more anomalous."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 
 from pipeline import artifacts, splits
 from pipeline.config import Stage2
 from pipeline.detectors import DETECTORS, Detector
+from pipeline.errors import ConfigError
 from pipeline.nn import in_batches
 from pipeline.registry import build
-from pipeline.samples import Samples
+from pipeline.samples import EVIDENCE, Samples
 from pipeline.stages import launch
 from pipeline.stages.learning import ROWS_AT_ONCE, device_of, learn
 from pipeline.stages.report import Report
@@ -30,7 +33,7 @@ def stage2(settings: Stage2, report: Report) -> None:
     report.reads("train", known)
     val = _latent("val")
     judge = val if detector.trains_on == "all" else val.select(val.benign)
-    detector.initialise(torch.from_numpy(known.x))
+    detector.initialise_labelled(torch.from_numpy(known.x), torch.tensor(known.y))
     learnt = learn(detector, known, judge, settings, "stage2", report)
     detector.verify(torch.from_numpy(judge.x))
     description = {
@@ -40,8 +43,30 @@ def stage2(settings: Stage2, report: Report) -> None:
     }
     weights = {name: tensor.numpy() for name, tensor in detector.state_dict().items()}
     artifacts.write_model(artifacts.DETECTOR, description, weights)
-    _score(detector, device_of(settings.fit))
+    head = _head(settings, train, val)
+    _score([detector] if head is None else [detector, head], device_of(settings.fit))
     _report(learnt.epoch, report)
+
+
+def _head(settings: Stage2, train: Samples, val: Samples) -> Detector | None:
+    """A supervised detector beside the other one, which learns what the seen attacks look like; stored either way."""
+    if settings.head == "none":
+        artifacts.write_model(artifacts.HEAD, {"detector": "none"}, {})
+        return None
+    plugin = settings.settings(settings.head, DETECTORS)
+    head = build(DETECTORS, settings.head, "stage2.head", features=len(train.columns), **plugin)
+    if head.trains_on != "all" or head.trainable:
+        raise ConfigError(
+            f"stage2.head: {settings.head!r} is no detector that learns from seen attacks in closed form; allowed are "
+            "none and boosting"
+        )
+    head.initialise_labelled(torch.from_numpy(train.x), torch.tensor(train.y))
+    head.verify(torch.from_numpy(val.x))
+    description = {"detector": settings.head, "settings": plugin, "columns": list(train.columns)}
+    artifacts.write_model(
+        artifacts.HEAD, description, {name: value.numpy() for name, value in head.state_dict().items()}
+    )
+    return head
 
 
 def _latent(split: str) -> Samples:
@@ -50,16 +75,17 @@ def _latent(split: str) -> Samples:
     return samples.map(lambda x: np.ascontiguousarray(x[:, :-1]), samples.columns[:-1])
 
 
-def _score(detector: Detector, device: torch.device) -> None:
-    """Store margin and score of every split."""
-    detector.to(device)
+def _score(detectors: Sequence[Detector], device: torch.device) -> None:
+    """Store the evidence of every split: the margin, and the score of each detector."""
+    for detector in detectors:
+        detector.to(device)
     with artifacts.whole_folder(artifacts.SCORES) as folder:
         for split in splits.SPLITS:
             latent = artifacts.read_samples(artifacts.LATENT, split)
             z, margin = np.ascontiguousarray(latent.x[:, :-1]), latent.x[:, -1]
-            density = in_batches(detector.score, z, ROWS_AT_ONCE, device)
-            both = np.stack([margin, density], axis=1)
-            artifacts.write_samples(folder, split, latent.map(lambda _, both=both: both, ("margin", "density")))  # type: ignore[misc]
+            scores = [margin, *(in_batches(each.score, z, ROWS_AT_ONCE, device) for each in detectors)]
+            evidence = np.stack(scores, axis=1)
+            artifacts.write_samples(folder, split, latent.map(lambda _, x=evidence: x, EVIDENCE[: len(scores)]))  # type: ignore[misc]
 
 
 def _report(epoch: int, report: Report) -> None:

@@ -12,7 +12,7 @@ from pipeline.stages.report import Report
 
 def validate(settings: Validate, report: Report) -> Verdict:
     """Audit the records in batches; what was found is written before it stops the line."""
-    limits = expectations.Limits(**settings.model_dump())
+    limits = _limits(settings)
     columns, attacks = _promised(artifacts.read_json(artifacts.SOURCE))
     findings = expectations.audit(artifacts.row_groups(artifacts.RECORDS), limits, columns, attacks)
     report.json("summary", findings.summary())
@@ -28,11 +28,33 @@ def validate(settings: Validate, report: Report) -> Verdict:
             subtitle=report.subtitle,
         ),
     )
+    _shortcuts(findings.shortcuts, report)
     for name, text in expectations.data_docs(findings, report.subtitle).items():
         artifacts.write_bytes(report.folder / "docs" / name, text.encode())
     broken = f"{len(findings.breaches)} hard and {len(findings.warnings)} soft broken"
     report.say(f"{len(findings.results)} expectations, {broken}")
     return findings.check
+
+
+def _limits(settings: Validate) -> expectations.Limits:
+    budgets = settings.model_dump()
+    return expectations.Limits(**budgets | {"shortcuts": expectations.ShortcutLimits(**budgets["shortcuts"])})
+
+
+def _shortcuts(found: expectations.Shortcuts, report: Report) -> None:
+    """``shortcuts.json``, the table of attacks by features behind it, and the figure."""
+    report.json("shortcuts", {"means": expectations.meanings(found)} | found.summary())
+    report.table("shortcuts", found.rows())
+    table = [row for row in found.table() if row["feature"] is not None]
+    report.figure(
+        "shortcuts",
+        figures.shortcuts(
+            {row["attack"]: (row["feature"], row["auroc"]) for row in table},
+            {row["attack"]: (row["feature_without_known"], row["auroc_without_known"]) for row in table},
+            found.limits.attack_auroc,
+            subtitle=report.subtitle,
+        ),
+    )
 
 
 def _promised(source: dict[str, Any]) -> tuple[tuple[Column, ...], dict[str, tuple[str, tuple[str, ...]]]]:

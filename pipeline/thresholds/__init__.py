@@ -8,7 +8,9 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from pipeline.thresholds.base import VERDICTS, Analysis, Strategy, Thresholds
+from pipeline.thresholds.conformal import Conformal, Guarantee
 from pipeline.thresholds.evt import EVT
+from pipeline.thresholds.groups import GroupThresholds, by_group
 from pipeline.thresholds.percentile import Percentile, percentiles
 from pipeline.thresholds.triangular import Triangular
 
@@ -16,6 +18,7 @@ THRESHOLDS: Final[Mapping[str, Callable[..., Strategy]]] = {
     "percentile": Percentile,
     "triangular": Triangular,
     "evt": EVT,
+    "conformal": Conformal,
 }
 
 __all__ = [
@@ -23,9 +26,13 @@ __all__ = [
     "THRESHOLDS",
     "VERDICTS",
     "Analysis",
+    "Conformal",
+    "GroupThresholds",
+    "Guarantee",
     "Percentile",
     "Strategy",
     "Thresholds",
     "Triangular",
+    "by_group",
     "percentiles",
 ]

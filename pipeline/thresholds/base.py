@@ -105,7 +105,7 @@ class Strategy(Protocol):
 
         Raises:
             DataError: if a score is NaN, or if all are infinite and the strategy reads a distribution from them.
-            SplitError: if there are no scores.
+            SplitError: if there are no scores, or fewer than what the settings ask for can be read from.
         """
         ...
 

@@ -15,8 +15,9 @@ killed goes on in its own run (``parents.py``, ``operations.py``). A server that
 (``outbox.py``).
 
 The store is ``mlflow.db`` in the project root, its artefacts lie in ``mlruns/`` beside it; ``MLFLOW_TRACKING_URI``
-names another. The project root is ``DVC_ROOT``, which DVC sets for each command and which names the main project for
-``dvc exp run --temp`` also, else the nearest folder upwards that holds ``params.yaml``, else the working folder.
+names another. The project root is what ``FLOWSCULPT_TRACKING_ROOT`` names where a flow runs stages in a copy of the
+project, else ``DVC_ROOT``, which DVC sets for each command and which names the main project for ``dvc exp run --temp``
+also, else the nearest folder upwards that holds ``params.yaml``, else the working folder.
 
 MLflow is imported by the first call: it takes seconds, and importing this package must not.
 """
@@ -38,7 +39,16 @@ from pipeline.tracking.outbox import can_heal, deliver
 from pipeline.tracking.owners import identity
 from pipeline.tracking.parents import PARENT_VARIABLE, Child, children, close_parent, link, open_parent, page
 from pipeline.tracking.runs import LONGEST_PARAM, StageRun, stage
-from pipeline.tracking.store import EXPERIMENT, environment, local_store, project_root, redact, search, tracking_uri
+from pipeline.tracking.store import (
+    EXPERIMENT,
+    ROOT_VARIABLE,
+    environment,
+    local_store,
+    project_root,
+    redact,
+    search,
+    tracking_uri,
+)
 from pipeline.tracking.versions import (
     MODEL,
     Version,
@@ -63,6 +73,7 @@ __all__ = [
     "PARENT_VARIABLE",
     "PROCESS",
     "RESUMED",
+    "ROOT_VARIABLE",
     "STAGE",
     "Child",
     "Run",

@@ -37,10 +37,11 @@ class RegisteredModel(PythonModel):  # type: ignore[misc]  # mlflow has no types
             params: none.
 
         Returns:
-            n rows: score, p_value, confidence, verdict, and the scores of the two stages, margin and density.
+            n rows: score, p_value, confidence, verdict, the scores of the two stages, margin and density, and that of a
+            supervised head, NaN where there is none.
         """
         judged = self.bundle.judge({str(name): model_input[name].to_numpy() for name in model_input.columns})
-        names = ("score", "p_value", "confidence", "verdict", "margin", "density")
+        names = ("score", "p_value", "confidence", "verdict", "margin", "density", "head")
         return pd.DataFrame({name: getattr(judged, name) for name in names}, index=model_input.index)
 
 

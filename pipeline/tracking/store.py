@@ -13,6 +13,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 EXPERIMENT, ARTEFACTS = "flowsculpt", "mlruns"
+ROOT_VARIABLE = "FLOWSCULPT_TRACKING_ROOT"  # for stages that run in a copy of the project
 USER, PASSWORD, TOKEN = "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN"
 SHORTEST_SECRET = 6
 
@@ -38,7 +39,7 @@ def environment() -> dict[str, str]:
 
 def project_root() -> Path:
     """The folder that holds the tracking store: see the head of this package."""
-    if given := os.environ.get("DVC_ROOT"):
+    if given := os.environ.get(ROOT_VARIABLE) or os.environ.get("DVC_ROOT"):
         return Path(given).resolve()
     here = Path.cwd().resolve()
     return next((folder for folder in (here, *here.parents) if (folder / "params.yaml").is_file()), here)

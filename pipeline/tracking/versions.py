@@ -43,6 +43,7 @@ JUDGEMENT = {
     "verdict": "string",
     "margin": "double",
     "density": "double",
+    "head": "double",
 }
 DESCRIPTION = "Calibrated alarms on network records: raw records in; score, p-value, confidence and verdict out."
 

@@ -34,18 +34,19 @@ class Batches:
         self.data = Batch(*(column.to(device) for column in self.data))
 
     def __iter__(self) -> Iterator[Batch]:
-        return (batch for group in self.groups(1) for batch in group)
+        return (self.at(rows) for group in self.groups(1) for rows in group)
 
-    def groups(self, size: int) -> Iterator[list[Batch]]:
-        """The same batches, ``size`` at a time, which are drawn at once."""
+    def groups(self, size: int) -> Iterator[tuple[Tensor, ...]]:
+        """The rows of the same batches, ``size`` batches at a time; ``at`` reads them."""
         generator = torch.Generator().manual_seed(mix(self.seed, self.epoch))
         order = torch.randperm(len(self.data.y), generator=generator).to(self.data.y.device)
         for rows in torch.split(order, self.size * size):
-            drawn = [self._part(batch) for batch in torch.split(rows, self.size)]
-            at = torch.cat(drawn)
-            sizes = [len(part) for part in drawn]
-            columns = (torch.split(column.index_select(0, at), sizes) for column in self.data)
-            yield [Batch(*parts) for parts in zip(*columns, strict=True)]
+            yield torch.split(rows, self.size)
+
+    def at(self, rows: Tensor) -> Batch:
+        """A batch of which this process has its part."""
+        part = self._part(rows)
+        return Batch(*(column.index_select(0, part) for column in self.data))
 
     def _part(self, rows: Tensor) -> Tensor:
         """What this process draws of a batch.

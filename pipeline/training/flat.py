@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.optim.adam import Adam, adam
 
 
 class Flat:
@@ -12,21 +13,38 @@ class Flat:
     Attributes:
         parameters: the views, in the order of the model.
         vector: (p,) all of them, one behind the other.
+        gradient: (p,) that of ``vector``.
     """
 
     def __init__(self, model: nn.Module) -> None:
         self.parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
         self.vector = nn.Parameter(torch.cat([parameter.detach().reshape(-1) for parameter in self.parameters]))
+        self.gradient = torch.zeros_like(self.vector.detach())
         parts = torch.split(self.vector.detach(), [parameter.numel() for parameter in self.parameters])
         for parameter, part in zip(self.parameters, parts, strict=True):
             parameter.data = part.view_as(parameter)
 
     def take(self, gradients: Sequence[Tensor], limit: float) -> None:
         """Make one gradient of those of the parameters, no longer than ``limit``; 0 for no limit."""
-        gradient = torch.cat([each.reshape(-1) for each in gradients])
+        torch.cat([each.flatten() for each in gradients], out=self.gradient)
         if limit:
-            gradient.mul_((limit / (torch.linalg.vector_norm(gradient) + 1e-6)).clamp_max(1.0))
-        self.vector.grad = gradient
+            self.gradient.mul_((limit / (torch.linalg.vector_norm(self.gradient) + 1e-6)).clamp_max(1.0))
+        self.vector.grad = self.gradient
+
+    @torch.no_grad()
+    def step(self, optimizer: Adam) -> None:
+        """``optimizer.step()`` without what surrounds its one operation, which costs more than that."""
+        state = optimizer.state.get(self.vector)
+        if not state:  # the first step makes it
+            optimizer.step()
+            return
+        (group,) = optimizer.param_groups
+        adam(
+            [self.vector], [self.gradient], [state["exp_avg"]], [state["exp_avg_sq"]], [], [state["step"]],
+            lr=group["lr"], beta1=group["betas"][0], beta2=group["betas"][1], eps=group["eps"],
+            weight_decay=group["weight_decay"], decoupled_weight_decay=group["decoupled_weight_decay"],
+            amsgrad=False, maximize=False, fused=True,
+        )  # fmt: skip
 
     def release(self) -> None:
         """Give each parameter memory of its own again."""

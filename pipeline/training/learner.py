@@ -2,7 +2,8 @@
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -11,6 +12,7 @@ import torch
 from lightning.fabric.plugins import CheckpointIO
 from lightning.pytorch import LightningModule
 from lightning.pytorch.callbacks import ModelCheckpoint, TQDMProgressBar
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -24,7 +26,7 @@ from pipeline.training.settings import FitSettings, OnEpoch
 from pipeline.training.updates import OnUpdate, Updates, from_state, joined, scores, state
 
 CHECK_EVERY = 50  # steps: looking at a loss makes a GPU wait
-AT_ONCE = 16  # steps between two of Lightning's, whose own work costs as much as a step of a small model
+AT_ONCE = 32  # steps between two of Lightning's, whose own work costs as much as a step of a small model
 SCORED_AT_ONCE = 8192  # rows
 
 
@@ -72,7 +74,7 @@ class ProgressBar(TQDMProgressBar):  # type: ignore[misc]
 
 
 class Groups:
-    """An iterable over ``batches``, ``size`` at a time."""
+    """An iterable over the rows of ``batches``, ``size`` batches at a time."""
 
     def __init__(self, batches: Batches, size: int) -> None:
         self.batches, self.size = batches, size
@@ -80,7 +82,7 @@ class Groups:
     def __len__(self) -> int:
         return math.ceil(len(self.batches) / self.size)
 
-    def __iter__(self) -> Iterator[list[Batch]]:
+    def __iter__(self) -> Iterator[tuple[Tensor, ...]]:
         return self.batches.groups(self.size)
 
 
@@ -112,9 +114,10 @@ class Learner(LightningModule):  # type: ignore[misc]
         self.rows: list[dict[str, Any]] = []
         self._losses: list[Tensor] = []
 
-    def train_dataloader(self) -> Groups:
-        """The training batches, on the device."""
-        return Groups(self._placed(self.train_batches), AT_ONCE if self.settings.plain else 1)
+    def train_dataloader(self) -> Groups | Batches:
+        """The training batches, on the device, or in groups of them."""
+        batches = self._placed(self.train_batches)
+        return Groups(batches, AT_ONCE) if self.settings.plain else batches
 
     def val_dataloader(self) -> Batches:
         """The validation batches, on the device."""
@@ -136,27 +139,31 @@ class Learner(LightningModule):  # type: ignore[misc]
         self._losses = []
         self._started = time.perf_counter()
 
-    def training_step(self, group: list[Batch], index: int) -> Tensor | None:
-        """The steps of a group, or the loss of its one batch where Lightning makes the step."""
+    def training_step(self, given: Any, index: int) -> Tensor | None:
+        """The steps of a group, by the rows of its batches, or the loss of a batch where Lightning makes the step."""
         if self.automatic_optimization:
-            (batch,) = group
-            return self._loss(batch)
+            return self._loss(given)
+        assert self.flat is not None
         optimizer, schedule = self.optimizers(use_pl_optimizer=False), self.lr_schedulers()
-        for batch in group[:-1]:
-            self._step(batch, optimizer, schedule)
-        self._step(group[-1], self.optimizers(), schedule)  # Lightning counts this one
+        move, trainer = partial(self.flat.step, optimizer), self.trainer
+        *before, last = given
+        for rows in before:
+            self._step(rows, move, schedule)
+            if trainer.received_sigterm:  # Lightning looks between groups alone
+                raise SIGTERMException
+        self._step(last, self.optimizers().step, schedule)  # Lightning counts this one
         return None
 
-    def _step(self, batch: Batch, optimizer: Any, schedule: Any) -> None:
+    def _step(self, rows: Tensor, move: Callable[[], Any], schedule: Any) -> None:
         assert self.flat is not None
-        batch = self._noisy(batch)
+        batch = self._noisy(self.train_batches.at(rows))
         found = self.model.loss_and_gradients(batch)
         if found is None:
             loss = self.model.loss(batch)
             found = loss, torch.autograd.grad(loss, self.flat.parameters, allow_unused=True, materialize_grads=True)
         self._note(found[0])
         self.flat.take(found[1], self.settings.gradient_clip)
-        optimizer.step()
+        move()
         if schedule:
             schedule.step()
 

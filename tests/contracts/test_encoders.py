@@ -1,5 +1,7 @@
 """Every registered encoder, with every registered loss."""
 
+import copy
+
 import pytest
 import torch
 from torch import Tensor
@@ -67,12 +69,54 @@ def test_a_batch_of_one_class_and_of_one_row_is_finite(encoder: Encoder, label: 
 
 def test_margin_is_higher_for_attacks(encoder: Encoder) -> None:
     batch = rows()
+    encoder.initialise(batch.x, batch.y)
     z = latent(encoder, batch.x)
     encoder.centre(z, batch.y)
     margin = encoder.margin(z)
     assert margin.shape == (N,)
     assert margin[batch.y == 1].mean() > margin[batch.y == 0].mean()
-    assert encoder.margin(encoder.centroid_attack[None]) >= 0 >= encoder.margin(encoder.centroid_benign[None])
+    assert encoder.margin(encoder.centroid_attack[None]) > encoder.margin(encoder.centroid_benign[None])
+    assert torch.equal(encoder.score(batch.x), margin)
+
+
+def test_initialising_is_the_same_each_time_and_keeps_the_mode(encoder: Encoder) -> None:
+    again = copy.deepcopy(encoder)
+    for each in (encoder, again):
+        torch.manual_seed(3)
+        each.train().initialise(*rows()[:2])
+        assert each.training
+    assert all(torch.equal(a, encoder.state_dict()[name]) for name, a in again.state_dict().items())
+
+
+def test_float32_and_float64_agree(encoder: Encoder) -> None:
+    batch = rows()
+    encoder.initialise(batch.x, batch.y)
+    encoder.centre(latent(encoder, batch.x), batch.y)
+    exact, single = encoder.score(batch.x), encoder.float().score(batch.x.float())
+    assert single.dtype == torch.float32
+    assert torch.allclose(single.double(), exact, rtol=1e-3, atol=1e-3)
+    assert encoder.train().loss(batch._replace(x=batch.x.float())).dtype == torch.float32
+
+
+def test_it_trains_in_mixed_precision(encoder: Encoder) -> None:
+    batch = rows()._replace(x=rows().x.float())
+    encoder.float().initialise(batch.x, batch.y)
+    with torch.autocast("cpu", torch.bfloat16):
+        loss = encoder.train().loss(batch)
+    assert loss.isfinite()
+    if encoder.trainable:
+        loss.backward()
+    assert all(parameter.dtype == torch.float32 for parameter in encoder.state_dict().values())
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_it_moves_to_a_gpu_whole(encoder: Encoder) -> None:
+    batch = Batch(*(column.cuda() for column in rows()))
+    encoder.cuda().initialise(batch.x, batch.y)
+    encoder.train().loss(batch).backward()
+    z = latent(encoder, batch.x)
+    encoder.centre(z, batch.y)
+    assert encoder.margin(z).is_cuda
 
 
 def test_the_state_dict_is_the_whole_model(encoder: Encoder) -> None:

@@ -24,10 +24,12 @@ F, N = 16, 192
 
 
 def model(name: str) -> Model:
-    """A model in its starting state."""
+    """A model in its starting state: a detector, an encoder, or an encoder and its loss."""
     torch.manual_seed(0)
-    if name in ENCODERS:
-        encoder = build(ENCODERS, name, features=F, loss=build(LOSSES, "dccl", confidence="push"))
+    kind, _, goal = name.partition("-")
+    if kind in ENCODERS:
+        loss = build(LOSSES, goal or "dccl", confidence="push", **({"centre": "ema"} if goal == "binary" else {}))
+        encoder = build(ENCODERS, kind, features=F, loss=loss)
         encoder.initialise(*records()[:2])
         return encoder
     detector = build(DETECTORS, name, features=F)
@@ -72,7 +74,8 @@ def train(
     return trained, history, told
 
 
-TRAINABLE = [name for name in (*DETECTORS, *ENCODERS) if model(name).trainable]
+WITH_LOSSES = [f"residual_mlp-{loss}" for loss in LOSSES if loss != "dccl"]
+TRAINABLE = [*(name for name in (*DETECTORS, *ENCODERS) if model(name).trainable), *WITH_LOSSES]
 
 
 class InterruptedTestError(Exception):

@@ -54,6 +54,11 @@ def test_a_batch_of_one_class_leaves_compactness_alone(label: int) -> None:
     assert z.grad.isfinite().all()
 
 
+def test_the_place_in_space_does_not_matter() -> None:
+    z, y = torch.randn(7, 3, dtype=torch.float64), batch(torch.tensor([0, 1, 1, 0, 1, 0, 0]))
+    assert torch.allclose(DCCL()(z + 7, y), DCCL()(z, y))
+
+
 def test_centroids_that_coincide_are_a_saddle() -> None:
     z = torch.zeros(8, 3, requires_grad=True)
     loss = DCCL()(z, batch(torch.tensor([0, 1] * 4)))

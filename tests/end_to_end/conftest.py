@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+from functools import reduce
 from pathlib import Path
 
 import pytest
@@ -14,15 +15,7 @@ ROOT = Path(__file__).parents[2]
 REAL = ROOT.parent / "shared" / "data" / "cicids2017"
 NSLKDD = ROOT.parent / "shared" / "data" / "nslkdd"
 BIN = Path(sys.executable).parent
-SMALL = {
-    "ingest": {"synthetic": {"records": 6000, "seed": 0}},
-    "stage1": {"fit": {"epochs": 3, "min_steps": 60, "batch_size": 128}},
-    "stage2": {
-        "maf": {"layers": 4, "hidden": 64},
-        "confidence": {"every_n_epochs": 1, "warm_up": 1},
-        "fit": {"epochs": 2},
-    },
-}
+CONFIGURATIONS = yaml.safe_load((ROOT / "params.yaml").read_text())["benchmark"]["configurations"]
 
 
 def merged(base, changes):
@@ -30,6 +23,29 @@ def merged(base, changes):
     for key, value in changes.items():
         base[key] = merged(base.get(key) or {}, value) if isinstance(value, dict) else value
     return base
+
+
+def nested(dotted):
+    """``{"a.b": 1}`` as ``{"a": {"b": 1}}``."""
+    whole = {}
+    for key, value in dotted.items():
+        whole = merged(whole, reduce(lambda inner, part: {part: inner}, reversed(key.split(".")), value))
+    return whole
+
+
+# Latent Sculpting, small: it has the longest trainings, which tests interrupt and resume.
+SMALL = merged(
+    nested(CONFIGURATIONS["latent_sculpting"]),
+    {
+        "ingest": {"synthetic": {"records": 6000, "seed": 0}},
+        "stage1": {"fit": {"epochs": 3, "min_steps": 60, "batch_size": 128}},
+        "stage2": {
+            "maf": {"layers": 4, "hidden": 64},
+            "confidence": {"every_n_epochs": 1, "warm_up": 1},
+            "fit": {"epochs": 2},
+        },
+    },
+)
 
 
 class Project:

@@ -12,7 +12,15 @@ STAGES = list(OUTPUTS)
 # The artefacts that each stage logs, as patterns; {n} is an epoch, {t} a threshold.
 LOGGED = {
     "ingest": ["class_counts.svg", "ingest.json"],
-    "validate": ["expectations.svg", "summary.json", "confidence_intervals_epoch_0.json", "docs/index.html"],
+    "validate": [
+        "expectations.svg",
+        "shortcuts.svg",
+        "shortcuts.csv",
+        "shortcuts.json",
+        "summary.json",
+        "confidence_intervals_epoch_0.json",
+        "docs/index.html",
+    ],
     "preprocess": ["splits.svg", "feature_spread.svg", "confidence_epoch_0.csv", "splits.json"],
     "stage1": [
         "loss_curves.svg",
@@ -34,7 +42,7 @@ LOGGED = {
         r"confidence_epoch_\d+.csv",
         r"confidence_intervals_epoch_\d+.json",
         r"confidence_analysis_epoch_\d+.svg",
-        *(f"test_metrics_threshold={t}.json" for t in ("p99", "p97", "p95")),
+        *(f"test_metrics_threshold={t}.json" for t in ("p99.9", "p99", "p97", "p95")),
     ],
     "evaluate": [
         "roc_pr.svg",
@@ -42,8 +50,9 @@ LOGGED = {
         "confusion.svg",
         "score_histogram.svg",
         "metrics.json",
+        "report.html",
         "confidence_epoch_0.csv",
-        *(f"test_metrics_threshold={t}.json" for t in ("p99", "p97", "p95")),
+        *(f"test_metrics_threshold={t}.json" for t in ("p99.9", "p99", "p97", "p95")),
     ],
 }
 
@@ -90,7 +99,7 @@ def _check_metrics(project):
         part = report[section]
         for key in ("auroc", "auprc", "tpr_at_fpr_1pct", "tpr_at_fpr_01pct"):
             assert 0 <= part[key] <= 1
-        assert set(part["thresholds"]) == {"p99", "p97", "p95"}
+        assert set(part["thresholds"]) == {"p99.9", "p99", "p97", "p95"}
         for rates in part["thresholds"].values():
             assert {"precision", "recall", "f1", "f1_balanced", "fpr"} <= set(rates)
         for attack in part["recall_by_attack"].values():

@@ -20,8 +20,9 @@ DEPLOYMENTS = _deployments("prefect.yaml")
 
 
 def test_the_whole_life_of_a_model_is_deployed():
-    assert set(DEPLOYMENTS) == {"training", "scoring", "drift-check", "promotion"}
-    assert {name for name, each in DEPLOYMENTS.items() if each["work_pool"]["name"] == "gpu"} == {"training", "scoring"}
+    assert set(DEPLOYMENTS) == {"training", "scoring", "drift-check", "promotion", "benchmark"}
+    on_gpus = {name for name, each in DEPLOYMENTS.items() if each["work_pool"]["name"] == "gpu"}
+    assert on_gpus == {"training", "scoring", "benchmark"}
     assert all(each["tags"] and each["entrypoint"].startswith("flows/") for each in DEPLOYMENTS.values())
     assert DEPLOYMENTS["training"]["schedules"][0]["active"]
 

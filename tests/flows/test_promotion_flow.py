@@ -110,6 +110,7 @@ class World:
         artifacts.write_model(artifacts.ENCODER, about, _weights(encoder))
         about = {"detector": "mahalanobis", "settings": {}, "columns": names}
         artifacts.write_model(artifacts.DETECTOR, about, _weights(detector))
+        artifacts.write_model(artifacts.HEAD, {"detector": "none"}, {})
         artifacts.write_model(artifacts.THRESHOLDS, *calibration.state())
         bundle = Bundle.of_project()
         if set(fitted_on) != set(SPLITS[:3]):

@@ -12,7 +12,8 @@ from hypothesis.extra.numpy import arrays
 from scipy.stats import binom, norm
 
 from pipeline.errors import ArtifactError, DataError, SplitError, UnknownPluginError
-from pipeline.inference import FUSIONS, Calibration, Judgement, Tail, TwoStage
+from pipeline.evidence import FUSIONS, Tail
+from pipeline.inference import Calibration, Judgement, TwoStage
 from pipeline.thresholds import Percentile, Thresholds
 
 CONTINUOUS = sorted(set(FUSIONS) - {"cascade"})
@@ -110,7 +111,7 @@ def test_no_calibration_records_are_refused():
 
 
 def test_stages_of_different_length_are_refused():
-    with pytest.raises(DataError, match="2 margins, but 1"):
+    with pytest.raises(DataError, match="2 of margin, 1 of second stage"):
         Calibration.fit([0.0, 1.0], [0.0])
 
 
@@ -162,14 +163,17 @@ def test_thresholds_hold_what_they_promise_on_the_calibration_records(fusion):
     margin, density = benign()
     calibration = Calibration.fit(margin - 5, density, fusion=fusion)  # no benign record has a margin above 0
     for name, share in (("p99", 0.01), ("p97", 0.03), ("p95", 0.05)):
-        assert calibration.exceeds(name, margin - 5, density).mean() == pytest.approx(share, abs=1 / 4000)
+        exceeding = calibration.exceeds(name, margin - 5, density).mean()
+        assert share - 2 / len(margin) <= exceeding <= share  # a new record may stand anywhere among them
 
 
 @every_fusion
 def test_named_thresholds_and_intervals_follow_their_settings(fusion):
     calibration = Calibration.fit(*benign(), fusion=fusion, percentiles=(99.9, 90), strategy=Percentile(90, 99.9))
     assert list(calibration.thresholds) == ["p99.9", "p90"]
-    assert calibration.intervals == Thresholds(calibration.thresholds["p90"], calibration.thresholds["p99.9"])
+    low, high = calibration.intervals.low, calibration.intervals.high
+    named = [calibration.thresholds["p90"], calibration.thresholds["p99.9"]]
+    assert named == [low, high] if fusion == "cascade" else (low <= named[0] and high <= named[1])
 
 
 def test_an_unknown_threshold_is_refused():
@@ -305,7 +309,8 @@ def test_dropout_does_not_decide(features):
 
 def test_nothing_to_judge_gives_an_empty_judgement(features):
     judgement = two_stage(features).judge(features[:0])
-    assert all(len(part) == 0 for part in vars(judgement).values())
+    parts = [judgement.score, judgement.p_value, judgement.confidence, judgement.verdict]
+    assert all(len(part) == 0 for part in [*parts, *judgement.evidence.values()])
 
 
 def test_a_model_that_answers_nan_is_not_believed():

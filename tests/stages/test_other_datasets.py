@@ -18,9 +18,14 @@ STAGES = ("ingest", "validate", "preprocess", "stage1", "stage2", "calibrate", "
 
 
 def connection(random: np.random.Generator, attack: str) -> str:
-    """A made-up line of NSL-KDD: attacks send more, to services of their own."""
+    """A made-up line of NSL-KDD: attacks send more, to services of their own, and most are not answered."""
     service = random.choice(["http", "smtp", "domain_u"] if attack == "normal" else ["private", "http"])
-    cells: list[object] = ["0", random.choice(["tcp", "udp"]), service, "SF" if attack == "normal" else "S0"]
+    cells: list[object] = [
+        "0",
+        random.choice(["tcp", "udp"]),
+        service,
+        random.choice(["SF", "S0"], p=[0.9, 0.1] if attack == "normal" else [0.1, 0.9]),
+    ]
     cells += [random.integers(0, 900) + 500 * (attack != "normal"), random.integers(0, 9000)]
     cells += ["0"] * 16 + [random.integers(1, 50), random.integers(1, 50)]
     cells += [f"{rate:.2f}" for rate in random.random(7)] + [255, random.integers(1, 255)]

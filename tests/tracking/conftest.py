@@ -43,6 +43,7 @@ def made_bundle(seed=0):
         "features": features.state(),
         "encoder": ({"encoder": "identity", "loss": "dccl", "loss_settings": {}, **fitted}, weights(encoder)),
         "detector": ({"detector": "mahalanobis", **fitted}, weights(detector)),
+        "head": ({"detector": "none"}, {}),
         "thresholds": Calibration.fit(*scores.astype(np.float64)).state(),
     }
     files = {}

@@ -1,0 +1,226 @@
+"""Encoders and losses of stage 1 on real records: does the seen shape of attacks tell of unseen ones?
+
+    python -m benchmarks.encoders ../shared/data/cicids2017_improved [--seeds 2] [--steps 600]
+        [--encoders residual_mlp ...] [--losses dccl ...]
+
+Splits, features and balancing are those of ``params.yaml``, but for quantile scaling with indicators and without a
+clip, and attempts are left out; a seed draws splits, weights and batches. Unseen: bot, infiltration and both slow DoS
+tools. AUROC in %: of the margin on the seen attacks of val, then on test_unseen, pooled, by attack, and the mean over
+attacks; then of the distance to the 5th nearest benign train record in the features, in the latent z, and in z beside
+the features x, each standardised, pooled and mean over attacks. Seconds are those of the training.
+
+``--inner`` is for choices, which must not see these figures: each family of the seen attacks is left out of the
+training in turn, and the margin ranks its train records against the benign ones of val; mean and worst over families.
+"""
+
+import argparse
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from pipeline import splits
+from pipeline.datasets import CICIDS2017
+from pipeline.datasets.labels import family
+from pipeline.datasets.schema import FEATURE_NAMES
+from pipeline.detectors import KNN
+from pipeline.encoders import ENCODERS, LOSSES, Encoder
+from pipeline.errors import CollapseError
+from pipeline.features import Features, Recipe, content_hash
+from pipeline.metrics import auroc
+from pipeline.nn import Batch, in_batches
+from pipeline.registry import build
+from pipeline.training import FitSettings, fit
+
+UNSEEN = ("bot", "infiltration", "dos_slowloris", "dos_slowhttptest")
+SHARES = {"train": 0.6, "val": 0.1, "calibration": 0.1, "test_seen": 0.1, "test_unseen": 0.1}
+RECIPE = Recipe(scaling="quantile", fill="indicator", clip=None)
+LEAST = 20  # train records that a family needs to be left out by --inner
+START = {"cnn_transformer": {"start": "discriminant"}}
+
+Floats = NDArray[np.float32]
+Row = dict[str, float]
+
+
+class Drawing:
+    """Features (n, F) and attack names (n,) of each split, and the balanced train rows."""
+
+    def __init__(self, records: pa.Table, seed: int) -> None:
+        columns = {name: records.column(name).to_numpy() for name in FEATURE_NAMES}
+        attack = np.asarray(records.column("attack").cast(pa.string()).to_pylist(), dtype=object)
+        split = splits.assign(attack, content_hash(columns, RECIPE), UNSEEN, SHARES, seed=seed)
+        rows = {name: split == code for code, name in enumerate(splits.SPLITS)}
+        train = {name: column[rows["train"]] for name, column in columns.items()}
+        features = Features.fit([train], int(rows["train"].sum()), RECIPE)
+        x = np.stack([*features.map(columns).values()], 1)
+        self.x = {name: x[mask] for name, mask in rows.items()}
+        self.attack = {name: attack[mask] for name, mask in rows.items()}
+        self.families = np.array([family(name) for name in self.attack["train"]])  # of the train rows
+        self.balanced = splits.balance(self.attack["train"], seed)
+
+    def batch(self, split: str, rows: NDArray[np.bool_] | slice = slice(None)) -> Batch:
+        """Some rows of a split for a trainer."""
+        y = torch.tensor((self.attack[split][rows] != "benign").astype(np.int64))
+        return Batch(torch.from_numpy(self.x[split][rows]), y, 1.0 - 2 * y)
+
+    def benign(self) -> Floats:
+        """The benign train rows."""
+        return self.x["train"][self.attack["train"] == "benign"]
+
+
+def read(folder: Path) -> pa.Table:
+    """All records but those of attacks that reached nothing."""
+    table = pa.concat_tables(chunk.records for chunk in CICIDS2017(folder).read())
+    return table.filter(pc.invert(table.column("attempted").fill_null(False)))
+
+
+def trained(
+    drawing: Drawing, pair: tuple[str, str], seed: int, steps: int, left_out: str = ""
+) -> tuple[Encoder, float]:
+    """An encoder after its training without the attacks of a family, and the seconds that it took."""
+    (encoder, loss), kept = pair, drawing.families != left_out
+    train = drawing.batch("train", drawing.balanced & kept)
+    torch.manual_seed(seed)
+    goal = build(LOSSES, loss)
+    model = build(ENCODERS, encoder, features=train.x.shape[1], loss=goal, **START.get(encoder, {}))
+    model.initialise(train.x, train.y)
+    settings = FitSettings(
+        epochs=1, min_steps=steps, batch_size=256, learning_rate=1e-3, weight_decay=1e-2, input_noise=0.1,
+        seed=seed, device="cpu",
+    )  # fmt: skip
+    started = time.perf_counter()
+    with tempfile.TemporaryDirectory() as folder:
+        fit(model, train, drawing.batch("val"), settings, Path(folder), progress=False)
+    seconds = time.perf_counter() - started
+    z = torch.from_numpy(mapped(model, train.x.numpy()))
+    model.centre(z, train.y)
+    try:
+        model.verify(z, train.y)
+    except CollapseError as error:
+        print(f"{encoder} {loss} seed {seed}: {error}\n")
+    return model, seconds
+
+
+def mapped(function: Callable[[Tensor], Tensor], x: Floats) -> Floats:
+    """``function`` of the rows of x, (n, F)."""
+    return in_batches(function, x, 8192, "cpu")
+
+
+def ranked(attack: NDArray[np.object_], score: Floats) -> Row:
+    """AUROC in % on all, by attack, and the mean over attacks."""
+    benign = attack == "benign"
+    row = {
+        str(name): 100 * (auroc(attack[taken] != "benign", score[taken]) or 0.0)
+        for name in sorted({*attack} - {"benign"})
+        for taken in [benign | (attack == name)]
+    }
+    return row | {"macro": statistics.mean(row.values()), "pooled": 100 * (auroc(~benign, score) or 0.0)}
+
+
+def neighbours(benign: Floats, rows: Floats) -> Floats:
+    """(n,) distance of rows to the 5th nearest of the benign ones."""
+    knn = KNN(benign.shape[1])
+    knn.initialise(torch.from_numpy(benign))
+    return mapped(knn.score, rows)
+
+
+def inner(drawing: Drawing, pair: tuple[str, str], seed: int, steps: int) -> Row:
+    """AUROC in % of the margin for each seen family that had no part in the training, their mean and the worst."""
+    row = {}
+    benign = drawing.x["val"][drawing.attack["val"] == "benign"]
+    names, counts = np.unique(drawing.families, return_counts=True)
+    for name in names[(counts >= LEAST) & (names != "benign")]:
+        model, _ = trained(drawing, pair, seed, steps, str(name))
+        x = np.concatenate([benign, drawing.x["train"][drawing.families == name]])
+        row[str(name)] = 100 * (auroc(np.arange(len(x)) >= len(benign), mapped(model.score, x)) or 0.0)
+    return row | {"mean": statistics.mean(row.values()), "worst": min(row.values())}
+
+
+def judged(drawing: Drawing, encoder: Encoder) -> Row:
+    """The figures of one training."""
+    benign, unseen, names = drawing.benign(), drawing.x["test_unseen"], drawing.attack["test_unseen"]
+    row = {"val": ranked(drawing.attack["val"], mapped(encoder.score, drawing.x["val"]))["pooled"]}
+    row |= ranked(names, mapped(encoder.score, unseen))
+    for space, function in (("z", encoder), ("z, x", lambda x: torch.cat([encoder(x), x], 1))):
+        nearest = ranked(names, neighbours(mapped(function, benign), mapped(function, unseen)))
+        row |= {f"knn {space} {which}": nearest[which] for which in ("pooled", "macro")}
+    return row
+
+
+def spelt(values: list[float]) -> str:
+    """Mean and standard deviation."""
+    if len(values) < 2:
+        return f"{values[0]:.1f}"
+    return f"{statistics.mean(values):.1f} ± {statistics.stdev(values):.1f}"
+
+
+def show(name: str, rows: list[Row], shown: list[str]) -> None:
+    """A line of the table: means over the seeds with their standard deviation."""
+    cells = (spelt([row[key] for row in rows]) if key in rows[0] else "" for key in shown)
+    print(f"| {name} | {' | '.join(cells)} |", flush=True)
+
+
+def main() -> None:
+    """Print the table of one folder."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--seeds", type=int, default=2)
+    parser.add_argument("--steps", type=int, default=600)
+    parser.add_argument("--encoders", nargs="+", choices=ENCODERS, default=["residual_mlp"])
+    parser.add_argument("--losses", nargs="+", choices=LOSSES, default=list(LOSSES))
+    parser.add_argument("--inner", action="store_true")
+    given = parser.parse_args()
+    records = read(given.folder)
+    drawings = [Drawing(records, seed) for seed in range(given.seeds)]
+    pairs = [(encoder, loss) for encoder in given.encoders for loss in given.losses]
+    for drawing in drawings:
+        names = drawing.attack["test_unseen"]
+        counts = {str(name): int((names == name).sum()) for name in sorted({*names})}
+        print(f"{drawing.balanced.sum()} balanced train records, test_unseen {counts}")
+    (choose if given.inner else compare)(drawings, pairs, given.steps)
+
+
+def choose(drawings: list[Drawing], pairs: list[tuple[str, str]], steps: int) -> None:
+    """The table of ``--inner``."""
+    shown: list[str] = []
+    for pair in pairs:
+        rows = [inner(drawing, pair, seed, steps) for seed, drawing in enumerate(drawings)]
+        if not shown:
+            shown = [*rows[0]]
+            heading(shown)
+        show(", ".join(pair), rows, shown)
+
+
+def compare(drawings: list[Drawing], pairs: list[tuple[str, str]], steps: int) -> None:
+    """The table of the unseen attacks."""
+    features = [
+        ranked(drawing.attack["test_unseen"], neighbours(drawing.benign(), drawing.x["test_unseen"]))
+        for drawing in drawings
+    ]
+    knn = [f"knn {space} {which}" for space in ("z", "z, x") for which in ("pooled", "macro")]
+    shown = ["val", "pooled", *(name for name in UNSEEN if name in features[0]), "macro", *knn, "seconds"]
+    heading(shown)
+    show("neighbours in the features", features, shown)
+    for pair in pairs:
+        rows = []
+        for seed, drawing in enumerate(drawings):
+            model, seconds = trained(drawing, pair, seed, steps)
+            rows.append(judged(drawing, model) | {"seconds": seconds})
+        show(", ".join(pair), rows, shown)
+
+
+def heading(shown: list[str]) -> None:
+    """The first two lines of a table."""
+    print(f"\n| encoder, loss | {' | '.join(shown)} |\n|---|{'---:|' * len(shown)}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

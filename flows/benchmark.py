@@ -1,0 +1,204 @@
+"""The evaluation protocol: a grid of DVC experiments over the seven stages, and one table of what they found.
+
+::
+
+    python -m flows.benchmark [--designs paper ...] [--configurations knn ...] [--seeds 0 1 2 3 4]
+                              [--path ../shared/data] [--out data/reports/benchmark]
+
+``params.yaml`` names the designs (which records, which attacks are unseen) and the configurations. Each cell is a DVC
+experiment under a name that ends with a digest of its settings, the records and the code, so that a grid that was
+interrupted goes on where it was: what is done is found, what failed or was killed is run again, and stages whose
+settings agree come from DVC's run cache. The workspace is left alone. Two grids in one clone share the cells: each runs
+what the other does not, so that starting the same command twice uses two cores.
+"""
+
+import os
+
+from pipeline.tracking import environment
+
+if __name__ == "__main__":
+    os.environ.update({name: value for name, value in environment().items() if name not in os.environ})
+
+import argparse
+import signal
+import sys
+import time
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from prefect import State, flow, get_run_logger, task
+from prefect.artifacts import create_markdown_artifact
+from prefect.cache_policies import NO_CACHE
+from prefect.states import Completed, Failed
+
+from flows import dvc, experiments, grid, leases, pages, programs, servers, standings
+from flows.decisions import now
+from flows.experiments import Snapshot
+from flows.grid import Cell, Grid
+from flows.standings import Result
+from pipeline import artifacts, config
+from pipeline.errors import FlowsculptError
+
+BUSY = "busy"
+
+
+class IncompleteError(FlowsculptError):
+    """A grid some cells of which failed."""
+
+
+@task(task_run_name="{cell.name}", cache_policy=NO_CACHE, persist_result=False)
+def run_cell(snapshot: Snapshot, cell: Cell, wait: bool) -> State[Any]:
+    """Find the experiment of a cell, or run it; one that another grid runs is waited for, or left for later."""
+    result = _found(snapshot, cell)
+    if result:
+        return Completed(name="Found", data=result)
+    with experiments.held(snapshot.root, cell.name, wait) as lock:
+        if lock is None:
+            return Completed(name="Busy", message="another grid runs it", data=BUSY)
+        result = _found(snapshot, cell) or _run(snapshot, cell, lock)
+    if result.error:
+        return Failed(message=result.error.partition("\n")[0], data=IncompleteError(result.error))
+    return Completed(message=result.commit[:7], data=result)
+
+
+def _found(snapshot: Snapshot, cell: Cell) -> Result | None:
+    commit = experiments.find(snapshot.root).get(cell.name)
+    metrics = experiments.metrics(snapshot, commit) if commit else None
+    return Result(cell, commit, metrics) if commit and metrics else None
+
+
+def _run(snapshot: Snapshot, cell: Cell, lock: Any) -> Result:
+    log, started = get_run_logger().info, time.monotonic()
+    _note(snapshot, cell, "started")
+    try:
+        devices = leases.usable_devices() if any(stage.device for stage in dvc.stages(snapshot.root)) else ()
+        with leases.lease(devices, log) as device:
+            commit = experiments.run(snapshot, cell.name, cell.params, log, lock, device)
+    except FlowsculptError as error:
+        _note(snapshot, cell, "failed", error=str(error))
+        return Result(cell, error=str(error))
+    _note(snapshot, cell, "done", commit=commit, seconds=round(time.monotonic() - started, 1))
+    return Result(cell, commit, experiments.metrics(snapshot, commit))
+
+
+def _note(snapshot: Snapshot, cell: Cell, event: str, **more: object) -> None:
+    """A line in the log of cells, which is only appended to."""
+    artifacts.append_line(snapshot.root / artifacts.CELLS, {"time": now(), "cell": cell.name, "event": event, **more})
+
+
+@flow(name="benchmark", persist_result=False)
+def benchmark(
+    designs: tuple[str, ...] = (),
+    configurations: tuple[str, ...] = (),
+    seeds: tuple[int, ...] = (),
+    path: str = "",
+    out: str = "data/reports/benchmark",
+) -> State[Any]:
+    """Run a grid of experiments, as far as it is not done, and write its table.
+
+    A cell that fails stops no other; the table says why it failed, and the flow then ends as failed. The next run of
+    the same grid tries it again.
+
+    Args:
+        designs: Names of benchmark.designs in params.yaml; none means all.
+        configurations: Names of benchmark.configurations in params.yaml; none means all.
+        seeds: Of the splits and of both fits; none means benchmark.seeds.
+        path: The folder that the records of every design lie below; none means benchmark.path.
+        out: The folder that the table goes to.
+    """
+    leases.outlast_outages()
+    try:
+        root = Path.cwd()
+        asked = Grid.of(config.read(), designs, configurations, seeds)
+        snapshot = Snapshot.take(root)
+        experiments.sweep(root)
+        cells = [cell for design in asked.designs for cell in _cells(snapshot, asked, design, path)]
+        get_run_logger().info(f"{len(cells)} cells: {len(asked.designs)} designs, seeds {list(asked.seeds)}")
+        return _published(asked, _results(snapshot, cells), root / out)
+    except FlowsculptError as error:
+        return Failed(message=str(error).partition("\n")[0], data=error)
+
+
+def _cells(snapshot: Snapshot, asked: Grid, design: str, path: str) -> Iterable[Cell]:
+    """The cells of a design, for which its records are read once."""
+    folder = Path(
+        os.path.normpath(snapshot.root / (path or asked.settings.path) / asked.settings.designs[design].records)
+    )
+    records = experiments.digest(folder)
+    params = asked.start(design)
+    params["ingest"]["path"] = str(folder)
+    name = f"ingest-{grid.ingest_identity(params, records, snapshot.code)[: grid.DIGITS]}"
+    families = experiments.families(snapshot, name, params, get_run_logger().info)
+    return asked.cells(design, folder, families, lambda each: grid.identity(each, records, snapshot.code))
+
+
+def _results(snapshot: Snapshot, cells: Sequence[Cell]) -> list[Result]:
+    """What became of each cell; those that another grid runs come last."""
+    results = {cell.name: _result(cell, run_cell(snapshot, cell, False, return_state=True)) for cell in cells}
+    for cell in cells:
+        if results[cell.name] is None:
+            get_run_logger().info(f"another grid in this clone runs {cell.name}: waiting for it")
+            results[cell.name] = _result(cell, run_cell(snapshot, cell, True, return_state=True))
+    return [result for result in results.values() if result]
+
+
+def _result(cell: Cell, state: State[Any]) -> Result | None:
+    done: Any = state.result(raise_on_failure=False)
+    if isinstance(done, Exception):
+        return Result(cell, error=str(done))
+    return done if isinstance(done, Result) else None
+
+
+def _published(asked: Grid, results: Sequence[Result], out: Path) -> State[Any]:
+    table = standings.table(asked, results)
+    page = pages.markdown(table, asked)
+    artifacts.write_json(out / "benchmark.json", table | {"cells": [_cell(each) for each in results]})
+    artifacts.write_csv(out / "benchmark.csv", pages.flat(table["rows"]))
+    artifacts.write_bytes(out / "benchmark.md", page.encode())
+    create_markdown_artifact(page, key="benchmark")
+    if table["failures"]:
+        first = table["failures"][0]
+        said = f"{len(table['failures'])} of {len(results)} cells failed, first {first['cell']}: {first['error']}"
+        return Failed(message=said.partition("\n")[0], data=IncompleteError(f"{page}\n{said}"))
+    return Completed(message=f"{len(results)} cells", data=(page, str(out)))
+
+
+def _cell(result: Result) -> dict[str, Any]:
+    cell = result.cell
+    own = {key: getattr(cell, key) for key in ("design", "configuration", "seed", "left_out", "name", "digest")}
+    return {**own, "unseen": list(cell.unseen), "commit": result.commit, "error": result.error}
+
+
+# The program.
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the grid from the command line; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m flows.benchmark", description="Run a grid of experiments.")
+    parser.add_argument("--designs", nargs="+", default=[], help="of params.yaml; without it all")
+    parser.add_argument("--configurations", nargs="+", default=[], help="of params.yaml; without it all")
+    parser.add_argument("--seeds", nargs="+", type=int, default=[], help="without it those of params.yaml")
+    parser.add_argument("--path", default="", help="the folder that the records of every design lie below")
+    parser.add_argument("--out", default=str(artifacts.BENCHMARK), help="the folder that the table goes to")
+    given = parser.parse_args(arguments)
+    signal.signal(signal.SIGTERM, _terminate)
+    return programs.run("benchmark", lambda: _benchmarked(given))
+
+
+def _benchmarked(given: argparse.Namespace) -> str:
+    dvc.check(Path.cwd())
+    Grid.of(config.read(), given.designs, given.configurations, given.seeds)  # a misspelt name waits for no server
+    with servers.connected("benchmark"):
+        leases.ensure_devices()
+        chosen = (tuple(given.designs), tuple(given.configurations), tuple(given.seeds))
+        page, out = programs.result(benchmark(*chosen, given.path, given.out, return_state=True))
+    return f"{page}\nthe table    {out}/benchmark.md, .csv, .json"
+
+
+def _terminate(*_: object) -> NoReturn:
+    sys.exit(143)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,62 @@
+"""evaluate writes metrics.json and the page that tells it, from whatever earlier stages left."""
+
+import json
+import re
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pipeline import artifacts
+
+
+def _metrics() -> dict[str, Any]:
+    metrics = artifacts.read_json(artifacts.METRICS)
+    json.dumps(metrics, allow_nan=False)
+    return metrics  # type: ignore[no-any-return]
+
+
+def test_the_page_tells_metrics_json_and_is_the_same_bytes_again(prepared: Any) -> None:
+    prepared.run("evaluate")
+    page, metrics = artifacts.PAGE.read_text(), _metrics()
+    shown = re.findall(r'<data value="([^"]+)" title="data/reports/metrics.json#/([^"]+)"', page)
+    assert len(shown) > 100
+    for value, pointer in shown:
+        place: Any = metrics
+        for key in pointer.split("/"):
+            place = place[key]
+        assert float(value) == place
+    assert page.count("data:image/svg+xml;base64,") == 6
+    assert artifacts.sha256(artifacts.SCORES / "test_unseen.parquet") in page
+    assert "Why the top alerts were raised" in page
+    explained = artifacts.read_csv(artifacts.REPORTS / "evaluate" / "explanations.csv")
+    assert {row["attack"] for row in explained} & set(metrics["unseen"]["recall_by_attack"])
+    assert explained[0]["record_id"] in page and explained[0]["feature"] in page
+    prepared.run("evaluate")
+    assert (artifacts.PAGE.read_text(), _metrics()) == (page, metrics)
+
+
+def test_the_single_feature_is_chosen_on_val_and_other_risks_are_stated(prepared: Any) -> None:
+    for split in ("test_seen", "test_unseen"):
+        samples = artifacts.read_samples(artifacts.PROCESSED, split)
+        artifacts.write_samples(artifacts.PROCESSED, split, samples.map(np.zeros_like, samples.columns))
+    prepared.set("evaluate.fprs", [0.2])
+    prepared.set("evaluate.prevalences", [0.5, 0.25])
+    prepared.run("evaluate")
+    section = _metrics()["seen"]
+    assert section["one_feature"]["auroc_val"] > 0.6
+    assert section["one_feature"]["auroc"] == pytest.approx(0.5)
+    assert section["recall_at_fpr"].keys() == {"0.2"}
+    assert section["thresholds"]["p99"]["precision_at_prevalence"].keys() == {"0.5", "0.25"}
+    assert "recall at 20\N{NO-BREAK SPACE}% FPR" in artifacts.PAGE.read_text()
+
+
+def test_no_unseen_attack(prepared: Any) -> None:
+    for room in (artifacts.PROCESSED, artifacts.SCORES):
+        samples = artifacts.read_samples(room, "test_unseen")
+        artifacts.write_samples(room, "test_unseen", samples.select(samples.benign))
+    prepared.run("evaluate")
+    metrics = _metrics()
+    assert metrics["unseen"]["auroc"] is metrics["unseen"]["one_feature"]["auroc"] is None
+    assert metrics["guarantee"]["n_benign"] == metrics["seen"]["n_benign"] + metrics["unseen"]["n_benign"]
+    assert "No attack was held back as unseen" in artifacts.PAGE.read_text()
