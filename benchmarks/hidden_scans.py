@@ -54,7 +54,8 @@ def configure(folder: Path, seed: int, share: float) -> None:
         "shares": SHARES,
         "contamination": {"share": share, "attacks": [SCANS], "seed": seed},
     }
-    params["preprocess"]["features"]["scaling"] = "quantile"
+    derived = ["bytes_per_packet", "packets_per_second"]
+    params["preprocess"]["features"] |= {"scaling": "quantile", "fit_on": "train", "derive": derived}
     Path("params.yaml").write_text(yaml.safe_dump(params))
 
 
