@@ -53,13 +53,14 @@ Row = dict[str, float]
 class Drawing:
     """Features (n, F) and attack names (n,) of each split, and the balanced train rows."""
 
-    def __init__(self, records: pa.Table, seed: int) -> None:
+    def __init__(self, records: pa.Table, seed: int, recipe: Recipe = RECIPE, fit_on: str = "train") -> None:
         columns = {name: records.column(name).to_numpy() for name in FEATURE_NAMES}
         attack = np.asarray(records.column("attack").cast(pa.string()).to_pylist(), dtype=object)
-        split = splits.assign(attack, content_hash(columns, RECIPE), UNSEEN, SHARES, seed=seed)
+        split = splits.assign(attack, content_hash(columns, recipe), UNSEEN, SHARES, seed=seed)
         rows = {name: split == code for code, name in enumerate(splits.SPLITS)}
-        train = {name: column[rows["train"]] for name, column in columns.items()}
-        features = Features.fit([train], int(rows["train"].sum()), RECIPE)
+        fitted = rows["train"] & (attack == "benign") if fit_on == "benign" else rows["train"]
+        train = {name: column[fitted] for name, column in columns.items()}
+        features = Features.fit([train], int(fitted.sum()), recipe)
         x = np.stack([*features.map(columns).values()], 1)
         self.x = {name: x[mask] for name, mask in rows.items()}
         self.attack = {name: attack[mask] for name, mask in rows.items()}

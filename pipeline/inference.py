@@ -121,11 +121,6 @@ class Calibration:
             raise DataError(f"calibration: made for {', '.join(self.tails)}, given {len(scores)} of them")
         return _fuse(self.fusion, self.tails, self.counted, dict(zip(self.tails, scores, strict=True)))
 
-    def surprises(self, *scores: ArrayLike) -> dict[str, Floats]:
-        """Name -> (n,) surprise of the evidence that counts: what each adds to the fused score of ``fisher``."""
-        values = dict(zip(self.tails, scores, strict=True))
-        return {name: self.tails[name].surprise(values[name]) for name in self.counted}
-
     def exceeds(self, name: str, *scores: ArrayLike) -> NDArray[np.bool_]:
         """(n,) mask of the records flagged at the threshold ``name``.
 

@@ -12,7 +12,6 @@ there is complete. Drift of features needs raw columns of recent records; a smal
 files that came in may be gone by then, and copies of all of them would be as large as they are.
 """
 
-import hashlib
 import re
 from collections import Counter
 from dataclasses import dataclass
@@ -30,7 +29,7 @@ from pipeline import artifacts
 from pipeline.bundle import Bundle
 from pipeline.datasets.base import REJECTED_SCHEMA, Dataset
 from pipeline.datasets.incoming import SUFFIXES, incoming
-from pipeline.errors import RejectedError, SourceError, near_miss
+from pipeline.errors import ArtifactError, RejectedError, SourceError, near_miss
 from pipeline.inference import Calibration, Judgement
 
 SAMPLE: Final = 2_000  # records of a file whose raw columns are kept
@@ -95,9 +94,8 @@ def content_hash(file: Path) -> str:
         SourceError: it cannot be read.
     """
     try:
-        with file.open("rb") as stream:
-            return hashlib.file_digest(stream, "sha256").hexdigest()
-    except OSError as error:
+        return artifacts.sha256(file)
+    except ArtifactError as error:
         raise SourceError(f"{file}: cannot be read ({error}); check its rights or fetch it again") from error
 
 
