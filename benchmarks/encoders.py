@@ -18,6 +18,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -34,7 +35,7 @@ from pipeline.datasets.schema import FEATURE_NAMES
 from pipeline.detectors import KNN
 from pipeline.encoders import ENCODERS, LOSSES, Encoder
 from pipeline.errors import CollapseError
-from pipeline.features import Features, Recipe, content_hash
+from pipeline.features import Columns, Features, Recipe, content_hash
 from pipeline.metrics import auroc
 from pipeline.nn import Batch, in_batches
 from pipeline.registry import build
@@ -50,6 +51,11 @@ Floats = NDArray[np.float32]
 Row = dict[str, float]
 
 
+def fitted(columns: Columns, mask: NDArray[np.bool_], recipe: Recipe) -> Features:
+    """Features of the rows under a mask."""
+    return Features.fit([{name: column[mask] for name, column in columns.items()}], int(mask.sum()), recipe)
+
+
 class Drawing:
     """Features (n, F) and attack names (n,) of each split, and the balanced train rows."""
 
@@ -58,9 +64,10 @@ class Drawing:
         attack = np.asarray(records.column("attack").cast(pa.string()).to_pylist(), dtype=object)
         split = splits.assign(attack, content_hash(columns, recipe), UNSEEN, SHARES, seed=seed)
         rows = {name: split == code for code, name in enumerate(splits.SPLITS)}
-        fitted = rows["train"] & (attack == "benign") if fit_on == "benign" else rows["train"]
-        train = {name: column[fitted] for name, column in columns.items()}
-        features = Features.fit([train], int(fitted.sum()), recipe)
+        features = fitted(columns, rows["train"], recipe)
+        if fit_on == "benign":
+            every = replace(recipe, drop_constant=False)
+            features = features.scaled_as(fitted(columns, rows["train"] & (attack == "benign"), every))
         x = np.stack([*features.map(columns).values()], 1)
         self.x = {name: x[mask] for name, mask in rows.items()}
         self.attack = {name: attack[mask] for name, mask in rows.items()}

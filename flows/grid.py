@@ -108,6 +108,12 @@ class Grid:
         where = f"benchmark.configurations.{configuration}"
         params = overridden(self.start(design), self.settings.configurations[configuration], where)
         _check(params, where)
+        named = [f"p{percent:g}" for percent in params["calibrate"]["percentiles"]]
+        if self.settings.threshold not in named:
+            raise ConfigError(
+                f"benchmark.threshold: {self.settings.threshold!r} is none of calibrate.percentiles under {where}"
+                f"{near_miss(self.settings.threshold, named)}; there are {', '.join(named)}"
+            )
         return params
 
     def cells(

@@ -113,7 +113,7 @@ def _rate(row: Row, rate: Row) -> dict[str, Any]:
         "realised": realised,
         "interval": f"{100 * rate['low']:.2f} to {100 * rate['high']:.2f} %",
         "n": rate["n"],
-        "holds the nominal": "yes" if rate["holds"] else "**no**",
+        "as promised": f"{rate['within']} of {rate['told']}" if rate["told"] else NOT_KNOWN,
     }
 
 

@@ -157,7 +157,9 @@ def _passed_over(grid: Grid, design: str, group: Sequence[Result]) -> list[dict[
 def _row(
     grid: Grid, design: str, configuration: str, group: Sequence[Result], seeds: Mapping[int, Figures]
 ) -> dict[str, Any]:
-    done = [each.metrics for each in group if each.metrics is not None and _counts(grid, each)]
+    done = [
+        each.metrics for each in group if each.metrics is not None and _counts(grid, each) and each.cell.seed in seeds
+    ]
     unseen = [each["unseen"] for each in done]
     names = list(dict.fromkeys(name for each in seeds.values() for name in each))
     return {
@@ -231,7 +233,14 @@ def _realised(grid: Grid, group: Sequence[Result]) -> list[dict[str, Any]]:
             )
             low, high = wilson(fp, n, grid.settings.level)
             nominal = round(1 - float(name[1:]) / 100, 6)
-            bounds = {"fpr": fp / n if n else None, "low": low, "high": high, "holds": low <= nominal <= high}
+            within = [bool(each["fpr_within"]) for each in at if each.get("fpr_within") is not None]
+            bounds = {
+                "fpr": fp / n if n else None,
+                "low": low,
+                "high": high,
+                "within": sum(within),
+                "told": len(within),
+            }
             made.append({"threshold": name, "nominal": nominal, "fp": fp, "n": n, **bounds})
     return made
 
@@ -243,7 +252,7 @@ def _pairs(
     grid: Grid, design: str, two: tuple[str, str], seeds: Mapping[str, Mapping[int, Figures]]
 ) -> Iterable[dict[str, Any]]:
     first, second = (seeds[name] for name in two)
-    shares = grid.params["preprocess"]["shares"]
+    shares = grid.start(design)["preprocess"]["shares"]
     for figure in COMPARED:
         both = [seed for seed in grid.seeds if all(figure in each.get(seed, {}) for each in (first, second))]
         if both:

@@ -10,11 +10,11 @@ from typing import Any, Final, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
 
 from pipeline import metrics
 from pipeline.bootstrap import Ranks, draws
 from pipeline.metrics import Mask, Report
+from pipeline.thresholds.conformal import interval
 
 LEVEL: Final = 0.95  # of every interval
 
@@ -174,26 +174,6 @@ def precision_at(prevalence: float, recall: float | None, fpr: float | None) -> 
     return recall * prevalence / (recall * prevalence + fpr * (1 - prevalence))
 
 
-def expected_fpr(nominal: float, n_calibration: int, n: int) -> tuple[float, float]:
-    """Between which rates the realised FPR of n benign records falls with a probability of at least 0.95.
-
-    The threshold is itself drawn: that of a level a, from m calibration records, has a true FPR of
-    Beta(a (m + 1), (1 - a) (m + 1)), whose mean is a. The records that n others have above it are beta-binomial, which
-    is wider than binomial; with m without end it becomes the binomial.
-
-    Source: Vovk, "Conditional validity of inductive conformal predictors" (ACML 2012), proposition 2a.
-
-    Args:
-        nominal: a, in (0, 1).
-        n_calibration: m.
-        n: benign records at hand, at least 1.
-    """
-    flags = stats.betabinom(n, nominal * (n_calibration + 1), (1 - nominal) * (n_calibration + 1))
-    upto = np.cumsum(flags.pmf(np.arange(n + 1)))
-    low, high = np.searchsorted(upto, [(1 - LEVEL) / 2, (1 + LEVEL) / 2]).clip(max=n)
-    return float(low / n), float(high / n)
-
-
 def guarantee(flagged: Mapping[str, Mask], recalls: Mapping[str, Mapping[str, float | None]], asked: Asked) -> Report:
     """What is promised of false alarms, what came on all benign test records together, and what an alarm is worth then.
 
@@ -271,12 +251,12 @@ def _promise(name: str, flags: int, n: int, asked: Asked) -> dict[str, Any]:
     """A nominal FPR against ``flags`` of ``n`` benign records."""
     nominal, m = asked.nominal.get(name), asked.n_calibration
     low, high = metrics.wilson(flags, n) if n else (None, None)
-    expected = expected_fpr(nominal, m, n) if nominal is not None and n else None
-    true = stats.beta.interval(LEVEL, nominal * (m + 1), (1 - nominal) * (m + 1)) if nominal is not None else None
+    expected = interval(m, nominal, LEVEL, tested=n) if nominal is not None and n else None
+    true = interval(m, nominal, LEVEL) if nominal is not None else None
     return {
         "nominal": nominal,
-        "true_low": float(true[0]) if true else None,
-        "true_high": float(true[1]) if true else None,
+        "true_low": true[0] if true else None,
+        "true_high": true[1] if true else None,
         "fpr": flags / n if n else None,
         "fpr_low": low,
         "fpr_high": high,

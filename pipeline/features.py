@@ -1,7 +1,7 @@
 """Records -> features: select, derive, fill, drop what is constant, scale, encode words. Fitted on train rows only.
 
 The published setting of Chhetri, Thapa, Chen, "Latent Sculpting" (2025) is ``fill="zero"``, ``scaling="standard"`` with
-``destination_port`` dropped and both derived columns: 71 features on CIC-IDS-2017.
+``destination_port`` dropped and two derived columns: 71 features on CIC-IDS-2017.
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
@@ -352,6 +352,12 @@ class Features:
             constant,
             words,
         )
+
+    def scaled_as(self, other: Self) -> Self:
+        """The same columns and words with the fills, scales and quantiles of ``other``, which dropped no column."""
+        at = [other.raw.index(name) for name in self.raw]
+        taken = {name: getattr(other, name)[at] for name in ("fill", "mean", "scale", "knots")}
+        return replace(self, **taken)
 
     def map(self, columns: Columns) -> dict[str, NDArray[np.float32]]:
         """Feature name -> (n,) float32, for the raw columns of any rows.

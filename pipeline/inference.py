@@ -121,6 +121,15 @@ class Calibration:
             raise DataError(f"calibration: made for {', '.join(self.tails)}, given {len(scores)} of them")
         return _fuse(self.fusion, self.tails, self.counted, dict(zip(self.tails, scores, strict=True)))
 
+    def promises(self) -> dict[str, float]:
+        """Threshold -> share of benign records that exceed it at most, on average over calibration sets.
+
+        Of ``p99`` it is 1 %, or the smallest level that there are records for; the published cascade promises nothing.
+        """
+        smallest = Guarantee().smallest_risk(self.reference.size)
+        nominal = {name: round(1 - float(name.removeprefix("p")) / 100, 12) for name in self.thresholds}
+        return {} if self.fusion == "cascade" else {name: max(risk, smallest) for name, risk in nominal.items()}
+
     def exceeds(self, name: str, *scores: ArrayLike) -> NDArray[np.bool_]:
         """(n,) mask of the records flagged at the threshold ``name``.
 
@@ -140,14 +149,6 @@ class Calibration:
         """
         n = self.reference.size
         return (1 + n - np.searchsorted(self.reference, np.asarray(score, dtype=np.float64), side="left")) / (n + 1)
-
-    def verdict(self, *scores: ArrayLike) -> NDArray[np.str_]:
-        """(n,) verdicts ``benign``, ``unknown`` or ``anomalous``.
-
-        Raises:
-            DataError: if a score is NaN.
-        """
-        return self.intervals.verdict(self.score(*scores))
 
     def state(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
         """All that ``load`` needs: what JSON can hold, and arrays."""
@@ -319,6 +320,7 @@ def _counted(fusion: str, available: Sequence[str], named: Sequence[str] | None)
         )
     names &= set(available)  # a head is named for where there is one
     needs = _NEEDS.get(fusion, ())
+    names = names & set(needs) or names  # what a fusion passes over does not count
     missing = [name for name in needs if name not in names]
     if missing or not names:
         raise ConfigError(

@@ -1,6 +1,7 @@
 """The feature transform: against oracles, streaming, fitted on what it was given and nothing else."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -258,3 +259,21 @@ def test_the_published_setting_on_real_records():
     always = {"bwd_psh_flags", "bwd_urg_flags", *(name for name in FEATURE_NAMES if "_bulk_" in name)}
     assert set(features.dropped) == always
     assert len(features.columns) == 71
+
+
+def test_scales_of_benign_rows_leave_what_varies_under_attack():
+    """A column that is constant in the benign rows, and a word that they lack, are what a head learns from."""
+    rng = np.random.default_rng(0)
+    flag, size = np.repeat([0.0, 1.0], 50), rng.normal(size=100) + np.repeat([0.0, 9.0], 50)
+    service = np.repeat(np.array(["web", "mail"], dtype=object), 50)
+    columns = {"flag": flag, "size": size, "service": service}
+    benign = {name: values[:50] for name, values in columns.items()}
+    recipe = Recipe(drop=(), derive=(), scaling="standard")
+    whole = Features.fit([columns], 100, recipe)
+    made = whole.scaled_as(Features.fit([benign], 50, replace(recipe, drop_constant=False)))
+    mapped = made.map(columns)
+    assert made.columns == whole.columns and {"flag", "size"} < set(made.columns)
+    assert mapped["flag"][0] != mapped["flag"][-1]
+    assert mapped["size"][:50].mean() == pytest.approx(0, abs=1e-6)
+    assert mapped["size"][:50].std() == pytest.approx(1, abs=1e-6)
+    assert len([name for name in made.columns if "service" in name]) == 2

@@ -3,7 +3,9 @@
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from pipeline.errors import CollapseError
@@ -100,6 +102,12 @@ def rows_at_once(x: Tensor, entries: int) -> int:
     On a CPU as many as stay in its cache, which is 2 to 4 times as fast; elsewhere as many as keep the device busy.
     """
     return max(1, (ENTRIES_ON_CPU if x.device.type == "cpu" else ENTRIES_ELSEWHERE) // entries)
+
+
+def at_most(value: NDArray[np.float64]) -> NDArray[np.float32]:
+    """The largest float32 that is no more than each value: x <= it for the same float32 x as x <= value."""
+    rounded = value.astype(np.float32)
+    return np.where(rounded > value, np.nextafter(rounded, np.float32(-np.inf)), rounded)
 
 
 def draw(x: Tensor, rows: int, seed: int) -> Tensor:

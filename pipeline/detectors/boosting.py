@@ -7,8 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pipeline.detectors.base import Detector, draw, rows_at_once
-from pipeline.detectors.isolation_forest import at_most
+from pipeline.detectors.base import Detector, at_most, draw, rows_at_once
 from pipeline.errors import TrainingError
 from pipeline.nn import in_parts
 
@@ -17,8 +16,8 @@ class Boosting(Detector):
     """Log-odds of being one of the seen attacks, the sum over the trees of the value of the leaf that a row falls into.
 
     Friedman, "Greedy Function Approximation: A Gradient Boosting Machine", 2001, on histograms; the fit is
-    scikit-learn's. Trees of few leaves on a share of the features each ask what several features say of an attack
-    instead of the one that parts the seen attacks best, which is what carries over to attacks that were not seen.
+    scikit-learn's. Trees of few leaves, each split on a share of the features, ask what several features say of an
+    attack instead of the one that parts the seen attacks best, which carries over better to attacks that were not seen.
 
     The nodes of all trees lie in one vector; a leaf leads to itself, so that after as many steps as the deepest tree
     has levels every row has reached its leaf.
@@ -92,7 +91,7 @@ class Boosting(Detector):
             absent = "benign records" if attack.any() else "seen attacks"
             raise TrainingError(
                 f"detector boosting: it tells seen attacks from benign records, but there are no {absent} among the "
-                f"{len(attack)} training records; check ingest.path and preprocess.unseen, or take another detector"
+                f"{len(attack)} training records; check ingest.path and preprocess.unseen, or set stage2.head=none"
             )
         model = HistGradientBoostingClassifier(
             max_iter=self.trees,

@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pipeline.detectors.base import Detector, draw, rows_at_once
+from pipeline.detectors.base import Detector, at_most, draw, rows_at_once
 from pipeline.errors import TrainingError
 from pipeline.nn import in_parts
 
@@ -107,9 +107,3 @@ def _grown(tree: Any, depth: int) -> Grown:
         edges = (edges + ~leaf).repeat(2)
     length = edges + mean_depth(tree.n_node_samples[node])
     return np.concatenate(split_feature).astype(np.int64), at_most(np.concatenate(split_value)), length
-
-
-def at_most(value: Floats) -> NDArray[np.float32]:
-    """The largest float32 that is no more than each value: x <= it for the same float32 x as x <= value."""
-    rounded = value.astype(np.float32)
-    return np.where(rounded > value, np.nextafter(rounded, np.float32(-np.inf)), rounded)

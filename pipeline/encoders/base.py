@@ -132,6 +132,8 @@ class Encoder(Scorer):
         distinct = len(torch.unique(z, dim=0))
         if distinct < min(3, len(z)):
             return f"the latent has only {distinct} distinct values, so it can rank nothing; lower weight_decay"
+        if not self.trainable:
+            return None  # no loss has had a say in it
         return self.latent_loss.stuck(self.latent_loss.apart(z, y, self._centroids(z)))
 
 

@@ -55,7 +55,10 @@ class ResidualMLP(Encoder):
     ) -> None:
         super().__init__(features, latent, loss)
         if min(width, hidden, latent) < 1 or blocks < 0:
-            raise ValueError(f"width, hidden and latent must be at least 1, not {width}, {hidden}, {latent}; blocks 0")
+            raise ValueError(
+                f"width, hidden and latent must be at least 1 and blocks at least 0, not {width}, {hidden}, {latent} "
+                f"and {blocks}"
+            )
         self.enter = nn.Linear(features, width)
         self.blocks = nn.Sequential(*(ResidualBlock(width, hidden, dropout) for _ in range(blocks)))
         self.norm = nn.LayerNorm(width)

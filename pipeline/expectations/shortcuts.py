@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy.stats.contingency import association
 
 from pipeline.expectations.limits import ShortcutLimits
 from pipeline.expectations.telling import MIN_RECORDS, Telling
@@ -107,9 +108,7 @@ class Shortcuts:
         n = counts.to_numpy(np.float64)
         if min(n.shape) < 2:
             return None
-        expected = n.sum(1, keepdims=True) * n.sum(0) / n.sum()
-        chi2 = float((np.square(n - expected) / expected).sum())
-        return float(np.sqrt(chi2 / n.sum() / (min(n.shape) - 1)))
+        return float(association(n.astype(np.int64), method="cramer"))
 
     @property
     def attempted_share(self) -> float | None:

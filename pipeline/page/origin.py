@@ -21,7 +21,7 @@ WORDS: Final = {
     "precision": "share of alarms that are attacks",
     "F1, 1:1": "harmonic mean of precision and recall, with as many attacks as benign records",
     "AUROC": "probability that an attack gets a higher score than a benign record: 0.5 is a coin, 1 perfect",
-    "p99, p97, p95": "thresholds that 99, 97, 95 % of the benign calibration records stay below",
+    "p99": "threshold that 1 % of benign records exceed, on average over calibration sets; p97 and others alike",
     "95 % interval": "where the true figure is to be expected, since the test records are a sample",
 }
 
@@ -37,8 +37,11 @@ def alerts(facts: Facts) -> str:
             break
         rows += _alert(record, attack, list(features)[:MOST_FEATURES])
     header = ("record", "it was", "stage", "feature", "value", "benign reference", "contribution")
-    note = f"The first {MOST_ALERTS} alerts of explanations.csv at most, of each the first {MOST_FEATURES} features."
-    return section("Why the top alerts were raised", table(header, rows, words=4), paragraph(note, "soft"))
+    note = (
+        f"The strongest alert of each kind, {MOST_ALERTS} at most, false ones among them, and the first "
+        f"{MOST_FEATURES} features of each; more in explanations.csv."
+    )
+    return section("Why alerts were raised", table(header, rows, words=4), paragraph(note, "soft"))
 
 
 def lineage(facts: Facts) -> str:

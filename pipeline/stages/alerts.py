@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from pipeline import artifacts
 from pipeline.bundle import ROWS_AT_ONCE, Bundle
-from pipeline.explanation import Explanation, Native, Scoring, explain
+from pipeline.explanation import Native, Scoring, explain, rows
 from pipeline.inference import Judgement
 from pipeline.nn import in_batches, with_features
 
@@ -16,10 +16,10 @@ MOST_OF_A_KIND: Final = 3
 
 
 def explained(splits: Mapping[str, Judgement], threshold: str) -> list[dict[str, Any]]:
-    """Rows of ``explanations.csv``: a feature each, of up to ``MOST_OF_A_KIND`` alerts of each attack in each split.
+    """Rows of ``explanations.csv``: those of ``explanation.rows`` with what the record was and what drove its score.
 
-    ``stage`` is the evidence with the largest share in the score; ``share`` that share. ``reference`` is the value that
-    benign records have which look like the alert, ``contribution`` how far the fused score falls with it.
+    The strongest alert of each attack comes first, unseen ones before, then the second of each. ``stage`` is the
+    evidence with the largest share in the score.
 
     Args:
         splits: name of a test split -> its judgement, in the order of its rows.
@@ -28,16 +28,16 @@ def explained(splits: Mapping[str, Judgement], threshold: str) -> list[dict[str,
     bundle = Bundle.of_project()
     train = artifacts.read_samples(artifacts.PROCESSED, "train")
     benign = train.select(train.benign)
-    scoring, native = _scoring(bundle), _native(bundle)
-    rows: list[dict[str, Any]] = []
-    for split, judged in splits.items():
+    scoring, native, above = _scoring(bundle), _native(bundle), bundle.calibration.thresholds[threshold]
+    found: list[tuple[int, int, list[dict[str, Any]]]] = []
+    for number, (split, judged) in enumerate(splits.items()):
         samples = artifacts.read_samples(artifacts.PROCESSED, split)
-        flagged = bundle.calibration.exceeds(threshold, *judged.evidence.values())
-        chosen = _strongest(samples.attack, judged.score, flagged)
+        chosen, places = _strongest(samples.attack, judged.score, above)
         alerts = samples.select(chosen)
-        for name, each in zip(alerts.attack.tolist(), explain(alerts, benign, scoring, native), strict=True):
-            rows += _rows(split, name, each)
-    return rows
+        for place, name, each in zip(places, alerts.attack, explain(alerts, benign, scoring, native), strict=True):
+            about = {"split": split, "attack": str(name), "stage": max(each.shares, key=lambda key: each.shares[key])}
+            found.append((place, number, [about | row for row in rows([each])]))
+    return [row for _, _, part in sorted(found, key=lambda each: each[:2]) for row in part]
 
 
 def _scoring(bundle: Bundle) -> Scoring:
@@ -61,22 +61,13 @@ def _native(bundle: Bundle) -> Native:
     return Native(model.detector, seen, columns, model.device)  # type: ignore[arg-type]  # every registered one explains
 
 
-def _strongest(attack: NDArray[Any], score: NDArray[np.float64], flagged: NDArray[np.bool_]) -> NDArray[np.intp]:
-    """Rows of the strongest alerts of each attack, and of the benign records, whose alerts are false."""
-    names = np.asarray(attack).astype(str)
-    chosen = []
+def _strongest(attack: NDArray[Any], score: NDArray[np.float64], above: float) -> tuple[NDArray[np.intp], list[int]]:
+    """Rows of the strongest alerts of each attack and of the benign records, whose are false; and their places."""
+    names, chosen = np.asarray(attack).astype(str), [np.zeros(0, np.intp)]
+    places: list[int] = []
     for name in np.unique(names):
-        rows = np.flatnonzero(flagged & (names == name))
-        chosen.append(rows[np.argsort(-score[rows], kind="stable")][:MOST_OF_A_KIND])
-    return np.concatenate(chosen).astype(np.intp) if chosen else np.zeros(0, np.intp)
-
-
-def _rows(split: str, attack: str, each: Explanation) -> list[dict[str, Any]]:
-    stage = max(each.shares, key=lambda name: each.shares[name])
-    about = {"record_id": f"{each.record_id:016x}", "split": split, "attack": attack, "score": each.score}
-    why = {"stage": stage, "share": each.shares[stage]}
-    return [
-        {**about, **why, "account": account, "rank": rank, **part._asdict()}
-        for account, parts in (("replacement", each.features), ("terms", each.terms))
-        for rank, part in enumerate(parts, 1)
-    ]
+        rows = np.flatnonzero((score > above) & (names == name))
+        strongest = rows[np.argsort(-score[rows], kind="stable")][:MOST_OF_A_KIND]
+        chosen.append(strongest)
+        places += range(len(strongest))
+    return np.concatenate(chosen), places

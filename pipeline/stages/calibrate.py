@@ -1,7 +1,5 @@
 """Benign calibration scores -> thresholds, verdict intervals and p-values."""
 
-from collections.abc import Sequence
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -42,7 +40,7 @@ def calibrate(settings: Calibrate, report: Report) -> None:
         tails_from=_evidence(val, val.benign, LEAST_FOR_TAILS),
         attacks=_evidence(val, ~val.benign, LEAST_FOR_A_CLASS),
     )
-    _warn(settings.percentiles, len(benign), report)
+    _warn(calibration, val, report)
     artifacts.write_model(artifacts.THRESHOLDS, *calibration.state())
     report.json("thresholds", {"named": dict(calibration.thresholds), "n": len(benign)})
     report.run.metrics({f"threshold.{name}": value for name, value in calibration.thresholds.items()})
@@ -54,16 +52,23 @@ def _evidence(samples: Samples, mask: NDArray[np.bool_], least: int) -> list[NDA
     return list(samples.x[mask].T.astype(np.float64)) if mask.sum() >= least else None
 
 
-def _warn(percentiles: Sequence[float], n: int, report: Report) -> None:
-    """Say which levels n calibration records are too few for."""
-    for percent in percentiles:
-        needed = Guarantee().records_needed(1 - percent / 100)
-        if n < needed:
-            smallest = 100 * Guarantee().smallest_risk(n)
+def _warn(calibration: Calibration, val: Samples, report: Report) -> None:
+    """Say what there are too few records for."""
+    n = calibration.reference.size
+    for name, risk in calibration.promises().items():
+        asked = 1 - float(name.removeprefix("p")) / 100
+        if risk > asked + 1e-9:
             report.say(
-                f"p{percent:g}: its threshold is the highest score of {n:,} benign calibration records, which support "
-                f"no level below {smallest:.3g} %; it needs {needed:,} of them"
+                f"{name}: its threshold is the highest score of {n:,} benign calibration records, which support no "
+                f"level below {100 * risk:.3g} %; it needs {Guarantee().records_needed(asked):,} of them"
             )
+    if val.benign.sum() < LEAST_FOR_TAILS:
+        report.say(
+            f"{val.benign.sum()} benign records in val are too few for the tails of the scores, so they come from the "
+            f"calibration records themselves: levels hold nearly, not exactly; {LEAST_FOR_TAILS} are enough"
+        )
+    if (~val.benign).sum() < LEAST_FOR_A_CLASS:
+        report.say(f"{(~val.benign).sum()} seen attacks in val are too few to say what is like them")
 
 
 def _report(calibration: Calibration, val: Samples, report: Report) -> None:
@@ -77,7 +82,7 @@ def _report(calibration: Calibration, val: Samples, report: Report) -> None:
     alarms = [int((p_value <= level).sum()) for level in LEVELS]
     interval = np.array([metrics.wilson(k, len(p_value)) for k in alarms])
     realised = np.array(alarms) / len(p_value)
-    subtitle = f"{report.subtitle}, val"
+    subtitle = f"{report.subtitle}, val (where the tails of the scores come from)"
     figure = figures.calibration_curve(LEVELS, realised, interval, n=len(p_value), subtitle=subtitle)
     report.figure("calibration_curve", figure)
 

@@ -1,6 +1,5 @@
 """Test scores and labels -> metrics, curves and tables. The only stage that reads the test splits' labels."""
 
-import re
 from collections import Counter
 from typing import Any
 
@@ -19,7 +18,6 @@ from pipeline.stages.alerts import explained
 from pipeline.stages.report import Report
 from pipeline.thresholds import Thresholds
 
-PERCENTILE = re.compile(r"p\d+(\.\d+)?")
 SECTIONS = {"seen": "test_seen", "unseen": "test_unseen"}
 RANKING = {"auroc", "auroc_macro", "auprc", "auprc_balanced", "tpr_at_fpr_1pct", "tpr_at_fpr_01pct"}
 RATES = RANKING | {"precision", "recall", "f1", "f1_balanced", "fpr"}  # what MLflow shows of metrics.json
@@ -62,10 +60,8 @@ def evaluate(settings: Evaluate, report: Report) -> None:
 
 
 def _asked(settings: Evaluate, calibration: Calibration) -> Asked:
-    """What each section states; a threshold called p99 promises that 1 % of the benign records lie above it."""
-    nominal = {
-        name: round(1 - float(name[1:]) / 100, 12) for name in calibration.thresholds if PERCENTILE.fullmatch(name)
-    }
+    """What each section states, beside what the calibration promises."""
+    nominal = calibration.promises()
     bootstrap = settings.bootstrap
     n = calibration.reference.size
     return Asked(nominal, n, settings.fprs, settings.prevalences, bootstrap.rounds, bootstrap.seed)
@@ -73,10 +69,15 @@ def _asked(settings: Evaluate, calibration: Calibration) -> Asked:
 
 def _section(calibration: Calibration, samples: Samples, judged: Judgement, asked: Asked) -> dict[str, Any]:
     """One section of metrics.json: the whole decision, and stage 1 alone beside it."""
-    flagged = {name: calibration.exceeds(name, *judged.evidence.values()) for name in calibration.thresholds}
+    flagged = _flagged(calibration, judged)
     section = assessment.report(samples.y, samples.attack, judged.score, flagged, asked)
     alone = {"published": judged.margin > 0}
     return {**section, "stage1_only": assessment.report(samples.y, samples.attack, judged.margin, alone, asked)}
+
+
+def _flagged(calibration: Calibration, judged: Judgement) -> dict[str, NDArray[np.bool_]]:
+    """Threshold -> mask of the records above it."""
+    return {name: judged.score > threshold for name, threshold in calibration.thresholds.items()}
 
 
 def _feature() -> Feature | None:
@@ -94,11 +95,11 @@ def _false_alarms(
     calibration: Calibration, tests: dict[str, Samples], judged: dict[str, Judgement]
 ) -> dict[str, NDArray[np.bool_]]:
     """Threshold -> mask of the benign records of all test splits that it flags."""
-    masks: dict[str, NDArray[np.bool_]] = {}
-    for name in calibration.thresholds:
-        flagged = [calibration.exceeds(name, *each.evidence.values()) for each in judged.values()]
-        masks[name] = np.concatenate([mask[tests[key].benign] for key, mask in zip(judged, flagged, strict=True)])
-    return masks
+    flagged = {key: _flagged(calibration, each) for key, each in judged.items()}
+    return {
+        name: np.concatenate([masks[name][tests[key].benign] for key, masks in flagged.items()])
+        for name in calibration.thresholds
+    }
 
 
 def _page(found: dict[str, Any], threshold: str, report: Report) -> None:
@@ -128,7 +129,7 @@ def _verdicts(
     report.json("confidence_intervals_epoch_0", calibration.intervals.intervals())
     y = np.concatenate([samples.y for samples in tests.values()])
     for name, threshold in calibration.thresholds.items():
-        masks = [calibration.exceeds(name, *each.evidence.values()) for each in judged.values()]
+        masks = [each.score > threshold for each in judged.values()]
         report.test_metrics(y, np.concatenate(masks), threshold, name)
 
 

@@ -54,11 +54,11 @@ def learn(model: Scorer, train: Samples, val: Samples, settings: Stage1 | Stage2
     """
     name = type(model).__name__
     train = _with_given_confidence(train, settings.confidence)
+    plan = updates_of(model, settings.confidence, stage)
     if not model.trainable:
         figure = figures.loss_curves([], None, f"{name}: closed form", report.subtitle)
         report.figure("loss_curves", figure)
         return Learnt(0, train.confidence)
-    plan = updates_of(model, settings.confidence, stage)
     judge = batch_of(val)
     untrained = _loss(model, judge)
     try:

@@ -10,9 +10,9 @@ from pipeline.page import Facts
 from pipeline.page.document import Document
 
 OTHER_FIGURES = ("calibrate/calibration_curve", "ingest/class_counts")  # drawn by earlier stages
-MODELS = (artifacts.FEATURES, artifacts.ENCODER, artifacts.DETECTOR, artifacts.THRESHOLDS)
+MODELS = (artifacts.FEATURES, artifacts.ENCODER, artifacts.DETECTOR, artifacts.HEAD, artifacts.THRESHOLDS)
 READ = (
-    *((artifacts.PROCESSED, split) for split in ("val", "test_seen", "test_unseen")),
+    *((artifacts.PROCESSED, split) for split in ("train", "val", "test_seen", "test_unseen")),
     *((artifacts.SCORES, split) for split in ("test_seen", "test_unseen")),
 )
 SOFTWARE = ("flowsculpt", "torch", "numpy", "scipy", "scikit-learn", "lightning", "pyarrow")
@@ -48,7 +48,7 @@ def _document(path: Path) -> Document | None:
 
 
 def _hashes(models: list[Path]) -> dict[str, str]:
-    """Of what the stage reads; the JSON of a model names the hash of its weights."""
+    """Of the records and models that the stage reads; the JSON of a model names the hash of its weights."""
     tables = [room / f"{split}.parquet" for room, split in READ]
     files = [artifacts.SOURCE, *tables, *models]
     return {path.as_posix(): artifacts.sha256(path) for path in files if path.is_file()}

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -48,8 +48,10 @@ def preprocess(settings: Preprocess, report: Report) -> None:
     )
     rows = assign(settings, recipe)
     train = rows.split == splits.SPLITS.index("train")
-    fitted = train & (rows.y == 0) if settings.features.fit_on == "benign" else train
-    features = Features.fit(_train_columns(fitted), int(fitted.sum()), recipe)
+    features = Features.fit(_train_columns(train), int(train.sum()), recipe)
+    if settings.features.fit_on == "benign":
+        benign, every = train & (rows.y == 0), replace(recipe, drop_constant=False)
+        features = features.scaled_as(Features.fit(_train_columns(benign), int(benign.sum()), every))
     artifacts.write_model(artifacts.FEATURES, *features.state())
     _write_splits(rows, features)
     _report(rows, features, settings, passed_over, report)

@@ -35,7 +35,7 @@ def stage1(settings: Stage1, report: Report) -> None:
     weights = {name: tensor.numpy() for name, tensor in encoder.state_dict().items()}
     artifacts.write_model(artifacts.ENCODER, _description(settings, train.columns), weights)
     _map(encoder.to(device), device, settings.pass_features)
-    _report(learnt.epoch, report)
+    _report(learnt.epoch, encoder.latent, report)
 
 
 def _build(settings: Stage1, features: int) -> Encoder:
@@ -75,10 +75,9 @@ def _map(encoder: Encoder, device: torch.device, pass_features: bool) -> None:
             artifacts.write_samples(folder, split, samples.map(function, columns))
 
 
-def _report(epoch: int, report: Report) -> None:
+def _report(epoch: int, latent: int, report: Report) -> None:
     val = artifacts.read_samples(artifacts.LATENT, "val")
-    latent = [i for i, name in enumerate(val.columns) if name[0] == "z" and name[1:].isdecimal()]
-    z, margin = val.x[:, latent], val.x[:, -1].astype(np.float64)
+    z, margin = val.x[:, :latent], val.x[:, -1].astype(np.float64)
     thresholds = Percentile()(artifacts.read_samples(artifacts.LATENT, "calibration").x[:, -1])
     report.judged(epoch, val, margin, thresholds)
     report.test_metrics(val.y, margin > 0, 0.0)  # the published decision of stage 1

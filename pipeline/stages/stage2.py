@@ -55,6 +55,10 @@ def _head(settings: Stage2, train: Samples, val: Samples) -> Detector | None:
         return None
     plugin = settings.settings(settings.head, DETECTORS)
     head = build(DETECTORS, settings.head, "stage2.head", features=len(train.columns), **plugin)
+    if settings.head == settings.detector:
+        raise ConfigError(
+            f"stage2.head: {settings.head!r} is stage2.detector already, and would count twice; set one to another"
+        )
     if head.trains_on != "all" or head.trainable:
         raise ConfigError(
             f"stage2.head: {settings.head!r} is no detector that learns from seen attacks in closed form; allowed are "

@@ -10,7 +10,6 @@ from typing import Final
 from pipeline.thresholds.base import VERDICTS, Analysis, Strategy, Thresholds
 from pipeline.thresholds.conformal import Conformal, Guarantee
 from pipeline.thresholds.evt import EVT
-from pipeline.thresholds.groups import GroupThresholds, by_group
 from pipeline.thresholds.percentile import Percentile, percentiles
 from pipeline.thresholds.triangular import Triangular
 
@@ -27,12 +26,10 @@ __all__ = [
     "VERDICTS",
     "Analysis",
     "Conformal",
-    "GroupThresholds",
     "Guarantee",
     "Percentile",
     "Strategy",
     "Thresholds",
     "Triangular",
-    "by_group",
     "percentiles",
 ]

@@ -142,8 +142,14 @@ def test_the_discriminant_start_of_one_class_or_of_equal_records_is_finite() -> 
         assert all(p.isfinite().all() for p in encoder.parameters())
 
 
+class Trained(Identity):
+    """A latent that is given, as if it had been learnt."""
+
+    trainable = True  # type: ignore[assignment]
+
+
 def centred(z: Tensor, y: Tensor) -> Encoder:
-    encoder = Identity(z.shape[1], DCCL())
+    encoder = Trained(z.shape[1], DCCL())
     encoder.centre(z, y)
     return encoder
 

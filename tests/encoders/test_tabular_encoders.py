@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from pipeline.encoders import DCCL, Encoder, FeatureTokens, ResidualMLP
+from pipeline.encoders import DCCL, Encoder, FeatureTokens, Identity, ResidualMLP
 from pipeline.nn import Batch
 
 
@@ -79,3 +79,14 @@ def test_it_learns_classes_whose_means_coincide_and_passes_verify(encoder: type[
 def test_settings_that_make_no_encoder_are_refused(build: type[Encoder], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         build()
+
+
+def test_without_an_encoder_the_loss_has_no_say_in_what_is_refused() -> None:
+    """Attacks around the benign records have their mean, which a trained latent would be stuck at."""
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(400, 4, generator=generator)
+    x[200:] *= 3
+    y = torch.arange(400) >= 200
+    encoder = Identity(4, DCCL())
+    encoder.centre(x, y.long())
+    encoder.verify(x, y.long())

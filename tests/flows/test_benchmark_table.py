@@ -29,7 +29,15 @@ def _grid(**design):
 
 
 def _section(auroc=0.9, recall=0.5, fp=2, bot=8, infiltration=2):
-    at = {"recall": recall, "fpr": fp / 100, "fp": fp, "tn": 100 - fp, "f1": 0.7, "precision": 0.6}
+    at = {
+        "recall": recall,
+        "fpr": fp / 100,
+        "fp": fp,
+        "tn": 100 - fp,
+        "f1": 0.7,
+        "precision": 0.6,
+        "fpr_within": fp < 4,
+    }
     sizes = {"bot": bot, "infiltration": infiltration}
     recalls = {"bot": recall, "infiltration": 1.0}
     by_attack = {name: {"n": n, "recall": recalls[name]} for name, n in sizes.items()}
@@ -99,7 +107,7 @@ def test_realised_rates_are_pooled_over_seeds_and_both_test_splits():
     (rate,) = _row(standings.table(_grid(), [_result(seed=seed, fp=4) for seed in range(3)]))["realised"]
     assert (rate["nominal"], rate["fp"], rate["n"]) == (0.01, 18, 600)
     assert (rate["low"], rate["high"]) == metrics.wilson(18, 600)
-    assert not rate["holds"]
+    assert (rate["within"], rate["told"]) == (3, 6)  # the seen splits have fewer
 
 
 def test_families_are_averaged_small_ones_are_told_and_benign_records_count_once():

@@ -151,7 +151,7 @@ def test_the_cascade_is_the_papers_rule(rows):
     for name, level in (("p99", 99), ("p97", 97), ("p95", 95)):
         expected = (margin > 0) | (density > np.percentile(densities, level))
         assert np.array_equal(calibration.exceeds(name, margin, density), expected)
-    anomalous = calibration.verdict(margin, density) == "anomalous"
+    anomalous = Judgement.of(calibration, margin, density).verdict == "anomalous"
     assert np.array_equal(anomalous, calibration.exceeds("p99", margin, density))
     score = calibration.score(margin, density)
     assert np.array_equal(score[margin <= 0], density[margin <= 0])
@@ -185,7 +185,7 @@ def test_an_unknown_threshold_is_refused():
 @pytest.mark.parametrize("broken", [([math.nan], [0.0]), ([0.0], [math.nan])])
 def test_a_nan_is_never_judged(fusion, broken):
     calibration = Calibration.fit(*benign(50), fusion=fusion)
-    for decide in (calibration.score, calibration.verdict, lambda *stages: calibration.exceeds("p99", *stages)):
+    for decide in (calibration.score, lambda *stages: calibration.exceeds("p99", *stages)):
         with pytest.raises(DataError, match="NaN"):
             decide(*broken)
 
@@ -288,7 +288,7 @@ def test_a_judgement_says_the_same_in_all_its_words(features):
     assert judgement.margin == pytest.approx(features[:, 0])
     assert judgement.density == pytest.approx(np.square(features[:, :4]).sum(axis=1), rel=1e-5)
     assert np.array_equal(judgement.score, judge.calibration.score(judgement.margin, judgement.density))
-    assert np.array_equal(judgement.verdict, judge.calibration.verdict(judgement.margin, judgement.density))
+    assert np.array_equal(judgement.verdict, judge.calibration.intervals.verdict(judgement.score))
     assert np.array_equal(judgement.p_value, judge.calibration.p_value(judgement.score))
     word = {1: "benign", 0: "unknown", -1: "anomalous"}
     assert [word[int(value)] for value in judgement.confidence] == judgement.verdict.tolist()
@@ -316,3 +316,14 @@ def test_nothing_to_judge_gives_an_empty_judgement(features):
 def test_a_model_that_answers_nan_is_not_believed():
     with pytest.raises(DataError, match="NaN"):
         Judgement.of(Calibration.fit(*benign(50)), [math.nan], [0.0])
+
+
+def test_what_a_calibration_promises_is_what_its_records_support():
+    promised = Calibration.fit(*benign(99), percentiles=(99.9, 99, 95)).promises()
+    assert promised == {"p99.9": pytest.approx(0.01), "p99": pytest.approx(0.01), "p95": pytest.approx(0.05)}
+    assert Calibration.fit(*benign(99), fusion="cascade").promises() == {}
+
+
+def test_evidence_that_a_fusion_passes_over_does_not_count():
+    assert Calibration.fit(*benign(99), fusion="density").counted == ("density",)
+    assert Calibration.fit(*benign(99), fusion="fisher").counted == ("margin", "density")

@@ -61,13 +61,19 @@ def test_features_pass_the_encoder_where_asked(shipped):
     np.testing.assert_array_equal(Bundle.of_project().model.scores(x), scores)
 
 
-@pytest.mark.parametrize("head", ["knn", "mlp"])
+@pytest.mark.parametrize("head", ["gmm", "mlp"])
 def test_a_detector_that_is_no_head_is_refused(shipped, head):
     shipped.set("stage2.head", head)
     shipped.run("preprocess", "stage1")
     assert f"stage2.head: {head!r} is no detector that learns from seen attacks" in shipped.refusal(
         "stage2", ConfigError
     )
+
+
+def test_one_model_does_not_count_twice(shipped):
+    shipped.set("stage2.detector", "boosting")
+    shipped.run("preprocess", "stage1")
+    assert "'boosting' is stage2.detector already" in shipped.refusal("stage2", ConfigError)
 
 
 def test_evidence_that_is_unknown_or_absent_is_refused(shipped):

@@ -28,7 +28,7 @@ def test_the_page_tells_metrics_json_and_is_the_same_bytes_again(prepared: Any) 
         assert float(value) == place
     assert page.count("data:image/svg+xml;base64,") == 6
     assert artifacts.sha256(artifacts.SCORES / "test_unseen.parquet") in page
-    assert "Why the top alerts were raised" in page
+    assert "Why alerts were raised" in page
     explained = artifacts.read_csv(artifacts.REPORTS / "evaluate" / "explanations.csv")
     assert {row["attack"] for row in explained} & set(metrics["unseen"]["recall_by_attack"])
     assert explained[0]["record_id"] in page and explained[0]["feature"] in page

@@ -3,6 +3,7 @@
 import math
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -71,23 +72,11 @@ class Modes(Ball):
         return -self.temperature * (torch.logsumexp(-each / self.temperature, -1) - math.log(len(centres)))
 
     def place(self, z: Tensor) -> Tensor:
-        """(K, Z) k-means of z, (n, Z)."""
-        return k_means(z, self.centres)
+        """(K, Z) k-means of z, (n, Z), where there are as many rows; always the same for the same z."""
+        from sklearn.cluster import KMeans
 
-
-def k_means(z: Tensor, k: int, rounds: int = 30) -> Tensor:
-    """(k, Z) centres of z, (n, Z): Lloyd, "Least squares quantization in PCM", 1982; always the same for the same z.
-
-    Its start is that of Arthur, Vassilvitskii, "k-means++", 2007. A centre that loses all its rows stays.
-    """
-    generator = torch.Generator().manual_seed(0)
-    centres = z[:1]
-    for _ in range(k - 1):
-        nearest = (z[:, None] - centres).square().sum(-1).amin(1).double().cpu()
-        drawn = torch.multinomial(nearest + 1e-12, 1, generator=generator)
-        centres = torch.cat([centres, z[drawn.to(z.device)]])
-    for _ in range(rounds):
-        member = functional.one_hot((z[:, None] - centres).square().sum(-1).argmin(1), k).to(z.dtype)  # (n, k)
-        sizes = member.sum(0)[:, None]
-        centres = torch.where(sizes > 0, member.T @ z / sizes.clamp_min(1), centres)
-    return centres
+        rows = z.cpu().double().numpy()
+        distinct = min(self.centres, len(np.unique(rows, axis=0)))
+        centres = KMeans(distinct, n_init=1, random_state=0).fit(rows).cluster_centers_
+        repeated = centres[np.arange(self.centres) % len(centres)]
+        return torch.from_numpy(repeated).to(z)
