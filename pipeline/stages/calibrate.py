@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline import artifacts, figures, metrics
+from pipeline import artifacts
 from pipeline.config import Calibrate
 from pipeline.errors import SplitError
 from pipeline.evidence import FUSIONS
@@ -17,11 +17,10 @@ from pipeline.thresholds.conformal import Guarantee
 
 LEAST_FOR_TAILS = 40  # benign records of val, below which a tail is better fitted on those of calibration
 LEAST_FOR_A_CLASS = 19  # seen attacks of val that support a share of 5 %
-LEVELS = np.geomspace(0.002, 0.3, 24)  # nominal false-positive rates of the calibration curve
 
 
 def calibrate(settings: Calibrate, report: Report) -> None:
-    """Fit the decision on the calibration split; show how it holds on val."""
+    """Fit the decision on the calibration split; show what it says of val."""
     find(FUSIONS, settings.fusion, "calibrate.fusion")
     plugin = settings.settings(settings.thresholds, THRESHOLDS)
     strategy = build(THRESHOLDS, settings.thresholds, "calibrate.thresholds", **plugin)
@@ -78,13 +77,6 @@ def _report(calibration: Calibration, val: Samples, report: Report) -> None:
     for name, threshold in calibration.thresholds.items():
         report.test_metrics(val.y, calibration.exceeds(name, *evidence), threshold, name)
     report.ranking(val, score)
-    p_value = calibration.p_value(score[val.benign])
-    alarms = [int((p_value <= level).sum()) for level in LEVELS]
-    interval = np.array([metrics.wilson(k, len(p_value)) for k in alarms])
-    realised = np.array(alarms) / len(p_value)
-    subtitle = f"{report.subtitle}, val (where the tails of the scores come from)"
-    figure = figures.calibration_curve(LEVELS, realised, interval, n=len(p_value), subtitle=subtitle)
-    report.figure("calibration_curve", figure)
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from pipeline.stages.alerts import explained
 from pipeline.stages.report import Report
 from pipeline.thresholds import Thresholds
 
+LEVELS = np.geomspace(0.001, 0.1, 21)  # nominal false positive rates of the calibration curve, 1 % among them
 SECTIONS = {"seen": "test_seen", "unseen": "test_unseen"}
 RANKING = {"auroc", "auroc_macro", "auprc", "auprc_balanced", "tpr_at_fpr_1pct", "tpr_at_fpr_01pct"}
 RATES = RANKING | {"precision", "recall", "f1", "f1_balanced", "fpr"}  # what MLflow shows of metrics.json
@@ -49,6 +50,7 @@ def evaluate(settings: Evaluate, report: Report) -> None:
     report.run.file(artifacts.METRICS)
     _verdicts(tests, judged, calibration, report)
     _figures(calibration.intervals, tests, judged, report)
+    _calibration_curve(calibration, tests, judged, report)
     by_attack = {name: section["recall_by_attack"] for name, section in sections.items()}
     figure = figures.recall_per_attack(by_attack, settings.threshold, subtitle=report.subtitle)
     report.figure("recall_per_attack", figure)
@@ -140,6 +142,19 @@ def _figures(intervals: Thresholds, tests: dict[str, Samples], judged: dict[str,
     groups = np.concatenate([np.where(tests[name].benign, "benign", name) for name in tests])
     report.figure("confusion", figures.confusion(_confusion(tests, judged), subtitle=report.subtitle))
     report.figure("score_histogram", figures.score_histogram(score, groups, intervals, subtitle=report.subtitle))
+
+
+def _calibration_curve(
+    calibration: Calibration, tests: dict[str, Samples], judged: dict[str, Judgement], report: Report
+) -> None:
+    """How many of all benign test records have a p-value of at most each level that the calibration supports."""
+    levels = LEVELS[LEVELS * (calibration.reference.size + 1) >= 1]
+    p_value = np.concatenate([each.p_value[tests[name].benign] for name, each in judged.items()])
+    alarms = [int((p_value <= level).sum()) for level in levels] if len(p_value) else []
+    interval = np.array([metrics.wilson(k, len(p_value)) for k in alarms])
+    realised, nominal = np.array(alarms) / max(len(p_value), 1), levels[: len(alarms)]
+    figure = figures.calibration_curve(nominal, realised, interval, n=len(p_value), subtitle=report.subtitle)
+    report.figure("calibration_curve", figure)
 
 
 def _confusion(tests: dict[str, Samples], judged: dict[str, Judgement]) -> dict[str, dict[str, int]]:

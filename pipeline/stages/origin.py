@@ -9,7 +9,7 @@ from pipeline import artifacts
 from pipeline.page import Facts
 from pipeline.page.document import Document
 
-OTHER_FIGURES = ("calibrate/calibration_curve", "ingest/class_counts")  # drawn by earlier stages
+OTHER_FIGURES = ("ingest/class_counts",)  # drawn by earlier stages
 MODELS = (artifacts.FEATURES, artifacts.ENCODER, artifacts.DETECTOR, artifacts.HEAD, artifacts.THRESHOLDS)
 READ = (
     *((artifacts.PROCESSED, split) for split in ("train", "val", "test_seen", "test_unseen")),

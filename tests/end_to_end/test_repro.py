@@ -38,7 +38,6 @@ LOGGED = {
         r"test_metrics_threshold=.+.json",
     ],
     "calibrate": [
-        "calibration_curve.svg",
         r"confidence_epoch_\d+.csv",
         r"confidence_intervals_epoch_\d+.json",
         r"confidence_analysis_epoch_\d+.svg",
@@ -48,6 +47,7 @@ LOGGED = {
         "roc_pr.svg",
         "recall_per_attack.svg",
         "confusion.svg",
+        "calibration_curve.svg",
         "score_histogram.svg",
         "metrics.json",
         "report.html",
