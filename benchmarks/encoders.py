@@ -3,8 +3,9 @@
     python -m benchmarks.encoders ../shared/data/cicids2017_improved [--seeds 2] [--steps 600]
         [--encoders residual_mlp ...] [--losses dccl ...]
 
-Splits, features and balancing are those of ``params.yaml``, but for quantile scaling with indicators and without a
-clip, and attempts are left out; a seed draws splits, weights and batches. Unseen: bot, infiltration and both slow DoS
+Shares and balancing are those of ``params.yaml``; features are the published ones under quantile scaling by all train
+rows, with indicators and without ratios, and attempts are left out; a seed draws splits, weights and batches. Unseen:
+bot, infiltration and both slow DoS
 tools. AUROC in %: of the margin on the seen attacks of val, then on test_unseen, pooled, by attack, and the mean over
 attacks; then of the distance to the 5th nearest benign train record in the features, in the latent z, and in z beside
 the features x, each standardised, pooled and mean over attacks. Seconds are those of the training.
