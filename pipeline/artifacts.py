@@ -455,10 +455,10 @@ def read_samples(room: Path, split: str) -> Samples:
 
 
 def strings(column: pa.ChunkedArray) -> NDArray[np.object_]:
-    """(n,) str objects of a column of dictionaries; equal ones are the same object."""
+    """(n,) str objects of a column of dictionaries, None where it has none; equal ones are the same object."""
     encoded = column.unify_dictionaries().combine_chunks()
-    words = np.array(encoded.dictionary.to_pylist(), dtype=object)
-    return words[encoded.indices.to_numpy()]  # type: ignore[no-any-return]
+    words = np.array([*encoded.dictionary.to_pylist(), None], dtype=object)
+    return words[encoded.indices.fill_null(len(words) - 1).to_numpy()]  # type: ignore[no-any-return]
 
 
 def encode_model(description: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> tuple[bytes, bytes]:

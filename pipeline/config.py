@@ -145,6 +145,7 @@ class Preprocess(Section):
 
     seed: Seed
     unseen: Names
+    test_days: Names
     attempted: Literal["exclude", "benign", "attack"]
     duplicates: Literal["group", "drop", "keep"]
     balance: Literal["asymmetric", "none"]

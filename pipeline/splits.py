@@ -69,6 +69,59 @@ def assign(
     return split
 
 
+def assign_by_day(
+    attack: NDArray[np.object_],
+    content: NDArray[np.uint64],
+    day: NDArray[np.object_],
+    test_days: Collection[str],
+    unseen: Collection[str],
+    shares: Mapping[str, float],
+    *,
+    duplicates: Duplicates = "group",
+    seed: int = 0,
+) -> NDArray[np.int8]:
+    """As ``assign``, with the benign rows of ``test_days`` alone in ``test_unseen``, beside the unseen attacks.
+
+    So what is judged was captured after all that was fitted, where the days are the last ones: the distance between
+    both shows in the false alarms. Seen attacks of these days are in no split, nor, unless copies are to be kept, are
+    rows whose content other days have too.
+
+    Args:
+        attack: (n,) canonical names, ``benign`` for benign rows.
+        content: (n,) hash of the values that a model will see.
+        day: (n,) weekday of the capture, None where it is not known.
+        test_days: names of weekdays.
+        unseen: attacks that go to ``test_unseen`` only.
+        shares: as in ``assign``; that of ``test_unseen`` is spread over the others.
+        duplicates: as in ``assign``.
+        seed: of the draw.
+
+    Raises:
+        SplitError: there is no benign row on either side, or no seen attack on the other days.
+        ConfigError: no row was captured on one of the days.
+    """
+    known = {name for name in set(day.tolist()) if name}
+    for name in test_days:
+        if name not in known:
+            there = ", ".join(sorted(known)) or "none: the records have no timestamp and no file of a weekday's name"
+            raise ConfigError(f"preprocess.test_days: no record of {name!r}{near_miss(name, known)}; there are {there}")
+    late = np.isin(day, list(test_days))
+    split = np.full(len(attack), LEFT_OUT, dtype=np.int8)
+    early = {**shares, "test_unseen": 0.0}
+    split[~late] = assign(attack[~late], content[~late], unseen, early, duplicates=duplicates, seed=seed)
+    judged = late & np.isin(attack, ["benign", *unseen])
+    if duplicates != "keep":
+        judged &= ~np.isin(content, content[~late])
+    if not (judged & (attack == "benign")).any():
+        raise SplitError(f"preprocess.test_days: {', '.join(test_days)} have no benign record that other days have not")
+    split[judged] = SPLITS.index("test_unseen")
+    if duplicates == "drop":
+        first = np.zeros(len(attack), dtype=bool)
+        first[judged] = _first_of_each(content[judged], _encoded(attack[judged])[0])
+        split[judged & ~first] = LEFT_OUT
+    return split
+
+
 def contaminate(
     attack: NDArray[np.object_],
     content: NDArray[np.uint64],

@@ -56,6 +56,57 @@ def test_the_order_of_the_rows_does_not_matter(rows, seed):
     assert np.array_equal(splits.assign(attack[order], content[order], UNSEEN, SHARES), split[order])
 
 
+DAYS = np.array(["monday", "tuesday", "friday"], dtype=object)
+
+
+def by_day(attack, content, day, duplicates="group", test_days=("friday",), seed=0):
+    return splits.assign_by_day(attack, content, day, test_days, UNSEEN, SHARES, duplicates=duplicates, seed=seed)
+
+
+@settings(max_examples=60, deadline=None)
+@given(rows=rows(), duplicates=st.sampled_from(["group", "drop", "keep"]), seed=st.integers(0, 5))
+def test_days_of_the_test_stand_in_test_unseen_alone(rows, duplicates, seed):
+    attack, content = rows
+    day = DAYS[np.random.default_rng(seed).integers(0, 3, len(attack))]
+    day[:3] = "monday", "monday", "friday"
+    attack[2] = "benign"
+    try:
+        split = by_day(attack, content, day, duplicates, seed=seed)
+    except SplitError as error:
+        assert "have no benign record that other days have not" in str(error)
+        reject()
+    late, judged = day == "friday", named(split, "test_unseen")
+    assert set(split[late]) <= {splits.LEFT_OUT, splits.SPLITS.index("test_unseen")}
+    unseen_too = np.isin(content, content[~late & np.isin(attack, UNSEEN)])  # copies follow the worst label among them
+    assert not (judged & ~late & (attack == "benign") & ~unseen_too).any()
+    assert set(attack[judged]) <= {"benign", *UNSEEN}
+    early = splits.assign(
+        attack[~late], content[~late], UNSEEN, {**SHARES, "test_unseen": 0}, duplicates=duplicates, seed=seed
+    )
+    assert np.array_equal(split[~late], early)
+    if duplicates != "keep":
+        assert not set(content[judged & late]) & set(content[~late])
+    else:
+        assert judged[late & np.isin(attack, ["benign", *UNSEEN])].all()
+    if duplicates == "drop":
+        for name in set(attack[judged & late]):
+            taken = content[judged & late & (attack == name)]
+            assert len(set(taken)) == len(taken)
+
+
+def test_a_day_that_no_record_has_is_refused():
+    attack, content = np.array(["benign", "dos_hulk", "benign"], dtype=object), np.arange(3, dtype=np.uint64)
+    day = np.array(["monday", "monday", "friday"], dtype=object)
+    with pytest.raises(
+        ConfigError, match=r"no record of 'fridy' \(did you mean 'friday'\?\); there are friday, monday"
+    ):
+        by_day(attack, content, day, test_days=("fridy",))
+    with pytest.raises(ConfigError, match="none: the records have no timestamp"):
+        by_day(attack, content, np.array([None] * 3, dtype=object))
+    with pytest.raises(SplitError, match="friday have no benign record that other days have not"):
+        by_day(attack, np.zeros(3, np.uint64), day)
+
+
 def test_shares_are_met_and_the_seed_matters():
     n = 20_000
     attack = np.where(np.arange(n) % 4 == 0, "dos_hulk", "benign").astype(object)

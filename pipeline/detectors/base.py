@@ -41,7 +41,10 @@ class Detector(Scorer):
         """Set the buffers that come from data, x (n, F); a closed-form detector is done after this."""
 
     def initialise_labelled(self, x: Tensor, y: Tensor) -> None:
-        """The same where the labels y (n,) are known; only a closed-form detector that learns from them makes use."""
+        """The same where y (n,) is known, 0 for a benign row, else the number of an attack's family, from 1 on.
+
+        Only a closed-form detector that learns from seen attacks makes use of it.
+        """
         self.initialise(x)
 
     def loss(self, batch: Batch) -> Tensor:

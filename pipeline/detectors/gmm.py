@@ -18,27 +18,35 @@ class GMM(Detector):
 
     Args:
         features: Z.
-        components: K.
+        components: K; None: a quarter of the root of the rows that are fitted, chosen on seen attacks alone (see
+            benchmarks/README.md).
         regularisation: added to each variance, in units of the standardised features.
         max_rows: rows that are fitted at most, drawn by ``seed``.
         seed: of the rows drawn and of the start.
     """
 
+    sized_by_data = ("log_weights", "means", "precisions")
     log_weights: Tensor
     means: Tensor
     precisions: Tensor
 
     def __init__(
-        self, features: int, components: int = 16, regularisation: float = 1e-4, max_rows: int = 50_000, seed: int = 0
+        self,
+        features: int,
+        components: int | None = None,
+        regularisation: float = 1e-2,
+        max_rows: int = 10_000,
+        seed: int = 0,
     ) -> None:
         super().__init__(features)
-        if components < 1 or max_rows < components:
+        least = 1 if components is None else components
+        if least < 1 or max_rows < least:
             raise ValueError(f"components must be at least 1 and max_rows at least that, not {components}, {max_rows}")
         self.components, self.regularisation, self.max_rows, self.seed = components, regularisation, max_rows, seed
         self.standardise = Standardise(features)
-        self.register_buffer("log_weights", torch.full((components,), -math.log(components)))
-        self.register_buffer("means", torch.zeros(components, features))
-        self.register_buffer("precisions", torch.eye(features).repeat(components, 1, 1))  # Cholesky factors
+        self.register_buffer("log_weights", torch.full((least,), -math.log(least)))
+        self.register_buffer("means", torch.zeros(least, features))
+        self.register_buffer("precisions", torch.eye(features).repeat(least, 1, 1))  # Cholesky factors
 
     def initialise(self, x: Tensor) -> None:
         """Fit the mixture on x (n, F).
@@ -49,20 +57,21 @@ class GMM(Detector):
         from sklearn.mixture import GaussianMixture
         from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-        if len(x) < self.components:
+        if len(x) < (self.components or 1):
             raise TrainingError(
-                f"detector gmm: {self.components} components need at least as many records, given {len(x)}; "
+                f"detector gmm: {self.components or 1} components need at least as many records, given {len(x)}; "
                 "lower stage2.gmm.components"
             )
         self.standardise.initialise(x)
         rows = self.standardise(draw(x, self.max_rows, self.seed)).double().cpu().numpy()
-        mixture = GaussianMixture(self.components, reg_covar=self.regularisation, random_state=self.seed)
+        components = self.components or max(1, round(len(rows) ** 0.5 / 4))
+        mixture = GaussianMixture(components, reg_covar=self.regularisation, random_state=self.seed)
         # The products are small: several BLAS threads wait for each other, at 10 times the processor time.
         with threadpool_limits(1):
             mixture.fit(rows)
-        self.log_weights.copy_(torch.from_numpy(mixture.weights_).clamp_min(1e-300).log())
-        self.means.copy_(torch.from_numpy(mixture.means_))
-        self.precisions.copy_(torch.from_numpy(mixture.precisions_cholesky_))
+        self.log_weights = torch.from_numpy(mixture.weights_).clamp_min(1e-300).log().to(self.log_weights)
+        self.means = torch.from_numpy(mixture.means_).to(self.means)
+        self.precisions = torch.from_numpy(mixture.precisions_cholesky_).to(self.precisions)
 
     def score(self, x: Tensor) -> Tensor:
         """-log p(x) in nats, (B, F) to (B,)."""

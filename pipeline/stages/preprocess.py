@@ -63,21 +63,19 @@ def assign(settings: Preprocess, recipe: Recipe) -> Rows:
     Raises:
         SplitError: a split that later stages need would be empty.
     """
-    record_id, attack, attempted, content = _identities(recipe)
+    record_id, attack, attempted, day, content = _identities(recipe)
     for setting, names in (("unseen", settings.unseen), ("contamination.attacks", settings.contamination.attacks)):
         splits.check_attacks(f"preprocess.{setting}", names, {*VOCABULARY, *attack})
     if settings.attempted == "benign":
         attack[attempted] = "benign"
     kept = ~attempted if settings.attempted == "exclude" else np.ones(len(attack), dtype=bool)
     split = np.full(len(attack), splits.LEFT_OUT, dtype=np.int8)
-    split[kept] = splits.assign(
-        attack[kept],
-        content[kept],
-        settings.unseen,
-        settings.shares.model_dump(),
-        duplicates=settings.duplicates,
-        seed=settings.seed,
-    )
+    how: dict[str, Any] = {"duplicates": settings.duplicates, "seed": settings.seed}
+    draw = (settings.unseen, settings.shares.model_dump())
+    if settings.test_days:
+        split[kept] = splits.assign_by_day(attack[kept], content[kept], day[kept], settings.test_days, *draw, **how)
+    else:
+        split[kept] = splits.assign(attack[kept], content[kept], *draw, **how)
     hidden, split = _hide(settings, attack, content, split)
     y = ((attack != "benign") & ~hidden).astype(np.int8)
     _require(split, y)
@@ -102,21 +100,21 @@ def _hide(
     return splits.contaminate(attack, content, split, names, asked.share, asked.seed)
 
 
-def _identities(recipe: Recipe) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any], NDArray[Any]]:
-    """(n,) record ids, attack names, attempted flags and content hashes."""
+def _identities(recipe: Recipe) -> tuple[NDArray[Any], ...]:
+    """(n,) record ids, attack names, attempted flags, weekdays and content hashes."""
     names = _raw_columns()
 
     def identity(table: pa.Table) -> tuple[NDArray[Any], ...]:
         attempted = table.column("attempted").fill_null(False).to_numpy()
         content = content_hash(_columns(table, names), recipe)
-        return table.column("record_id").to_numpy(), artifacts.strings(table.column("attack")), attempted, content
+        attack, day = (artifacts.strings(table.column(name)) for name in ("attack", "day"))
+        return table.column("record_id").to_numpy(), attack, attempted, day, content
 
-    tables = artifacts.row_groups(artifacts.RECORDS, ["record_id", "attack", "attempted", *names])
+    tables = artifacts.row_groups(artifacts.RECORDS, ["record_id", "attack", "attempted", "day", *names])
     parts = list(in_order(identity, tables))
     if not any(len(record_id) for record_id, *_ in parts):
         raise DataError(f"{artifacts.RECORDS}: holds no records; run ingest on a source that does")
-    record_id, attack, attempted, content = (np.concatenate(column) for column in zip(*parts, strict=True))
-    return record_id, attack, attempted, content
+    return tuple(np.concatenate(column) for column in zip(*parts, strict=True))
 
 
 def _raw_columns() -> list[str]:

@@ -7,6 +7,7 @@ import torch
 
 from pipeline import artifacts, splits
 from pipeline.config import Stage2
+from pipeline.datasets.labels import family
 from pipeline.detectors import DETECTORS, Detector
 from pipeline.errors import ConfigError
 from pipeline.nn import in_batches
@@ -33,7 +34,7 @@ def stage2(settings: Stage2, report: Report) -> None:
     report.reads("train", known)
     val = _latent("val")
     judge = val if detector.trains_on == "all" else val.select(val.benign)
-    detector.initialise_labelled(torch.from_numpy(known.x), torch.tensor(known.y))
+    detector.initialise_labelled(torch.from_numpy(known.x), _families(known))
     learnt = learn(detector, known, judge, settings, "stage2", report)
     detector.verify(torch.from_numpy(judge.x))
     description = {
@@ -64,13 +65,22 @@ def _head(settings: Stage2, train: Samples, val: Samples) -> Detector | None:
             f"stage2.head: {settings.head!r} is no detector that learns from seen attacks in closed form; allowed are "
             "none and boosting"
         )
-    head.initialise_labelled(torch.from_numpy(train.x), torch.tensor(train.y))
+    head.initialise_labelled(torch.from_numpy(train.x), _families(train))
     head.verify(torch.from_numpy(val.x))
     description = {"detector": settings.head, "settings": plugin, "columns": list(train.columns)}
     artifacts.write_model(
         artifacts.HEAD, description, {name: value.numpy() for name, value in head.state_dict().items()}
     )
     return head
+
+
+def _families(samples: Samples) -> torch.Tensor:
+    """(n,) 0 for what is labelled benign, else the number of the attack's family, from 1 on."""
+    numbers = np.zeros(len(samples), np.int64)
+    attacks = ~samples.benign
+    names = np.array([family(attack) for attack in samples.attack[attacks]], dtype=str)
+    numbers[attacks] = np.unique(names, return_inverse=True)[1] + 1
+    return torch.from_numpy(numbers)
 
 
 def _latent(split: str) -> Samples:

@@ -45,8 +45,70 @@ def test_values_at_and_beside_a_split_go_the_way_of_the_library():
     np.testing.assert_allclose(head.score(beside), expected, atol=2e-5)
 
 
-def test_its_state_is_all_that_it_is():
-    x, y = rows()
+def families(counts=(200, 200), seed=0):
+    """Benign rows around 0, of each family as many as counted, far out along a feature of its own; number of family."""
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=(1200 + sum(counts), 5)).astype(np.float32)
+    y = np.repeat(np.arange(len(counts) + 1), (1200, *counts))
+    for number in range(1, len(counts) + 1):
+        x[y == number, number - 1] += 3
+    return x, y
+
+
+def test_each_family_has_its_own_trees_and_the_one_that_says_most_counts():
+    x, y = families()
+    head, others = grown(x, y, trees=20), torch.from_numpy(families(seed=1)[0])
+    each = []
+    for number in (1, 2):
+        kept = (y == 0) | (y == number)
+        odds = grown(x[kept], y[kept], trees=20).score(others)
+        each.append((odds - head.begin[number - 1]) / head.excess[number - 1])
+    torch.testing.assert_close(head.score(others), torch.maximum(*each), rtol=1e-5, atol=1e-5)
+
+
+def test_a_unit_of_its_score_is_the_mean_excess_of_new_benign_rows():
+    x, y = families((300, 60, 25))
+    head = grown(x, y, parts=6, quantile=0.95)
+    benign = torch.from_numpy(np.random.default_rng(5).normal(size=(20_000, 5)).astype(np.float32))
+    for number in range(3):
+        alone = Boosting(5)
+        alone.load_state_dict(head.state_dict())
+        alone.root, alone.start = head.root.view(3, -1)[number], head.start[number : number + 1]
+        alone.begin, alone.excess = head.begin[number : number + 1], head.excess[number : number + 1]
+        score = alone.score(benign)
+        assert (score > 0).float().mean() == pytest.approx(0.05, abs=0.025)
+        assert score[score > 0].mean() == pytest.approx(1.0, rel=0.4)
+
+
+def test_a_rare_family_is_not_outvoted():
+    x, y = families((600, 600, 25))
+    others, numbers = families((10, 10, 2000), seed=1)
+    rare, benign = torch.from_numpy(others[numbers == 3]), torch.from_numpy(others[numbers == 0])
+
+    def recall(how):
+        head = grown(x, y, families=how)
+        return float((head.score(rare) > head.score(benign).quantile(0.99)).float().mean())
+
+    assert recall("each") > recall("together")
+
+
+def test_small_families_share_their_trees():
+    x, y = families((200, 12, 9, 30))
+    assert grown(x, y, trees=3).start.shape == (3,)
+    assert grown(x, y, trees=3, least=300).start.shape == (1,)
+    assert grown(x, y, trees=3, families="together").start.shape == (1,)
+
+
+def test_copies_of_one_benign_row_and_a_single_one_are_survived():
+    x, y = families()
+    x[y == 0] = x[0]
+    assert grown(x, y, trees=5).score(torch.from_numpy(x)).isfinite().all()
+    assert grown(x[1199:], y[1199:], trees=5).score(torch.from_numpy(x)).isfinite().all()
+
+
+@pytest.mark.parametrize("draw", [rows, families])
+def test_its_state_is_all_that_it_is(draw):
+    x, y = draw()
     head, back = grown(x, y), Boosting(x.shape[1])
     back.load_state_dict(head.state_dict())
     assert torch.equal(back.score(torch.from_numpy(x)), head.score(torch.from_numpy(x)))
@@ -60,7 +122,20 @@ def test_one_class_is_refused(label, absent):
         grown(x, np.full_like(y, label))
 
 
-@pytest.mark.parametrize("wrong", [{"trees": 0}, {"leaves": 1}, {"share": 0.0}, {"share": 1.1}, {"l2": -1.0}])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"trees": 0},
+        {"leaves": 1},
+        {"share": 0.0},
+        {"share": 1.1},
+        {"l2": -1.0},
+        {"families": "all"},
+        {"least": 0},
+        {"parts": 1},
+        {"quantile": 1.0},
+    ],
+)
 def test_settings_outside_their_limits_are_refused(wrong):
     with pytest.raises(ValueError, match="must"):
         Boosting(3, **wrong)

@@ -51,9 +51,21 @@ def test_gmm_is_that_of_scikit_learn() -> None:
     detector.initialise(x)
     z = detector.standardise(x).numpy()
     drawn = torch.randperm(400, generator=torch.Generator().manual_seed(2))
-    oracle = GaussianMixture(3, reg_covar=1e-4, random_state=2).fit(z[drawn.numpy()])
+    oracle = GaussianMixture(3, reg_covar=1e-2, random_state=2).fit(z[drawn.numpy()])
     expected = -oracle.score_samples(z) - float(detector.standardise.ladj)
     np.testing.assert_allclose(detector.score(x).numpy(), expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize(("n", "components"), [(1, 1), (100, 2), (900, 8), (5_000, 10)])
+def test_more_rows_give_a_gmm_more_components(n: int, components: int) -> None:
+    detector, x = GMM(4, max_rows=1_600).double(), rows(n)
+    if n > 1:
+        detector.initialise(x)
+        assert detector.score(x).isfinite().all()
+    assert detector.means.shape == (components, 4)
+    again = GMM(4).double()
+    again.load_state_dict(detector.state_dict())
+    assert torch.equal(again.score(x), detector.score(x))
 
 
 def test_the_density_of_a_gmm_integrates_to_1() -> None:

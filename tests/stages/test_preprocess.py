@@ -8,6 +8,7 @@ import pytest
 
 from pipeline import artifacts, splits
 from pipeline.datasets.schema import FEATURE_NAMES
+from pipeline.errors import ConfigError
 from pipeline.features import Features
 from pipeline.samples import Samples
 
@@ -188,3 +189,26 @@ def test_every_recipe_gives_finite_features(ingested: Any, fill: str, scaling: s
     for part in stored().values():
         assert np.isfinite(part.x).all()
         assert clip is None or np.abs(part.x).max() <= clip
+
+
+def test_days_that_are_kept_for_the_test_are_in_no_other_split(ingested: Any) -> None:
+    days = {"preprocess.test_days": ["thursday", "friday"], "preprocess.unseen": ["bot", "infiltration", "port_scan"]}
+    for key, value in days.items():
+        ingested.set(key, value)
+    ingested.run("preprocess")
+    records = artifacts.read_table(artifacts.RECORDS).select(["record_id", "day"]).to_pylist()
+    day = {row["record_id"]: row["day"] for row in records}
+    for name, part in stored().items():
+        benign = {day[each] for each in part.record_id[part.benign].tolist()}
+        assert benign <= {"thursday", "friday"} if name == "test_unseen" else not benign & {"thursday", "friday"}
+
+
+def test_records_without_days_cannot_be_split_by_them(ingested: Any) -> None:
+    def undated(columns: dict[str, list[Any]]) -> None:
+        columns["day"] = [None] * len(columns["day"])
+
+    ingested.doctor(undated)
+    ingested.set("preprocess.test_days", ["friday"])
+    assert "no record of 'friday'; there are none: the records have no timestamp" in ingested.refusal(
+        "preprocess", ConfigError
+    )
