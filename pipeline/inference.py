@@ -19,10 +19,11 @@ from torch import Tensor, nn
 
 from pipeline import confidence as confidences
 from pipeline.errors import ArtifactError, ConfigError, DataError, near_miss
-from pipeline.evidence import FUSIONS, Evidence, Floats, Tail, finite_scores
+from pipeline.evidence import FUSIONS, Evidence
 from pipeline.nn import in_batches, with_features
 from pipeline.registry import find
 from pipeline.samples import EVIDENCE
+from pipeline.tail import Floats, Tail, finite_scores
 from pipeline.thresholds import Conformal, Percentile, Strategy, Thresholds
 from pipeline.thresholds.base import without_nan
 from pipeline.thresholds.conformal import Guarantee

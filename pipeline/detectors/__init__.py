@@ -3,6 +3,7 @@
 from pipeline.detectors.base import Detector
 from pipeline.detectors.boosting import Boosting
 from pipeline.detectors.deep_svdd import DeepSVDD
+from pipeline.detectors.ensemble import Ensemble
 from pipeline.detectors.gmm import GMM
 from pipeline.detectors.grand import GRAnD
 from pipeline.detectors.isolation_forest import IsolationForest
@@ -18,6 +19,7 @@ DETECTORS: dict[str, type[Detector]] = {
     "maf": MAF,
     "mahalanobis": Mahalanobis,
     "gmm": GMM,
+    "ensemble": Ensemble,
     "radon": RADON,
     "grand": GRAnD,
     "isolation_forest": IsolationForest,
@@ -41,6 +43,7 @@ __all__ = [
     "Boosting",
     "DeepSVDD",
     "Detector",
+    "Ensemble",
     "GRAnD",
     "IsolationForest",
     "Mahalanobis",

@@ -7,11 +7,11 @@ import pytest
 import torch
 
 from pipeline.detectors import DETECTORS, Detector
-from pipeline.evidence import Tail
 from pipeline.explanation import Explanation, Native, Scoring, explain
 from pipeline.nn import Batch, in_batches
 from pipeline.registry import build
 from pipeline.samples import Samples
+from pipeline.tail import Tail
 
 F, N, SHIFT = 6, 1_000, 8.0
 COLUMNS = tuple("abcdef")

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given, reject, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -44,6 +44,14 @@ def test_thresholds_are_numbers_in_order_that_put_each_score_in_one_place(name, 
     assert scores[unknown].max(initial=-math.inf) <= thresholds.high <= scores[anomalous].min(initial=math.inf)
 
 
+def settled(name, scores, previous, seed):
+    """Whether what rounding may do to the scores leaves their thresholds where they are."""
+    random, span = np.random.default_rng(seed), np.ptp(scores)
+    moved = [scores + 1e-13 * span * random.normal(size=scores.size) for _ in range(8)]
+    lows = [build(THRESHOLDS, name)(each, previous).low for each in (scores, *moved)]
+    return np.ptp(lows) <= 1e-6 * span
+
+
 @every_strategy
 @settings(max_examples=40)
 @given(
@@ -58,6 +66,8 @@ def test_thresholds_move_with_the_scores(name, kind, n, seed, scale, shift, prev
     scores = DRAWS[kind](np.random.default_rng(seed), n)
     here, there = (build(THRESHOLDS, name)(part, previous) for part in (scores, scale * scores + shift))
     precision = 1e-6 * scale * np.ptp(scores)
+    if not settled(name, scores, previous, seed):
+        reject()  # two numbers of bins are as probable, or a score lies on an edge: rounding decides
     assert there.low == pytest.approx(scale * here.low + shift, rel=1e-6, abs=precision)
     assert there.high == pytest.approx(scale * here.high + shift, rel=1e-6, abs=precision)
 

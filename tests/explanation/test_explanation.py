@@ -10,9 +10,9 @@ from pipeline import explanation
 from pipeline.artifacts import write_csv
 from pipeline.detectors import KNN, Mahalanobis
 from pipeline.errors import DataError, SplitError
-from pipeline.evidence import Tail
 from pipeline.explanation import Native, Scoring, explain, falls, nearest, rows
 from pipeline.samples import Samples
+from pipeline.tail import Tail
 
 COLUMNS = ("rate", "length", "port")
 F = len(COLUMNS)

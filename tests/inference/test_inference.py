@@ -12,8 +12,9 @@ from hypothesis.extra.numpy import arrays
 from scipy.stats import binom, norm
 
 from pipeline.errors import ArtifactError, DataError, SplitError, UnknownPluginError
-from pipeline.evidence import FUSIONS, Tail
+from pipeline.evidence import FUSIONS
 from pipeline.inference import Calibration, Judgement, TwoStage
+from pipeline.tail import Tail
 from pipeline.thresholds import Percentile, Thresholds
 
 CONTINUOUS = sorted(set(FUSIONS) - {"cascade"})

@@ -1,4 +1,4 @@
-"""The shipped detector: a supervised head beside the mixture, and that nothing of test records reaches it."""
+"""The shipped detector: a supervised head beside the densities, and that nothing of test records reaches it."""
 
 import math
 
@@ -61,7 +61,7 @@ def test_features_pass_the_encoder_where_asked(shipped):
     np.testing.assert_array_equal(Bundle.of_project().model.scores(x), scores)
 
 
-@pytest.mark.parametrize("head", ["knn", "mlp"])
+@pytest.mark.parametrize("head", ["gmm", "mlp"])
 def test_a_detector_that_is_no_head_is_refused(shipped, head):
     shipped.set("stage2.head", head)
     shipped.run("preprocess", "stage1")

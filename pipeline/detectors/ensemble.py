@@ -1,0 +1,130 @@
+"""Several detectors that judge as one."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from pipeline.detectors.base import Detector
+from pipeline.detectors.gmm import GMM
+from pipeline.detectors.isolation_forest import IsolationForest
+from pipeline.detectors.knn import KNN
+from pipeline.detectors.mahalanobis import Mahalanobis
+from pipeline.detectors.pca import PCA
+from pipeline.errors import SplitError, TrainingError
+from pipeline.nn import in_parts
+from pipeline.registry import build
+from pipeline.tail import KNOTS, Tail
+
+MEMBERS: Final[Mapping[str, type[Detector]]] = {
+    "gmm": GMM,
+    "isolation_forest": IsolationForest,
+    "knn": KNN,
+    "mahalanobis": Mahalanobis,
+    "pca": PCA,
+}
+ROWS_AT_ONCE: Final = 8192
+
+
+class Ensemble(Detector):
+    """Mean surprise of several detectors in closed form, each by the tail of benign rows that it has not seen.
+
+    Scores of different detectors have no common unit; the surprise of a score, -log P(a benign score is as high), is
+    one (``pipeline.tail.Tail``). Its benign rows are left out of the fit part by part; the members that judge are
+    fitted on all of them. What one detector alone finds strange counts less than what all do, so that the benign
+    records that stand out to one of them hide fewer attacks. Aggarwal, Sathe, "Theoretical Foundations and Algorithms
+    for Outlier Ensembles", 2015: the mean lowers the variance of the score.
+
+    Args:
+        features: Z.
+        members: detectors by name, each with its settings.
+        parts: that the rows are left out in.
+        seed: of the parts.
+    """
+
+    knots: Tensor
+    surprises: Tensor
+    above: Tensor
+    below: Tensor
+
+    def __init__(
+        self,
+        features: int,
+        members: Mapping[str, Mapping[str, Any]] | None = None,
+        parts: int = 3,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(features)
+        named = {"knn": {"neighbours": 1}, "gmm": {}} if members is None else members
+        if not named or parts < 2:
+            raise ValueError(f"it needs members and at least 2 parts, not {dict(named)} and {parts}")
+        self.named, self.parts, self.seed = named, parts, seed
+        self.members = nn.ModuleDict(self._built())
+        for buffer in ("knots", "surprises"):
+            self.register_buffer(buffer, torch.zeros(len(named), KNOTS))  # the last one as often as there is room
+        for buffer in ("above", "below"):
+            self.register_buffer(buffer, torch.ones(len(named)))
+
+    def _built(self) -> dict[str, Detector]:
+        where = "ensemble.members"
+        return {
+            name: build(MEMBERS, name, where, features=self.features, **(settings or {}))
+            for name, settings in self.named.items()
+        }
+
+    def initialise(self, x: Tensor) -> None:
+        """Fit every member on x (n, F), and its tail on the scores of rows that were left out.
+
+        Raises:
+            TrainingError: if there are too few rows to leave any out, or for a member.
+        """
+        if len(x) < self.parts:
+            raise TrainingError(f"detector ensemble: {self.parts} parts need at least as many records, given {len(x)}")
+        generator = torch.Generator().manual_seed(self.seed)
+        part = (torch.randperm(len(x), generator=generator) % self.parts).to(x.device)
+        for row, name in enumerate(self.named):
+            scores = torch.cat([self._left_out(name, x, part == each) for each in range(self.parts)])
+            self.members[name].initialise(x)  # type: ignore[operator]
+            self._keep(row, self._tail(name, scores))
+
+    def _left_out(self, name: str, x: Tensor, left_out: Tensor) -> Tensor:
+        """(m,) scores of the rows of x that are left out of the fit."""
+        member = self._built()[name].to(x)
+        member.initialise(x[~left_out])
+        return in_parts(member.score, x[left_out], ROWS_AT_ONCE)
+
+    def _tail(self, name: str, scores: Tensor) -> Tail:
+        try:
+            return Tail.fit(scores.double().cpu().numpy())
+        except SplitError as error:
+            raise TrainingError(f"detector ensemble, {name}: {error}") from error
+
+    def _keep(self, row: int, tail: Tail) -> None:
+        for buffer, values in ((self.knots, tail.knots), (self.surprises, tail.surprises)):
+            buffer[row] = torch.from_numpy(np.pad(values, (0, KNOTS - len(values)), mode="edge"))
+        self.above[row], self.below[row] = tail.above, tail.below
+
+    def score(self, x: Tensor) -> Tensor:
+        """Mean surprise in nats, (B, F) to (B,)."""
+        scores = torch.stack([member.score(x) for member in self.members.values()], 1)  # type: ignore[operator]
+        return self._surprise(scores).mean(1)
+
+    def _surprise(self, scores: Tensor) -> Tensor:
+        """As ``Tail.surprise``, of (B, M) scores of the members: (B, M)."""
+        values = scores.T.contiguous()  # (M, B)
+        first, last = self.knots[:, :1], self.knots[:, -1:]
+        right = torch.searchsorted(self.knots, values, right=True).clamp(1, KNOTS - 1)
+        k0, k1 = self.knots.gather(1, right - 1), self.knots.gather(1, right)
+        s0, s1 = self.surprises.gather(1, right - 1), self.surprises.gather(1, right)
+        way = ((values - k0) / (k1 - k0).clamp_min(torch.finfo(values.dtype).tiny)).clamp(0, 1)
+        over = (values - last).clamp_min(0) / self.above[:, None]
+        under = (first - values).clamp_min(0) / self.below[:, None]
+        surprise: Tensor = ((s0 + way * (s1 - s0)) / (1 + under) + over).T
+        return surprise
+
+    def nearest(self, x: Tensor) -> Tensor | None:
+        """That of the first member that has any."""
+        found = (member.nearest(x) for member in self.members.values())  # type: ignore[operator]
+        return next((rows for rows in found if rows is not None), None)
