@@ -21,6 +21,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -31,8 +32,7 @@ from torch import Tensor
 
 from pipeline import splits
 from pipeline.datasets import CICIDS2017
-from pipeline.datasets.labels import family
-from pipeline.datasets.schema import FEATURE_NAMES
+from pipeline.datasets.schema import FEATURE_NAMES, PROVENANCE
 from pipeline.detectors import KNN
 from pipeline.encoders import ENCODERS, LOSSES, Encoder
 from pipeline.errors import CollapseError
@@ -52,6 +52,11 @@ Floats = NDArray[np.float32]
 Row = dict[str, float]
 
 
+def _column(column: pa.ChunkedArray) -> NDArray[Any]:
+    words = pa.types.is_dictionary(column.type) or pa.types.is_string(column.type)
+    return np.asarray(column.cast(pa.string()).to_pylist(), dtype=object) if words else column.to_numpy()
+
+
 def fitted(columns: Columns, mask: NDArray[np.bool_], recipe: Recipe) -> Features:
     """Features of the rows under a mask."""
     return Features.fit([{name: column[mask] for name, column in columns.items()}], int(mask.sum()), recipe)
@@ -61,8 +66,13 @@ class Drawing:
     """Features (n, F) and attack names (n,) of each split, and the balanced train rows."""
 
     def __init__(self, records: pa.Table, seed: int, recipe: Recipe = RECIPE, fit_on: str = "train") -> None:
-        columns = {name: records.column(name).to_numpy() for name in FEATURE_NAMES}
-        attack = np.asarray(records.column("attack").cast(pa.string()).to_pylist(), dtype=object)
+        names = [name for name in records.column_names if name not in PROVENANCE]
+        columns = {name: _column(records.column(name)) for name in names}
+        recipe, _ = recipe.within(names, FEATURE_NAMES)
+        attack, families = (
+            np.asarray(records.column(name).cast(pa.string()).to_pylist(), dtype=object)
+            for name in ("attack", "family")
+        )
         split = splits.assign(attack, content_hash(columns, recipe), UNSEEN, SHARES, seed=seed)
         rows = {name: split == code for code, name in enumerate(splits.SPLITS)}
         features = fitted(columns, rows["train"], recipe)
@@ -72,7 +82,7 @@ class Drawing:
         x = np.stack([*features.map(columns).values()], 1)
         self.x = {name: x[mask] for name, mask in rows.items()}
         self.attack = {name: attack[mask] for name, mask in rows.items()}
-        self.families = np.array([family(name) for name in self.attack["train"]])  # of the train rows
+        self.families = families[rows["train"]].astype(str)
         self.balanced = splits.balance(self.attack["train"], seed)
 
     def batch(self, split: str, rows: NDArray[np.bool_] | slice = slice(None)) -> Batch:

@@ -1,11 +1,13 @@
 """Gradient-boosted trees on the seen attacks: a supervised head."""
 
+import math
 from typing import Any, Final, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional
 
 from pipeline.detectors.base import Detector, at_most, draw, rows_at_once
 from pipeline.errors import TrainingError
@@ -15,26 +17,31 @@ LEAST_EXCESS: Final = 1e-3  # of log-odds that hardly differ
 
 
 class Boosting(Detector):
-    """How much like seen attacks a row is: log-odds of gradient-boosted trees, the greatest over the seen families.
+    """How much like seen attacks a row is, by gradient-boosted trees.
 
     Friedman, "Greedy Function Approximation: A Gradient Boosting Machine", 2001, on histograms; the fit is
     scikit-learn's. Trees of few leaves, each split on a share of the features, ask what several features say of an
     attack instead of the one that parts the seen attacks best, which carries over better to attacks that were not seen.
 
-    Each family f of the seen attacks has trees of its own against the benign rows, so that what tells a rare family
-    is not outvoted by a frequent one. Log-odds of different trees have no common unit; they are put into that of the
-    upper tail of benign rows that the trees have not seen, which lies above its quantile t with a mean excess e::
+    Log-odds of different trees have no common unit; they are put into that of the upper tail of benign rows that the
+    trees have not seen, above its quantile t, with a mean excess e. These rows are left out of the fit part by part::
 
-        score(x) = max over f of (log-odds_f(x) - t_f) / e_f
+        surprise(x) = log(1 + exp(log(1 / (1 - quantile)) + (log-odds(x) - t) / e))
 
-    These rows are left out of the fit part by part. With one family the score is its log-odds.
+    which is about -log P(a benign row is as high) where that is small, and near 0 however benign a row looks, so that
+    one set of trees cannot outweigh what another one finds. Each family f of the seen attacks has trees of its own, so
+    that what tells a rare family is not outvoted by a frequent one, beside those that tell all of them::
+
+        score(x) = surprise_together(x) + max over f of surprise_f(x)
+
+    With one family, or ``together``, the score is the log-odds.
 
     The nodes of all trees lie in one vector; a leaf leads to itself, so that after as many steps as the deepest tree
     has levels every row has reached its leaf.
 
     Args:
         features: Z.
-        families: ``each`` has its own trees | ``together``: one set of trees tells all of them from benign rows.
+        families: ``both``, as above | ``each``: the second part alone | ``together``: the first part alone.
         trees: T, of a family.
         leaves: of a tree, at most.
         learning_rate: by which each tree's values are shrunk.
@@ -65,7 +72,7 @@ class Boosting(Detector):
         self,
         features: int,
         *,
-        families: Literal["each", "together"] = "each",
+        families: Literal["both", "each", "together"] = "both",
         trees: int = 100,
         leaves: int = 8,
         learning_rate: float = 0.1,
@@ -78,8 +85,8 @@ class Boosting(Detector):
         seed: int = 0,
     ) -> None:
         super().__init__(features)
-        if families not in ("each", "together"):
-            raise ValueError(f"families must be 'each' or 'together', not {families!r}")
+        if families not in ("both", "each", "together"):
+            raise ValueError(f"families must be 'both', 'each' or 'together', not {families!r}")
         if trees < 1 or leaves < 2 or max_rows < 2:
             raise ValueError(f"trees must be at least 1, leaves and max_rows 2, not {trees}, {leaves}, {max_rows}")
         if not 0 < share <= 1 or learning_rate <= 0 or l2 < 0:
@@ -113,38 +120,37 @@ class Boosting(Detector):
             TrainingError: if a class is absent.
         """
         rows = draw(torch.arange(len(x)), self.max_rows, self.seed)
-        values, family = x[rows].double().cpu().numpy(), self._grouped(y[rows].cpu().numpy())
-        attack = family != 0
+        values, number = x[rows].double().cpu().numpy(), y[rows].cpu().numpy()
+        attack = number != 0
         if attack.all() or not attack.any():
             absent = "benign records" if attack.any() else "seen attacks"
             raise TrainingError(
                 f"detector boosting: it tells seen attacks from benign records, but there are no {absent} among the "
                 f"{len(attack)} training records; check ingest.path and preprocess.unseen, or set stage2.head=none"
             )
-        numbers = np.unique(family[attack])
-        grown = [self._grow(values, family, number) for number in numbers]
+        groups = self._groups(number)
+        grown = [self._grow(values[~attack | group], attack[~attack | group]) for group in groups]
         self._keep([each for model in grown for each in _trees(model)])
         self.start = torch.tensor([float(np.ravel(model._baseline_prediction)[0]) for model in grown]).to(self.start)
         tails = [(0.0, 1.0)]
-        if len(numbers) > 1:
+        if len(groups) > 1:
             part = np.random.default_rng(self.seed).integers(self.parts, size=int((~attack).sum()))
-            tails = [self._tail(values, family, number, part) for number in numbers]
+            tails = [self._tail(values[~attack], values[group], part) for group in groups]
         self.begin, self.excess = torch.tensor(tails).to(self.begin).unbind(1)
 
-    def _grouped(self, y: NDArray[np.integer[Any]]) -> NDArray[np.int64]:
-        """(n,) 0 for benign rows, else the number of the trees that a row belongs to."""
-        if self.families == "together":
-            y = (y != 0).astype(np.int64)
-        numbers, counts = np.unique(y[y != 0], return_counts=True)
-        small = np.isin(y, numbers[counts < self.least])
-        grouped: NDArray[np.int64] = np.where(small, -1, y).astype(np.int64)
-        return grouped
+    def _groups(self, number: NDArray[Any]) -> list[NDArray[np.bool_]]:
+        """(n,) mask of the attacks of each set of trees; all of them first, where they are asked for."""
+        numbers, counts = np.unique(number[number != 0], return_counts=True)
+        small = np.isin(number, numbers[counts < self.least])
+        each = [number == one for one in numbers[counts >= self.least]] + [small] * bool(small.any())
+        if self.families == "together" or len(each) == 1:
+            return [number != 0]
+        return each if self.families == "each" else [number != 0, *each]
 
-    def _grow(self, x: NDArray[np.float64], family: NDArray[np.int64], number: int) -> Any:
-        """The library's model of one family against the benign rows."""
+    def _grow(self, x: NDArray[np.float64], attack: NDArray[np.bool_]) -> Any:
+        """The library's model."""
         from sklearn.ensemble import HistGradientBoostingClassifier
 
-        kept = (family == 0) | (family == number)
         model = HistGradientBoostingClassifier(
             max_iter=self.trees,
             max_leaf_nodes=self.leaves,
@@ -154,19 +160,19 @@ class Boosting(Detector):
             early_stopping=False,
             random_state=self.seed,
         )
-        return model.fit(x[kept], family[kept] != 0)
+        return model.fit(x, attack)
 
     def _tail(
-        self, x: NDArray[np.float64], family: NDArray[np.int64], number: int, part: NDArray[np.int64]
+        self, benign: NDArray[np.float64], attacks: NDArray[np.float64], part: NDArray[np.int64]
     ) -> tuple[float, float]:
         """Where the tail of the log-odds of unseen benign rows begins, and their mean excess above that."""
-        benign, scores = np.flatnonzero(family == 0), []
+        scores = []
         for left_out in (part == each for each in np.unique(part)):
-            fitted = np.ones(len(x), bool)
-            fitted[benign[left_out]] = left_out.all()  # a single row cannot be left out
-            model = self._grow(x[fitted], family[fitted], number)
-            fewer = float(np.log(fitted[benign].mean()))  # fewer benign rows raise the odds of an attack
-            scores.append(model.decision_function(x[benign[left_out]]) + fewer)
+            kept = ~left_out | left_out.all()  # a single row cannot be left out
+            x = np.concatenate([benign[kept], attacks])
+            model = self._grow(x, np.arange(len(x)) >= kept.sum())
+            fewer = float(np.log(kept.mean()))  # fewer benign rows raise the odds of an attack
+            scores.append(model.decision_function(benign[left_out]) + fewer)
         odds = np.concatenate(scores)
         begin = float(np.quantile(odds, self.quantile))
         above = odds[odds > begin]
@@ -190,7 +196,7 @@ class Boosting(Detector):
         self.depth.fill_(int(nodes["depth"].max()))
 
     def score(self, x: Tensor) -> Tensor:
-        """How far the family that says most lies out of the benign tail, in its mean excess: (B, F) to (B,)."""
+        """Sum of the surprises in nats, or log-odds, (B, F) to (B,)."""
         return in_parts(self._score, x, rows_at_once(x, 8 * max(len(self.root), 1)))
 
     def _score(self, x: Tensor) -> Tensor:
@@ -200,8 +206,12 @@ class Boosting(Detector):
             right = values.gather(1, self.feature.take(node)) > self.threshold.take(node)
             node = torch.where(right, self.right.take(node), self.left.take(node))
         odds = self.start + self.value.take(node).view(len(x), families, len(self.root) // families).sum(2)  # (B, G)
-        said: Tensor = ((odds - self.begin) / self.excess).amax(1)
-        return said
+        if len(self.start) == 1:
+            return odds[:, 0]
+        said = functional.softplus((odds - self.begin) / self.excess - math.log(1 - self.quantile))
+        if self.families == "each":
+            return said.amax(1)
+        return said[:, 0] + said[:, 1:].amax(1)
 
 
 def _trees(model: Any) -> list[NDArray[Any]]:
