@@ -19,6 +19,7 @@ class Facts:
         threshold: the one that the result is told at, a name in ``metrics.json``.
         splits: ``splits.json`` of preprocess; None where it is absent.
         audit: ``summary.json`` of validate; None where it is absent.
+        shortcuts: ``shortcuts.json`` of validate; None where it is absent.
         figures: name -> SVG.
         explanations: rows of ``explanations.csv``, in its order.
         models: name -> what its JSON file says.
@@ -31,6 +32,7 @@ class Facts:
     threshold: str
     splits: Document | None = None
     audit: Document | None = None
+    shortcuts: Document | None = None
     figures: Mapping[str, bytes] = field(default_factory=dict)
     explanations: Sequence[Mapping[str, str]] = ()
     models: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)

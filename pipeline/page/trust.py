@@ -66,7 +66,8 @@ def guarantees(facts: Facts) -> str:
 def caveats(facts: Facts) -> str:
     """What is wrong with the data, and of what there is little."""
     return section(
-        "What to know about the data", bullets([*_kind(facts), *_audited(facts), *_left(facts), *_few(facts)])
+        "What to know about the data",
+        bullets([*_kind(facts), *_audited(facts), *_shortcuts(facts), *_left(facts), *_few(facts)]),
     )
 
 
@@ -125,6 +126,13 @@ def _audited(facts: Facts) -> list[str]:
         texts = "; ".join(escape(f"{', '.join(each['columns'])} {each['text']}") for each in broken[:MOST])
         told.append(f"Not as expected, of {audit.count('expectations')} expectations on the records: {texts}.")
     return told
+
+
+def _shortcuts(facts: Facts) -> list[str]:
+    """What one feature, the capture day or the labels alone may tell: a high figure is no merit then."""
+    if facts.shortcuts is None:
+        return ["The shortcut audit of validate is absent: whether one feature alone tells the attacks is not known."]
+    return [escape(str(facts.shortcuts("means", name))) for name in facts.shortcuts.names("means")]
 
 
 def _left(facts: Facts) -> list[str]:

@@ -35,6 +35,7 @@ def facts(metrics: dict[str, Any], threshold: str, folder: Path) -> Facts:
         threshold=threshold,
         splits=_document(artifacts.REPORTS / "preprocess" / "splits.json"),
         audit=_document(artifacts.REPORTS / "validate" / "summary.json"),
+        shortcuts=_document(artifacts.REPORTS / "validate" / "shortcuts.json"),
         figures={path.stem: artifacts.read_bytes(path) for path in pictures if path.is_file()},
         explanations=artifacts.read_csv(explained) if explained.is_file() else (),
         models={path.stem: artifacts.read_json(path) for path in models if path.is_file()},

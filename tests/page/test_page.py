@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
@@ -24,6 +25,7 @@ PLACES = {
     "source": "source.json",
     "splits": "splits.json",
     "audit": "summary.json",
+    "shortcuts": "shortcuts.json",
 }
 
 
@@ -76,6 +78,7 @@ def facts(unseen, seen=None, dataset="cicids2017", synthetic=False, threshold="p
         "source": source,
         "splits": splits,
         "audit": audit,
+        "shortcuts": {"means": {"leak": f"One feature tells all: {HOSTILE}", "day": "One day alone has them."}},
     }
     shown = {name: Document(PLACES[name], content) for name, content in documents.items()}
     return Facts(**shown, threshold=threshold, figures={"roc_pr": SVG, "confusion": SVG}, **others)
@@ -123,6 +126,13 @@ def _at(document, pointer):
     for key in pointer.split("/")[1:]:
         document = document[key.replace("~1", "/").replace("~0", "~")]
     return document
+
+
+def test_what_the_audit_found_is_told_where_it_was_made(told):
+    text = Page(render(told)).text
+    assert "One feature tells all" in text and "One day alone has them." in text
+    absent = Page(render(replace(told, shortcuts=None))).text
+    assert "One day alone has them." not in absent and "The shortcut audit of validate is absent" in absent
 
 
 def test_every_figure_is_that_of_the_file_that_it_names(told):

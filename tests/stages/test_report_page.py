@@ -2,6 +2,7 @@
 
 import json
 import re
+from html import escape
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ def _metrics() -> dict[str, Any]:
 
 
 def test_the_page_tells_metrics_json_and_is_the_same_bytes_again(prepared: Any) -> None:
-    prepared.run("evaluate")
+    prepared.run("validate", "evaluate")
     page, metrics = artifacts.PAGE.read_text(), _metrics()
     shown = re.findall(r'<data value="([^"]+)" title="data/reports/metrics.json#/([^"]+)"', page)
     assert len(shown) > 100
@@ -29,6 +30,8 @@ def test_the_page_tells_metrics_json_and_is_the_same_bytes_again(prepared: Any) 
     assert page.count("data:image/svg+xml;base64,") == 6
     assert artifacts.sha256(artifacts.SCORES / "test_unseen.parquet") in page
     assert "Why alerts were raised" in page
+    found = artifacts.read_json(artifacts.REPORTS / "validate" / "shortcuts.json")["means"]
+    assert found and all(escape(sentence) in page for sentence in found.values())
     explained = artifacts.read_csv(artifacts.REPORTS / "evaluate" / "explanations.csv")
     assert {row["attack"] for row in explained} & set(metrics["unseen"]["recall_by_attack"])
     assert explained[0]["record_id"] in page and explained[0]["feature"] in page
