@@ -13,7 +13,7 @@ from pipeline.detectors.isolation_forest import IsolationForest
 from pipeline.detectors.knn import KNN
 from pipeline.detectors.mahalanobis import Mahalanobis
 from pipeline.detectors.pca import PCA
-from pipeline.errors import SplitError, TrainingError
+from pipeline.errors import DataError, TrainingError
 from pipeline.nn import in_parts
 from pipeline.registry import build
 from pipeline.tail import KNOTS, Tail
@@ -58,21 +58,21 @@ class Ensemble(Detector):
     ) -> None:
         super().__init__(features)
         named = {"knn": {"neighbours": 1}, "gmm": {}} if members is None else members
+        if not isinstance(named, Mapping) or not all(isinstance(each, Mapping) for each in named.values()):
+            raise ValueError(
+                f"members must be names with their settings, as in {{knn: {{neighbours: 1}}}}, not {named}"
+            )
         if not named or parts < 2:
             raise ValueError(f"it needs members and at least 2 parts, not {dict(named)} and {parts}")
         self.named, self.parts, self.seed = named, parts, seed
-        self.members = nn.ModuleDict(self._built())
+        self.members = nn.ModuleDict({name: self._member(name) for name in named})
         for buffer in ("knots", "surprises"):
             self.register_buffer(buffer, torch.zeros(len(named), KNOTS))  # the last one as often as there is room
         for buffer in ("above", "below"):
             self.register_buffer(buffer, torch.ones(len(named)))
 
-    def _built(self) -> dict[str, Detector]:
-        where = "ensemble.members"
-        return {
-            name: build(MEMBERS, name, where, features=self.features, **(settings or {}))
-            for name, settings in self.named.items()
-        }
+    def _member(self, name: str) -> Detector:
+        return build(MEMBERS, name, "ensemble.members", features=self.features, **self.named[name])
 
     def initialise(self, x: Tensor) -> None:
         """Fit every member on x (n, F), and its tail on the scores of rows that were left out.
@@ -91,14 +91,14 @@ class Ensemble(Detector):
 
     def _left_out(self, name: str, x: Tensor, left_out: Tensor) -> Tensor:
         """(m,) scores of the rows of x that are left out of the fit."""
-        member = self._built()[name].to(x)
+        member = self._member(name).to(x)
         member.initialise(x[~left_out])
         return in_parts(member.score, x[left_out], ROWS_AT_ONCE)
 
     def _tail(self, name: str, scores: Tensor) -> Tail:
         try:
             return Tail.fit(scores.double().cpu().numpy())
-        except SplitError as error:
+        except DataError as error:
             raise TrainingError(f"detector ensemble, {name}: {error}") from error
 
     def _keep(self, row: int, tail: Tail) -> None:

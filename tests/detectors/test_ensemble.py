@@ -74,6 +74,9 @@ def test_what_cannot_be_a_member_is_refused():
         Ensemble(4, {"maf": {}})
     with pytest.raises(ConfigError, match="knn: unknown setting 'neighbors'"):
         Ensemble(4, {"knn": {"neighbors": 1}})
+    for wrong in (("knn", "gmm"), {"knn": None}, "knn"):
+        with pytest.raises(ValueError, match="members must be names with their settings"):
+            Ensemble(4, wrong)
     for wrong in ({"members": {}}, {"parts": 1}):
         with pytest.raises(ValueError, match="needs members and at least 2 parts"):
             Ensemble(4, **wrong)
@@ -84,3 +87,9 @@ def test_too_few_rows_are_refused():
         fitted(x=rows(2))
     with pytest.raises(TrainingError, match="5 neighbours need at least as many records, given 4"):
         fitted({"knn": {"neighbours": 5}}, rows(6))
+
+
+def test_a_member_whose_scores_are_no_numbers_is_named(monkeypatch):
+    monkeypatch.setattr(KNN, "score", lambda self, x: x[:, 0] * torch.nan)
+    with pytest.raises(TrainingError, match=r"detector ensemble, knn: .*NaN or infinite"):
+        fitted()
