@@ -236,9 +236,9 @@ def compare(drawings: list[Drawing], pairs: list[tuple[str, str]], steps: int) -
         show(", ".join(pair), rows, shown)
 
 
-def heading(shown: list[str]) -> None:
+def heading(shown: list[str], first: str = "encoder, loss") -> None:
     """The first two lines of a table."""
-    print(f"\n| encoder, loss | {' | '.join(shown)} |\n|---|{'---:|' * len(shown)}", flush=True)
+    print(f"\n| {first} | {' | '.join(shown)} |\n|---|{'---:|' * len(shown)}", flush=True)
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ LEFT_OUT = -1  # the code of a row that is in no split
 
 Duplicates = Literal["group", "drop", "keep"]
 
+_BENIGN, _BOTH = 0, -1  # strata
 _HOLDS_ATTACKS = {"train", "val", "test_seen"}
 _NEEDS_FIRST = ("train", "test_seen", "val", "calibration", "test_unseen")  # where there are fewer contents than splits
 
@@ -36,8 +37,11 @@ def assign(
     """(n,) index into ``SPLITS`` of each row, or ``LEFT_OUT``.
 
     Each attack is split by itself, so that a rare one is spread as its share says, and reaches every split that it may
-    be in where it has that many different contents. The draw depends on a row's content and the seed, not on the order
-    of the rows; only ``keep`` tells copies apart, by their position.
+    be in where it has that many different contents. Contents that benign rows share with seen attacks are spread as
+    benign ones are, the attacks among them left out where they may not be: were there none of them in ``calibration``,
+    its benign rows would look tamer than those of the tests. Benign copies of unseen attacks go with those. The draw
+    depends on a row's content and the seed, not on the order of the rows; only ``keep`` tells copies apart, by their
+    position.
 
     Args:
         attack: (n,) canonical names, ``benign`` for benign rows.
@@ -57,15 +61,15 @@ def assign(
     kept = _first_of_each(content, codes) if duplicates == "drop" else np.ones(n, dtype=bool)
     position = np.arange(n) if duplicates == "keep" else np.zeros(n, dtype=np.int64)
     unit = position if duplicates == "keep" else pd.factorize(content)[0]
-    stratum = _strata(unit, _ranks(names, unseen)[codes])
+    stratum = _strata(unit, _ranks(names, unseen)[codes], len(names) + 1)
     draw = row_hash([content, position, np.full(n, seed)])
     split = np.full(n, LEFT_OUT, dtype=np.int8)
     for code in np.unique(stratum[kept]):
         rows = np.flatnonzero((stratum == code) & kept)
         split[rows] = _cut(draw[rows], unit[rows], _shares_of(code, len(names), shares))
-    # A model cannot tell a seen attack from the unseen one whose content it shares: it is neither.
+    # A model cannot tell a seen attack from the unseen one, or the calibration record, whose content it shares.
     seen_attack = ~np.isin(names, ["benign", *unseen])[codes]
-    split[seen_attack & (split == SPLITS.index("test_unseen"))] = LEFT_OUT
+    split[seen_attack & ~np.isin(split, [SPLITS.index(name) for name in _HOLDS_ATTACKS])] = LEFT_OUT
     return split
 
 
@@ -233,20 +237,25 @@ def _require_both(names: NDArray[np.object_], unseen: Collection[str]) -> None:
 def _ranks(names: NDArray[np.object_], unseen: Collection[str]) -> NDArray[np.int64]:
     """Rank of each name: benign lowest, then the seen attacks, the unseen ones share the highest."""
     ranks = np.arange(1, len(names) + 1)
-    ranks[names == "benign"] = 0
+    ranks[names == "benign"] = _BENIGN
     ranks[np.isin(names, list(unseen))] = len(names) + 1
     return ranks
 
 
-def _strata(unit: NDArray[np.int64], rank: NDArray[np.int64]) -> NDArray[np.int64]:
-    """(n,) the highest rank in each row's unit: copies of one content follow the worst label among them."""
-    highest = np.zeros(int(unit.max()) + 1, dtype=np.int64)
+def _strata(unit: NDArray[np.int64], rank: NDArray[np.int64], unseen: int) -> NDArray[np.int64]:
+    """(n,) the highest rank in each row's unit, or ``_BOTH`` where it holds benign rows and seen attacks alone.
+
+    So copies of one content follow the worst label among them, but for what seen attacks share with benign rows.
+    """
+    highest, lowest = np.zeros(int(unit.max()) + 1, dtype=np.int64), np.full(int(unit.max()) + 1, unseen)
     np.maximum.at(highest, unit, rank)
-    return highest[unit]
+    np.minimum.at(lowest, unit, rank)
+    both = (lowest == _BENIGN) & (highest > _BENIGN) & (highest < unseen)
+    return np.where(both, _BOTH, highest)[unit]
 
 
 def _shares_of(stratum: int, names: int, shares: Mapping[str, float]) -> NDArray[np.float64]:
-    if stratum == 0:
+    if stratum in (_BENIGN, _BOTH):
         return np.array([shares[split] for split in SPLITS])
     if stratum == names + 1:
         return np.array([float(split == "test_unseen") for split in SPLITS])

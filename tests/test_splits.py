@@ -56,6 +56,21 @@ def test_the_order_of_the_rows_does_not_matter(rows, seed):
     assert np.array_equal(splits.assign(attack[order], content[order], UNSEEN, SHARES), split[order])
 
 
+def test_benign_copies_of_seen_attacks_are_as_frequent_in_calibration_as_in_the_tests():
+    random, n = np.random.default_rng(0), 40_000
+    attack = random.choice(["benign", "dos_hulk", "bot"], n, p=[0.7, 0.2, 0.1]).astype(object)
+    content = np.arange(n, dtype=np.uint64)
+    content[random.permutation(n)[:12_000]] = random.integers(n, n + 3_000, 12_000)  # copies, whatever their label
+    seen = attack == "dos_hulk"
+    split, benign = splits.assign(attack, content, {"bot"}, SHARES), attack == "benign"
+    copies = benign & np.isin(content, content[seen]) & ~np.isin(content, content[attack == "bot"])
+    assert copies.sum() > 1_000
+    for name in splits.SPLITS:
+        assert (copies & named(split, name)).sum() == pytest.approx(SHARES[name] * copies.sum(), rel=0.1)
+    lost = seen & (split == splits.LEFT_OUT)
+    assert lost.any() and np.isin(content[lost], content[attack != "dos_hulk"]).all()
+
+
 DAYS = np.array(["monday", "tuesday", "friday"], dtype=object)
 
 

@@ -108,21 +108,15 @@ class Ensemble(Detector):
 
     def score(self, x: Tensor) -> Tensor:
         """Mean surprise in nats, (B, F) to (B,)."""
-        scores = torch.stack([member.score(x) for member in self.members.values()], 1)  # type: ignore[operator]
-        return self._surprise(scores).mean(1)
+        members = self.members.values()
+        surprises = [self._surprise(row, member.score(x)) for row, member in enumerate(members)]  # type: ignore[operator]
+        return torch.stack(surprises).mean(0)
 
-    def _surprise(self, scores: Tensor) -> Tensor:
-        """As ``Tail.surprise``, of (B, M) scores of the members: (B, M)."""
-        values = scores.T.contiguous()  # (M, B)
-        first, last = self.knots[:, :1], self.knots[:, -1:]
-        right = torch.searchsorted(self.knots, values, right=True).clamp(1, KNOTS - 1)
-        k0, k1 = self.knots.gather(1, right - 1), self.knots.gather(1, right)
-        s0, s1 = self.surprises.gather(1, right - 1), self.surprises.gather(1, right)
-        way = ((values - k0) / (k1 - k0).clamp_min(torch.finfo(values.dtype).tiny)).clamp(0, 1)
-        over = (values - last).clamp_min(0) / self.above[:, None]
-        under = (first - values).clamp_min(0) / self.below[:, None]
-        surprise: Tensor = ((s0 + way * (s1 - s0)) / (1 + under) + over).T
-        return surprise
+    def _surprise(self, row: int, scores: Tensor) -> Tensor:
+        """(B,) surprise of the scores of a member, (B,)."""
+        knots, surprises = (buffer[row].double().cpu().numpy() for buffer in (self.knots, self.surprises))
+        tail = Tail(knots, surprises, float(self.above[row]), float(self.below[row]))
+        return torch.from_numpy(tail.surprise(scores.detach().double().cpu().numpy())).to(scores)
 
     def nearest(self, x: Tensor) -> Tensor | None:
         """That of the first member that has any."""

@@ -48,8 +48,8 @@ def settled(name, scores, previous, seed):
     """Whether what rounding may do to the scores leaves their thresholds where they are."""
     random, span = np.random.default_rng(seed), np.ptp(scores)
     moved = [scores + 1e-13 * span * random.normal(size=scores.size) for _ in range(8)]
-    lows = [build(THRESHOLDS, name)(each, previous).low for each in (scores, *moved)]
-    return np.ptp(lows) <= 1e-6 * span
+    found = [build(THRESHOLDS, name)(each, previous) for each in (scores, *moved)]
+    return all(np.ptp([getattr(each, end) for each in found]) <= 1e-6 * span for end in ("low", "high"))
 
 
 @every_strategy
