@@ -63,7 +63,7 @@ def fitted(columns: Columns, mask: NDArray[np.bool_], recipe: Recipe) -> Feature
 
 
 class Drawing:
-    """Features (n, F) and attack names (n,) of each split, and the balanced train rows."""
+    """Records, features (n, F) and attack names (n,) of each split, and the balanced train rows."""
 
     def __init__(self, records: pa.Table, seed: int, recipe: Recipe = RECIPE, fit_on: str = "train") -> None:
         names = [name for name in records.column_names if name not in PROVENANCE]
@@ -80,6 +80,7 @@ class Drawing:
             every = replace(recipe, drop_constant=False)
             features = features.scaled_as(fitted(columns, rows["train"] & (attack == "benign"), every))
         x = np.stack([*features.map(columns).values()], 1)
+        self.records = {name: records.filter(pa.array(mask)) for name, mask in rows.items()}
         self.x = {name: x[mask] for name, mask in rows.items()}
         self.attack = {name: attack[mask] for name, mask in rows.items()}
         self.families = families[rows["train"]].astype(str)

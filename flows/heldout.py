@@ -92,13 +92,15 @@ def judge(selection: Selection, bundles: Sequence[Bundle], threshold: str) -> li
         bundles: the models.
         threshold: the named threshold that raises an alarm.
     """
-    columns = sorted({column.name for bundle in bundles for column in bundle.columns} | {"record_id"})
+    read = {column.name for bundle in bundles for column in bundle.columns}
+    groups = {group for bundle in bundles if (group := bundle.calibration.group) is not None}
+    columns = sorted({"record_id"} | read | groups & {*artifacts.column_names(artifacts.RECORDS)})
     wanted = np.sort(selection.record_id)
     parts: list[list[tuple[NDArray[np.float64], NDArray[np.bool_]]]] = [[] for _ in bundles]
     for table in _rows(wanted, columns):
         for bundle, part in zip(bundles, parts, strict=True):
             said = bundle.judge(table)
-            part.append((said.score, bundle.calibration.exceeds(threshold, *said.evidence.values())))
+            part.append((said.score, said.flagged[threshold]))
     return [Judged(*(np.concatenate(column) for column in zip(*part, strict=True))) for part in parts]
 
 

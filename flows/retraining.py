@@ -35,6 +35,7 @@ from prefect.states import Completed, Failed
 from flows import lineage, programs, scoring, servers
 from pipeline import artifacts, config, drift, figures, scored, tracking
 from pipeline.bundle import Bundle
+from pipeline.decision import Decision
 from pipeline.drift import Change, Limits, Outcome, Recalibration
 from pipeline.errors import FlowsculptError
 from pipeline.inference import Calibration
@@ -140,11 +141,16 @@ def recalibrate(bundle: Bundle, recent: scored.Recent, settings: config.Retraini
 
 
 def _moved(old: Calibration, moved: Recalibration) -> Calibration:
+    """The decision for all follows; those of groups are moved as scores are, for recent records tell no groups."""
+    groups = {name: _follow(each, moved, np.array(moved.move(each.reference))) for name, each in old.groups.items()}
+    return replace(old, whole=_follow(old.whole, moved, moved.new), groups=groups)
+
+
+def _follow(old: Decision, moved: Recalibration, reference: NDArray[np.float64]) -> Decision:
     names = sorted(old.thresholds, key=lambda name: old.thresholds[name])
     named = dict(zip(names, moved.move(old.thresholds[name] for name in names), strict=True))
     low, high = moved.move([old.intervals.low, old.intervals.high])
-    ordered = {name: named[name] for name in old.thresholds}
-    return replace(old, reference=moved.new, thresholds=ordered, intervals=Thresholds(low, high))
+    return Decision(reference, {name: named[name] for name in old.thresholds}, Thresholds(low, high))
 
 
 def _features(

@@ -376,6 +376,18 @@ def column_names(path: Path) -> list[str]:
         return list(file.schema_arrow.names)
 
 
+def column_type(path: Path, name: str) -> pa.DataType:
+    """What a column of a Parquet file holds.
+
+    Raises:
+        ArtifactError: the file is absent, no Parquet, or has no such column.
+    """
+    with _opened(path) as file:
+        if name not in file.schema_arrow.names:
+            raise ArtifactError(f"{path}: has no column {name!r}")
+        return file.schema_arrow.field(name).type
+
+
 def table_metadata(path: Path) -> dict[str, str]:
     """What a Parquet file says of itself beside its columns.
 

@@ -17,6 +17,7 @@ from pipeline.metrics import Mask, Report
 from pipeline.thresholds.conformal import interval
 
 LEVEL: Final = 0.95  # of every interval
+MOST_GROUPS: Final = 50  # that false alarms are stated of
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,9 @@ class Asked:
     prevalences: Sequence[float] = (0.1, 0.01, 0.001)
     rounds: int = 500
     seed: int = 0
+
+
+_NOTHING: Final = Asked({}, 0)  # is promised
 
 
 @dataclass(frozen=True)
@@ -195,6 +199,31 @@ def guarantee(flagged: Mapping[str, Mask], recalls: Mapping[str, Mapping[str, fl
             section: _precisions(recall[name], level["fpr"], asked) for section, recall in recalls.items()
         }
     return {"n_calibration": asked.n_calibration, "n_benign": n, "level": LEVEL, "levels": levels}
+
+
+def by_group(flagged: Mapping[str, Mask], groups: NDArray[np.object_], own: Mapping[str, Asked]) -> Report:
+    """False alarms of each group of benign records, the largest first and ``MOST_GROUPS`` of them.
+
+    Args:
+        flagged: threshold name -> (n,) mask of the benign records called anomalous at it.
+        groups: (n,) names, "" where a record does not tell.
+        own: group -> what was promised of it, where it has thresholds of its own; of others nothing is.
+
+    Returns:
+        Group -> ``n`` and for each threshold what ``guarantee`` states of one.
+    """
+    names, counts = np.unique(groups.astype(str), return_counts=True)
+    return {
+        str(name): {
+            "n": int(n),
+            "n_calibration": own[name].n_calibration if name in own else None,
+            "levels": {
+                threshold: _promise(threshold, int(mask[groups == name].sum()), int(n), own.get(name, _NOTHING))
+                for threshold, mask in flagged.items()
+            },
+        }
+        for name, n in sorted(zip(names, counts, strict=True), key=lambda each: (-each[1], each[0]))[:MOST_GROUPS]
+    }
 
 
 def best_feature(y: ArrayLike, x: NDArray[np.float32], columns: Sequence[str]) -> Feature | None:

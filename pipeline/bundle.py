@@ -11,6 +11,7 @@
     bundle.json                                format, data set, raw columns, an example, the sha256 of each file
 """
 
+import json
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -26,6 +27,7 @@ from safetensors.numpy import save as save_tensors
 
 from pipeline import artifacts, seals
 from pipeline.datasets.schema import Column
+from pipeline.decision import Names, group_names
 from pipeline.detectors import DETECTORS, Detector
 from pipeline.encoders import ENCODERS, LOSSES, Encoder
 from pipeline.errors import ArtifactError, ConfigError, DataError, SchemaError, near_miss
@@ -91,6 +93,7 @@ class Bundle:
         features = Features.load(*_decoded(here(artifacts.FEATURES), files, "features"))
         dataset = artifacts.read_json(here(artifacts.SOURCE))["dataset"]
         about = {"dataset": dataset, "columns": _columns(features), "example": features.typical()}
+        about |= {"group": _group(files, here(artifacts.RECORDS))}
         return cls.of_sealed(Sealed(about, files), here(artifacts.FEATURES).parent)
 
     @classmethod
@@ -185,7 +188,8 @@ class Bundle:
 
         Args:
             records: canonical column name -> (n,) numbers, or words where it is categorical; other columns are passed
-                over. NaN or null is a number, null or "" a word that is not known.
+                over. NaN or null is a number, null or "" a word that is not known. Where the column that tells groups
+                apart is absent, no record's group is known.
 
         Raises:
             SchemaError: a column is missing.
@@ -195,7 +199,17 @@ class Bundle:
         rows = self.model.batch_size
         parts = [self.model.scores(self._x(table.slice(start, rows))) for start in range(0, table.num_rows, rows)]
         none = np.zeros((0, len(self.calibration.tails)), np.float32)
-        return Judgement.of(self.calibration, *np.concatenate([none, *parts]).T)
+        return Judgement.of(self.calibration, *np.concatenate([none, *parts]).T, groups=self._groups(records))
+
+    def _groups(self, records: Records) -> Names | None:
+        """(n,) groups of the records; None where nothing tells."""
+        name = self.calibration.group
+        told = records.column_names if isinstance(records, pa.Table) else records.keys()
+        return (
+            group_names(np.asarray(_arrow(name, records[name]).to_pandas()))
+            if name is not None and name in told
+            else None
+        )
 
     def _table(self, records: Records) -> pa.Table:
         """The columns that are read, checked."""
@@ -223,6 +237,17 @@ class Bundle:
 
 def _columns(features: Features) -> list[dict[str, Any]]:
     return [{"name": name, "categorical": name in features.words} for name in features.reads]
+
+
+def _group(files: Mapping[str, bytes], records: Path) -> dict[str, Any] | None:
+    """The column that tells groups apart, and whether its values are words; None where nothing does."""
+    name = json.loads(files["thresholds.json"]).get("group")
+    kind = None if name is None else artifacts.column_type(records, name)
+    return (
+        None
+        if kind is None
+        else {"name": name, "categorical": not (pa.types.is_integer(kind) or pa.types.is_floating(kind))}
+    )
 
 
 def _names(model: str) -> tuple[str, str]:

@@ -213,6 +213,7 @@ class Calibrate(PluginSection):
     fusion: str
     evidence: Literal["all"] | Names
     thresholds: str
+    group: str | None
     percentiles: Annotated[
         tuple[Annotated[float, Field(gt=0, lt=100)], ...],
         BeforeValidator(lambda value: tuple(value) if isinstance(value, list) else value),
@@ -231,6 +232,7 @@ class Evaluate(Section):
     """Test scores -> metrics."""
 
     threshold: str
+    groups: Names
     latent_map_rows: Annotated[int, Field(ge=10)]
     fprs: OpenShares
     prevalences: OpenShares

@@ -8,8 +8,8 @@ fitted on the fused scores of the benign calibration records.
 """
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Final, Protocol, Self
 
 import numpy as np
@@ -18,17 +18,18 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
 from pipeline import confidence as confidences
-from pipeline.errors import ArtifactError, ConfigError, DataError, near_miss
+from pipeline.decision import UNKNOWN, Decision, Names, frequent
+from pipeline.errors import ArtifactError, ConfigError, DataError, SplitError, near_miss
 from pipeline.evidence import FUSIONS, Evidence
 from pipeline.nn import in_batches, with_features
 from pipeline.registry import find
 from pipeline.samples import EVIDENCE
 from pipeline.tail import Floats, Tail, finite_scores
-from pipeline.thresholds import Conformal, Percentile, Strategy, Thresholds
-from pipeline.thresholds.base import without_nan
+from pipeline.thresholds import Percentile, Strategy, Thresholds
+from pipeline.thresholds.base import VERDICTS, without_nan
 from pipeline.thresholds.conformal import Guarantee
-from pipeline.thresholds.percentile import percentiles as percentiles_of
 
+_VERDICT: Final = np.array(VERDICTS).dtype
 _NEEDS: Final = {"density": ("density",), "cascade": ("margin", "density")}
 
 
@@ -39,21 +40,26 @@ class Calibration:
     Wherever ``scores`` are taken, they are those of ``EVIDENCE`` in its order: margin, density, and a head's if there
     is one, (n,) each, higher = more anomalous.
 
+    Where a ``group`` tells records apart, each group of which there are enough calibration records has a decision of
+    its own, so that the promised false alarms hold for it, and not only for all benign records together; records of
+    other groups, or of none, are judged as all are. Source: Vovk, Gammerman, Shafer, "Algorithmic Learning in a Random
+    World" (2005), section 4.5, on Mondrian conformal predictors.
+
     Attributes:
         fusion: name of the fusion.
         tails: name -> tail of the evidence, all that there is.
         counted: names of the evidence that the fusion takes.
-        reference: (n,) fused scores of the calibration records, ascending.
-        thresholds: name -> fused score above which a record is flagged: ``p99``, ``p97`` ...
-        intervals: where benign ends and anomalous begins.
+        whole: the decision on fused scores, fitted on all calibration records.
+        group: the record column that tells groups apart; None for none.
+        groups: name of a group -> its decision.
     """
 
     fusion: str
     tails: Mapping[str, Tail]
     counted: tuple[str, ...]
-    reference: Floats
-    thresholds: Mapping[str, float]
-    intervals: Thresholds
+    whole: Decision
+    group: str | None = None
+    groups: Mapping[str, Decision] = field(default_factory=dict)
 
     @classmethod
     def fit(
@@ -68,6 +74,9 @@ class Calibration:
         counted: Sequence[str] | None = None,
         tails_from: Sequence[ArrayLike] | None = None,
         attacks: Sequence[ArrayLike] | None = None,
+        group: str | None = None,
+        groups: Names | None = None,
+        attack_groups: Names | None = None,
     ) -> Self:
         """Calibrate on benign records.
 
@@ -87,6 +96,9 @@ class Calibration:
                 None.
             attacks: the same scores, (k,) each, of seen attacks that no fit has seen, for a strategy that tells what
                 is like them.
+            group: the record column that tells groups apart.
+            groups: (n,) names of the groups of the benign records, "" where a record does not tell.
+            attack_groups: (k,) those of the attacks; a group that has none is judged as if none were known.
 
         Raises:
             SplitError: if there are no records.
@@ -101,16 +113,40 @@ class Calibration:
         others = list(values.values()) if tails_from is None else tails_from
         tails = {name: Tail.fit(value) for name, value in zip(values, others, strict=True)}
         scores = _fuse(fusion, tails, names, values)
-        strategy = strategy or Percentile()
-        if fusion == "cascade":
-            # The paper's percentiles are those of the second stage's score over all benign records, flagged or not.
-            cut = values["density"]
-            named = {f"p{percent:g}": float(percentiles_of(cut, [percent])[0]) for percent in percentiles}
-            return cls(fusion, tails, names, np.sort(scores), named, strategy(cut))
-        named = {f"p{percent:g}": _at_level(scores, percent) for percent in percentiles}
         known = None if attacks is None else _fuse(fusion, tails, names, dict(zip(values, attacks, strict=True)))
-        intervals = strategy.of(scores, known) if isinstance(strategy, Conformal) else strategy(scores)
-        return cls(fusion, tails, names, np.sort(scores), named, intervals)
+        strategy = strategy or Percentile()
+
+        def decision(benign: NDArray[np.bool_], like: Floats | None) -> Decision:
+            if fusion == "cascade":
+                # The paper's percentiles are those of the second stage's score over all benign records, flagged or not.
+                return Decision.published(scores[benign], values["density"][benign], percentiles, strategy)
+            return Decision.fit(scores[benign], percentiles, strategy, like)
+
+        def like(name: str) -> Floats | None:
+            return None if known is None or attack_groups is None else known[attack_groups == name]
+
+        own, of = {}, np.full(scores.size, UNKNOWN, dtype=object) if groups is None else groups
+        for name in frequent(of):
+            try:
+                own[name] = decision(of == name, like(name))
+            except SplitError as error:
+                raise SplitError(f"{name!r} of {group}: {error}") from error
+        return cls(fusion, tails, names, decision(np.ones(scores.size, bool), known), group, own)
+
+    @property
+    def reference(self) -> Floats:
+        """(n,) fused scores of all calibration records, ascending."""
+        return self.whole.reference
+
+    @property
+    def thresholds(self) -> Mapping[str, float]:
+        """Name -> fused score above which a record is flagged, where its group has no threshold of its own."""
+        return self.whole.thresholds
+
+    @property
+    def intervals(self) -> Thresholds:
+        """Where benign ends and anomalous begins, where the group of a record has no intervals of its own."""
+        return self.whole.intervals
 
     def score(self, *scores: ArrayLike) -> Floats:
         """(n,) fused scores; higher = more anomalous.
@@ -122,34 +158,31 @@ class Calibration:
             raise DataError(f"calibration: made for {', '.join(self.tails)}, given {len(scores)} of them")
         return _fuse(self.fusion, self.tails, self.counted, dict(zip(self.tails, scores, strict=True)))
 
-    def promises(self) -> dict[str, float]:
+    def promises(self, group: str | None = None) -> dict[str, float]:
         """Threshold -> share of benign records that exceed it at most, on average over calibration sets.
 
         Of ``p99`` it is 1 %, or the smallest level that there are records for; the published cascade promises nothing.
+        Of all records, or of those of a ``group`` that has a decision of its own.
         """
-        smallest = Guarantee().smallest_risk(self.reference.size)
+        smallest = Guarantee().smallest_risk((self.whole if group is None else self.groups[group]).reference.size)
         nominal = {name: round(1 - float(name.removeprefix("p")) / 100, 12) for name in self.thresholds}
         return {} if self.fusion == "cascade" else {name: max(risk, smallest) for name, risk in nominal.items()}
 
-    def exceeds(self, name: str, *scores: ArrayLike) -> NDArray[np.bool_]:
-        """(n,) mask of the records flagged at the threshold ``name``.
+    def p_value(self, score: ArrayLike, groups: Names | None = None) -> Floats:
+        """(n,) split-conformal p-values of fused scores, (n,), each by the decision that judges it."""
+        values = np.asarray(score, dtype=np.float64)
+        p_value = np.empty(values.shape)
+        for rows, decision in self.decisions(values.size, groups):
+            p_value[rows] = decision.p_value(values[rows])
+        return p_value
 
-        Raises:
-            KeyError: if there is no such threshold.
-            DataError: if a score is NaN.
-        """
-        if name not in self.thresholds:
-            raise KeyError(f"no threshold {name!r}; known: {', '.join(self.thresholds)}")
-        return self.score(*scores) > self.thresholds[name]
-
-    def p_value(self, score: ArrayLike) -> Floats:
-        """(n,) split-conformal p-values of fused scores: (1 + #{calibration >= score}) / (n + 1).
-
-        A benign record that is exchangeable with the calibration records has p <= a with a probability of at most a.
-        Source: Vovk, Gammerman, Shafer, "Algorithmic Learning in a Random World" (2005), section 2.2.
-        """
-        n = self.reference.size
-        return (1 + n - np.searchsorted(self.reference, np.asarray(score, dtype=np.float64), side="left")) / (n + 1)
+    def decisions(self, n: int, groups: Names | None = None) -> Iterator[tuple[NDArray[np.intp], Decision]]:
+        """Rows of n records with the decision that judges them, by the ``groups`` of the records, (n,), if known."""
+        names = np.full(n, UNKNOWN, dtype=object) if groups is None else groups
+        own = np.isin(names.astype(str), list(self.groups))
+        yield np.flatnonzero(~own), self.whole
+        for name, decision in self.groups.items():
+            yield np.flatnonzero(names == name), decision
 
     def state(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
         """All that ``load`` needs: what JSON can hold, and arrays."""
@@ -157,11 +190,12 @@ class Calibration:
             "fusion": self.fusion,
             "evidence": list(self.tails),
             "counted": list(self.counted),
-            "n": self.reference.size,
-            "thresholds": dict(self.thresholds),
-            "intervals": self.intervals.intervals(),
+            **self.whole.state(),
+            "group": self.group,
+            "groups": {name: decision.state() for name, decision in self.groups.items()},
         }
         arrays = {"reference": self.reference}
+        arrays |= {f"group.{name}.reference": decision.reference for name, decision in self.groups.items()}
         for name, tail in self.tails.items():
             arrays[f"{name}.knots"] = tail.knots
             arrays[f"{name}.surprises"] = tail.surprises
@@ -182,9 +216,12 @@ class Calibration:
             }
             find(FUSIONS, values["fusion"])
             counted = _counted(values["fusion"], tuple(tails), values["counted"])
-            intervals = Thresholds.from_intervals(values["intervals"])
-            reference, thresholds = arrays["reference"], dict(values["thresholds"])
-            return cls(values["fusion"], tails, counted, reference, thresholds, intervals)
+            whole = Decision.load(values, arrays["reference"])
+            groups = {
+                name: Decision.load(each, arrays[f"group.{name}.reference"])
+                for name, each in values.get("groups", {}).items()  # an older calibration knows none
+            }
+            return cls(values["fusion"], tails, counted, whole, values.get("group"), groups)
         except (ConfigError, KeyError, TypeError, ValueError) as error:
             raise ArtifactError(f"calibration: not the state of a calibration: {error!r}; calibrate again") from error
 
@@ -219,6 +256,7 @@ class Judgement:
         p_value: (n,) split-conformal, small where a record is unlike benign ones.
         confidence: (n,) +1 benign, 0 unknown, -1 anomalous.
         verdict: (n,) ``benign``, ``unknown`` or ``anomalous``.
+        flagged: name of a threshold -> (n,) mask of the records above it.
     """
 
     evidence: Mapping[str, Floats]
@@ -226,20 +264,26 @@ class Judgement:
     p_value: Floats
     confidence: NDArray[np.float32]
     verdict: NDArray[np.str_]
+    flagged: Mapping[str, NDArray[np.bool_]]
 
     @classmethod
-    def of(cls, calibration: Calibration, *scores: ArrayLike) -> Self:
-        """Decide on the (n,) scores of ``EVIDENCE``, in its order.
+    def of(cls, calibration: Calibration, *scores: ArrayLike, groups: Names | None = None) -> Self:
+        """Decide on the (n,) scores of ``EVIDENCE``, in its order, of records of ``groups``, (n,), if they are known.
 
         Raises:
             DataError: if one of them is NaN.
         """
         values = [np.asarray(each, dtype=np.float64) for each in scores]
         score = calibration.score(*values)
-        sure = confidences.binary(score, calibration.intervals)
         evidence = dict(zip(calibration.tails, values, strict=True))
-        verdict = calibration.intervals.verdict(score)
-        return cls(evidence, score, calibration.p_value(score), sure, verdict)
+        sure, verdict = np.empty(score.size, np.float32), np.empty(score.size, _VERDICT)
+        flagged = {name: np.empty(score.size, bool) for name in calibration.thresholds}
+        for rows, decision in calibration.decisions(score.size, groups):
+            sure[rows] = confidences.binary(score[rows], decision.intervals)
+            verdict[rows] = decision.intervals.verdict(score[rows])
+            for name, threshold in decision.thresholds.items():
+                flagged[name][rows] = score[rows] > threshold
+        return cls(evidence, score, calibration.p_value(score, groups), sure, verdict, flagged)
 
     @property
     def margin(self) -> Floats:
@@ -285,9 +329,9 @@ class TwoStage:
             if isinstance(stage, nn.Module):
                 stage.to(self.device).eval()  # dropout must not decide
 
-    def judge(self, x: NDArray[np.float32]) -> Judgement:
-        """Judge (n, F) features, each record on its own."""
-        return Judgement.of(self.calibration, *self.scores(x).T)
+    def judge(self, x: NDArray[np.float32], groups: Names | None = None) -> Judgement:
+        """Judge (n, F) features of records of ``groups``, (n,), if they are known; each record on its own."""
+        return Judgement.of(self.calibration, *self.scores(x).T, groups=groups)
 
     def scores(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
         """(n, E) scores of the evidence for (n, F) features, in the order of ``EVIDENCE``."""
@@ -330,12 +374,6 @@ def _counted(fusion: str, available: Sequence[str], named: Sequence[str] | None)
             f"{', '.join(available)}"
         )
     return tuple(name for name in available if name in names)
-
-
-def _at_level(scores: Floats, percent: float) -> float:
-    """The conformal threshold of (n,) benign scores that ``percent`` % of all benign ones do not exceed."""
-    rank = Guarantee().rank(scores.size, 1 - percent / 100)
-    return float(np.sort(scores)[-max(rank, 1)])
 
 
 def _require_rows(values: Mapping[str, Floats]) -> None:

@@ -215,7 +215,6 @@ class _Tally:
     """Counts of what was judged."""
 
     def __init__(self, calibration: Calibration) -> None:
-        self.calibration = calibration
         self.verdicts: Counter[str] = Counter(benign=0, unknown=0, anomalous=0)
         self.alarms: Counter[str] = Counter(dict.fromkeys(calibration.thresholds, 0))
         self.reasons: Counter[str] = Counter()
@@ -223,7 +222,7 @@ class _Tally:
     def add(self, judged: Judgement, rejected: pa.Table) -> None:
         self.verdicts.update(judged.verdict.tolist())
         for name in self.alarms:
-            self.alarms[name] += int(self.calibration.exceeds(name, *judged.evidence.values()).sum())
+            self.alarms[name] += int(judged.flagged[name].sum())
         self.reasons.update(rejected.column("reason").to_pylist())
 
     def require(self, file: Incoming) -> None:

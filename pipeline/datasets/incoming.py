@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 from pipeline.datasets.base import REJECTED_SCHEMA, Chunk, Dataset
 from pipeline.datasets.cicids2017 import CICIDS2017
 from pipeline.datasets.nslkdd import NSLKDD
-from pipeline.datasets.schema import Column
+from pipeline.datasets.schema import TOLD, Column
 from pipeline.datasets.table import Table
 from pipeline.errors import SchemaError, SourceError, near_miss
 from pipeline.registry import find
@@ -78,10 +78,11 @@ class Recorded(Dataset):
             SourceError: the file cannot be read to its end.
             SchemaError: a column that is needed is missing.
         """
-        wanted = [*WHO, *(column.name for column in self.columns)]
+        told = (name for name in TOLD if name in self.names)
+        wanted = dict.fromkeys([*WHO, *told, *(column.name for column in self.columns)])
         try:
             with pq.ParquetFile(self.path) as file:
-                for batch in file.iter_batches(ROWS, columns=wanted):
+                for batch in file.iter_batches(ROWS, columns=list(wanted)):
                     yield Chunk(pa.Table.from_batches([batch]), REJECTED_SCHEMA.empty_table())
         except (OSError, pa.ArrowInvalid) as error:
             raise SourceError(f"{self.path}: cannot be read as Parquet ({error}); fetch the file again") from error

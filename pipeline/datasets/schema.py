@@ -146,6 +146,9 @@ PROVENANCE: tuple[str, ...] = (
     "flow_id",  # str, None-able
 )
 
+# What of it a record tells before anybody has judged it, so that records may be told apart by it.
+TOLD: tuple[str, ...] = ("day", "protocol")
+
 # canonical attack -> (family, the spellings of the published files; case, spaces and dashes do not count)
 ATTACKS: dict[str, tuple[str, tuple[str, ...]]] = {
     "benign": ("benign", ("BENIGN",)),

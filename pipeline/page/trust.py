@@ -8,12 +8,14 @@ from pipeline.page.markup import badge, bullets, code, paragraph, section, table
 from pipeline.page.result import FEW
 
 MOST = 12  # names that a line lists
+PROTOCOLS = {"0": "none", "1": "ICMP", "6": "TCP", "17": "UDP"}  # IANA
 OPEN = (
     "<b>Recall on kinds of attack that are not in this test.</b> The figures hold for the attacks that are named here; "
     "the next one may look more benign than any of them.",
     "<b>Anything, once traffic has changed.</b> After drift, benign records are no longer exchangeable with those of "
     "the calibration. The drift check watches for that; recalibrate when it says so.",
-    "<b>Each host, service or day.</b> The rate is one over all benign traffic; a part of it may raise more alarms.",
+    "<b>Each host, service or day.</b> The rate is one over all benign traffic, a part of which may raise more alarms, "
+    "unless <code>calibrate.group</code> gives each group thresholds of its own.",
     "<b>How many alerts are real.</b> That depends on how frequent attacks are; the table above says how.",
 )
 TEST_BED = (
@@ -35,7 +37,7 @@ def false_alarms(facts: Facts) -> str:
         "benign records."
     )
     rows = [_promise(name, metrics.at("guarantee", "levels", name)) for name in metrics.names("guarantee", "levels")]
-    parts = (table(header, rows, words=2), paragraph(note, "soft"), *_worth(facts))
+    parts = (table(header, rows, words=2), paragraph(note, "soft"), *_by_group(facts), *_worth(facts))
     return section("False alarms: promised and realised", *parts)
 
 
@@ -77,6 +79,23 @@ def _promise(name: str, level: Document) -> list[str]:
     intervals = [level.interval("fpr_low", "fpr_high"), level.interval("expected_low", "expected_high")]
     alerts = level.count("alerts_per_million_benign")
     return [escape(name), kept, level.share("nominal"), level.share("fpr"), *intervals, alerts]
+
+
+def _by_group(facts: Facts) -> list[str]:
+    """False alarms of parts of the traffic, as far as the records tell them apart."""
+    parts: list[str] = []
+    every = facts.metrics.at("guarantee", "groups")
+    header = ("group", "", "benign records", "promised", "realised", "its 95 % interval", "expected within")
+    for column in every.names():
+        rows = []
+        for name in every.names(column)[:MOST]:
+            group, level = every.at(column, name), every.at(column, name, "levels", facts.threshold)
+            _, kept, promised, realised, *intervals, _ = _promise(name, level)
+            shown = PROTOCOLS.get(name, name) if column == "protocol" else name
+            rows.append([escape(shown or "not told"), kept, group.count("n"), promised, realised, *intervals])
+        parts += [f"<h3>At {escape(facts.threshold)}, by {escape(column)}</h3>", table(header, rows, words=2)]
+    note = "A rate is promised of a group that has thresholds of its own; of the others it is one over all of them."
+    return [*parts, paragraph(note, "soft")] if parts else []
 
 
 def _worth(facts: Facts) -> list[str]:

@@ -28,11 +28,11 @@ def explained(splits: Mapping[str, Judgement], threshold: str) -> list[dict[str,
     bundle = Bundle.of_project()
     train = artifacts.read_samples(artifacts.PROCESSED, "train")
     benign = train.select(train.benign)
-    scoring, native, above = _scoring(bundle), _native(bundle), bundle.calibration.thresholds[threshold]
+    scoring, native = _scoring(bundle), _native(bundle)
     found: list[tuple[int, int, list[dict[str, Any]]]] = []
     for number, (split, judged) in enumerate(splits.items()):
         samples = artifacts.read_samples(artifacts.PROCESSED, split)
-        chosen, places = _strongest(samples.attack, judged.score, above)
+        chosen, places = _strongest(samples.attack, judged.score, judged.flagged[threshold])
         alerts = samples.select(chosen)
         for place, name, each in zip(places, alerts.attack, explain(alerts, benign, scoring, native), strict=True):
             about = {"split": split, "attack": str(name), "stage": max(each.shares, key=lambda key: each.shares[key])}
@@ -61,12 +61,14 @@ def _native(bundle: Bundle) -> Native:
     return Native(model.detector, seen, columns, model.device)  # type: ignore[arg-type]  # every registered one explains
 
 
-def _strongest(attack: NDArray[Any], score: NDArray[np.float64], above: float) -> tuple[NDArray[np.intp], list[int]]:
+def _strongest(
+    attack: NDArray[Any], score: NDArray[np.float64], flagged: NDArray[np.bool_]
+) -> tuple[NDArray[np.intp], list[int]]:
     """Rows of the strongest alerts of each attack and of the benign records, whose are false; and their places."""
     names, chosen = np.asarray(attack).astype(str), [np.zeros(0, np.intp)]
     places: list[int] = []
     for name in np.unique(names):
-        rows = np.flatnonzero((score > above) & (names == name))
+        rows = np.flatnonzero(flagged & (names == name))
         strongest = rows[np.argsort(-score[rows], kind="stable")][:MOST_OF_A_KIND]
         chosen.append(strongest)
         places += range(len(strongest))

@@ -5,12 +5,13 @@ from numpy.typing import NDArray
 
 from pipeline import artifacts
 from pipeline.config import Calibrate
+from pipeline.decision import LEAST_OF_A_GROUP, UNKNOWN, Names
 from pipeline.errors import SplitError
 from pipeline.evidence import FUSIONS
-from pipeline.inference import Calibration
+from pipeline.inference import Calibration, Judgement
 from pipeline.registry import build, find
 from pipeline.samples import Samples
-from pipeline.stages import launch
+from pipeline.stages import groups, launch
 from pipeline.stages.report import Report
 from pipeline.thresholds import THRESHOLDS
 from pipeline.thresholds.conformal import Guarantee
@@ -22,6 +23,8 @@ LEAST_FOR_A_CLASS = 19  # seen attacks of val that support a share of 5 %
 def calibrate(settings: Calibrate, report: Report) -> None:
     """Fit the decision on the calibration split; show what it says of val."""
     find(FUSIONS, settings.fusion, "calibrate.fusion")
+    if settings.group is not None:
+        groups.check("calibrate.group", [settings.group])
     plugin = settings.settings(settings.thresholds, THRESHOLDS)
     strategy = build(THRESHOLDS, settings.thresholds, "calibrate.thresholds", **plugin)
     benign = artifacts.read_samples(artifacts.SCORES, "calibration")
@@ -38,12 +41,30 @@ def calibrate(settings: Calibrate, report: Report) -> None:
         # Benign records of val, so that those of calibration and of test are exchangeable: no tail has seen either.
         tails_from=_evidence(val, val.benign, LEAST_FOR_TAILS),
         attacks=_evidence(val, ~val.benign, LEAST_FOR_A_CLASS),
+        group=settings.group,
+        groups=_groups(settings, benign.record_id),
+        attack_groups=_attack_groups(settings, val),
     )
     _warn(calibration, val, report)
+    if settings.group is not None:
+        _say_groups(calibration, settings.group, benign, report)
     artifacts.write_model(artifacts.THRESHOLDS, *calibration.state())
     report.json("thresholds", {"named": dict(calibration.thresholds), "n": len(benign)})
     report.run.metrics({f"threshold.{name}": value for name, value in calibration.thresholds.items()})
-    _report(calibration, val, report)
+    _report(calibration, val, _groups(settings, val.record_id), report)
+
+
+def _groups(settings: Calibrate, record_id: NDArray[np.uint64]) -> Names | None:
+    return None if settings.group is None else groups.groups(settings.group, record_id)
+
+
+def _attack_groups(settings: Calibrate, val: Samples) -> Names | None:
+    """Of the seen attacks of val; of groups that have too few of them none is known."""
+    names = _groups(settings, val.record_id[~val.benign])
+    if names is not None:
+        found, counts = np.unique(names.astype(str), return_counts=True)
+        names = np.where(np.isin(names.astype(str), found[counts >= LEAST_FOR_A_CLASS]), names, UNKNOWN)
+    return names
 
 
 def _evidence(samples: Samples, mask: NDArray[np.bool_], least: int) -> list[NDArray[np.float64]] | None:
@@ -70,13 +91,22 @@ def _warn(calibration: Calibration, val: Samples, report: Report) -> None:
         report.say(f"{(~val.benign).sum()} seen attacks in val are too few to say what is like them")
 
 
-def _report(calibration: Calibration, val: Samples, report: Report) -> None:
-    evidence = val.x.T.astype(np.float64)
-    score = calibration.score(*evidence)
-    report.judged(0, val, score, calibration.intervals)
+def _say_groups(calibration: Calibration, column: str, benign: Samples, report: Report) -> None:
+    """Say which groups are judged by thresholds of their own."""
+    own = ", ".join(f"{name} ({each.reference.size:,})" for name, each in calibration.groups.items())
+    others = len(benign) - sum(each.reference.size for each in calibration.groups.values())
+    report.say(
+        f"thresholds for each {column} with {LEAST_OF_A_GROUP} benign calibration records or more: {own or 'none'}; "
+        f"the others ({others:,}) are judged by those of all records"
+    )
+
+
+def _report(calibration: Calibration, val: Samples, names: Names | None, report: Report) -> None:
+    judged = Judgement.of(calibration, *val.x.T, groups=names)
+    report.judged(0, val, judged.score, calibration.intervals, (judged.confidence, judged.verdict))
     for name, threshold in calibration.thresholds.items():
-        report.test_metrics(val.y, calibration.exceeds(name, *evidence), threshold, name)
-    report.ranking(val, score)
+        report.test_metrics(val.y, judged.flagged[name], threshold, name)
+    report.ranking(val, judged.score)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,8 @@
 """Test scores and labels -> metrics, curves and tables. The only stage that reads the test splits' labels."""
 
 from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,12 +11,15 @@ from numpy.typing import NDArray
 from pipeline import artifacts, assessment, figures, metrics
 from pipeline.assessment import Asked, Feature
 from pipeline.config import Evaluate
+from pipeline.datasets.schema import TOLD
+from pipeline.decision import UNKNOWN
 from pipeline.errors import ConfigError, near_miss
 from pipeline.inference import Calibration, Judgement
 from pipeline.page import render
 from pipeline.samples import Samples
 from pipeline.stages import launch, origin
 from pipeline.stages.alerts import explained
+from pipeline.stages.groups import check, groups
 from pipeline.stages.report import Report
 from pipeline.thresholds import Thresholds
 
@@ -31,20 +36,23 @@ def evaluate(settings: Evaluate, report: Report) -> None:
         known = list(calibration.thresholds)
         miss = near_miss(settings.threshold, known)
         raise ConfigError(f"evaluate.threshold: {settings.threshold!r} is not known{miss}; known: {', '.join(known)}")
+    check("evaluate.groups", [name for name in settings.groups if name not in TOLD])
     tests = {name: artifacts.read_samples(artifacts.SCORES, split) for name, split in SECTIONS.items()}
     for name, samples in tests.items():
         report.reads(SECTIONS[name], samples)
-    judged = {name: Judgement.of(calibration, *samples.x.T) for name, samples in tests.items()}
+    judged = {name: _judged(calibration, samples) for name, samples in tests.items()}
     asked = _asked(settings, calibration)
     feature = _feature()
-    sections = {name: _section(calibration, tests[name], judged[name], asked) for name in tests}
+    sections = {name: _section(tests[name], judged[name], asked) for name in tests}
     for name, section in sections.items():
         section["one_feature"] = _one_feature(feature, SECTIONS[name])
     source = artifacts.read_json(artifacts.SOURCE)
     about = {"dataset": source["dataset"], "synthetic": source["synthetic"], "fusion": calibration.fusion}
     recalls = {name: {key: at["recall"] for key, at in each["thresholds"].items()} for name, each in sections.items()}
-    promised = {"guarantee": assessment.guarantee(_false_alarms(calibration, tests, judged), recalls, asked)}
-    found = {**about, **sections, **promised}
+    false_alarms = _false_alarms(tests, judged)
+    promised = assessment.guarantee(false_alarms, recalls, asked)
+    promised["groups"] = _by_group(settings.groups, calibration, tests, false_alarms, asked)
+    found = {**about, **sections, "guarantee": promised}
     artifacts.write_json(artifacts.METRICS, found)
     report.run.metrics(dict(_flat(sections)))
     report.run.file(artifacts.METRICS)
@@ -61,6 +69,12 @@ def evaluate(settings: Evaluate, report: Report) -> None:
     _say(settings.threshold, sections, report)
 
 
+def _judged(calibration: Calibration, samples: Samples) -> Judgement:
+    """Each record by the decision of its group, where the calibration tells groups apart."""
+    names = None if calibration.group is None else groups(calibration.group, samples.record_id)
+    return Judgement.of(calibration, *samples.x.T, groups=names)
+
+
 def _asked(settings: Evaluate, calibration: Calibration) -> Asked:
     """What each section states, beside what the calibration promises."""
     nominal = calibration.promises()
@@ -69,17 +83,11 @@ def _asked(settings: Evaluate, calibration: Calibration) -> Asked:
     return Asked(nominal, n, settings.fprs, settings.prevalences, bootstrap.rounds, bootstrap.seed)
 
 
-def _section(calibration: Calibration, samples: Samples, judged: Judgement, asked: Asked) -> dict[str, Any]:
+def _section(samples: Samples, judged: Judgement, asked: Asked) -> dict[str, Any]:
     """One section of metrics.json: the whole decision, and stage 1 alone beside it."""
-    flagged = _flagged(calibration, judged)
-    section = assessment.report(samples.y, samples.attack, judged.score, flagged, asked)
+    section = assessment.report(samples.y, samples.attack, judged.score, judged.flagged, asked)
     alone = {"published": judged.margin > 0}
     return {**section, "stage1_only": assessment.report(samples.y, samples.attack, judged.margin, alone, asked)}
-
-
-def _flagged(calibration: Calibration, judged: Judgement) -> dict[str, NDArray[np.bool_]]:
-    """Threshold -> mask of the records above it."""
-    return {name: judged.score > threshold for name, threshold in calibration.thresholds.items()}
 
 
 def _feature() -> Feature | None:
@@ -93,14 +101,33 @@ def _one_feature(feature: Feature | None, split: str) -> dict[str, Any] | None:
     return assessment.one_feature(feature, samples.y, samples.x)
 
 
-def _false_alarms(
-    calibration: Calibration, tests: dict[str, Samples], judged: dict[str, Judgement]
-) -> dict[str, NDArray[np.bool_]]:
+def _false_alarms(tests: dict[str, Samples], judged: dict[str, Judgement]) -> dict[str, NDArray[np.bool_]]:
     """Threshold -> mask of the benign records of all test splits that it flags."""
-    flagged = {key: _flagged(calibration, each) for key, each in judged.items()}
+    names = next(iter(judged.values())).flagged
     return {
-        name: np.concatenate([masks[name][tests[key].benign] for key, masks in flagged.items()])
-        for name in calibration.thresholds
+        name: np.concatenate([each.flagged[name][tests[key].benign] for key, each in judged.items()]) for name in names
+    }
+
+
+def _by_group(
+    columns: Sequence[str],
+    calibration: Calibration,
+    tests: dict[str, Samples],
+    flagged: dict[str, NDArray[np.bool_]],
+    asked: Asked,
+) -> dict[str, Any]:
+    """Column -> its groups and their false alarms; columns that the records lack, or never fill, are passed over."""
+    record_id = np.concatenate([samples.record_id[samples.benign] for samples in tests.values()])
+    there = [name for name in columns if name in artifacts.column_names(artifacts.RECORDS)]
+    named = {column: groups(column, record_id) for column in there}
+    own = {
+        name: replace(asked, nominal=calibration.promises(name), n_calibration=decision.reference.size)
+        for name, decision in calibration.groups.items()
+    }
+    return {
+        column: assessment.by_group(flagged, names, own if column == calibration.group else {})
+        for column, names in named.items()
+        if (names != UNKNOWN).any()
     }
 
 
@@ -131,8 +158,7 @@ def _verdicts(
     report.json("confidence_intervals_epoch_0", calibration.intervals.intervals())
     y = np.concatenate([samples.y for samples in tests.values()])
     for name, threshold in calibration.thresholds.items():
-        masks = [each.score > threshold for each in judged.values()]
-        report.test_metrics(y, np.concatenate(masks), threshold, name)
+        report.test_metrics(y, np.concatenate([each.flagged[name] for each in judged.values()]), threshold, name)
 
 
 def _figures(intervals: Thresholds, tests: dict[str, Samples], judged: dict[str, Judgement], report: Report) -> None:

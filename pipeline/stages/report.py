@@ -53,13 +53,23 @@ class Report:
         """``confidence_epoch_0.csv``: what the labels say, before any training."""
         self.confidence_table(0, {"record_id": record_id, "confidence": values})
 
-    def judged(self, epoch: int, samples: Samples, score: NDArray[np.floating[Any]], thresholds: Thresholds) -> None:
-        """The confidence CSV, interval JSON and analysis figure of scores that were judged after ``epoch``."""
-        verdict = thresholds.verdict(score)
+    def judged(
+        self,
+        epoch: int,
+        samples: Samples,
+        score: NDArray[np.floating[Any]],
+        thresholds: Thresholds,
+        said: tuple[NDArray[np.float32], NDArray[np.str_]] | None = None,
+    ) -> None:
+        """The confidence CSV, interval JSON and analysis figure of scores that were judged after ``epoch``.
+
+        ``said`` is the confidence and the verdict, (n,) each, where other thresholds than these decided on some.
+        """
+        sure, verdict = said or (confidence.binary(score, thresholds), thresholds.verdict(score))
         columns: dict[str, NDArray[Any]] = {
             "record_id": samples.record_id,
             "score": np.asarray(score, dtype=np.float64),
-            "confidence": confidence.binary(score, thresholds),
+            "confidence": sure,
             "verdict": verdict,
         }
         self.confidence_table(epoch, columns)

@@ -264,8 +264,13 @@ def _signature(sealed: Sealed) -> Any:
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, Schema
 
-    columns = sealed.about["columns"]
-    read = [ColSpec("string" if column["categorical"] else "double", column["name"]) for column in columns]
+    columns, group = sealed.about["columns"], sealed.about.get("group")
+    names = [column["name"] for column in columns]
+    optional = [group] if group and group["name"] not in names else []  # without it a record is judged as all are
+    read = [
+        ColSpec("string" if column["categorical"] else "double", column["name"], required=column not in optional)
+        for column in [*columns, *optional]
+    ]
     return ModelSignature(Schema(read), Schema([ColSpec(kind, name) for name, kind in JUDGEMENT.items()]))
 
 

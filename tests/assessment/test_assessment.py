@@ -181,3 +181,21 @@ def test_the_single_feature_is_the_one_that_tells_attacks_apart_in_its_direction
 def test_without_attacks_no_feature_is_chosen():
     assert assessment.best_feature(np.zeros(3), np.zeros((3, 1), dtype=np.float32), ("a",)) is None
     assert assessment.one_feature(None, np.zeros(3), np.zeros((3, 1), dtype=np.float32)) is None
+
+
+def test_the_false_alarms_of_groups_are_those_of_all_records_told_apart():
+    random = np.random.default_rng(0)
+    names = [f"port {number}" for number in range(60)]
+    groups = np.array(["", *names], dtype=object)[random.choice(61, 4000, p=np.r_[0.4, np.full(60, 0.01)])]
+    flagged = {"p99": random.random(4000) < 0.01, "p95": random.random(4000) < 0.05}
+    own = {"port 7": Asked({"p99": 0.01, "p95": 0.05}, n_calibration=150)}
+    told = assessment.by_group(flagged, groups, own)
+    json.dumps(told, allow_nan=False)
+    sizes = [each["n"] for each in told.values()]
+    assert len(told) == assessment.MOST_GROUPS and sizes == sorted(sizes, reverse=True) and next(iter(told)) == ""
+    for name, group in told.items():
+        for threshold, mask in flagged.items():
+            level = group["levels"][threshold]
+            assert level["fpr"] == mask[groups == name].mean()
+            assert level["nominal"] == (own[name].nominal[threshold] if name in own else None)
+            assert (level["expected_low"] is None) == (name not in own)

@@ -103,7 +103,8 @@ class World:
         benign = torch.from_numpy(rows["calibration"])
         margin, density = encoder.margin(x[benign]).detach().numpy(), detector.score(x[benign]).detach().numpy()
         calibration = Calibration.fit(margin, density, "density", [percentile])
-        calibration = replace(calibration, thresholds={"p99": calibration.thresholds[f"p{percentile:g}"]})
+        named = {"p99": calibration.thresholds[f"p{percentile:g}"]}
+        calibration = replace(calibration, whole=replace(calibration.whole, thresholds=named))
         names = list(features.columns)
         about = {"encoder": "identity", "settings": {}, "loss": "dccl", "loss_settings": {}, "columns": names}
         artifacts.write_model(artifacts.FEATURES, *features.state())

@@ -151,9 +151,9 @@ def test_the_cascade_is_the_papers_rule(rows):
     density = density - 180
     for name, level in (("p99", 99), ("p97", 97), ("p95", 95)):
         expected = (margin > 0) | (density > np.percentile(densities, level))
-        assert np.array_equal(calibration.exceeds(name, margin, density), expected)
-    anomalous = Judgement.of(calibration, margin, density).verdict == "anomalous"
-    assert np.array_equal(anomalous, calibration.exceeds("p99", margin, density))
+        assert np.array_equal(Judgement.of(calibration, margin, density).flagged[name], expected)
+    judged = Judgement.of(calibration, margin, density)
+    assert np.array_equal(judged.verdict == "anomalous", judged.flagged["p99"])
     score = calibration.score(margin, density)
     assert np.array_equal(score[margin <= 0], density[margin <= 0])
     assert len(set(score[margin > 0])) <= 1 and (score[margin > 0] > density.max()).all()
@@ -164,7 +164,7 @@ def test_thresholds_hold_what_they_promise_on_the_calibration_records(fusion):
     margin, density = benign()
     calibration = Calibration.fit(margin - 5, density, fusion=fusion)  # no benign record has a margin above 0
     for name, share in (("p99", 0.01), ("p97", 0.03), ("p95", 0.05)):
-        exceeding = calibration.exceeds(name, margin - 5, density).mean()
+        exceeding = Judgement.of(calibration, margin - 5, density).flagged[name].mean()
         assert share - 2 / len(margin) <= exceeding <= share  # a new record may stand anywhere among them
 
 
@@ -177,16 +177,11 @@ def test_named_thresholds_and_intervals_follow_their_settings(fusion):
     assert named == [low, high] if fusion == "cascade" else (low <= named[0] and high <= named[1])
 
 
-def test_an_unknown_threshold_is_refused():
-    with pytest.raises(KeyError, match="p99, p97, p95"):
-        Calibration.fit(*benign(50)).exceeds("p98", [0.0], [0.0])
-
-
 @every_fusion
 @pytest.mark.parametrize("broken", [([math.nan], [0.0]), ([0.0], [math.nan])])
 def test_a_nan_is_never_judged(fusion, broken):
     calibration = Calibration.fit(*benign(50), fusion=fusion)
-    for decide in (calibration.score, lambda *stages: calibration.exceeds("p99", *stages)):
+    for decide in (calibration.score, lambda *stages: Judgement.of(calibration, *stages)):
         with pytest.raises(DataError, match="NaN"):
             decide(*broken)
 

@@ -1,0 +1,111 @@
+"""Thresholds by group, from the records to the registered model: whoever tells its group is judged by it everywhere."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from flows import heldout
+from pipeline import artifacts, inference, scored
+from pipeline.bundle import Bundle
+from pipeline.datasets.incoming import incoming
+from pipeline.errors import ArtifactError, ConfigError
+from pipeline.stages.groups import groups
+from tests.stages.test_bundle import raw
+
+TESTS = ("test_seen", "test_unseen")
+
+
+@pytest.fixture
+def by_day(prepared: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A project whose thresholds are set by day; its 44 calibration records would be too few for 1 %."""
+    monkeypatch.setattr(inference, "frequent", lambda names: sorted({str(name) for name in names} - {""}))
+    prepared.set("calibrate.group", "day")
+    prepared.run("calibrate")
+    return prepared
+
+
+def test_evaluate_the_bundle_and_the_gate_judge_a_record_by_its_group(by_day: Any) -> None:
+    by_day.run("evaluate")
+    bundle = Bundle.of_project()
+    assert len(bundle.calibration.groups) >= 2
+    told = {row["record_id"]: row for row in artifacts.read_csv(artifacts.REPORTS / "evaluate/confidence_epoch_0.csv")}
+    differs = 0
+    for split in TESTS:
+        records = raw(split)
+        judged, blind = bundle.judge(records), bundle.judge(records.drop_columns("day"))
+        ids = [f"{value:016x}" for value in records.column("record_id").to_pylist()]
+        assert [float(told[each]["p_value"]) for each in ids] == pytest.approx(judged.p_value)
+        assert [told[each]["verdict"] for each in ids] == judged.verdict.tolist()
+        np.testing.assert_array_equal(judged.score, blind.score)
+        differs += int((judged.p_value != blind.p_value).sum())
+        selection = heldout.select([bundle])
+        (gated,) = heldout.judge(selection, [bundle], "p95")
+        place = {int(value): row for row, value in enumerate(selection.record_id.tolist())}
+        mine = [place[int(each, 16)] for each in ids if int(each, 16) in place]
+        flagged = [mask for each, mask in zip(ids, judged.flagged["p95"], strict=True) if int(each, 16) in place]
+        assert gated.alarm[mine].tolist() == flagged
+    assert differs
+
+
+def test_false_alarms_are_shown_by_group_and_promised_where_thresholds_are_its_own(by_day: Any) -> None:
+    by_day.run("evaluate")
+    guarantee = artifacts.read_json(artifacts.METRICS)["guarantee"]
+    assert guarantee["groups"].keys() == {"day"}  # these files do not tell the protocol
+    days = guarantee["groups"]["day"]
+    assert sum(day["n"] for day in days.values()) == guarantee["n_benign"]
+    own = Bundle.of_project().calibration.groups
+    for name, day in days.items():
+        assert day["n_calibration"] == (own[name].reference.size if name in own else None)
+        assert (day["levels"]["p95"]["nominal"] is None) == (name not in own)
+    for level, promised in guarantee["levels"].items():
+        alarms = sum(round(day["levels"][level]["fpr"] * day["n"]) for day in days.values())
+        assert alarms == round(promised["fpr"] * guarantee["n_benign"])
+    assert "by day" in artifacts.PAGE.read_text()
+
+
+def test_scoring_knows_the_group_of_new_records_in_both_forms(by_day: Any) -> None:
+    bundle = Bundle.of_project()
+    for path in (by_day.file("Wednesday"), artifacts.RECORDS):
+        (chunk,) = incoming(path, "cicids2017", bundle.columns).read()
+        judged, blind = bundle.judge(chunk.records), bundle.judge(chunk.records.drop_columns("day"))
+        assert (judged.p_value != blind.p_value).any()
+    tally = scored._Tally(bundle.calibration)
+    tally.add(judged, chunk.rejected)
+    assert tally.alarms == {name: int(mask.sum()) for name, mask in judged.flagged.items()}
+
+
+def test_the_model_still_judges_after_it_was_stored(by_day: Any) -> None:
+    bundle = Bundle.of_project()
+    assert bundle.sealed.about["group"] == {"name": "day", "categorical": True}
+    bundle.save(artifacts.DATA / "stored")
+    records = raw("test_seen")
+    one, other = bundle.judge(records), Bundle.load(artifacts.DATA / "stored").judge(records)
+    assert np.array_equal(one.p_value, other.p_value) and np.array_equal(one.verdict, other.verdict)
+
+
+def test_without_enough_records_of_any_group_all_are_judged_as_before(prepared: Any, capsys: Any) -> None:
+    plain = Bundle.of_project().judge(raw("test_seen"))
+    prepared.set("calibrate.group", "day")
+    prepared.run("calibrate")
+    assert "thresholds for each day with 99 benign calibration records or more: none" in capsys.readouterr().out
+    assert np.array_equal(Bundle.of_project().judge(raw("test_seen")).p_value, plain.p_value)
+
+
+@pytest.mark.parametrize(
+    ("stage", "setting", "value", "message"),
+    [
+        ("calibrate", "calibrate.group", "attack", "calibrate.group: 'attack' is no group of traffic"),
+        ("calibrate", "calibrate.group", "protocl", "did you mean 'protocol'?"),
+        ("evaluate", "evaluate.groups", ["flow_durations"], "did you mean 'flow_duration'?"),
+    ],
+)
+def test_what_is_no_group_is_refused(prepared: Any, stage: str, setting: str, value: object, message: str) -> None:
+    prepared.set(setting, value)
+    assert message in prepared.refusal(stage, ConfigError)
+
+
+def test_records_that_are_others_are_refused(prepared: Any) -> None:
+    strangers = np.array([1, 2**63], np.uint64)
+    with pytest.raises(ArtifactError, match="holds other records than"):
+        groups("day", strangers)
