@@ -105,10 +105,17 @@ class MAF(Detector):
     adds sum_i a_i relu(m + distance - s_i) / sum_i a_i over the anomalous shares a_i, with m the weighted mean score of
     the benign: what is surely anomalous is driven off until it lies ``distance`` nats above them, and no further.
 
+    Where records repeat, or lie on a line or a grid, the density grows without bound and the score follows the finest
+    grain. ``scale_penalty`` holds against it, and so does noise on the training rows (``stage2.fit.input_noise``,
+    dequantisation by a Gaussian); neither is in the paper. It adds to the loss, over n records of F features::
+
+        scale_penalty / (n F) * sum_i (sum over layers and features of tanh s)^2
+
     Args:
         features: Z.
         layers: K.
         hidden: H, units of each layer.
+        scale_penalty: of the squared log |det dz/dx|.
         confidence: what the confidence of a record does.
         unknown: weight of a record whose confidence is 0.
         distance: in nats.
@@ -122,6 +129,7 @@ class MAF(Detector):
         features: int,
         layers: int = 16,
         hidden: int = 512,
+        scale_penalty: float = 0.0,
         confidence: Literal["ignore", "leave_out", "push"] = "ignore",
         unknown: float = 0.5,
         distance: float = 20.0,
@@ -129,8 +137,12 @@ class MAF(Detector):
         super().__init__(features)
         if layers < 1 or hidden < 1:
             raise ValueError(f"layers and hidden must be at least 1, not {layers} and {hidden}")
-        if not 0 <= unknown <= 1 or distance < 0:
-            raise ValueError(f"needs unknown in [0, 1] and distance at least 0, not {unknown} and {distance}")
+        if not 0 <= unknown <= 1 or distance < 0 or scale_penalty < 0:
+            raise ValueError(
+                f"needs unknown in [0, 1], distance and scale_penalty at least 0, not {unknown}, {distance} and "
+                f"{scale_penalty}"
+            )
+        self.scale_penalty = scale_penalty
         self.confidence, self.unknown, self.distance = confidence, unknown, distance
         self.standardise = Standardise(features)
         pairs = [self._masks(layer, hidden) for layer in range(layers)]
@@ -172,19 +184,24 @@ class MAF(Detector):
         return self.confidence != "ignore"
 
     def loss(self, batch: Batch) -> Tensor:
-        """The negative log-likelihood, weighted by confidence where that is asked for."""
-        score = self.score(batch.x)
+        """The negative log-likelihood, weighted by confidence where that is asked for, and the penalty on scales."""
+        z, ladj = self.transform(batch.x)
+        score, grain = -self._log_prob(z, ladj), ladj - self.standardise.ladj
+        penalty = self.scale_penalty * grain.square().mean() / self.features if self.scale_penalty else 0.0
         if self.confidence == "ignore":
-            return score.mean()
+            return score.mean() + penalty
         benign, anomalous = shares(batch.confidence, self.unknown)
         typical = weighted_mean(score, benign)
         if self.confidence == "leave_out":
-            return typical
-        return typical + weighted_mean(functional.relu(typical.detach() + self.distance - score), anomalous)
+            return typical + penalty
+        pushed = weighted_mean(functional.relu(typical.detach() + self.distance - score), anomalous)
+        return typical + pushed + penalty
 
     def log_prob(self, x: Tensor) -> Tensor:
         """Log p(x) in nats, (B, F) to (B,)."""
-        z, ladj = self.transform(x)
+        return self._log_prob(*self.transform(x))
+
+    def _log_prob(self, z: Tensor, ladj: Tensor) -> Tensor:
         return ladj - 0.5 * (z.square().sum(-1) + self.features * math.log(2 * math.pi))
 
     def score(self, x: Tensor) -> Tensor:

@@ -245,7 +245,36 @@ def test_a_push_drives_anomalous_records_off_and_ends_at_the_distance() -> None:
     assert torch.allclose(model.loss(batch), typical)
 
 
-@pytest.mark.parametrize("wrong", [{"unknown": -0.1}, {"distance": -1.0}])
+@pytest.mark.parametrize("wrong", [{"unknown": -0.1}, {"distance": -1.0}, {"scale_penalty": -0.1}])
 def test_confidence_settings_outside_their_limits_are_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(ValueError, match="needs unknown in"):
         MAF(3, **wrong)  # type: ignore[arg-type]
+
+
+def test_a_penalty_on_scales_adds_the_mean_squared_log_volume() -> None:
+    plain, held = maf(5), maf(5)
+    held.scale_penalty = 0.3
+    batch = weighted([1.0] * 40, torch.randn(40, 5, generator=torch.Generator().manual_seed(1)).double())
+    volume = torch.stack([jacobian(plain, row).det().abs().log() for row in batch.x])
+    volume = volume - plain.standardise.ladj
+    expected = plain.loss(batch) + 0.3 * volume.square().mean() / 5
+    torch.testing.assert_close(held.loss(batch), expected)
+
+
+def test_a_penalty_on_scales_and_noise_keep_repeated_records_from_ruling_the_density() -> None:
+    generator = torch.Generator().manual_seed(0)
+    x = torch.cat([torch.zeros(300, 3), torch.randn(300, 3, generator=generator)])
+    beside = torch.full((1, 3), 0.05)
+    drops = []
+    for penalty, noise in ((0.0, 0.0), (0.2, 0.1)):
+        torch.manual_seed(0)
+        model = MAF(3, layers=4, hidden=32, scale_penalty=penalty)
+        model.initialise(x)
+        optimiser = torch.optim.Adam(model.parameters(), 3e-3)
+        for _ in range(300):
+            optimiser.zero_grad()
+            model.loss(weighted([1.0] * 600, x + noise * torch.randn(x.shape, generator=generator))).backward()
+            optimiser.step()
+        with torch.no_grad():
+            drops.append(float(model.score(beside) - model.score(torch.zeros(1, 3))))
+    assert drops[1] < drops[0] / 2
