@@ -8,6 +8,7 @@ import torch
 
 from pipeline import artifacts, tracking
 from pipeline.bundle import Bundle
+from pipeline.decision import group_names
 from pipeline.detectors import DETECTORS
 from pipeline.encoders import DCCL, ENCODERS
 from pipeline.features import Features, Recipe
@@ -21,7 +22,8 @@ def records(n, seed=0):
     """Raw columns of n records, words among them."""
     random = np.random.default_rng(seed)
     columns = {name: random.gamma(2.0, 100.0, n).round() for name in NUMBERS}
-    return columns | {"service": random.choice(np.array(["http", "dns"], dtype=object), n)}
+    columns |= {"service": random.choice(np.array(["http", "dns"], dtype=object), n)}
+    return columns | {"protocol": random.choice([6.0, 17.0], n)}
 
 
 def weights(model):
@@ -29,9 +31,9 @@ def weights(model):
 
 
 def made_bundle(seed=0):
-    """A bundle that was fitted on made-up records, without encoder."""
+    """A bundle that was fitted on made-up records, without encoder, with thresholds for each protocol."""
     rows = records(400, seed)
-    features = Features.fit([rows], 400, Recipe(drop=(), derive=()))
+    features = Features.fit([rows], 400, Recipe(drop=("protocol",), derive=()))
     x = np.stack([features.map(rows)[name] for name in features.columns], axis=1)
     encoder = ENCODERS["identity"](len(features.columns), DCCL())
     encoder.centre(torch.from_numpy(x), torch.arange(400) % 2)
@@ -44,7 +46,9 @@ def made_bundle(seed=0):
         "encoder": ({"encoder": "identity", "loss": "dccl", "loss_settings": {}, **fitted}, weights(encoder)),
         "detector": ({"detector": "mahalanobis", **fitted}, weights(detector)),
         "head": ({"detector": "none"}, {}),
-        "thresholds": Calibration.fit(*scores.astype(np.float64)).state(),
+        "thresholds": Calibration.fit(
+            *scores.astype(np.float64), group="protocol", groups=group_names(rows["protocol"])
+        ).state(),
     }
     files = {}
     for name, part in parts.items():
@@ -52,6 +56,7 @@ def made_bundle(seed=0):
     files["used.safetensors"] = artifacts.save_tensors({"record_id": np.arange(400, dtype=np.uint64)})
     columns = [{"name": name, "categorical": name == "service"} for name in features.reads]
     about = {"dataset": "table", "columns": columns, "example": features.typical()}
+    about |= {"group": {"name": "protocol", "categorical": False}}
     return Bundle.of_sealed(Sealed(about, files), Path("made"))
 
 

@@ -319,6 +319,8 @@ def test_mlflow_serves_raw_records(pyfunc, bundle, records, tmp_path):
             name: v if v.dtype == object else v.astype(np.int64) for name, v in records.items()
         }  # as JSON has them
         told = asked(port, {"dataframe_split": raw(whole)})["predictions"]
+        untold = {name: v for name, v in whole.items() if name != "protocol"}
+        blind = asked(port, {"dataframe_split": raw(untold)})["predictions"]
         with pytest.raises(urllib.error.HTTPError) as caught:
             asked(port, {"dataframe_split": raw({name: v for name, v in whole.items() if name != "idle_max"})})
         with caught.value as refused:
@@ -330,6 +332,8 @@ def test_mlflow_serves_raw_records(pyfunc, bundle, records, tmp_path):
     expected = bundle.judge(records)
     assert [row["verdict"] for row in told] == expected.verdict.tolist()
     assert [row["score"] for row in told] == expected.score.tolist()
+    assert [row["p_value"] for row in told] == expected.p_value.tolist()
+    assert [row["p_value"] for row in blind] == bundle.judge(untold).p_value.tolist() != expected.p_value.tolist()
 
 
 def test_the_example_can_be_judged(pyfunc, bundle):
