@@ -141,16 +141,12 @@ def recalibrate(bundle: Bundle, recent: scored.Recent, settings: config.Retraini
 
 
 def _moved(old: Calibration, moved: Recalibration) -> Calibration:
-    """The decision for all follows; those of groups are moved as scores are, for recent records tell no groups."""
-    groups = {name: _follow(each, moved, np.array(moved.move(each.reference))) for name, each in old.groups.items()}
-    return replace(old, whole=_follow(old.whole, moved, moved.new), groups=groups)
-
-
-def _follow(old: Decision, moved: Recalibration, reference: NDArray[np.float64]) -> Decision:
+    """The decision for all follows; those of groups stay: that there is more of one group now moves none of them."""
     names = sorted(old.thresholds, key=lambda name: old.thresholds[name])
     named = dict(zip(names, moved.move(old.thresholds[name] for name in names), strict=True))
     low, high = moved.move([old.intervals.low, old.intervals.high])
-    return Decision(reference, {name: named[name] for name in old.thresholds}, Thresholds(low, high))
+    ordered = {name: named[name] for name in old.thresholds}
+    return replace(old, whole=Decision(moved.new, ordered, Thresholds(low, high)))
 
 
 def _features(

@@ -203,13 +203,14 @@ class Bundle:
 
     def _groups(self, records: Records) -> Names | None:
         """(n,) groups of the records; None where nothing tells."""
-        name = self.calibration.group
+        name, about = self.calibration.group, self.sealed.about.get("group")
         told = records.column_names if isinstance(records, pa.Table) else records.keys()
-        return (
-            group_names(np.asarray(_arrow(name, records[name]).to_pandas()))
-            if name is not None and name in told
-            else None
-        )
+        if name is None or name not in told:
+            return None
+        values = _arrow(name, records[name])
+        if about is not None:
+            _check_kind(Column(**about), values.type)
+        return group_names(np.asarray(values.to_pandas()))
 
     def _table(self, records: Records) -> pa.Table:
         """The columns that are read, checked."""

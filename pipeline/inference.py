@@ -123,14 +123,14 @@ class Calibration:
             return Decision.fit(scores[benign], percentiles, strategy, like)
 
         def like(name: str) -> Floats | None:
-            return None if known is None or attack_groups is None else known[attack_groups == name]
+            return None if known is None or attack_groups is None else known[attack_groups.astype(str) == name]
 
-        own, of = {}, np.full(scores.size, UNKNOWN, dtype=object) if groups is None else groups
+        own, of = {}, np.full(scores.size, UNKNOWN, dtype=object) if groups is None else groups.astype(str)
         for name in frequent(of):
             try:
                 own[name] = decision(of == name, like(name))
             except SplitError as error:
-                raise SplitError(f"{name!r} of {group}: {error}") from error
+                raise SplitError(f"{name!r} of {group}: {error}; or set calibrate.group to null") from error
         return cls(fusion, tails, names, decision(np.ones(scores.size, bool), known), group, own)
 
     @property
@@ -162,8 +162,11 @@ class Calibration:
         """Threshold -> share of benign records that exceed it at most, on average over calibration sets.
 
         Of ``p99`` it is 1 %, or the smallest level that there are records for; the published cascade promises nothing.
-        Of all records, or of those of a ``group`` that has a decision of its own.
+        Where groups have decisions of their own, each ``group`` has its promise, and all records together have none:
+        those of no such group are judged as if all groups were among them.
         """
+        if group is None and self.groups:
+            return {}
         smallest = Guarantee().smallest_risk((self.whole if group is None else self.groups[group]).reference.size)
         nominal = {name: round(1 - float(name.removeprefix("p")) / 100, 12) for name in self.thresholds}
         return {} if self.fusion == "cascade" else {name: max(risk, smallest) for name, risk in nominal.items()}
@@ -178,11 +181,22 @@ class Calibration:
 
     def decisions(self, n: int, groups: Names | None = None) -> Iterator[tuple[NDArray[np.intp], Decision]]:
         """Rows of n records with the decision that judges them, by the ``groups`` of the records, (n,), if known."""
-        names = np.full(n, UNKNOWN, dtype=object) if groups is None else groups
-        own = np.isin(names.astype(str), list(self.groups))
-        yield np.flatnonzero(~own), self.whole
+        names = self.deciding(n, groups)
+        yield np.flatnonzero(names == UNKNOWN), self.whole
         for name, decision in self.groups.items():
             yield np.flatnonzero(names == name), decision
+
+    def deciding(self, n: int, groups: Names | None = None) -> Names:
+        """(n,) names of the groups by whose decisions records are judged, "" where by that for all.
+
+        Raises:
+            DataError: there are more or fewer ``groups`` than records.
+        """
+        if groups is None:
+            return np.full(n, UNKNOWN, dtype=object)
+        if groups.shape != (n,):
+            raise DataError(f"calibration: {n} records, but groups of shape {groups.shape}")
+        return np.where(np.isin(groups.astype(str), list(self.groups)), groups.astype(str), UNKNOWN).astype(object)
 
     def state(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
         """All that ``load`` needs: what JSON can hold, and arrays."""
@@ -257,6 +271,7 @@ class Judgement:
         confidence: (n,) +1 benign, 0 unknown, -1 anomalous.
         verdict: (n,) ``benign``, ``unknown`` or ``anomalous``.
         flagged: name of a threshold -> (n,) mask of the records above it.
+        group: (n,) by whose thresholds it was decided, "" where by those for all.
     """
 
     evidence: Mapping[str, Floats]
@@ -265,6 +280,7 @@ class Judgement:
     confidence: NDArray[np.float32]
     verdict: NDArray[np.str_]
     flagged: Mapping[str, NDArray[np.bool_]]
+    group: Names
 
     @classmethod
     def of(cls, calibration: Calibration, *scores: ArrayLike, groups: Names | None = None) -> Self:
@@ -283,7 +299,8 @@ class Judgement:
             verdict[rows] = decision.intervals.verdict(score[rows])
             for name, threshold in decision.thresholds.items():
                 flagged[name][rows] = score[rows] > threshold
-        return cls(evidence, score, calibration.p_value(score, groups), sure, verdict, flagged)
+        group = calibration.deciding(score.size, groups)
+        return cls(evidence, score, calibration.p_value(score, groups), sure, verdict, flagged, group)
 
     @property
     def margin(self) -> Floats:

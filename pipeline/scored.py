@@ -43,6 +43,7 @@ SCHEMA: Final = pa.schema(
         pa.field("p_value", pa.float64()),
         pa.field("confidence", pa.float32()),
         pa.field("verdict", _WORD),
+        pa.field("group", _WORD),
         pa.field("margin", pa.float64()),
         pa.field("density", pa.float64()),
         pa.field("head", pa.float64()),
@@ -207,8 +208,11 @@ def _table(records: pa.Table, judged: Judgement, version: int) -> pa.Table:
     who = {name: records.column(name) for name in ("record_id", "source_file", "row")}
     said = {name: getattr(judged, name) for name in ("score", "p_value", "confidence", "margin", "density", "head")}
     verdict = pa.array(judged.verdict.tolist(), pa.string()).dictionary_encode()
+    group = pa.array(judged.group.tolist(), pa.string()).dictionary_encode()
     number = np.full(records.num_rows, version, dtype=np.int32)
-    return pa.Table.from_pydict({**who, **said, "verdict": verdict, "model_version": number}, schema=SCHEMA)
+    return pa.Table.from_pydict(
+        {**who, **said, "verdict": verdict, "group": group, "model_version": number}, schema=SCHEMA
+    )
 
 
 class _Tally:

@@ -107,15 +107,17 @@ class MAF(Detector):
 
     Where records repeat, or lie on a line or a grid, the density grows without bound and the score follows the finest
     grain. ``scale_penalty`` holds against it, and so does noise on the training rows (``stage2.fit.input_noise``,
-    dequantisation by a Gaussian); neither is in the paper. It adds to the loss, over n records of F features::
+    dequantisation by a Gaussian); neither is in the paper. It adds to what a record counts in the loss, of F features::
 
-        scale_penalty / (n F) * sum_i (sum over layers and features of tanh s)^2
+        scale_penalty / F * (sum over layers and features of tanh s)^2
+
+    which holds the volume and not each direction: what is stretched may be made up for by what is pressed together.
 
     Args:
         features: Z.
         layers: K.
         hidden: H, units of each layer.
-        scale_penalty: of the squared log |det dz/dx|.
+        scale_penalty: of the squared log volume by which the layers stretch.
         confidence: what the confidence of a record does.
         unknown: weight of a record whose confidence is 0.
         distance: in nats.
@@ -186,16 +188,17 @@ class MAF(Detector):
     def loss(self, batch: Batch) -> Tensor:
         """The negative log-likelihood, weighted by confidence where that is asked for, and the penalty on scales."""
         z, ladj = self.transform(batch.x)
-        score, grain = -self._log_prob(z, ladj), ladj - self.standardise.ladj
-        penalty = self.scale_penalty * grain.square().mean() / self.features if self.scale_penalty else 0.0
+        score = -self._log_prob(z, ladj)
+        held = score
+        if self.scale_penalty:
+            held = score + self.scale_penalty / self.features * (ladj - self.standardise.ladj).square()
         if self.confidence == "ignore":
-            return score.mean() + penalty
+            return held.mean()
         benign, anomalous = shares(batch.confidence, self.unknown)
-        typical = weighted_mean(score, benign)
         if self.confidence == "leave_out":
-            return typical + penalty
-        pushed = weighted_mean(functional.relu(typical.detach() + self.distance - score), anomalous)
-        return typical + pushed + penalty
+            return weighted_mean(held, benign)
+        typical = weighted_mean(score, benign).detach()
+        return weighted_mean(held, benign) + weighted_mean(functional.relu(typical + self.distance - score), anomalous)
 
     def log_prob(self, x: Tensor) -> Tensor:
         """Log p(x) in nats, (B, F) to (B,)."""

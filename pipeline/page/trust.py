@@ -44,10 +44,15 @@ def false_alarms(facts: Facts) -> str:
 def guarantees(facts: Facts) -> str:
     """What is guaranteed, and what is not."""
     level, m = facts.level, facts.metrics.count("guarantee", "n_calibration")
+    by = facts.metrics("guarantee", "by")
+    like = f"A benign record that is exchangeable with the {m} benign calibration records"
+    if by:
+        like = (
+            f"A benign record of a {code(by)} with thresholds of its own, exchangeable with those that they come from"
+        )
     kept = [
-        f"<b>Benign false alarms, on average.</b> A benign record that is exchangeable with the {m} benign calibration "
-        "records, which no training has seen, gets a p-value of a or less with a probability of at most a, whatever "
-        "the model is like.",
+        f"<b>Benign false alarms, on average.</b> {like}, which no training has seen, gets a p-value of a or less "
+        "with a probability of at most a, whatever the model is like.",
         "<b>No look ahead.</b> Each threshold was fixed before a test record was read.",
     ]
     if level("nominal") is not None:
@@ -94,7 +99,11 @@ def _by_group(facts: Facts) -> list[str]:
             shown = PROTOCOLS.get(name, name) if column == "protocol" else name
             rows.append([escape(shown or "not told"), kept, group.count("n"), promised, realised, *intervals])
         parts += [f"<h3>At {escape(facts.threshold)}, by {escape(column)}</h3>", table(header, rows, words=2)]
-    note = "A rate is promised of a group that has thresholds of its own; of the others it is one over all of them."
+    note = (
+        "A rate is promised of each group that has thresholds of its own, and of nothing else."
+        if facts.metrics("guarantee", "by")
+        else "The rate that is promised is one over all benign records, and of no group by itself."
+    )
     return [*parts, paragraph(note, "soft")] if parts else []
 
 

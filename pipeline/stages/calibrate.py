@@ -49,7 +49,10 @@ def calibrate(settings: Calibrate, report: Report) -> None:
     if settings.group is not None:
         _say_groups(calibration, settings.group, benign, report)
     artifacts.write_model(artifacts.THRESHOLDS, *calibration.state())
-    report.json("thresholds", {"named": dict(calibration.thresholds), "n": len(benign)})
+    own = {
+        name: {"named": dict(each.thresholds), "n": each.reference.size} for name, each in calibration.groups.items()
+    }
+    report.json("thresholds", {"named": dict(calibration.thresholds), "n": len(benign), "groups": own})
     report.run.metrics({f"threshold.{name}": value for name, value in calibration.thresholds.items()})
     _report(calibration, val, _groups(settings, val.record_id), report)
 

@@ -51,7 +51,9 @@ def evaluate(settings: Evaluate, report: Report) -> None:
     recalls = {name: {key: at["recall"] for key, at in each["thresholds"].items()} for name, each in sections.items()}
     false_alarms = _false_alarms(tests, judged)
     promised = assessment.guarantee(false_alarms, recalls, asked)
-    promised["groups"] = _by_group(settings.groups, calibration, tests, false_alarms, asked)
+    columns = dict.fromkeys([*settings.groups, *([] if calibration.group is None else [calibration.group])])
+    promised["groups"] = _by_group([*columns], calibration, tests, false_alarms, asked)
+    promised["by"] = calibration.group if calibration.groups else None
     found = {**about, **sections, "guarantee": promised}
     artifacts.write_json(artifacts.METRICS, found)
     report.run.metrics(dict(_flat(sections)))

@@ -12,15 +12,15 @@ from pipeline.errors import ArtifactError, ConfigError, near_miss
 
 
 def check(setting: str, names: Sequence[str]) -> None:
-    """Refuse a column that the records lack, or that tells who a record is or what it was labelled.
+    """Refuse a column that new records may lack, or that tells who a record is or what it was labelled.
 
     Raises:
         ConfigError: with the near miss.
     """
-    known = [name for name in artifacts.column_names(artifacts.RECORDS) if name in TOLD or name not in PROVENANCE]
+    known = [*TOLD, *artifacts.read_model(artifacts.FEATURES)[0]["raw"]]
     for name in names:
         if name not in known:
-            what = "is no group of traffic" if name in PROVENANCE else "is no column of the records"
+            what = "is no group of traffic" if name in PROVENANCE else "is no column that the model reads"
             raise ConfigError(f"{setting}: {name!r} {what}{near_miss(name, known)}; known: {', '.join(known)}")
 
 

@@ -261,6 +261,14 @@ def test_a_penalty_on_scales_adds_the_mean_squared_log_volume() -> None:
     torch.testing.assert_close(held.loss(batch), expected)
 
 
+def test_what_is_left_out_does_not_train_the_scales() -> None:
+    model = maf(3)
+    model.scale_penalty, model.confidence = 0.5, "leave_out"
+    x = torch.randn(4, 3, generator=torch.Generator().manual_seed(2)).double().requires_grad_()
+    model.loss(weighted([1.0, 1.0, -1.0, 1.0], x)).backward()
+    assert x.grad is not None and not x.grad[2].any() and x.grad[[0, 1, 3]].any()
+
+
 def test_a_penalty_on_scales_and_noise_keep_repeated_records_from_ruling_the_density() -> None:
     generator = torch.Generator().manual_seed(0)
     x = torch.cat([torch.zeros(300, 3), torch.randn(300, 3, generator=generator)])

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy.stats import binom
 
 from pipeline.decision import LEAST_OF_A_GROUP, Decision, frequent, group_names
-from pipeline.errors import SplitError
+from pipeline.errors import DataError, SplitError
 from pipeline.inference import Calibration, Judgement
 from pipeline.thresholds import VERDICTS, Conformal, Percentile
 
@@ -128,6 +128,30 @@ def test_it_survives_json_and_arrays_exactly():
     assert loaded.group == "protocol" and loaded.promises("tcp") == calibration.promises("tcp")
 
 
+def test_nothing_is_promised_over_all_records_where_groups_have_decisions_of_their_own():
+    calibration, plain = fitted(percentiles=(99.9, 99)), fitted(known=False, percentiles=(99.9, 99))
+    assert calibration.promises() == {}
+    assert plain.promises() == {"p99.9": 1 / 801, "p99": 0.01}
+    for name, decision in calibration.groups.items():
+        assert calibration.promises(name) == {"p99.9": 1 / (decision.reference.size + 1), "p99": 0.01}
+
+
+@pytest.mark.parametrize("groups", [NAMES[:1], np.array([], object)])
+def test_groups_of_other_records_are_refused(groups):
+    with pytest.raises(DataError, match="10 records, but groups of shape"):
+        Judgement.of(fitted(), np.zeros(10), np.zeros(10), groups=groups)
+
+
+def test_names_that_are_no_text_are_the_same_groups():
+    margin, density, _ = traffic(600, 3)
+    numbers = np.where(np.arange(600) % 2, 6, 17).astype(object)
+    texts = numbers.astype(str).astype(object)
+    one, other = (Calibration.fit(margin, density, group="protocol", groups=groups) for groups in (numbers, texts))
+    assert one.groups.keys() == other.groups.keys() == {"6", "17"}
+    judged, same = (Judgement.of(one, margin, density, groups=groups) for groups in (numbers, texts))
+    assert np.array_equal(judged.p_value, same.p_value) and judged.group.tolist() == texts.tolist()
+
+
 def test_a_calibration_of_before_there_were_groups_still_loads():
     values, arrays = fitted(known=False).state()
     del values["group"], values["groups"]
@@ -139,6 +163,8 @@ def test_a_calibration_of_before_there_were_groups_still_loads():
     [
         (np.array([6, 17, 6], np.int16), ["6", "17", "6"]),
         (np.array([6.0, math.nan, 0.5]), ["6", "", "0.5"]),
+        (np.array([4200000001, 4200000002]), ["4200000001", "4200000002"]),
+        (np.array([-0.0, 0.0]), ["0", "0"]),
         (np.array(["monday", None, ""], object), ["monday", "", ""]),
         (np.array([], object), []),
     ],

@@ -63,6 +63,7 @@ def section(sizes, shift, seed):
     promised = assessment.guarantee(masks, {"unseen": recalls, "seen": recalls}, asked)
     groups = np.resize(np.array(["6", "17", HOSTILE, ""], dtype=object), 300)
     by_protocol = assessment.by_group(masks, groups, {"6": Asked({"p99": 0.01, "p95": 0.05}, 100)})
+    promised["by"] = "protocol"
     promised["groups"] = {"protocol": by_protocol, HOSTILE: assessment.by_group(masks, groups, {})}
     return {**report, "one_feature": feature, "stage1_only": alone}, promised
 

@@ -3,14 +3,18 @@
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
-from flows import heldout
+from flows import heldout, retraining
 from pipeline import artifacts, inference, scored
 from pipeline.bundle import Bundle
 from pipeline.datasets.incoming import incoming
-from pipeline.errors import ArtifactError, ConfigError
+from pipeline.drift import Recalibration
+from pipeline.errors import ArtifactError, ConfigError, DataError
+from pipeline.inference import Calibration, Judgement
 from pipeline.stages.groups import groups
+from pipeline.thresholds.conformal import interval
 from tests.stages.test_bundle import raw
 
 TESTS = ("test_seen", "test_unseen")
@@ -37,6 +41,7 @@ def test_evaluate_the_bundle_and_the_gate_judge_a_record_by_its_group(by_day: An
         ids = [f"{value:016x}" for value in records.column("record_id").to_pylist()]
         assert [float(told[each]["p_value"]) for each in ids] == pytest.approx(judged.p_value)
         assert [told[each]["verdict"] for each in ids] == judged.verdict.tolist()
+        assert judged.group.tolist() == records.column("day").to_pylist() and not any(blind.group)
         np.testing.assert_array_equal(judged.score, blind.score)
         differs += int((judged.p_value != blind.p_value).sum())
         selection = heldout.select([bundle])
@@ -82,6 +87,8 @@ def test_the_model_still_judges_after_it_was_stored(by_day: Any) -> None:
     records = raw("test_seen")
     one, other = bundle.judge(records), Bundle.load(artifacts.DATA / "stored").judge(records)
     assert np.array_equal(one.p_value, other.p_value) and np.array_equal(one.verdict, other.verdict)
+    with pytest.raises(DataError, match="column 'day' holds"):
+        bundle.judge(records.set_column(records.column_names.index("day"), "day", pa.array([1.0] * len(records))))
 
 
 def test_without_enough_records_of_any_group_all_are_judged_as_before(prepared: Any, capsys: Any) -> None:
@@ -97,12 +104,33 @@ def test_without_enough_records_of_any_group_all_are_judged_as_before(prepared: 
     [
         ("calibrate", "calibrate.group", "attack", "calibrate.group: 'attack' is no group of traffic"),
         ("calibrate", "calibrate.group", "protocl", "did you mean 'protocol'?"),
+        ("calibrate", "calibrate.group", "destination_port", "is no column that the model reads"),
         ("evaluate", "evaluate.groups", ["flow_durations"], "did you mean 'flow_duration'?"),
     ],
 )
 def test_what_is_no_group_is_refused(prepared: Any, stage: str, setting: str, value: object, message: str) -> None:
     prepared.set(setting, value)
     assert message in prepared.refusal(stage, ConfigError)
+
+
+@pytest.mark.parametrize("share", [0.3, 0.7])
+def test_more_of_one_group_moves_no_threshold_of_a_group_in_a_recalibration(share: float) -> None:
+    random = np.random.default_rng(0)
+
+    def traffic(n: int, loud: float) -> tuple[Any, Any]:
+        groups = np.where(random.random(n) < loud, "tcp", "udp").astype(object)
+        return random.normal(size=n) + 2 * (groups == "tcp"), groups
+
+    density, names = traffic(2000, 0.5)
+    old = Calibration.fit(np.zeros(2000), density, "density", [99, 95], group="protocol", groups=names)
+    density, names = traffic(20_000, share)
+    recent = old.score(np.zeros(20_000), density)
+    moved = retraining._moved(old, Recalibration.fit(old.reference, recent, 0.05, 0.25, 2.0))
+    assert moved.whole.thresholds != old.whole.thresholds
+    judged = Judgement.of(moved, np.zeros(20_000), density, groups=names)
+    for name in ("tcp", "udp"):
+        low, high = interval(moved.groups[name].reference.size, 0.05, 0.9999, tested=int((names == name).sum()))
+        assert low <= judged.flagged["p95"][names == name].mean() <= high
 
 
 def test_records_that_are_others_are_refused(prepared: Any) -> None:
