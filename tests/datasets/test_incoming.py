@@ -7,7 +7,7 @@ import pytest
 
 from pipeline.datasets import CICIDS2017, NSLKDD, Table
 from pipeline.datasets.incoming import READERS, incoming
-from pipeline.datasets.schema import FEATURES, Column
+from pipeline.datasets.schema import FEATURES, TOLD, Column
 from pipeline.datasets.synthetic.files import write
 from pipeline.errors import SchemaError, SourceError, UnknownPluginError
 
@@ -125,7 +125,7 @@ def test_stored_records_keep_who_they_are(tmp_path, monday):
     pq.write_table(records, tmp_path / "records.parquet")
     again, _ = read(tmp_path / "records.parquet")
     assert again["record_id"].equals(records["record_id"])
-    assert again.column_names == ["record_id", "source_file", "row", *(column.name for column in NEEDED)]
+    assert again.column_names == ["record_id", "source_file", "row", *TOLD, *(column.name for column in NEEDED)]
     pq.write_table(records.drop_columns(["idle_min", "record_id"]), tmp_path / "less.parquet")
     with pytest.raises(SchemaError, match="'idle_min' is missing"):
         _ = incoming(tmp_path / "less.parquet", "cicids2017", NEEDED).columns
