@@ -130,6 +130,7 @@ class FeatureSettings(Section):
     scaling: Literal["none", "standard", "signed_log", "unit", "quantile"]
     clip: Positive | None
     categorical: Literal["one_hot", "count"]
+    rarity: Names
 
 
 class Contamination(Section):

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from scipy.special import ndtri
 
 from pipeline.errors import ArtifactError, ConfigError, DataError, near_miss
+from pipeline.rarity import RARITY, Rarity, RarityFit
 from pipeline.samples import row_hash
 from pipeline.threads import in_order
 from pipeline.words import Categorical, WordFit, Words, feature_names, require_few
@@ -125,6 +126,9 @@ class Recipe:
         categorical: what stands for a word: ``one_hot``, a column of 0 and 1 for each word of the train rows, unscaled;
             ``count``, log(1 + n) of the n train rows that have it, standardised unless the scaling is ``none``. A word
             that no train row has is 0 in every column, and n = 0.
+        rarity: raw columns of numbers that are names, dropped or not, of which it is told how rare their value is
+            among the rows that scales come from; see ``pipeline.rarity``. It does not tell records apart: those that
+            differ in such a column alone have one content.
     """
 
     drop: tuple[str, ...] = ("destination_port",)
@@ -134,6 +138,7 @@ class Recipe:
     scaling: Scaling = "standard"
     clip: float | None = None
     categorical: Categorical = "one_hot"
+    rarity: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         names = tuple(each for name in self.derive for each in GROUPS.get(name, (name,)))
@@ -142,19 +147,22 @@ class Recipe:
     def within(self, available: Iterable[str], known: Collection[str]) -> tuple[Self, tuple[str, ...]]:
         """The same recipe for records that have no more than the columns ``available``, and the names passed over.
 
-        A dropped column that they lack is passed over if some data set has it, that is, if it is ``known``; a derived
-        one if a column that it needs is absent.
+        A dropped column that they lack, or one whose rarity is asked for, is passed over if some data set has it, that
+        is, if it is ``known``; a derived one if a column that it needs is absent.
 
         Raises:
             ConfigError: a dropped name is neither available nor known.
         """
         here = set(available)
-        for name in self.drop:
-            _require_column(name, {*here, *known})
+        for setting, names in (("drop", self.drop), ("rarity", self.rarity)):
+            for name in names:
+                _require_column(name, {*here, *known}, setting)
+        rarity = tuple(name for name in self.rarity if name in here)
         drop = tuple(name for name in self.drop if name in here)
         derive = tuple(name for name in self.derive if name not in DERIVED or here.issuperset(DERIVED[name].needs))
-        over = tuple(name for name in (*self.drop, *self.derive) if name not in {*drop, *derive})
-        return replace(self, drop=drop, derive=derive), over
+        asked = (*self.drop, *self.derive, *(name + RARITY for name in self.rarity))
+        over = tuple(name for name in asked if name not in {*drop, *derive, *(name + RARITY for name in rarity)})
+        return replace(self, drop=drop, derive=derive, rarity=rarity), over
 
     def raw(self, available: Iterable[str]) -> tuple[str, ...]:
         """The raw columns that stay.
@@ -184,9 +192,11 @@ class Recipe:
         return tuple(dict.fromkeys([*kept, *(need for name in self.derive for need in _needs(name))]))
 
 
-def _require_column(name: str, known: Collection[str]) -> None:
+def _require_column(name: str, known: Collection[str], setting: str = "drop") -> None:
     if name not in known:
-        raise ConfigError(f"preprocess.features.drop: {name!r} is no column of the records{near_miss(name, known)}")
+        raise ConfigError(
+            f"preprocess.features.{setting}: {name!r} is no column of the records{near_miss(name, known)}"
+        )
 
 
 def content_hash(columns: Columns, recipe: Recipe) -> NDArray[np.uint64]:
@@ -274,12 +284,13 @@ class Features:
     Attributes:
         recipe: what was fixed before.
         raw: names of the raw and derived columns of numbers that are read, (R,).
-        columns: names of the features that come out, (F,): those of ``raw`` that vary, the indicators, then what the
-            categorical columns become.
+        columns: names of the features that come out, (F,): those of ``raw`` that vary, the indicators, the rarities,
+            then what the categorical columns become.
         fill, mean, scale: (R,) each.
         knots: (R, ``QUANTILES``) of a quantile scaling, else (R, 0).
         dropped: constant columns that were dropped.
         words: categorical column -> its words.
+        rarities: raw column -> how rare its values are.
     """
 
     recipe: Recipe
@@ -291,6 +302,7 @@ class Features:
     knots: NDArray[np.float64]
     dropped: tuple[str, ...] = ()
     words: Mapping[str, Words] = field(default_factory=dict)
+    rarities: Mapping[str, Rarity] = field(default_factory=dict)
 
     @classmethod
     def fit(cls, batches: Iterable[Columns], rows: int, recipe: Recipe) -> Self:
@@ -317,11 +329,15 @@ class Features:
         if not any(fit.rows for fit in fits.values()):
             raise DataError("preprocess: there are no train rows to fit the features on")
         words = {name: Words.of(fit.counts) for name, fit in fits.items() if isinstance(fit, WordFit)}
+        rare = {name: fits.pop(name + RARITY) for name in recipe.rarity}
+        rarities = {name: Rarity.of(fit.counts, fit.rows) for name, fit in rare.items()}
         numbers = {name: fit for name, fit in fits.items() if name not in words}
-        return cls._from_fits(numbers, words, recipe)
+        return cls._from_fits(numbers, words, rarities, recipe)
 
     @classmethod
-    def _from_fits(cls, fits: dict[str, _ColumnFit], words: dict[str, Words], recipe: Recipe) -> Self:
+    def _from_fits(
+        cls, fits: dict[str, _ColumnFit], words: dict[str, Words], rarities: dict[str, Rarity], recipe: Recipe
+    ) -> Self:
         undefined = [name for name, fit in fits.items() if fit.is_partly_undefined]
         fill = {name: fit.median if recipe.fill == "median" else 0.0 for name, fit in fits.items()}
         for name, fit in fits.items():
@@ -343,6 +359,7 @@ class Features:
             (
                 *kept,
                 *(name + _UNDEFINED for name in undefined if recipe.fill == "indicator"),
+                *(name + RARITY for name in rarities),
                 *feature_names(words, recipe.categorical),
             ),
             np.array([fill[name] for name in kept]),
@@ -351,13 +368,14 @@ class Features:
             np.stack(knots) if knots else np.zeros((0, 0)),
             constant,
             words,
+            rarities,
         )
 
     def scaled_as(self, other: Self) -> Self:
-        """The same columns and words with the fills, scales and quantiles of ``other``, which dropped no column."""
+        """The same columns and words with fills, scales, quantiles, rarities of ``other``, which dropped no column."""
         at = [other.raw.index(name) for name in self.raw]
         taken = {name: getattr(other, name)[at] for name in ("fill", "mean", "scale", "knots")}
-        return replace(self, **taken)
+        return replace(self, **taken, rarities=other.rarities)
 
     def map(self, columns: Columns) -> dict[str, NDArray[np.float32]]:
         """Feature name -> (n,) float32, for the raw columns of any rows.
@@ -372,6 +390,10 @@ class Features:
             features = {name: self._scaled(position, _value(name, columns)) for position, name in enumerate(self.raw)}
         for name in self._indicators:
             features[name] = (~np.isfinite(_value(name.removesuffix(_UNDEFINED), columns))).astype(np.float32)
+        for name, rarity in self.rarities.items():
+            features[name + RARITY] = np.clip(rarity.encode(columns[name]), -self._limit, self._limit).astype(
+                np.float32
+            )
         standard = self.recipe.scaling != "none"
         for name, words in self.words.items():
             features |= words.encode(name, columns[name], self.recipe.categorical, standard, self._limit)
@@ -380,7 +402,12 @@ class Features:
     @property
     def reads(self) -> tuple[str, ...]:
         """The raw columns that ``map`` needs."""
-        made = (*self.raw, *(name.removesuffix(_UNDEFINED) for name in self._indicators), *self.words)
+        made = (
+            *self.raw,
+            *(name.removesuffix(_UNDEFINED) for name in self._indicators),
+            *self.rarities,
+            *self.words,
+        )
         return tuple(dict.fromkeys(need for name in made for need in _needs(name)))
 
     def typical(self) -> dict[str, float | str]:
@@ -400,7 +427,8 @@ class Features:
 
     @property
     def _indicators(self) -> tuple[str, ...]:
-        return self.columns[len(self.raw) : len(self.columns) - len(feature_names(self.words, self.recipe.categorical))]
+        encoded = len(self.rarities) + len(feature_names(self.words, self.recipe.categorical))
+        return self.columns[len(self.raw) : len(self.columns) - encoded]
 
     def _scaled(self, position: int, values: NDArray[np.float64]) -> NDArray[np.float32]:
         finite = np.isfinite(values)
@@ -428,7 +456,10 @@ class Features:
             for name, seen in self.words.items()
         }
         arrays = {"fill": self.fill, "mean": self.mean, "scale": self.scale, "knots": self.knots}
-        return {"recipe": recipe, **names, "words": words}, arrays
+        for name, rarity in self.rarities.items():
+            arrays |= {f"{name}{RARITY}.values": rarity.values, f"{name}{RARITY}.counts": rarity.counts}
+        rows = {name: rarity.rows for name, rarity in self.rarities.items()}
+        return {"recipe": recipe, **names, "words": words, "rarities": rows}, arrays
 
     @classmethod
     def load(cls, names: Mapping[str, Any], arrays: Mapping[str, NDArray[np.float64]]) -> Self:
@@ -445,7 +476,11 @@ class Features:
                 name: Words(tuple(seen["words"]), tuple(seen["counts"]), seen["rows"])
                 for name, seen in names["words"].items()
             }
-            loaded = cls(Recipe(**recipe), **parts, words=words)
+            rarities = {
+                name: Rarity(arrays[f"{name}{RARITY}.values"], arrays[f"{name}{RARITY}.counts"], rows)
+                for name, rows in names.get("rarities", {}).items()  # an older transform knows none
+            }
+            loaded = cls(Recipe(**recipe), **parts, words=words, rarities=rarities)
         except (KeyError, TypeError) as error:
             raise ArtifactError(f"the stored feature transform is incomplete: {error}; run preprocess again") from error
         encoded = feature_names(words, loaded.recipe.categorical)
@@ -466,14 +501,22 @@ def _numbered(batches: Iterable[Columns]) -> Iterator[tuple[int, Columns]]:
         start += len(next(iter(batch.values())))
 
 
-def _fit(start: int, batch: Columns, stride: int, recipe: Recipe) -> dict[str, _ColumnFit | WordFit]:
+def _fit(start: int, batch: Columns, stride: int, recipe: Recipe) -> dict[str, _ColumnFit | WordFit | RarityFit]:
     sampled = slice(-start % stride, None, stride)
     values = {name: _value(name, batch) for name in (*recipe.raw(batch), *recipe.derive)}
     with np.errstate(over="ignore"):  # of squares beyond 1e308
-        return {
+        fits: dict[str, _ColumnFit | WordFit | RarityFit] = {
             name: WordFit(value) if value.dtype == object else _ColumnFit(value, sampled, _warp(recipe))
             for name, value in values.items()
         }
+    return fits | {name + RARITY: RarityFit(_numbers(name, batch)) for name in recipe.rarity}
+
+
+def _numbers(name: str, batch: Columns) -> NDArray[np.float64]:
+    if batch[name].dtype == object:
+        remedy = "words are counted by preprocess.features.categorical: count"
+        raise ConfigError(f"preprocess.features.rarity: column {name!r} holds words, not numbers; {remedy}")
+    return batch[name]
 
 
 def _needs(name: str) -> tuple[str, ...]:
