@@ -1,6 +1,6 @@
 """What the shipped detector was chosen by: seen attacks that had no part in the training, one after the other.
 
-    python -m benchmarks.choice ../shared/data/cicids2017_improved [--seeds 4] [--port]
+    python -m benchmarks.choice ../shared/data/cicids2017_improved [--seeds 4] [--port rarity]
     python -m benchmarks.choice ../shared/data/nslkdd --nslkdd
 
 Each family of the seen attacks is left out of train in turn, and each attack of a family that has several. Densities
@@ -10,7 +10,7 @@ exchanged. No unseen attack and no test record has a part.
 
 For families: mean AUROC, the worst, mean recall at a realised FPR of 1 % and of 0.1 %; for attacks, the others of whose
 family are seen: mean AUROC and both recalls; then the mean of all. In %, mean and standard deviation over seeds, which
-draw the splits. ``--port``: with the destination port as a feature.
+draw the splits. ``--port``: with the destination port among the features, as a ``number`` or as its ``rarity``.
 """
 
 import argparse
@@ -35,6 +35,7 @@ from pipeline.registry import build
 from pipeline.tail import Tail
 
 RECIPE = Recipe(scaling="quantile", derive=("bytes_per_packet", "packets_per_second", "ratios"))
+PORTS: dict[str, dict[str, Any]] = {"none": {}, "number": {"drop": ()}, "rarity": {"rarity": ("destination_port",)}}
 DENSITIES: dict[str, tuple[str, dict[str, Any]]] = {
     "neighbour": ("knn", {"neighbours": 1}),
     "whitened": ("knn", {"neighbours": 1, "metric": "whitened"}),
@@ -159,9 +160,9 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--seeds", type=int, default=4)
     parser.add_argument("--nslkdd", action="store_true", help="the folder is that of NSL-KDD")
-    parser.add_argument("--port", action="store_true", help="let the features hold the destination port")
+    parser.add_argument("--port", choices=PORTS, default="none", help="how the features tell the destination port")
     given = parser.parse_args()
-    recipe = replace(RECIPE, drop=()) if given.port else RECIPE
+    recipe = replace(RECIPE, **PORTS[given.port])
     records = kdd(given.folder) if given.nslkdd else read(given.folder)
     tables = [inner(Drawing(records, seed, recipe, "benign")) for seed in range(given.seeds)]
     shown = [*next(iter(tables[0].values()))]
