@@ -2,9 +2,9 @@
 
     python -m benchmarks.groups ../shared/data/cicids2017_improved [--seeds 5] [--column protocol]
 
-The shipped features and densities, without a head; thresholds of the fused score from the benign calibration records,
-false alarms on the benign records of both test splits and of val. In %, for what was promised at 1 % and 5 %, over all
-seeds together, which draw the splits.
+The shipped features, but for the rarity of the port, and densities, without a head; thresholds of the fused score from
+the benign calibration records, false alarms on the benign records of both test splits and of val. In %, for what was
+promised at 1 % and 5 %, over all seeds together, which draw the splits.
 """
 
 import argparse
