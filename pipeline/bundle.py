@@ -11,7 +11,6 @@
     bundle.json                                format, data set, raw columns, an example, the sha256 of each file
 """
 
-import json
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -93,7 +92,8 @@ class Bundle:
         features = Features.load(*_decoded(here(artifacts.FEATURES), files, "features"))
         dataset = artifacts.read_json(here(artifacts.SOURCE))["dataset"]
         about = {"dataset": dataset, "columns": _columns(features), "example": features.typical()}
-        about |= {"group": _group(files, here(artifacts.RECORDS))}
+        group = _decoded(here(artifacts.THRESHOLDS), files, "thresholds")[0].get("group")
+        about |= {"group": group and _group(here(artifacts.RECORDS), group)}
         return cls.of_sealed(Sealed(about, files), here(artifacts.FEATURES).parent)
 
     @classmethod
@@ -240,15 +240,9 @@ def _columns(features: Features) -> list[dict[str, Any]]:
     return [{"name": name, "categorical": name in features.words} for name in features.reads]
 
 
-def _group(files: Mapping[str, bytes], records: Path) -> dict[str, Any] | None:
-    """The column that tells groups apart, and whether its values are words; None where nothing does."""
-    name = json.loads(files["thresholds.json"]).get("group")
-    kind = None if name is None else artifacts.column_type(records, name)
-    return (
-        None
-        if kind is None
-        else {"name": name, "categorical": not (pa.types.is_integer(kind) or pa.types.is_floating(kind))}
-    )
+def _group(records: Path, name: str) -> dict[str, Any]:
+    """The column that tells groups apart, and whether its values are words."""
+    return {"name": name, "categorical": pa.types.is_dictionary(artifacts.column_type(records, name))}
 
 
 def _names(model: str) -> tuple[str, str]:

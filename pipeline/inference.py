@@ -171,20 +171,14 @@ class Calibration:
         nominal = {name: round(1 - float(name.removeprefix("p")) / 100, 12) for name in self.thresholds}
         return {} if self.fusion == "cascade" else {name: max(risk, smallest) for name, risk in nominal.items()}
 
-    def p_value(self, score: ArrayLike, groups: Names | None = None) -> Floats:
-        """(n,) split-conformal p-values of fused scores, (n,), each by the decision that judges it."""
-        values = np.asarray(score, dtype=np.float64)
-        p_value = np.empty(values.shape)
-        for rows, decision in self.decisions(values.size, groups):
-            p_value[rows] = decision.p_value(values[rows])
-        return p_value
+    def p_value(self, score: ArrayLike) -> Floats:
+        """(n,) split-conformal p-values of fused scores, (n,), of records whose group has no decision of its own."""
+        return self.whole.p_value(score)
 
-    def decisions(self, n: int, groups: Names | None = None) -> Iterator[tuple[NDArray[np.intp], Decision]]:
-        """Rows of n records with the decision that judges them, by the ``groups`` of the records, (n,), if known."""
-        names = self.deciding(n, groups)
-        yield np.flatnonzero(names == UNKNOWN), self.whole
-        for name, decision in self.groups.items():
-            yield np.flatnonzero(names == name), decision
+    def decisions(self, deciding: Names) -> Iterator[tuple[NDArray[np.intp], Decision]]:
+        """Each decision with the rows of the records that it judges, by what ``deciding`` gives."""
+        for name, decision in {UNKNOWN: self.whole, **self.groups}.items():
+            yield np.flatnonzero(deciding == name), decision
 
     def deciding(self, n: int, groups: Names | None = None) -> Names:
         """(n,) names of the groups by whose decisions records are judged, "" where by that for all.
@@ -292,15 +286,16 @@ class Judgement:
         values = [np.asarray(each, dtype=np.float64) for each in scores]
         score = calibration.score(*values)
         evidence = dict(zip(calibration.tails, values, strict=True))
-        sure, verdict = np.empty(score.size, np.float32), np.empty(score.size, _VERDICT)
+        p_value, sure, verdict = (np.empty(score.size, kind) for kind in (np.float64, np.float32, _VERDICT))
         flagged = {name: np.empty(score.size, bool) for name in calibration.thresholds}
-        for rows, decision in calibration.decisions(score.size, groups):
+        group = calibration.deciding(score.size, groups)
+        for rows, decision in calibration.decisions(group):
+            p_value[rows] = decision.p_value(score[rows])
             sure[rows] = confidences.binary(score[rows], decision.intervals)
             verdict[rows] = decision.intervals.verdict(score[rows])
             for name, threshold in decision.thresholds.items():
                 flagged[name][rows] = score[rows] > threshold
-        group = calibration.deciding(score.size, groups)
-        return cls(evidence, score, calibration.p_value(score, groups), sure, verdict, flagged, group)
+        return cls(evidence, score, p_value, sure, verdict, flagged, group)
 
     @property
     def margin(self) -> Floats:

@@ -9,6 +9,7 @@ from pipeline import artifacts
 from pipeline.datasets.schema import PROVENANCE, TOLD
 from pipeline.decision import Names, group_names
 from pipeline.errors import ArtifactError, ConfigError, near_miss
+from pipeline.features import Features
 
 
 def check(setting: str, names: Sequence[str]) -> None:
@@ -17,7 +18,7 @@ def check(setting: str, names: Sequence[str]) -> None:
     Raises:
         ConfigError: with the near miss.
     """
-    known = [*TOLD, *artifacts.read_model(artifacts.FEATURES)[0]["raw"]]
+    known = [*TOLD, *Features.load(*artifacts.read_model(artifacts.FEATURES)).reads]
     for name in names:
         if name not in known:
             what = "is no group of traffic" if name in PROVENANCE else "is no column that the model reads"

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline import artifacts, splits
+from pipeline import artifacts, inference, splits
 from pipeline.bundle import Bundle
 from pipeline.datasets.nslkdd import COLUMNS
 from pipeline.errors import ArtifactError, ConfigError, DataError, ExpectationError, RejectedError, SchemaError
@@ -197,3 +197,13 @@ def test_a_bundle_of_records_with_words_judges_as_evaluate_does(connections: Any
     order = {record: row for row, record in enumerate(records.column("record_id").to_pylist())}
     judged = bundle.judge(records.take([order[record] for record in test.record_id.tolist()]))
     np.testing.assert_array_equal(np.stack([judged.margin, judged.density], axis=1), test.x)
+
+
+def test_a_column_of_words_tells_groups_too(connections: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inference, "frequent", lambda names: sorted({str(name) for name in names} - {""}))
+    connections.set("calibrate.group", "protocol_type")
+    connections.run("ingest", "validate", "preprocess", "stage1", "stage2", "calibrate", "evaluate")
+    told = artifacts.read_json(artifacts.METRICS)["guarantee"]
+    assert told["by"] == "protocol_type" and set(Bundle.of_project().calibration.groups) <= {"tcp", "udp", "icmp"}
+    assert sum(group["n"] for group in told["groups"]["protocol_type"].values()) == told["n_benign"]
+    assert Bundle.of_project().sealed.about["group"] == {"name": "protocol_type", "categorical": True}
