@@ -26,6 +26,8 @@ SECONDS_OF_GRACE = 10.0
 SECONDS_BETWEEN_REDRAWS, SECONDS_BETWEEN_LOOKS = 10.0, 0.2
 SECONDS_BEFORE_AGAIN, LONGEST_BEFORE_AGAIN = 1.0, 60.0
 
+PRIVATE = 0o077  # the umask under which nobody else can read a file
+
 _COLOUR = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 _PR_SET_CHILD_SUBREAPER = 36
 
@@ -40,6 +42,7 @@ def group(
     output: int | IO[bytes] | None = subprocess.PIPE,
     told: Told = "all",
     kept: Sequence[int] = (),
+    umask: int = -1,
 ) -> Iterator[subprocess.Popen[bytes]]:
     """A process and all that it starts, none of which outlives this context, or the process that opened it.
 
@@ -54,6 +57,7 @@ def group(
         told: who gets a TERM at the end, before those that are left are killed: ``all``, or the ``head`` alone, twice,
             which is for a program that looks after its children itself.
         kept: open files that stay open until the last of them is gone, such as a lock.
+        umask: the rights that files which it makes do not have; -1: as in this process.
 
     Yields:
         The guard of the process. It ends with the exit code of the process, or 128 and the signal that ended that.
@@ -70,6 +74,7 @@ def group(
             stderr=None if output is None else subprocess.STDOUT,
             start_new_session=True,
             pass_fds=(theirs, *kept),
+            umask=umask,
         )
     finally:
         os.close(theirs)
@@ -88,6 +93,8 @@ def group(
 
 class Kept:
     """A program that is started again whenever it ends, until ``stop``.
+
+    Other users cannot read the files that it makes.
 
     Args:
         name: what messages call it.
@@ -124,7 +131,8 @@ class Kept:
         while not self._stopping.is_set():
             with ExitStack() as held:
                 output = held.enter_context(self.log.open("ab")) if self.log else None
-                process = held.enter_context(group(self._command, self._env, Path.cwd(), output, self._told))
+                started = group(self._command, self._env, Path.cwd(), output, self._told, umask=PRIVATE)
+                process = held.enter_context(started)
                 while process.poll() is None and not self._stopping.wait(SECONDS_BETWEEN_LOOKS):
                     pass
             if not self._stopping.is_set():

@@ -17,6 +17,7 @@ from prefect.logging import get_logger
 from prefect.states import AwaitingRetry, Cancelled, Crashed
 
 MOST_STARTS = 5  # of one run: what takes its worker down each time must not do so for ever
+REVIVALS = "flowsculpt.revivals"  # a label: Prefect's own count says 0 for a run whose process never began
 TIME_TO_START = timedelta(seconds=60)  # from being taken by a worker to having a process
 _FLOW_RUN_VARIABLE = "PREFECT__FLOW_RUN_ID"
 _WORKER_LABEL = "prefect.worker.name"
@@ -34,7 +35,8 @@ def try_to_revive(workers: Collection[str], seen: Collection[UUID] | None = None
 def revive(workers: Collection[str], seen: Collection[UUID] | None = None) -> set[UUID]:
     """Set each run that a worker of this machine left behind to be run again.
 
-    A run that was being cancelled is cancelled; one that has been started ``MOST_STARTS`` times is crashed.
+    A run that was being cancelled is cancelled. One that has been started ``MOST_STARTS`` times is crashed; a start by
+    this function counts even if the process ended before the run began.
 
     Args:
         workers: the names of this machine's workers.
@@ -85,11 +87,22 @@ def _settle(client: SyncPrefectClient, seen: Any) -> None:
     run = client.read_flow_run(seen.id)
     if run.state is None or run.state.id != seen.state.id:
         return  # it has moved on
+    starts = max(run.run_count, _revivals(run) + 1)
     if run.state.is_cancelling():
         client.set_flow_run_state(run.id, Cancelled(message="it was cancelled, and its process is gone"), force=True)
-    elif run.run_count >= MOST_STARTS:
-        client.set_flow_run_state(run.id, Crashed(message=f"its process was lost {MOST_STARTS} times"), force=True)
+    elif starts >= MOST_STARTS:
+        lost = f"its process was lost each of the {starts} times that it was started: it is not started again"
+        client.set_flow_run_state(run.id, Crashed(message=lost), force=True)
     else:
-        again: Any = AwaitingRetry(scheduled_time=run.expected_start_time, message="its process is gone: it goes on")
+        client.update_flow_run_labels(run.id, {REVIVALS: _revivals(run) + 1})
+        again: Any = AwaitingRetry(
+            scheduled_time=run.expected_start_time,
+            message=f"its process is gone: it goes on (start {starts + 1} of at most {MOST_STARTS})",
+        )
         client.set_flow_run_state(run.id, again, force=True)
     get_logger("flowsculpt.worker").info("run %s (%s) had no process", run.name, run.state.name)
+
+
+def _revivals(run: Any) -> int:
+    """How often this module has set a run to be run again."""
+    return int(run.labels.get(REVIVALS, 0))

@@ -2,11 +2,15 @@
 
 ::
 
-    python -m flows.serve [--host 127.0.0.1] [--prefect-port 4200] [--mlflow-port 5000] [--no-deploy]
+    python -m flows.serve [--host 127.0.0.1] [--allowed-hosts NAMES] [--prefect-port 4200] [--mlflow-port 5000]
+                          [--no-deploy]
 
 Both servers keep what they know in this folder: Prefect in ``.prefect/``, MLflow in ``mlflow.db`` and ``mlruns/``, the
 store that runs without a server use as well. A server or worker that dies is started again; what ends this command ends
 them all. Port 0 is a free one.
+
+Both ask for the login in ``.prefect/secret``, on this machine too. ``. .prefect/env`` gives a shell the login and the
+addresses. Other users of the machine can read neither file, nor what the servers write.
 """
 
 import os
@@ -20,14 +24,15 @@ import argparse
 import signal
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from flows import dvc, leases, processes, servers, worker
+from flows import access, dvc, leases, processes, servers, worker
 from pipeline.errors import FlowsculptError
 
 PREFECT_PORT, MLFLOW_PORT = 4200, 5000
+FOR_A_SHELL = ("PREFECT_API_URL", access.PREFECT_CLIENT, "MLFLOW_TRACKING_URI", *access.MLFLOW_CLIENT)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -36,6 +41,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--host", default=servers.LOCAL, help="the address that both servers listen on")
     parser.add_argument("--prefect-port", type=int, default=PREFECT_PORT, help="0: a free one")
     parser.add_argument("--mlflow-port", type=int, default=MLFLOW_PORT, help="0: a free one")
+    parser.add_argument(
+        "--allowed-hosts", default="", help="names by which other machines call the servers: box.example,192.0.2.7"
+    )
     parser.add_argument("--no-deploy", action="store_true", help="leave the deployments as they are")
     given = parser.parse_args(arguments)
     stopped = threading.Event()
@@ -58,14 +66,17 @@ def serve(given: argparse.Namespace, held: ExitStack, stopped: threading.Event) 
     Raises:
         FlowsculptError: something cannot be started.
     """
-    for setting in (servers.PREFECT_AUTHENTICATION, servers.MLFLOW_AUTHENTICATION):
-        servers.refuse_open(given.host, setting)
+    names = [name.strip() for name in given.allowed_hosts.split(",") if name.strip()]
+    servers.refuse_nameless(given.host, names)
     dvc.check(Path.cwd())
+    own = {name for name in (access.PREFECT_SERVER, access.MLFLOW_SERVER) if os.environ.get(name)}
+    login = access.kept_login()
+    env = access.prefect_settings(login) | access.mlflow_client_settings(login)
     ports = [port or servers.free_port() for port in (given.prefect_port, given.mlflow_port)]
     print("serve: starting a Prefect server, an MLflow server and a worker; Ctrl-C stops all of them", flush=True)
-    api = held.enter_context(servers.prefect(ports[0], given.host, stopped=stopped))
-    mlflow = held.enter_context(servers.mlflow(ports[1], given.host, stopped=stopped))
-    env = {"PREFECT_API_URL": api, "MLFLOW_TRACKING_URI": mlflow, worker.ROOT_VARIABLE: str(Path.cwd())}
+    api = held.enter_context(servers.prefect(ports[0], given.host, names, login, stopped=stopped))
+    mlflow = held.enter_context(servers.mlflow(ports[1], given.host, names, login, stopped=stopped))
+    env |= {"PREFECT_API_URL": api, "MLFLOW_TRACKING_URI": mlflow, worker.ROOT_VARIABLE: str(Path.cwd())}
     if stopped.is_set():
         return
     os.environ.update(env)
@@ -73,7 +84,27 @@ def serve(given: argparse.Namespace, held: ExitStack, stopped: threading.Event) 
         deploy()
     command = [sys.executable, "-m", "flows.worker", *_gpu_workers()]
     held.enter_context(processes.Kept("worker", command, os.environ, told="head"))
-    print(f"Prefect   {api.removesuffix('/api')}\nMLflow    {mlflow}", flush=True)
+    shell = held.enter_context(access.told({name: env[name] for name in FOR_A_SHELL}))
+    print(_words(api.removesuffix("/api"), mlflow, shell, own), flush=True)
+
+
+def _words(prefect: str, mlflow: str, shell: Path, own: Collection[str]) -> str:
+    """Where the servers are and how to log in; the secret itself is not printed."""
+    folder = os.path.relpath(shell.parent)
+    logins = {
+        access.PREFECT_SERVER: f"the line in {folder}/{access.SECRET_FILE}",
+        access.MLFLOW_SERVER: f"user and secret of {folder}/{access.SECRET_FILE}, a colon between them",
+    }
+    prefect_login, mlflow_login = (
+        f"what {name} configures" if name in own else login for name, login in logins.items()
+    )
+    return "\n".join(
+        [
+            f"a shell logs in to both by: . {folder}/{shell.name}",
+            f"Prefect   {prefect}   asks for {prefect_login}",
+            f"MLflow    {mlflow}   asks for {mlflow_login}",
+        ]
+    )
 
 
 def deploy() -> None:
@@ -100,4 +131,5 @@ def _gpu_workers() -> tuple[str, ...]:
 
 
 if __name__ == "__main__":
+    os.umask(processes.PRIVATE)  # nobody else reads what this makes
     sys.exit(main())

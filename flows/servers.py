@@ -9,76 +9,118 @@ import time
 import urllib.request
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from typing import Any
 
 from prefect.settings import (
+    PREFECT_API_AUTH_STRING,
     PREFECT_API_URL,
-    PREFECT_HOME,
     PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS,
     temporary_settings,
 )
 
-from flows import processes
+from flows import access, processes
+from flows.api import LOCAL_NAMES
 from pipeline import tracking
 from pipeline.errors import ConfigError, FlowsculptError
 
 LOCAL = "127.0.0.1"
-LOCAL_SERVER = f"http://{LOCAL}:4200/api"
 LOOPBACK = (LOCAL, "localhost", "::1")
 # What an MLflow server needs not: a queue of jobs, which would be thirteen processes more.
 LEAN: dict[str, str] = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-PREFECT_AUTHENTICATION, MLFLOW_AUTHENTICATION = "PREFECT_SERVER_API_AUTH_STRING", "MLFLOW_AUTH_CONFIG_PATH"
 
 
 @contextmanager
 def connected(program: str) -> Iterator[None]:
-    """A Prefect server for a flow: the one that is named, else one that answers here, else one of its own.
+    """A Prefect server for a flow: the one that is named, else that of ``make serve`` here, else one of its own.
 
     Args:
         program: what the message that one is started begins with.
     """
-    if PREFECT_API_URL.value():
-        yield
-    elif answers(f"{LOCAL_SERVER}/health"):
-        with temporary_settings({PREFECT_API_URL: LOCAL_SERVER}):
+    if known := reached():
+        with temporary_settings(known):
             yield
     else:
         port = free_port()
-        print(f"{program}: no Prefect server answers, starting one for this run on port {port}", flush=True)
+        print(f"{program}: no Prefect server is named, starting one for this run on port {port}", flush=True)
         held = ExitStack()
         atexit.register(held.close)  # not before: Prefect sends its last logs and events when the interpreter ends
-        api = held.enter_context(prefect(port, options=("--no-services", "--no-ui", "--log-level", "ERROR")))
-        with temporary_settings({PREFECT_API_URL: api}):
+        login = access.fresh_login()
+        api = held.enter_context(prefect(port, login=login, options=("--no-services", "--no-ui")))
+        with temporary_settings({PREFECT_API_URL: api, **client_settings(login)}):
             yield
+
+
+def reached() -> dict[Any, str]:
+    """How the Prefect server that is there is reached, as Prefect's settings; empty where there is none.
+
+    It is the one that PREFECT_API_URL names, else that of ``make serve`` in this project, whose secret is known here.
+    """
+    named = os.environ.get("PREFECT_API_URL") or PREFECT_API_URL.value()
+    login = os.environ.get(access.PREFECT_CLIENT) or PREFECT_API_AUTH_STRING.value()
+    served = access.served()
+    api = named or served.get("PREFECT_API_URL", "")
+    if not api or (not named and not answers(f"{api}/health")):
+        return {}
+    if not login and api == served.get("PREFECT_API_URL"):
+        login = served.get(access.PREFECT_CLIENT, "")
+    return {PREFECT_API_URL: api, **({PREFECT_API_AUTH_STRING: login} if login else {})}
+
+
+def client_settings(login: str) -> dict[Any, str]:
+    """How this process logs in to a server that was started with ``login``, as Prefect's settings."""
+    return {PREFECT_API_AUTH_STRING: access.prefect_settings(login)[access.PREFECT_CLIENT]}
 
 
 @contextmanager
 def prefect(
-    port: int, host: str = LOCAL, options: Sequence[str] = (), stopped: threading.Event | None = None
+    port: int,
+    host: str = LOCAL,
+    names: Sequence[str] = (),
+    login: str = "",
+    options: Sequence[str] = (),
+    stopped: threading.Event | None = None,
 ) -> Iterator[str]:
     """A Prefect server, started again where it dies; its database lies in PREFECT_HOME.
+
+    Inside this context this process logs in to it.
 
     Args:
         port: where it listens.
         host: the address that it listens on.
-        options: of ``prefect server start``.
+        names: the hosts that it may be called by besides localhost.
+        login: ``user:secret``, which it asks for; a fresh one if empty.
+        options: of ``python -m flows.api``.
         stopped: set where nobody waits for it any more.
 
     Yields:
         The address of its API.
 
     Raises:
-        ConfigError: it would be open to other machines without authentication.
+        ConfigError: other machines could reach it, and no name is given.
         FlowsculptError: it does not start.
     """
-    refuse_open(host, PREFECT_AUTHENTICATION)
-    command = [sys.executable, "-m", "prefect", "server", "start", "--host", host, "--port", str(port), *options]
-    pages = {"PREFECT_SERVER_UI_API_URL": f"{_address(host, port)}/api"}  # where the UI asks, else port 4200
-    with _kept("Prefect server", command, pages, (host, port, "/api/health"), stopped) as address:
+    refuse_nameless(host, names)
+    login = login or access.fresh_login()
+    command = [sys.executable, "-m", "flows.api", "--host", host, "--port", str(port), *options]
+    command += ["--allowed-hosts", ",".join(names)] if names else []
+    page = _address(host, port)
+    env = {"PREFECT_SERVER_UI_API_URL": "/api", "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": page}
+    env |= access.prefect_settings(login)
+    with (
+        _kept("Prefect server", command, env, (host, port, "/api/health"), stopped) as address,
+        temporary_settings(client_settings(login)),
+    ):
         yield f"{address}/api"
 
 
 @contextmanager
-def mlflow(port: int, host: str = LOCAL, stopped: threading.Event | None = None) -> Iterator[str]:
+def mlflow(
+    port: int,
+    host: str = LOCAL,
+    names: Sequence[str] = (),
+    login: str = "",
+    stopped: threading.Event | None = None,
+) -> Iterator[str]:
     """An MLflow server of this project's store, started again where it dies.
 
     The store is the one that a run without a server uses, so that either sees what the other did.
@@ -86,38 +128,42 @@ def mlflow(port: int, host: str = LOCAL, stopped: threading.Event | None = None)
     Args:
         port: where it listens.
         host: the address that it listens on.
+        names: the hosts that it may be called by besides localhost.
+        login: ``user:secret``, which it asks for; a fresh one if empty.
         stopped: set where nobody waits for it any more.
 
     Yields:
         Its address.
 
     Raises:
-        ConfigError: it would be open to other machines without authentication.
+        ConfigError: other machines could reach it, and no name is given.
         FlowsculptError: it does not start.
     """
-    refuse_open(host, MLFLOW_AUTHENTICATION)
+    refuse_nameless(host, names)
     store, artefacts = tracking.local_store()
+    known = [each for name in (*LOCAL_NAMES, *names) for each in (name, f"{name}:{port}")]
     command = [sys.executable, "-m", "mlflow", "server", "--host", host, "--port", str(port), "--workers", "1"]
-    command += ["--backend-store-uri", store, "--default-artifact-root", artefacts]
-    command += ["--app-name", "basic-auth"] if os.environ.get(MLFLOW_AUTHENTICATION) else []
-    with _kept("MLflow server", command, LEAN, (host, port, "/health"), stopped) as address:
+    command += ["--backend-store-uri", store, "--default-artifact-root", artefacts, "--app-name", "basic-auth"]
+    command += ["--allowed-hosts", ",".join(known), "--cors-allowed-origins", _address(host, port)]
+    env = LEAN | access.mlflow_server_settings(login or access.fresh_login())
+    with _kept("MLflow server", command, env, (host, port, "/health"), stopped) as address:
         yield address
 
 
-def refuse_open(host: str, setting: str) -> None:
-    """Refuse to listen to other machines where no authentication is configured.
+def refuse_nameless(host: str, names: Sequence[str]) -> None:
+    """Refuse to listen to other machines where nothing says by which names they may call the server.
 
     Args:
         host: the address to listen on.
-        setting: the environment variable that configures it.
+        names: the hosts that the server may be called by besides localhost.
 
     Raises:
-        ConfigError: with the setting to set.
+        ConfigError: with the option to give.
     """
-    if host not in LOOPBACK and not os.environ.get(setting):
+    if host not in LOOPBACK and not names:
         raise ConfigError(
-            f"host {host!r}: other machines could reach this server, and no authentication is configured; set "
-            f"{setting} in the environment, or listen on {LOCAL}"
+            f"host {host!r}: other machines could reach the servers, and nothing says by which names they may call "
+            f"them; give them as --allowed-hosts box.example,192.0.2.7, or listen on {LOCAL}"
         )
 
 
@@ -149,8 +195,7 @@ def _kept(
     stopped = stopped or threading.Event()
     if not _is_free(host, port):
         raise ConfigError(f"{name}: port {port} is taken; choose another, or end the program that listens there")
-    log = PREFECT_HOME.value() / f"{name.lower().replace(' ', '-')}-{port}.log"
-    log.parent.mkdir(parents=True, exist_ok=True)
+    log = access.home() / f"{name.lower().replace(' ', '-')}-{port}.log"
     address = _address(host, port)
     deadline = time.monotonic() + PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS.value()
     with processes.Kept(name, command, os.environ | tracking.environment() | env, log) as server:
@@ -163,7 +208,8 @@ def _kept(
 
 def _address(host: str, port: int) -> str:
     """Where this machine reaches a server that listens on ``host``."""
-    return f"http://{LOCAL if host not in LOOPBACK else host}:{port}"
+    name = host if host in LOOPBACK else LOCAL
+    return f"http://[{name}]:{port}" if ":" in name else f"http://{name}:{port}"
 
 
 def _is_free(host: str, port: int) -> bool:

@@ -25,6 +25,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import httpx
@@ -86,19 +87,33 @@ def choose_pools(wanted: Sequence[str] | None) -> tuple[str, ...]:
 
 
 def prepare(pools: Sequence[str]) -> None:
-    """Make the work pools and the concurrency limits that are absent."""
-    from prefect.client.schemas.actions import WorkPoolCreate
-    from prefect.exceptions import ObjectAlreadyExists
-    from prefect.workers.process import ProcessWorker
+    """Make the work pools and the concurrency limits that are absent; no run chooses what a pool of processes starts.
 
-    template = ProcessWorker.get_default_base_job_template()
+    A pool that Prefect made lets each run name a command, its environment and its folder. The pools of this project
+    take nothing from a run; those that exist already are changed.
+    """
+    from prefect.client.schemas.actions import WorkPoolCreate, WorkPoolUpdate
+    from prefect.exceptions import ObjectAlreadyExists
+
+    template = job_template()
     with get_client(sync_client=True) as client:
         for pool in pools:
             try:
                 client.create_work_pool(WorkPoolCreate(name=pool, type="process", base_job_template=template))
             except ObjectAlreadyExists:
-                continue
+                found = client.read_work_pool(pool)
+                if found.type == "process" and found.base_job_template != template:
+                    client.update_work_pool(pool, WorkPoolUpdate(base_job_template=template))
     leases.ensure_limits({**LIMITS, **{device.limit: 1 for device in leases.usable_devices()}})
+
+
+def job_template() -> dict[str, Any]:
+    """How a worker starts the process of a run: as Prefect does by itself, with no variable that a run could set."""
+    fixed = {"stream_output": True}
+    return {
+        "job_configuration": fixed,
+        "variables": {"type": "object", "properties": {}, "additionalProperties": False},
+    }
 
 
 def work(pools: Sequence[str], stopped: threading.Event) -> None:
@@ -130,18 +145,19 @@ def name_of(pool: str) -> str:
 
 @contextmanager
 def connected() -> Iterator[None]:
-    """The Prefect server that is named, else the one that answers on this machine.
+    """The Prefect server that is named, else that of ``make serve`` in this folder.
 
     Raises:
         ConfigError: there is none.
     """
-    api = os.environ.get("PREFECT_API_URL") or PREFECT_API_URL.value()
-    if not api and not servers.answers(f"{servers.LOCAL_SERVER}/health"):
-        raise ConfigError("no Prefect server answers here: run `make serve`, or set PREFECT_API_URL")
-    os.environ["PREFECT_API_URL"] = api or servers.LOCAL_SERVER
-    with temporary_settings({PREFECT_API_URL: os.environ["PREFECT_API_URL"]}):
+    known = servers.reached()
+    if not known:
+        raise ConfigError("no Prefect server is named: run `make serve` in this folder, or set PREFECT_API_URL")
+    os.environ.update({setting.name: value for setting, value in known.items()})
+    with temporary_settings(known):
         yield
 
 
 if __name__ == "__main__":
+    os.umask(processes.PRIVATE)  # nobody else reads what this makes
     sys.exit(main())

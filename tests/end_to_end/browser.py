@@ -47,6 +47,18 @@ class Browser:
             assert time.monotonic() < deadline, f"{address} does not say {missing}, but:\n{self.text()[:3000]}"
             time.sleep(0.3)
 
+    def enter(self, text: str, seconds: float = 60) -> None:
+        """Type into the only field of the page, press Enter, and wait until the page has gone."""
+        here = self.call("Runtime.evaluate", expression="location.pathname")["result"]["value"]
+        self.call("Runtime.evaluate", expression="document.querySelector('input').focus()")
+        self.call("Input.insertText", text=text)
+        for kind in ("keyDown", "keyUp"):
+            self.call("Input.dispatchKeyEvent", type=kind, key="Enter", windowsVirtualKeyCode=13, text="\r")
+        deadline = time.monotonic() + seconds
+        while self.call("Runtime.evaluate", expression="location.pathname")["result"]["value"] == here:
+            assert time.monotonic() < deadline, f"the page does not go on:\n{self.text()[:3000]}"
+            time.sleep(0.3)
+
     def picture(self, path: Path) -> None:
         """What the page looks like, as PNG."""
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,6 +1,7 @@
 """A project that ``python -m flows.serve`` serves, and what a user asks its servers."""
 
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -30,7 +31,7 @@ class Served:
         deadline = time.monotonic() + patience
         while True:
             try:
-                answer = httpx.request(method, f"{self.api}/{path}", json=body, timeout=30, trust_env=False)
+                answer = self.knock(f"{self.api}/{path}", self.login, method, json=body)
                 answer.raise_for_status()
                 return answer.json() if answer.content else None
             except (httpx.TransportError, httpx.HTTPStatusError) as error:
@@ -38,6 +39,23 @@ class Served:
                 if not heals or time.monotonic() > deadline:
                     raise
                 time.sleep(0.5)
+
+    @property
+    def shell(self) -> dict[str, str]:
+        """What a shell is given that sources ``.prefect/env``."""
+        words = shlex.split((self.folder / ".prefect" / "env").read_text())
+        return dict(word.split("=", 1) for word in words if word != "export")
+
+    @property
+    def login(self) -> tuple[str, str]:
+        """User and secret of the Prefect server."""
+        user, _, secret = self.shell["PREFECT_API_AUTH_STRING"].partition(":")
+        return user, secret
+
+    @staticmethod
+    def knock(address: str, login: tuple[str, str] | None = None, method: str = "GET", **given) -> httpx.Response:
+        """The answer of a server to one request."""
+        return httpx.request(method, address, auth=login, timeout=30, trust_env=False, **given)
 
     def start(self, deployment: str, **parameters) -> str:
         """Run a deployment; returns the id of the flow run."""
@@ -108,13 +126,14 @@ def until(question, seconds: float, log: Path | None = None):
 
 
 @contextmanager
-def serving(folder: Path, **environment: str):
+def serving(folder: Path, *options: str, **environment: str):
     """Serve a project; whatever happens, nothing of it is left."""
     prefect, mlflow = servers.free_port(), servers.free_port()
     foreign = ("MLFLOW", "PREFECT", "FLOWSCULPT", "DVC")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
     own = {"PYTHONPATH": str(folder), "SERVED_PROJECT": str(folder), "PYTHONUNBUFFERED": "1", "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "flows.serve", "--prefect-port", str(prefect), "--mlflow-port", str(mlflow)]
+    command += options
     with (folder / "serve.log").open("wb") as log:
         env = kept | tracking.environment() | QUICK | own | environment
         process = subprocess.Popen(command, cwd=folder, env=env, stdout=log, stderr=subprocess.STDOUT)

@@ -4,8 +4,10 @@ The tests run in the order of the file, each on what the one before it left.
 """
 
 import json
+import stat
 import sys
 
+import httpx
 import pyarrow.parquet as pq
 import pytest
 import yaml
@@ -88,6 +90,42 @@ def test_a_schedule_fires_a_training_run_and_the_next_is_dropped_while_it_goes(s
     assert registry.find_version("candidate").number == 1
 
 
+EVIL = "http://evil.example"
+
+
+def test_no_foreign_page_and_nobody_without_the_secret_gets_in(served):
+    experiments = f"{served.mlflow}/api/2.0/mlflow/experiments/search?max_results=9"
+    for address, login in ((f"{served.api}/admin/version", served.login), (experiments, served.login)):
+        assert served.knock(address).status_code == 401
+        assert served.knock(address, ("flowsculpt", "guess")).status_code == 401
+        assert served.knock(address, login).status_code == 200
+        assert served.knock(address, login, headers={"Host": "evil.example"}).status_code in (400, 403)
+        preflight = {"Origin": EVIL, "Access-Control-Request-Method": "POST"}
+        for method, headers in (("GET", {"Origin": EVIL}), ("OPTIONS", preflight)):
+            answer = served.knock(address, login, method, headers=headers)
+            assert answer.headers.get("access-control-allow-origin") not in ("*", EVIL)
+    created = f"{served.mlflow}/api/2.0/mlflow/experiments/create"
+    assert served.knock(created, served.login, "POST", headers={"Origin": EVIL}).status_code == 403
+
+
+def test_what_is_written_is_for_its_owner_alone_and_the_secret_is_not_told(served, project):
+    folder, (_, secret) = project.folder, served.login
+    assert stat.S_IMODE((folder / ".prefect").stat().st_mode) == 0o700
+    files = [path for path in (folder / ".prefect").rglob("*") if path.is_file()] + [folder / "mlflow.db"]
+    assert not [path for path in files if path.stat().st_mode & 0o077]
+    assert secret in (folder / ".prefect" / "secret").read_text()
+    told = [served.log, *(folder / ".prefect").glob("*.log")]
+    assert not [path for path in told if secret in path.read_text()]
+
+
+def test_no_run_chooses_its_command(served, project):
+    found = served.ask("deployments/name/promotion/promotion", method="GET")
+    given = {"job_variables": {"command": f"touch {project.folder / 'taken'}"}}
+    with pytest.raises(httpx.HTTPStatusError, match=r"40\d|422"):
+        served.ask(f"deployments/{found['id']}/create_flow_run", given)
+    assert not (project.folder / "taken").exists()
+
+
 def _train(served, project, changes):
     project.settings(changes)
     run = served.start("training/training")
@@ -131,14 +169,14 @@ def test_a_worse_one_is_refused_with_its_reasons(served, project, registry):
 
 
 def test_a_rollback_brings_the_previous_version_back(served, project, registry):
-    project.call(sys.executable, "-m", "flows.promotion", "--rollback", MLFLOW_TRACKING_URI=served.mlflow)
+    project.call(sys.executable, "-m", "flows.promotion", "--rollback", **served.shell)
     assert registry.find_version("champion").number == 1
 
 
 def test_the_chain_leads_from_a_scored_file_back_to_the_data(served, project, registry):
     (file,) = (project.folder / artifacts.SCORED).glob("*.parquet")
     name = file.relative_to(project.folder).as_posix()
-    said = project.call(sys.executable, "-m", "flows.lineage", name, MLFLOW_TRACKING_URI=served.mlflow)
+    said = project.call(sys.executable, "-m", "flows.lineage", name, **served.shell)
     version = registry.find_version(2)
     for part in (version.digest[:12], version.tags[tracking.FLOW_RUN], version.tags["flowsculpt.dvc_lock"][:12]):
         assert part in said
@@ -162,7 +200,11 @@ def test_the_pages_say_what_happened(served, registry):
         "mlflow_registry": (f"{served.mlflow}/#/models/flowsculpt", "champion", "previous", "candidate"),
         "mlflow_version": (f"{served.mlflow}/#/models/flowsculpt/versions/1", "flowsculpt.digest", "AUROC"),
     }
+    user, secret = served.login
     with browser.browser() as page:
+        page.open(ui, "Login")
+        page.enter(f"{user}:{secret}")
+        page.open(served.mlflow.replace("://", f"://{user}:{secret}@"), "flowsculpt")
         for name, (address, *words) in pages.items():
             page.open(address, *words)
             page.picture(PICTURES / f"{name}.png")
@@ -201,3 +243,4 @@ def test_ctrl_c_leaves_no_process(served):
     assert served.stop() == 0
     assert served.processes() == []
     assert "serve: stopping" in served.log.read_text()
+    assert not (served.folder / ".prefect" / "env").exists()

@@ -8,23 +8,19 @@ from flows import dvc, serve, servers
 from pipeline.errors import ConfigError
 
 
-@pytest.mark.parametrize("setting", [servers.PREFECT_AUTHENTICATION, servers.MLFLOW_AUTHENTICATION])
-def test_other_machines_are_refused_until_authentication_is_configured(setting, monkeypatch):
-    monkeypatch.delenv(setting, raising=False)
-    servers.refuse_open("127.0.0.1", setting)
-    with pytest.raises(ConfigError, match=rf"host '0.0.0.0': .*set {setting} in the environment"):
-        servers.refuse_open("0.0.0.0", setting)
-    monkeypatch.setenv(setting, "who:knows")
-    servers.refuse_open("0.0.0.0", setting)
+def test_other_machines_are_refused_until_the_names_of_the_server_are_given():
+    for host in servers.LOOPBACK:
+        servers.refuse_nameless(host, [])
+    with pytest.raises(ConfigError, match=r"host '0.0.0.0': .*give them as --allowed-hosts box.example"):
+        servers.refuse_nameless("0.0.0.0", [])
+    servers.refuse_nameless("0.0.0.0", ["box.example"])
 
 
-def test_serving_to_other_machines_starts_nothing_without_authentication(monkeypatch, capsys):
-    for setting in (servers.PREFECT_AUTHENTICATION, servers.MLFLOW_AUTHENTICATION):
-        monkeypatch.delenv(setting, raising=False)
+def test_serving_to_other_machines_starts_nothing_without_names(monkeypatch, capsys):
     monkeypatch.setattr(servers, "_kept", lambda *_: pytest.fail("a server was started"))
     monkeypatch.setattr(serve.signal, "signal", lambda *_: None)
     assert serve.main(["--host", "0.0.0.0"]) == 1
-    assert servers.PREFECT_AUTHENTICATION in capsys.readouterr().err
+    assert "--allowed-hosts" in capsys.readouterr().err
 
 
 def test_a_port_that_is_taken_is_named():

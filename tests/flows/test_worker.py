@@ -1,5 +1,6 @@
 """GPU leases, the worker's pools and limits, and runs whose process is gone, against one real Prefect server."""
 
+import asyncio
 import json
 import os
 import subprocess
@@ -15,13 +16,16 @@ from prefect import flow
 from prefect.client.orchestration import get_client
 from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
 from prefect.states import Cancelling, Pending, Running
+from websockets.exceptions import ConnectionClosedError, InvalidStatus
+from websockets.sync.client import connect
 
-from flows import dvc, leases, revival, servers, training, worker
+from flows import access, dvc, leases, revival, servers, training, worker
 from pipeline import tracking
 from pipeline.errors import ConfigError, DataError
 
 ROOT = Path(__file__).parents[2]
 GPU = leases.Device(0, "GPU-pretend")
+LOGIN = "who:knows"
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +33,7 @@ def api(tmp_path_factory):
     home = tmp_path_factory.mktemp("prefect")
     with pytest.MonkeyPatch.context() as patch, temporary_settings({PREFECT_HOME: home}):
         patch.setenv("PREFECT_HOME", str(home))
-        server = servers.prefect(servers.free_port(), options=("--no-services", "--no-ui"))
+        server = servers.prefect(servers.free_port(), login=LOGIN, options=("--no-services", "--no-ui"))
         with server as api, temporary_settings({PREFECT_API_URL: api}):
             yield api
 
@@ -45,6 +49,42 @@ def settings(tmp_path, monkeypatch):
     monkeypatch.delenv(leases.GPU_WORKERS_VARIABLE, raising=False)
     write("auto")
     return write
+
+
+# Who is let in.
+
+
+@pytest.mark.parametrize(
+    ("login", "headers", "status"),
+    [
+        (None, {}, 401),
+        (("who", "guesses"), {}, 401),
+        (("who", "knows"), {}, 200),
+        (("who", "knows"), {"Host": "evil.example"}, 403),
+        (("who", "knows"), {"Origin": "http://evil.example"}, 403),
+    ],
+)
+def test_the_server_asks_for_the_login_and_answers_to_its_own_name_and_pages_alone(login, headers, status, api):
+    answer = httpx.post(f"{api}/flows/filter", auth=login, headers=headers, trust_env=False)
+    assert answer.status_code == status
+    assert answer.headers.get("access-control-allow-origin") not in ("*", "http://evil.example")
+    assert httpx.get(f"{api}/health", trust_env=False).status_code == 200
+
+
+@pytest.mark.parametrize("path", ["events/in", "events/out", "logs/out", "work_pools/cpu/workers/connect"])
+def test_a_web_socket_asks_for_the_login_and_refuses_foreign_pages(path, api):
+    address = f"{api.replace('http', 'ws', 1)}/{path}"
+    offered = {"subprotocols": ["prefect"], "proxy": None}
+    for token, welcome in ((LOGIN, True), ("who:guesses", False), (None, False)):
+        with connect(address, **offered) as socket:
+            socket.send(json.dumps({"type": "auth", "token": token}))
+            if welcome:
+                assert json.loads(socket.recv(timeout=60))["type"] == "auth_success"
+            else:
+                with pytest.raises(ConnectionClosedError, match="1008"):
+                    socket.recv(timeout=60)
+    with pytest.raises(InvalidStatus, match="403"), connect(address, origin="http://evil.example", **offered):
+        pytest.fail("it was let in")
 
 
 # Which devices.
@@ -163,7 +203,7 @@ sys.exit(training.main([]))
 def test_two_training_flows_queue_for_one_gpu_that_their_training_stages_alone_see(api, tmp_path):
     foreign = ("MLFLOW", "DVC", "FLOWSCULPT", "CUDA")
     outer = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
-    env = outer | tracking.environment() | {"PREFECT_API_URL": api}
+    env = outer | tracking.environment() | {"PREFECT_API_URL": api, access.PREFECT_CLIENT: LOGIN}
     clones = [tmp_path / name for name in ("one", "two")]
     for clone in clones:
         clone.mkdir()
@@ -234,6 +274,31 @@ def test_pools_and_limits_are_made_once_and_kept_as_they_are(api, settings, monk
         assert {client.read_work_pool(name).type for name in ("cpu", "gpu")} == {"process"}
 
 
+COMMAND = {"command": "touch taken", "env": {"LD_PRELOAD": "x"}, "working_dir": "/"}
+
+
+@pytest.mark.parametrize("variable", COMMAND)
+def test_no_run_chooses_what_a_pool_starts(variable, api, settings, monkeypatch):
+    """A pool that Prefect made takes a command from each run; one that exists already is changed."""
+    from prefect.client.schemas.actions import WorkPoolUpdate
+    from prefect.exceptions import PrefectHTTPStatusError
+    from prefect.workers.process import ProcessJobConfiguration, ProcessWorker
+
+    monkeypatch.setattr(leases, "find_devices", lambda: ())
+    worker.prepare(("cpu",))
+    with get_client(sync_client=True) as client:
+        open_to_all = ProcessWorker.get_default_base_job_template()
+        client.update_work_pool("cpu", WorkPoolUpdate(base_job_template=open_to_all))
+        worker.prepare(("cpu",))
+        template = client.read_work_pool("cpu").base_job_template
+        given = {variable: COMMAND[variable]}
+        made = client.create_deployment(client.create_flow(nothing), f"with {variable}", work_pool_name="cpu")
+        with pytest.raises(PrefectHTTPStatusError, match=r"409|422"):
+            client.create_flow_run_from_deployment(made, job_variables=given)
+    started = asyncio.run(ProcessJobConfiguration.from_template_and_values(template, given))
+    assert (started.command, started.env, started.working_dir) == (None, {}, None)
+
+
 def _limit(slots):
     from prefect.client.schemas.actions import GlobalConcurrencyLimitUpdate
 
@@ -269,6 +334,10 @@ class _Known:
     def state(self):
         return self._client.read_flow_run(self.id).state
 
+    def take_up(self):
+        """What a worker does first."""
+        self._client.set_flow_run_state(self.id, Pending(), force=True)
+
 
 def test_a_run_whose_process_is_gone_goes_on_and_those_of_others_are_left_alone(begun, monkeypatch):
     lost, cancelling, elsewhere, alive = (
@@ -299,6 +368,21 @@ def test_what_loses_its_process_each_time_is_given_up(begun, monkeypatch):
     assert revival.revive(["gpu@there"]) == {run.id}
     assert run.state.is_crashed()
     assert revival.revive(["gpu@there"]) == set()
+
+
+def test_what_never_begins_is_given_up_as_well(begun, monkeypatch):
+    """Prefect counts no start of a run whose process ends before the flow begins."""
+    monkeypatch.setattr(revival, "_working", set)
+    monkeypatch.setattr(revival, "TIME_TO_START", timedelta(0))
+    run = begun("gpu@nowhere", Pending(), 0)
+    for _ in range(revival.MOST_STARTS - 1):
+        assert revival.revive(["gpu@nowhere"]) == {run.id}
+        assert run.state.name == "AwaitingRetry"
+        run.take_up()
+    assert revival.revive(["gpu@nowhere"]) == {run.id}
+    assert run.state.is_crashed()
+    assert f"{revival.MOST_STARTS} times" in run.state.message
+    assert revival.revive(["gpu@nowhere"]) == set()
 
 
 def test_a_server_that_is_away_ends_no_worker():
