@@ -33,7 +33,9 @@ check: install
 	mypy
 	lint-imports
 
+# DVC's cache of pickles becomes this user's alone, where it would be a folder that everybody may write.
 install: $(STAMP)
+	@python -m flows.site_cache
 
 # Exact versions from constraints.txt; torch is taken as a CPU wheel where only that is at hand.
 $(STAMP): pyproject.toml constraints.txt

@@ -20,7 +20,7 @@ from graphlib import CycleError, TopologicalSorter
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal, TextIO
 
-from flows import processes
+from flows import processes, site_cache
 from pipeline.errors import ConfigError, FlowsculptError, near_miss
 from pipeline.tracking import environment
 
@@ -163,12 +163,12 @@ def _dvc_folder(root: Path) -> Path:
 
 
 def check(root: Path) -> None:
-    """Refuse a folder in which DVC cannot work, or whose ``dvc.yaml`` is not a graph of stages.
+    """Refuse a folder in which DVC cannot work safely, or whose ``dvc.yaml`` is not a graph of stages.
 
     Raises:
         ConfigError: with what to do about it.
     """
-    _dvc_folder(root)
+    site_cache.prepare(_dvc_folder(root))
     stages(root)
 
 
@@ -327,7 +327,8 @@ def _run(
     """Run to the end: the exit code, the last lines, and whether dvc ran the stage's command."""
     last: deque[str] = deque(maxlen=LAST_LINES)
     ran = False
-    with processes.group(command, env, root, kept=kept) as process:
+    private = site_cache.environment(_dvc_folder(root))
+    with processes.group(command, {**env, **private}, root, kept=kept) as process:
         for line in processes.lines(process.stdout):
             if line.startswith(f"Running stage '{name}"):
                 ran = True

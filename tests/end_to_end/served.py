@@ -139,7 +139,7 @@ def serving(folder: Path, *options: str, **environment: str):
         process = subprocess.Popen(command, cwd=folder, env=env, stdout=log, stderr=subprocess.STDOUT)
         served = Served(folder, process, prefect, mlflow)
         try:
-            until(lambda: "\nMLflow " in served.log.read_text() or process.poll() is not None, 240, served.log)
+            until(lambda: "\nMLflow " in served.log.read_text() or process.poll() is not None, 480, served.log)
             assert process.poll() is None, served.log.read_text()
             yield served
         finally:

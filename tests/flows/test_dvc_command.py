@@ -104,6 +104,7 @@ def _stage(root, name):
 
 def test_a_stage_runs_is_skipped_and_can_be_forced(project, monkeypatch):
     monkeypatch.setenv("PATH", "/usr/bin:/bin")
+    (project / "in").write_text("another, whatever was run before")
     lines = []
     stage, environment = _stage(project, "whole"), {tracking.PARENT_VARIABLE: "abc"}
     assert dvc.reproduce(stage, lines.append, environment, project) is dvc.Outcome.RAN
