@@ -130,7 +130,7 @@ class Kept:
     def _keep(self) -> None:
         while not self._stopping.is_set():
             with ExitStack() as held:
-                output = held.enter_context(self.log.open("ab")) if self.log else None
+                output = held.enter_context(open(self.log, "ab", opener=_open_private)) if self.log else None
                 started = group(self._command, self._env, Path.cwd(), output, self._told, umask=PRIVATE)
                 process = held.enter_context(started)
                 while process.poll() is None and not self._stopping.wait(SECONDS_BETWEEN_LOOKS):
@@ -141,6 +141,10 @@ class Kept:
                 print(f"{self.name} ended with code {process.returncode}; again in {seconds:g} s", flush=True)
                 self._stopping.wait(seconds)
                 self._between()
+
+
+def _open_private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
 
 
 def lines(stream: IO[bytes] | None) -> Iterator[str]:

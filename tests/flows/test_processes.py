@@ -1,6 +1,7 @@
 import io
 import os
 import signal
+import stat
 import subprocess
 import sys
 import threading
@@ -136,6 +137,18 @@ def test_a_program_that_is_kept_is_started_again_until_it_is_stopped(tmp_path, m
     assert kept.codes == [128 + signal.SIGKILL]
     assert first != second
     assert _gone([first, second])
+
+
+def test_nobody_else_reads_what_a_program_that_is_kept_writes(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    log = tmp_path / "log"
+    with processes.Kept("writer", ["sh", "-c", "touch made; mkdir inside; echo $$; sleep 300"], os.environ, log):
+        _line(log, 0)
+    assert [stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("log", "made", "inside")] == [
+        0o600,
+        0o600,
+        0o700,
+    ]
 
 
 def _line(log, number):
