@@ -9,6 +9,7 @@ Where the environment configures authentication already, that is used and nothin
 """
 
 import configparser
+import fcntl
 import hashlib
 import os
 import secrets
@@ -17,6 +18,7 @@ import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TextIO
 
 from prefect.settings import PREFECT_HOME
 
@@ -158,6 +160,8 @@ def _digest(text: str) -> str:
 def told(variables: Mapping[str, str]) -> Iterator[Path]:
     """A file that gives these variables to a shell which sources it, for as long as this context lasts.
 
+    It is locked meanwhile: the file that a killed process leaves behind is not, and nobody believes it.
+
     Args:
         variables: by name.
 
@@ -166,17 +170,30 @@ def told(variables: Mapping[str, str]) -> Iterator[Path]:
     """
     path = home() / SHELL_FILE
     _write(path, "".join(f"export {name}={shlex.quote(value)}\n" for name, value in variables.items()))
-    try:
-        yield path
-    finally:
-        path.unlink(missing_ok=True)
+    with path.open() as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        try:
+            yield path
+        finally:
+            path.unlink(missing_ok=True)
 
 
 def served() -> dict[str, str]:
     """What ``make serve`` tells of its servers while it runs in this project; else nothing."""
-    path = Path(PREFECT_HOME.value()) / SHELL_FILE
-    if not path.is_file():
+    try:
+        with (Path(PREFECT_HOME.value()) / SHELL_FILE).open(encoding="utf-8") as file:
+            if not _is_locked(file):
+                return {}
+            words = shlex.split(file.read())
+    except FileNotFoundError:
         return {}
-    words = shlex.split(path.read_text(encoding="utf-8"))
     pairs = (word.partition("=") for word in words if word != "export")
     return {name: value for name, _, value in pairs}
+
+
+def _is_locked(file: TextIO) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    return False

@@ -125,6 +125,15 @@ def test_a_shell_is_told_while_it_lasts_whatever_the_characters(home):
     assert access.served() == {}
 
 
+def test_what_a_killed_server_left_behind_is_not_believed(home):
+    """Whoever listens at its old address must not be told the secret."""
+    home.mkdir()
+    with access.told({"A": "b"}) as path:
+        text = path.read_text()
+    path.write_text(text)
+    assert access.served() == {}
+
+
 def test_a_flow_uses_the_server_that_is_served_here_only_while_it_answers(home, monkeypatch):
     here, elsewhere = "http://127.0.0.1:1/api", "http://127.0.0.1:2/api"
     with access.told({"PREFECT_API_URL": here, access.PREFECT_CLIENT: LOGIN}):
