@@ -20,7 +20,7 @@ from graphlib import CycleError, TopologicalSorter
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal, TextIO
 
-from flows import processes
+from flows import healing, processes
 from pipeline.errors import ConfigError, FlowsculptError, near_miss
 from pipeline.tracking import environment
 
@@ -324,7 +324,27 @@ def _run(
     name: str,
     kept: Sequence[int] = (),
 ) -> tuple[int, deque[str], bool]:
-    """Run to the end: the exit code, the last lines, and whether dvc ran the stage's command."""
+    """Run to the end: the exit code, the last lines, and whether dvc ran the stage's command.
+
+    What a full disk left of DVC's own files is put right before, and once more where DVC stumbles over it.
+    """
+    healing.heal(root, log)
+    code, last, ran = _run_once(command, log, env, root, name, kept)
+    site = env.get("DVC_SITE_CACHE_DIR")
+    torn = any(sign in line for line in last for sign in healing.DATABASE_SIGNS)
+    if code and site and torn and healing.heal_databases(Path(site), root, log):
+        return _run_once(command, log, env, root, name, kept)
+    return code, last, ran
+
+
+def _run_once(
+    command: list[str],
+    log: Callable[[str], None],
+    env: Mapping[str, str],
+    root: Path,
+    name: str,
+    kept: Sequence[int],
+) -> tuple[int, deque[str], bool]:
     last: deque[str] = deque(maxlen=LAST_LINES)
     ran = False
     with processes.group(command, env, root, kept=kept) as process:
