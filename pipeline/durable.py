@@ -93,6 +93,9 @@ def refusals(path: Path, remedy: str = RERUN) -> Iterator[None]:
 
 def publish(new: Path, path: Path) -> None:
     """Let a finished file take the name ``path`` for good; both lie in one file system."""
+    if any(map(TEMPORARY.match, path.parent.parts)):  # in a ``whole_folder``, all of which is flushed when it is whole
+        new.replace(path)
+        return
     sync(new)
     new.replace(path)
     sync(path.parent)
