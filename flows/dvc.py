@@ -20,7 +20,7 @@ from graphlib import CycleError, TopologicalSorter
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal, TextIO
 
-from flows import processes, site_cache
+from flows import healing, processes, site_cache
 from pipeline.errors import ConfigError, FlowsculptError, near_miss
 from pipeline.tracking import environment
 
@@ -324,11 +324,31 @@ def _run(
     name: str,
     kept: Sequence[int] = (),
 ) -> tuple[int, deque[str], bool]:
-    """Run to the end: the exit code, the last lines, and whether dvc ran the stage's command."""
+    """Run to the end: the exit code, the last lines, and whether dvc ran the stage's command.
+
+    What a full disk left of DVC's own files is put right before, and once more where DVC stumbles over it.
+    """
+    healing.heal(root, log)
+    env = {**env, **site_cache.environment(_dvc_folder(root))}
+    code, last, ran = _run_once(command, log, env, root, name, kept)
+    site = env.get("DVC_SITE_CACHE_DIR")
+    torn = any(sign in line for line in last for sign in healing.DATABASE_SIGNS)
+    if code and site and torn and healing.heal_databases(Path(site), root, log):
+        return _run_once(command, log, env, root, name, kept)
+    return code, last, ran
+
+
+def _run_once(
+    command: list[str],
+    log: Callable[[str], None],
+    env: Mapping[str, str],
+    root: Path,
+    name: str,
+    kept: Sequence[int],
+) -> tuple[int, deque[str], bool]:
     last: deque[str] = deque(maxlen=LAST_LINES)
     ran = False
-    private = site_cache.environment(_dvc_folder(root))
-    with processes.group(command, {**env, **private}, root, kept=kept) as process:
+    with processes.group(command, env, root, kept=kept) as process:
         for line in processes.lines(process.stdout):
             if line.startswith(f"Running stage '{name}"):
                 ran = True

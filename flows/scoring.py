@@ -5,9 +5,17 @@
     python -m flows.scoring PATH [--alias champion]
 
 The alias is resolved once, when the flow starts: a promotion or a rollback meanwhile does not mix two models. Files
-that this version has scored are passed over, so a schedule may name one folder for ever. A file that lacks a column
-stops the flow before anything is scored; one that cannot be read does not keep the others waiting, and the flow fails
-when they are done.
+that this version has scored are passed over, so a schedule may name one folder for ever.
+
+Each file is judged alone, and none keeps another waiting:
+
+- one that cannot be read, or lacks a column, moves to ``data/quarantine/`` with its reason; the flow completes and says
+  how many there are. Its content is known from now on and not tried again by the same version;
+- one that is gone, changed meanwhile or is still being written is left for the next run;
+- where the fault is not the file's (a full disk, missing rights, a fault in this program) the file stays where it is,
+  and the flow fails when all the others are done.
+
+The exit code is 0, but 1 where the flow failed, or where one file was named and nothing of it was scored.
 """
 
 import os
@@ -20,7 +28,6 @@ if __name__ == "__main__":
 import argparse
 import sys
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,14 +38,22 @@ from prefect.cache_policies import NO_CACHE
 from prefect.states import Completed, Failed
 
 from flows import leases, programs, servers, tables
-from pipeline import scored, tracking
+from pipeline import arrivals, quarantine, scored, tracking
+from pipeline.arrivals import Incoming
 from pipeline.bundle import Bundle
-from pipeline.errors import ArtifactError, FlowsculptError, SourceError
+from pipeline.errors import ArtifactError, ConflictError, FlowsculptError, SourceError
 from pipeline.tracking import Version
 
 
 class ScoringError(FlowsculptError):
     """Files that could not be scored; each has its reason."""
+
+
+@dataclass(frozen=True)
+class Left:
+    """A file that waits for the next run, with the reason."""
+
+    reason: str
 
 
 @dataclass(frozen=True)
@@ -50,24 +65,59 @@ class Result:
         digest: of its bundle.
         scored: the summary of each file that was scored.
         passed_over: how many files had been scored before.
-        refused: why each file that could not be scored was refused.
+        quarantined: each file that cannot be scored.
+        left: why each file that waits for the next run does.
+        refused: why each file that could not be scored through no fault of its own was not.
     """
 
     version: int
     digest: str
     scored: tuple[Mapping[str, Any], ...]
     passed_over: int
+    quarantined: tuple[quarantine.Held, ...]
+    left: tuple[str, ...]
     refused: tuple[str, ...]
+
+    @property
+    def counts(self) -> str:
+        """In one line."""
+        return (
+            f"{len(self.quarantined)} quarantined, {len(self.scored)} files scored, {self.passed_over} passed over, "
+            f"{len(self.left)} left for the next run"
+        )
 
 
 @task(task_run_name="{file.name}", cache_policy=NO_CACHE, persist_result=False)
-def score(file: scored.Incoming, bundle: Bundle, version: int, flow_run: str) -> State[Any]:
+def score(file: Incoming, bundle: Bundle, version: int, flow_run: str) -> State[Any]:
     """Score one file; a refusal of it is a state, not a traceback."""
     try:
+        held = quarantine.known(file.sha256, version)
+        if held is not None:
+            return _quarantined(file, version, held.reason)
         summary = scored.score(file, bundle, version, flow_run)
     except FlowsculptError as error:
-        return Failed(message=str(error), data=error)
+        return _refused(file, version, error)
     return Completed(message=f"{summary['records']:,} records", data=summary)
+
+
+def _refused(file: Incoming, version: int, error: FlowsculptError) -> State[Any]:
+    """What becomes of a file that was not scored."""
+    try:
+        if arrivals.has_changed(file):
+            return Completed(name="Left", message=str(error), data=Left(f"{file.name}: it is gone or still changes"))
+        if arrivals.blames_file(error):
+            return _quarantined(file, version, str(error))
+    except FlowsculptError as another:  # the disk is full, say
+        return Failed(message=str(another), data=another)
+    return Failed(message=str(error), data=error)
+
+
+def _quarantined(file: Incoming, version: int, reason: str) -> State[Any]:
+    try:
+        held = quarantine.put(file.path, file.name, file.sha256, version, reason)
+    except ConflictError as error:
+        return Completed(name="Left", message=str(error), data=Left(str(error)))
+    return Completed(name="Quarantined", message=f"{held.path}: {reason}", data=held)
 
 
 @flow(name="scoring", persist_result=False)
@@ -85,9 +135,9 @@ def scoring(path: str, alias: str = "champion") -> State[Any]:
         return Failed(message=str(error), data=error)
     _publish(result)
     if result.refused:
-        message = f"{len(result.refused)} files could not be scored: {'; '.join(result.refused)}"
+        message = f"{len(result.refused)} files could not be scored: {'; '.join(result.refused)}; {result.counts}"
         return Failed(message=message, data=ScoringError(message))
-    return Completed(message=f"{len(result.scored)} files, {result.passed_over} passed over", data=result)
+    return Completed(message=f"completed, {result.counts}", data=result)
 
 
 def _score_on(shown: Mapping[str, str], path: Path, alias: str) -> Result:
@@ -113,26 +163,39 @@ def score_new(path: Path, alias: str, device: str = "cpu") -> Result:
         device: where its models run.
 
     Raises:
-        FlowsculptError: there is no such version, or a file that does not fit it; nothing was scored.
+        FlowsculptError: there is no such version or no such path; nothing was scored.
     """
     version, bundle = load(alias, device)
-    found = scored.find(path)
-    new = _new(found, version.number)
-    for file in new:
-        with suppress(SourceError):  # its turn comes, and it keeps no other waiting
-            scored.check(file, bundle)
-    get_run_logger().info("version %d judges %d of %d files", version.number, len(new), len(found))
-    flow_run = str(runtime.flow_run.id or "")
-    done: list[Any] = [
-        score(file, bundle, version.number, flow_run, return_state=True).result(raise_on_failure=False) for file in new
-    ]
+    listed, flow_run = arrivals.listed(path), str(runtime.flow_run.id or "")
+    get_run_logger().info(
+        "version %d judges %d files, but for those that it has judged before", version.number, len(listed)
+    )
+    done = [_one(file, path, bundle, version.number, flow_run) for file in listed]
     return Result(
         version.number,
         bundle.digest,
         tuple(each for each in done if isinstance(each, dict)),
-        len(found) - len(new),
+        done.count(None),
+        tuple(each for each in done if isinstance(each, quarantine.Held)),
+        tuple(each.reason for each in done if isinstance(each, Left)),
         tuple(str(each) for each in done if isinstance(each, Exception)),
     )
+
+
+def _one(path: Path, root: Path, bundle: Bundle, version: int, flow_run: str) -> Any:
+    """What became of a file: a summary, ``Held``, ``Left``, an error, or None where it had been scored before."""
+    if arrivals.is_growing(path):
+        return Left(f"{path.name}: it is still being written")
+    try:
+        file = arrivals.identify(path, root)
+    except SourceError as error:
+        return error if path.exists() else Left(f"{path.name}: it is gone")
+    if scored.is_scored(file, version):
+        return None
+    done = score(file, bundle, version, flow_run, return_state=True).result(raise_on_failure=False)
+    if isinstance(done, Exception) and not isinstance(done, FlowsculptError):  # its traceback stands in the log
+        return ScoringError(f"{file.name}: {type(done).__name__}: {done}")
+    return done
 
 
 def load(alias: str, device: str = "cpu") -> tuple[Version, Bundle]:
@@ -148,12 +211,6 @@ def load(alias: str, device: str = "cpu") -> tuple[Version, Bundle]:
     if bundle.digest != version.digest:
         raise ArtifactError(f"version {version.number}: its files are not those that were registered; roll back")
     return version, bundle
-
-
-def _new(found: Sequence[scored.Incoming], version: int) -> list[scored.Incoming]:
-    """The files whose content this version has not scored, each content once."""
-    first = {file.sha256: file for file in reversed(found)}
-    return [file for file in found if first[file.sha256] is file and not scored.is_scored(file, version)]
 
 
 # What a run leaves to read.
@@ -173,14 +230,23 @@ def _row(summary: Mapping[str, Any]) -> dict[str, object]:
 def markdown(result: Result) -> str:
     """A page: verdicts of each file, alarms of all beside those that benign records alone would raise."""
     head = f"# Scoring\n\nVersion {result.version}, digest `{result.digest[:12]}`. "
-    counts = f"{len(result.scored)} files scored, {result.passed_over} passed over, {len(result.refused)} refused."
     parts = [
-        head + counts,
+        f"{head}{result.counts}, {len(result.refused)} failed.",
         tables.markdown([_row(summary) for summary in result.scored]),
         tables.markdown(_alarms(result)),
+        *_titled("Quarantined", [f"{held.source}: {held.reason} ({_place(held)})" for held in result.quarantined]),
+        *_titled("Left for the next run", result.left),
+        *_titled("Failed", result.refused),
     ]
-    parts += [f"## Refused\n\n{chr(10).join(f'- {reason}' for reason in result.refused)}"] if result.refused else []
     return "\n\n".join(part for part in parts if part)
+
+
+def _place(held: quarantine.Held) -> str:
+    return f"it could not be moved: {held.stays}" if held.stays else f"now {held.path}"
+
+
+def _titled(title: str, reasons: Sequence[str]) -> list[str]:
+    return [f"## {title}\n\n{chr(10).join(f'- {reason}' for reason in reasons)}"] if reasons else []
 
 
 def _alarms(result: Result) -> list[dict[str, object]]:
@@ -209,9 +275,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _scored(path: str, alias: str) -> str:
+    """The page of a run.
+
+    Raises:
+        ScoringError: one file was named, and nothing of it was scored.
+    """
+    names_file = Path(path).is_file()
     with servers.connected("scoring"):
         leases.ensure_devices()
-        return markdown(programs.result(scoring(path, alias, return_state=True)))
+        result: Result = programs.result(scoring(path, alias, return_state=True))
+    if names_file and not result.scored and not result.passed_over:
+        raise ScoringError(f"nothing was scored\n\n{markdown(result)}")
+    return markdown(result)
 
 
 if __name__ == "__main__":

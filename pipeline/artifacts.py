@@ -1,25 +1,19 @@
 """Where every file lies, how it is read and written. No other file has a path.
 
-Every write is atomic: into a temporary file beside the target, then one rename. Whatever goes wrong before leaves the
-old artefact as it was. Tables are Parquet, models safetensors and JSON, reports JSON, CSV, SVG and HTML; nothing
-is pickled.
+Every write is atomic and durable, see ``durable``: whatever goes wrong leaves the old artefact as it was. Tables are
+Parquet, models safetensors and JSON, reports JSON, CSV, SVG and HTML; nothing is pickled.
 """
 
 import csv
-import errno
-import fcntl
 import hashlib
 import json
-import os
 import re
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
-import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
@@ -30,6 +24,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
+from pipeline import durable
 from pipeline.errors import ArtifactError
 from pipeline.samples import Samples
 
@@ -51,6 +46,7 @@ PAGE = REPORTS / "report.html"
 CHECKPOINTS = DATA / "checkpoints"
 PROMOTIONS = DATA / "promotions.jsonl"
 SCORED = DATA / "scored"
+QUARANTINE = DATA / "quarantine"  # files that came in and cannot be scored
 DRIFT = REPORTS / "drift"
 BENCHMARK = REPORTS / "benchmark"
 CELLS = DATA / "benchmark.jsonl"
@@ -74,7 +70,9 @@ OUTPUTS: dict[str, tuple[Path, ...]] = {
 }
 
 ROW_GROUP = 32_768
-TEMPORARY = re.compile(r"^\.(.+)\.\d+\.tmp$")
+
+atomic = durable.atomic
+whole_folder = durable.whole_folder
 
 
 def upstream(stage: str) -> tuple[str, ...]:
@@ -96,82 +94,10 @@ def content_hash(stage: str) -> str:
     return digest.hexdigest()
 
 
-@contextmanager
-def atomic(path: Path) -> Iterator[Path]:
-    """Gives a temporary path; what was written there becomes ``path`` when the block ends without an error.
-
-    Raises:
-        ArtifactError: the file cannot be written, for instance because the disk is full; the old one is untouched.
-    """
-    with _refusals(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = _temporary(path)
-        try:
-            yield temporary
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
-
-
-@contextmanager
-def whole_folder(folder: Path) -> Iterator[Path]:
-    """Gives a temporary folder that takes the place of ``folder`` when the block ends without an error.
-
-    Raises:
-        ArtifactError: the folder cannot be written.
-    """
-    with _refusals(folder):
-        temporary = _temporary(folder)
-        temporary.mkdir(parents=True)
-    try:
-        yield temporary
-        with _refusals(folder):
-            _replace(folder, temporary)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-
-
-def _replace(folder: Path, new: Path) -> None:
-    if folder.exists():
-        old = new.with_name(f"{new.stem}.old.tmp")
-        folder.rename(old)
-        try:
-            new.rename(folder)
-        except OSError:
-            old.rename(folder)
-            raise
-        shutil.rmtree(old)
-    else:
-        new.rename(folder)
-
-
-def _temporary(path: Path) -> Path:
-    """A name beside ``path``; what killed processes left under such names is removed."""
-    for left in path.parent.glob(f".{path.name}.*.tmp"):
-        owner = left.name.removeprefix(f".{path.name}.").split(".")[0]
-        if not (owner.isdigit() and int(owner) != os.getpid() and psutil.pid_exists(int(owner))):
-            shutil.rmtree(left) if left.is_dir() else left.unlink()
-    return path.with_name(f".{path.name}.{os.getpid()}.tmp")
-
-
-@contextmanager
-def _refusals(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        kept = "what was there before is untouched" if path.exists() else "nothing was written"
-        reason = os.strerror(error.errno) if error.errno else error
-        remedy = "free some space or check the rights of the folder, then run `dvc repro` again"
-        meant = Path(*(TEMPORARY.sub(r"\1", part) for part in path.parts))  # a file of ``whole_folder`` is in one
-        raise ArtifactError(f"{meant}: cannot be written ({reason}); {kept}; {remedy}") from error
-
-
 def write_bytes(path: Path, content: bytes) -> None:
     """Write a small file."""
     with atomic(path) as temporary, temporary.open("wb") as stream:
         stream.write(content)
-        stream.flush()
-        os.fsync(stream.fileno())
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -227,35 +153,13 @@ def append_line(path: Path, value: Mapping[str, Any]) -> None:
     Raises:
         ArtifactError: the file cannot be written.
     """
-    line = json.dumps(value, allow_nan=False).encode() + b"\n"
-    with _refusals(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("a+b", buffering=0) as stream:  # O_APPEND
-            fcntl.flock(stream, fcntl.LOCK_EX)
-            size = stream.seek(0, os.SEEK_END)
-            torn = size > 0 and os.pread(stream.fileno(), 1, size - 1) != b"\n"
-            try:
-                written = stream.write(line := b"\n" * torn + line)
-                if written != len(line):
-                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-                os.fsync(stream.fileno())
-            except OSError:
-                stream.truncate(size)
-                raise
+    with durable.refusals(path):
+        durable.append(path, value)
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
     """The lines of a log that ``append_line`` wrote, oldest first; none where it is absent. A torn line is left out."""
-    lines = path.read_bytes().splitlines() if path.exists() else []
-    return [value for line in lines if (value := _parsed(line)) is not None]
-
-
-def _parsed(line: bytes) -> dict[str, Any] | None:
-    try:
-        value = json.loads(line)
-    except ValueError:
-        return None
-    return value if isinstance(value, dict) else None
+    return durable.lines(path)
 
 
 def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:

@@ -2,18 +2,27 @@
 
 ::
 
-    data/scored/NAME.parquet             a row for each record: who it is, its scores, p-value and verdict
-    data/scored/rejected/NAME.parquet    rows that could not be read, with the reason
-    data/scored/samples/NAME.parquet     raw columns of a few records, for the watch on drift
-    data/scored/summaries/NAME.json      counts; what changes from run to run, such as the time, stands here alone
+    data/scored/KEY.parquet             a row for each record: who it is, its scores, p-value and verdict
+    data/scored/rejected/KEY.parquet    rows that could not be read, with the reason
+    data/scored/samples/KEY.parquet     raw columns of a few records, for the watch on drift
+    data/scored/summaries/KEY.json      counts, and the sha256 of what came in and of the three above
 
-The first three are the same bytes however often a file is scored. The first appears last, when all is well: what is
-there is complete. Drift of features needs raw columns of recent records; a small sample of them is kept, because the
-files that came in may be gone by then, and copies of all of them would be as large as they are.
+The first three are the same bytes however often a file is scored. What changes from run to run, such as the time,
+stands in the summary alone. The summary appears last. A file counts as scored when its summary names the sha256 of its
+whole content and the three tables have the hashes that stand there. What a power cut or a full disk cut short does not
+count, and is scored again. Only this user may enter the folder.
+
+Drift of features needs raw columns of recent records. A small sample of them is kept, because the files that came in
+may be gone by then, and copies of all of them would be as large as they are.
 """
 
-import re
+import lzma
+import struct
+import zipfile
+import zlib
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,14 +34,26 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 from scipy.stats import binom
 
-from pipeline import artifacts
+from pipeline import artifacts, durable
+from pipeline.arrivals import Incoming, content_hash
 from pipeline.bundle import Bundle
-from pipeline.datasets.base import REJECTED_SCHEMA, Dataset
-from pipeline.datasets.incoming import SUFFIXES, incoming
-from pipeline.errors import ArtifactError, RejectedError, SourceError, near_miss
+from pipeline.datasets.base import REJECTED_SCHEMA, Chunk, Dataset
+from pipeline.datasets.incoming import WHO, incoming
+from pipeline.errors import ArtifactError, DataError, RejectedError, SchemaError, SourceError
 from pipeline.inference import Calibration, Judgement
 
 SAMPLE: Final = 2_000  # records of a file whose raw columns are kept
+TABLES: Final = (".", "rejected", "samples")
+BROKEN: Final = (  # what the libraries raise over bytes that are not what they should be
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    struct.error,
+    EOFError,
+    UnicodeError,
+    NotImplementedError,
+    pa.ArrowException,
+)
 _WORD = pa.dictionary(pa.int32(), pa.string())
 SCHEMA: Final = pa.schema(
     [
@@ -52,57 +73,26 @@ SCHEMA: Final = pa.schema(
 )
 
 
-@dataclass(frozen=True)
-class Incoming:
-    """A file with new records.
-
-    Attributes:
-        path: where it lies.
-        name: below the folder that was named, else the name of the file.
-        sha256: of its bytes.
-    """
-
-    path: Path
-    name: str
-    sha256: str
-
-    def key(self, version: int) -> str:
-        """What its judged records are called."""
-        return f"{re.sub(r'[^A-Za-z0-9.+_]+', '-', self.name)}-{self.sha256[:12]}-v{version}"
-
-
-def find(path: Path) -> list[Incoming]:
-    """The files with new records under ``path``, one or a folder of them, in the order of their names.
-
-    Raises:
-        SourceError: it is absent, holds no such file, or cannot be read.
-    """
-    if not path.exists():
-        siblings = [other.name for other in path.parent.iterdir()] if path.parent.is_dir() else []
-        raise SourceError(f"{path}: no such file or folder{near_miss(path.name, siblings)}")
-    files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
-    found = [file for file in files if file.name.lower().endswith(SUFFIXES) and not file.name.startswith(".")]
-    if not found:
-        kind = "is no" if path.is_file() else "holds no"
-        raise SourceError(f"{path}: {kind} table of records; read are {', '.join(SUFFIXES)} files")
-    return [Incoming(file, _name(file, path), content_hash(file)) for file in found]
-
-
-def content_hash(file: Path) -> str:
-    """sha256 of the bytes of a file, in hexadecimal digits.
-
-    Raises:
-        SourceError: it cannot be read.
-    """
-    try:
-        return artifacts.sha256(file)
-    except ArtifactError as error:
-        raise SourceError(f"{file}: cannot be read ({error}); check its rights or fetch it again") from error
-
-
 def is_scored(file: Incoming, version: int) -> bool:
-    """Whether this content was scored by this version, under whatever name."""
-    return any(artifacts.SCORED.glob(f"*-{file.sha256[:12]}-v{version}.parquet"))
+    """Whether this content was scored by this version, under whatever name, and all that was written is still whole."""
+    summaries = (artifacts.SCORED / "summaries").glob(f"*-{file.sha256}-v{version}.json")
+    return any(_told(path.stem, file.sha256) is not None for path in summaries)
+
+
+def _told(key: str, sha256: str | None = None) -> dict[str, Any] | None:
+    """The summary of a file that was scored; None where it, or one of the tables that it names, is not whole."""
+    try:
+        summary = artifacts.read_json(artifacts.SCORED / "summaries" / f"{key}.json")
+        hashes = summary["tables"]
+        whole = all(artifacts.sha256(_table_path(key, room)) == digest for room, digest in hashes.items())
+    except (ArtifactError, KeyError, TypeError, AttributeError):
+        return None
+    fits = summary.get("source_sha256") == sha256 or sha256 is None
+    return summary if whole and hashes and fits else None
+
+
+def _table_path(key: str, room: str) -> Path:
+    return artifacts.SCORED / room / f"{key}.parquet"
 
 
 def check(file: Incoming, bundle: Bundle) -> None:
@@ -130,25 +120,63 @@ def score(file: Incoming, bundle: Bundle, version: int, flow_run: str = "") -> d
         RejectedError: not one of its rows can be read.
     """
     key = file.key(version)
+    durable.make_private(artifacts.SCORED)
     tally, sample = _Tally(bundle.calibration), _Sample(SAMPLE)
     about = {"version": str(version), "digest": bundle.digest, "source_sha256": file.sha256}
     schema = SCHEMA.with_metadata({f"flowsculpt.{name}": text for name, text in about.items()})
-    with artifacts.TableWriter(artifacts.SCORED / f"{key}.parquet", schema) as scored:
-        with artifacts.TableWriter(artifacts.SCORED / "rejected" / f"{key}.parquet", REJECTED_SCHEMA) as rejected:
-            for chunk in _reader(file, bundle).read():
-                judged = bundle.judge(chunk.records)
-                scored.write(_table(chunk.records, judged, version))
-                rejected.write(chunk.rejected)
-                tally.add(judged, chunk.rejected)
-                sample.add(chunk.records, judged.score, [column.name for column in bundle.columns])
-            tally.require(file)
-            if content_hash(file.path) != file.sha256:
-                raise SourceError(f"{file.path}: changed while it was read; nothing was written; score it again")
-        sample.save(artifacts.SCORED / "samples" / f"{key}.parquet")
-        time = datetime.now(UTC).isoformat(timespec="seconds")
-        summary = {"source": file.name, **about, "version": version, "flow_run": flow_run, "time": time, **tally.told()}
-        artifacts.write_json(artifacts.SCORED / "summaries" / f"{key}.json", summary)
+    with (
+        artifacts.TableWriter(_table_path(key, "."), schema) as scored,
+        artifacts.TableWriter(_table_path(key, "rejected"), REJECTED_SCHEMA) as rejected,
+    ):
+        for chunk in _chunks(file, bundle):
+            judged = _judged(file, bundle, chunk.records)
+            scored.write(_table(file, chunk.records, judged, version))
+            rejected.write(chunk.rejected)
+            tally.add(judged, chunk.rejected)
+            sample.add(chunk.records, judged.score, [column.name for column in bundle.columns])
+        tally.require(file)
+        if content_hash(file.path) != file.sha256:
+            raise SourceError(f"{file.path}: changed while it was read; nothing was written; score it again")
+    sample.save(_table_path(key, "samples"))
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    tables = {room: artifacts.sha256(_table_path(key, room)) for room in TABLES}
+    summary = {"source": file.name, **about, "version": version, "flow_run": flow_run, "time": now, **tally.told()}
+    artifacts.write_json(artifacts.SCORED / "summaries" / f"{key}.json", {**summary, "tables": tables})
     return summary
+
+
+def _chunks(file: Incoming, bundle: Bundle) -> Iterator[Chunk]:
+    """What can be read of a file.
+
+    Raises:
+        SourceError: a library gave up on its bytes.
+        SchemaError: two of its columns have one name.
+    """
+    try:
+        for chunk in _reader(file, bundle).read():
+            twice = [name for name, count in Counter(chunk.records.column_names).items() if count > 1]
+            if twice:
+                raise SchemaError(f"{file.path}: two columns are called {twice[0]!r}; rename one")
+            yield chunk
+    except MemoryError:
+        raise
+    except BROKEN as error:
+        told = f"{type(error).__name__}: {error}"
+        raise SourceError(f"{file.path}: cannot be read ({told}); fetch the file again") from error
+
+
+def _judged(file: Incoming, bundle: Bundle, records: pa.Table) -> Judgement:
+    """What the model says.
+
+    Raises:
+        SchemaError: the model refuses the records, though it judges a typical one.
+        DataError: it refuses that one too.
+    """
+    try:
+        return bundle.judge(records)
+    except DataError as error:
+        bundle.judge({name: np.array([value]) for name, value in bundle.sealed.about["example"].items()})
+        raise SchemaError(f"{file.path}: {error}") from error
 
 
 @dataclass(frozen=True)
@@ -169,7 +197,7 @@ class Recent:
 
 
 def recent(version: int, records: int) -> Recent:
-    """The last ``records`` records that ``version`` judged.
+    """The last ``records`` records that ``version`` judged; what is no longer whole is passed over.
 
     Raises:
         ArtifactError: a file cannot be read.
@@ -178,9 +206,11 @@ def recent(version: int, records: int) -> Recent:
     for key in reversed(_keys(version)):
         if left <= 0:
             break
-        table = artifacts.read_table(artifacts.SCORED / f"{key}.parquet", ["record_id", "score"])
+        if _told(key) is None:
+            continue
+        table = artifacts.read_table(_table_path(key, "."), ["record_id", "score"])
         tables.append(table.slice(max(0, table.num_rows - left)))
-        samples.append(artifacts.read_table(artifacts.SCORED / "samples" / f"{key}.parquet"))
+        samples.append(artifacts.read_table(_table_path(key, "samples")))
         left -= table.num_rows
     schema = pa.schema([SCHEMA.field("record_id"), SCHEMA.field("score")])
     whole = pa.concat_tables([schema.empty_table(), *(each.replace_schema_metadata() for each in reversed(tables))])
@@ -190,22 +220,19 @@ def recent(version: int, records: int) -> Recent:
 
 def _keys(version: int) -> list[str]:
     """Of the files that ``version`` judged, in the order in which it did."""
-    keys = [path.stem for path in artifacts.SCORED.glob(f"*-v{version}.parquet")]
-    return sorted(
-        keys, key=lambda key: (artifacts.read_json(artifacts.SCORED / "summaries" / f"{key}.json")["time"], key)
-    )
-
-
-def _name(file: Path, root: Path) -> str:
-    return file.name if file == root else file.relative_to(root).as_posix()
+    times = {}
+    for path in (artifacts.SCORED / "summaries").glob(f"*-v{version}.json"):
+        with suppress(ArtifactError, KeyError, TypeError):  # a summary that is not whole: the file does not count
+            times[path.stem] = str(artifacts.read_json(path)["time"])
+    return sorted(times, key=lambda key: (times[key], key))
 
 
 def _reader(file: Incoming, bundle: Bundle) -> Dataset:
     return incoming(file.path, bundle.dataset.split(" ")[0], bundle.columns)
 
 
-def _table(records: pa.Table, judged: Judgement, version: int) -> pa.Table:
-    who = {name: records.column(name) for name in ("record_id", "source_file", "row")}
+def _table(file: Incoming, records: pa.Table, judged: Judgement, version: int) -> pa.Table:
+    who = _who(file, records)
     said = {name: getattr(judged, name) for name in ("score", "p_value", "confidence", "margin", "density", "head")}
     verdict = pa.array(judged.verdict.tolist(), pa.string()).dictionary_encode()
     group = pa.array(judged.group.tolist(), pa.string()).dictionary_encode()
@@ -213,6 +240,22 @@ def _table(records: pa.Table, judged: Judgement, version: int) -> pa.Table:
     return pa.Table.from_pydict(
         {**who, **said, "verdict": verdict, "group": group, "model_version": number}, schema=SCHEMA
     )
+
+
+def _who(file: Incoming, records: pa.Table) -> dict[str, pa.ChunkedArray]:
+    """What tells the records apart, refused where it does not."""
+    who = {}
+    for name in WHO:
+        column, kind = records.column(name), SCHEMA.field(name).type
+        try:
+            who[name] = column if pa.types.is_dictionary(kind) else column.cast(kind)
+        except pa.ArrowException as error:
+            raise SchemaError(
+                f"{file.path}: column {name!r} holds {column.type}, allowed is {kind}: {error}"
+            ) from error
+        if column.null_count:
+            raise SchemaError(f"{file.path}: column {name!r} is empty in {column.null_count:,} records")
+    return who
 
 
 class _Tally:

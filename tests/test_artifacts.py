@@ -2,7 +2,6 @@
 
 import csv
 import json
-import os
 
 import numpy as np
 import pyarrow as pa
@@ -55,18 +54,6 @@ def test_a_folder_takes_the_place_of_the_old_one_whole(tmp_path):
         raise KeyError
     assert left(folder) == ["second"]
     assert left(tmp_path) == ["room"]
-
-
-def test_what_a_killed_process_left_is_removed_by_the_next_one(tmp_path):
-    gone, alive = 2**22 + 1, os.getppid()  # no process has so large an id
-    (tmp_path / f".a.json.{gone}.tmp").write_text("half")
-    (tmp_path / f".a.json.{alive}.tmp").write_text("being written")
-    (tmp_path / f".room.{gone}.tmp").mkdir()
-    (tmp_path / f".room.{gone}.tmp" / "half").write_text("half")
-    artifacts.write_json(tmp_path / "a.json", {})
-    with artifacts.whole_folder(tmp_path / "room"):
-        pass
-    assert left(tmp_path) == [f".a.json.{alive}.tmp", "a.json", "room"]
 
 
 @pytest.mark.parametrize(

@@ -111,15 +111,17 @@ def _refuse(
     labelled: bool,
     twice: list[str],
 ) -> None:
-    faults = [f"column {names[0]!r} is missing{near_miss(names[0], unknown)}" for names in missing]
+    known, told = [*_CANONICAL, *UNUSED], 5
+    faults = [f"column {names[0]!r} is missing{near_miss(names[0], unknown)}" for names in missing[:told]]
     if not labelled:
         faults.append(f"column 'Label' is missing{near_miss('Label', unknown)}")
-    known = [*_CANONICAL, *UNUSED]
     faults += [
-        f"column {text!r} (number {header.index(text) + 1}) is unknown{near_miss(text, known)}" for text in unknown
+        f"column {text!r} (number {header.index(text) + 1}) is unknown{near_miss(text, known)}"
+        for text in unknown[:told]
     ]
     faults += [f"two columns mean {name!r}" for name in twice]
+    count = len(missing) + (not labelled) + len(unknown) + len(twice)
     if faults:
-        more = f" and {len(faults) - 5} more" if len(faults) > 5 else ""
+        more = f" and {count - told} more" if count > told else ""
         remedy = "rename them in the header (row 0), or name extra ones in ingest.cicids2017.ignore_columns"
-        raise SchemaError(f"{source}: {'; '.join(faults[:5])}{more}; {remedy}")
+        raise SchemaError(f"{source}: {'; '.join(faults[:told])}{more}; {remedy}")

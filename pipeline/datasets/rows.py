@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from hashlib import blake2b
-from itertools import chain
+from itertools import chain, pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -28,6 +28,7 @@ _WORDS = frozenset({"label", "flow_id", "timestamp"})
 Labeller = Callable[[str], Label]  # raises ValueError where it does not know the text
 ONE_PART = 1 << 30  # more than any block holds
 CACHED_BYTES = 1 << 20  # parsed at a time: what fits the processor's cache is read twice as fast
+MOST_LINES = 1 << 17  # in a block
 
 
 class Block(NamedTuple):
@@ -64,12 +65,21 @@ def numbered(source: str, stream: Iterator[bytes], found: str = "no records") ->
         SourceError: behind the last block, if there was none.
     """
     row = 1
-    for lines in stream:
-        if lines:
-            yield Block(source, lines, row)
-            row += lines.count(b"\n")
+    for lines in (part for block in stream for part in _cut(block)):
+        yield Block(source, lines, row)
+        row += lines.count(b"\n")
     if row == 1:
         raise SourceError(f"{source}: has {found}; remove the file or fetch it again")
+
+
+def _cut(lines: bytes) -> Iterator[bytes]:
+    """The same lines, ``MOST_LINES`` at a time: millions of blank ones fit into one block."""
+    if lines.count(b"\n") <= MOST_LINES:
+        yield from [lines] if lines else []
+        return
+    ends = 1 + np.flatnonzero(np.frombuffer(lines, np.uint8) == ord("\n"))
+    cuts = [0, *ends[MOST_LINES - 1 : -1 : MOST_LINES].tolist(), len(lines)]
+    yield from (lines[start:end] for start, end in pairwise(cuts))
 
 
 def parse(block: Block, layout: Layout, label: Labeller = canonical) -> Chunk:
@@ -78,9 +88,21 @@ def parse(block: Block, layout: Layout, label: Labeller = canonical) -> Chunk:
     Raises:
         DataError: ``label`` does not know a label.
     """
+    if not block.lines.strip(b"\r\n"):
+        return _blank(block, layout)
     rejects: list[_Reject] = []
     table, rows = _numbers(block, layout, rejects)
     return _chunk(block, layout, table, rows, rejects, label)
+
+
+def _blank(block: Block, layout: Layout) -> Chunk:
+    """Of lines that are all empty: a small archive holds millions of them."""
+    n = block.lines.count(b"\n")
+    texts = {"source_file": block.source, "column": "", "reason": BLANK, "text": ""}
+    columns = {name: pa.array(np.full(n, text, dtype=object), pa.string()) for name, text in texts.items()}
+    rows = np.arange(block.first_row, block.first_row + n)
+    rejected = pa.Table.from_pydict({**columns, "row": rows}, REJECTED_SCHEMA)
+    return Chunk(record_schema(layout.columns).empty_table(), rejected)
 
 
 def of_table(block: Block, layout: Layout, table: pa.Table, label: Labeller) -> Chunk:
@@ -217,7 +239,8 @@ def _without_nothing(
     for column in layout.columns:
         values = table.column(layout.copied.get(column.name, column.name))
         empty &= pc.is_null(values, nan_is_null=True).to_numpy()
-    rejects.extend(_Reject(row, "", BLANK, _Lines(block)[row]) for row in rows[empty].tolist())
+    lines = _Lines(block)
+    rejects.extend(_Reject(row, "", BLANK, lines[row]) for row in rows[empty].tolist())
     label = table.column("label").cast(pa.string()).fill_null("").dictionary_encode()
     table = table.set_column(table.schema.get_field_index("label"), "label", label)
     return table.filter(pa.array(~empty)), rows[~empty]

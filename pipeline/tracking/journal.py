@@ -1,15 +1,16 @@
 """Operations that wait for their store, in the order in which they came."""
 
 import fcntl
-import json
-import os
 import shutil
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from pipeline import durable
 from pipeline.tracking.operations import Operation
+
+REMEDY = "free some space or check the rights of the folder, then run again"
 
 
 class Journal:
@@ -22,8 +23,9 @@ class Journal:
         refused.jsonl   operations that the store refused, with its reason
         files/          copies of the files that operations speak of
 
-    Threads and processes may share it. What a process that is killed had not written to the end is as if it had never
-    been.
+    Threads and processes may share it. What is kept is on the disk when ``append`` returns. What a process that is
+    killed had not written to the end is as if it had never been; the start of its line moves to ``journal.jsonl.torn``.
+    Only this user may enter the folder.
 
     Args:
         folder: made where it is absent.
@@ -44,27 +46,26 @@ class Journal:
         with self._locked():
             if "path" in entry:
                 entry["path"] = self._copied(Path(entry["path"]), entry["id"])
-            self._add(self._path, entry)
+            _add(self._path, entry)
 
     def done(self, operation: Operation) -> None:
         """Let go of an operation."""
         with self._locked():
-            self._add(self._path, {"done": operation["id"]})
+            _add(self._path, {"done": operation["id"]})
             shutil.rmtree(self._files(operation["id"]), ignore_errors=True)
 
     def refuse(self, operation: Operation, reason: str) -> None:
         """Put an operation aside; a file that it speaks of stays."""
         with self._locked():
-            self._add(self._refused, {**operation, "reason": reason})
-            self._add(self._path, {"done": operation["id"]})
+            _add(self._refused, {**operation, "reason": reason})
+            _add(self._path, {"done": operation["id"]})
 
     def pending(self) -> list[Operation]:
         """The operations that wait, the oldest first."""
         with self._locked():
             if self.empty:
                 return []
-            whole = self._path.read_bytes().rpartition(b"\n")[0]
-            entries = [json.loads(line) for line in whole.splitlines()]
+            entries = durable.lines(self._path)
             done = {entry.get("done") for entry in entries}
             waiting = [entry for entry in entries if "done" not in entry and entry["id"] not in done]
             if not waiting:
@@ -86,19 +87,12 @@ class Journal:
 
     def _copied(self, path: Path, name: str) -> str:
         copy = self._files(name) / path.name
-        copy.parent.mkdir(parents=True)
-        shutil.copyfile(path, copy)
+        with durable.atomic(copy, REMEDY) as temporary:
+            shutil.copyfile(path, temporary)
         return str(copy)
 
     def _files(self, name: str) -> Path:
         return self.folder / "files" / name
-
-    def _add(self, path: Path, entry: Operation) -> None:
-        _end_whole(path)
-        with path.open("ab") as file:
-            file.write(json.dumps(entry).encode() + b"\n")
-            file.flush()
-            os.fsync(file.fileno())
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
@@ -108,17 +102,11 @@ class Journal:
 
     @contextmanager
     def _lock_file(self, name: str) -> Iterator[int]:
-        self.folder.mkdir(parents=True, exist_ok=True)
+        durable.make_private(self.folder)
         with (self.folder / name).open("w") as file:
             yield file.fileno()
 
 
-def _end_whole(path: Path) -> None:
-    """Cut off the start of a line that a killed process did not finish."""
-    if not path.exists():
-        return
-    with path.open("rb") as file:
-        file.seek(max(0, path.stat().st_size - 1))
-        if file.read() in (b"\n", b""):
-            return
-    os.truncate(path, path.read_bytes().rfind(b"\n") + 1)
+def _add(path: Path, entry: Operation) -> None:
+    with durable.refusals(path, REMEDY):
+        durable.append(path, entry, allow_nan=True)  # a metric may be NaN

@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from pipeline import durable
+
 EXPERIMENT, ARTEFACTS = "flowsculpt", "mlruns"
 ROOT_VARIABLE = "FLOWSCULPT_TRACKING_ROOT"  # for stages that run in a copy of the project
 USER, PASSWORD, TOKEN = "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN"
@@ -186,7 +188,8 @@ def _create_database(path: Path, artefacts: Path) -> None:
     with tempfile.TemporaryDirectory(dir=path.parent, prefix="mlflow.db.") as folder, quiet("mlflow", "alembic"):
         fresh = Path(folder) / path.name
         SqlAlchemyStore(f"sqlite:///{fresh}", artefacts.as_uri()).engine.dispose()
-        fresh.replace(path)
+        fresh.chmod(0o600)  # what SQLite makes beside it has the same rights
+        durable.publish(fresh, path)
 
 
 def _experiment(client: Any, artefacts: str | None) -> str:

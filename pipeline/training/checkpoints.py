@@ -1,7 +1,6 @@
 """Checkpoints without pickle: one safetensors file, the tensors in its body and the rest as JSON in its header."""
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -9,22 +8,23 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from pipeline import durable
 from pipeline.errors import ArtifactError
 
 
 def write(content: dict[str, Any], path: Path) -> None:
-    """Write nested dicts, lists, tuples, tensors and plain values; the file appears whole or not at all."""
+    """Write nested dicts, lists, tuples, tensors and plain values; the file appears whole or not at all.
+
+    Raises:
+        ArtifactError: the file cannot be written, for instance because the disk is full.
+    """
     tensors: dict[str, Tensor] = {}
     header = {"content": json.dumps(_encode(content, tensors))}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    try:
-        save_file(tensors, partial, metadata=header)
-        partial.replace(path)
-    except (OSError, SafetensorError) as error:
-        raise ArtifactError(f"{path}: cannot be written ({error}); free some space and run again to resume") from error
-    finally:
-        partial.unlink(missing_ok=True)
+    with durable.atomic(path, "free some space and run again to resume") as temporary:
+        try:
+            save_file(tensors, temporary, metadata=header)
+        except SafetensorError as error:  # how safetensors tells a full disk
+            raise OSError(str(error)) from error
 
 
 def read(path: Path) -> dict[str, Any]:

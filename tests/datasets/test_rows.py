@@ -198,3 +198,24 @@ def test_a_copy_that_the_file_lacks_is_filled_in():
     del names[place], cells[place]
     record = read(",".join(cells), header=",".join(names)).records.to_pylist()[0]
     assert record["fwd_header_length_repeated"] == record["fwd_header_length"]
+
+
+def test_lines_of_nothing_are_rejected_as_blank_rows_whatever_else_the_file_holds():
+    alone, among = read("", "", ""), read(line(), "", line())
+    assert reasons(alone) == [(row, "", BLANK) for row in (1, 2, 3)]
+    assert alone.records.equals(record_schema(FEATURES).empty_table())
+    assert alone.rejected.schema.equals(among.rejected.schema)
+    assert [row["row"] for row in among.rejected.to_pylist()] == [2]
+
+
+@pytest.mark.parametrize("most", [1, 2, 3, 7])
+def test_a_block_has_no_more_lines_than_fit_into_memory(most, monkeypatch):
+    monkeypatch.setattr(rows, "MOST_LINES", most)
+    for stream in ([b"a\nb\nc\n", b"d\n"], [b"a\n\n\n\n\nb"], [b"", b"\n"]):
+        blocks = list(rows.numbered("s", iter(stream)))
+        assert b"".join(block.lines for block in blocks) == b"".join(stream)
+        assert max(block.lines.count(b"\n") for block in blocks) <= most
+        firsts = [
+            1 + b"".join(stream)[: sum(len(b.lines) for b in blocks[:i])].count(b"\n") for i in range(len(blocks))
+        ]
+        assert [block.first_row for block in blocks] == firsts

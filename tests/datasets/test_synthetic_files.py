@@ -11,7 +11,7 @@ from pipeline.datasets.schema import FEATURE_NAMES
 from pipeline.datasets.synthetic import Synthetic, files
 from pipeline.datasets.synthetic.__main__ import main
 from pipeline.datasets.synthetic.files import counts, write
-from pipeline.errors import ConfigError
+from pipeline.errors import ArtifactError, ConfigError
 
 RECORDS = 6_000
 NAMES = [*FEATURE_NAMES, "label"]
@@ -284,7 +284,7 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(files.csv, "write_csv", full_disk)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(ArtifactError, match=r"cannot be written \(No space left"):
         write(tmp_path, 500, 1)
     assert monday.read_bytes() == before
     assert {path.name for path in tmp_path.iterdir()} == set(LABELS)

@@ -10,7 +10,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flows import dvc
+from flows import dvc, healing
 from pipeline import tracking
 from pipeline.errors import ConfigError
 
@@ -147,6 +147,80 @@ def test_a_lock_that_is_never_let_go_ends_in_an_error(project, lock, monkeypatch
     monkeypatch.setattr(dvc, "SECONDS_FOR_LOCK", 0)
     with pytest.raises(dvc.StageFailedError, match="Unable to acquire lock"):
         dvc.reproduce(_stage(project, "whole"), lambda line: None, {}, project)
+
+
+# What a full disk leaves.
+
+
+@pytest.fixture
+def cured(project):
+    """A clone in which DVC has worked, and what it says afterwards."""
+    lines = []
+    dvc.reproduce(_stage(project, "whole"), lines.append, {}, project, force=True)
+    lines.clear()
+    yield lines
+    for path in [*(project / ".dvc" / "tmp").glob("rwlock*"), *project.glob("dvc.lock*")]:
+        path.unlink()
+
+
+@pytest.mark.parametrize("content", ["", '{"wri', "[]", '{"write": []}', "{}x"])
+def test_a_lock_file_that_a_full_disk_left_is_moved_aside_and_the_stage_runs(project, cured, content):
+    path = project / ".dvc" / "tmp" / "rwlock"
+    path.write_text(content)
+    refusal = subprocess.run(
+        [sys.executable, "-m", "dvc", "repro", "whole"], cwd=project, capture_output=True, text=True
+    )
+    assert refusal.returncode and "RWLock-file" in refusal.stderr  # what a person would see
+    dvc.reproduce(_stage(project, "whole"), cured.append, {}, project)
+    assert any("rwlock: cannot be read, as a full disk leaves it; moved to" in line for line in cured)
+    (aside,) = path.parent.glob("rwlock.*.broken")
+    assert aside.read_text() == content
+
+
+@pytest.mark.parametrize("content", ["", "schema: '2.0'\nstages:\n  whole: {cmd: [", "stages"])
+def test_a_lock_of_the_stages_that_a_full_disk_left_is_moved_aside(project, cured, content):
+    (project / "dvc.lock").write_text(content)
+    dvc.reproduce(_stage(project, "whole"), cured.append, {}, project)
+    assert any("dvc.lock: cannot be read, as a full disk leaves it; moved to" in line for line in cured)
+    assert "whole" in yaml.safe_load((project / "dvc.lock").read_text())["stages"]
+
+
+@pytest.mark.parametrize("content", [b"", b"no database at all" * 300])
+def test_a_torn_database_of_hashes_is_moved_aside_and_the_stage_runs(project, cured, tmp_path, content):
+    environment = {"DVC_SITE_CACHE_DIR": str(tmp_path)}
+    dvc.reproduce(_stage(project, "whole"), cured.append, environment, project)
+    found = list(tmp_path.rglob("cache.db"))
+    assert found
+    for path in found:
+        path.write_bytes(content)
+    dvc.reproduce(_stage(project, "whole"), cured.append, environment, project, force=True)
+    assert bool(list(tmp_path.rglob("cache.db.*.broken"))) is bool(content)
+
+
+def test_nothing_is_moved_while_another_dvc_process_works(project, cured):
+    path = project / ".dvc" / "tmp" / "rwlock"
+    path.write_text("")
+    with (path.parent / "rwlock.lock").open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        assert not healing.heal(project, cured.append)
+    stage = [sys.executable, "-c", "import time; time.sleep(300)", "-m", "dvc"]
+    with subprocess.Popen(stage, cwd=project) as process:
+        assert not healing.heal(project, cured.append)
+        process.kill()
+    assert ["it stays while another dvc process works" in line for line in cured] == [True, True]
+    assert path.exists()
+    assert healing.heal(project, cured.append)
+    assert not healing.heal(project, cured.append)
+    assert not path.exists()
+
+
+def test_a_person_can_ask_for_it(project, cured, monkeypatch, capsys):
+    monkeypatch.chdir(project)
+    assert healing.main() == 0
+    assert "nothing to put right" in capsys.readouterr().out
+    (project / ".dvc" / "tmp" / "rwlock").write_text("")
+    assert healing.main() == 0
+    assert "moved to" in capsys.readouterr().out
 
 
 def test_telemetry_is_off_and_a_foreign_run_is_not_passed_on(monkeypatch):

@@ -2,6 +2,7 @@
 
 import contextvars
 import json
+import os
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -534,7 +535,7 @@ def test_a_line_that_does_not_fit_on_the_disk_leaves_the_log_as_it_was(tmp_path,
     def full(_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(artifacts.os, "fsync", full)
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(ArtifactError, match="cannot be written"):
         artifacts.append_line(path, {"b": 2})
     assert artifacts.read_lines(path) == [{"a": 1}]

@@ -2,8 +2,9 @@
 
 import importlib
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pyarrow as pa
@@ -135,3 +136,50 @@ def prepared(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.chdir(tmp_path)
     shutil.copytree(finished, "data")
     return Project()
+
+
+@pytest.fixture
+def store(prepared: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """A registry of one version, whose champion can be moved; and what Prefect would show."""
+    from prefect.logging import disable_run_logger
+
+    from flows import retraining, scoring
+    from pipeline import tracking
+    from pipeline.bundle import Bundle
+    from pipeline.tracking import Version
+
+    bundle = Bundle.of_project()
+    bundle.save(tmp_path / "bundle")
+    made = SimpleNamespace(bundle=bundle, number=3, asked=[], shown={}, events=[], registered=[], promoted=[])
+
+    def find_version(which):
+        made.asked.append(which)
+        return Version(made.number, "run", bundle.digest, {}, ("champion",)) if which in ("champion", 3, 4) else None
+
+    def register(folder, run_id, tags):
+        made.registered.append((Bundle.load(folder), run_id, tags))
+        return Version(9, run_id, "", tags, ("candidate",))
+
+    monkeypatch.setattr(tracking, "find_version", find_version)
+    monkeypatch.setattr(tracking, "fetch", lambda version: tmp_path / "bundle")
+    monkeypatch.setattr(tracking, "register", register)
+    for flow in (scoring, retraining):
+        monkeypatch.setattr(flow, "create_table_artifact", lambda table, key, **_: made.shown.update({key: table}))
+        monkeypatch.setattr(flow, "create_markdown_artifact", lambda text, key, **_: made.shown.update({key: text}))
+    monkeypatch.setattr(retraining, "emit_event", lambda name, **given: made.events.append((name, given)))
+    with disable_run_logger():
+        yield made
+
+
+@pytest.fixture
+def task(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The body of the task, called without a server."""
+    from flows import scoring
+
+    body = scoring.score.fn
+    monkeypatch.setattr(scoring, "score", lambda *given, **_: body(*given))
+
+
+@pytest.fixture
+def folder(week: Path, tmp_path: Path) -> Path:
+    return shutil.copytree(week, tmp_path / "new")

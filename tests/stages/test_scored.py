@@ -1,6 +1,7 @@
 """New files are judged as evaluate judges, whole or not at all, once each and in bounded memory."""
 
 import gzip
+import os
 import shutil
 import zipfile
 
@@ -9,9 +10,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline import artifacts, scored
+from pipeline import arrivals, artifacts, scored
 from pipeline.bundle import Bundle
-from pipeline.errors import RejectedError, SchemaError, SourceError
+from pipeline.errors import DataError, RejectedError, SchemaError, SourceError
 from pipeline.inference import Judgement
 
 
@@ -28,7 +29,7 @@ def wednesday(week, tmp_path):
 
 
 def score(path, bundle, version=3):
-    (file,) = scored.find(path)
+    (file,) = arrivals.find(path)
     summary = scored.score(file, bundle, version, "a-flow-run")
     return summary, artifacts.SCORED / f"{file.key(version)}.parquet"
 
@@ -40,7 +41,7 @@ def contents():
 def test_records_are_judged_as_the_bundle_judges(bundle, wednesday):
     _, path = score(wednesday, bundle)
     table = pq.read_table(path)
-    records = pa.concat_tables([chunk.records for chunk in scored._reader(scored.find(wednesday)[0], bundle).read()])
+    records = pa.concat_tables([chunk.records for chunk in scored._reader(arrivals.find(wednesday)[0], bundle).read()])
     judged: Judgement = bundle.judge(records)
     for name in ("score", "p_value", "confidence", "margin", "density"):
         np.testing.assert_array_equal(table[name].to_numpy(), getattr(judged, name))
@@ -51,14 +52,16 @@ def test_records_are_judged_as_the_bundle_judges(bundle, wednesday):
 
 def test_the_file_says_what_judged_what(bundle, wednesday):
     summary, path = score(wednesday, bundle)
-    (file,) = scored.find(wednesday)
+    (file,) = arrivals.find(wednesday)
     told = {key.decode(): text.decode() for key, text in pq.read_schema(path).metadata.items()}
     assert told["flowsculpt.version"] == "3"
     assert told["flowsculpt.digest"] == bundle.digest
     assert told["flowsculpt.source_sha256"] == file.sha256
-    assert path.name == f"wednesday.csv-{file.sha256[:12]}-v3.parquet"
+    assert path.name == f"wednesday.csv-{file.sha256}-v3.parquet"
     assert b"a-flow-run" not in path.read_bytes()
-    assert summary == artifacts.read_json(artifacts.SCORED / "summaries" / f"{path.stem}.json")
+    stored = artifacts.read_json(artifacts.SCORED / "summaries" / f"{path.stem}.json")
+    rooms = {room: artifacts.SCORED / room / path.name for room in (".", "rejected", "samples")}
+    assert stored == {**summary, "tables": {room: artifacts.sha256(each) for room, each in rooms.items()}}
     assert (summary["flow_run"], summary["source"], summary["version"]) == ("a-flow-run", "wednesday.csv", 3)
 
 
@@ -94,7 +97,7 @@ def test_the_packing_does_not_change_what_is_said(bundle, wednesday):
         archive.write(wednesday, "deep/wednesday.csv")
     shutil.copy(artifacts.RECORDS, folder / "all.parquet")
     scores = {}
-    for file in scored.find(folder):
+    for file in arrivals.find(folder):
         scored.score(file, bundle, 1)
         scores[file.name] = pq.read_table(artifacts.SCORED / f"{file.key(1)}.parquet")
     assert list(scores) == ["a.csv.gz", "all.parquet", "b.zip", "wednesday.csv"]
@@ -108,13 +111,99 @@ def test_the_packing_does_not_change_what_is_said(bundle, wednesday):
 def test_what_was_scored_is_known_by_its_content_and_the_version(bundle, wednesday):
     score(wednesday, bundle)
     again = shutil.copy(wednesday, wednesday.with_name("copy.csv"))
-    (file,) = scored.find(again)
+    (file,) = arrivals.find(again)
     assert scored.is_scored(file, 3)
     assert not scored.is_scored(file, 4)
     with again.open("a") as stream:
         stream.write(again.read_text().splitlines()[-1] + "\n")
-    (file,) = scored.find(again)
+    (file,) = arrivals.find(again)
     assert not scored.is_scored(file, 3)
+
+
+@pytest.mark.parametrize("room", [".", "rejected", "samples", "summaries"])
+@pytest.mark.parametrize("left", [0.0, 0.5, None])
+def test_what_a_power_cut_has_cut_short_does_not_count_as_scored(bundle, wednesday, room, left):
+    """A file system may bring back a name whose content never reached the disk."""
+    score(wednesday, bundle)
+    first, (file,) = contents(), arrivals.find(wednesday)
+    (damaged,) = (artifacts.SCORED / room).glob(f"{file.key(3)}.*")
+    whole = damaged.read_bytes()
+    if left is None:
+        damaged.unlink()
+    else:
+        damaged.write_bytes(whole[: int(len(whole) * left)])
+    assert not scored.is_scored(file, 3)
+    assert scored.recent(3, 10**6).score.size == 0
+    score(wednesday, bundle)
+    assert contents() == first
+    assert scored.is_scored(file, 3)
+
+
+def test_a_bit_that_flips_in_a_verdict_is_seen(bundle, wednesday):
+    _, path = score(wednesday, bundle)
+    content = bytearray(path.read_bytes())
+    content[len(content) // 3] ^= 1
+    path.write_bytes(content)
+    assert not scored.is_scored(arrivals.find(wednesday)[0], 3)
+
+
+def test_two_contents_whose_hashes_begin_alike_are_both_scored(bundle, wednesday, monkeypatch):
+    """Twelve hexadecimal digits can be made to agree in minutes; the whole hash cannot."""
+    other = shutil.copy(wednesday, wednesday.with_name("other.csv"))
+    other.write_text(other.read_text() + other.read_text().splitlines()[-1] + "\n")
+    alike = {wednesday: "a" * 63 + "1", other: "a" * 63 + "2"}
+    monkeypatch.setattr(arrivals, "content_hash", alike.__getitem__)
+    monkeypatch.setattr(scored, "content_hash", alike.__getitem__)
+    score(wednesday, bundle)
+    (file,) = arrivals.find(other)
+    assert not scored.is_scored(file, 3)
+    score(other, bundle)
+    assert len(list(artifacts.SCORED.glob("*.parquet"))) == 2
+
+
+def test_what_is_scored_is_for_this_user_alone(bundle, wednesday):
+    before = os.umask(0o022)
+    try:
+        score(wednesday, bundle)
+    finally:
+        os.umask(before)
+    made = [artifacts.SCORED, *artifacts.SCORED.rglob("*")]
+    assert not [path for path in made if path.stat().st_mode & 0o077]
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (
+            lambda t: t.set_column(0, "record_id", pa.array([None, *t["record_id"].to_pylist()[1:]], pa.uint64())),
+            "empty",
+        ),
+        (lambda t: t.append_column("flow_duration", t["flow_duration"]), "two columns are called 'flow_duration'"),
+        (lambda t: t.set_column(0, "record_id", pa.array([f"r{i}" for i in range(len(t))])), "holds string"),
+        (
+            lambda t: t.set_column(t.column_names.index("flow_duration"), "flow_duration", pa.array(["x"] * len(t))),
+            "words",
+        ),
+    ],
+)
+def test_records_that_are_not_what_they_should_be_are_the_fault_of_the_file(bundle, tmp_path, change, said):
+    table = artifacts.read_table(artifacts.RECORDS)
+    assert table.column_names[0] == "record_id"
+    pq.write_table(change(table), tmp_path / "new.parquet")
+    with pytest.raises(SchemaError) as caught:
+        score(tmp_path / "new.parquet", bundle)
+    assert arrivals.blames_file(caught.value)
+    assert not [path for path in artifacts.SCORED.rglob("*") if path.is_file()]
+
+
+def test_a_model_that_refuses_what_is_typical_is_no_fault_of_the_file(bundle, wednesday, monkeypatch):
+    def broken(*_):
+        raise DataError("a score is NaN")
+
+    monkeypatch.setattr(Bundle, "judge", broken)
+    with pytest.raises(DataError) as caught:
+        score(wednesday, bundle)
+    assert not arrivals.blames_file(caught.value)
 
 
 def test_a_file_that_changes_while_it_is_read_leaves_nothing(bundle, wednesday, monkeypatch):
@@ -133,7 +222,7 @@ def test_a_file_that_changes_while_it_is_read_leaves_nothing(bundle, wednesday, 
 
 def test_a_missing_column_is_refused_before_a_record_is_read(bundle, wednesday):
     wednesday.write_text(wednesday.read_text().replace("Flow Duration", "Flow Duratoin", 1))
-    (file,) = scored.find(wednesday)
+    (file,) = arrivals.find(wednesday)
     with pytest.raises(SchemaError, match="did you mean 'Flow Duratoin'"):
         scored.check(file, bundle)
 
@@ -161,7 +250,7 @@ def test_unreadable_rows_are_kept(bundle, wednesday):
 )
 def test_a_file_that_is_no_table_is_refused_with_a_reason(bundle, tmp_path, name, content, error, said):
     (tmp_path / name).write_bytes(content)
-    (file,) = scored.find(tmp_path / name)
+    (file,) = arrivals.find(tmp_path / name)
     with pytest.raises(error, match=said):
         scored.check(file, bundle)
 
@@ -182,7 +271,7 @@ def test_nothing_to_score_is_told(tmp_path):
         (tmp_path / "note.md", r"no such file or folder \(did you mean 'notes.md'\?\)"),
     ):
         with pytest.raises(SourceError, match=said):
-            scored.find(path)
+            arrivals.find(path)
 
 
 def test_memory_does_not_grow_with_the_file(bundle, wednesday, monkeypatch):
@@ -208,7 +297,7 @@ def test_the_last_records_come_in_the_order_in_which_they_were_judged(bundle, we
     for i, name in enumerate(["z.csv", "a.csv"]):
         lines = wednesday.read_text().splitlines()
         (wednesday.parent / name).write_text("\n".join([lines[0], *lines[1 + i :]]) + "\n")
-        (file,) = scored.find(wednesday.parent / name)
+        (file,) = arrivals.find(wednesday.parent / name)
         scored.score(file, bundle, 3)
         summary = artifacts.SCORED / "summaries" / f"{file.key(3)}.json"
         artifacts.write_json(summary, artifacts.read_json(summary) | {"time": f"2026-01-0{i + 1}"})
@@ -225,7 +314,7 @@ def test_the_last_records_come_in_the_order_in_which_they_were_judged(bundle, we
 
 
 def test_the_sample_is_the_same_whatever_the_batches(bundle, wednesday):
-    reader = scored._reader(scored.find(wednesday)[0], bundle)
+    reader = scored._reader(arrivals.find(wednesday)[0], bundle)
     records = pa.concat_tables([chunk.records for chunk in reader.read()])
     kept = []
     for size in (7, 1000):

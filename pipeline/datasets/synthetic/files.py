@@ -10,6 +10,7 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 from pyarrow import csv
 
+from pipeline import durable
 from pipeline.datasets.synthetic.attacks import ATTACKS
 from pipeline.datasets.synthetic.behaviours import BEHAVIOURS, Behaviour
 from pipeline.datasets.synthetic.conversations import CLIENT, SECOND, Floats, Ints
@@ -78,7 +79,7 @@ def write(folder: Path, records: int, seed: int) -> list[Path]:
         raise ConfigError(f"synthetic: records must be at least {SMALLEST}, given {records}")
     if seed < 0:
         raise ConfigError(f"synthetic: seed must be at least 0, given {seed}")
-    folder.mkdir(parents=True, exist_ok=True)
+    durable.make_folder(folder)
     table = _simulate(records, seed)
     label, row = _repeated(np.random.default_rng([seed, 0]), table)
     order = np.lexsort((table.hour[row], table.file[row]))
@@ -167,14 +168,9 @@ def _repeated(rng: Generator, table: _Table) -> tuple[NDArray[np.object_], Ints]
 
 def _write_file(path: Path, features: Columns, label: NDArray[np.object_]) -> Path:
     table = pa.table({**{name: _text(values) for name, values in features.items()}, "label": pa.array(label)})
-    beside = path.with_name(f".{path.name}.part")
-    try:
-        with beside.open("wb") as file:
-            file.write(HEADER.encode())
-            csv.write_csv(table, file, csv.WriteOptions(include_header=False, quoting_style="none"))
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
+    with durable.atomic(path) as temporary, temporary.open("wb") as file:
+        file.write(HEADER.encode())
+        csv.write_csv(table, file, csv.WriteOptions(include_header=False, quoting_style="none"))
     return path
 
 
