@@ -19,13 +19,12 @@ if __name__ == "__main__":
     os.environ.update({name: value for name, value in environment().items() if name not in os.environ})
 
 import argparse
-import signal
 import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, NoReturn
+from typing import Any
 
 import httpx
 from prefect import State, flow, get_run_logger, runtime, task
@@ -185,7 +184,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--promote", action="store_true", help="promote the new version if it passes the gate")
     parser.add_argument("--when-busy", choices=("wait", "refuse"), default="wait", help="while another run works here")
     given = parser.parse_args(arguments)
-    signal.signal(signal.SIGTERM, _terminate)
     return programs.run("training", lambda: _trained(given.force, given.promote, given.when_busy))
 
 
@@ -194,10 +192,6 @@ def _trained(force: bool, promote: bool, when_busy: dvc.WhenBusy) -> str:
     with servers.connected("training"):
         leases.ensure_devices()
         return summary.text(*programs.result(training(force, promote, when_busy, return_state=True)))
-
-
-def _terminate(*_: object) -> NoReturn:
-    sys.exit(143)
 
 
 if __name__ == "__main__":
