@@ -78,19 +78,22 @@ def reproduce(stage: dvc.Stage, parent: str, force: bool) -> State[Any]:
 
 @task(task_run_name="register", **HEALING)
 def register(parent: str) -> State[Any]:
-    """Register what the stages made as one version of the model, under the alias ``candidate``."""
+    """Let what the stages made have a version of the model, under the alias ``candidate``."""
     from pipeline.bundle import Bundle
 
     tags = {tracking.FLOW_RUN: flow_run_id(), **lineage.provenance(Path.cwd())}
     try:
         with TemporaryDirectory() as folder:
             Bundle.of_project().save(Path(folder) / "bundle")
-            version = tracking.register(Path(folder) / "bundle", tracking.resolve(parent), tags, summary.sentence())
+            run = tracking.resolve(parent)
+            version = tracking.register(Path(folder) / "bundle", run, tags, summary.sentence())
     except FlowsculptError as error:
         if can_heal(error):
             raise
         return _failed(error)
-    return Completed(message=f"version {version.number}", data=version)
+    again = "" if version.run_id == run else f", which is there already: run {version.run_id} made the same model"
+    get_run_logger().info("version %d%s", version.number, again)
+    return Completed(message=f"version {version.number}{again}", data=version)
 
 
 @flow(name="training", persist_result=False)
