@@ -10,7 +10,8 @@ unsupervised
 one_class
     the benign training rows: what novelty detection assumes.
 supervised
-    all training rows with labels, for detectors that need them: what labels are worth, not a rival.
+    all training rows with labels, for the detectors that train on attacks too: what labels are worth, not a rival.
+    They are measured in no other setting.
 
 Where this differs from ADBench: features are standardised by the training rows (there: min-max); of a larger table
 ``--rows`` training rows are drawn, stratified, and every test row is kept (there: 10,000 rows before the split); small
@@ -19,8 +20,8 @@ tables are not filled up with copies of their rows, which would stand on both si
 No setting was chosen on these tables: detectors have their defaults, and all that are trained have the same few
 epochs, of which a fifth of the training rows, without labels, chooses the best. RADON and GRAnD train with the
 confidence updates that the pipeline has by default, or without them (``--no-updates``). A cell is the mean over seeds
-in percent, ± one standard deviation; * marks a detector that ``verify`` refuses on the test rows in any seed, as one
-that gives them one score.
+in percent, ± one standard deviation; * marks a detector that ``verify`` refuses on the test rows in any seed. One that
+gives all of them the same score ranks nothing, and has no AUROC: its cell says ``one score``, and its mean too.
 """
 
 import argparse
@@ -48,7 +49,7 @@ from pipeline.stages.learning import updates_of
 from pipeline.training import FitSettings, fit
 
 SETTINGS = ("unsupervised", "one_class", "supervised")
-SUPERVISED = {"mlp"}
+ONE_SCORE = "one score"
 VAL_SHARE = 0.2
 PARAMS = Path(__file__).resolve().parent.parent / "params.yaml"
 
@@ -71,12 +72,12 @@ class Result:
     """One detector on one split.
 
     Attributes:
-        auroc: on the test rows.
+        auroc: on the test rows; None where all of them have the same score.
         collapse: what ``verify`` says against it, if anything.
         seconds: of fit and score together.
     """
 
-    auroc: float
+    auroc: float | None
     collapse: str | None
     seconds: float
 
@@ -98,7 +99,13 @@ def split(x: NDArray[np.float64], y: Labels, seed: int, rows: int) -> Split:
 
 
 def measure(name: str, setting: str, data: Split, seed: int, training: FitSettings, updated: bool) -> Result:
-    """Fit on the training rows of a setting, score the test rows."""
+    """Fit on the training rows of a setting, score the test rows.
+
+    Raises:
+        ValueError: the detector learns from labels, and the setting has none, or the other way round.
+    """
+    if not names_of(setting, [name]):
+        raise ValueError(f"{name} trains on {DETECTORS[name].trains_on} rows, and is not measured {setting}")
     start = time.perf_counter()
     detector = _fitted(name, setting, data, seed, training, updated)
     score = in_batches(detector.score, data.x_test, 8192, "cpu")
@@ -109,7 +116,8 @@ def measure(name: str, setting: str, data: Split, seed: int, training: FitSettin
     except CollapseError as error:
         collapse = str(error)
     usable = np.nan_to_num(score, nan=0.0)  # a broken score ranks nothing; verify has named it
-    return Result(float(auroc(data.y_test, usable) or 0.0), collapse, seconds)
+    ranks = len(np.unique(usable)) > 1
+    return Result(float(auroc(data.y_test, usable) or 0.0) if ranks else None, collapse, seconds)
 
 
 def _fitted(name: str, setting: str, data: Split, seed: int, training: FitSettings, updated: bool) -> Detector:
@@ -119,7 +127,7 @@ def _fitted(name: str, setting: str, data: Split, seed: int, training: FitSettin
     seeded = {"seed": seed} if "seed" in inspect.signature(DETECTORS[name]).parameters else {}
     torch.manual_seed(seed)
     detector = build(DETECTORS, name, features=x.shape[1], **seeded)
-    detector.initialise(x)
+    detector.initialise_labelled(x, y)
     strata = y if setting == "supervised" else None
     parts = train_test_split(torch.arange(len(x)), test_size=VAL_SHARE, stratify=strata, random_state=seed)
     train, val = (Batch(x[rows], y[rows], 1.0 - 2.0 * y[rows]) for rows in parts)
@@ -131,7 +139,7 @@ def _fitted(name: str, setting: str, data: Split, seed: int, training: FitSettin
 
 def names_of(setting: str, chosen: Sequence[str]) -> list[str]:
     """The detectors that a setting is for."""
-    return [name for name in chosen if (name in SUPERVISED) == (setting == "supervised")]
+    return [name for name in chosen if (DETECTORS[name].trains_on == "all") == (setting == "supervised")]
 
 
 def markdown(setting: str, results: dict[str, dict[str, list[Result]]], names: Sequence[str]) -> Iterator[str]:
@@ -148,12 +156,20 @@ def markdown(setting: str, results: dict[str, dict[str, list[Result]]], names: S
 
 def _cell(results: list[Result]) -> str:
     flag = "*" if any(each.collapse for each in results) else ""
-    return _with_deviation([each.auroc for each in results]) + flag
+    areas = _areas(results)
+    return _with_deviation(areas) + flag if areas else ONE_SCORE
 
 
 def _mean(rows: list[list[Result]]) -> str:
     """Mean over the tables, and the deviation of that mean over the seeds."""
-    return _with_deviation([statistics.mean(each.auroc for each in seed) for seed in zip(*rows, strict=True)])
+    seeds = [_areas(seed) for seed in zip(*rows, strict=True)]
+    return _with_deviation([statistics.mean(areas) for areas in seeds]) if all(seeds) else ONE_SCORE
+
+
+def _areas(results: Sequence[Result]) -> list[float]:
+    """The AUROC of each result; none at all where one of them ranks nothing."""
+    areas = [each.auroc for each in results if each.auroc is not None]
+    return areas if len(areas) == len(results) else []
 
 
 def _with_deviation(values: list[float]) -> str:

@@ -20,12 +20,11 @@ if __name__ == "__main__":
     os.environ.update({name: value for name, value in environment().items() if name not in os.environ})
 
 import argparse
-import signal
 import sys
 import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from prefect import State, flow, get_run_logger, task
 from prefect.artifacts import create_markdown_artifact
@@ -182,7 +181,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--path", default="", help="the folder that the records of every design lie below")
     parser.add_argument("--out", default=str(artifacts.BENCHMARK), help="the folder that the table goes to")
     given = parser.parse_args(arguments)
-    signal.signal(signal.SIGTERM, _terminate)
     return programs.run("benchmark", lambda: _benchmarked(given))
 
 
@@ -194,10 +192,6 @@ def _benchmarked(given: argparse.Namespace) -> str:
         chosen = (tuple(given.designs), tuple(given.configurations), tuple(given.seeds))
         page, out = programs.result(benchmark(*chosen, given.path, given.out, return_state=True))
     return f"{page}\nthe table    {out}/benchmark.md, .csv, .json"
-
-
-def _terminate(*_: object) -> NoReturn:
-    sys.exit(143)
 
 
 if __name__ == "__main__":

@@ -28,7 +28,10 @@ MEANING: Final[Mapping[Kind, str]] = {
     "unreadable": "a model cannot be read or is not the one that was registered, nothing was moved",
     "impossible": "there is nothing to go back to, nothing was moved",
 }
-NOTE: Final = "Differences of shares are in percentage points. Each bound holds with a probability of {:g} %."
+NOTE: Final = (
+    "Alarms are those at {}, where a line names no other threshold. Differences of shares are in percentage points. "
+    "Each bound holds with a probability of {:g} %."
+)
 DONE: Final = ("promoted", "passed", "unchanged", "rolled back")
 REFUSED_CODE, ERROR_CODE = 3, 1
 
@@ -160,7 +163,7 @@ def _records(outcome: Outcome) -> str:
 def _table(decision: Decision) -> str:
     names = ("criterion", "records", "champion", "candidate", "difference", "bounds", "asked", "verdict")
     lines = [f"| {' | '.join(names)} |", "|---|---:|---:|---:|---:|---|---|---|", *map(_row, decision.criteria)]
-    return "\n".join(lines) + f"\n\n{NOTE.format(100 * decision.level)}"
+    return "\n".join(lines) + f"\n\n{NOTE.format(decision.threshold, 100 * decision.level)}"
 
 
 def _row(line: Criterion) -> str:

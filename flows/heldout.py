@@ -12,6 +12,7 @@ from pipeline import artifacts
 from pipeline.bundle import Bundle
 from pipeline.errors import ArtifactError, ConfigError, near_miss
 from pipeline.gate import Heldout, Judged
+from pipeline.inference import Judgement
 
 TESTS = ("test_seen", "test_unseen")
 Ids = NDArray[np.uint64]
@@ -90,18 +91,23 @@ def judge(selection: Selection, bundles: Sequence[Bundle], threshold: str) -> li
     Args:
         selection: the records.
         bundles: the models.
-        threshold: the named threshold that raises an alarm.
+        threshold: the named threshold whose alarms decide.
     """
     read = {column.name for bundle in bundles for column in bundle.columns}
     groups = {group for bundle in bundles if (group := bundle.calibration.group) is not None}
     columns = sorted({"record_id"} | read | groups & {*artifacts.column_names(artifacts.RECORDS)})
     wanted = np.sort(selection.record_id)
-    parts: list[list[tuple[NDArray[np.float64], NDArray[np.bool_]]]] = [[] for _ in bundles]
+    parts: list[list[Judgement]] = [[] for _ in bundles]
     for table in _rows(wanted, columns):
         for bundle, part in zip(bundles, parts, strict=True):
-            said = bundle.judge(table)
-            part.append((said.score, said.flagged[threshold]))
-    return [Judged(*(np.concatenate(column) for column in zip(*part, strict=True))) for part in parts]
+            part.append(bundle.judge(table))
+    return [_judged(bundle, part, threshold) for bundle, part in zip(bundles, parts, strict=True)]
+
+
+def _judged(bundle: Bundle, parts: Sequence[Judgement], threshold: str) -> Judged:
+    score = np.concatenate([part.score for part in parts])
+    alarms = {name: np.concatenate([part.flagged[name] for part in parts]) for name in bundle.calibration.thresholds}
+    return Judged(score, alarms.pop(threshold), bundle.calibration.reference.size, alarms)
 
 
 def _tests() -> tuple[Ids, NDArray[np.int8], NDArray[np.bool_]]:

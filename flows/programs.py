@@ -1,8 +1,10 @@
 """A flow as a program: what it prints, and its exit code."""
 
+import signal
 import sys
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from pipeline.errors import FlowsculptError
 
@@ -14,10 +16,31 @@ class FailedError(FlowsculptError):
     """A flow that ended with an error of a library."""
 
 
-def run(name: str, body: Callable[[], str]) -> int:
-    """Print what ``body`` returns, or on standard error what stopped the program ``name``; returns the exit code."""
+@contextmanager
+def heeding(act: Callable[[], object], numbers: Sequence[int]) -> Iterator[None]:
+    """Call ``act`` where one of these signals comes; behind the block they mean again what they meant before it."""
+    before = {number: signal.signal(number, lambda *_: act()) for number in numbers}
     try:
-        print(body())
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+
+
+def terminate() -> NoReturn:
+    """End as a program does that was asked to, so that whatever it holds is let go."""
+    sys.exit(143)
+
+
+def run(name: str, body: Callable[[], str]) -> int:
+    """Print what ``body`` returns, or on standard error what stopped the program ``name``; returns the exit code.
+
+    Raises:
+        SystemExit: a TERM came.
+    """
+    try:
+        with heeding(terminate, [signal.SIGTERM]):
+            print(body())
     except FlowsculptError as error:
         print(f"{name}: {error}", file=sys.stderr)
         return 1

@@ -178,29 +178,21 @@ def _judged(candidate: Version, champion: Version | None, settings: config.Promo
     except DataError as error:
         return Outcome("refused", candidate, champion, (str(error),))
     selection = heldout.select(bundles)
-    rules = gate.Rules(**settings.model_dump(exclude={"threshold"}))
+    rules = gate.Rules(**settings.model_dump())
     if short := selection.heldout.shortage(rules):
         reason = f"{short}; {selection.left_out:,} were left out, as a model was fitted on them"
         return Outcome("refused", candidate, champion, (reason,), None, selection.counts, selection.digest)
-    decision = _decide(selection, bundles, settings.threshold, rules)
+    decision = _decide(selection, bundles, rules)
     kind: decisions.Kind = "passed" if decision.passed else "refused"
     reasons = (*decision.reasons, *_told(selection))
     return Outcome(kind, candidate, champion, reasons, decision, selection.counts, selection.digest)
 
 
-def _decide(
-    selection: heldout.Selection, bundles: Sequence[Bundle], threshold: str, rules: gate.Rules
-) -> gate.Decision:
-    candidate, *champion = heldout.judge(selection, bundles, threshold)
+def _decide(selection: heldout.Selection, bundles: Sequence[Bundle], rules: gate.Rules) -> gate.Decision:
+    candidate, *champion = heldout.judge(selection, bundles, rules.threshold)
     if champion:
         return gate.compare(selection.heldout, candidate, champion[0], rules)
-    calibrated_on = bundles[0].calibration.reference.size
-    return gate.admit(selection.heldout, candidate, _asked(threshold), calibrated_on, rules)
-
-
-def _asked(threshold: str) -> float:
-    """The benign FPR that a threshold is calibrated for: 0.01 for p99."""
-    return 1 - float(threshold.removeprefix("p")) / 100
+    return gate.admit(selection.heldout, candidate, rules)
 
 
 def _told(selection: heldout.Selection) -> tuple[str, ...]:

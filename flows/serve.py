@@ -28,7 +28,7 @@ from collections.abc import Collection, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from flows import access, dvc, leases, processes, servers, worker
+from flows import access, dvc, leases, processes, programs, servers, worker
 from pipeline.errors import FlowsculptError
 
 PREFECT_PORT, MLFLOW_PORT = 4200, 5000
@@ -47,10 +47,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--no-deploy", action="store_true", help="leave the deployments as they are")
     given = parser.parse_args(arguments)
     stopped = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stopped.set())
     try:
-        with ExitStack() as held:
+        with programs.heeding(stopped.set, [signal.SIGTERM, signal.SIGINT]), ExitStack() as held:
             serve(given, held, stopped)
             stopped.wait()
             print("serve: stopping", flush=True)

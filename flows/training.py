@@ -19,13 +19,12 @@ if __name__ == "__main__":
     os.environ.update({name: value for name, value in environment().items() if name not in os.environ})
 
 import argparse
-import signal
 import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, NoReturn
+from typing import Any
 
 import httpx
 from prefect import State, flow, get_run_logger, runtime, task
@@ -79,19 +78,22 @@ def reproduce(stage: dvc.Stage, parent: str, force: bool) -> State[Any]:
 
 @task(task_run_name="register", **HEALING)
 def register(parent: str) -> State[Any]:
-    """Register what the stages made as one version of the model, under the alias ``candidate``."""
+    """Let what the stages made have a version of the model, under the alias ``candidate``."""
     from pipeline.bundle import Bundle
 
     tags = {tracking.FLOW_RUN: flow_run_id(), **lineage.provenance(Path.cwd())}
     try:
         with TemporaryDirectory() as folder:
             Bundle.of_project().save(Path(folder) / "bundle")
-            version = tracking.register(Path(folder) / "bundle", tracking.resolve(parent), tags, summary.sentence())
+            run = tracking.resolve(parent)
+            version = tracking.register(Path(folder) / "bundle", run, tags, summary.sentence())
     except FlowsculptError as error:
         if can_heal(error):
             raise
         return _failed(error)
-    return Completed(message=f"version {version.number}", data=version)
+    again = "" if version.run_id == run else f", which is there already: run {version.run_id} made the same model"
+    get_run_logger().info("version %d%s", version.number, again)
+    return Completed(message=f"version {version.number}{again}", data=version)
 
 
 @flow(name="training", persist_result=False)
@@ -185,7 +187,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--promote", action="store_true", help="promote the new version if it passes the gate")
     parser.add_argument("--when-busy", choices=("wait", "refuse"), default="wait", help="while another run works here")
     given = parser.parse_args(arguments)
-    signal.signal(signal.SIGTERM, _terminate)
     return programs.run("training", lambda: _trained(given.force, given.promote, given.when_busy))
 
 
@@ -194,10 +195,6 @@ def _trained(force: bool, promote: bool, when_busy: dvc.WhenBusy) -> str:
     with servers.connected("training"):
         leases.ensure_devices()
         return summary.text(*programs.result(training(force, promote, when_busy, return_state=True)))
-
-
-def _terminate(*_: object) -> NoReturn:
-    sys.exit(143)
 
 
 if __name__ == "__main__":

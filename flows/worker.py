@@ -32,7 +32,7 @@ import httpx
 from prefect.client.orchestration import get_client
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from flows import leases, processes, revival, servers
+from flows import leases, processes, programs, revival, servers
 from pipeline.errors import ConfigError, FlowsculptError
 
 POOLS = ("cpu", "gpu")
@@ -53,10 +53,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.environ[leases.GPU_WORKERS_VARIABLE] = given.gpu_workers
     os.environ.setdefault(ROOT_VARIABLE, str(Path.cwd()))
     stopped = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stopped.set())
     try:
-        with connected():
+        with programs.heeding(stopped.set, [signal.SIGTERM, signal.SIGINT]), connected():
             pools = choose_pools(given.pool)
             prepare(pools)
             work(pools, stopped)

@@ -247,7 +247,7 @@ class Workers(Section):
 
 
 class Promotion(Section):
-    """What is asked of a candidate; see ``pipeline.gate.Rules``. ``threshold`` names the alarms that are compared."""
+    """What is asked of a candidate; see ``pipeline.gate.Rules``. ``threshold`` names the alarms that decide."""
 
     threshold: Annotated[str, Field(pattern=r"^p\d{1,2}(\.\d+)?$")]
     level: Annotated[float, Field(gt=0.5, lt=1)]
@@ -257,6 +257,8 @@ class Promotion(Section):
     auroc_margin: Share
     recall_at_fpr: Annotated[float, Field(gt=0, lt=1)]
     recall_margin: Share
+    alarm_drop: Share
+    alarm_kept: Share
     family_drop: Share
     family_minimum: Annotated[int, Field(ge=1)]
     asked_margin: Annotated[float, Field(ge=0, lt=1)]

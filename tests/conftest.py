@@ -1,7 +1,39 @@
-"""Settings for every test."""
+"""Settings for every test, and the rule that no test leaves its process other than it found it."""
 
+import logging
+import os
+import signal
+import sys
+from pathlib import Path
+
+import pytest
 from hypothesis import HealthCheck, settings
 
 # A busy machine draws slowly: how long an example takes says nothing about what it shows.
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("patient")
+
+OURS = ("CUDA_", "DVC_", "FLOWSCULPT_", "MLFLOW_", "MPL", "OMP_", "PATH", "PREFECT_", "PYTHON")  # libraries set others
+
+
+def _state():
+    """What tests that come later could stumble over."""
+    state = {number.name: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD)}
+    state |= {"folder": Path.cwd(), "logging": logging.getLogger().level}
+    state |= {f"${name}": value for name, value in os.environ.items() if name.startswith(OURS)}
+    if torch := sys.modules.get("torch"):
+        state |= {"torch threads": torch.get_num_threads(), "torch dtype": torch.get_default_dtype()}
+        state |= {"torch deterministic": torch.are_deterministic_algorithms_enabled()}
+    if matplotlib := sys.modules.get("matplotlib"):
+        state |= {"matplotlib": matplotlib.get_backend(auto_select=False)}
+    return state
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_left_behind():
+    before = _state()
+    yield
+    after = _state()
+    left = {name for name in before.keys() | after.keys() if before.get(name, after.get(name)) != after.get(name)}
+    left |= {name for name in after.keys() - before.keys() if name.startswith("$")}
+    assert not left, f"the test leaves behind: {', '.join(sorted(left))}"

@@ -1,7 +1,18 @@
-"""NSL-KDD: connections of the 1998 DARPA capture, with three categorical features among 41.
+"""NSL-KDD and KDD Cup 1999: connections of the 1998 DARPA capture, with three categorical features among 41.
 
-Tavallaee, Bagheri, Lu, Ghorbani, "A Detailed Analysis of the KDD CUP 99 Data Set" (CISDA 2009). The files have no
-header: 41 features, the name of the attack, and how many of 21 learners found it (``difficulty``, which no stage uses).
+The files have no header. Two releases share the 41 features and the 39 names of attacks:
+
+KDD Cup 1999
+    Stolfo, Fan, Lee, Prodromidis, Chan, KDD Cup 1999 Data (UCI). ``kddcup.data`` has 4,898,431 training records,
+    ``kddcup.data_10_percent`` is a tenth of them, and ``corrected`` is the labelled test set, with 17 attacks that the
+    training records lack. A row is the features and the name of the attack with a dot behind it, ``smurf.``. Most
+    records are copies of others.
+NSL-KDD
+    Tavallaee, Bagheri, Lu, Ghorbani, "A Detailed Analysis of the KDD CUP 99 Data Set" (CISDA 2009). ``KDDTrain+`` and
+    ``KDDTest+`` are drawn from the first release, without the copies. A row has one field more: how many of 21 learners
+    found the record (``difficulty``, which no stage uses).
+
+The published training and test files are read as one set of records: the pipeline draws splits of its own.
 """
 
 from collections.abc import Iterator, Mapping
@@ -13,12 +24,28 @@ from pipeline.datasets.header import Layout
 from pipeline.datasets.labels import Label, Unknown, snake
 from pipeline.datasets.rows import Block, numbered, parse
 from pipeline.datasets.schema import Column
-from pipeline.errors import SchemaError, near_miss
+from pipeline.errors import SchemaError, SourceError, near_miss
 from pipeline.threads import in_order
 
 SUFFIXES = (".txt", ".txt.gz", ".csv", ".csv.gz")
 PREFIX = "kdd"
-SUBSETS = {"kddtrain+_20percent": "kddtrain+", "kddtest-21": "kddtest+"}  # published beside the files that hold them
+# Published beside the files that hold them.
+SUBSETS = {
+    "kddtrain+_20percent": "kddtrain+",
+    "kddtest-21": "kddtest+",
+    "kddcup.data_10_percent": "kddcup.data",
+}
+# KDD Cup 1999 as it is published, packed and unpacked: file -> what it holds.
+KDD99 = {
+    f"{name}{packing}": held
+    for held, names in {
+        "kddcup.data": ("kddcup.data", "kddcup.data.corrected"),
+        "kddcup.data_10_percent": ("kddcup.data_10_percent", "kddcup.data_10_percent_corrected"),
+        "corrected": ("corrected",),
+    }.items()
+    for name in names
+    for packing in ("", ".gz")
+}
 
 
 def _count(name: str, unit: str = "1", high: float | None = None) -> Column:
@@ -74,7 +101,9 @@ _FIELDS = ((*_FEATURES, "label", ""), (*_FEATURES, "label"))  # KDD CUP 99 itsel
 
 
 class NSLKDD(Dataset):
-    """Reads ``KDDTrain+`` and ``KDDTest+`` under ``path``: a file, a folder or a zip, plain or gzip'd.
+    """Reads the files of one of the two releases under ``path``: a file, a folder or a zip, plain or gzip'd.
+
+    Where a file and its published subset lie side by side, the subset is passed over.
 
     Args:
         path: where they are.
@@ -103,7 +132,7 @@ class NSLKDD(Dataset):
         """All records, the files in the order of their names.
 
         Raises:
-            SourceError: a file cannot be read, is empty, or repeats another one.
+            SourceError: a file cannot be read, is empty, or repeats another one, or both releases are there.
             SchemaError: a file has not 41 features and a label.
             DataError: a label is unknown.
         """
@@ -111,7 +140,7 @@ class NSLKDD(Dataset):
 
     def _blocks(self) -> Iterator[tuple[Block, Layout]]:
         contents = sources.SeenContents()
-        for source in _whole(sources.sources(self.path, SUFFIXES, PREFIX)):
+        for source in _whole(sources.sources(self.path, SUFFIXES, PREFIX, tuple(KDD99))):
             layout = None
             for block in numbered(source.name, contents.watch(source, sources.blocks(source))):
                 layout = layout or _layout(block, self.labelled)
@@ -128,9 +157,25 @@ class NSLKDD(Dataset):
 
 
 def _whole(found: list[sources.Source]) -> list[sources.Source]:
-    """Without the published subsets of files that are there as a whole."""
-    stems = {source.name: source.name.rsplit("/", 1)[-1].partition(".")[0].lower() for source in found}
-    return [source for source in found if SUBSETS.get(stems[source.name]) not in stems.values()]
+    """The sources of one release, without the published subsets of files that are there as a whole.
+
+    Raises:
+        SourceError: both releases are there.
+    """
+    held = {source.place: _held(source) for source in found}
+    older, newer = ([place for place, what in held.items() if (what in KDD99.values()) is old] for old in (True, False))
+    if older and newer:
+        raise SourceError(
+            f"{older[0]} is of KDD Cup 1999, {newer[0]} of NSL-KDD, whose records are drawn from it; set ingest.path "
+            "to one of the two"
+        )
+    return [source for source in found if SUBSETS.get(held[source.place]) not in held.values()]
+
+
+def _held(source: sources.Source) -> str:
+    """Which published file a source is, however it is packed."""
+    name = source.name.rsplit("/", 1)[-1].lower()
+    return KDD99.get(name, name.partition(".")[0])
 
 
 def _layout(block: Block, labelled: bool) -> Layout:
@@ -142,6 +187,7 @@ def _layout(block: Block, labelled: bool) -> Layout:
             remedy = "set ingest.nslkdd.unknown_labels to keep"
             return Layout(names, header, {}, COLUMNS, remedy=remedy, labelled=labelled)
     raise SchemaError(
-        f"{block.source}: row 1 has {fields} fields, NSL-KDD has 43 (41 features, attack, difficulty), or 42 without "
-        "the difficulty, and no header; set ingest.path to KDDTrain+.txt, KDDTest+.txt or their folder"
+        f"{block.source}: row 1 has {fields} fields, NSL-KDD has 43 (41 features, attack, difficulty), KDD Cup 1999 "
+        "has 42, without the difficulty, and neither has a header; set ingest.path to KDDTrain+.txt, KDDTest+.txt, "
+        "kddcup.data_10_percent.gz, corrected.gz or their folder"
     )

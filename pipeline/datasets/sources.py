@@ -33,13 +33,44 @@ class Source:
     open: Callable[[], BinaryIO]
 
 
-def sources(path: Path, suffixes: tuple[str, ...] = SUFFIXES, prefix: str = "") -> list[Source]:
+@dataclass(frozen=True)
+class Wanted:
+    """Which files of a folder or a zip are read, by their names in lower case.
+
+    Attributes:
+        suffixes: of the names.
+        prefix: of the names, except in a path that names one file.
+        names: whole names that are read as well.
+    """
+
+    suffixes: tuple[str, ...]
+    prefix: str = ""
+    names: tuple[str, ...] = ()
+
+    def fits(self, name: str) -> bool:
+        """Whether the file is read that lies at ``name`` in the folder or the zip."""
+        *folders, file = name.lower().split("/")
+        hidden = any(part.startswith(".") or part == "__macosx" for part in (*folders, file))
+        fits = file in self.names or (file.endswith(self.suffixes) and file.startswith(self.prefix))
+        return fits and not hidden
+
+    def __str__(self) -> str:
+        kind = f"{', '.join((*self.suffixes, ARCHIVE))} file"
+        kind += f" whose name begins with {self.prefix}" if self.prefix else ""
+        plain = [name for name in self.names if not name.endswith(".gz")]
+        return kind + (f", and none of {', '.join(plain)}" if plain else "")
+
+
+def sources(
+    path: Path, suffixes: tuple[str, ...] = SUFFIXES, prefix: str = "", names: tuple[str, ...] = ()
+) -> list[Source]:
     """The texts under ``path``, in the order of their names.
 
     Args:
         path: a file, a folder or a zip of them.
         suffixes: of the names to read, in lower case.
         prefix: of the names to read in a folder or a zip, in lower case.
+        names: whole names that are read as well, in lower case.
 
     Raises:
         SourceError: the path is absent, or holds no such text.
@@ -48,12 +79,11 @@ def sources(path: Path, suffixes: tuple[str, ...] = SUFFIXES, prefix: str = "") 
         siblings = [other.name for other in path.parent.iterdir()] if path.parent.is_dir() else []
         raise SourceError(f"{path}: no such file or folder{near_miss(path.name, siblings)}; set ingest.path")
     files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
-    kinds = (*suffixes, ARCHIVE)
-    wanted = [file for file in files if _is_wanted(_place(file, path), kinds, prefix if file != path else "")]
-    found = [source for file in wanted for source in _open_file(file, path, suffixes, prefix)]
+    wanted = Wanted(suffixes, prefix, names)
+    here = wanted if path.is_dir() else Wanted(suffixes, "", names)  # a file that is named may be called anything
+    found = [source for file in files for source in _open_file(file, _place(file, path), here, wanted)]
     if not found:
-        kind = f"{', '.join(kinds)} file" + (f" whose name begins with {prefix}" if prefix else "")
-        raise SourceError(f"{path}: holds no {kind}; set ingest.path to the folder of the records")
+        raise SourceError(f"{path}: holds no {wanted}; set ingest.path to the folder of the records")
     return found
 
 
@@ -97,31 +127,25 @@ class SeenContents:
         self._places[digest.digest()] = source.place
 
 
-def _is_wanted(name: str, suffixes: tuple[str, ...], prefix: str = "") -> bool:
-    hidden = any(part.startswith(".") or part == "__MACOSX" for part in name.split("/"))
-    fits = name.lower().endswith(ARCHIVE) or name.rsplit("/", 1)[-1].lower().startswith(prefix)
-    return name.lower().endswith(suffixes) and fits and not hidden
-
-
 def _place(file: Path, root: Path) -> str:
     return file.relative_to(root).as_posix() if file != root else file.name
 
 
-def _open_file(file: Path, root: Path, suffixes: tuple[str, ...], prefix: str) -> list[Source]:
-    name = _place(file, root)
-    if name.lower().endswith(ARCHIVE):
-        return _open_zip(file, suffixes, prefix)
-    return [Source(_stem(name), name, lambda: _open_plain(file))]
+def _open_file(file: Path, place: str, wanted: Wanted, inside: Wanted) -> list[Source]:
+    """The texts of a file: of one that is ``wanted``, or of a zip those that are wanted ``inside``."""
+    if Wanted((ARCHIVE,)).fits(place):
+        return _open_zip(file, inside)
+    return [Source(_stem(place), place, lambda: _open_plain(file))] if wanted.fits(place) else []
 
 
 def _open_plain(file: Path) -> BinaryIO:
     return cast(BinaryIO, gzip.open(file, "rb")) if file.name.lower().endswith(".gz") else file.open("rb")
 
 
-def _open_zip(file: Path, suffixes: tuple[str, ...], prefix: str) -> list[Source]:
+def _open_zip(file: Path, wanted: Wanted) -> list[Source]:
     try:
         with zipfile.ZipFile(file) as archive:
-            members = sorted(name for name in archive.namelist() if _is_wanted(name, suffixes, prefix))
+            members = sorted(name for name in archive.namelist() if wanted.fits(name))
     except (zipfile.BadZipFile, OSError) as error:
         raise SourceError(f"{file}: is not a zip archive ({error}); download it again") from error
     names = [member.rsplit("/", 1)[-1] for member in members]

@@ -5,6 +5,7 @@ it, and a sealed bundle of JSON and safetensors; nothing in it is pickled. It lo
 requirements, without this repository. Its tags say where it comes from::
 
     flowsculpt.digest      of the bundle: equal digests, the same model
+    flowsculpt.made_again  the last run that made the same model again
     flowsculpt.dataset     flowsculpt.flow_run     flowsculpt.git_commit     flowsculpt.libraries     what else is given
 
 Aliases change under a lock of this project's folder and in an order in which each names a version at every moment.
@@ -31,6 +32,7 @@ from pipeline.tracking import operations, outbox, store
 MODEL = "flowsculpt"
 CANDIDATE, CHAMPION, PREVIOUS = "candidate", "champion", "previous"
 DIGEST, DATASET, COMMIT, LIBRARIES = (f"flowsculpt.{tag}" for tag in ("digest", "dataset", "git_commit", "libraries"))
+VERSION, MADE_AGAIN = "flowsculpt.version", "flowsculpt.made_again"
 LOCK = "mlflow.db.registry.lock"
 PACKAGE = Path(__file__).parents[1]
 BUNDLE = "artifacts/bundle"
@@ -68,9 +70,11 @@ class Version:
 
 
 def register(folder: Path, run_id: str, tags: Mapping[str, str], about: str = "") -> Version:
-    """Make a saved bundle the newest version of the model, under the alias ``candidate``.
+    """Give a saved bundle a version of the model, under the alias ``candidate``.
 
-    The same run and the same bundle a second time give the version that is there, so that it can be tried again.
+    The same bundle a second time gets the version that is there, if what is stored of it is sound: a run that changed
+    nothing made the same model. Run and version then name each other. What else that version is stays as it is: the
+    champion is ``candidate`` and ``champion``, and one that was rolled back keeps the tag that says so.
 
     Args:
         folder: a saved ``Bundle``.
@@ -85,10 +89,11 @@ def register(folder: Path, run_id: str, tags: Mapping[str, str], about: str = ""
     outbox.deliver()  # the run may have been opened while the store was away
     run_id = operations.resolve(run_id)
     with _locked():
-        found = [each for each in versions() if (each.run_id, each.digest) == (run_id, sealed.digest)]
-        number = found[0].number if found else _create(client, sealed, run_id, tags, about)
-        if not found or not {CHAMPION, PREVIOUS} & {*found[0].aliases}:
-            client.set_registered_model_alias(MODEL, CANDIDATE, str(number))
+        found = _registered(sealed.digest)
+        number = found.number if found else _create(client, sealed, run_id, tags, about)
+        if found and found.run_id != run_id:
+            _link(client, found, run_id)
+        client.set_registered_model_alias(MODEL, CANDIDATE, str(number))
     return _require(number)
 
 
@@ -114,18 +119,7 @@ def fetch(version: Version) -> Path:
         ArtifactError: the store does not hold it, or holds something else.
     """
     target = store.project_root() / artifacts.REGISTERED / f"{version.number}-{version.digest[:16]}"
-    with tempfile.TemporaryDirectory() as folder:
-        downloaded = _download(version, Path(folder))
-        try:
-            sealed = seals.load(downloaded)
-        except ArtifactError as error:
-            told = str(error).replace(f"{downloaded}/", "")
-            raise ArtifactError(f"version {version.number} of {MODEL}: {told}") from error
-    if sealed.digest != version.digest:
-        raise ArtifactError(
-            f"version {version.number} of {MODEL}: {seals.MANIFEST} has the digest {sealed.digest}, the version was "
-            f"registered with {version.digest}; what is stored is another model"
-        )
+    sealed = _stored(version)
     with _locked():  # another process may fetch the same version
         if not _holds(target, sealed):
             sealed.save(target)
@@ -187,6 +181,33 @@ def note(version: Version, tags: Mapping[str, str], files: Mapping[str, str]) ->
 
 
 # What a version is made of.
+
+
+def _registered(digest: str) -> Version | None:
+    """The version of a bundle that is there: the one that serves or did, else the newest; None where none is sound."""
+    same = sorted((each for each in versions() if each.digest == digest), key=_rank)
+    return next((each for each in same if _is_sound(each)), None)
+
+
+def _rank(version: Version) -> tuple[bool, bool, int]:
+    return CHAMPION not in version.aliases, PREVIOUS not in version.aliases, -version.number
+
+
+def _is_sound(version: Version) -> bool:
+    try:
+        return _stored(version).digest == version.digest
+    except ArtifactError:
+        return False
+
+
+def _link(client: Any, version: Version, run_id: str) -> None:
+    """Let a run and the version that it made again name each other."""
+    source = client.get_model_version(MODEL, str(version.number)).source
+    outputs = client.get_run(version.run_id).outputs.model_outputs
+    same = [each for each in outputs if client.get_logged_model(each.model_id).artifact_location == source]
+    client.log_outputs(run_id, same)
+    client.set_tag(run_id, VERSION, str(version.number))
+    client.set_model_version_tag(MODEL, str(version.number), MADE_AGAIN, run_id)
 
 
 def _create(client: Any, sealed: Sealed, run_id: str, tags: Mapping[str, str], about: str) -> int:
@@ -306,6 +327,27 @@ def _locked() -> Iterator[None]:
     with (store.project_root() / LOCK).open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)  # let go with the file, whatever ends the process
         yield
+
+
+def _stored(version: Version) -> Sealed:
+    """What the store holds of a version.
+
+    Raises:
+        ArtifactError: it does not hold it, or holds something else.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        downloaded = _download(version, Path(folder))
+        try:
+            sealed = seals.load(downloaded)
+        except ArtifactError as error:
+            told = str(error).replace(f"{downloaded}/", "")
+            raise ArtifactError(f"version {version.number} of {MODEL}: {told}") from error
+    if sealed.digest != version.digest:
+        raise ArtifactError(
+            f"version {version.number} of {MODEL}: {seals.MANIFEST} has the digest {sealed.digest}, the version was "
+            f"registered with {version.digest}; what is stored is another model"
+        )
+    return sealed
 
 
 def _download(version: Version, folder: Path) -> Path:

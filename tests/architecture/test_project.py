@@ -3,9 +3,11 @@
 import ast
 import re
 import subprocess
+import tomllib
 from pathlib import Path
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).parents[2]
 TRACKED = [ROOT / name for name in subprocess.check_output(["git", "ls-files"], cwd=ROOT, text=True).split()]
@@ -32,10 +34,94 @@ def test_every_module_says_what_it_is(path):
     assert ast.get_docstring(ast.parse(path.read_text())), "no module docstring"
 
 
-def test_the_map_in_the_readme_names_every_room():
-    readme = (ROOT / "README.md").read_text()
-    rooms = {path.relative_to(ROOT).parts[1].removesuffix(".py") for path in SOURCES if path.name != "__init__.py"}
-    assert {room for room in rooms if room not in readme} == set()
+# The map of the house, a block of the README: floor, room, what it is; two rooms to a line where there is space.
+
+README = (ROOT / "README.md").read_text()
+BLOCK = re.compile(r"^## The map of the house$.*?^```$\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+BESIDE = {"and", "what", "they", "share"}  # words that stand among the names of the stages
+
+
+def _map(readme):
+    """Floor -> its rooms -> what stands behind each."""
+    block = BLOCK.search(readme)
+    assert block, "the README has no map of the house"
+    floors, rooms, room = {}, {}, ""
+    for line in block[1].splitlines():
+        number, indent, text = re.fullmatch(r"(\d*)(\s+)(\S.*)", line).groups()
+        if len(number + indent) > 3:  # the line goes on with what the one above says
+            rooms[room] += f" {text}"
+            continue
+        rooms = floors.setdefault(int(number), {}) if number else rooms
+        cells = re.split(r"\s{2,}", text)
+        names = [*cells[:-1:2], *(cells[-1].split(", ") if len(cells) % 2 else ())]
+        rooms |= dict.fromkeys(names, "") | dict(zip(cells[::2], cells[1::2], strict=False))
+        room = names[-1]
+    return floors
+
+
+def _rooms(package):
+    """The modules and packages right below a package."""
+    below = [path.relative_to(ROOT / package) for path in SOURCES if path.is_relative_to(ROOT / package)]
+    found = {path.parts[0].removesuffix(".py") for path in below}
+    return {name for name in found if not name.startswith("__")}
+
+
+def _layers():
+    """The layers of the contract on imports, the highest first, each with its rooms."""
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    return [set(layer.split(" | ")) for layer in next(each for each in contracts if each["type"] == "layers")["layers"]]
+
+
+def test_the_map_has_every_room_once_and_no_other():
+    named = [room for rooms in _map(README).values() for room in rooms]
+    assert sorted(named) == sorted({"flows"} | _rooms("pipeline"))
+
+
+def test_the_floors_of_the_map_are_those_of_the_contract_on_imports():
+    floor_of = {room: floor for floor, rooms in _map(README).items() for room in rooms}
+    floors = [{floor_of[room] for room in layer} for layer in _layers()]
+    assert all(len(each) == 1 for each in floors), "a layer lies on one floor"
+    highest_first = [floor for each in floors for floor in each]
+    assert highest_first == sorted(highest_first, reverse=True)
+    assert {floor_of["flows"], *highest_first} == set(range(floor_of["flows"] + 1))
+
+
+def test_the_map_names_every_flow_and_no_other():
+    words = next(rooms["flows"] for rooms in _map(README).values() if "flows" in rooms)
+    assert _rooms("flows") - set(re.findall(r"\w+", words)) == set()
+    heads = [group.partition(":")[0] for group in words.split(";")]  # what stands behind a colon is said in words
+    assert {name for head in heads for name in re.findall(r"\w+", head)} - _rooms("flows") - {"and"} == set()
+
+
+def test_the_map_names_every_stage_and_no_module_that_is_absent():
+    words = next(rooms["stages"] for rooms in _map(README).values() if "stages" in rooms)
+    stages = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+    assert {*stages} <= set(re.findall(r"\w+", words)) - BESIDE <= _rooms("pipeline/stages")
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (r"^   seals .*\n", ""),
+        (r"^(   )(seals )", r"\1seels "),
+        (r"^   rarity .*\n", "   metric         is no room\n"),
+        (r"^(4)  tracking", "   tracking"),
+        (r"scoring, ", ""),
+        (r"preprocess stage1", "preprocess"),
+        (r"learning, alerts", "learning, alarms"),
+        (r"tables, programs", "tables, programs, gone"),
+        (rf"(?s){BLOCK.pattern}", ""),
+    ],
+)
+def test_a_map_that_lacks_or_adds_a_name_fails(monkeypatch, old, new):
+    changed = re.sub(old, new, README, flags=re.MULTILINE)
+    assert changed != README
+    monkeypatch.setitem(globals(), "README", changed)
+    with pytest.raises(AssertionError):
+        test_the_map_has_every_room_once_and_no_other()
+        test_the_floors_of_the_map_are_those_of_the_contract_on_imports()
+        test_the_map_names_every_flow_and_no_other()
+        test_the_map_names_every_stage_and_no_module_that_is_absent()
 
 
 def test_constraints_pin_every_version_once():

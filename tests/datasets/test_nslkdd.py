@@ -1,4 +1,4 @@
-"""NSL-KDD: 41 features without a header, three of them words, and attacks by their published names and groups."""
+"""NSL-KDD and KDD Cup 1999: 41 features without a header, and attacks by their published names and groups."""
 
 import gzip
 import zipfile
@@ -79,6 +79,64 @@ def test_a_file_without_the_difficulty_is_read_too(tmp_path):
     assert read(tmp_path)[0]["attack"].to_pylist() == ["benign", "snmpguess"]
 
 
+# KDD Cup 1999 under the names that it is published by.
+
+KDD99_TRAIN = [
+    *("normal", "back", "buffer_overflow", "ftp_write", "guess_passwd", "imap", "ipsweep", "land", "loadmodule"),
+    *("multihop", "neptune", "nmap", "perl", "phf", "pod", "portsweep", "rootkit", "satan", "smurf", "spy"),
+    *("teardrop", "warezclient", "warezmaster"),
+]
+KDD99_TEST_ONLY = [
+    *("apache2", "httptunnel", "mailbomb", "mscan", "named", "processtable", "ps", "saint", "sendmail"),
+    *("snmpgetattack", "snmpguess", "sqlattack", "udpstorm", "worm", "xlock", "xsnoop", "xterm"),
+]
+
+
+def kdd99(*attacks, **settings):
+    return text(*(line(f"{attack}.", difficulty="", **settings) for attack in attacks))
+
+
+@pytest.mark.parametrize("packing", ["", ".gz", ".zip"])
+@pytest.mark.parametrize(
+    "name", ["kddcup.data", "kddcup.data_10_percent", "kddcup.data_10_percent_corrected", "corrected"]
+)
+def test_kdd_99_is_read_under_its_published_names(tmp_path, name, packing):
+    path, content = tmp_path / f"{name}{packing}", kdd99("normal", "snmpguess", "smurf")
+    if packing == ".zip":
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr(name, content)
+    else:
+        path.write_bytes(gzip.compress(content) if packing else content)
+    for where in (path, tmp_path):
+        records, rejected = read(where)
+        assert (records["attack"].to_pylist(), rejected.num_rows) == (["benign", "snmpguess", "smurf"], 0)
+        assert records["source_file"].to_pylist() == [name] * 3
+
+
+def test_every_attack_of_kdd_99_is_known(tmp_path):
+    (tmp_path / "kddcup.data_10_percent.gz").write_bytes(gzip.compress(kdd99(*KDD99_TRAIN)))
+    (tmp_path / "corrected.gz").write_bytes(gzip.compress(kdd99(*KDD99_TRAIN, *KDD99_TEST_ONLY)))
+    attacks = Counter(read(tmp_path)[0]["attack"].to_pylist())
+    assert {name for name, count in attacks.items() if count == 1} == {*KDD99_TEST_ONLY}
+    assert set(attacks) == set(FAMILIES)
+
+
+def test_a_tenth_of_kdd_99_is_passed_over_where_all_of_it_lies_beside(tmp_path):
+    (tmp_path / "kddcup.data.gz").write_bytes(gzip.compress(kdd99("normal", "smurf")))
+    (tmp_path / "kddcup.data_10_percent_corrected").write_bytes(kdd99("smurf"))
+    (tmp_path / "corrected").write_bytes(kdd99("worm"))
+    for beside in ("kddcup.names", "kddcup.testdata.unlabeled.gz", "training_attack_types", "uncorrected.gz"):
+        (tmp_path / beside).write_bytes(b"back,buffer_overflow\n")
+    assert read(tmp_path)[0]["source_file"].to_pylist() == ["corrected", "kddcup.data", "kddcup.data"]
+
+
+def test_both_releases_at_once_are_refused(tmp_path):
+    (tmp_path / "KDDTrain+.txt").write_bytes(text(line()))
+    (tmp_path / "corrected.gz").write_bytes(gzip.compress(kdd99("normal")))
+    with pytest.raises(SourceError, match=r"corrected\.gz is of KDD Cup 1999, KDDTrain\+\.txt of NSL-KDD"):
+        read(tmp_path)
+
+
 def test_an_unreadable_row_is_kept_with_its_reason(tmp_path):
     broken = line(src_bytes="many")
     (tmp_path / "KDDTrain+.txt").write_bytes(text(line(), broken, "0,tcp", line("neptune")))
@@ -113,7 +171,10 @@ def test_a_file_of_another_shape_is_refused(tmp_path, content, error, message):
 
 def test_a_folder_without_a_file_of_it_is_refused(tmp_path):
     (tmp_path / "Monday.csv").write_bytes(text(line()))
-    with pytest.raises(SourceError, match=r"holds no .* whose name begins with kdd; set ingest\.path"):
+    with pytest.raises(
+        SourceError,
+        match=r"holds no .* whose name begins with kdd, and none of kddcup\.data, .* corrected; set ingest\.path",
+    ):
         read(tmp_path)
 
 

@@ -88,8 +88,8 @@ class World:
         with artifacts.TableWriter(artifacts.RECORDS, schema) as writer:
             writer.write(pa.Table.from_arrays(arrays, schema=schema))
 
-    def bundle(self, folder, columns=COLUMNS, percentile=99.0, fitted_on=SPLITS[:3]):
-        """A model that sees some columns; its threshold p99 may be at another percentile than it says."""
+    def bundle(self, folder, columns=COLUMNS, percentile=99.0, fitted_on=SPLITS[:3], silent=False):
+        """A model that sees some columns; its threshold p99 may be at another percentile, or where no score comes."""
         rows = {split: self.split == split for split in SPLITS}
         raw = {name: self.x[:, COLUMNS.index(name)] for name in columns}
         train = {name: values[rows["train"]] for name, values in raw.items()}
@@ -104,7 +104,7 @@ class World:
         benign = torch.from_numpy(rows["calibration"])
         margin, density = encoder.margin(x[benign]).detach().numpy(), detector.score(x[benign]).detach().numpy()
         calibration = Calibration.fit(margin, density, "density", [percentile])
-        named = {"p99": calibration.thresholds[f"p{percentile:g}"]}
+        named = {"p99": 1e9 if silent else calibration.thresholds[f"p{percentile:g}"]}
         calibration = replace(calibration, whole=replace(calibration.whole, thresholds=named))
         names = list(features.columns)
         about = {"encoder": "identity", "settings": {}, "loss": "dccl", "loss_settings": {}, "columns": names}
@@ -176,6 +176,7 @@ def made(tmp_path_factory):
             "equal": world.bundle(root / "equal", percentile=98.9),
             "worse": world.bundle(root / "worse", columns=("alpha",)),
             "noisy": world.bundle(root / "noisy", percentile=94.0),
+            "silent": world.bundle(root / "silent", silent=True),
             "greedy": world.bundle(root / "greedy", percentile=98.8, fitted_on=("test_unseen",)),
             "curious": world.bundle(root / "curious", percentile=98.7, fitted_on=("test_seen",)),
         }
@@ -230,7 +231,11 @@ def test_a_first_model_is_promoted_if_it_keeps_what_was_asked(project, made):
     (line,) = _log()
     assert (line["decision"], line["candidate"], line["champion"], line["serving"]) == ("promoted", 1, None, 1)
     assert (line["digests"]["candidate"], line["flow_run"]) == (made.good.digest, "a-flow-run")
-    assert {each["name"] for each in line["criteria"] if each["decides"]} == {"benign FPR", "AUROC on unseen attacks"}
+    assert {each["name"] for each in line["criteria"] if each["decides"]} == {
+        "benign FPR",
+        "recall of all attacks",
+        "AUROC on unseen attacks",
+    }
 
 
 def test_a_first_model_with_too_many_false_alarms_is_refused(project, made):
@@ -261,6 +266,35 @@ def test_a_worse_candidate_is_refused_with_its_reasons(project, made, name, crit
     assert project.find_version(2).tags["flowsculpt.gate"] == "refused"
     assert criterion in project.find_version(2).tags["flowsculpt.gate.reasons"]
     assert (_log()[-1]["decision"], _log()[-1]["serving"]) == ("refused", 1)
+
+
+def test_a_silent_first_model_is_refused(project, made):
+    project.add(made.silent)
+    outcome = promotion.promote()
+    assert (outcome.kind, outcome.code, project.champion) == ("refused", 3, None)
+    assert outcome.reasons[0].startswith("recall of all attacks: 0.00 % found")
+    assert "the model is silent where attacks are" in project.find_version(1).tags["flowsculpt.gate.reasons"]
+
+
+def test_a_silent_candidate_does_not_replace_a_champion_that_works(project, made):
+    _served(project, made, "good", "silent")
+    outcome = promotion.promote()
+    assert (outcome.kind, project.champion) == ("refused", 1)
+    lines = {each["name"]: each for each in _log()[-1]["criteria"]}
+    for name in ("recall of all attacks", "recall of unseen attacks", "recall of seen attacks"):
+        assert (lines[name]["decides"], lines[name]["passed"], lines[name]["candidate"]) == (True, False, 0.0)
+    assert lines["benign FPR"]["passed"]
+
+
+def test_a_silent_champion_gives_way_to_a_candidate_that_works(project, made):
+    for model in (made.silent, made.good):
+        project.add(model)
+    project.aliases["champion"] = 1
+    outcome = promotion.promote()
+    assert (outcome.kind, project.champion) == ("promoted", 2), outcome.reasons
+    page = decisions.markdown(outcome)
+    assert "at most 2 points above the champion, or above the 1.00 % asked for" in page
+    assert "Alarms are those at p99, where a line names no other threshold." in page
 
 
 def test_the_same_model_twice_moves_nothing(project, made):

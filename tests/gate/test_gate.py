@@ -12,6 +12,7 @@ from pipeline import bootstrap, gate, metrics
 
 FAMILIES = {"dos": (820, 512, 1.8), "bot": (320, 0, 1.2), "port_scan": (0, 312, 3.0), "web": (0, 40, 2.5)}
 BENIGN, CALIBRATION, ASKED = 7800, 3900, 0.01  # as many as the default settings leave
+QUICK = gate.Rules(rounds=60)
 
 
 def _records(benign=BENIGN):
@@ -29,7 +30,7 @@ def _judged(random, shift, common, agreement=0.8, asked=ASKED):
     """A model whose scores of benign records are normal, and its alarms at a threshold from records of its own."""
     own = random.standard_normal(shift.size)
     score = math.sqrt(agreement) * common + math.sqrt(1 - agreement) * own + shift
-    return gate.Judged(score, score > np.quantile(random.standard_normal(CALIBRATION), 1 - asked))
+    return gate.Judged(score, score > np.quantile(random.standard_normal(CALIBRATION), 1 - asked), CALIBRATION)
 
 
 def _share_promoted(rules, runs=40, **worse):
@@ -89,6 +90,8 @@ def test_every_figure_is_that_of_the_report(world):
         assert figure["recall at 1 % benign FPR"] == pytest.approx(recall)
         for family in FAMILIES:
             assert figure[f"recall of {family}"] == pytest.approx(judged.alarm[heldout.family == family].mean())
+        for kind, mask in (("all", attack), ("unseen", heldout.unseen), ("seen", attack & ~heldout.unseen)):
+            assert figure[f"recall of {kind} attacks"] == pytest.approx(judged.alarm[mask].mean())
     sizes = {line.name: line.n for line in decision.criteria}
     assert (sizes["benign FPR"], sizes["AUROC on unseen attacks"], sizes["recall of web"]) == (
         BENIGN,
@@ -126,7 +129,10 @@ def test_the_bounds_are_the_same_for_the_same_seed_and_mirrored_for_swapped_mode
     for line, mirrored in zip(
         decision.criteria, gate.compare(heldout, champion, candidate, rules).criteria, strict=True
     ):
-        assert (mirrored.difference, mirrored.low) == pytest.approx((-line.difference, -line.high))
+        if line.difference is None:  # judged by itself
+            assert (mirrored.champion, mirrored.candidate) == (line.candidate, line.champion)
+        else:
+            assert (mirrored.difference, mirrored.low) == pytest.approx((-line.difference, -line.high))
 
 
 # What is decided.
@@ -136,11 +142,119 @@ def test_a_model_is_as_good_as_itself(world):
     heldout, champion, _ = world
     decision = gate.compare(heldout, champion, champion, gate.Rules(rounds=20))
     assert decision.passed
-    assert {(line.difference, line.low, line.high) for line in decision.criteria} == {(0.0, 0.0, 0.0)}
+    beside = [line for line in decision.criteria if line.difference is not None]
+    assert {(line.difference, line.low, line.high) for line in beside} == {(0.0, 0.0, 0.0)}
+
+
+@settings(max_examples=25)
+@given(st.integers(0, 9), st.floats(0, 1), st.floats(-1, 3), st.sampled_from([0, 50, CALIBRATION]))
+def test_no_model_is_refused_for_being_worse_than_itself(seed, asked, shift, calibrated_on):
+    """Silent, deafening, blind or good: the same model twice is no step back."""
+    heldout, _ = _records(benign=500)
+    random = np.random.default_rng(seed)
+    score = random.standard_normal(heldout.y.size) + shift * heldout.y
+    model = gate.Judged(score, score > np.quantile(score, asked), calibrated_on)
+    decision = gate.compare(heldout, model, model, gate.Rules(rounds=20))
+    assert decision.passed, decision.reasons
+
+
+# Models that fall silent, and models that cry wolf.
+
+
+def _at(score, heldout, fpr):
+    """A model that flags a share of these benign records."""
+    return gate.Judged(score, score > np.quantile(score[heldout.y == 0], 1 - fpr), CALIBRATION)
+
+
+def _silent(model):
+    return gate.Judged(model.score, np.zeros(model.score.size, bool), CALIBRATION)
+
+
+def _refused(decision):
+    return {line.name for line in decision.criteria if line.decides and not line.passed}
+
+
+def test_a_silent_champion_gives_way_to_a_candidate_that_keeps_what_was_asked_for(world):
+    heldout, candidate, _ = world
+    decision = gate.compare(heldout, candidate, _silent(candidate), QUICK)
+    assert decision.passed, decision.reasons
+    line = _named(decision, "benign FPR")
+    assert line.low > 0.0075  # surely more than the champion's, and within what was asked for
+    assert _named(decision, "recall of unseen attacks").champion == 0
+
+
+@pytest.mark.parametrize("shift", [0.0, 1.2])
+def test_a_silent_candidate_is_refused_though_it_ranks_as_well(shift):
+    """Also where the champion finds so little that a loss of all is within the margin."""
+    heldout, full = _records()
+    score = np.random.default_rng(7).standard_normal(full.size) + full - shift * heldout.y
+    champion = _at(score, heldout, 0.01)
+    assert champion.alarm[heldout.unseen].mean() > 0.01
+    decision = gate.compare(heldout, _silent(champion), champion, QUICK)
+    assert {"recall of all attacks", "recall of unseen attacks"} <= _refused(decision)
+    assert any("the model is silent where attacks are" in reason for reason in decision.reasons)
+
+
+def test_a_candidate_that_hears_the_seen_attacks_alone_is_refused(world):
+    heldout, champion, _ = world
+    deaf = gate.Judged(champion.score, champion.alarm & ~heldout.unseen, CALIBRATION)
+    rules = gate.Rules(rounds=60, family_minimum=10_000)  # no family decides
+    assert _refused(gate.compare(heldout, deaf, champion, rules)) == {"recall of unseen attacks"}
+
+
+def test_a_candidate_may_use_the_false_alarms_that_were_asked_for_but_no_more():
+    heldout, shift = _records()
+    score = np.random.default_rng(8).standard_normal(shift.size) + shift
+    champion = _at(score, heldout, 0.001)
+    assert gate.compare(heldout, _at(score, heldout, 0.01), champion, QUICK).passed
+    assert _refused(gate.compare(heldout, _at(score, heldout, 0.019), champion, QUICK)) == {"benign FPR"}
+    assert _refused(gate.compare(heldout, _at(score, heldout, 0.04), champion, QUICK)) == {
+        "benign FPR",
+        "benign FPR as asked for",
+    }
+
+
+def test_a_champion_that_cries_wolf_gives_way_to_one_that_keeps_what_was_asked_for():
+    heldout, shift = _records()
+    score = np.random.default_rng(9).standard_normal(shift.size) + shift
+    champion, candidate = _at(score, heldout, 0.2), _at(score, heldout, 0.01)
+    assert (champion.alarm[heldout.unseen].mean() - candidate.alarm[heldout.unseen].mean()) > 0.3
+    decision = gate.compare(heldout, candidate, champion, QUICK)
+    assert decision.passed, decision.reasons
+    assert "raises 20.00 % false alarms where 1.00 % were asked for" in decision.reasons[-1]
+    assert not gate.compare(heldout, _silent(champion), champion, QUICK).passed
+    worse = _at(score, heldout, 0.21)
+    assert _refused(gate.compare(heldout, worse, champion, gate.Rules(rounds=60, fpr_margin=0.1))) == {
+        "benign FPR as asked for"
+    }
+
+
+def test_the_other_thresholds_are_shown_and_do_not_decide(world):
+    heldout, model, _ = world
+    none = np.zeros(heldout.y.size, bool)
+    with_others = [
+        gate.Judged(model.score, model.alarm, CALIBRATION, {"p95": alarm, name: none})
+        for alarm, name in ((none, "p90"), (~none, "p80"))
+    ]
+    decision = gate.compare(heldout, *with_others, QUICK)
+    assert decision.passed
+    shown = {line.name: line for line in decision.criteria if " at p" in line.name}
+    assert set(shown) == {
+        f"{kind} at p95" for kind in ("benign FPR", "recall of unseen attacks", "recall of seen attacks")
+    }
+    assert not any(line.decides for line in shown.values())
+    assert shown["recall of seen attacks at p95"].difference == -1
+
+
+def test_without_seen_attacks_there_is_no_line_for_them(world):
+    heldout, candidate, champion = world
+    rows = np.flatnonzero(heldout.unseen | (heldout.y == 0))
+    fewer = gate.Heldout(heldout.y[rows], heldout.family[rows], heldout.unseen[rows])
+    models = [gate.Judged(each.score[rows], each.alarm[rows], CALIBRATION) for each in (candidate, champion)]
+    assert not [line for line in gate.compare(fewer, *models, QUICK).criteria if "of seen" in line.name]
 
 
 # One in twenty that is worse by a margin is promoted; of the equal ones the more, the more records there are.
-QUICK = gate.Rules(rounds=60)
 
 
 def test_an_equally_good_candidate_is_promoted_four_times_out_of_five():
@@ -177,7 +291,7 @@ def test_few_records_cannot_show_that_a_candidate_is_good_enough():
     heldout, shift = _records(benign=500)
     common = np.random.default_rng(3).standard_normal(shift.size)
     champion = _judged(np.random.default_rng(4), shift, common)
-    mirrored = gate.Judged(2 * (common * math.sqrt(0.8) + shift) - champion.score, champion.alarm)
+    mirrored = gate.Judged(2 * (common * math.sqrt(0.8) + shift) - champion.score, champion.alarm, CALIBRATION)
     decision = gate.compare(heldout, mirrored, champion, gate.Rules(rounds=100, auroc_margin=0.001))
     line = _named(decision, "AUROC on unseen attacks")
     assert line.low < -0.001 < 0 < line.high
@@ -192,7 +306,7 @@ def test_a_family_decides_from_a_number_of_records_on(world, minimum, decides):
     web = np.flatnonzero(heldout.family == "web")
     all_found, some_lost = model.alarm.copy(), model.alarm.copy()
     all_found[web], some_lost[web] = True, np.arange(40) >= 5  # one eighth of the family
-    candidate, champion = (gate.Judged(model.score, alarm) for alarm in (some_lost, all_found))
+    candidate, champion = (gate.Judged(model.score, alarm, CALIBRATION) for alarm in (some_lost, all_found))
     decision = gate.compare(heldout, candidate, champion, gate.Rules(rounds=10, family_minimum=minimum))
     line = _named(decision, "recall of web")
     assert line.difference == -0.125
@@ -210,9 +324,13 @@ def test_the_figures_that_decide_come_first(world):
 
 def test_a_first_model_that_is_calibrated_and_sees_unseen_attacks_is_admitted(world):
     heldout, candidate, _ = world
-    decision = gate.admit(heldout, candidate, ASKED, CALIBRATION, gate.Rules(rounds=50))
+    decision = gate.admit(heldout, candidate, gate.Rules(rounds=50))
     assert decision.passed
-    assert [line.name for line in decision.criteria if line.decides] == ["benign FPR", "AUROC on unseen attacks"]
+    assert [line.name for line in decision.criteria if line.decides] == [
+        "benign FPR",
+        "recall of all attacks",
+        "AUROC on unseen attacks",
+    ]
     assert all(line.champion is line.difference is None for line in decision.criteria)
     assert all(line.low <= line.candidate <= line.high for line in decision.criteria)
 
@@ -220,7 +338,7 @@ def test_a_first_model_that_is_calibrated_and_sees_unseen_attacks_is_admitted(wo
 def test_a_first_model_with_too_many_false_alarms_is_refused(world):
     heldout, shift = _records()
     noisy = _judged(np.random.default_rng(4), shift, np.zeros(shift.size), agreement=0.0, asked=0.03)
-    decision = gate.admit(heldout, noisy, ASKED, CALIBRATION, gate.Rules(rounds=20))
+    decision = gate.admit(heldout, noisy, gate.Rules(rounds=20))
     assert [line.name for line in decision.criteria if not line.passed] == ["benign FPR"]
     assert "1.00 % asked for" in decision.reasons[0]
 
@@ -228,8 +346,15 @@ def test_a_first_model_with_too_many_false_alarms_is_refused(world):
 def test_a_first_model_that_tosses_a_coin_is_refused():
     heldout, shift = _records()
     blind = _judged(np.random.default_rng(5), 0 * shift, np.zeros(shift.size), agreement=0.0)
-    decision = gate.admit(heldout, blind, ASKED, CALIBRATION, gate.Rules(rounds=50))
-    assert [line.name for line in decision.criteria if not line.passed] == ["AUROC on unseen attacks"]
+    decision = gate.admit(heldout, blind, gate.Rules(rounds=50))
+    assert _refused(decision) == {"AUROC on unseen attacks", "recall of all attacks"}
+
+
+def test_a_silent_first_model_is_refused(world):
+    heldout, candidate, _ = world
+    decision = gate.admit(heldout, _silent(candidate), gate.Rules(rounds=50))
+    assert _refused(decision) == {"recall of all attacks"}
+    assert "surely above 1.00 %" in decision.reasons[0]
 
 
 def test_the_realised_fpr_of_a_calibrated_threshold_stays_below_its_bound_as_often_as_said():
@@ -257,7 +382,7 @@ def test_too_few_records_are_named(world):
     message = "7,800 held-out benign records, at least 7,801 are needed; 1,140 held-out unseen attacks, at least 5,000"
     for decide in (
         lambda: gate.compare(heldout, candidate, champion, rules),
-        lambda: gate.admit(heldout, candidate, ASKED, CALIBRATION, rules),
+        lambda: gate.admit(heldout, candidate, rules),
     ):
         with pytest.raises(ValueError, match=message):
             decide()
@@ -265,11 +390,11 @@ def test_too_few_records_are_named(world):
 
 def test_records_that_do_not_match_are_refused(world):
     heldout, candidate, champion = world
-    fewer = gate.Judged(champion.score[1:], champion.alarm[1:])
+    fewer = gate.Judged(champion.score[1:], champion.alarm[1:], CALIBRATION)
     with pytest.raises(ValueError, match="judged records"):
         gate.compare(heldout, candidate, fewer, gate.Rules())
     with pytest.raises(ValueError, match="NaN"):
-        gate.Judged(np.array([np.nan]), np.array([True]))
+        gate.Judged(np.array([np.nan]), np.array([True]), 1)
     with pytest.raises(ValueError, match="rows differ"):
         gate.Heldout(heldout.y, heldout.family[1:], heldout.unseen)
     with pytest.raises(ValueError, match="y = 1"):
@@ -278,7 +403,7 @@ def test_records_that_do_not_match_are_refused(world):
 
 def test_infinite_scores_tie_at_the_top(world):
     heldout, candidate, champion = world
-    top = gate.Judged(np.where(candidate.score > 3, np.inf, candidate.score), candidate.alarm)
+    top = gate.Judged(np.where(candidate.score > 3, np.inf, candidate.score), candidate.alarm, CALIBRATION)
     told = heldout.unseen | (heldout.y == 0)
     line = _named(gate.compare(heldout, top, champion, gate.Rules(rounds=10)), "AUROC on unseen attacks")
     assert line.candidate == pytest.approx(metrics.auroc(heldout.y[told], top.score[told]))

@@ -19,9 +19,10 @@ import pandas as pd
 import pytest
 from safetensors.numpy import load as load_tensors
 
-from pipeline import tracking
+from pipeline import seals, tracking
 from pipeline.bundle import Bundle
 from pipeline.errors import ArtifactError, ConflictError
+from pipeline.seals import Sealed
 from pipeline.tracking import store as stores
 
 ROOT = Path(__file__).parents[2]
@@ -52,14 +53,26 @@ def run_id(project, request):
     return opened
 
 
+@pytest.fixture
+def fresh(bundle, tmp_path, request):
+    """A saved bundle that no other test registers."""
+    about = {**bundle.sealed.about, "dataset": f"data of {request.node.name}"}
+    Sealed(about, bundle.sealed.files).save(tmp_path / "fresh")
+    return tmp_path / "fresh"
+
+
+def finished_run():
+    run = tracking.open_parent("training", {})
+    tracking.close_parent(run)
+    return run
+
+
 @pytest.fixture(scope="module")
 def pyfunc(store, folder):
     """The folder of a registered pyfunc."""
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(store)
-        opened = tracking.open_parent("training", {})
-        tracking.close_parent(opened)
-        version = tracking.register(folder, opened, {})
+        version = tracking.register(folder, finished_run(), {})
         uri = stores.client().get_model_version_download_uri(tracking.MODEL, str(version.number))
     return Path(uri.removeprefix("file://"))
 
@@ -78,12 +91,13 @@ def aliases():
     return {alias: each.number for each in tracking.versions() for alias in each.aliases}
 
 
-def test_a_version_says_where_it_comes_from(run_id, bundle, folder):
-    version = tracking.register(folder, run_id, {"flowsculpt.seeds": "[0]"})
-    assert (version.run_id, version.digest, version.aliases) == (run_id, bundle.digest, ("candidate",))
+def test_a_version_says_where_it_comes_from(run_id, fresh):
+    version = tracking.register(fresh, run_id, {"flowsculpt.seeds": "[0]"})
+    sealed = seals.load(fresh)
+    assert (version.run_id, version.digest, version.aliases) == (run_id, sealed.digest, ("candidate",))
     assert version.tags["flowsculpt.flow_run"].startswith("flow run of test_a_version_says")
     assert version.tags["flowsculpt.seeds"] == "[0]"
-    assert version.tags["flowsculpt.dataset"] == bundle.dataset
+    assert version.tags["flowsculpt.dataset"] == sealed.about["dataset"]
     assert json.loads(version.tags["flowsculpt.libraries"])["torch"].startswith("2.")
     for which in (version.number, str(version.number), "candidate"):
         assert tracking.find_version(which) == version
@@ -91,13 +105,47 @@ def test_a_version_says_where_it_comes_from(run_id, bundle, folder):
     assert len(outputs) == 1
 
 
-def test_registering_again_gives_the_same_version(run_id, folder):
-    first = tracking.register(folder, run_id, {})
-    again = tracking.register(folder, run_id, {})
-    assert again == first
+def test_registering_again_gives_the_same_version(run_id, fresh):
+    first = tracking.register(fresh, run_id, {})
+    assert tracking.register(fresh, run_id, {}) == first
+    assert len(stores.client().get_run(run_id).outputs.model_outputs) == 1
+
+
+def test_another_run_that_makes_the_same_model_is_linked_to_the_version_that_exists(run_id, fresh, other_bundle):
+    first = tracking.register(fresh, run_id, {"flowsculpt.seeds": "[0]"})
+    count, client = len(tracking.versions()), stores.client()
+    nights = [finished_run() for _ in range(2)]
+    for night in nights:
+        again = tracking.register(fresh, night, {"flowsculpt.seeds": "[1]"})
+        assert (again.number, again.run_id, again.tags["flowsculpt.seeds"]) == (first.number, run_id, "[0]")
+        assert again.tags["flowsculpt.made_again"] == night
+        run = client.get_run(night)
+        assert run.data.tags["flowsculpt.version"] == str(first.number)
+        assert run.outputs.model_outputs == client.get_run(run_id).outputs.model_outputs
+    assert len(tracking.versions()) == count
+    other_bundle.save(fresh.parent / "other")
+    assert tracking.register(fresh.parent / "other", nights[0], {}).number != first.number
+
+
+def test_what_a_training_made_is_the_candidate_whatever_else_it_is(run_id, fresh):
+    first = tracking.register(fresh, run_id, {})
+    (other,) = versioned(stores.client(), ["f" * 64])
     tracking.promote(first, None)
-    stores.client().delete_registered_model_alias(tracking.MODEL, "candidate")
-    assert tracking.register(folder, run_id, {}).aliases == ("champion",)
+    stores.client().set_registered_model_alias(tracking.MODEL, "candidate", str(other.number))
+    assert tracking.register(fresh, finished_run(), {}).aliases == ("candidate", "champion")
+    tracking.promote(other, first)
+    tracking.note(first, {"flowsculpt.rolled_back": "yesterday"}, {})
+    again = tracking.register(fresh, finished_run(), {})
+    assert (again.aliases, again.tags["flowsculpt.rolled_back"]) == (("candidate", "previous"), "yesterday")
+
+
+def test_a_version_that_is_no_longer_sound_is_not_used_again(run_id, fresh):
+    first = tracking.register(fresh, run_id, {})
+    uri = stores.client().get_model_version_download_uri(tracking.MODEL, str(first.number))
+    (Path(uri.removeprefix("file://")) / "artifacts" / "bundle" / "detector.safetensors").unlink()
+    second = tracking.register(fresh, finished_run(), {})
+    assert (second.number != first.number, second.digest) == (True, first.digest)
+    assert tracking.register(fresh, finished_run(), {}).number == second.number
 
 
 def test_what_is_fetched_judges_as_what_was_registered(run_id, bundle, folder, records):
@@ -115,8 +163,8 @@ def test_what_is_fetched_judges_as_what_was_registered(run_id, bundle, folder, r
 
 
 @pytest.mark.parametrize("change", ["byte", "absent", "pickle", "whole"])
-def test_a_tampered_version_is_refused_with_the_file(run_id, folder, other_bundle, change):
-    version = tracking.register(folder, run_id, {})
+def test_a_tampered_version_is_refused_with_the_file(run_id, fresh, other_bundle, change):
+    version = tracking.register(fresh, run_id, {})
     uri = stores.client().get_model_version_download_uri(tracking.MODEL, str(version.number))
     stored = Path(uri.removeprefix("file://")) / "artifacts" / "bundle"
     weights = stored / "detector.safetensors"
@@ -213,8 +261,8 @@ def test_a_promotion_that_breaks_off_leaves_valid_aliases(project, monkeypatch, 
     assert aliases() == {"champion": second.number, "previous": first.number}
 
 
-def test_notes_are_tags_and_files(run_id, folder):
-    version = tracking.register(folder, run_id, {})
+def test_notes_are_tags_and_files(run_id, fresh):
+    version = tracking.register(fresh, run_id, {})
     tracking.note(version, {"flowsculpt.gate": "refused"}, {"gate.md": "# Refused\n"})
     assert tracking.find_version(version.number).tags["flowsculpt.gate"] == "refused"
     listed = stores.client().list_artifacts(run_id, f"versions/{version.number}")
@@ -249,15 +297,15 @@ print(json.dumps({"judged": judged.to_dict("list"), "loaded": sorted(loaded)}))
 """
 
 
-def fresh(pyfunc, records, tmp_path):
-    command = [sys.executable, "-I", "-S", "-c", FRESH, str(pyfunc), str(SITE)]
+def in_a_fresh_process(pyfunc, records, tmp_path):
+    command = [sys.executable, "-I", "-S", "-B", "-c", FRESH, str(pyfunc), str(SITE)]
     return subprocess.run(
         command, input=json.dumps(raw(records)), cwd=tmp_path, capture_output=True, text=True, check=False
     )
 
 
 def test_a_version_judges_in_a_fresh_process_without_the_repository(pyfunc, bundle, records, tmp_path):
-    done = fresh(pyfunc, records, tmp_path)
+    done = in_a_fresh_process(pyfunc, records, tmp_path)
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout.splitlines()[-1])
     expected = bundle.judge(records)
@@ -305,7 +353,7 @@ def test_mlflow_serves_raw_records(pyfunc, bundle, records, tmp_path):
     command = [sys.executable, "-m", "mlflow", "models", "serve", "--model-uri", str(pyfunc), "--env-manager", "local"]
     command += ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
     with (tmp_path / "log").open("w") as log:
-        env = os.environ | {"PATH": path, "MLFLOW_DISABLE_TELEMETRY": "true"}
+        env = os.environ | {"PATH": path, "MLFLOW_DISABLE_TELEMETRY": "true", "PYTHONDONTWRITEBYTECODE": "1"}
         server = subprocess.Popen(command, cwd=tmp_path, env=env, stdout=log, stderr=log, start_new_session=True)
     try:
         while server.poll() is None:

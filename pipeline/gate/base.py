@@ -1,0 +1,200 @@
+"""What the gate takes and what it gives: the rules, the held-out records, what a model says of them, the decision."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+Mask = NDArray[np.bool_]
+
+FPR: Final = "benign FPR"
+AS_ASKED: Final = "benign FPR as asked for"
+AUROC: Final = "AUROC on unseen attacks"
+RECALL: Final = "recall at {:g} % benign FPR"
+ALL, UNSEEN, SEEN = (f"recall of {which} attacks" for which in ("all", "unseen", "seen"))
+FAMILY: Final = "recall of {}"
+AT: Final = "{} at {}"
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What is asked of a candidate; the module says how.
+
+    Attributes:
+        threshold: name of the threshold whose alarms decide, such as ``p99``, which asks for a benign FPR of 1 %.
+        level: probability with which each bound holds.
+        rounds: of the bootstrap.
+        seed: of the bootstrap.
+        fpr_margin: how far the benign FPR may lie above the champion's, or above what was asked for; absolute.
+        auroc_margin: how much lower the AUROC on unseen attacks may be.
+        recall_at_fpr: benign FPR at which the recall of all attacks is compared.
+        recall_margin: how much lower that recall may be, absolute.
+        alarm_drop: how much the recall of the unseen, or of the seen attacks may fall at the threshold, absolute.
+        alarm_kept: the share of the champion's recall there that must be left.
+        family_drop: how much the recall of a family may fall, absolute.
+        family_minimum: records that a family, or the seen attacks, need to decide.
+        asked_margin: how much more than the asked benign FPR a model may realise, beyond chance.
+        min_benign: benign records that are needed to decide.
+        min_unseen: unseen attacks that are needed to decide.
+    """
+
+    threshold: str = "p99"
+    level: float = 0.95
+    rounds: int = 1000
+    seed: int = 0
+    fpr_margin: float = 0.0075
+    auroc_margin: float = 0.02
+    recall_at_fpr: float = 0.01
+    recall_margin: float = 0.05
+    alarm_drop: float = 0.1
+    alarm_kept: float = 0.5
+    family_drop: float = 0.1
+    family_minimum: int = 100
+    asked_margin: float = 0.01
+    min_benign: int = 500
+    min_unseen: int = 50
+
+    @property
+    def asked(self) -> float:
+        """The benign FPR that the threshold is calibrated for: 0.01 for ``p99``."""
+        return round(1 - float(self.threshold.removeprefix("p")) / 100, 12)
+
+
+@dataclass(frozen=True)
+class Heldout:
+    """Records that neither model has used.
+
+    Attributes:
+        y: (n,) 1 for an attack.
+        family: (n,) its family, read where y is 1.
+        unseen: (n,) whether it is an attack that no model was told of.
+    """
+
+    y: NDArray[np.int8]
+    family: NDArray[np.object_]
+    unseen: Mask
+
+    def __post_init__(self) -> None:
+        if not self.y.shape == self.family.shape == self.unseen.shape:
+            raise ValueError(f"Heldout: rows differ: {self.y.shape}, {self.family.shape}, {self.unseen.shape}")
+        if (self.unseen & (self.y != 1)).any():
+            raise ValueError("Heldout: an unseen attack has y = 1")
+
+    @property
+    def families(self) -> dict[str, Ints]:
+        """The rows of each family of attacks, in the order of their names."""
+        attacks = np.flatnonzero(self.y == 1)
+        names = self.family[attacks].astype(str)
+        return {str(name): attacks[names == name] for name in np.unique(names)}
+
+    def strata(self) -> list[Ints]:
+        """The rows that are drawn among themselves: benign, and the seen and the unseen attacks of each family."""
+        parts = [np.flatnonzero(self.y != 1)]
+        for rows in self.families.values():
+            parts += [rows[self.unseen[rows]], rows[~self.unseen[rows]]]
+        return [rows for rows in parts if rows.size]
+
+    def shortage(self, rules: Rules) -> str:
+        """Of which records there are too few to decide; "" where there are enough."""
+        have = {
+            "benign records": (int((self.y != 1).sum()), max(rules.min_benign, 1)),
+            "unseen attacks": (int(self.unseen.sum()), max(rules.min_unseen, 1)),
+        }
+        short = [
+            f"{n:,} held-out {kind}, at least {least:,} are needed" for kind, (n, least) in have.items() if n < least
+        ]
+        return "; ".join(short)
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What one model says of the held-out records.
+
+    Attributes:
+        score: (n,) higher = more anomalous.
+        alarm: (n,) whether it is flagged at the threshold that decides.
+        calibrated_on: benign records that the threshold was calibrated on.
+        others: name of each other threshold -> (n,) whether a record is flagged at it.
+    """
+
+    score: Floats
+    alarm: Mask
+    calibrated_on: int
+    others: Mapping[str, Mask] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        shapes = {each.shape for each in (self.score, self.alarm, *self.others.values())}
+        if len(shapes) > 1 or np.isnan(self.score).any():
+            raise ValueError(f"Judged: {self.alarm.shape} alarms, {self.score.shape} scores, or one of them NaN")
+
+
+@dataclass(frozen=True)
+class Criterion:
+    """One line of a decision.
+
+    Attributes:
+        name: what is measured.
+        n: records that it is measured on.
+        champion: its figure, None where there is no champion.
+        candidate: its figure.
+        difference: candidate - champion; None where the candidate's figure is judged by itself.
+        low: lower bound of the difference, or of the candidate's figure where there is no difference.
+        high: upper bound of the same.
+        rule: what is asked, in words; "" where the figure is shown only.
+        passed: whether that is so.
+        reason: the verdict in words.
+    """
+
+    name: str
+    n: int
+    champion: float | None
+    candidate: float
+    difference: float | None
+    low: float
+    high: float
+    rule: str
+    passed: bool
+    reason: str
+
+    @property
+    def decides(self) -> bool:
+        """Whether the decision depends on it."""
+        return bool(self.rule)
+
+    @property
+    def is_share(self) -> bool:
+        """Whether it is a share of records, which people read in percent."""
+        return self.name != AUROC
+
+
+@dataclass(frozen=True)
+class Decision:
+    """The outcome of the gate.
+
+    Attributes:
+        criteria: every figure, those that decide first.
+        level: probability with which each bound holds.
+        threshold: whose alarms a line counts that names no other one.
+        notes: what must be known to read the figures.
+    """
+
+    criteria: tuple[Criterion, ...]
+    level: float
+    threshold: str = ""
+    notes: tuple[str, ...] = ()
+
+    @property
+    def passed(self) -> bool:
+        """Whether every criterion that decides is met."""
+        return all(each.passed for each in self.criteria if each.decides)
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """Why not; where it passed, why."""
+        deciding = [each for each in self.criteria if each.decides]
+        shown = [each for each in deciding if not each.passed] or deciding
+        return (*(f"{each.name}: {each.reason}" for each in shown), *self.notes)
