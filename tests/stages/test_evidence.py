@@ -1,4 +1,4 @@
-"""The five kinds of evidence of the stages before training: confidence, intervals and levels of ingest to preprocess."""
+"""The evidence of the stages before training: confidence, intervals and levels of ingest, validate and preprocess."""
 
 import json
 import math
