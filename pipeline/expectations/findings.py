@@ -130,9 +130,9 @@ class Findings:
         duplicates: the audit of exact duplicates.
         classes: number of records by attack, source file and day.
         shortcuts: the shortcut audit.
+        suite: the suite as Great Expectations writes it.
         trust: how far each record can be trusted, and the rules that it breaks.
         sample: the records of each class that the shortcut audit looked at.
-        suite: the suite as Great Expectations writes it.
     """
 
     rows: int
@@ -142,9 +142,9 @@ class Findings:
     duplicates: Duplicates
     classes: Mapping[ClassKey, int]
     shortcuts: Shortcuts
-    trust: Trust
-    sample: Sample
     suite: Mapping[str, Any]
+    trust: Trust = field(default_factory=Trust, compare=False)
+    sample: Sample = field(default_factory=Sample, compare=False)
 
     @property
     def breaches(self) -> tuple[Finding, ...]:
