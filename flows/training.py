@@ -24,7 +24,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, Literal
 
 import httpx
 from prefect import State, flow, get_run_logger, runtime, task
@@ -119,7 +119,10 @@ def training(force: bool = False, promote: bool = False, when_busy: dvc.WhenBusy
 def _train(force: bool, promote: bool) -> State[Any]:
     parent = tracking.open_parent("training", {tracking.FLOW_RUN: flow_run_id()})
     try:
+        _tell("settings", parent)
         error, seconds = _reproduce_all(parent, force)
+        if not error:
+            _tell("results", parent)
         done: Any = error or _result(register(parent, return_state=True))
     except BaseException as interruption:
         tracking.close_parent(parent, f"{type(interruption).__name__}: {interruption}")
@@ -132,6 +135,16 @@ def _train(force: bool, promote: bool) -> State[Any]:
         return _failed(error)
     message = f"{len(rows)} stages, version {done.number}"
     return _promoted(message, parent, rows) if promote else Completed(message=message, data=(parent, rows))
+
+
+def _tell(what: Literal["settings", "results"], parent: str) -> None:
+    """Put the settings, or what the artefacts on disk say, on the page of the parent run."""
+    from pipeline.stages import overview
+
+    try:
+        getattr(overview, what)(tracking.StageRun(parent))
+    except FlowsculptError as error:
+        get_run_logger().warning("the MLflow run tells no %s: %s", what, error)
 
 
 def _promoted(message: str, parent: str, rows: "list[summary.Row]") -> State[Any]:

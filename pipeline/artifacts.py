@@ -183,35 +183,72 @@ def read_csv(path: Path) -> list[dict[str, str]]:
         raise _unreadable(path, error) from error
 
 
-def write_columns(path: Path, columns: Mapping[str, NDArray[Any]]) -> None:
+def write_columns(path: Path, columns: Mapping[str, NDArray[Any] | pa.ChunkedArray]) -> None:
     """Write a CSV of columns that have the same length.
 
     A uint64 id is written as sixteen hexadecimal digits: a number of that size would be rounded by most readers.
     """
-    table = pa.table({k: _hexadecimal(v) if v.dtype == np.uint64 else pa.array(v) for k, v in columns.items()})
+    table = pa.table({name: _spelt(values) for name, values in columns.items()})
     with atomic(path) as temporary:
         write_arrow_csv(table, temporary)
 
 
 def read_confidence(path: Path) -> tuple[NDArray[np.uint64], NDArray[np.float64]]:
-    """(n,) record ids and (n,) confidence of a CSV with these two columns, such as ``write_columns`` writes.
+    """(n,) record ids and (n,) confidence of a table with these two columns, such as a stage reports.
+
+    Args:
+        path: of a CSV, or of a Parquet file where its name ends so.
 
     Raises:
-        ArtifactError: the file is absent, lacks a column, or holds an id or a confidence that is none.
+        ArtifactError: the file is absent, lacks a column, holds an id or a confidence that is none, or is a sample.
     """
+    _refuse_sample(path)
     try:
-        columns = ConvertOptions(column_types={"record_id": pa.string(), "confidence": pa.float64()})
-        table = read_arrow_csv(path, convert_options=columns)
-        ids, values = table.column("record_id").to_pylist(), table.column("confidence").to_numpy()
-    except (OSError, pa.ArrowInvalid, KeyError) as error:
-        remedy = "a CSV with the columns record_id and confidence is expected"
+        table = _read_two_columns(path)
+        ids, values = table.column("record_id"), table.column("confidence").cast(pa.float64()).to_numpy()
+    except (OSError, pa.ArrowInvalid, pa.ArrowNotImplementedError, KeyError) as error:
+        remedy = "a CSV or Parquet file with the columns record_id and confidence is expected"
         raise ArtifactError(f"{path}: cannot be read ({error}); {remedy}") from error
-    wrong = [(row, text) for row, text in enumerate(ids, 1) if not re.fullmatch("[0-9a-fA-F]{16}", text or "")]
+    if ids.type == pa.uint64():
+        return ids.to_numpy(), values
+    return _numbers(path, ids.to_pylist()), values
+
+
+def sample_note(path: Path) -> Path:
+    """The JSON beside a table of confidence that says whether its CSV is a sample."""
+    return path.with_name(f"{path.stem}_sample.json")
+
+
+def _refuse_sample(path: Path) -> None:
+    if path.suffix == ".csv" and sample_note(path).is_file():
+        about = read_json(sample_note(path))
+        raise ArtifactError(
+            f"{path}: is a sample of {about['sampled']:,} of {about['rows']:,} records; "
+            f"give {path.with_name(about['whole'])}, which has them all"
+        )
+
+
+def _read_two_columns(path: Path) -> pa.Table:
+    if path.suffix == ".parquet":
+        return pq.read_table(path, columns=["record_id", "confidence"], partitioning=None)
+    columns = ConvertOptions(column_types={"record_id": pa.string(), "confidence": pa.float64()})
+    return read_arrow_csv(path, convert_options=columns)
+
+
+def _numbers(path: Path, ids: Sequence[str | None]) -> NDArray[np.uint64]:
+    """(n,) ids that are spelt as sixteen hexadecimal digits."""
+    wrong = [(row, text) for row, text in enumerate(ids, 1) if not re.fullmatch("[0-9a-fA-F]{16}", str(text or ""))]
     if wrong:
         row, text = wrong[0]
         spelt = "a record_id is 16 hexadecimal digits"
         raise ArtifactError(f"{path}: {len(wrong)} of {len(ids)} rows, the first row {row}, hold {text!r}; {spelt}")
-    return np.array([int(text, 16) for text in ids], dtype=np.uint64), values
+    return np.array([int(str(text), 16) for text in ids], dtype=np.uint64)
+
+
+def _spelt(values: NDArray[Any] | pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
+    if isinstance(values, pa.ChunkedArray):
+        return _spelt(values.to_numpy()) if values.type == pa.uint64() else values
+    return _hexadecimal(values) if values.dtype == np.uint64 else pa.array(values)
 
 
 def _hexadecimal(values: NDArray[np.uint64]) -> pa.StringArray:

@@ -143,12 +143,12 @@ def matched(
 
     Args:
         record_id: (n,) of the records, each once.
-        given_id: (n,) of the records that a confidence was given for, in any order.
-        given_confidence: (n,) in [-1, 1].
+        given_id: (m,) of the records that a confidence was given for, in any order; those of other records are ignored.
+        given_confidence: (m,) in [-1, 1].
 
     Raises:
-        DataError: if a record has none, an id comes twice or belongs to no record, or a value is outside [-1, 1]; it
-            says how many, and names the first three.
+        DataError: if a record has none, an id comes twice, or a value is outside [-1, 1]; it says how many, and names
+            the first three.
     """
     values = np.asarray(given_confidence, dtype=np.float64)
     if values.shape != given_id.shape:
@@ -156,7 +156,6 @@ def matched(
     order = np.argsort(given_id, kind="stable")
     ids = given_id[order]
     _refuse(given_id[np.sort(order[1:][ids[1:] == ids[:-1]])], "given twice", "give each record_id once")
-    _refuse(given_id[~np.isin(given_id, record_id)], "of no record here", "take the ids from confidence_epoch_0.csv")
     _refuse(record_id[~np.isin(record_id, given_id)], "without a confidence", "give one for each record; 0 is unknown")
     _refuse(given_id[~(np.abs(values) <= 1)], "with a confidence outside [-1, 1] or NaN", "mend the values")
     return values[order][np.searchsorted(ids, record_id)].astype(np.float32)

@@ -234,6 +234,7 @@ class Evaluate(Section):
 
     threshold: str
     groups: Names
+    latent_map: Literal["pca", "umap"]
     latent_map_rows: Annotated[int, Field(ge=10)]
     fprs: OpenShares
     prevalences: OpenShares

@@ -7,6 +7,7 @@
     suite.py        the expectations, kept as code
     frames.py       batches of records -> the frames that the suite judges
     judge.py        Great Expectations over batch after batch
+    rules.py        the rules that each record breaks, and the trust in it
     sample.py       a sample of the records of each class
     telling.py      what one feature alone tells of attacks
     shortcuts.py    the shortcut audit
@@ -23,6 +24,7 @@ from pipeline.expectations.docs import data_docs
 from pipeline.expectations.findings import Duplicates, Example, Finding, Findings, Range
 from pipeline.expectations.limits import Limits, ShortcutLimits
 from pipeline.expectations.meanings import meanings
+from pipeline.expectations.rules import Trust
 from pipeline.expectations.shortcuts import Shortcuts
 from pipeline.expectations.suite import suite
 
@@ -35,6 +37,7 @@ __all__ = [
     "Range",
     "ShortcutLimits",
     "Shortcuts",
+    "Trust",
     "audit",
     "data_docs",
     "meanings",

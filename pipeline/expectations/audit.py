@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.datasets.schema import ATTACKS, FEATURES, Column
+from pipeline.datasets.trust import trust
 from pipeline.expectations import frames
 from pipeline.expectations.duplicates import Keys
 from pipeline.expectations.findings import ClassKey, Duplicates, Example, Findings
@@ -17,7 +18,8 @@ from pipeline.expectations.judge import Judge
 from pipeline.expectations.limits import Limits, ShortcutLimits
 from pipeline.expectations.meanings import details
 from pipeline.expectations.ranges import Ranges
-from pipeline.expectations.sample import ClassSample
+from pipeline.expectations.rules import Rules, Trust, described
+from pipeline.expectations.sample import ClassSample, Sample
 from pipeline.expectations.shortcuts import AttackCount, Shortcuts
 from pipeline.expectations.suite import Suite, suite
 from pipeline.expectations.telling import telling
@@ -60,6 +62,7 @@ class _Stream:
         self.identities = identities(columns)
         self.judge = Judge(rules)
         self.keys = Keys()
+        self.rules = Rules(len(columns))
         self.ranges = Ranges(tuple(column.name for column in columns if not column.categorical))
         self.words = {column.name: Counter[str]() for column in columns if column.categorical}
         self.classes: Counter[ClassKey] = Counter()
@@ -84,9 +87,15 @@ class _Stream:
         labels, values = frames.labels(table, self.attacks), frames.features(table, self.columns)
         words = frames.words(table, self.columns)
         look = partial(frames.example, table)
-        self.judge.judge("labels", labels, look)
-        self.judge.judge("features", frames.judged(values, words, self.columns), look)
-        self.judge.judge("identities", pd.DataFrame(residuals(values, self.identities), copy=False), look)
+        judged = {
+            "labels": labels,
+            "features": frames.judged(values, words, self.columns),
+            "identities": pd.DataFrame(residuals(values, self.identities), copy=False),
+        }
+        broken = [
+            described(each, frame) for scope, frame in judged.items() for each in self.judge.judge(scope, frame, look)
+        ]
+        self.rules.add(trust(table, self.columns), broken)
         self.keys.add(labels, frames.content(values, words))
         self.ranges.add(values, labels["record_id"].fillna(0).to_numpy("uint64"))
         for name, each in words.items():
@@ -104,8 +113,9 @@ class _Stream:
         self.rows += len(table)
 
     def findings(self, rules: Suite) -> Findings:
-        duplicates = Duplicates() if self.broken else self._judge_stream()
-        shortcuts = Shortcuts(limits=self.limits) if self.broken else self._judge_shortcuts(duplicates)
+        duplicates, known = (Duplicates(), Trust()) if self.broken else self._judge_stream()
+        sample = self.sample.result()
+        shortcuts = Shortcuts(limits=self.limits) if self.broken else self._judge_shortcuts(duplicates, sample)
         return Findings(
             rows=self.rows,
             results=self.judge.findings(),
@@ -114,6 +124,8 @@ class _Stream:
             duplicates=duplicates,
             classes=dict(sorted(self.classes.items())),
             shortcuts=shortcuts,
+            trust=known,
+            sample=sample,
             suite=rules.to_json_dict(),
         )
 
@@ -125,12 +137,12 @@ class _Stream:
         told = [f"{column!r} is {kind}, not {declared}" for column, kind, declared in wrong.itertuples(index=False)]
         self.judge.judge("types", kinds, detail="; ".join(told[:10]))
 
-    def _judge_shortcuts(self, duplicates: Duplicates) -> Shortcuts:
+    def _judge_shortcuts(self, duplicates: Duplicates, sample: Sample) -> Shortcuts:
         days: dict[str, Counter[str]] = {}
         for (attack, _, day), number in self.classes.items():
             days.setdefault(attack, Counter())[day] += number
         found = Shortcuts(
-            tellings=telling(self.sample.result(), self.columns),
+            tellings=telling(sample, self.columns),
             attacks=self._attack_counts(days, duplicates.disagreeing_by_attack),
             limits=self.limits,
             both_labels=duplicates.disagreeing_labels,
@@ -160,7 +172,7 @@ class _Stream:
         told = {truth: self.attempted[attack, truth] for truth in (True, False)}
         return told[True] if any(told.values()) else None
 
-    def _judge_stream(self) -> Duplicates:
+    def _judge_stream(self) -> tuple[Duplicates, Trust]:
         keys = self.keys.frame()
         present = set(keys["y"].unique())
         absent = [f"no record with y = {y} ({name})" for y, name in enumerate(("benign", "attack")) if y not in present]
@@ -168,5 +180,7 @@ class _Stream:
         def look(columns: Sequence[str], position: int) -> Example:
             return self.keys.example(keys, columns[0], position)
 
-        self.judge.judge("stream", keys, look, detail="; ".join(absent))
-        return self.keys.audit(keys)
+        hurt = self.judge.judge("stream", keys, look, detail="; ".join(absent))
+        broken = [described(rule, keys) for rule in hurt if rule.meta["kind"] == "duplicates"]
+        known = self.rules.result(keys["record_id"].to_numpy(), keys["contradicts"].to_numpy(), broken)
+        return self.keys.audit(keys), known

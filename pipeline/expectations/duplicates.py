@@ -62,11 +62,16 @@ class Keys:
         self.parts.append(pd.DataFrame(part | {name: self._codes(labels[name]) for name in self.codes}))
 
     def frame(self) -> pd.DataFrame:
-        """All keys, with ``repeats`` (1: all features as in an earlier record) and ``disagrees`` (other attack)."""
+        """All keys, and what the copies of each record say.
+
+        ``repeats`` is 1 where all features are those of an earlier record, ``disagrees`` where a copy has another
+        attack; ``contradicts`` is true where a copy has the other label.
+        """
         keys = pd.concat(self.parts, ignore_index=True)
         groups = Groups(keys["content"].to_numpy())
         keys["repeats"] = groups.repeats().astype(np.int64)
         keys["disagrees"] = groups.differs(keys["attack"].to_numpy()).astype(np.int64)
+        keys["contradicts"] = groups.differs(keys["y"].to_numpy())
         return keys
 
     def audit(self, keys: pd.DataFrame) -> Duplicates:
@@ -80,7 +85,7 @@ class Keys:
             groups=members - int(repeats.sum()),
             members=members,
             across_files=int(groups.differs(keys["source_file"].to_numpy()).sum()),
-            disagreeing_labels=int(groups.differs(keys["y"].to_numpy()).sum()),
+            disagreeing_labels=int(keys["contradicts"].sum()),
             disagreeing_attacks=int(disagrees.sum()),
             by_attack=self._counts(keys["attack"][repeats]),
             disagreeing_by_attack=self._counts(keys["attack"][disagrees]),

@@ -6,8 +6,11 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from pipeline.errors import ExpectationError
+from pipeline.expectations.rules import Trust
+from pipeline.expectations.sample import Sample
 from pipeline.expectations.shortcuts import Shortcuts
 
+BUDGETED = ("labels", "duplicates", "undefined numbers", "ranges", "identities")  # kinds of rules that count records
 MOST_WORDS = 100  # that a report lists of one feature
 Value = float | int | str | bool | None
 ClassKey = tuple[str, str, str]  # attack, source file, day
@@ -128,6 +131,8 @@ class Findings:
         classes: number of records by attack, source file and day.
         shortcuts: the shortcut audit.
         suite: the suite as Great Expectations writes it.
+        trust: how far each record can be trusted, and the rules that it breaks.
+        sample: the records of each class that the shortcut audit looked at.
     """
 
     rows: int
@@ -138,6 +143,8 @@ class Findings:
     classes: Mapping[ClassKey, int]
     shortcuts: Shortcuts
     suite: Mapping[str, Any]
+    trust: Trust = field(default_factory=Trust, compare=False)
+    sample: Sample = field(default_factory=Sample, compare=False)
 
     @property
     def breaches(self) -> tuple[Finding, ...]:
@@ -169,6 +176,12 @@ class Findings:
         told = ", ".join(f"{other.subject} ({other.text})" for other in others[:5])
         are = "expectation is" if len(others) == 1 else "expectations are"
         raise ExpectationError(f"{first}" + (f"; {len(others)} more hard {are} breached: {told}" if others else ""))
+
+    def broken_at(self, budget: float) -> dict[str, list[str]]:
+        """The rules that would be broken if this share of the records might break each: hard ones, and soft ones."""
+        over = [each for each in self.results if each.kind in BUDGETED and each.share > budget]
+        told = {hard: [f"{each.subject}: {each.text}" for each in over if each.hard is hard] for hard in (True, False)}
+        return {"hard": told[True], "soft": told[False]}
 
     def counts(self, by: int) -> dict[str, dict[str, int]]:
         """Records of each attack by source file (``by`` 1) or by day (2)."""

@@ -54,8 +54,11 @@ class Judge:
         self._batch = asset.add_batch_definition_whole_dataframe("frame")
         self._tallies = {_key(expectation): Tally(expectation) for expectation in suite.expectations}
 
-    def judge(self, scope: str, frame: pd.DataFrame, look: Look | None = None, detail: str = "") -> None:
+    def judge(self, scope: str, frame: pd.DataFrame, look: Look | None = None, detail: str = "") -> list[Expectation]:
         """Add the verdicts on ``frame``; ``look`` finds the examples, ``detail`` stands where there are none.
+
+        Returns:
+            The expectations that rows of the frame break.
 
         Raises:
             ExpectationError: if Great Expectations could not judge the frame.
@@ -68,14 +71,17 @@ class Judge:
                 tally.total += len(frame)
             else:
                 doubtful.append(tally.expectation)
+        hurt = []
         for result in self._validate(doubtful, frame):
             tally = self._tallies[_key(result.expectation_config)]
             unexpected, total = _count(result.result)
             tally.unexpected += unexpected
             tally.total += total
             if unexpected:
+                hurt.append(tally.expectation)
                 tally.detail = tally.detail or detail
                 _exemplify(tally, frame, result, look)
+        return hurt
 
     def findings(self) -> tuple[Finding, ...]:
         """The verdicts on all frames so far, in the order of the suite."""

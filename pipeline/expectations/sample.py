@@ -1,7 +1,7 @@
 """A sample of the records of each class, gathered in one pass over batches."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 import numpy as np
@@ -26,10 +26,10 @@ class Sample:
         x: (n, F) features; a word is a number that stands for it, one that is missing NaN.
     """
 
-    attack: NDArray[np.intp]
-    attacks: tuple[str, ...]
-    half: NDArray[np.intp]
-    x: Array
+    attack: NDArray[np.intp] = field(default_factory=lambda: np.empty(0, np.intp))
+    attacks: tuple[str, ...] = ()
+    half: NDArray[np.intp] = field(default_factory=lambda: np.empty(0, np.intp))
+    x: Array = field(default_factory=lambda: np.empty((0, 0)))
 
 
 class ClassSample:

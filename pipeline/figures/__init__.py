@@ -7,7 +7,8 @@ captions how many records it is seen on.
 from pipeline.figures.confidence import confidence_analysis
 from pipeline.figures.drift import drift
 from pipeline.figures.judgement import calibration_curve, confusion, recall_per_attack, roc_pr
-from pipeline.figures.models import latent_map, loss_curves, score_histogram
+from pipeline.figures.latent import latent_map
+from pipeline.figures.models import loss_curves, score_histogram
 from pipeline.figures.records import class_counts, expectations, feature_spread, splits
 from pipeline.figures.shortcuts import shortcuts
 from pipeline.figures.style import svg

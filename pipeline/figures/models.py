@@ -1,6 +1,6 @@
 """Figures of stage1 and stage2: how a model learnt, and what it makes of the records."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -10,10 +10,9 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from numpy.typing import ArrayLike, NDArray
 
 from pipeline.figures import style
-from pipeline.figures.style import GRID, INK, MUTED, PAPER, SMALL, UNKNOWN
+from pipeline.figures.style import INK, MUTED, PAPER, SMALL, UNKNOWN
 from pipeline.thresholds import VERDICTS, Thresholds
 
-MOST_POINTS = 4000
 BINS = 91  # odd: a constant score lies within a bin and not on an edge
 
 
@@ -51,47 +50,6 @@ def loss_curves(
     ax.margins(y=0.1)
     style.label(ax, "epoch", "loss")
     style.key(ax, loc="upper right")
-    return figure
-
-
-def latent_map(
-    z: ArrayLike, attack: ArrayLike, y: ArrayLike, unseen: Collection[str] = (), subtitle: str = ""
-) -> Figure:
-    """The latent in its two directions of greatest variance.
-
-    At most 4000 points are drawn, in equal shares of benign records, seen and unseen attacks where there are enough.
-
-    Args:
-        z: (n, Z) latent.
-        attack: (n,) attack names.
-        y: (n,) labels, 1 for an attack.
-        unseen: attacks of which no label was shown in training.
-        subtitle: where the data come from.
-    """
-    points = np.asarray(z, dtype=np.float64)
-    kind = _kinds(np.asarray(attack).astype(str), np.asarray(y), unseen)
-    flat, explained = _project(points)
-    title = (
-        f"{style.percent(explained)} of the latent's variance lies in two directions" if len(points) else "No latent"
-    )
-    drawn = _drawn(kind)
-    figure, (ax,) = style.canvas((7.5, 5.6), title, subtitle, _map_caption(kind, drawn))
-    if not len(points):
-        style.nothing(ax, "no records")
-        return figure
-    box = _box(flat[drawn])
-    for name in ("benign", "seen", "unseen"):
-        at = drawn[kind[drawn] == name]
-        if at.size:
-            text = f"{'benign' if name == 'benign' else name + ' attacks'} ({int((kind == name).sum()):,})"
-            across, up = np.clip(flat[at], box[0], box[1]).T
-            ax.scatter(across, up, s=7, alpha=0.5, linewidths=0, color=style.colour_of(name), rasterized=True)
-            ax.scatter([], [], s=40, linewidths=0, color=style.colour_of(name), label=text)
-    ax.set_xlim(*box[:, 0])
-    ax.set_ylim(*box[:, 1])
-    style.label(ax, "first principal component", "second principal component")
-    ax.spines["left"].set(visible=True, color=GRID)
-    style.key(ax, loc="upper left", bbox_to_anchor=(0.0, 1.09), ncols=3, borderaxespad=0.0)
     return figure
 
 
@@ -148,54 +106,10 @@ def score_histogram(
     return figure
 
 
-def _kinds(attack: NDArray[np.str_], y: NDArray[np.generic], unseen: Collection[str]) -> NDArray[np.str_]:
-    return np.where(y == 0, "benign", np.where(np.isin(attack, list(unseen)), "unseen", "seen"))
-
-
 def group_names(groups: ArrayLike) -> NDArray[np.str_]:
     """(n,) names of groups, of labels (0 benign, 1 attack) or names."""
     given = np.asarray(groups)
     return np.where(given == 0, "benign", "attack") if given.dtype.kind in "iubf" else given.astype(str)
-
-
-def _project(z: NDArray[np.float64]) -> tuple[NDArray[np.float64], float]:
-    """(n, 2) principal components and the share of the variance that they hold."""
-    if not z.size:
-        return np.zeros((len(z), 2)), 0.0
-    low, high = np.quantile(z, [0.005, 0.995], axis=0)
-    centred = z - np.median(z, axis=0)
-    core = np.clip(z, low, high)  # a few far records must not choose the directions
-    core = core - core.mean(0)
-    variance, axes = np.linalg.eigh(core.T @ core)
-    axes = axes[:, ::-1][:, :2]
-    axes = axes * np.where(axes[np.abs(axes).argmax(0), range(axes.shape[1])] < 0, -1, 1)  # one sign, always
-    flat = np.zeros((len(z), 2))
-    flat[:, : axes.shape[1]] = centred @ axes
-    total = float(variance.sum())
-    return flat, float(variance[::-1][:2].sum()) / total if total > 0 else 1.0
-
-
-def _drawn(kind: NDArray[np.str_]) -> NDArray[np.intp]:
-    """Positions of the points to draw, as evenly from the kinds as their numbers allow."""
-    random = np.random.default_rng(0)
-    groups = sorted((np.flatnonzero(kind == name) for name in np.unique(kind)), key=len)
-    left, picked = MOST_POINTS, []
-    for rank, group in enumerate(groups):
-        take = min(len(group), left // (len(groups) - rank))
-        picked.append(np.sort(random.permutation(group)[:take]))
-        left -= take
-    return np.concatenate(picked) if picked else np.zeros(0, dtype=np.intp)
-
-
-def _box(flat: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(2, 2) lower and upper limits that hold nearly all points and some air."""
-    low, high = np.quantile(flat, [0.01, 0.99], axis=0)
-    air = np.maximum(0.12 * (high - low), 1e-6 * np.maximum(1.0, np.abs(high)))
-    return np.stack([low - air, high + air])
-
-
-def _map_caption(kind: NDArray[np.str_], drawn: NDArray[np.intp]) -> str:
-    return f"{len(drawn):,} of {len(kind):,} records drawn; the farthest are moved to the edge."
 
 
 def _spread_title(

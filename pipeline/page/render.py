@@ -17,6 +17,7 @@ FIGURES = {
     "score_histogram": "Scores of benign records, seen and unseen attacks",
     "confusion": "Verdicts against the truth",
     "calibration_curve": "Promised against realised false positive rate",
+    "latent_map": "Where benign records, seen and unseen attacks lie in the latent",
     "class_counts": "Records of each class",
 }
 

@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from pipeline import artifacts, config, tracking
 from pipeline.errors import FlowsculptError
+from pipeline.stages import overview
 from pipeline.stages.report import Report
 
 S = TypeVar("S", bound=config.Section)
@@ -28,7 +29,9 @@ def launch(name: str, shape: type[S], body: Callable[[S, Report], Verdict | None
         settings = config.load(shape)
         upstream = {stage: partial(artifacts.content_hash, stage) for stage in artifacts.upstream(name)}
         outputs = partial(artifacts.content_hash, name)
-        with tracking.stage(name, settings.model_dump(mode="json"), upstream, outputs) as run:
+        last = name == next(reversed(artifacts.OUTPUTS))
+        with tracking.stage(name, settings.model_dump(mode="json"), upstream, outputs, last) as run:
+            overview.settings(run.pipeline)
             with artifacts.whole_folder(artifacts.REPORTS / name) as folder:
                 verdict = body(settings, Report(folder, run))
             for file in sorted((artifacts.REPORTS / name).rglob("*")):
@@ -37,6 +40,8 @@ def launch(name: str, shape: type[S], body: Callable[[S, Report], Verdict | None
                     run.file(file, None if parent == "." else parent)
             if verdict:
                 verdict()
+            if last and run.ends_pipeline:
+                overview.results(run.pipeline)
     except (ConnectionError, TimeoutError) as error:
         print(f"{name}: a server does not answer: {error}", file=sys.stderr)
         sys.exit(os.EX_TEMPFAIL)

@@ -17,7 +17,7 @@ from pipeline.errors import ConfigError, near_miss
 from pipeline.inference import Calibration, Judgement
 from pipeline.page import render
 from pipeline.samples import Samples
-from pipeline.stages import launch, origin
+from pipeline.stages import latent, launch, origin
 from pipeline.stages.alerts import explained
 from pipeline.stages.groups import check, groups
 from pipeline.stages.report import Report
@@ -36,6 +36,7 @@ def evaluate(settings: Evaluate, report: Report) -> None:
         known = list(calibration.thresholds)
         miss = near_miss(settings.threshold, known)
         raise ConfigError(f"evaluate.threshold: {settings.threshold!r} is not known{miss}; known: {', '.join(known)}")
+    latent.require(settings)
     check("evaluate.groups", [name for name in settings.groups if name not in TOLD])
     tests = {name: artifacts.read_samples(artifacts.SCORES, split) for name, split in SECTIONS.items()}
     for name, samples in tests.items():
@@ -61,6 +62,7 @@ def evaluate(settings: Evaluate, report: Report) -> None:
     _verdicts(tests, judged, calibration, report)
     _figures(calibration.intervals, tests, judged, report)
     _calibration_curve(calibration, tests, judged, report)
+    report.figure("latent_map", latent.latent_map(settings, report.subtitle))
     by_attack = {name: section["recall_by_attack"] for name, section in sections.items()}
     figure = figures.recall_per_attack(by_attack, settings.threshold, subtitle=report.subtitle)
     report.figure("recall_per_attack", figure)
@@ -144,19 +146,18 @@ def _verdicts(
     tests: dict[str, Samples], judged: dict[str, Judgement], calibration: Calibration, report: Report
 ) -> None:
     """Per record: score, p-value, confidence and verdict; and SSAD's files at each threshold over all test records."""
-    columns: dict[str, list[Any]] = {}
+    columns: dict[str, list[NDArray[Any]]] = {}
     for name, samples in tests.items():
-        part = {
-            "record_id": [f"{value:016x}" for value in samples.record_id.tolist()],
-            "split": [SECTIONS[name]] * len(samples),
-            "attack": samples.attack.tolist(),
-            **{key: values.tolist() for key, values in judged[name].evidence.items()},
-            **{key: getattr(judged[name], key).tolist() for key in ("score", "p_value")},
-            **{key: getattr(judged[name], key).tolist() for key in ("confidence", "verdict")},
+        part: dict[str, NDArray[Any]] = {
+            "record_id": samples.record_id,
+            "split": np.full(len(samples), SECTIONS[name]),
+            "attack": samples.attack.astype(str),
+            **judged[name].evidence,
+            **{key: getattr(judged[name], key) for key in ("score", "p_value", "confidence", "verdict")},
         }
         for key, values in part.items():
-            columns.setdefault(key, []).extend(values)
-    artifacts.write_columns(report.folder / "confidence_epoch_0.csv", {k: np.array(v) for k, v in columns.items()})
+            columns.setdefault(key, []).append(values)
+    report.confidence_table(0, {name: np.concatenate(parts) for name, parts in columns.items()})
     report.json("confidence_intervals_epoch_0", calibration.intervals.intervals())
     y = np.concatenate([samples.y for samples in tests.values()])
     for name, threshold in calibration.thresholds.items():

@@ -14,32 +14,42 @@ from pipeline.datasets.base import REJECTED_SCHEMA, record_schema
 from pipeline.datasets.labels import family
 from pipeline.datasets.rows import BLANK
 from pipeline.datasets.schema import Column
+from pipeline.datasets.trust import TRUST_SCHEMA, Extent, trusted
 from pipeline.errors import RejectedError
 from pipeline.registry import build
-from pipeline.stages import launch
-from pipeline.stages.report import Report
+from pipeline.stages import launch, tables
+from pipeline.stages.report import LEVELS, Report
 
 
 def ingest(settings: Ingest, report: Report) -> None:
     """Stream the data set into one Parquet file."""
     plugin = settings.settings(settings.dataset, DATASETS)
     dataset = build(DATASETS, settings.dataset, "ingest.dataset", path=Path(settings.path), **plugin)
-    tally = Tally()
+    tally, extent = Tally(), Extent(dataset.columns)
     with artifacts.TableWriter(artifacts.RECORDS, record_schema(dataset.columns)) as records:
-        with artifacts.TableWriter(artifacts.REJECTED, REJECTED_SCHEMA) as rejected:
+        with (
+            artifacts.TableWriter(artifacts.REJECTED, REJECTED_SCHEMA) as rejected,
+            tables.writer(report.folder, 0, TRUST_SCHEMA) as confidence,
+        ):
             for chunk in dataset.read():
                 records.write(chunk.records)
                 rejected.write(chunk.rejected)
-                tally.add(chunk)
+                sure = trusted(chunk.records, dataset.columns)
+                confidence.write(sure)
+                extent.add(chunk.records)
+                tally.add(chunk, int((sure.column("confidence").to_numpy() < 1).sum()))
         tally.check(settings.max_rejected_share)
     source = tally.source(settings.dataset, dataset)
     artifacts.write_json(artifacts.SOURCE, source)
     report.json("ingest", source)
+    report.json("confidence_intervals_epoch_0", extent.result())
+    for name, limit in {"max_rejected_share": settings.max_rejected_share, **LEVELS}.items():
+        report.shares(name, limit, tally.shares())
     counts = {name: file["attacks"] for name, file in source["files"].items()}
     report.figure("class_counts", figures.class_counts(counts, subtitle=report.subtitle))
     columns = {column.name: "string" if column.categorical else "double" for column in dataset.columns}
-    report.run.dataset(settings.dataset, settings.path, f"{tally.digest:016x}", tally.records, columns, "raw")
-    report.run.metrics({key: source[key] for key in ("records", "rejected", "blank")})
+    report.run.dataset(settings.dataset, settings.path, source["digest"], tally.records, columns, "raw")
+    report.run.metrics({key: source[key] for key in ("records", "rejected", "blank", "distrusted")})
     report.say(f"{source['records']:,} records of {len(counts)} files, {source['rejected']:,} rows rejected")
 
 
@@ -50,6 +60,7 @@ class Tally:
         self.files: dict[str, Counter[str]] = {}
         self.rejected: Counter[str] = Counter()
         self.blank = 0
+        self.distrusted = 0
         self.examples: list[dict[str, Any]] = []
         self.digest = 0  # of all record ids, whatever their order
 
@@ -58,16 +69,26 @@ class Tally:
         """Records so far."""
         return sum(counts.total() for counts in self.files.values())
 
-    def add(self, chunk: Chunk) -> None:
-        """Count the rows of ``chunk``."""
+    def add(self, chunk: Chunk, distrusted: int) -> None:
+        """Count the rows of ``chunk``; ``distrusted`` says how many of its records are."""
         for row in chunk.records.group_by(["source_file", "attack"]).aggregate([([], "count_all")]).to_pylist():
             self.files.setdefault(row["source_file"], Counter())[row["attack"]] += row["count_all"]
         self.digest ^= int(np.bitwise_xor.reduce(chunk.records.column("record_id").to_numpy()))
         blank = pc.equal(chunk.rejected.column("reason"), BLANK)
         faulty = chunk.rejected.filter(pc.invert(blank))
         self.blank += chunk.rejected.num_rows - faulty.num_rows
+        self.distrusted += distrusted
         self.rejected.update(faulty.column("source_file").to_pylist())
         self.examples += faulty.slice(0, 3 - len(self.examples)).to_pylist() if len(self.examples) < 3 else []
+
+    def shares(self) -> dict[str, tuple[int, int]]:
+        """How many rows were rejected, were blank or are distrusted, of how many."""
+        rejected, records = self.rejected.total(), self.records
+        return {
+            "rejected": (rejected, rejected + records),
+            "blank": (self.blank, self.blank + rejected + records),
+            "distrusted": (self.distrusted, records),
+        }
 
     def check(self, max_share: float) -> None:
         """Refuse too many rejected rows; rows that are blank from end to end do not count.
@@ -92,6 +113,8 @@ class Tally:
             "records": self.records,
             "rejected": self.rejected.total(),
             "blank": self.blank,
+            "distrusted": self.distrusted,
+            "digest": f"{self.digest:016x}",
             "files": {
                 file: {"records": counts.total(), "rejected": self.rejected[file], "attacks": dict(counts)}
                 for file, counts in sorted(self.files.items())

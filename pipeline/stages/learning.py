@@ -53,7 +53,7 @@ def learn(model: Scorer, train: Samples, val: Samples, settings: Stage1 | Stage2
         CollapseError: the trained model is no better than the untrained one.
     """
     name = type(model).__name__
-    train = _with_given_confidence(train, settings.confidence)
+    train = _with_given_confidence(train, settings.confidence, report)
     plan = updates_of(model, settings.confidence, stage)
     if not model.trainable:
         figure = figures.loss_curves([], None, f"{name}: closed form", report.subtitle)
@@ -138,14 +138,19 @@ def _report(update: Update, train: Samples, plan: Updates, report: Report) -> No
     report.run.metrics({f"update.{name}": value for name, value in values.items()}, step=epoch)
 
 
-def _with_given_confidence(train: Samples, settings: ConfidenceSettings) -> Samples:
+def _with_given_confidence(train: Samples, settings: ConfidenceSettings, report: Report) -> Samples:
     if settings.initial is None:
         return train
     given = artifacts.read_confidence(Path(settings.initial))
     try:
-        return replace(train, confidence=confidence.matched(train.record_id, *given))
+        matched = confidence.matched(train.record_id, *given)
     except DataError as error:
         raise DataError(f"{settings.initial}: {error}") from error
+    others = len(given[0]) - len(train)
+    report.run.metrics({"confidence.of_other_records": others})
+    if others:
+        report.say(f"{settings.initial}: {others:,} of {len(given[0]):,} record_ids are of other records; ignored")
+    return replace(train, confidence=matched)
 
 
 def _loss(model: Model, batch: Batch) -> float:

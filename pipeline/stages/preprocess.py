@@ -18,10 +18,11 @@ from pipeline.datasets import VOCABULARY
 from pipeline.datasets.schema import FEATURE_NAMES, PROVENANCE
 from pipeline.errors import DataError, SplitError
 from pipeline.features import Columns, Features, Recipe, content_hash
-from pipeline.stages import launch
-from pipeline.stages.report import Report
+from pipeline.stages import floor, launch
+from pipeline.stages.report import Report, shares
 from pipeline.threads import in_order
 
+FLOOR_ROWS = 20_000  # of each class at most that the best single feature is chosen on
 SPREAD_ROWS = 20_000  # rows at most that the figure of the spread is drawn from
 
 
@@ -191,6 +192,8 @@ def _report(rows: Rows, features: Features, settings: Preprocess, passed_over: t
     kept = {"columns": features.columns, "dropped": features.dropped, "passed_over": passed_over}
     report.json("splits", {**counts, "left_out": left_out, "hidden": hidden, **kept})
     report.initial_confidence(rows.record_id[used], rows.confidence[used])
+    report.json("confidence_intervals_epoch_0", {name: shares(counter) for name, counter in counts.items()})
+    _floor(rows, features.columns, settings.seed, report)
     contamination = f"; {hidden.total():,} attacks of train are labelled benign" if hidden else ""
     report.figure("splits", figures.splits(counts, subtitle=report.subtitle + contamination, unseen=unseen))
     report.figure("feature_spread", _spread(features.columns, report.subtitle))
@@ -204,6 +207,36 @@ def _report(rows: Rows, features: Features, settings: Preprocess, passed_over: t
     report.say(f"{len(features.columns)} features; {told}" + (f"; hidden {hidden.total():,}" if hidden else ""))
     if passed_over:
         report.say(f"passed over, as these records have none of it: {', '.join(passed_over)}")
+
+
+def _floor(rows: Rows, columns: Sequence[str], seed: int, report: Report) -> None:
+    """The best single feature at each level: chosen on train, its threshold set on calibration, judged on val.
+
+    The labels of train are those that a model sees: a hidden attack counts as benign there. No test split is read.
+    """
+    train = rows.split == splits.SPLITS.index("train")
+    y = rows.y[train]
+    at = np.sort(np.concatenate([floor.up_to(y == label, FLOOR_ROWS, seed) for label in (0, 1)]))
+    best = floor.strongest(y[at], _features_at("train", columns, at), columns)
+    for level, single in best.items():
+        (calibration, cut_on), (y, values) = (_labelled(split, single.name) for split in ("calibration", "val"))
+        beside = {"chosen_on": f"{len(at):,} train records", "judged_on": "val"}
+        floor.judge(level, single, cut_on[calibration == 0], y, values, report, **beside)
+
+
+def _labelled(split: str, column: str) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
+    """(n,) labels and (n,) values of one feature of a split."""
+    table = artifacts.read_table(artifacts.PROCESSED / f"{split}.parquet", ["y", column])
+    return table.column("y").to_numpy(), table.column(column).to_numpy()
+
+
+def _features_at(split: str, columns: Sequence[str], at: NDArray[np.intp]) -> NDArray[np.float32]:
+    """(k, F) features of the rows ``at`` of a split, in ascending order, a row group in memory at a time."""
+    parts = [np.empty((0, len(columns)), np.float32)]
+    for table, rows in _slices(artifacts.row_groups(artifacts.PROCESSED / f"{split}.parquet", columns)):
+        inside = at[np.searchsorted(at, rows.start) : np.searchsorted(at, rows.stop)] - rows.start
+        parts.append(np.stack([table.column(name).to_numpy()[inside] for name in columns], axis=1))
+    return np.concatenate(parts)
 
 
 def _counts(attack: NDArray[np.object_]) -> Counter[str]:

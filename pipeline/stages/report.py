@@ -2,16 +2,21 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
+import pyarrow as pa
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from pipeline import artifacts, confidence, figures, metrics
 from pipeline.samples import Samples
+from pipeline.stages import tables
 from pipeline.thresholds import Thresholds
 from pipeline.tracking import StageRun
+
+PERCENTILES: Final = (99.9, 99.0, 97.0, 95.0)  # the levels that stages before calibrate report at
+LEVELS: Final = {f"p{percent:g}": round(1 - percent / 100, 6) for percent in PERCENTILES}  # name -> share above
 
 
 class Report:
@@ -78,12 +83,34 @@ class Report:
         figure = figures.score_histogram(score, groups, thresholds, subtitle=self.subtitle)
         self.figure(f"confidence_analysis_epoch_{epoch}", figure)
 
-    def test_metrics(self, y: NDArray[np.int8], flagged: NDArray[np.bool_], threshold: float, name: str = "") -> None:
-        """``test_metrics_threshold={t}.json``, and the rates as metrics; ``name`` is the threshold's, such as p99."""
+    def test_metrics(
+        self, y: NDArray[np.int8], flagged: NDArray[np.bool_], threshold: float, name: str = "", **beside: Any
+    ) -> None:
+        """``test_metrics_threshold={t}.json``, and the rates as metrics.
+
+        Args:
+            y: (n,) labels, 1 for an attack.
+            flagged: (n,) mask of the records above the threshold.
+            threshold: its value.
+            name: of the threshold, such as p99.
+            beside: what else the file tells.
+        """
         values = metrics.test_metrics(y, flagged, threshold)
-        self.json(f"test_metrics_threshold={name or f'{threshold:g}'}", values)
+        self.json(f"test_metrics_threshold={name or f'{threshold:g}'}", {**values, **beside})
         rates = {key: values[key] for key in ("precision", "recall", "f1", "FPR")}
         self.run.metrics({f"{name or 'published'}.{key.lower()}": v for key, v in rates.items() if v is not None})
+
+    def shares(self, name: str, limit: float, counts: Mapping[str, tuple[int, int]]) -> None:
+        """``test_metrics_threshold={name}.json`` of shares of records against a limit, and the shares as metrics.
+
+        Args:
+            name: of the limit.
+            limit: the largest share.
+            counts: what is counted -> how many it is, of how many.
+        """
+        told = {what: _share(k, n) | {"within": k <= limit * n} for what, (k, n) in counts.items()}
+        self.json(f"test_metrics_threshold={name}", {"threshold": limit, **told})
+        self.run.metrics({f"{name}.{what}": each["share"] for what, each in told.items() if each["n"]})
 
     def reads(self, name: str, samples: Samples) -> None:
         """Name ``samples`` as an input of the run."""
@@ -95,6 +122,17 @@ class Report:
         values = {"auroc": metrics.auroc(samples.y, score), "auprc": metrics.auprc(samples.y, score)}
         self.run.metrics({f"val.{name}": value for name, value in values.items() if value is not None})
 
-    def confidence_table(self, epoch: int, columns: Mapping[str, NDArray[Any]]) -> None:
-        """``confidence_epoch_{n}.csv``: record_id, confidence, and what else is known of each record."""
-        artifacts.write_columns(self.folder / f"confidence_epoch_{epoch}.csv", columns)
+    def confidence_table(self, epoch: int, columns: Mapping[str, NDArray[Any] | pa.Array]) -> None:
+        """``confidence_epoch_{n}.csv``: record_id, confidence, and what else is known of each; see ``tables``."""
+        tables.write(self.folder, epoch, columns)
+
+
+def shares(counts: Mapping[str, int]) -> dict[str, dict[str, Any]]:
+    """What share of all records each count is, with Wilson's 95 % interval."""
+    total = sum(counts.values())
+    return {what: _share(k, total) for what, k in counts.items()}
+
+
+def _share(k: int, n: int) -> dict[str, Any]:
+    low, high = metrics.wilson(k, n)
+    return {"k": k, "n": n, "share": k / n if n else None, "low": low, "high": high}

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from pipeline import artifacts, figures, splits
+from pipeline import artifacts, splits
 from pipeline.config import Stage1
 from pipeline.encoders import ENCODERS, LOSSES, Encoder
 from pipeline.nn import in_batches, with_features
@@ -35,7 +35,7 @@ def stage1(settings: Stage1, report: Report) -> None:
     weights = {name: tensor.numpy() for name, tensor in encoder.state_dict().items()}
     artifacts.write_model(artifacts.ENCODER, _description(settings, train.columns), weights)
     _map(encoder.to(device), device, settings.pass_features)
-    _report(learnt.epoch, encoder.latent, report)
+    _report(learnt.epoch, report)
 
 
 def _build(settings: Stage1, features: int) -> Encoder:
@@ -75,14 +75,13 @@ def _map(encoder: Encoder, device: torch.device, pass_features: bool) -> None:
             artifacts.write_samples(folder, split, samples.map(function, columns))
 
 
-def _report(epoch: int, latent: int, report: Report) -> None:
+def _report(epoch: int, report: Report) -> None:
     val = artifacts.read_samples(artifacts.LATENT, "val")
-    z, margin = val.x[:, :latent], val.x[:, -1].astype(np.float64)
+    margin = val.x[:, -1].astype(np.float64)
     thresholds = Percentile()(artifacts.read_samples(artifacts.LATENT, "calibration").x[:, -1])
     report.judged(epoch, val, margin, thresholds)
     report.test_metrics(val.y, margin > 0, 0.0)  # the published decision of stage 1
     report.test_metrics(val.y, margin > thresholds.high, thresholds.high, "p99")
-    report.figure("latent_map", figures.latent_map(z, val.attack, val.y, subtitle=f"{report.subtitle}, val"))
     report.ranking(val, margin)
 
 

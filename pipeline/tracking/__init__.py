@@ -10,6 +10,11 @@ process above this one, else a run of this process alone. ``MLFLOW_RUN_ID`` is n
     child    flowsculpt.kind = stage      flowsculpt.stage        flowsculpt.outputs = content hash
     both     flowsculpt.process           flowsculpt.key          flowsculpt.resumed = how often it was taken over
 
+The parent is RUNNING from its first stage to its last. A flow closes its own; that of a dvc process ends with the last
+stage of the graph, or with one that fails. Where dvc was asked for earlier stages only, the next pipeline run, or
+``python -m pipeline.tracking``, closes it. The parent is what a person compares: it carries the settings of all stages,
+the headline figures, the seconds that each stage took, the data set, the page and a description.
+
 A process that goes on with a Prefect flow run whose process was killed takes its parent over, and each stage that was
 killed goes on in its own run (``parents.py``, ``operations.py``). A server that is away stops nothing and loses nothing
 (``outbox.py``).
@@ -29,6 +34,7 @@ from pipeline.tracking.operations import (
     KEY,
     KIND,
     OUTPUTS,
+    PRESET,
     PROCESS,
     RESUMED,
     STAGE,
@@ -37,7 +43,7 @@ from pipeline.tracking.operations import (
 )
 from pipeline.tracking.outbox import can_heal, deliver
 from pipeline.tracking.owners import identity
-from pipeline.tracking.parents import PARENT_VARIABLE, Child, children, close_parent, link, open_parent, page
+from pipeline.tracking.parents import PARENT_VARIABLE, Child, bury_dead, children, close_parent, link, open_parent, page
 from pipeline.tracking.runs import LONGEST_PARAM, StageRun, stage
 from pipeline.tracking.store import (
     EXPERIMENT,
@@ -71,6 +77,7 @@ __all__ = [
     "MODEL",
     "OUTPUTS",
     "PARENT_VARIABLE",
+    "PRESET",
     "PROCESS",
     "RESUMED",
     "ROOT_VARIABLE",
@@ -80,6 +87,7 @@ __all__ = [
     "StageRun",
     "State",
     "Version",
+    "bury_dead",
     "can_heal",
     "children",
     "close_parent",

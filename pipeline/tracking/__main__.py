@@ -1,13 +1,15 @@
-"""``python -m pipeline.tracking``: deliver what was logged while the MLflow server was away."""
+"""``python -m pipeline.tracking``: deliver what was logged while the MLflow server was away, and close dead runs."""
 
 import sys
 
-from pipeline.tracking import deliver, tracking_uri
+from pipeline.tracking import bury_dead, deliver, tracking_uri
 
 
 def main() -> int:
     """Deliver from the command line; returns the exit code, 1 where something is left."""
     left = deliver()
+    if not left:
+        bury_dead()
     print(f"tracking: {left} writes wait for {tracking_uri()}" if left else "tracking: nothing waits")
     return 1 if left else 0
 

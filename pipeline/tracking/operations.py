@@ -21,8 +21,9 @@ Operation = dict[str, Any]
 Call = Literal["open", "log", "close", "reopen", "file", "input", "link"]
 State = Literal["ran", "cached"]
 
-KIND, STAGE, OUTPUTS, PROCESS, ERROR, FLOW_RUN, KEY, RESUMED = (
-    f"flowsculpt.{tag}" for tag in ("kind", "stage", "outputs", "process", "error", "flow_run", "key", "resumed")
+KIND, STAGE, OUTPUTS, PROCESS, ERROR, FLOW_RUN, KEY, RESUMED, PRESET = (
+    f"flowsculpt.{tag}"
+    for tag in ("kind", "stage", "outputs", "process", "error", "flow_run", "key", "resumed", "preset")
 )
 
 _KEY = re.compile(r"key:[0-9a-f]{32}")

@@ -93,6 +93,19 @@ def parent(stage: str) -> str:
     return str(found.info.run_id) if found else _open(key, name, owner, {})
 
 
+def is_given(parent: str) -> bool:
+    """Whether a flow gave this parent run to the stage; the flow closes it."""
+    return os.environ.get(PARENT_VARIABLE) == parent
+
+
+def ends(parent: str, last: bool) -> bool:
+    """Whether a parent run ends with a stage that ends well, the last one of the graph or an earlier one.
+
+    A flow closes its own. That of a dvc process ends with the last stage, and that of a stage without dvc with it.
+    """
+    return not is_given(parent) and (last or not owners.is_dvc(owners.owner()))
+
+
 def _open(key: str, name: str, owner: psutil.Process, tags: Mapping[str, str]) -> str:
     outbox.deliver()
     own = {KIND: "pipeline", PROCESS: owners.identity(owner), "mlflow.runName": name, "mlflow.source.name": name}
@@ -110,16 +123,32 @@ def close(run_ids: Sequence[str], status: str, error: str = "") -> None:
 
 
 def bury_dead() -> None:
-    """Close as KILLED each run of this machine whose process is gone: kill -9 leaves no time to do so itself.
+    """Close each run of this machine whose process is gone.
 
-    What such a process had kept may say how it ended: that is delivered first.
+    It was killed, as kill -9 leaves no time to close a run. But the run of a dvc process whose stages all ended well is
+    done: dvc was asked for no later stage, or found that none had to run. What such a process had kept may say how it
+    ended: that is delivered first.
     """
     if outbox.deliver():
         return
     nothing: list[Any] = []
-    for run in outbox.ask(lambda: store.search({}, "RUNNING"), nothing):
-        if owners.is_gone(run.data.tags.get(PROCESS, "")):
-            close((run.info.run_id,), "KILLED", "its process was killed")
+    dead = [run for run in outbox.ask(lambda: store.search({}, "RUNNING"), nothing) if _is_dead(run)]
+    for run in sorted(dead, key=lambda run: "mlflow.parentRunId" not in run.data.tags):  # a parent after its stages
+        done = _is_done(run)
+        close((run.info.run_id,), "FINISHED" if done else "KILLED", "" if done else "its process was killed")
+
+
+def _is_dead(run: Any) -> bool:
+    return owners.is_gone(run.data.tags.get(PROCESS, ""))
+
+
+def _is_done(run: Any) -> bool:
+    """Whether it is the parent of a dvc process, and all its stages ended well."""
+    tags, nothing = run.data.tags, list[Any]()
+    if tags.get(operations.KEY) != operations.key("process", tags.get(PROCESS, "")):
+        return False
+    stages = outbox.ask(lambda: store.search({"mlflow.parentRunId": run.info.run_id}), nothing)
+    return {stage.info.status for stage in stages} == {"FINISHED"}
 
 
 def milliseconds() -> int:

@@ -1,5 +1,6 @@
 """The run of one stage: opened under its parent, logged to while the stage works, and closed whatever ends it."""
 
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,12 +20,21 @@ class StageRun:
     Args:
         run_id: the child run that everything is logged to, or the key under which it was opened.
         continued: whether an earlier process has logged to it.
+        parent: the run of the pipeline that the stage belongs to; "" for such a run itself.
+        ends_pipeline: whether the run of the pipeline ends with this stage.
     """
 
-    def __init__(self, run_id: str, continued: bool = False) -> None:
+    def __init__(self, run_id: str, continued: bool = False, parent: str = "", ends_pipeline: bool = False) -> None:
         self.run_id = run_id
+        self.ends_pipeline = ends_pipeline
+        self._parent = parent
         self._continued = continued
         self._before: dict[str, set[tuple[int, float]]] = {}
+
+    @property
+    def pipeline(self) -> "StageRun":
+        """The run of the pipeline, to be logged to."""
+        return StageRun(self._parent or self.run_id)
 
     def metrics(self, values: Mapping[str, float], step: int | None = None) -> None:
         """Log one value for each name, all at one step.
@@ -46,6 +56,16 @@ class StageRun:
         """Log settings."""
         for batch in _batches(list(values.items())):
             outbox.write("log", self.run_id, params=dict(batch))
+
+    def settings(self, values: Mapping[str, object]) -> None:
+        """Log nested settings under dotted names; what the run has already stays as it is."""
+        client, run_id, nothing = store.client(), self.run_id, dict[str, str]()
+        known = outbox.ask(lambda: dict(client.get_run(operations.resolve(run_id)).data.params), nothing)
+        self.params({name: value for name, value in _spelt(values).items() if name not in known})
+
+    def tags(self, values: Mapping[str, str]) -> None:
+        """Write tags on the run."""
+        outbox.write("log", self.run_id, tags=dict(values))
 
     def file(self, path: Path, folder: str | None = None) -> None:
         """Log a file that lies on disk, under its own name."""
@@ -82,18 +102,23 @@ class StageRun:
 
 @contextmanager
 def stage(
-    name: str, params: Mapping[str, object], upstream: Mapping[str, Callable[[], str]], outputs: Callable[[], str]
+    name: str,
+    params: Mapping[str, object],
+    upstream: Mapping[str, Callable[[], str]],
+    outputs: Callable[[], str],
+    last: bool = False,
 ) -> Iterator[StageRun]:
     """Track one stage: a child run under the parent of this pipeline run, with what earlier stages made linked to it.
 
-    The parent stands in a terminal state whenever no stage works: that of the last stage. Where the stage was killed
-    under this parent, with the same settings, it goes on in the run that it had.
+    Where the stage was killed under this parent, with the same settings, it goes on in the run that it had. The parent
+    is told how many seconds a stage took that ended well.
 
     Args:
         name: the stage.
         params: its section of the settings, nested sections under dotted names, long values cut.
         upstream: for each earlier stage, what gives the content hash of its outputs as they lie on disk.
         outputs: gives the content hash of this stage's own outputs; called after the stage has succeeded.
+        last: whether the pipeline has no stage behind this one.
 
     Yields:
         The open child run.
@@ -103,20 +128,22 @@ def stage(
     tags = parents.tags_of(parent)
     for earlier in (each for each in upstream if f"stage.{each}.state" not in tags):
         parents.link(parent, earlier, upstream[earlier]())
-    settings = {key: parents.cut(store.redact(str(value)), LONGEST_PARAM) for key, value in _flat(params)}
-    run_id = _open_child(parent, name, settings)
-    run = StageRun(run_id, continued=operations.RESUMED in parents.tags_of(run_id))
+    settings, started = _spelt(params), time.monotonic()
+    run_id, ends = _open_child(parent, name, settings), parents.ends(parent, last)
+    run = StageRun(run_id, operations.RESUMED in parents.tags_of(run_id), parent, ends)
     try:
         run.params(settings)
         with _system_metrics(run):
             yield run
         outbox.write("log", run.run_id, tags={OUTPUTS: outputs()})
+        run.pipeline.metrics({f"seconds.{name}": time.monotonic() - started})
     except BaseException as error:
         status = "FAILED" if isinstance(error, Exception) else "KILLED"
-        parents.close((run.run_id, parent), status, f"{name}: {type(error).__name__}: {error}")
+        closed = (run.run_id,) if parents.is_given(parent) else (run.run_id, parent)
+        parents.close(closed, status, f"{name}: {type(error).__name__}: {error}")
         outbox.deliver()
         raise
-    parents.close((run.run_id, parent), "FINISHED")
+    parents.close((run.run_id, parent) if ends else (run.run_id,), "FINISHED")
     outbox.deliver()
 
 
@@ -144,6 +171,11 @@ def _system_metrics(run: StageRun) -> Iterator[None]:
     finally:
         with store.quiet("mlflow"):
             monitor.finish()
+
+
+def _spelt(values: Mapping[str, object]) -> dict[str, str]:
+    """Nested settings as texts under dotted names, secrets out of them and long ones cut."""
+    return {name: parents.cut(store.redact(str(value)), LONGEST_PARAM) for name, value in _flat(values)}
 
 
 def _flat(values: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, object]]:

@@ -18,6 +18,7 @@ EXPERIMENT, ARTEFACTS = "flowsculpt", "mlruns"
 ROOT_VARIABLE = "FLOWSCULPT_TRACKING_ROOT"  # for stages that run in a copy of the project
 USER, PASSWORD, TOKEN = "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN"
 SHORTEST_SECRET = 6
+TRAINING_VIEW = ("mlflow.experimentKind", "custom_model_development")  # the UI opens in its view of training runs
 
 # MLflow's own would try for minutes in each call, and print an address for each run that ends.
 SERVER_SETTINGS = {
@@ -195,10 +196,11 @@ def _create_database(path: Path, artefacts: Path) -> None:
 def _experiment(client: Any, artefacts: str | None) -> str:
     found = client.get_experiment_by_name(EXPERIMENT)
     if found is None:
-        kind = {"mlflow.experimentKind": "custom_model_development"}  # opens in the UI's view of training runs
-        return str(client.create_experiment(EXPERIMENT, artefacts, kind))
+        return str(client.create_experiment(EXPERIMENT, artefacts, dict([TRAINING_VIEW])))
     if found.lifecycle_stage == "deleted":
         client.restore_experiment(found.experiment_id)
+    if found.tags.get(TRAINING_VIEW[0]) is None:  # made by an earlier version, or by hand
+        client.set_experiment_tag(found.experiment_id, *TRAINING_VIEW)
     return str(found.experiment_id)
 
 

@@ -28,9 +28,8 @@ def test_missing_records_are_named():
         matched(IDS, IDS[[1, 3]], VALUES[[1, 3]])
 
 
-def test_unknown_records_are_named():
-    with pytest.raises(DataError, match="1 record_ids of no record here: 00000000000000ab; "):
-        matched(IDS[[0, 1, 3]], IDS, VALUES)
+def test_other_records_are_ignored():
+    assert matched(IDS[[3, 0, 1]], IDS, VALUES).tolist() == VALUES[[3, 0, 1]].tolist()
 
 
 def test_records_given_twice_are_named_though_the_values_agree():

@@ -11,50 +11,39 @@ from pipeline.artifacts import OUTPUTS
 STAGES = list(OUTPUTS)
 # The artefacts that each stage logs, as patterns; {n} is an epoch, {t} a threshold.
 LOGGED = {
-    "ingest": ["class_counts.svg", "ingest.json"],
+    "ingest": ["class_counts.svg", "ingest.json", "test_metrics_threshold=max_rejected_share.json"],
     "validate": [
         "expectations.svg",
         "shortcuts.svg",
         "shortcuts.csv",
         "shortcuts.json",
         "summary.json",
-        "confidence_intervals_epoch_0.json",
         "docs/index.html",
     ],
-    "preprocess": ["splits.svg", "feature_spread.svg", "confidence_epoch_0.csv", "splits.json"],
-    "stage1": [
-        "loss_curves.svg",
-        "latent_map.svg",
-        r"confidence_epoch_\d+.csv",
-        r"confidence_intervals_epoch_\d+.json",
-        r"confidence_analysis_epoch_\d+.svg",
-        r"test_metrics_threshold=.+.json",
-    ],
-    "stage2": [
-        "loss_curves.svg",
-        r"confidence_epoch_\d+.csv",
-        r"confidence_intervals_epoch_\d+.json",
-        r"confidence_analysis_epoch_\d+.svg",
-        r"test_metrics_threshold=.+.json",
-    ],
-    "calibrate": [
-        r"confidence_epoch_\d+.csv",
-        r"confidence_intervals_epoch_\d+.json",
-        r"confidence_analysis_epoch_\d+.svg",
-        *(f"test_metrics_threshold={t}.json" for t in ("p99.9", "p99", "p97", "p95")),
-    ],
+    "preprocess": ["splits.svg", "feature_spread.svg", "splits.json"],
+    "stage1": ["loss_curves.svg", r"confidence_analysis_epoch_\d+.svg"],
+    "stage2": ["loss_curves.svg", r"confidence_analysis_epoch_\d+.svg"],
+    "calibrate": [r"confidence_analysis_epoch_\d+.svg"],
     "evaluate": [
         "roc_pr.svg",
         "recall_per_attack.svg",
         "confusion.svg",
         "calibration_curve.svg",
         "score_histogram.svg",
+        "latent_map.svg",
         "metrics.json",
         "report.html",
-        "confidence_epoch_0.csv",
-        *(f"test_metrics_threshold={t}.json" for t in ("p99.9", "p99", "p97", "p95")),
     ],
 }
+# The five kinds that every stage logs: files by pattern, system metrics and metrics at each threshold by name.
+FILES = [
+    r"confidence_epoch_\d+.csv",
+    r"confidence_intervals_epoch_\d+.json",
+    r".+\.svg",
+    r"test_metrics_threshold=p99.json",
+]
+AT_EACH = ("p99.9", "p99", "p97", "p95")  # stage1 and stage2 draw one threshold before calibrate does
+SYSTEM = {"cpu_utilization_percentage", "process_cpu_percentage", "process_cpu_seconds", "process_memory_megabytes"}
 
 
 def _family(project):
@@ -81,16 +70,52 @@ def _check_tracking(project):
         assert parent.data.tags[f"stage.{stage}"] == run.info.run_id
         assert parent.data.tags[f"stage.{stage}.state"] == "ran"
         names = _artefacts(client, run.info.run_id)
-        for pattern in LOGGED[stage]:
+        for pattern in [*LOGGED[stage], *FILES]:
             assert any(re.fullmatch(pattern, name) for name in names), (stage, pattern, names)
         assert run.data.params
-    assert any(name.startswith("system/") for run in children.values() for name in run.data.metrics)
     for stage in ("ingest", "preprocess", "stage1", "stage2", "calibrate", "evaluate"):
         assert children[stage].inputs.dataset_inputs, stage
     for stage in ("stage1", "stage2"):
         history = client.get_metric_history(children[stage].info.run_id, "val_loss")
         assert len(history) >= 2
     assert "unseen.auroc" in children["evaluate"].data.metrics
+
+
+def test_every_stage_leaves_all_five_kinds_of_evidence(project):
+    client, _, children = _family(project)
+    assert list(children) == STAGES
+    for stage, run in children.items():
+        names = _artefacts(client, run.info.run_id)
+        for pattern in FILES:
+            assert any(re.fullmatch(pattern, name) for name in names), (stage, pattern, names)
+        levels = ("p99",) if stage in ("stage1", "stage2") else AT_EACH
+        assert {f"test_metrics_threshold={level}.json" for level in levels} <= set(names), stage
+        measured = set(run.data.metrics)
+        assert all(any(name.startswith(f"{level}.") for name in measured) for level in levels), (stage, measured)
+        assert {f"system/{name}" for name in SYSTEM} <= measured, stage
+        for name in (each for each in names if re.fullmatch(FILES[0], each)):
+            table = pd.read_csv(client.download_artifacts(run.info.run_id, name), dtype={"record_id": str})
+            assert {"record_id", "confidence"} <= set(table)
+            assert table["record_id"].str.fullmatch("[0-9a-f]{16}").all()
+
+
+def test_the_run_of_the_pipeline_can_be_compared(project):
+    client, parent, children = _family(project)
+    report = json.loads((project.folder / "data/reports/metrics.json").read_text())
+    told = parent.data.metrics
+    assert told["unseen.auroc"] == report["unseen"]["auroc"]
+    assert told["seen.recall_at_1pct_fpr"] == report["seen"]["tpr_at_fpr_1pct"]
+    assert told["fpr.p99"] == report["guarantee"]["levels"]["p99"]["fpr"]
+    assert {f"seconds.{stage}" for stage in STAGES} <= set(told)
+    assert parent.data.params["stage2.maf.layers"] == "4"
+    assert parent.data.params["evaluate.threshold"] == "p99"
+    assert [each.dataset.name for each in parent.inputs.dataset_inputs] == ["synthetic"]
+    assert _artefacts(client, parent.info.run_id) == ["report.html"]
+    assert parent.data.tags["mlflow.note.content"].startswith("Trained on 6,000 synthetic records: ")
+    assert parent.info.start_time <= min(run.info.start_time for run in children.values())
+    assert parent.info.end_time >= max(run.info.end_time for run in children.values())
+    kind = client.get_experiment(parent.info.experiment_id).tags["mlflow.experimentKind"]
+    assert kind == "custom_model_development"
 
 
 def _check_metrics(project):

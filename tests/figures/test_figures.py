@@ -52,6 +52,17 @@ DRAWN = {
         figures.latent_map, 10 ** random.uniform(-3, 5, (602, 32)), GROUPS, GROUPS != "benign", ["unseen"]
     ),
     "latent_map_of_one_point": partial(figures.latent_map, np.ones((3, 1)), ["benign"] * 3, [0] * 3),
+    "latent_map_by_name": partial(
+        figures.latent_map,
+        random.standard_normal((900, 3)),
+        np.array([*LONG, *LONG, "benign"] * 30)[:900],
+        np.array([*LONG, *LONG, "benign"] * 30)[:900] != "benign",
+        LONG[:15],
+        500,
+    ),
+    "latent_map_laid_out": partial(
+        figures.latent_map, np.eye(4), ["benign", "a", "b", "b"], [0, 1, 1, 1], ["b"], 3, lambda z: z[:, :2], "UMAP"
+    ),
     "latent_map_of_nothing": partial(figures.latent_map, np.zeros((0, 4)), [], []),
     "score_histogram": partial(figures.score_histogram, TAIL, GROUPS, Thresholds(-170.0, -150.0)),
     "score_histogram_of_labels": partial(figures.score_histogram, np.abs(TAIL), GROUPS != "benign", None),
@@ -171,3 +182,18 @@ def test_counts_are_written_as_people_read_them(n, text):
 )
 def test_shares_are_never_rounded_to_all_or_nothing(share, text):
     assert style.percent(share) == text
+
+
+def _legend(figure):
+    return [text.get_text() for text in figure.axes[1].get_legend().get_texts()]
+
+
+def test_the_latent_map_names_seen_and_unseen_attacks_and_draws_no_more_than_it_may():
+    names = np.array(["benign"] * 5000 + ["ddos"] * 900 + ["web_xss"] * 3 + ["bot"] * 40)
+    drawn = figures.latent_map(random.standard_normal((len(names), 5)), names, names != "benign", ["bot"], 300)
+    assert _legend(drawn) == [
+        "benign (5,000)", "seen attacks (903)", "ddos (900)", "web_xss (3)", "unseen attacks (40)", "bot (40)",
+    ]  # fmt: skip
+    points = [len(each.get_offsets()) for each in drawn.axes[0].collections]
+    assert sum(points) == 300
+    assert points[2:] == [3, 40]  # all of what is rare

@@ -125,11 +125,10 @@ def test_what_an_update_wrote_can_be_the_start_of_another_training(trained: Any,
     [
         (lambda rows: rows[:-2], "2 "),
         (lambda rows: [*rows, rows[3]], "1 "),
-        (lambda rows: [*rows, ("00000000000000ff", 1.0)], "00000000000000ff"),
         (lambda rows: [(rows[0][0], 1.5), *rows[1:]], "outside [-1, 1]"),
         (lambda rows: [(rows[0][0], math.nan), *rows[1:]], "outside [-1, 1] or NaN"),
     ],
-    ids=["missing", "duplicated", "unknown", "outside", "undefined"],
+    ids=["missing", "duplicated", "outside", "undefined"],
 )
 def test_a_confidence_file_that_does_not_fit(trained: Any, change: Any, message: str) -> None:
     give(change([(name, 1.0) for name in train_ids()]))

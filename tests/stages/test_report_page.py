@@ -27,7 +27,7 @@ def test_the_page_tells_metrics_json_and_is_the_same_bytes_again(prepared: Any) 
         for key in pointer.split("/"):
             place = place[key]
         assert float(value) == place
-    assert page.count("data:image/svg+xml;base64,") == 6
+    assert page.count("data:image/svg+xml;base64,") == 7
     assert artifacts.sha256(artifacts.SCORES / "test_unseen.parquet") in page
     assert "Why alerts were raised" in page
     found = artifacts.read_json(artifacts.REPORTS / "validate" / "shortcuts.json")["means"]

@@ -59,15 +59,30 @@ def test_more_entries_than_one_call_of_mlflow_takes_are_logged(client, parent):
     assert len([name for name in data.metrics if name.startswith("m")]) == 1100
 
 
-def test_an_error_fails_child_and_parent_and_the_next_success_mends_the_parent(client, parent):
+def test_an_error_fails_the_child_and_the_flow_fails_the_parent(client, parent):
     with pytest.raises(ValueError, match="broken"), tracking.stage("bad", {}, {}, lambda: "never") as run:
         raise ValueError("it is broken")
+    child = client.get_run(run.run_id)
+    assert (child.info.status, child.data.tags[tracking.ERROR]) == ("FAILED", "bad: ValueError: it is broken")
+    assert tracking.OUTPUTS not in child.data.tags
+    assert client.get_run(parent).info.status == "RUNNING"  # another try may mend it
+    with tracking.stage("good", {}, {}, lambda: "good"):
+        pass
+    assert client.get_run(parent).info.status == "RUNNING"
+    tracking.close_parent(parent)
+    assert client.get_run(parent).info.status == "FINISHED"
+
+
+def test_without_a_flow_an_error_fails_child_and_parent_and_the_next_success_mends_the_parent(client):
+    with pytest.raises(ValueError, match="broken"), tracking.stage("bad", {}, {}, lambda: "never") as run:
+        raise ValueError("it is broken")
+    parent = run.pipeline.run_id
     for run_id in (run.run_id, parent):
         assert client.get_run(run_id).info.status == "FAILED"
         assert client.get_run(run_id).data.tags[tracking.ERROR] == "bad: ValueError: it is broken"
-    assert tracking.OUTPUTS not in client.get_run(run.run_id).data.tags
-    with tracking.stage("good", {}, {}, lambda: "good"):
+    with tracking.stage("good", {}, {}, lambda: "good") as good:
         assert client.get_run(parent).info.status == "RUNNING"
+    assert good.pipeline.run_id == parent
     assert client.get_run(parent).info.status == "FINISHED"
 
 
@@ -157,6 +172,24 @@ def test_a_run_whose_process_is_gone_is_closed_as_killed(client, parent):
     assert client.get_run(dead).info.status == "KILLED"
     assert client.get_run(elsewhere).info.status == "RUNNING"
     assert client.get_run(parent).info.status == "FINISHED"
+
+
+def test_a_parent_takes_settings_once_and_seconds_of_each_stage(client, parent):
+    with tracking.stage("one", {"a": {"b": 1}}, {}, lambda: "one") as run:
+        run.pipeline.settings({"one": {"a": {"b": 1}}, "two": {"c": "x" * 9999}})
+        run.pipeline.settings({"one": {"a": {"b": 2}}})  # a parent that was taken over may meet other settings
+    data = client.get_run(parent).data
+    assert data.params["one.a.b"] == "1"
+    assert len(data.params["two.c"]) == tracking.LONGEST_PARAM
+    assert data.metrics["seconds.one"] > 0
+
+
+def test_an_experiment_of_an_earlier_version_opens_in_the_view_of_trainings_too(tmp_path):
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    opened = stores.connect.__wrapped__(uri, tmp_path)
+    old = opened.client.create_experiment(tracking.EXPERIMENT, str(tmp_path))
+    assert opened.experiment == old
+    assert opened.client.get_experiment(old).tags["mlflow.experimentKind"] == "custom_model_development"
 
 
 def test_a_parent_closed_with_an_error_has_failed(client, parent):

@@ -1,0 +1,76 @@
+"""What the run of a whole pipeline tells, so that two of them can be compared: settings, figures, data and a summary.
+
+The settings come from all of params.yaml. They are told and never used: a stage works with its own section alone.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from pipeline import artifacts, config
+from pipeline.tracking import PRESET, StageRun
+
+FIGURES = {"auroc": "auroc", "tpr_at_fpr_1pct": "recall_at_1pct_fpr", "tpr_at_fpr_01pct": "recall_at_01pct_fpr"}
+SECTIONS = ("seen", "unseen")
+
+
+def settings(run: StageRun) -> None:
+    """Log the settings of all stages, and the name of the preset where there is one."""
+    params = config.read()
+    run.settings({name: params[name] for name in config.SECTIONS if isinstance(params.get(name), dict)})
+    if isinstance(params.get("preset"), str):
+        run.tags({PRESET: params["preset"]})
+
+
+def results(run: StageRun) -> None:
+    """Log what the artefacts on disk say of this pipeline run, whether its stages ran or were skipped."""
+    if not artifacts.METRICS.is_file():
+        return
+    metrics, source, params = (
+        artifacts.read_json(artifacts.METRICS),
+        artifacts.read_json(artifacts.SOURCE),
+        config.read(),
+    )
+    run.metrics(headlines(metrics), step=0)
+    columns = {column["name"]: "string" if column.get("categorical") else "double" for column in source["columns"]}
+    where = str(params["ingest"]["path"])
+    run.dataset(params["ingest"]["dataset"], where, source["digest"], source["records"], columns, "training")
+    run.tags({"mlflow.note.content": " ".join(sentences(metrics, source, params))})
+    if artifacts.PAGE.is_file():
+        run.file(artifacts.PAGE)
+
+
+def headlines(metrics: Mapping[str, Any]) -> dict[str, float]:
+    """The figures of ``metrics.json`` that are asked for first; one that the data do not define is left out.
+
+    They are ``seen.auroc``, ``seen.recall_at_1pct_fpr``, ``seen.recall_at_01pct_fpr``, the same of ``unseen``, and for
+    each threshold ``fpr.p99``: the share of all benign test records that it flags.
+    """
+    ranked = {f"{name}.{to}": metrics[name][key] for name in SECTIONS for key, to in FIGURES.items()}
+    realised = {f"fpr.{name}": level["fpr"] for name, level in metrics["guarantee"]["levels"].items()}
+    return {name: float(value) for name, value in (ranked | realised).items() if value is not None}
+
+
+def sentences(metrics: Mapping[str, Any], source: Mapping[str, Any], params: Mapping[str, Any]) -> tuple[str, str, str]:
+    """What was trained, what it finds, and at what rate it raises false alarms."""
+    kind = "synthetic records" if source["synthetic"] else f"records of {source['dataset']}"
+    stage1, stage2, calibrate = (params[name] for name in ("stage1", "stage2", "calibrate"))
+    models = f"encoder {stage1['encoder']}, detector {stage2['detector']}, head {stage2['head']}"
+    unseen, seen = (_found(metrics[name]) for name in ("unseen", "seen"))
+    threshold = params["evaluate"]["threshold"]
+    level = metrics["guarantee"]["levels"].get(threshold, {})
+    asked = f" (it was set for {_share(level['nominal'])})" if level.get("nominal") is not None else ""
+    return (
+        f"Trained on {source['records']:,} {kind}: {models}, scores joined by {calibrate['fusion']}.",
+        f"Attacks that it never saw: {unseen}; attacks that it learnt from: {seen}.",
+        f"At {threshold} it flags {_share(level.get('fpr'))} of the benign test records{asked}.",
+    )
+
+
+def _found(section: Mapping[str, Any]) -> str:
+    area = "undefined" if section["auroc"] is None else f"{section['auroc']:.3f}"
+    recall = _share(section["tpr_at_fpr_1pct"])
+    return f"AUROC {area}, {recall} found at 1 % false alarms"
+
+
+def _share(value: float | None) -> str:
+    return "an unknown share" if value is None else f"{100 * value:.3g} %"

@@ -1,0 +1,62 @@
+"""The table of a confidence in each record: a CSV, or a stated sample of it beside the whole table as Parquet.
+
+::
+
+    confidence_epoch_{n}.csv            every record; where there are more than 100,000, so many of them
+    confidence_epoch_{n}.parquet        only then: every record
+    confidence_epoch_{n}_sample.json    only then: rows, sampled, seed and the name of the whole
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from pipeline import artifacts
+
+MOST_ROWS: Final = 100_000  # of a CSV
+SEED: Final = 0  # of the sample
+
+
+def write(folder: Path, epoch: int, columns: Mapping[str, NDArray[Any] | pa.Array]) -> None:
+    """Write the table of ``epoch`` from whole columns, (n,) each, ``record_id`` as uint64 among them."""
+    table = pa.table(dict(columns))
+    with writer(folder, epoch, table.schema) as target:
+        target.write(table)
+
+
+@contextmanager
+def writer(folder: Path, epoch: int, schema: pa.Schema) -> Iterator[artifacts.TableWriter]:
+    """Gives what the table of ``epoch`` is written to, some records at a time."""
+    whole = folder / f"confidence_epoch_{epoch}.parquet"
+    with artifacts.TableWriter(whole, schema) as target:
+        yield target
+    if target.rows > MOST_ROWS:
+        _sample(whole, target.rows)
+    else:
+        _write_csv(whole, artifacts.read_table(whole))
+        whole.unlink()
+
+
+def _sample(whole: Path, n: int) -> None:
+    """Write the CSV of a random sample, in the order of the records, and the JSON that says so."""
+    rows = np.sort(np.random.default_rng(SEED).choice(n, MOST_ROWS, replace=False))
+    parts, start = [], 0
+    for group in artifacts.row_groups(whole):
+        inside = rows[np.searchsorted(rows, start) : np.searchsorted(rows, start + group.num_rows)]
+        parts.append(group.take(pa.array(inside - start)))
+        start += group.num_rows
+    _write_csv(whole, pa.concat_tables(parts))
+    about = {"rows": n, "sampled": MOST_ROWS, "seed": SEED, "whole": whole.name}
+    artifacts.write_json(artifacts.sample_note(whole), about)
+
+
+def _write_csv(whole: Path, table: pa.Table) -> None:
+    words = {name: column.cast(pa.string()) for name, column in zip(table.column_names, table.columns, strict=True)
+             if pa.types.is_dictionary(column.type)}  # fmt: skip
+    columns = {name: words.get(name, table.column(name)) for name in table.column_names}
+    artifacts.write_columns(whole.with_suffix(".csv"), columns)
