@@ -24,13 +24,13 @@ class RADON(Detector):
     2021: what is surely benign is reconstructed in its own direction, what is surely anomalous at a right angle to it,
     an unknown record (c = 0) has no part in the loss. At c in {-1, 0, 1} this is the published loss.
 
-    As published, the data are scaled to [0, 1] and the output is a sigmoid, so that s is in [0, 1]: ``output:
-    sigmoid``, ``offset: 0`` and ``standardise: false``. The defaults deviate: the input is standardised and the output affine, so
-    that s is in [-1, 1] and the score in [0, 2]. A centred record has no part of its direction in common with the
-    others, and a cosine alone does not see how far off it lies. The component that non-negative data share is given
-    back as one more, constant coordinate of x and r, ``offset`` for each feature: s = 1 then means r = x, and 0 is the
-    plain cosine. 1 - s is computed as half the squared distance of the unit vectors, which is never negative and keeps
-    its digits near 0.
+    As published, the data are scaled to [0, 1] and the output is a sigmoid, so that s is in [0, 1]: ``output`` is
+    ``sigmoid``, ``offset`` 0 and ``standardise`` false. The defaults deviate: the input is standardised and the output
+    affine, so that s is in [-1, 1] and the score in [0, 2]. A centred record has no part of its direction in common
+    with the others, and a cosine alone does not see how far off it lies. The component that non-negative data share is
+    given back as one more, constant coordinate of x and r, ``offset`` for each feature: s = 1 then means r = x, and 0
+    is the plain cosine. 1 - s is computed as half the squared distance of the unit vectors, which is never negative and
+    keeps its digits near 0.
 
     Args:
         features: Z.
