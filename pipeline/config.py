@@ -1,4 +1,4 @@
-"""The shape of params.yaml: types and limits, no values.
+"""The shape of params.yaml, and of benchmark.yaml: types and limits, no values.
 
 ``load("stage2")`` gives that section alone, frozen, so that a stage cannot read what dvc.yaml does not declare for it.
 The settings of a plug-in (``stage2.maf`` ...) are checked against its constructor, by ``registry.build``.
