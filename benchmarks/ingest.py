@@ -116,9 +116,11 @@ class _NoRun:
 def _settings(folder: Path) -> None:
     import yaml
 
+    from pipeline import presets
+
     params = yaml.safe_load((ROOT / "params.yaml").read_text())
     params["ingest"] |= {"dataset": "cicids2017", "path": str(folder)}
-    published = params["benchmark"]["configurations"]["latent_sculpting"]
+    published = presets.read("latent_sculpting", ROOT / "presets")
     features = {key.rpartition(".")[2]: value for key, value in published.items() if ".features." in key}
     params["preprocess"]["features"] |= features  # what the notebook makes of the records
     Path("params.yaml").write_text(yaml.safe_dump(params))

@@ -1,6 +1,7 @@
 """RADON and GRAnD on NSL-KDD with attacks hidden in the training rows, with and without confidence updates.
 
     python -m benchmarks.nslkdd ../shared/data/nslkdd --seeds 5 [--ssad PATH/TO/PYTHON] [--reading holdout]
+                                [--set stage2.fit.epochs=20 stage2.grand.push=absolute ...]
 
 Protocol, after Najari et al., "GRAnD" (preprint 2021), which says which contaminations and how many runs, but neither
 how the rows are split nor how they are scaled. Read here as: the training rows are ``--benign`` benign records of
@@ -12,12 +13,11 @@ the second; published: 84.3, 83.2, 82.9, 80.3. Neither has the published isolati
 94.7 to 92.3 in the first and 97.9 to 89.8 in the second.
 
 Features: numbers as sign(x) log(1 + |x|), then to [0, 1] by the training rows; words one-hot. Detectors take them as
-they are. GRAnD's settings are the preprint's, Bernoulli likelihood, risk 0.01, an update after each epoch, margin 10,
-an unknown record left out, but for where the tail begins (``--tail lower --alpha 1``: a fence read from the lower half
-of the scores; ``--tail quantile``: the preprint's 80 %) and for a first update after two epochs (``--warm-up``). Its
-widths are those of SSAD's example. RADON's settings are SSAD's: triangular thresholds after each third epoch.
+they are. All settings of both systems are those of ``presets/grand.yaml`` and ``presets/radon.yaml``, epochs among
+them; ``--set`` changes one by its dotted name, as ``dvc exp run -S`` does, and the heading of the tables says so.
 
-``benchmarks.nslkdd_choice`` shows how the two were chosen, without a test row.
+``benchmarks.nslkdd_choice`` shows how other settings of GRAnD were chosen, without a test row: ``--set
+stage2.confidence.evt.u=lower stage2.confidence.evt.alpha=1.0 stage2.confidence.warm_up=2``.
 
 ``--ssad`` names the python of an environment with the ``ssad`` 0.1.3 package, which then trains its own two modules on
 the same rows, scaled to [0, 1], with the same widths, epochs and batches, in turns with ours in the same order of runs.
@@ -34,7 +34,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 import torch
@@ -42,16 +42,12 @@ from numpy.typing import NDArray
 from sklearn.ensemble import IsolationForest
 
 from benchmarks.adbench import Floats, Labels, Split
-from pipeline.confidence import Binary
+from benchmarks.published import detector, fit_settings, parsed, stage2, updates
 from pipeline.datasets.nslkdd import NSLKDD
-from pipeline.detectors import RADON, Detector, GRAnD
-from pipeline.detectors.grand import Likelihood
 from pipeline.features import Columns, Features, Recipe
 from pipeline.metrics import auprc, auroc
 from pipeline.nn import Batch, in_batches
-from pipeline.thresholds import EVT, Triangular
-from pipeline.thresholds.evt import Beginning
-from pipeline.training import FitSettings, Updates, fit
+from pipeline.training import fit
 
 BATCH, VAL_SHARE = 256, 0.05
 KINDS = ("grand", "radon")
@@ -140,41 +136,21 @@ def _paired(x: tuple[Floats, Floats], y_train: Labels, y_test: Labels) -> tuple[
     return x[0], y_train, x[1], y_test
 
 
-def detector(kind: str, width: int, likelihood: Likelihood) -> Detector:
-    """With the settings that the module's text states."""
-    if kind == "radon":
-        return RADON(width, standardise=False)
-    return GRAnD(
-        width, margin=10.0, margin_per="record", unknown="ignore", standardise=False, likelihood=likelihood
-    )  # fmt: skip
-
-
-def updates(kind: str, given: argparse.Namespace) -> Updates:
-    """As published for each, but for what the command line says of GRAnD's."""
-    if kind == "radon":
-        return Updates(Triangular(), Binary(), every_n_epochs=3, warm_up=3, max_share=1.0)
-    evt = EVT(q=0.01, u=given.tail, quantile=0.8, alpha=given.alpha)
-    return Updates(evt, Binary(), every_n_epochs=1, warm_up=given.warm_up, max_share=1.0)
-
-
 def ours(kind: str, with_confidence: bool, data: Split, seed: int, given: argparse.Namespace) -> Result:
     """Train on all but a few of the rows, which the trainer wants for validation; the last epoch is kept."""
+    changes = given.changes if with_confidence else given.changes | {"stage2.confidence.updates": "never"}
+    chosen = stage2(kind, changes)
     torch.manual_seed(seed)
-    model = detector(kind, data.x_train.shape[1], given.likelihood)
+    model = detector(chosen, data.x_train.shape[1])
     model.initialise(torch.from_numpy(data.x_train))
     cut = round(len(data.x_train) * (1 - VAL_SHARE))
     x = torch.from_numpy(data.x_train)
     train, val = (Batch(part, torch.zeros(len(part)), torch.ones(len(part))) for part in (x[:cut], x[cut:]))
-    settings = FitSettings(
-        epochs=given.epochs, batch_size=BATCH, learning_rate=1e-3, optimizer="adam", schedule="constant", seed=seed,
-        keep="last", device="cpu",
-    )  # fmt: skip
     last: list[NDArray[np.float32]] = []
     with tempfile.TemporaryDirectory(prefix="nslkdd-") as folder:
         history = fit(
-            model, train, val, settings, Path(folder), progress=False,
-            updates=updates(kind, given) if with_confidence else None,
-            on_update=lambda update: last.append(update.confidence),
+            model, train, val, fit_settings(chosen, seed=seed, device="cpu"), Path(folder), progress=False,
+            updates=updates(chosen, model), on_update=lambda update: last.append(update.confidence),
         )  # fmt: skip
     score = in_batches(model.score, data.x_test, 8192, "cpu")
     speed = statistics.median(row.records_per_s for row in history.rows)
@@ -251,7 +227,10 @@ def _systems(
             label = f"{kind}, {'confidence' if updated else 'plain'}"
             yield label, lambda kind=kind, updated=updated: ours(kind, updated, data, seed, given)  # type: ignore[misc]
         if rival:
-            yield f"{kind} of ssad 0.1.3", lambda kind=kind: rival.run(kind, data, seed, given.epochs)  # type: ignore[misc]
+            yield (
+                f"{kind} of ssad 0.1.3",
+                lambda kind=kind: rival.run(kind, data, seed, stage2(kind, given.changes).fit.epochs),
+            )  # type: ignore[misc]
     yield "isolation forest", lambda: forest(data, seed)
 
 
@@ -311,15 +290,13 @@ def main() -> None:
     parser.add_argument("--kinds", nargs="+", choices=KINDS, default=list(KINDS))
     parser.add_argument("--reading", choices=["test", "holdout"], default="test")
     parser.add_argument("--benign", type=int, default=20_000, help="benign training rows, 0 for all")
-    parser.add_argument("--epochs", type=int, default=20)
-    parser.add_argument("--likelihood", choices=get_args(Likelihood), default="bernoulli", help="GRAnD's")
-    parser.add_argument("--tail", choices=get_args(Beginning), default="lower", help="where GRAnD's begins: EVT's u")
-    parser.add_argument("--alpha", type=float, default=1.0, help="of EVT's fences")
-    parser.add_argument("--warm-up", type=int, default=2, help="epochs before GRAnD's first update")
+    parser.add_argument("--set", nargs="+", default=[], help="settings that differ from the presets, as KEY=VALUE")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--ssad", help="python of an environment with ssad 0.1.3")
     given = parser.parse_args()
+    given.changes = parsed(given.set)
     torch.set_num_threads(given.threads)
+    print(f"settings: those of the presets{' with ' if given.set else ''}{', '.join(given.set)}")
     print("\n".join(markdown(measure(given), given.contamination)))
 
 

@@ -17,8 +17,9 @@ import numpy as np
 import torch
 
 from benchmarks.adbench import Split
-from benchmarks.nslkdd import BATCH, Records, detector, draw, features, read
+from benchmarks.nslkdd import BATCH, Records, draw, features, read
 from pipeline.confidence import Binary
+from pipeline.detectors import GRAnD
 from pipeline.detectors.grand import Likelihood
 from pipeline.metrics import auroc
 from pipeline.nn import Batch, in_batches
@@ -45,16 +46,17 @@ def judged(
 ) -> tuple[float, float]:
     """AUROC in %, of the hidden attacks among the training rows, and on the rows beside them."""
     torch.manual_seed(seed)
-    model = detector("grand", data.x_train.shape[1], likelihood)
+    settings = {"margin": 10.0, "margin_per": "record", "unknown": "ignore", "standardise": False}
+    model = GRAnD(data.x_train.shape[1], likelihood=likelihood, **settings)  # type: ignore[arg-type]
     x = torch.from_numpy(data.x_train)
     cut = round(0.95 * len(x))
     train, val = (Batch(part, torch.zeros(len(part)), torch.ones(len(part))) for part in (x[:cut], x[cut:]))
-    settings = FitSettings(
+    training = FitSettings(
         epochs=epochs, batch_size=BATCH, learning_rate=1e-3, optimizer="adam", schedule="constant", seed=seed,
         keep="last", device="cpu",
     )  # fmt: skip
     with tempfile.TemporaryDirectory(prefix="nslkdd-") as folder:
-        fit(model, train, val, settings, Path(folder), progress=False, updates=updates)
+        fit(model, train, val, training, Path(folder), progress=False, updates=updates)
     pairs = ((data.y_train, data.x_train), (data.y_test, data.x_test))
     within, beside = (auroc(y, in_batches(model.score, rows, 8192, "cpu")) for y, rows in pairs)
     return 100 * (within or np.nan), 100 * (beside or np.nan)

@@ -5,8 +5,8 @@
     python -m flows.benchmark [--designs paper ...] [--configurations knn ...] [--seeds 0 1 2 3 4]
                               [--path ../shared/data] [--out data/reports/benchmark]
 
-``params.yaml`` names the designs (which records, which attacks are unseen) and the configurations. Each cell is a DVC
-experiment under a name that ends with a digest of its settings, the records and the code, so that a grid that was
+``benchmark.yaml`` names the designs (which records, which attacks are unseen) and the configurations. Each cell is a
+DVC experiment under a name that ends with a digest of its settings, the records and the code, so that a grid that was
 interrupted goes on where it was: what is done is found, what failed or was killed is run again, and stages whose
 settings agree come from DVC's run cache. The workspace is left alone. Two grids in one clone share the cells: each runs
 what the other does not, so that starting the same command twice uses two cores.
@@ -100,16 +100,16 @@ def benchmark(
     the same grid tries it again.
 
     Args:
-        designs: Names of benchmark.designs in params.yaml; none means all.
-        configurations: Names of benchmark.configurations in params.yaml; none means all.
-        seeds: Of the splits and of both fits; none means benchmark.seeds.
-        path: The folder that the records of every design lie below; none means benchmark.path.
+        designs: Names of designs in benchmark.yaml; none means all.
+        configurations: Names of configurations in benchmark.yaml; none means all.
+        seeds: Of the splits and of both fits; none means those of benchmark.yaml.
+        path: The folder that the records of every design lie below; none means that of benchmark.yaml.
         out: The folder that the table goes to.
     """
     leases.outlast_outages()
     try:
         root = Path.cwd()
-        asked = Grid.of(config.read(), designs, configurations, seeds)
+        asked = Grid.of(config.read(), config.load_benchmark(), designs, configurations, seeds)
         snapshot = Snapshot.take(root)
         experiments.sweep(root)
         cells = [cell for design in asked.designs for cell in _cells(snapshot, asked, design, path)]
@@ -175,9 +175,9 @@ def _cell(result: Result) -> dict[str, Any]:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the grid from the command line; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m flows.benchmark", description="Run a grid of experiments.")
-    parser.add_argument("--designs", nargs="+", default=[], help="of params.yaml; without it all")
-    parser.add_argument("--configurations", nargs="+", default=[], help="of params.yaml; without it all")
-    parser.add_argument("--seeds", nargs="+", type=int, default=[], help="without it those of params.yaml")
+    parser.add_argument("--designs", nargs="+", default=[], help="of benchmark.yaml; without it all")
+    parser.add_argument("--configurations", nargs="+", default=[], help="of benchmark.yaml; without it all")
+    parser.add_argument("--seeds", nargs="+", type=int, default=[], help="without it those of benchmark.yaml")
     parser.add_argument("--path", default="", help="the folder that the records of every design lie below")
     parser.add_argument("--out", default=str(artifacts.BENCHMARK), help="the folder that the table goes to")
     given = parser.parse_args(arguments)
@@ -186,7 +186,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _benchmarked(given: argparse.Namespace) -> str:
     dvc.check(Path.cwd())
-    Grid.of(config.read(), given.designs, given.configurations, given.seeds)  # a misspelt name waits for no server
+    # A misspelt name waits for no server.
+    Grid.of(config.read(), config.load_benchmark(), given.designs, given.configurations, given.seeds)
     with servers.connected("benchmark"):
         leases.ensure_devices()
         chosen = (tuple(given.designs), tuple(given.configurations), tuple(given.seeds))

@@ -5,6 +5,7 @@ own: a TERM to ``dvc`` alone would leave the stage working and writing.
 """
 
 import fcntl
+import json
 import os
 import re
 import socket
@@ -306,6 +307,25 @@ def call(
     """
     code, lines, _ = _run([sys.executable, "-m", "dvc", *arguments], log, _environment(env), root, "", kept)
     return _exit_code(code, lines), list(lines)
+
+
+def write_settings(path: Path, settings: Mapping[str, Any]) -> None:
+    """Change settings in a file of parameters, as ``dvc exp run -S`` does: no other line of it changes.
+
+    Args:
+        path: of the file.
+        settings: dotted name -> value.
+
+    Raises:
+        ConfigError: the file has no such setting.
+    """
+    from dvc.exceptions import DvcException
+    from dvc.utils.hydra import apply_overrides
+
+    try:
+        apply_overrides(path, [f"{key}={json.dumps(value)}" for key, value in settings.items()])
+    except DvcException as error:
+        raise ConfigError(f"{path}: {error.__cause__ or error}") from error
 
 
 def _environment(env: Mapping[str, str]) -> dict[str, str]:

@@ -21,12 +21,12 @@ from typing import Any, TextIO
 import yaml
 
 from flows import dvc
-from pipeline import artifacts, config, tracking
+from pipeline import artifacts, config, presets, tracking
 from pipeline.errors import ConfigError, FlowsculptError
 
 COPIES = Path(".dvc") / "tmp" / "benchmark"
 REFERENCES = "refs/exps"
-SOURCES = ("pipeline", dvc.PIPELINE_FILE, str(config.PARAMS))
+SOURCES = ("pipeline", dvc.PIPELINE_FILE, str(config.PARAMS), str(presets.FOLDER))
 IDENTITY = ("-c", "user.name=flowsculpt", "-c", "user.email=flowsculpt@localhost")
 Log = Callable[[str], None]
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline import config
-from pipeline.config import Benchmark, Design
+from pipeline import config, presets
+from pipeline.config import PRESET, Benchmark, Design
 from pipeline.datasets import VOCABULARY
 from pipeline.datasets.labels import family
 from pipeline.errors import ConfigError, near_miss
@@ -23,6 +23,11 @@ Params = dict[str, Any]
 SEEDS = ("preprocess.seed", "stage1.fit.seed", "stage2.fit.seed")
 OWN = ("ingest.path", "preprocess.unseen", *SEEDS)  # what the grid sets itself
 DIGITS = 10
+OF_A_DESIGN = (
+    "ingest.",
+    "validate.",
+    *(f"preprocess.{key}" for key in ("unseen", "test_days", "attempted", "duplicates", "contamination", "shares")),
+)
 
 
 @dataclass(frozen=True)
@@ -59,7 +64,7 @@ class Grid:
     """What a grid is made of.
 
     Attributes:
-        settings: the section ``benchmark``.
+        settings: what benchmark.yaml says.
         params: all sections of params.yaml.
         designs: the names of those that are asked for.
         configurations: the names of those that are asked for.
@@ -74,14 +79,18 @@ class Grid:
 
     @classmethod
     def of(
-        cls, params: Params, designs: Sequence[str] = (), configurations: Sequence[str] = (), seeds: Sequence[int] = ()
+        cls,
+        params: Params,
+        settings: Benchmark,
+        designs: Sequence[str] = (),
+        configurations: Sequence[str] = (),
+        seeds: Sequence[int] = (),
     ) -> "Grid":
-        """The grid of ``params``; no names mean all of them.
+        """The grid that ``settings`` describes over ``params``; no names mean all of them.
 
         Raises:
             ConfigError: a name or setting is not known, or a setting is one that the grid sets itself.
         """
-        settings = config.build(Benchmark, params, str(config.PARAMS))
         chosen = cls(
             settings,
             params,
@@ -106,7 +115,9 @@ class Grid:
             ConfigError: one of them is not known, or a stage would refuse it.
         """
         where = f"benchmark.configurations.{configuration}"
-        params = overridden(self.start(design), self.settings.configurations[configuration], where)
+        own = self.settings.configurations[configuration]
+        params = overridden(self.start(design), _expanded(own), where)
+        params[PRESET] = own.get(PRESET, params.get(PRESET, presets.NONE))
         _check(params, where)
         named = [f"p{percent:g}" for percent in params["calibrate"]["percentiles"]]
         if self.settings.threshold not in named:
@@ -198,6 +209,18 @@ def overridden(params: Mapping[str, Any], overrides: Mapping[str, Any], where: s
     return _set(params, overrides)
 
 
+def _expanded(configuration: Mapping[str, Any]) -> dict[str, Any]:
+    """A configuration with the settings of its preset, which its own ones overrule.
+
+    Records and splits are the design's, so that every configuration of a design is judged on the same ones.
+    """
+    own = {key: value for key, value in configuration.items() if key != PRESET}
+    if PRESET not in configuration:
+        return own
+    settings = presets.read(str(configuration[PRESET]))
+    return {key: value for key, value in settings.items() if not key.startswith(OF_A_DESIGN)} | own
+
+
 def _set(params: Mapping[str, Any], overrides: Mapping[str, Any]) -> Params:
     made = copy.deepcopy(dict(params))
     for key, value in overrides.items():
@@ -218,7 +241,7 @@ def _check(params: Params, where: str) -> None:
 
 def _chosen(kind: str, asked: Sequence[str], known: Collection[str]) -> tuple[str, ...]:
     for name in asked:
-        _require(f"{config.PARAMS}: benchmark has no {kind} {name!r}", name, known)
+        _require(f"{config.BENCHMARK}: there is no {kind} {name!r}", name, known)
     return tuple(dict.fromkeys(asked or known))
 
 

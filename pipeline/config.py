@@ -1,4 +1,4 @@
-"""The shape of params.yaml: types and limits, no values.
+"""The shape of params.yaml, and of benchmark.yaml: types and limits, no values.
 
 ``load("stage2")`` gives that section alone, frozen, so that a stage cannot read what dvc.yaml does not declare for it.
 The settings of a plug-in (``stage2.maf`` ...) are checked against its constructor, by ``registry.build``.
@@ -15,6 +15,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from pipeline.errors import ConfigError, near_miss
 
 PARAMS = Path("params.yaml")
+BENCHMARK = Path("benchmark.yaml")
+PRESET = "preset"  # the one setting that is no section; see pipeline.presets
 GIVEN = frozenset({"path", "features", "loss", "needed"})  # arguments of plug-ins that stages fill in
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -218,6 +220,7 @@ class Calibrate(PluginSection):
     """Benign calibration scores -> thresholds."""
 
     fusion: str
+    drawn_from: Literal["calibration", "train"]
     evidence: Literal["all"] | Names
     thresholds: str
     group: str | None
@@ -320,7 +323,7 @@ Word = Annotated[str, Field(pattern="^[a-z0-9_]+$")]  # part of the name of an e
 
 
 class Benchmark(Section):
-    """A grid of experiments: designs x seeds x configurations; see ``flows.benchmark``."""
+    """A grid of experiments: designs x seeds x configurations; see ``flows.benchmark``. It stands in benchmark.yaml."""
 
     path: str
     seeds: Annotated[
@@ -349,7 +352,6 @@ FLOW_SECTIONS: dict[str, type[Section]] = {
     "workers": Workers,
     "promotion": Promotion,
     "retraining": Retraining,
-    "benchmark": Benchmark,
 }
 
 S = TypeVar("S", bound=Section)
@@ -378,9 +380,27 @@ def build(section: type[S], params: Mapping[str, Any], where: str) -> S:
     sections = SECTIONS | FLOW_SECTIONS
     name = next(key for key, shape in sections.items() if shape is section)
     for key in params:
-        if key not in sections:
+        if key not in sections and key != PRESET:
             known = ", ".join(sections)
             raise ConfigError(f"{where}: unknown section {key!r}{near_miss(key, sections)}; known: {known}")
+    return _section(section, params, name, where)
+
+
+def load_benchmark(path: Path = BENCHMARK) -> Benchmark:
+    """The grid of experiments that ``path`` describes, frozen.
+
+    Raises:
+        ConfigError: the file is absent, or a key is unknown, of the wrong type or out of its limits.
+    """
+    return build_benchmark(read(path), str(path))
+
+
+def build_benchmark(given: Mapping[str, Any], where: str = str(BENCHMARK)) -> Benchmark:
+    """The grid of experiments that ``given``, the content of benchmark.yaml, describes; errors as above."""
+    return _section(Benchmark, {"benchmark": given}, "benchmark", where)
+
+
+def _section(section: type[S], params: Mapping[str, Any], name: str, where: str) -> S:
     if not isinstance(params.get(name), dict):
         raise ConfigError(f"{where}: section {name!r} is missing or no mapping, given {params.get(name)!r}")
     try:
@@ -397,13 +417,22 @@ def read(path: Path = PARAMS) -> dict[str, Any]:
         ConfigError: the file is absent or no mapping.
     """
     if not path.is_file():
-        raise ConfigError(f"{path}: no such file; run from the folder that holds params.yaml")
+        raise ConfigError(f"{path}: no such file; run from the folder that holds {path.name}")
+    return parse(path.read_bytes(), str(path))
+
+
+def parse(content: bytes, where: str) -> dict[str, Any]:
+    """All sections that the ``content`` of a file of settings holds, unchecked.
+
+    Raises:
+        ConfigError: it is no mapping.
+    """
     try:
-        params = yaml.load(path.read_text(encoding="utf-8"), _Loader)  # noqa: S506 (a SafeLoader)
+        params = yaml.load(content.decode("utf-8"), _Loader)  # noqa: S506 (a SafeLoader)
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: is no YAML: {error}") from error
+        raise ConfigError(f"{where}: is no YAML: {error}") from error
     if not isinstance(params, dict):
-        raise ConfigError(f"{path}: a mapping of sections is expected, given {type(params).__name__}")
+        raise ConfigError(f"{where}: a mapping of sections is expected, given {type(params).__name__}")
     return cast(dict[str, Any], params)
 
 

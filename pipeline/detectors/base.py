@@ -1,6 +1,6 @@
 """The contract of a detector: latent -> anomaly score."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -117,6 +117,42 @@ def draw(x: Tensor, rows: int, seed: int) -> Tensor:
     """At most ``rows`` rows of x, (n, F), drawn by ``seed``."""
     drawn = torch.randperm(len(x), generator=torch.Generator().manual_seed(seed))[:rows]
     return x[drawn.to(x.device)]
+
+
+def draw_with_attacks(y: Tensor, rows: int, share: float, seed: int) -> Tensor:
+    """At most ``rows`` positions in y, (n,), drawn by ``seed`` so that no rare attack is lost.
+
+    Attacks are all kept where they fit into ``share`` of the rows, or where there are too few benign rows to fill the
+    rest. Where they do not fit, every family is cut to the same number of rows at most, so that rare ones stay whole.
+
+    Args:
+        y: 0 for a benign row, else the number of an attack's family.
+        rows: how many at most.
+        share: of them that attacks may take.
+        seed: of the draw.
+    """
+    order = torch.randperm(len(y), generator=torch.Generator().manual_seed(seed)).to(y.device)
+    if len(y) <= rows:
+        return order
+    families, sizes = torch.unique(y[y != 0], return_counts=True)
+    for_attacks = max(int(share * rows), rows - int((y == 0).sum()))
+    most = _level(sizes.tolist(), for_attacks)
+    kept = torch.zeros(len(y), dtype=torch.bool, device=y.device)
+    for family in families:
+        kept[order[y[order] == family][:most]] = True
+    kept[order[y[order] == 0][: rows - int(kept.sum())]] = True
+    return order[kept[order]]
+
+
+def _level(sizes: Sequence[int], total: int) -> int:
+    """The largest number to which groups of these sizes can be cut so that no more than ``total`` are left."""
+    left, most = total, max(sizes, default=0)
+    for i, size in enumerate(sorted(sizes)):
+        even = left // (len(sizes) - i)
+        if size > even:
+            return even
+        left -= size
+    return most
 
 
 def _tied(score: Tensor, x: Tensor) -> str | None:

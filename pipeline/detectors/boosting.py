@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from pipeline.detectors.base import Detector, at_most, draw, rows_at_once
+from pipeline.detectors.base import Detector, at_most, draw_with_attacks, rows_at_once
 from pipeline.errors import TrainingError
 from pipeline.nn import in_parts
 
@@ -51,6 +51,7 @@ class Boosting(Detector):
         parts: that the benign rows are left out in.
         quantile: of their log-odds, where the tail begins.
         max_rows: rows that the trees are grown on at most, drawn by ``seed``.
+        attack_share: of these rows that attacks may take; all of them are kept up to there, and rare families beyond.
         seed: of the rows drawn and of the features of each split.
     """
 
@@ -82,6 +83,7 @@ class Boosting(Detector):
         parts: int = 3,
         quantile: float = 0.99,
         max_rows: int = 500_000,
+        attack_share: float = 0.5,
         seed: int = 0,
     ) -> None:
         super().__init__(features)
@@ -99,7 +101,10 @@ class Boosting(Detector):
             )
         self.families, self.least, self.parts, self.quantile = families, least, parts, quantile
         self.trees, self.leaves, self.learning_rate = trees, leaves, learning_rate
+        if not 0 < attack_share < 1:
+            raise ValueError(f"attack_share must lie in (0, 1), not {attack_share}")
         self.share, self.l2, self.max_rows, self.seed = share, l2, max_rows, seed
+        self.attack_share = attack_share
         self.register_buffer("root", torch.zeros(0, dtype=torch.int64))  # (G T,) node that each tree begins at
         for name in ("feature", "left", "right"):
             self.register_buffer(name, torch.zeros(0, dtype=torch.int64))  # (N,) of all nodes
@@ -119,7 +124,7 @@ class Boosting(Detector):
         Raises:
             TrainingError: if a class is absent.
         """
-        rows = draw(torch.arange(len(x)), self.max_rows, self.seed)
+        rows = draw_with_attacks(y, self.max_rows, self.attack_share, self.seed)
         values, number = x[rows].double().cpu().numpy(), y[rows].cpu().numpy()
         attack = number != 0
         if attack.all() or not attack.any():

@@ -130,6 +130,7 @@ class _Planar:
 class _Kind(NamedTuple):
     activation: Activation
     likelihood: Likelihood
+    kl_floor: float | None
 
 
 @torch.inference_mode()
@@ -140,7 +141,7 @@ def _descent(x: Tensor, noise: Tensor, weigh: _Weigh, kind: _Kind, weights: Sequ
         x: (B, F), standardised.
         noise: (B, Z).
         weigh: F, (B,), to the weight of each record and to what is added to its weighted F, (B,) each.
-        kind: of activation and likelihood.
+        kind: activation, likelihood and the least divergence.
         weights: those of the planar maps, of the encoder's layers and of the decoder's.
     """
     (w, u, b), layers = weights[:3], weights[3:]
@@ -154,7 +155,7 @@ def _descent(x: Tensor, noise: Tensor, weigh: _Weigh, kind: _Kind, weights: Sequ
     decoded, read_back = layers_forth(z, decoder, kind.activation)
     error, of_decoded = _error_and_gradient(decoded, x, kind.likelihood)
     beside = (z.square() - noise.square()).sub_(log_var).sum(-1)
-    energy = error.add_(beside, alpha=0.5).sub_(ladj)
+    energy = error.add_(_floored(beside.mul_(0.5).sub_(ladj), kind.kl_floor))
     weight, rest = weigh(energy)
     loss = (energy * weight).add_(rest).mean()
 
@@ -165,6 +166,13 @@ def _descent(x: Tensor, noise: Tensor, weigh: _Weigh, kind: _Kind, weights: Sequ
     of_log_var = (of_mean * spread).sub_(column).mul_(0.5).mul_(given == log_var)
     _, of_encoder = layers_back(torch.cat((of_mean, of_log_var), -1), read, encoder, kind.activation)
     return loss, [*of_planar, *of_encoder, *of_decoder]
+
+
+def _floored(divergence: Tensor, floor: float | None) -> Tensor:
+    """The divergence, (B,), at least ``floor``; its gradient stays that of the divergence itself."""
+    if floor is None:
+        return divergence
+    return divergence + (floor - divergence).relu().detach()
 
 
 def _error_and_gradient(given: Tensor, x: Tensor, likelihood: Likelihood) -> tuple[Tensor, Tensor]:
@@ -184,13 +192,17 @@ class GRAnD(Detector):
     Najari, Berlemont, Lefebvre, Duffner, Garcia, "GRAnD" (preprint 2021; AINA 2022): the energy of what is surely
     benign falls, that of what is surely anomalous goes to the margin m, an unknown record is pushed there the harder
     the higher it ranks among the unknown ones of its batch. At c in {-1, 0, 1} these are the published terms, averaged
-    over records as in SSAD 0.1.3.
+    over records as in SSAD 0.1.3. ``push: inverted`` is the term of the preprint: what is anomalous is made to look
+    like its own inverse, -log p(1 - x | z_K) + |m - divergence| in place of |m - F|.
 
     Training draws one z_0 from the posterior q_0 = N(mean, variance). ``score``, and ``loss`` outside training, draw
     nothing: z_0 is the mean, the entropy of q_0 is exact, and its variance is added to |z_K|^2, which is exact for an
-    identity map. For -log p(x | z) see ``reconstruction_error``. Deviations: a score is F above its ``least_error``, or
-    values between 0 and 1 would make a record anomalous; and the output is affine, as fits standardised features, or
-    under a sigmoid, where SSAD's is a ReLU under a sigmoid, so never below 1/2.
+    identity map. For -log p(x | z) see ``reconstruction_error``.
+
+    Deviations. A score is F above its ``least_error``, or values between 0 and 1 would make a record anomalous. The
+    output is affine, as fits standardised features, or under a sigmoid; that of SSAD is a ReLU under a sigmoid, so
+    never below 1/2. The decoder has its activation behind each hidden layer; that of SSAD has none behind the layer
+    that reads the latent. The divergence of one draw may be below 0; SSAD lifts it to 1e-9 (``kl_floor``).
 
     Args:
         features: Z, the width of the input.
@@ -200,9 +212,10 @@ class GRAnD(Detector):
         margin: m, in units of ``margin_per``.
         margin_per: ``feature``: m is ``margin`` times the number of features, as F grows with it; ``record``: m is
             ``margin``, as published (10 in the preprint, 100 at AINA).
-        push: ``absolute`` is |m - F|, as published, which also pulls down what lies above m; ``hinge`` is
-            max(0, m - F).
-        unknown: ``ecdf`` as published, or ``ignore``.
+        push: ``absolute`` is |m - F|, as at AINA, which also pulls down what lies above m; ``hinge`` is max(0, m - F);
+            ``inverted`` is the preprint's, for features in [0, 1], so without ``standardise``.
+        unknown: ``ecdf``, as at AINA, or ``ignore``, as in the preprint.
+        kl_floor: the least divergence that counts for a record, 1e-9 in SSAD; None for none, as in the papers.
         activation: behind every hidden layer.
         standardise: whether each feature is brought to mean 0 and variance 1 first; where the features are scaled
             already, one-hot columns among them, a rare column is blown up by it.
@@ -210,7 +223,7 @@ class GRAnD(Detector):
             one-hot columns among them, so without ``standardise``.
 
     Raises:
-        ValueError: if a setting is out of its limits, or ``bernoulli`` meets ``standardise``.
+        ValueError: if a setting is out of its limits, or ``bernoulli`` or ``inverted`` meets ``standardise``.
     """
 
     updated = True
@@ -226,8 +239,9 @@ class GRAnD(Detector):
         planar: int = 3,
         margin: float = 2.0,
         margin_per: Literal["feature", "record"] = "feature",
-        push: Literal["absolute", "hinge"] = "absolute",
+        push: Literal["absolute", "hinge", "inverted"] = "absolute",
         unknown: Literal["ecdf", "ignore"] = "ecdf",
+        kl_floor: float | None = None,
         activation: Activation = "relu",
         standardise: bool = True,
         likelihood: Likelihood = "gaussian",
@@ -238,12 +252,13 @@ class GRAnD(Detector):
                 f"latent must be at least 1, planar at least 0, margin above 0, not {latent}, {planar}, {margin}"
             )
         _refuse(margin_per=(margin_per, "feature", "record"))
-        _refuse(push=(push, "absolute", "hinge"))
+        _refuse(push=(push, "absolute", "hinge", "inverted"))
         _refuse(unknown=(unknown, "ecdf", "ignore"))
         _refuse(likelihood=(likelihood, *get_args(Likelihood)))
-        if likelihood == "bernoulli" and standardise:
-            raise ValueError("likelihood bernoulli takes features in [0, 1], so it needs standardise: false")
-        self.likelihood = likelihood
+        for setting, value in (("likelihood", likelihood), ("push", push)):
+            if value in ("bernoulli", "inverted") and standardise:
+                raise ValueError(f"{setting} {value} takes features in [0, 1], so it needs standardise: false")
+        self.likelihood, self.kl_floor = likelihood, kl_floor
         self.margin = margin * (features if margin_per == "feature" else 1)
         self.push, self.unknown, self.standardised = push, unknown, standardise
         self.standardise = Standardise(features)
@@ -272,11 +287,11 @@ class GRAnD(Detector):
     def free_energy(self, x: Tensor, noise: Tensor | None = None) -> Tensor:
         """F, (B, F) to (B,), at the posterior's mean, or at the draw that ``noise``, (B, Z) standard normal, makes."""
         x = self.standardise(x)
-        decoded, beside = self._pass(x, noise)
-        return reconstruction_error(decoded, x, self.likelihood) + beside
+        decoded, divergence = self._pass(x, noise)
+        return reconstruction_error(decoded, x, self.likelihood) + divergence
 
     def _pass(self, x: Tensor, noise: Tensor | None) -> tuple[Tensor, Tensor]:
-        """What the decoder gives for standardised x, (B, F), and F without its reconstruction error, (B,)."""
+        """What the decoder gives for standardised x, (B, F), and the divergence from the prior, (B,)."""
         mean, log_var = self.encoder(x).chunk(2, -1)
         log_var = log_var.clamp(*LOG_VAR)
         z = mean if noise is None else torch.addcmul(mean, noise, (0.5 * log_var).exp())
@@ -285,7 +300,7 @@ class GRAnD(Detector):
         beside, ladj = (drawn - log_var).sum(-1), torch.zeros_like(x[:, 0])
         if self.planar is not None:
             z, ladj = self.planar(z)
-        return self.decoder(z), 0.5 * (z.square().sum(-1) + beside) - ladj
+        return self.decoder(z), _floored(0.5 * (z.square().sum(-1) + beside) - ladj, self.kl_floor)
 
     def score(self, x: Tensor) -> Tensor:
         """F at the posterior's mean, less the ``least_error`` of x, (B, F) to (B,)."""
@@ -303,18 +318,28 @@ class GRAnD(Detector):
 
     def loss(self, batch: Batch) -> Tensor:
         """The mean over the records of their confidence-weighted terms."""
-        energy = self.free_energy(batch.x, self._noise(batch.x) if self.training else None)
+        noise = self._noise(batch.x) if self.training else None
+        if self.push == "inverted":
+            return self._inverted(batch, noise)
+        energy = self.free_energy(batch.x, noise)
         weight, rest = self._weigh(batch.confidence, energy.detach())
         return (weight * energy + rest).mean()
 
+    def _inverted(self, batch: Batch, noise: Tensor | None) -> Tensor:
+        """The loss of the preprint."""
+        decoded, divergence = self._pass(batch.x, noise)
+        energy = reconstruction_error(decoded, batch.x, self.likelihood) + divergence
+        away = reconstruction_error(decoded, 1 - batch.x, self.likelihood) + (self.margin - divergence).abs()
+        return (batch.confidence.relu() * energy + self._pushed(batch.confidence, energy.detach()) * away).mean()
+
     def loss_and_gradients(self, batch: Batch) -> LossAndGradients | None:
         """``loss`` and its gradients in training on a CPU, under planar maps."""
-        if not self.training or not is_fused(batch.x) or self.planar is None:
+        if not self.training or not is_fused(batch.x) or self.planar is None or self.push == "inverted":
             return None
         x = self.standardise(batch.x) if self.standardised else batch.x
         encoder, maps, decoder = self.encoder, self.planar, self.decoder
         weights = (maps.w, maps.u, maps.b, *encoder.layers, *decoder.layers)
-        kind = _Kind(encoder.activation, self.likelihood)
+        kind = _Kind(encoder.activation, self.likelihood, self.kl_floor)
         loss, found = _descent(x, self._noise(batch.x), partial(self._weigh, batch.confidence), kind, weights)
         in_encoder = 3 + len(encoder.layers)
         return loss, [*found[3:in_encoder], *found[:3], *found[in_encoder:]]  # in the order of ``parameters``
@@ -324,14 +349,18 @@ class GRAnD(Detector):
 
     def _weigh(self, confidence: Tensor, energy: Tensor) -> tuple[Tensor, Tensor]:
         """Weight and rest of each record, (B,) each: its term is weight F + rest, in which they have no gradient."""
-        pushed = (-confidence).relu()
-        if self.unknown == "ecdf":
-            share = 1 - confidence.abs()
-            pushed = pushed + share * ecdf(energy, share)
+        pushed = self._pushed(confidence, energy)
         # |m - F| and max(0, m - F) are m - F times this.
         away = (self.margin - energy).sign() if self.push == "absolute" else energy < self.margin
         pushed = pushed * away
         return confidence.relu() - pushed, pushed * self.margin
+
+    def _pushed(self, confidence: Tensor, energy: Tensor) -> Tensor:
+        """How much each record counts as anomalous, (B,)."""
+        if self.unknown == "ignore":
+            return (-confidence).relu()
+        share = 1 - confidence.abs()
+        return (-confidence).relu() + share * ecdf(energy, share)
 
     @property
     def _latent(self) -> int:

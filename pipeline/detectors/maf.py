@@ -94,9 +94,9 @@ class MAF(Detector):
 
     Papamakarios, Pavlakou, Murray, "Masked Autoregressive Flow for Density Estimation", 2017, with the bounded log
     scale of Latent Sculpting (Chhetri, Thapa, Chen, arXiv 2512.22179, 2025): 795,648 dense parameters for 32 features
-    at the published settings, which are the defaults. Deviations: the input is standardised, its constant included in
-    the density, so that the layers need not learn units; every second layer reads the features backwards by its
-    masks, which is the published flip between layers without moving data.
+    at the published settings. One default deviates: the input is standardised, its constant included in the density, so
+    that the layers need not learn units; ``standardise: false`` reads the latent as it is, as published. Every second
+    layer reads the features backwards by its masks, which is the published flip between layers without moving data.
 
     The layers' weights are stacked, so that masking, clipping and the optimiser's step are one operation for all.
 
@@ -121,6 +121,7 @@ class MAF(Detector):
         confidence: what the confidence of a record does.
         unknown: weight of a record whose confidence is 0.
         distance: in nats.
+        standardise: whether each feature is brought to mean 0 and variance 1 first.
     """
 
     masks_in: Tensor
@@ -135,6 +136,7 @@ class MAF(Detector):
         confidence: Literal["ignore", "leave_out", "push"] = "ignore",
         unknown: float = 0.5,
         distance: float = 20.0,
+        standardise: bool = True,
     ) -> None:
         super().__init__(features)
         if layers < 1 or hidden < 1:
@@ -146,6 +148,7 @@ class MAF(Detector):
             )
         self.scale_penalty = scale_penalty
         self.confidence, self.unknown, self.distance = confidence, unknown, distance
+        self.standardised = standardise
         self.standardise = Standardise(features)
         pairs = [self._masks(layer, hidden) for layer in range(layers)]
         # As floats: a bool mask would be converted at each step.
@@ -164,8 +167,9 @@ class MAF(Detector):
         return into, out.repeat(2, 1)  # s and t see the same
 
     def initialise(self, x: Tensor) -> None:
-        """Standardise by x (n, F)."""
-        self.standardise.initialise(x)
+        """Standardise by x (n, F), unless the settings say not to."""
+        if self.standardised:
+            self.standardise.initialise(x)
 
     def transform(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """The base variable z, (B, F), and log |det dz/dx|, (B,)."""

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
@@ -11,6 +12,7 @@ from pipeline.detectors.mlp import Activation, layers_back, layers_forth, mlp
 from pipeline.nn import Batch, LossAndGradients, Standardise, is_fused
 
 _TINY = 1e-12
+Output = Literal["affine", "sigmoid"]
 
 
 class RADON(Detector):
@@ -22,18 +24,20 @@ class RADON(Detector):
     2021: what is surely benign is reconstructed in its own direction, what is surely anomalous at a right angle to it,
     an unknown record (c = 0) has no part in the loss. At c in {-1, 0, 1} this is the published loss.
 
-    Deviations: the published data are scaled to [0, 1] and the output is a sigmoid, so that s is in [0, 1]. Here the
-    input is standardised and the output affine; s is in [-1, 1] and the score in [0, 2]. A centred record has no
-    part of its direction in common with the others, and a cosine alone does not see how far off it lies; the
-    component that non-negative data share is given back as one more, constant coordinate of x and r, ``offset`` for
-    each feature: s = 1 then means r = x, and 0 is the plain cosine. 1 - s is computed as half the squared distance of
-    the unit vectors, which is never negative and keeps its digits near 0.
+    As published, the data are scaled to [0, 1] and the output is a sigmoid, so that s is in [0, 1]: ``output`` is
+    ``sigmoid``, ``offset`` 0 and ``standardise`` false. The defaults deviate: the input is standardised and the output
+    affine, so that s is in [-1, 1] and the score in [0, 2]. A centred record has no part of its direction in common
+    with the others, and a cosine alone does not see how far off it lies. The component that non-negative data share is
+    given back as one more, constant coordinate of x and r, ``offset`` for each feature: s = 1 then means r = x, and 0
+    is the plain cosine. 1 - s is computed as half the squared distance of the unit vectors, which is never negative and
+    keeps its digits near 0.
 
     Args:
         features: Z.
         hidden: widths of the encoder, the last one that of the code; the decoder mirrors them. Published for 784
             features: 400, 200.
         activation: behind every layer but the last, the code included, as published.
+        output: ``affine``, or ``sigmoid``, as published, for features in [0, 1].
         offset: length of the constant coordinate, divided by the square root of Z.
         standardise: whether each feature is brought to mean 0 and variance 1 first; where the features are scaled
             already, one-hot columns among them, a rare column is blown up by it.
@@ -48,13 +52,16 @@ class RADON(Detector):
         features: int,
         hidden: tuple[int, ...] = (64, 16),
         activation: Activation = "relu",
+        output: Output = "affine",
         offset: float = 1.0,
         standardise: bool = True,
     ) -> None:
         super().__init__(features)
         if not hidden or not 0 <= offset < math.inf:
             raise ValueError(f"hidden needs a width and offset must be at least 0, not {hidden} and {offset}")
-        self.offset, self.standardised = offset, standardise
+        if output not in get_args(Output):
+            raise ValueError(f"output must be one of {', '.join(get_args(Output))}, not {output!r}")
+        self.offset, self.output, self.standardised = offset, output, standardise
         self.standardise = Standardise(features)
         self.autoencoder = mlp((features, *hidden, *hidden[-2::-1], features), activation)
 
@@ -66,7 +73,7 @@ class RADON(Detector):
     def reconstruct(self, z: Tensor) -> Tensor:
         """The reconstruction of standardised records, (B, F) to (B, F)."""
         r: Tensor = self.autoencoder(z)
-        return r
+        return r.sigmoid() if self.output == "sigmoid" else r
 
     def score(self, x: Tensor) -> Tensor:
         """1 - s, (B, F) to (B,) in [0, 2]; a record of length 0, possible at ``offset`` 0 alone, has 1/2."""
@@ -96,7 +103,8 @@ class RADON(Detector):
             return None
         z = self.standardise(batch.x) if self.standardised else batch.x
         body = self.autoencoder
-        return _descent(z, self._constant, *_weights(batch.confidence), body.activation, body.layers)
+        kind = body.activation, self.output
+        return _descent(z, self._constant, *_weights(batch.confidence), kind, body.layers)
 
     @property
     def _constant(self) -> float:
@@ -106,14 +114,17 @@ class RADON(Detector):
 
 @torch.inference_mode()
 def _descent(
-    z: Tensor, constant: float, weight: Tensor, wanted: Tensor, activation: str, layers: Sequence[Tensor]
+    z: Tensor, constant: float, weight: Tensor, wanted: Tensor, kind: tuple[str, str], layers: Sequence[Tensor]
 ) -> LossAndGradients:
     """Sum of weight (1 - s - wanted)^2 and its gradients by ``layers``, for a ``constant`` above 0: no length is 0.
 
     With the unit vectors u and v of z and r, s = u'v: d(1 - s)/dr = -(u - s v) / |r| = -(u - v + (1 - s) v) / |r|,
-    whose last form keeps its digits where u is close to v.
+    whose last form keeps its digits where u is close to v. ``kind`` is the activation and what follows the last layer.
     """
+    activation, output = kind
     r, read = layers_forth(z, layers, activation)
+    if output == "sigmoid":
+        r.sigmoid_()
     per_z, per_r = _per_length(z, constant), _per_length(r, constant)  # (B, 1)
     apart = (z * per_z).addcmul_(r, per_r, value=-1)
     score: Tensor = torch.linalg.vector_norm(apart, dim=-1, keepdim=True).square_()
@@ -122,6 +133,8 @@ def _descent(
     pull = weight * miss
     by_r = (-2 * pull)[:, None] * per_r
     of_r = apart.mul_(by_r).addcmul_(r, by_r * score * per_r)
+    if output == "sigmoid":
+        of_r.mul_(r * (1 - r))
     return (pull * miss).sum(), layers_back(of_r, read, layers, activation)[1]
 
 

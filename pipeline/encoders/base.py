@@ -140,4 +140,23 @@ class Encoder(Scorer):
 
 def spread_rows(x: Tensor) -> Tensor:
     """At most ``STARTING_ROWS`` rows, spread over x, (n, F)."""
-    return x[torch.linspace(0, len(x) - 1, min(len(x), STARTING_ROWS), device=x.device).long()]
+    return x[_spread(len(x), STARTING_ROWS).to(x.device)]
+
+
+def spread_with_classes(y: Tensor) -> Tensor:
+    """Positions of rows that are spread over y, (n,), and of more rows of a class that few of these belong to.
+
+    A class that has them gets at least 1/8 of ``STARTING_ROWS``, so that rare attacks do not vanish.
+    """
+    least = STARTING_ROWS // 8
+    rows = _spread(len(y), STARTING_ROWS).to(y.device)
+    attack = y != 0
+    for label in (False, True):
+        own = (attack == label).nonzero().squeeze(1)
+        if int((attack[rows] == label).sum()) < min(least, len(own)):
+            rows = torch.unique(torch.cat([rows, own[_spread(len(own), least).to(y.device)]]))
+    return rows
+
+
+def _spread(n: int, most: int) -> Tensor:
+    return torch.linspace(0, n - 1, min(n, most)).long()

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pipeline.encoders.base import Encoder, spread_rows
+from pipeline.encoders.base import Encoder, spread_with_classes
 from pipeline.encoders.losses import LatentLoss, class_means
 from pipeline.nn import Dropout, TransformerLayer
 
@@ -36,8 +36,9 @@ class CNNTransformer(Encoder):
     """Convolutions over the feature axis, a Transformer over the pooled positions, their mean, a linear head.
 
     Chhetri, Thapa, Chen, "Latent Sculpting", arXiv 2512.22179, 2025; 158,080 parameters for 71 features at the
-    published settings, which are the defaults. The published layers start as copies of one layer (a property of
-    ``nn.TransformerEncoder``); here each has its own start.
+    published settings, which are the defaults but for ``layers_start``. The published Transformer layers start as
+    copies of one layer, because ``nn.TransformerEncoder`` copies the layer that it is given (``copies``). By default
+    each layer is drawn anew (``apart``).
 
     ``start: discriminant`` is a deviation. DCCL has a saddle where both centroids coincide, which the published start
     is close to and leaves after hundreds of steps or never: through five convolutions at PyTorch's default gain what
@@ -61,6 +62,7 @@ class CNNTransformer(Encoder):
         dropout: float = 0.1,
         latent: int = 32,
         start: Literal["published", "discriminant"] = "published",
+        layers_start: Literal["apart", "copies"] = "apart",
     ) -> None:
         super().__init__(features, latent, loss)
         length = (features - len(channels) * (kernel - 1)) // 2
@@ -71,6 +73,8 @@ class CNNTransformer(Encoder):
             )
         if start not in ("published", "discriminant"):
             raise ValueError(f"start must be 'published' or 'discriminant', not {start!r}")
+        if layers_start not in ("apart", "copies"):
+            raise ValueError(f"layers_start must be 'apart' or 'copies', not {layers_start!r}")
         self.start = start
         convolutions = [nn.Conv1d(a, b, kernel) for a, b in zip((1, *channels), channels, strict=False)]
         self.convolutions = nn.Sequential(*(part for c in convolutions for part in (c, nn.ReLU())))
@@ -78,6 +82,10 @@ class CNNTransformer(Encoder):
         self.project = nn.Linear(channels[-1], width)
         self.position = nn.Parameter(torch.randn(1, length, width))
         self.transformer = nn.Sequential(*(TransformerLayer(width, heads, feedforward, dropout) for _ in range(layers)))
+        if layers_start == "copies":
+            first, *others = self.transformer
+            for layer in others:
+                layer.load_state_dict(first.state_dict())
         self.norm = nn.LayerNorm(width)
         self.head = nn.Linear(width, latent)
 
@@ -95,9 +103,10 @@ class CNNTransformer(Encoder):
 
     @torch.no_grad()
     def initialise(self, x: Tensor, y: Tensor) -> None:
-        """Break the tie of DCCL with at most 4096 rows, spread over x (n, F), unless published; then place modes."""
+        """Break the tie of DCCL with about 4096 rows, spread over x (n, F), unless published; then place modes."""
         if self.start == "discriminant":
-            self._break_tie(spread_rows(x), spread_rows(y))
+            rows = spread_with_classes(y)
+            self._break_tie(x[rows], y[rows])
         super().initialise(x, y)
 
     def _break_tie(self, x: Tensor, y: Tensor) -> None:

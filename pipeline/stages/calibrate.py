@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 from pipeline import artifacts
 from pipeline.config import Calibrate
 from pipeline.decision import LEAST_OF_A_GROUP, UNKNOWN, Names
-from pipeline.errors import SplitError
+from pipeline.errors import ConfigError, SplitError
 from pipeline.evidence import FUSIONS
 from pipeline.inference import Calibration, Judgement
 from pipeline.registry import build, find
@@ -27,10 +27,8 @@ def calibrate(settings: Calibrate, report: Report) -> None:
         groups.check("calibrate.group", [settings.group])
     plugin = settings.settings(settings.thresholds, THRESHOLDS)
     strategy = build(THRESHOLDS, settings.thresholds, "calibrate.thresholds", **plugin)
-    benign = artifacts.read_samples(artifacts.SCORES, "calibration")
-    if not len(benign):
-        raise SplitError("there are no benign calibration records; raise preprocess.shares.calibration")
-    report.reads("calibration", benign)
+    benign = _benign(settings)
+    report.reads(settings.drawn_from, benign)
     val = artifacts.read_samples(artifacts.SCORES, "val")
     calibration = Calibration.fit(
         **dict(zip(benign.columns, benign.x.T.astype(np.float64), strict=True)),
@@ -55,6 +53,28 @@ def calibrate(settings: Calibrate, report: Report) -> None:
     report.json("thresholds", {"named": dict(calibration.thresholds), "n": len(benign), "groups": own})
     report.run.metrics({f"threshold.{name}": value for name, value in calibration.thresholds.items()})
     _report(calibration, val, _groups(settings, val.record_id), report)
+
+
+def _benign(settings: Calibrate) -> Samples:
+    """The benign records whose scores the thresholds are drawn from.
+
+    Raises:
+        ConfigError: in-sample scores are asked for where levels are promised.
+        SplitError: there are none.
+    """
+    if settings.drawn_from == "train" and settings.fusion != "cascade":
+        raise ConfigError(
+            f"calibrate.drawn_from: 'train', but calibrate.fusion {settings.fusion!r} promises how many benign records "
+            "raise an alarm, which scores of training records cannot tell; choose fusion cascade, which promises "
+            "nothing, or drawn_from calibration"
+        )
+    samples = artifacts.read_samples(artifacts.SCORES, settings.drawn_from)
+    benign = samples.select(samples.benign)
+    if not len(benign):
+        raise SplitError(
+            f"there are no benign {settings.drawn_from} records; raise preprocess.shares.{settings.drawn_from}"
+        )
+    return benign
 
 
 def _groups(settings: Calibrate, record_id: NDArray[np.uint64]) -> Names | None:

@@ -98,3 +98,12 @@ def test_no_stage_is_stale_where_a_section_of_a_flow_changes(section):
 @pytest.mark.parametrize("section", [*config.SECTIONS.values(), *config.FLOW_SECTIONS.values()])
 def test_every_section_of_params_builds(section):
     assert config.load(section, ROOT / "params.yaml")
+
+
+def test_the_grid_of_experiments_builds():
+    assert config.load_benchmark(ROOT / "benchmark.yaml")
+
+
+def test_no_stage_reads_a_preset(imports):
+    assert not any("presets" in module for stage in STAGES for module in _closure(stage, imports))
+    assert not any(dep.startswith(("presets", "benchmark.yaml")) for s in STAGES.values() for dep in _paths(s["deps"]))

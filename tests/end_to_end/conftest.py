@@ -2,6 +2,7 @@
 
 import gzip
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -11,11 +12,14 @@ from pathlib import Path
 import pytest
 import yaml
 
+from pipeline import presets
+
 ROOT = Path(__file__).parents[2]
 REAL = ROOT.parent / "shared" / "data" / "cicids2017"
 NSLKDD = ROOT.parent / "shared" / "data" / "nslkdd"
 BIN = Path(sys.executable).parent
-CONFIGURATIONS = yaml.safe_load((ROOT / "params.yaml").read_text())["benchmark"]["configurations"]
+SYSTEM = re.compile(r"preprocess\.features\.|stage1\.(encoder|loss)$|stage2\.(detector|head)$|calibrate\.evidence$")
+PUBLISHED = presets.read("latent_sculpting", ROOT / "presets")
 
 
 def merged(base, changes):
@@ -35,7 +39,7 @@ def nested(dotted):
 
 # Latent Sculpting, small: it has the longest trainings, which tests interrupt and resume.
 SMALL = merged(
-    nested(CONFIGURATIONS["latent_sculpting"]),
+    nested({key: value for key, value in PUBLISHED.items() if SYSTEM.match(key)}),
     {
         "ingest": {"synthetic": {"records": 6000, "seed": 0}},
         "stage1": {"fit": {"epochs": 3, "min_steps": 60, "batch_size": 128}},

@@ -33,9 +33,9 @@ CONFIGURATIONS = {"sum": {"calibrate.fusion": "fisher"}, "largest": {"calibrate.
 def project(tmp_path_factory):
     made = Project(tmp_path_factory.mktemp("grid"))
     made.settings(SETTINGS)
-    whole = yaml.safe_load((made.folder / "params.yaml").read_text())
-    whole["benchmark"] |= {"seeds": [0], "designs": {"small": DESIGN}, "configurations": CONFIGURATIONS}
-    (made.folder / "params.yaml").write_text(json.dumps(whole))  # JSON is YAML
+    whole = yaml.safe_load((made.folder / "benchmark.yaml").read_text())
+    whole |= {"seeds": [0], "designs": {"small": DESIGN}, "configurations": CONFIGURATIONS}
+    (made.folder / "benchmark.yaml").write_text(json.dumps(whole))  # JSON is YAML
     made.commit()
     return made
 

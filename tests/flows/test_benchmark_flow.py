@@ -4,7 +4,6 @@ import argparse
 from pathlib import Path
 
 import pytest
-import yaml
 from prefect.logging import disable_run_logger
 from prefect.states import Completed
 
@@ -12,7 +11,7 @@ from flows import benchmark, dvc, experiments, standings
 from flows.experiments import ExperimentError, Snapshot
 from flows.grid import Cell, Grid
 from flows.standings import Result
-from pipeline import artifacts
+from pipeline import artifacts, config
 from pipeline.errors import ConfigError
 
 ROOT = Path(__file__).parents[2]
@@ -97,16 +96,17 @@ def test_busy_cells_come_last_and_are_waited_for(snapshot, monkeypatch):
 
 
 def test_the_table_is_written_and_a_failure_ends_the_flow_as_failed(tmp_path, monkeypatch):
-    params = yaml.safe_load((ROOT / "params.yaml").read_text())
-    params["benchmark"] |= {"designs": {"d": {"records": ".", "unseen": ["bot"]}}, "configurations": {"a": {}}}
+    given = config.read(ROOT / "benchmark.yaml")
+    given |= {"designs": {"d": {"records": ".", "unseen": ["bot"]}}, "configurations": {"a": {}}}
+    grid = Grid.of(config.read(ROOT / "params.yaml"), config.build_benchmark(given))
     made = {}
     monkeypatch.setattr(benchmark, "create_markdown_artifact", lambda page, key: made.update({key: page}))
     results = [Result(_cell(0), "c", METRICS), Result(_cell(1), error="a stage failed\nits last line")]
-    assert benchmark._published(Grid.of(params), results[:1], tmp_path).is_completed()
-    state = benchmark._published(Grid.of(params), results, tmp_path)
+    assert benchmark._published(grid, results[:1], tmp_path).is_completed()
+    state = benchmark._published(grid, results, tmp_path)
     assert (state.is_failed(), state.message) == (True, f"1 of 2 cells failed, first {_cell(1).name}: a stage failed")
     report = artifacts.read_json(tmp_path / "benchmark.json")
-    assert report["failures"] == standings.table(Grid.of(params), results)["failures"]
+    assert report["failures"] == standings.table(grid, results)["failures"]
     assert [each["commit"] for each in report["cells"]] == ["c", ""]
     assert (tmp_path / "benchmark.md").read_text() == made["benchmark"]
     assert (tmp_path / "benchmark.csv").read_text().startswith("design,configuration,seeds")
@@ -116,6 +116,6 @@ def test_a_misspelt_name_ends_the_program_before_a_server_is_asked(monkeypatch, 
     monkeypatch.chdir(ROOT)
     monkeypatch.setattr(benchmark.servers, "connected", lambda _: pytest.fail("a server was asked"))
     assert benchmark.main(["--designs", "papr"]) == 1
-    assert "benchmark: params.yaml: benchmark has no design 'papr' (did you mean 'paper'?)" in capsys.readouterr().err
+    assert "benchmark: benchmark.yaml: there is no design 'papr' (did you mean 'paper'?)" in capsys.readouterr().err
     with pytest.raises(ConfigError, match="no configuration"):
         benchmark._benchmarked(argparse.Namespace(designs=[], configurations=["x"], seeds=[], path="", out=""))

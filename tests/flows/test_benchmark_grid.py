@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import pytest
-import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -16,24 +15,28 @@ ROOT = Path(__file__).parents[2]
 FAMILIES = {"bot": "bot", "dos_hulk": "dos", "dos_slowloris": "dos", "port_scan": "port_scan"}
 
 
-def _params(**changes):
-    params = yaml.safe_load((ROOT / "params.yaml").read_text())
-    params["benchmark"]["designs"] = {
+def _asked(**changes):
+    """What benchmark.yaml says, with changes."""
+    given = config.read(ROOT / "benchmark.yaml")
+    given["designs"] = {
         "one": {"records": ".", "unseen": ["bot", "infiltration"], "overrides": {"preprocess.attempted": "benign"}},
         "each": {"records": ".", "leave_out": ["dos", "bot", "heartbleed"]},
     }
-    params["benchmark"]["configurations"] = {"near": {"stage2.detector": "knn"}, "mixture": {"stage2.detector": "gmm"}}
-    params["benchmark"] |= {"seeds": [0, 1]} | changes
-    return params
+    given["configurations"] = {"near": {"stage2.detector": "knn"}, "mixture": {"stage2.detector": "gmm"}}
+    return config.build_benchmark(given | {"seeds": [0, 1]} | changes)
 
 
-def _cells(params, design="one", path=Path("/data"), records="r", code="c", **asked):
-    made = Grid.of(params, **asked)
+def _params():
+    return config.read(ROOT / "params.yaml")
+
+
+def _cells(asked, design="one", path=Path("/data"), records="r", code="c", params=None, **chosen):
+    made = Grid.of(params or _params(), asked, **chosen)
     return list(made.cells(design, path, FAMILIES, lambda each: grid.identity(each, records, code)))
 
 
 def test_a_cell_has_the_settings_of_its_design_its_configuration_and_its_seed():
-    cells = _cells(_params())
+    cells = _cells(_asked())
     assert [(each.seed, each.configuration) for each in cells] == [
         (0, "near"), (0, "mixture"), (1, "near"), (1, "mixture"),
     ]  # fmt: skip
@@ -45,18 +48,18 @@ def test_a_cell_has_the_settings_of_its_design_its_configuration_and_its_seed():
 
 
 def test_a_design_that_leaves_out_families_has_a_cell_for_each_that_the_records_have():
-    cells = _cells(_params(), "each", configurations=["near"], seeds=[3])
+    cells = _cells(_asked(), "each", configurations=["near"], seeds=[3])
     assert {each.left_out: each.unseen for each in cells} == {"dos": ("dos_hulk", "dos_slowloris"), "bot": ("bot",)}
     assert cells[0].name.startswith("each-dos-near-3-")
 
 
 def test_a_name_depends_on_all_that_decides_the_figures_and_on_nothing_else():
-    name = {each.name for each in _cells(_params())}
-    assert name == {each.name for each in _cells(_params(), path=Path("/elsewhere"))}
-    assert name == {each.name for each in _cells(_params(level=0.9, threshold="p97"))}
+    name = {each.name for each in _cells(_asked())}
+    assert name == {each.name for each in _cells(_asked(), path=Path("/elsewhere"))}
+    assert name == {each.name for each in _cells(_asked(level=0.9, threshold="p97"))}
     changed = _params()
     changed["calibrate"]["fusion"] = "max"
-    for others in (_cells(changed), _cells(_params(), records="s"), _cells(_params(), code="d")):
+    for others in (_cells(_asked(), params=changed), _cells(_asked(), records="s"), _cells(_asked(), code="d")):
         assert not name & {each.name for each in others}
 
 
@@ -64,7 +67,7 @@ def test_a_name_depends_on_all_that_decides_the_figures_and_on_nothing_else():
 def test_the_order_of_overrides_changes_no_name(keys):
     values = {"stage2.detector": "knn", "calibrate.fusion": "max", "preprocess.features.scaling": "unit"}
     first, second = (
-        _cells(_params(configurations={"a": {key: values[key] for key in order}})) for order in (values, keys)
+        _cells(_asked(configurations={"a": {key: values[key] for key in order}})) for order in (values, keys)
     )
     assert [each.name for each in first] == [each.name for each in second]
 
@@ -78,7 +81,7 @@ def test_the_order_of_overrides_changes_no_name(keys):
 )
 def test_an_unknown_name_is_refused_with_the_near_miss(asked, message):
     with pytest.raises(ConfigError, match=message):
-        Grid.of(_params(), **asked)
+        Grid.of(_params(), _asked(), **asked)
 
 
 @pytest.mark.parametrize(
@@ -96,7 +99,7 @@ def test_an_unknown_name_is_refused_with_the_near_miss(asked, message):
 )
 def test_a_bad_setting_is_refused_before_anything_runs(changes, message):
     with pytest.raises(ConfigError, match=message):
-        Grid.of(_params(**changes))
+        Grid.of(_params(), _asked(**changes))
 
 
 @pytest.mark.parametrize(
@@ -110,15 +113,16 @@ def test_a_bad_setting_is_refused_before_anything_runs(changes, message):
 )
 def test_an_attack_or_family_that_is_unknown_or_absent_is_refused(design, message):
     with pytest.raises(ConfigError, match=message):
-        _cells(_params(designs={"one": {"records": "."} | design}))
+        _cells(_asked(designs={"one": {"records": "."} | design}))
 
 
 def test_a_seed_that_is_none_is_refused():
     with pytest.raises(ConfigError, match=r"preprocess.seed"):
-        _cells(_params(), seeds=[-1])
+        _cells(_asked(), seeds=[-1])
 
 
-def test_every_design_and_configuration_that_is_shipped_builds():
-    shipped = Grid.of(config.read(ROOT / "params.yaml"))
+def test_every_design_and_configuration_that_is_shipped_builds(monkeypatch):
+    monkeypatch.chdir(ROOT)  # where the presets lie
+    shipped = Grid.of(_params(), config.load_benchmark(ROOT / "benchmark.yaml"))
     assert set(shipped.designs) >= {"paper", "corrected", "corrected_attempted_benign", "leave_one_family_out"}
     assert len(shipped.seeds) >= 5

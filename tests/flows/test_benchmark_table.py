@@ -4,7 +4,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
@@ -13,7 +12,7 @@ from flows import pages, standings
 from flows.grid import Cell, Grid
 from flows.paired import difference
 from flows.standings import Result
-from pipeline import assessment, metrics
+from pipeline import assessment, config, metrics
 from pipeline.assessment import Asked
 
 ROOT = Path(__file__).parents[2]
@@ -21,11 +20,12 @@ VALUES = st.floats(-1, 1, allow_subnormal=False)
 
 
 def _grid(**design):
-    params = yaml.safe_load((ROOT / "params.yaml").read_text())
-    params["benchmark"]["designs"] = {"d": {"records": ".", "unseen": ["bot", "infiltration"]} | design}
-    params["benchmark"]["configurations"] = {"a": {}, "b": {"stage2.detector": "knn"}}
-    params["benchmark"]["seeds"] = [0, 1, 2]
-    return Grid.of(params)
+    given = config.read(ROOT / "benchmark.yaml") | {
+        "designs": {"d": {"records": ".", "unseen": ["bot", "infiltration"]} | design},
+        "configurations": {"a": {}, "b": {"stage2.detector": "knn"}},
+        "seeds": [0, 1, 2],
+    }
+    return Grid.of(config.read(ROOT / "params.yaml"), config.build_benchmark(given))
 
 
 def _section(auroc=0.9, recall=0.5, fp=2, bot=8, infiltration=2):

@@ -1,6 +1,7 @@
 """A project of its own for each test: params.yaml, raw files in the published format, and stage bodies to run."""
 
 import importlib
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,14 +12,17 @@ import pyarrow as pa
 import pytest
 import yaml
 
-from pipeline import artifacts, config
+from pipeline import artifacts, config, presets
 from pipeline.datasets.synthetic.files import write
 from pipeline.errors import FlowsculptError
 from pipeline.stages.report import Report
 
 PARAMS = Path(__file__).parents[2] / "params.yaml"
-PUBLISHED = yaml.safe_load(PARAMS.read_text())["benchmark"]["configurations"]["latent_sculpting"]
-SMALL = PUBLISHED | {  # settings that make every stage quick
+SYSTEM = re.compile(r"preprocess\.features\.|stage1\.(encoder|loss)$|stage2\.(detector|head)$|calibrate\.evidence$")
+PUBLISHED = presets.read("latent_sculpting", PARAMS.parent / "presets")
+SMALL = {
+    key: value for key, value in PUBLISHED.items() if SYSTEM.match(key)
+} | {  # settings that make every stage quick
     "ingest.dataset": "cicids2017",
     "stage1.encoder": "identity",
     "stage2.detector": "mahalanobis",

@@ -134,4 +134,4 @@ def test_bad_settings_are_refused(fence):
 
 
 def test_the_fence_may_be_left_out_in_params():
-    assert repr(build(THRESHOLDS, "triangular", fence=None)) == "Triangular(fence=None)"
+    assert repr(build(THRESHOLDS, "triangular", fence=None)) == "Triangular(fence=None, anchor='beyond')"

@@ -1,0 +1,45 @@
+"""The settings of a published system, as its preset has them: a benchmark measures what ``flows.preset`` writes."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from flows.grid import overridden
+from pipeline import config, presets
+from pipeline.config import Stage2
+from pipeline.detectors import DETECTORS, Detector
+from pipeline.registry import build
+from pipeline.stages.learning import updates_of
+from pipeline.training import FitSettings, Updates
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def stage2(name: str, changes: Mapping[str, Any] | None = None) -> Stage2:
+    """The section ``stage2`` under a preset, with changes by dotted names, as ``dvc exp run -S`` takes them."""
+    held = {key: value for key, value in presets.read(name, ROOT / "presets").items() if key.startswith("stage2.")}
+    params = overridden(config.read(ROOT / config.PARAMS), held | dict(changes or {}), "--set")
+    return config.build(Stage2, params, f"preset {name}")
+
+
+def parsed(given: list[str]) -> dict[str, Any]:
+    """``stage2.fit.epochs=5`` ... as a mapping."""
+    pairs = [each.partition("=") for each in given]
+    return {key: yaml.safe_load(value) for key, _, value in pairs}
+
+
+def detector(settings: Stage2, width: int) -> Detector:
+    """The detector of these settings for ``width`` features."""
+    return build(DETECTORS, settings.detector, features=width, **settings.settings(settings.detector, DETECTORS))
+
+
+def updates(settings: Stage2, model: Detector) -> Updates | None:
+    """The confidence updates of these settings."""
+    return updates_of(model, settings.confidence, "stage2")
+
+
+def fit_settings(settings: Stage2, **more: Any) -> FitSettings:
+    """How these settings train, with ``more`` that no preset holds, such as the seed."""
+    return FitSettings(**settings.fit.model_dump() | more)

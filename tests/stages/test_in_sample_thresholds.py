@@ -1,0 +1,45 @@
+"""Thresholds from the scores of training records, as Latent Sculpting published them: they promise nothing."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pipeline import artifacts
+from pipeline.errors import ConfigError, SplitError
+
+
+@pytest.fixture
+def cascade(prepared: Any) -> Any:
+    """The decision of the paper, which needs the margin of an encoder."""
+    prepared.set("calibrate.fusion", "cascade")
+    prepared.set("calibrate.evidence", ["margin", "density"])
+    prepared.set("calibrate.percentiles", [99, 97, 95])
+    return prepared
+
+
+def named() -> dict[str, float]:
+    return dict(artifacts.read_json(artifacts.REPORTS / "calibrate" / "thresholds.json")["named"])
+
+
+@pytest.mark.parametrize("split", ["train", "calibration"])
+def test_the_percentiles_are_those_of_the_split_that_is_named(cascade: Any, split: str) -> None:
+    cascade.set("calibrate.drawn_from", split)
+    cascade.run("calibrate")
+    scores = artifacts.read_samples(artifacts.SCORES, split)
+    density = scores.x[scores.benign, 1].astype(np.float64)
+    for name, threshold in named().items():
+        assert (density > threshold).mean() == pytest.approx(1 - float(name[1:]) / 100, abs=2 / len(density))
+
+
+def test_in_sample_thresholds_are_refused_where_levels_are_promised(cascade: Any) -> None:
+    cascade.set("calibrate.drawn_from", "train")
+    cascade.set("calibrate.fusion", "fisher")
+    said = cascade.refusal("calibrate", ConfigError)
+    assert "calibrate.drawn_from: 'train'" in said and "choose fusion cascade" in said
+
+
+def test_a_split_without_benign_records_is_refused(cascade: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    read = artifacts.read_samples
+    monkeypatch.setattr(artifacts, "read_samples", lambda folder, split: (s := read(folder, split)).select(~s.benign))
+    assert "no benign calibration records" in cascade.refusal("calibrate", SplitError)
