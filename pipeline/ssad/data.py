@@ -55,11 +55,11 @@ class Supervised(LightningDataModule):  # type: ignore[misc]
         """In each process."""
         self.given.trainer = self.trainer
         self.draw.shard = (self.trainer.global_rank, self.trainer.world_size)
-        self.given.setup(stage)
+        self.given.setup(str(getattr(stage, "value", stage)))
 
     def teardown(self, stage: str) -> None:
         """In each process."""
-        self.given.teardown(stage)
+        self.given.teardown(str(getattr(stage, "value", stage)))
 
     def state_dict(self) -> dict[str, Any]:
         """Of the user's data module."""
