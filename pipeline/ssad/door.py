@@ -261,16 +261,14 @@ def _result(module: "Supervision", folder: Path) -> Result:
             "as ddp instead of ddp_spawn"
         )
     module.model.cpu().eval()
-    cuts = module.thresholds
-    asked = sorted({*module.plan.thresholds, *((cuts.low, cuts.high) if cuts else ())})
     test: dict[str, Any] = {}
     if tested is not None and (tested.y >= 0).any():
-        test = {**tested.ranking(), "thresholds": {f"{each:g}": tested.decided(each) for each in asked}}
+        test = {**tested.ranking(), "thresholds": {f"{cut:g}": tested.decided(cut) for cut in module.cuts.values()}}
     return Result(
         record_id=np.array([module.name(row) for row in seen.rows.tolist()]),
         scores=seen.score,
         confidence=module.confidence[torch.from_numpy(seen.rows)].cpu().numpy(),
-        thresholds=cuts,
+        thresholds=module.thresholds,
         history=tuple(module.history),
         folder=folder,
         test=test,

@@ -153,6 +153,8 @@ class Supervision(LightningModule):  # type: ignore[misc]
 
     def on_train_epoch_end(self) -> None:
         """Write the epoch down, and update the confidence where it is time."""
+        if not self._losses:  # a callback has stopped the training before the first step
+            return
         epoch, loss = self.current_epoch, float(self.all_gather(torch.stack(self._losses).mean()).mean())
         if not math.isfinite(loss):
             raise TrainingError(
@@ -264,9 +266,14 @@ class Supervision(LightningModule):  # type: ignore[misc]
         if np.isnan(seen.score).any():
             raise TrainingError(f"{self._who}: {int(np.isnan(seen.score).sum())} test scores are NaN")
         self.log_dict({f"test_{name}": value for name, value in seen.ranking().items()})
-        own = (self.thresholds.low, self.thresholds.high) if self.thresholds else ()
         if self.report and (seen.y >= 0).any():
-            self.report.tested(seen, sorted({*own, *self.plan.thresholds}))
+            self.report.tested(seen, self.cuts)
+
+    @property
+    def cuts(self) -> dict[str, float]:
+        """At which test rows are decided: the thresholds of the last update and the user's own, by name."""
+        own = {"low": self.thresholds.low, "high": self.thresholds.high} if self.thresholds else {}
+        return own | {f"{cut:g}".replace("+", ""): cut for cut in self.plan.thresholds}  # MLflow allows no plus
 
     def configure_optimizers(self) -> Any:
         """The user's, else Adam as in SSAD."""

@@ -123,17 +123,16 @@ class Report:
             self.file(path)
         self.metrics(_amounts(update, seen, verdict), epoch)
 
-    def tested(self, seen: "Seen", thresholds: Sequence[float]) -> None:
-        """``test_metrics_threshold={t}.json`` for each threshold, and the same numbers as metrics."""
+    def tested(self, seen: "Seen", thresholds: Mapping[str, float]) -> None:
+        """``test_metrics_threshold={t}.json`` for each threshold, and the same rates as metrics under its name."""
         self.metrics({f"test_{name}": value for name, value in seen.ranking().items()})
-        for threshold in thresholds:
+        for name, threshold in thresholds.items():
             values = seen.decided(threshold)
             path = self.folder / f"test_metrics_threshold={threshold:g}.json"
             artifacts.write_json(path, values)
             self.file(path)
             rates = {key: values[key] for key in ("precision", "recall", "f1", "FPR")}
-            known = {f"threshold={threshold:g}.{key.lower()}": v for key, v in rates.items() if v is not None}
-            self.metrics(known)
+            self.metrics({f"threshold_{name}.{key.lower()}": v for key, v in rates.items() if v is not None})
 
     def history(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """``history.csv``."""

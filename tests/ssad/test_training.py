@@ -120,7 +120,7 @@ def test_where_there_is_a_store_the_run_has_the_files_and_the_numbers(tmp_path, 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("FLOWSCULPT_TRACKING_ROOT", str(tmp_path))
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///mlflow.db")
-    train(tmp_path / "digits", test=Images(seed=2), mlflow=None)
+    train(tmp_path / "digits", test=Images(seed=2), thresholds=[3.5], mlflow=None)
     client = MlflowClient(f"sqlite:///{tmp_path / 'mlflow.db'}")
     (experiment,) = [each for each in client.search_experiments() if each.name == "flowsculpt"]
     (run,) = client.search_runs([experiment.experiment_id])
@@ -129,9 +129,9 @@ def test_where_there_is_a_store_the_run_has_the_files_and_the_numbers(tmp_path, 
     for epoch in (1, 3, 5):
         assert {f"confidence_epoch_{epoch}.csv", f"confidence_intervals_epoch_{epoch}.json"} <= names
         assert f"confidence_analysis_epoch_{epoch}.svg" in names
-    assert sum(name.startswith("test_metrics_threshold=") for name in names) == 2
+    assert sum(name.startswith("test_metrics_threshold=") for name in names) == 3
     assert {"train_loss", "train_auroc", "test_auroc", "system/cpu_utilization_percentage"} <= set(run.data.metrics)
-    assert any(name.startswith("threshold=") and name.endswith(".recall") for name in run.data.metrics)
+    assert {"threshold_low.recall", "threshold_high.fpr", "threshold_3.5.f1"} <= set(run.data.metrics)
     assert run.data.params["updates.strategy"] == "Percentile(low=85, high=90)"
     assert [point.step for point in client.get_metric_history(run.info.run_id, "train_loss")] == list(range(6))
 
@@ -178,7 +178,7 @@ def test_the_users_callbacks_logger_and_optimiser_are_used(tmp_path):
 
 def test_early_stopping_in_the_epoch_of_an_update_keeps_its_files(tmp_path):
     class Stop(Callback):
-        def on_train_epoch_start(self, trainer, pl_module):
+        def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
             trainer.should_stop = pl_module.current_epoch == 1
 
     result = train(tmp_path, callbacks=[Stop()])
