@@ -27,6 +27,7 @@ also, else the nearest folder upwards that holds ``params.yaml``, else the worki
 MLflow is imported by the first call: it takes seconds, and importing this package must not.
 """
 
+from pipeline.tracking.alone import alone, is_set_up, new_key, system_metrics
 from pipeline.tracking.lookup import Run, find_run, makers, run_ids
 from pipeline.tracking.operations import (
     ERROR,
@@ -51,6 +52,7 @@ from pipeline.tracking.store import (
     environment,
     local_store,
     project_root,
+    quiet,
     redact,
     search,
     tracking_uri,
@@ -87,6 +89,7 @@ __all__ = [
     "StageRun",
     "State",
     "Version",
+    "alone",
     "bury_dead",
     "can_heal",
     "children",
@@ -97,14 +100,17 @@ __all__ = [
     "find_run",
     "find_version",
     "identity",
+    "is_set_up",
     "link",
     "local_store",
     "makers",
+    "new_key",
     "note",
     "open_parent",
     "page",
     "project_root",
     "promote",
+    "quiet",
     "redact",
     "register",
     "resolve",
@@ -112,6 +118,7 @@ __all__ = [
     "run_ids",
     "search",
     "stage",
+    "system_metrics",
     "tracking_uri",
     "versions",
 ]

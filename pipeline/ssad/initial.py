@@ -1,0 +1,64 @@
+"""The confidence that a training starts with: 1 for every row, an array, or a CSV that an earlier training wrote."""
+
+import csv
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from pipeline.errors import ArtifactError, DataError
+
+Initial = Callable[[NDArray[np.int64]], NDArray[np.float32]]
+"""(n,) positions of rows to their (n,) confidence."""
+
+
+def initial(given: ArrayLike | Path | str | None, name: Callable[[int], Any]) -> Initial:
+    """What gives the confidence at the start.
+
+    Args:
+        given: None for 1; (N,) values in [-1, 1], one for each row of the data set; a CSV with the columns
+            ``record_id`` and ``confidence``.
+        name: position of a row -> its record id.
+    """
+    if given is None:
+        return lambda rows: np.ones(len(rows), dtype=np.float32)
+    if isinstance(given, str | Path):
+        return lambda rows: _checked(_read(Path(given), [str(name(row)) for row in rows.tolist()]), str(given))
+    values = np.asarray(given, dtype=np.float64)
+    return lambda rows: _checked(_taken(values, rows), "initial")
+
+
+def _taken(values: NDArray[np.float64], rows: NDArray[np.int64]) -> NDArray[np.float64]:
+    if values.ndim != 1 or len(values) <= rows.max():
+        raise DataError(
+            f"initial: needs one confidence for each row of the data set, at least {rows.max() + 1}, given the shape "
+            f"{values.shape}"
+        )
+    taken: NDArray[np.float64] = values[rows]
+    return taken
+
+
+def _read(path: Path, ids: list[str]) -> NDArray[np.float64]:
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            known = {row["record_id"]: float(row["confidence"]) for row in csv.DictReader(file)}
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        raise ArtifactError(
+            f"{path}: cannot be read ({error!r}); a CSV with the columns record_id and confidence is expected"
+        ) from error
+    absent = [each for each in ids if each not in known]
+    if absent:
+        first = ", ".join(absent[:3])
+        raise DataError(f"{path}: {len(absent)} of {len(ids)} rows have no confidence in it, such as {first}")
+    return np.array([known[each] for each in ids])
+
+
+def _checked(values: NDArray[np.float64], who: str) -> NDArray[np.float32]:
+    bad = np.flatnonzero(~(np.abs(values) <= 1))
+    if len(bad):
+        raise DataError(
+            f"{who}: a confidence lies in [-1, 1], but {len(bad)} of {len(values)} do not, such as {values[bad[0]]:g}"
+        )
+    return values.astype(np.float32)

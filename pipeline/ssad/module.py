@@ -1,0 +1,341 @@
+"""The Lightning side: trains a user's model under confidence, scores its rows, updates the confidence."""
+
+import contextlib
+import math
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import Checkpoint
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from pipeline import metrics
+from pipeline.errors import TrainingError
+from pipeline.nn import Batch
+from pipeline.ssad.loaders import Draw, labels, unpacked
+from pipeline.ssad.objectives import Objective, PerRow
+from pipeline.ssad.report import Report
+from pipeline.thresholds import Thresholds
+from pipeline.training.batches import mix
+from pipeline.training.updates import UnscoredError, Update, Updates, from_state, state
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is trained, and by which rules.
+
+    Attributes:
+        score: model, x -> (B,), higher = more anomalous.
+        value: model, x -> (B,), what the objective takes.
+        objective: values, confidence -> the loss.
+        updates: None for none.
+        optimizer: parameters -> whatever Lightning's ``configure_optimizers`` may return; None: the model's own, if
+            it has one, else Adam at 1e-3 as in SSAD.
+        initial: gives the (n,) confidence at the start from the positions of the rows.
+        thresholds: at which the test rows are decided beside those of the updates.
+        fingerprint: of all this.
+    """
+
+    score: PerRow
+    value: PerRow
+    objective: Objective
+    updates: Updates | None
+    optimizer: Callable[[Any], Any] | None
+    initial: Callable[[NDArray[np.int64]], NDArray[np.float32]]
+    thresholds: tuple[float, ...]
+    fingerprint: str
+
+
+class Seen(NamedTuple):
+    """Rows that were scored, in the order of their positions, (m,) each.
+
+    Attributes:
+        rows: their positions.
+        score: higher = more anomalous.
+        y: 0 normal, 1 anomalous, -1 unknown.
+        value: what the objective takes.
+    """
+
+    rows: NDArray[np.int64]
+    score: NDArray[np.float64]
+    y: NDArray[np.int8]
+    value: NDArray[np.float64]
+
+    def ranking(self) -> dict[str, float]:
+        """AUROC and AUPRC over the rows that have a label, where both labels occur."""
+        known = self.y >= 0
+        y, score = self.y[known], self.score[known]
+        values = {"auroc": metrics.auroc(y, score), "auprc": metrics.auprc(y, score)}
+        return {name: value for name, value in values.items() if value is not None}
+
+    def decided(self, threshold: float) -> dict[str, float | None]:
+        """Counts and rates where a score above ``threshold`` is an alarm, over the rows that have a label."""
+        known = self.y >= 0
+        return metrics.test_metrics(self.y[known], self.score[known] > threshold, threshold)
+
+
+class KeepLast(Checkpoint):  # type: ignore[misc]
+    """``last.safetensors`` after each epoch, behind its confidence update."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Write the file; each process takes part."""
+        trainer.save_checkpoint(self.path)
+
+
+class Supervision(LightningModule):  # type: ignore[misc]
+    """Trains ``model`` on a loss that heeds the confidence of each row.
+
+    Attributes:
+        model: the user's.
+        draw: decides the order of the rows.
+        report: where results go; None in all processes but the first.
+        confidence: (N,) of all rows of the training data set, what the current epoch trains on.
+        thresholds: those of the last update.
+        history: one dict for each epoch that is done, those before an interruption included.
+        seen: the training rows as the trained model scores them; None until then.
+        tested: the test rows.
+        run: the key of the MLflow run.
+    """
+
+    def __init__(self, model: nn.Module, plan: Plan, draw: Draw, run: str, name: Callable[[int], Any]) -> None:
+        super().__init__()
+        self.model, self.plan, self.draw, self.run, self.name = model, plan, draw, run, name
+        self.report: Report | None = None
+        self.confidence = torch.empty(0)
+        self.thresholds: Thresholds | None = None
+        self.history: list[dict[str, Any]] = []
+        self.seen: Seen | None = None
+        self.tested: Seen | None = None
+        self._updated = -1  # the epoch of the last update
+        self._losses: list[Tensor] = []
+        self._parts: list[Tensor] = []
+        self._val: dict[str, float] = {}
+
+    def setup(self, stage: str) -> None:
+        """Give each row the confidence that it starts with."""
+        if stage == "fit" and not len(self.confidence):
+            data = self.trainer.datamodule
+            self.confidence = torch.zeros(len(data.train_loader.dataset))
+            self.confidence[data.rows] = torch.from_numpy(self.plan.initial(data.rows))
+
+    def on_fit_start(self) -> None:
+        """Keep the confidence where the batches are."""
+        self.confidence = self.confidence.to(self.device)
+
+    def on_train_epoch_start(self) -> None:
+        """Bind dropout and noise to (seed, epoch): a resumed training draws what an uninterrupted one draws."""
+        self.draw.epoch = self.current_epoch
+        torch.manual_seed(mix(self.draw.seed, self.current_epoch, self.global_rank))
+        self._losses, self._started = [], time.perf_counter()
+
+    def training_step(self, batch: Any, index: int) -> Tensor:
+        """The loss of the rows at the confidence that they have now."""
+        given, rows = batch
+        x, _ = unpacked(given)
+        value = per_row(self.plan.value(self.model, x), len(rows), f"{self._who}: loss")
+        loss = self.plan.objective(value, self.confidence[rows])
+        if not isinstance(loss, Tensor) or loss.ndim:
+            given_shape = tuple(loss.shape) if isinstance(loss, Tensor) else type(loss).__name__
+            raise TrainingError(f"objective {self.plan.objective}: needs to give a scalar tensor, gave {given_shape}")
+        self._losses.append(loss.detach())
+        self.log("train_loss", loss, on_step=False, on_epoch=True, batch_size=len(rows), sync_dist=True)
+        return loss
+
+    def on_train_epoch_end(self) -> None:
+        """Write the epoch down, and update the confidence where it is time."""
+        if not self._losses:  # a callback has stopped the training before the first step
+            return
+        epoch, loss = self.current_epoch, float(self.all_gather(torch.stack(self._losses).mean()).mean())
+        if not math.isfinite(loss):
+            raise TrainingError(
+                f"{self._who}: the loss became {loss} in epoch {epoch}; lower the learning rate, clip the gradient "
+                "(gradient_clip_val), or look for extreme values in the data"
+            )
+        seconds = time.perf_counter() - self._started
+        row = {"epoch": epoch, "train_loss": loss, **self._val, "seconds": seconds}
+        self.history.append(row)
+        if self.plan.updates and self.plan.updates.due(epoch, self._epochs):
+            self._update(self.plan.updates, self._scored())
+        if self.report:
+            self.report.epoch(row)
+        self.draw.epoch = epoch + 1  # workers fetch ahead of the next epoch's start
+
+    @property
+    def _epochs(self) -> int:
+        most = self.trainer.max_epochs
+        return most if most and most > 0 else sys.maxsize
+
+    def _update(self, updates: Updates, seen: Seen) -> None:
+        """Every process sees the scores of all, so that all of them draw the same thresholds."""
+        update = self._judged(updates, seen)
+        if self.report:
+            self.report.update(update, seen, updates.strategy)
+        self.thresholds, self._updated = update.thresholds, update.epoch
+        self.confidence[seen.rows] = torch.from_numpy(update.confidence).to(self.confidence)
+
+    def _judged(self, updates: Updates, seen: Seen) -> Update:
+        n = len(seen.rows)
+        every = Batch(torch.empty(n, 0), torch.zeros(n), self.confidence[seen.rows].cpu())
+        try:
+            return updates.judge(self.history[-1]["epoch"], seen.score, every, self.thresholds)
+        except UnscoredError as error:
+            raise TrainingError(f"record {self.name(int(seen.rows[error.rows[0]]))}: {error}") from error
+
+    def on_fit_end(self) -> None:
+        """Score the training rows by the trained model, and judge them: a result that no epoch trains on."""
+        self.seen = self._scored()
+        if np.isnan(self.seen.score).any() and not self.plan.updates:
+            raise TrainingError(f"{self._who}: {int(np.isnan(self.seen.score).sum())} scores are NaN after training")
+        if self.plan.updates and self.history and self._updated != self.history[-1]["epoch"]:
+            self._update(self.plan.updates, self.seen)
+
+    @torch.no_grad()
+    def _scored(self) -> Seen:
+        """The training rows in evaluation mode; each part of the model then goes on in the mode that it had."""
+        data = self.trainer.datamodule
+        with _evaluating(self), self.trainer.precision_plugin.forward_context():
+            return self._joined([self._look(data.placed(batch, self.device)) for batch in data.scoring_dataloader()])
+
+    def _look(self, batch: Any) -> Tensor:
+        """(4, B) positions, scores, labels and values of a batch."""
+        given, rows = batch
+        x, y = unpacked(given)
+        n = len(rows)
+        score = per_row(self.plan.score(self.model, x), n, f"{self._who}: score")
+        same = self.plan.value is self.plan.score
+        value = score if same else per_row(self.plan.value(self.model, x), n, f"{self._who}: loss")
+        columns = (rows, score.detach(), labels(y, rows), value.detach())
+        return torch.stack([column.double().cpu() for column in columns])
+
+    def _joined(self, parts: list[Tensor]) -> Seen:
+        """What all processes looked at, each row once."""
+        whole = torch.cat(parts, dim=1)
+        if self.trainer.world_size > 1:
+            gathered = self.all_gather(whole.to(self.device)).cpu()  # (processes, 4, m)
+            whole = torch.cat(list(gathered), dim=1)
+        rows, score, y, value = whole.numpy()
+        positions, first = np.unique(rows.astype(np.int64), return_index=True)
+        return Seen(positions, score[first], y[first].astype(np.int8), value[first])
+
+    def on_validation_epoch_start(self) -> None:
+        """Nothing has been looked at."""
+        self._parts = []
+
+    def validation_step(self, batch: Any, index: int) -> None:
+        """Score a batch."""
+        self._parts.append(self._look(batch))
+
+    def on_validation_epoch_end(self) -> None:
+        """Loss of the rows that no label calls anomalous; ranking and F1 where there are labels."""
+        if self.trainer.sanity_checking or not self._parts:
+            return
+        seen = self._joined(self._parts)
+        bad = np.isnan(seen.score)
+        if bad.any():
+            raise TrainingError(f"{self._who}: {int(bad.sum())} of {len(bad)} validation scores are NaN")
+        self._val = {f"val_{name}": value for name, value in {**self._loss_of(seen), **seen.ranking()}.items()}
+        f1 = seen.decided(self.thresholds.high)["f1"] if self.thresholds else None
+        self._val |= {} if f1 is None else {"val_f1": f1}
+        self.log_dict(self._val)
+
+    def _loss_of(self, seen: Seen) -> dict[str, float]:
+        value = torch.from_numpy(seen.value[seen.y != 1]).float()
+        return {"loss": float(self.plan.objective(value, torch.ones_like(value)))} if len(value) else {}
+
+    def on_test_epoch_start(self) -> None:
+        """Nothing has been looked at."""
+        self._parts = []
+
+    def test_step(self, batch: Any, index: int) -> None:
+        """Score a batch."""
+        self._parts.append(self._look(batch))
+
+    def on_test_epoch_end(self) -> None:
+        """Ranking and the rates at each threshold, where there are labels."""
+        self.tested = seen = self._joined(self._parts)
+        if np.isnan(seen.score).any():
+            raise TrainingError(f"{self._who}: {int(np.isnan(seen.score).sum())} test scores are NaN")
+        self.log_dict({f"test_{name}": value for name, value in seen.ranking().items()})
+        if self.report and (seen.y >= 0).any():
+            self.report.tested(seen, self.cuts)
+
+    @property
+    def cuts(self) -> dict[str, float]:
+        """At which test rows are decided: the thresholds of the last update and the user's own, by name."""
+        own = {"low": self.thresholds.low, "high": self.thresholds.high} if self.thresholds else {}
+        return own | {f"{cut:g}".replace("+", ""): cut for cut in self.plan.thresholds}  # MLflow allows no plus
+
+    def configure_optimizers(self) -> Any:
+        """The user's, else Adam as in SSAD."""
+        if self.plan.optimizer:
+            return self.plan.optimizer(self.model.parameters())
+        if isinstance(self.model, LightningModule) and type(self.model).configure_optimizers is not (
+            LightningModule.configure_optimizers
+        ):
+            return self.model.configure_optimizers()
+        return torch.optim.Adam(self.model.parameters(), lr=1e-3)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add what a resumed training needs to know."""
+        checkpoint["ssad"] = {
+            "fingerprint": self.plan.fingerprint,
+            "run": self.run,
+            "epoch": self.current_epoch,
+            "updated": self._updated,
+            "history": self.history,
+            "confidence": self.confidence,
+            "thresholds": state(self.thresholds),
+        }
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take over the epochs that are done.
+
+        Raises:
+            TrainingError: the training data have another length than before the interruption.
+        """
+        known = checkpoint["ssad"]
+        if len(known["confidence"]) != len(self.confidence):
+            raise TrainingError(
+                f"the interrupted training had {len(known['confidence'])} rows, the data set now has "
+                f"{len(self.confidence)}; give it the same data, or start afresh with resume=False"
+            )
+        self.history, self.confidence = list(known["history"]), known["confidence"]
+        self.thresholds = from_state(known["thresholds"])
+        self._updated, self.draw.epoch = known["updated"], known["epoch"] + 1
+
+    @property
+    def _who(self) -> str:
+        return type(self.model).__name__
+
+
+def per_row(values: Any, rows: int, who: str) -> Tensor:
+    """``values``, if they are one number for each row, (B,).
+
+    Raises:
+        TrainingError: they are not.
+    """
+    if not isinstance(values, Tensor) or values.shape != (rows,) or not values.is_floating_point():
+        given = f"{values.dtype} {tuple(values.shape)}" if isinstance(values, Tensor) else type(values).__name__
+        raise TrainingError(f"{who}: needs one floating-point number for each of {rows} rows, ({rows},), gave {given}")
+    return values
+
+
+@contextlib.contextmanager
+def _evaluating(module: nn.Module) -> Iterator[None]:
+    modes = {part: part.training for part in module.modules()}
+    module.eval()
+    try:
+        yield
+    finally:
+        for part, mode in modes.items():
+            part.training = mode

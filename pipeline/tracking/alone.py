@@ -1,0 +1,57 @@
+"""A run of its own, under no pipeline: what a training outside the stages logs to."""
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+
+import psutil
+
+from pipeline.tracking import operations, outbox, owners, parents, runs, store
+from pipeline.tracking.operations import KIND, PROCESS
+from pipeline.tracking.runs import LONGEST_PARAM, StageRun
+
+
+def is_set_up() -> bool:
+    """Whether there is a store: ``MLFLOW_TRACKING_URI`` names one, or ``mlflow.db`` lies in the project root."""
+    return bool(os.environ.get("MLFLOW_TRACKING_URI")) or (store.project_root() / "mlflow.db").is_file()
+
+
+def new_key() -> str:
+    """What ``alone`` opens a new run under."""
+    return operations.key()
+
+
+@contextmanager
+def alone(key: str, name: str, kind: str, params: Mapping[str, object]) -> Iterator[StageRun]:
+    """Track one training: a run that is closed whatever ends it.
+
+    Args:
+        key: of ``new_key``; the same key goes on in the same run.
+        name: of the run.
+        kind: its tag ``flowsculpt.kind``.
+        params: settings; long values are cut.
+
+    Yields:
+        The open run.
+    """
+    outbox.deliver()
+    tags = {"mlflow.runName": name, KIND: kind, PROCESS: owners.identity(psutil.Process())}
+    run_id = str(outbox.write("open", key, time=parents.milliseconds(), tags=tags) or key)
+    continued = operations.RESUMED in parents.tags_of(run_id)
+    run = StageRun(run_id, continued)
+    try:
+        if not continued:
+            run.params({each: parents.cut(store.redact(str(value)), LONGEST_PARAM) for each, value in params.items()})
+        yield run
+    except BaseException as error:
+        status = "FAILED" if isinstance(error, Exception) else "KILLED"
+        parents.close((run.run_id,), status, f"{name}: {type(error).__name__}: {error}")
+        outbox.deliver()
+        raise
+    parents.close((run.run_id,), "FINISHED")
+    outbox.deliver()
+
+
+def system_metrics(run: StageRun) -> AbstractContextManager[None]:
+    """Sample processor, memory, disk, network and GPU into ``run``, at least once."""
+    return runs._system_metrics(run)
