@@ -164,7 +164,7 @@ class Supervision(LightningModule):  # type: ignore[misc]
         seconds = time.perf_counter() - self._started
         row = {"epoch": epoch, "train_loss": loss, **self._val, "seconds": seconds}
         self.history.append(row)
-        if self.plan.updates and self.plan.updates.due(epoch, self._epochs):
+        if self.plan.updates and epoch + 1 < self._epochs and self.plan.updates.due(epoch):
             self._update(self.plan.updates, self._scored())
         if self.report:
             self.report.epoch(row)
