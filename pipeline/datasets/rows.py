@@ -98,7 +98,8 @@ def parse(block: Block, layout: Layout, label: Labeller = canonical) -> Chunk:
 def _blank(block: Block, layout: Layout) -> Chunk:
     """Of lines that are all empty: a small archive holds millions of them."""
     n = block.lines.count(b"\n")
-    texts = {"source_file": block.source, "column": "", "reason": BLANK, "text": ""}
+    column = layout.title("label") if layout.labelled else ""
+    texts = {"source_file": block.source, "column": column, "reason": BLANK, "text": ""}
     columns = {name: pa.array(np.full(n, text, dtype=object), pa.string()) for name, text in texts.items()}
     rows = np.arange(block.first_row, block.first_row + n)
     rejected = pa.Table.from_pydict({**columns, "row": rows}, REJECTED_SCHEMA)

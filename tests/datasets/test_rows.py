@@ -202,10 +202,10 @@ def test_a_copy_that_the_file_lacks_is_filled_in():
 
 def test_lines_of_nothing_are_rejected_as_blank_rows_whatever_else_the_file_holds():
     alone, among = read("", "", ""), read(line(), "", line())
-    assert reasons(alone) == [(row, "", BLANK) for row in (1, 2, 3)]
+    assert reasons(alone) == [(row, "Label", BLANK) for row in (1, 2, 3)]
     assert alone.records.equals(record_schema(FEATURES).empty_table())
     assert alone.rejected.schema.equals(among.rejected.schema)
-    assert [row["row"] for row in among.rejected.to_pylist()] == [2]
+    assert reasons(among) == [(2, "Label", BLANK)]
 
 
 @pytest.mark.parametrize("most", [1, 2, 3, 7])
