@@ -67,7 +67,9 @@ class Extent:
 
     def __init__(self, columns: Sequence[Column]) -> None:
         self._files: dict[str, dict[str, Any]] = {}
-        self._numbers = {column.name: [np.inf, -np.inf, 0, 0] for column in columns if not column.categorical}
+        self._numbers: dict[str, list[Any]] = {
+            column.name: [np.inf, -np.inf, 0, 0] for column in columns if not column.categorical
+        }
         self._words: dict[str, set[str]] = {column.name: set() for column in columns if column.categorical}
 
     def add(self, table: pa.Table) -> None:

@@ -14,6 +14,7 @@ from pipeline.tracking.operations import FLOW_RUN, KIND, PROCESS, State
 
 PARENT_VARIABLE = "FLOWSCULPT_PARENT_RUN"
 LONGEST_ERROR = 4000
+VIEW = "workflowType=machine_learning"  # the UI opens any other address in its view of language models
 
 _log = logging.getLogger(__name__)
 
@@ -62,8 +63,8 @@ class Child:
 
 
 def page(run_id: str) -> str:
-    """The address of a run below the address of the MLflow UI; the UI itself where the store does not answer."""
-    return outbox.ask(lambda: f"#/experiments/{store.experiment()}/runs/{operations.resolve(run_id)}", "")
+    """The address of a run below that of the MLflow UI, in its view of training; "" where the store does not answer."""
+    return outbox.ask(lambda: f"#/experiments/{store.experiment()}/runs/{operations.resolve(run_id)}?{VIEW}", "")
 
 
 def children(parent: str) -> dict[str, Child]:

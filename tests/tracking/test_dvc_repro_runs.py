@@ -42,7 +42,7 @@ def _dvc(root, *arguments):
 
 @pytest.fixture(scope="module")
 def pipeline_runs(tmp_path_factory):
-    """Three ``dvc repro`` of one toy project: the last stage fails; it is mended; two stages alone are asked for."""
+    """Three ``dvc repro`` of one toy project: the last stage fails, that is mended, two stages are asked for."""
     root = tmp_path_factory.mktemp("toy")
     (root / "stage.py").write_text(STAGE)
     (root / "dvc.yaml").write_text(GRAPH.replace("PYTHON", sys.executable))

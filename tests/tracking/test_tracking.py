@@ -174,6 +174,11 @@ def test_a_run_whose_process_is_gone_is_closed_as_killed(client, parent):
     assert client.get_run(parent).info.status == "FINISHED"
 
 
+def test_the_address_of_a_run_opens_the_view_of_trainings(client, parent):
+    experiment = client.get_run(parent).info.experiment_id
+    assert tracking.page(parent) == f"#/experiments/{experiment}/runs/{parent}?workflowType=machine_learning"
+
+
 def test_a_parent_takes_settings_once_and_seconds_of_each_stage(client, parent):
     with tracking.stage("one", {"a": {"b": 1}}, {}, lambda: "one") as run:
         run.pipeline.settings({"one": {"a": {"b": 1}}, "two": {"c": "x" * 9999}})
