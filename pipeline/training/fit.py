@@ -55,8 +55,8 @@ def fit(
         updates: of the confidence of the training records, for a model with ``score``; None leaves it as it is.
         on_update: called after each update.
         watched: validation rows of both classes, for a model with ``score``: the AUROC and F1 of each epoch are of
-            them. They choose the epoch where ``settings.select`` is ``val_f1``, and speak against an update that makes
-            the AUROC worse.
+            them. They choose the epoch where ``settings.select`` is ``val_f1``, and decide whether an update is taken
+            back where ``updates.undo`` is on.
         progress: show a bar on a terminal, a line for each epoch in a log.
 
     Raises:

@@ -1,9 +1,10 @@
 """Each confidence update is on trial for one epoch: what makes the model worse on held-out records is taken back.
 
-The evidence needs no label that training does not have. An update may make what it doubts look worse, but the bulk of
-the held-out records labelled benign must look as benign as before. Only the four fifths with the lowest scores count,
-so that attacks among these records, which an update is there to find, do not speak against it. Where known attacks are
-watched, their AUROC counts too.
+Where known attacks are watched, their AUROC against the benign records decides: it must not fall. Without them, the
+evidence needs no label that training does not have. An update may make what it doubts look worse, but the bulk of the
+held-out records labelled benign must look about as benign as before. Only the four fifths with the lowest scores count,
+so that attacks among these records, which an update is there to find, do not speak against it. This second rule is the
+coarser one: it takes some helpful updates back too.
 """
 
 from dataclasses import astuple, dataclass
@@ -46,18 +47,20 @@ class Evidence:
 
     def fault(self, after: "Evidence") -> str | None:
         """What is worse ``after``, in words; None where nothing is."""
-        rise = (after.mean - self.mean) / max(self.scale, 1e-12)
-        if rise > MOST_RISE:
-            return (
-                f"the mean score of the most benign {BULK:.0%} of the validation rows rose from {self.mean:.4g} to "
-                f"{after.mean:.4g}, by {rise:.2f} of their scale; {MOST_RISE:g} is allowed"
-            )
-        if self.auroc is not None and after.auroc is not None and after.auroc < self.auroc - MOST_LOSS:
+        if self.auroc is not None and after.auroc is not None:
+            if after.auroc >= self.auroc - MOST_LOSS:
+                return None
             return (
                 f"the AUROC on the validation rows fell from {self.auroc:.4f} to {after.auroc:.4f}; {MOST_LOSS:g} less "
                 "is allowed"
             )
-        return None
+        rise = (after.mean - self.mean) / max(self.scale, 1e-12)
+        if rise <= MOST_RISE:
+            return None
+        return (
+            f"the mean score of the most benign {BULK:.0%} of the validation rows rose from {self.mean:.4g} to "
+            f"{after.mean:.4g}, by {rise:.2f} of their scale; {MOST_RISE:g} is allowed"
+        )
 
 
 @dataclass(frozen=True)

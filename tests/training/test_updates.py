@@ -304,6 +304,12 @@ def test_known_attacks_that_look_more_benign_speak_against_an_update() -> None:
     )
 
 
+def test_known_attacks_decide_alone_where_there_are_any() -> None:
+    before = Evidence.of(np.arange(100.0), 0.90)
+    assert before.fault(Evidence.of(np.arange(100.0) * 9, None)) is not None
+    assert before.fault(Evidence.of(np.arange(100.0) * 9, 0.95)) is None
+
+
 def test_attacks_among_the_held_out_records_do_not_speak_against_an_update() -> None:
     score = np.arange(100.0)
     found = np.where(score >= 80, 1e6, score)
