@@ -169,8 +169,12 @@ class Fit(Section):
     gradient_clip: Annotated[float, Field(ge=0)]
     input_noise: Annotated[float, Field(ge=0)]
     patience: Annotated[int, Field(ge=0)]
-    schedule: Literal["cosine", "constant"]
+    schedule: Literal["cosine", "constant", "plateau"]
+    plateau_patience: Annotated[int, Field(ge=1)]
+    plateau_of: Literal["train_loss", "val_loss"]
+    least_learning_rate: Annotated[float, Field(ge=0)]
     keep: Literal["best", "last"]
+    select: Literal["val_loss", "val_f1"]
     seed: Seed
     device: Literal["auto", "cpu", "cuda"]
     devices: Annotated[int, Field(ge=1, le=1)]  # a stage is one process; training itself can do more
@@ -179,7 +183,7 @@ class Fit(Section):
 
 
 class ConfidenceSettings(PluginSection):
-    """See ``pipeline.training.Updates``; ``published`` stands for what the model was published with."""
+    """See ``pipeline.training.Updates``; ``published`` and ``own`` stand for what the model says of itself."""
 
     initial: str | None
     updates: Literal["published", "always", "never"]
@@ -188,7 +192,9 @@ class ConfidenceSettings(PluginSection):
     every_n_epochs: Annotated[int, Field(ge=1)] | Literal["published"]
     warm_up: Annotated[int, Field(ge=1)] | Literal["published"]
     max_share: Annotated[float, Field(gt=0, le=1)]
+    max_unknown_share: Share | Literal["own"]
     smoothing: Annotated[float, Field(ge=0, lt=1)]
+    undo: bool
 
 
 class Stage1(PluginSection):

@@ -58,13 +58,21 @@ class Scorer(Model):
         updated: whether it was published with confidence updates, which are on for it unless settings say otherwise.
         strategy: the threshold strategy of its updates, by name.
         rule: what makes confidence of its scores, by name.
-        every_n_epochs: of which an update follows each n-th, the first one the n-th too.
+        every_n_epochs: from one update to the next.
+        warm_up: epochs before the first update; None for as many as between two.
+        max_unknown_share: the largest share of the training records that an update is to leave unknown; below 1 where
+            the loss pushes away what is unknown.
+        decides_above: the score above which the model itself calls a record an attack; None where it leaves that to
+            thresholds.
     """
 
     updated: ClassVar[bool] = False
     strategy: ClassVar[str] = "evt"
     rule: ClassVar[str] = "binary"
     every_n_epochs: ClassVar[int] = 3
+    warm_up: ClassVar[int | None] = None
+    max_unknown_share: ClassVar[float] = 1.0
+    decides_above: ClassVar[float | None] = None
 
     @abstractmethod
     def score(self, x: Tensor) -> Tensor:

@@ -228,6 +228,7 @@ class GRAnD(Detector):
 
     updated = True
     strategy = "evt"
+    max_unknown_share = 0.1
     every_n_epochs = 1  # from the first epoch on: what contaminates is soon learnt
 
     def __init__(

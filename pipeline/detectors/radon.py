@@ -45,6 +45,7 @@ class RADON(Detector):
 
     updated = True
     strategy = "triangular"
+    warm_up = 4  # its updates follow the epochs 3, 6, 9 ... counted from 0
 
     def __init__(
         self,

@@ -25,6 +25,7 @@ class Encoder(Scorer):
         modes: (K, Z) benign modes, for a loss that holds some, set by ``initialise``; else None.
     """
 
+    decides_above = 0.0
     centroid_benign: Tensor
     centroid_attack: Tensor
     modes: Tensor | None

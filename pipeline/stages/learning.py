@@ -1,6 +1,7 @@
 """What both training stages do: samples to tensors, one fit with its confidence updates, its curves."""
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from pipeline.registry import build
 from pipeline.samples import Samples
 from pipeline.stages.report import Report
 from pipeline.thresholds import THRESHOLDS, VERDICTS
-from pipeline.training import FitSettings, UnscoredError, Update, Updates, fit
+from pipeline.training import FitSettings, History, UnscoredError, Update, Updates, fit
 
 ROWS_AT_ONCE = 8192
 
@@ -46,20 +47,36 @@ def device_of(settings: Fit) -> torch.device:
     return torch.device(named if settings.device == "auto" else settings.device)
 
 
-def learn(model: Scorer, train: Samples, val: Samples, settings: Stage1 | Stage2, stage: str, report: Report) -> Learnt:
+@dataclass(frozen=True)
+class Splits:
+    """What a model is trained and judged on.
+
+    Attributes:
+        train: the rows that it trains on.
+        val: those whose loss chooses the epoch.
+        watched: those whose AUROC and F1 are told after each epoch, where both classes are among them. A model that
+            trains on benign records is chosen by benign ones, but watched on attacks too.
+    """
+
+    train: Samples
+    val: Samples
+    watched: Samples
+
+
+def learn(model: Scorer, data: Splits, settings: Stage1 | Stage2, stage: str, report: Report) -> Learnt:
     """Fit ``model``, with confidence updates where the settings or the model ask for them, and draw its loss.
 
     Raises:
         CollapseError: the trained model is no better than the untrained one.
     """
     name = type(model).__name__
-    train = _with_given_confidence(train, settings.confidence)
+    train = _with_given_confidence(data.train, settings.confidence)
     plan = updates_of(model, settings.confidence, stage)
     if not model.trainable:
         figure = figures.loss_curves([], None, f"{name}: closed form", report.subtitle)
         report.figure("loss_curves", figure)
         return Learnt(0, train.confidence)
-    judge = batch_of(val)
+    judge = batch_of(data.val)
     untrained = _loss(model, judge)
     try:
         history = fit(
@@ -68,7 +85,8 @@ def learn(model: Scorer, train: Samples, val: Samples, settings: Stage1 | Stage2
             judge,
             FitSettings(**settings.fit.model_dump()),
             artifacts.CHECKPOINTS / stage,
-            on_epoch=lambda epoch, values: report.run.metrics(values, step=epoch),
+            on_epoch=lambda epoch, values: report.run.metrics(_as_metrics(values), step=epoch),
+            watched=batch_of(data.watched) if len(np.unique(data.watched.y)) == 2 else None,
             updates=plan,
             on_update=lambda update: _report(update, train, plan, report),  # type: ignore[arg-type]  # only with a plan
         )
@@ -76,11 +94,32 @@ def learn(model: Scorer, train: Samples, val: Samples, settings: Stage1 | Stage2
         first = train.record_id[error.rows[0]]
         raise TrainingError(f"record {first:016x}: {error}") from error
     _refuse_collapse(name, untrained, _loss(model, judge))
+    _report_history(name, history, plan, report)
+    return Learnt(len(history.rows) - 1, history.confidence)  # type: ignore[arg-type]  # it was trained
+
+
+def _as_metrics(row: Mapping[str, Any]) -> dict[str, float]:
+    """A row of the history as metrics of its epoch: ``val.auroc`` and ``val.f1`` as every stage names them."""
+    names = {"val_auroc": "val.auroc", "val_f1": "val.f1"}
+    return {names.get(key, key): float(value) for key, value in row.items() if value is not None}
+
+
+def _report_history(name: str, history: History, plan: Updates | None, report: Report) -> None:
+    """The epochs as a table and a figure, which one was kept, and what became of the confidence updates."""
     rows = history.records()
     report.table("history", rows)
     report.figure("loss_curves", figures.loss_curves(rows, history.best_epoch, name, report.subtitle))
-    report.run.metrics({"best_epoch": history.best_epoch, "records_per_s": rows[-1]["records_per_s"]})
-    return Learnt(len(rows) - 1, history.confidence)  # type: ignore[arg-type]  # it was trained
+    values = {"best_epoch": history.best_epoch, "records_per_s": rows[-1]["records_per_s"]}
+    kept = f"{name}: the weights of epoch {history.best_epoch} of 0 to {len(rows) - 1} were kept"
+    if plan is not None:
+        kept += f"; they have trained on {history.updates_seen} confidence updates"
+        values |= {"kept_updates": history.updates_seen, "undone_updates": len(history.undone)}
+        undone = [asdict(update) for update in history.undone]
+        report.json("confidence_updates", {"kept": history.updates_seen, "undone": undone})
+    report.say(kept)
+    report.run.metrics(values)
+    for update in history.undone:
+        report.say(f"{name}: the confidence update after epoch {update.epoch} was taken back: {update.reason}")
 
 
 def updates_of(model: Scorer, settings: ConfidenceSettings, stage: str) -> Updates | None:
@@ -101,13 +140,16 @@ def updates_of(model: Scorer, settings: ConfidenceSettings, stage: str) -> Updat
     strategy = model.strategy if settings.thresholds == "published" else settings.thresholds
     rule = model.rule if settings.rule == "published" else settings.rule
     every = model.every_n_epochs if settings.every_n_epochs == "published" else settings.every_n_epochs
+    unknown = settings.max_unknown_share
     return Updates(
         build(THRESHOLDS, strategy, f"{stage}.confidence.thresholds", **settings.settings(strategy, known)),
         build(CONFIDENCES, rule, f"{stage}.confidence.rule", **settings.settings(rule, known)),
         every_n_epochs=every,
-        warm_up=every if settings.warm_up == "published" else settings.warm_up,
+        warm_up=(model.warm_up or every) if settings.warm_up == "published" else settings.warm_up,
         max_share=settings.max_share,
+        max_unknown_share=model.max_unknown_share if unknown == "own" else unknown,
         smoothing=settings.smoothing,
+        undo=settings.undo,
     )
 
 

@@ -90,10 +90,10 @@ class Report:
         digest = f"{int(np.bitwise_xor.reduce(samples.record_id)):016x}"
         self.run.dataset(name, str(artifacts.DATA), digest, len(samples), dict.fromkeys(samples.columns, "float"), name)
 
-    def ranking(self, samples: Samples, score: NDArray[np.floating[Any]]) -> None:
-        """AUROC and AUPRC of one score on one split, as metrics of the run."""
+    def ranking(self, samples: Samples, score: NDArray[np.floating[Any]], step: int | None = None) -> None:
+        """AUROC and AUPRC of one score on one split, as metrics of the run, at a step behind those of its epochs."""
         values = {"auroc": metrics.auroc(samples.y, score), "auprc": metrics.auprc(samples.y, score)}
-        self.run.metrics({f"val.{name}": value for name, value in values.items() if value is not None})
+        self.run.metrics({f"val.{name}": value for name, value in values.items() if value is not None}, step)
 
     def confidence_table(self, epoch: int, columns: Mapping[str, NDArray[Any]]) -> None:
         """``confidence_epoch_{n}.csv``: record_id, confidence, and what else is known of each record."""

@@ -10,7 +10,7 @@ from pipeline.encoders import ENCODERS, LOSSES, Encoder
 from pipeline.nn import in_batches, with_features
 from pipeline.registry import build
 from pipeline.stages import launch
-from pipeline.stages.learning import ROWS_AT_ONCE, device_of, learn
+from pipeline.stages.learning import ROWS_AT_ONCE, Splits, device_of, learn
 from pipeline.stages.report import Report
 from pipeline.thresholds import Percentile
 
@@ -24,7 +24,7 @@ def stage1(settings: Stage1, report: Report) -> None:
     encoder = _build(settings, len(train.columns))
     encoder.initialise(torch.from_numpy(balanced.x), torch.tensor(balanced.y))
     val = artifacts.read_samples(artifacts.PROCESSED, "val")
-    learnt = learn(encoder, balanced, val, settings, "stage1", report)
+    learnt = learn(encoder, Splits(balanced, val, val), settings, "stage1", report)
     device = device_of(settings.fit)
     encoder.to(device)
     z = torch.from_numpy(in_batches(encoder, balanced.x, ROWS_AT_ONCE, device))
@@ -83,7 +83,7 @@ def _report(epoch: int, latent: int, report: Report) -> None:
     report.test_metrics(val.y, margin > 0, 0.0)  # the published decision of stage 1
     report.test_metrics(val.y, margin > thresholds.high, thresholds.high, "p99")
     report.figure("latent_map", figures.latent_map(z, val.attack, val.y, subtitle=f"{report.subtitle}, val"))
-    report.ranking(val, margin)
+    report.ranking(val, margin, epoch + 1)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from pipeline.nn import in_batches
 from pipeline.registry import build
 from pipeline.samples import EVIDENCE, Samples
 from pipeline.stages import launch
-from pipeline.stages.learning import ROWS_AT_ONCE, device_of, learn
+from pipeline.stages.learning import ROWS_AT_ONCE, Splits, device_of, learn
 from pipeline.stages.report import Report
 from pipeline.thresholds import Percentile
 
@@ -35,7 +35,7 @@ def stage2(settings: Stage2, report: Report) -> None:
     val = _latent("val")
     judge = val if detector.trains_on == "all" else val.select(val.benign)
     detector.initialise_labelled(torch.from_numpy(known.x), _families(known))
-    learnt = learn(detector, known, judge, settings, "stage2", report)
+    learnt = learn(detector, Splits(known, judge, val), settings, "stage2", report)
     detector.verify(torch.from_numpy(judge.x))
     description = {
         "detector": settings.detector,
@@ -108,7 +108,7 @@ def _report(epoch: int, report: Report) -> None:
     thresholds = Percentile()(artifacts.read_samples(artifacts.SCORES, "calibration").x[:, 1])
     report.judged(epoch, val, density, thresholds)
     report.test_metrics(val.y, density > thresholds.high, thresholds.high, "p99")
-    report.ranking(val, density)
+    report.ranking(val, density, epoch + 1)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ import json
 import logging
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +19,7 @@ from pipeline.nn import Batch, Model, Scorer
 from pipeline.training.batches import Batches
 from pipeline.training.checkpoints import read
 from pipeline.training.history import Epoch, History
+from pipeline.training.selection import kept
 from pipeline.training.settings import FitSettings, OnEpoch
 from pipeline.training.updates import OnUpdate, Updates
 
@@ -36,6 +37,7 @@ def fit(
     on_epoch: OnEpoch | None = None,
     updates: Updates | None = None,
     on_update: OnUpdate | None = None,
+    watched: Batch | None = None,
     progress: bool = True,
 ) -> History:
     """Train ``model``, which has ``loss(batch)``, and leave it with the weights that are kept, on the CPU, in eval.
@@ -52,20 +54,25 @@ def fit(
         on_epoch: called after each epoch with its number and its row of the history.
         updates: of the confidence of the training records, for a model with ``score``; None leaves it as it is.
         on_update: called after each update.
+        watched: validation rows of both classes, for a model with ``score``: the AUROC and F1 of each epoch are of
+            them. They choose the epoch where ``settings.select`` is ``val_f1``, and decide whether an update is taken
+            back where ``updates.undo`` is on.
         progress: show a bar on a terminal, a line for each epoch in a log.
 
     Raises:
-        TrainingError: on an empty set, non-finite features, a device that is absent, or a loss that is not finite.
+        TrainingError: on an empty set, non-finite features, a device that is absent, a loss that is not finite, updates
+            that no epoch would train on, or watched rows without both classes.
     """
     _refuse_useless(model, train, val)
-    if updates and not isinstance(model, Scorer):
-        raise TrainingError(f"{type(model).__name__}: has no score, which confidence updates need")
+    _refuse_impossible(model, settings, updates, watched)
     if not model.trainable:
         model.eval()
         return History((), -1)
+    if updates:
+        updates.refuse_too_late(settings.epochs_for(len(train.y)))
     from pipeline.training.learner import Learner
 
-    fingerprint = _fingerprint(model, train, val, settings, updates)
+    fingerprint = _fingerprint(model, (train, val, *([watched] if watched else [])), settings, updates)
     learner = Learner(
         model,
         Batches(train, settings.batch_size, settings.seed),
@@ -79,6 +86,7 @@ def fit(
     ]
     learner.updates = updates
     learner.update_listeners = [on_update] if on_update else []
+    learner.watched = watched
     resumed = _resumable(checkpoints, fingerprint)
     with _quiet(), torch.random.fork_rng(devices=[]):
         model.train()
@@ -99,7 +107,21 @@ def _refuse_useless(model: Model, train: Batch, val: Batch) -> None:
             )
 
 
-def _fingerprint(model: Model, train: Batch, val: Batch, settings: FitSettings, updates: Updates | None) -> str:
+def _refuse_impossible(model: Model, settings: FitSettings, updates: Updates | None, watched: Batch | None) -> None:
+    name = type(model).__name__
+    if (updates or watched) and not isinstance(model, Scorer):
+        what = "confidence updates need" if updates else "AUROC and F1 need"
+        raise TrainingError(f"{name}: has no score, which {what}")
+    if watched and len(torch.unique(watched.y)) < 2:
+        raise TrainingError(f"{name}: watched rows need benign records and attacks, and these are of one kind")
+    if settings.select == "val_f1" and not watched:
+        raise TrainingError(
+            f"{name}: fit.select is 'val_f1', which needs validation rows of benign records and of known attacks; "
+            "choose 'val_loss', or records with attacks that are not all in preprocess.unseen"
+        )
+
+
+def _fingerprint(model: Model, data: Sequence[Batch], settings: FitSettings, updates: Updates | None) -> str:
     """Of whatever decides the outcome: settings, the code of the model, its start, the data."""
     digest = hashlib.sha256(json.dumps(asdict(settings), sort_keys=True).encode())
     digest.update(f"{model!r}{updates!r}".encode())
@@ -109,7 +131,7 @@ def _fingerprint(model: Model, train: Batch, val: Batch, settings: FitSettings, 
     for module in sorted({type(part).__module__ for part in model.modules()}):
         with contextlib.suppress(OSError, TypeError):  # a class that was typed in has no source
             digest.update(inspect.getsource(sys.modules[module]).encode())
-    for tensor in (*model.state_dict().values(), *train, *val):
+    for tensor in (*model.state_dict().values(), *(column for batch in data for column in batch)):
         digest.update(f"{tuple(tensor.shape)}{tensor.dtype}".encode())
         digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
@@ -129,6 +151,10 @@ def _resumable(folder: Path, fingerprint: str) -> Path | None:
 def _run(learner: "Learner", folder: Path, resumed: Path | None, bar: bool) -> None:
     from lightning.pytorch.utilities.exceptions import SIGTERMException
 
+    if resumed:
+        learner.on_load_checkpoint(read(resumed))
+        if learner.ended:
+            return
     trainer = _trainer(learner, folder, bar)
     try:
         trainer.fit(learner, ckpt_path=resumed)
@@ -139,14 +165,11 @@ def _run(learner: "Learner", folder: Path, resumed: Path | None, bar: bool) -> N
 
 def _trainer(learner: "Learner", folder: Path, bar: bool) -> Any:
     from lightning.pytorch import Trainer
-    from lightning.pytorch.callbacks import EarlyStopping
 
     from pipeline.training.learner import KeepBestAndLast, ProgressBar, SafetensorsIO
 
     settings = learner.settings
     callbacks: list[Any] = [KeepBestAndLast(folder)]
-    if settings.patience > 0:
-        callbacks.append(EarlyStopping("val_loss", patience=settings.patience, check_on_train_epoch_end=True))
     if bar:
         callbacks.append(ProgressBar(refresh_rate=1))
     return Trainer(
@@ -207,6 +230,13 @@ def _finish(learner: "Learner", folder: Path) -> History:
     learner.model.load_state_dict({name.removeprefix("model."): value for name, value in state.items()})
     learner.model.float().cpu().eval()  # whatever the precision of the training
     (folder / "last.safetensors").unlink(missing_ok=True)
-    rows = tuple(Epoch(**row) for row in learner.rows)
-    best = min(rows, key=lambda row: row.val_loss) if learner.settings.keep == "best" else rows[-1]
-    return History(rows, best.epoch, learner.train_batches.data.confidence.cpu().numpy())
+    chosen = kept(learner.rows, learner.settings)
+    if chosen is None or (learner.updating and not chosen["updates"]):
+        raise TrainingError(f"{type(learner.model).__name__}: confidence updates are on, but no epoch trained on one")
+    return History(
+        tuple(Epoch(**row) for row in learner.rows),
+        chosen["epoch"],
+        learner.train_batches.data.confidence.cpu().numpy(),
+        chosen["updates"],
+        tuple(learner.undone),
+    )

@@ -18,6 +18,10 @@ class Epoch:
         learning_rate: in the last step.
         seconds: of training, without validation.
         records_per_s: training rows / seconds.
+        updates: of the confidence, on which the weights have trained so far.
+        undone: whether the weights went back to those before it, as its update had made the model worse.
+        val_auroc: of the score on validation rows of both classes, None where there are none.
+        val_f1: of the decision on the same rows.
     """
 
     epoch: int
@@ -26,6 +30,23 @@ class Epoch:
     learning_rate: float
     seconds: float
     records_per_s: float
+    updates: int = 0
+    undone: bool = False
+    val_auroc: float | None = None
+    val_f1: float | None = None
+
+
+@dataclass(frozen=True)
+class Undone:
+    """An update of the confidence that was taken back.
+
+    Attributes:
+        epoch: the one that the update followed.
+        reason: what became worse, in words.
+    """
+
+    epoch: int
+    reason: str
 
 
 @dataclass(frozen=True)
@@ -36,11 +57,15 @@ class History:
         rows: one for each epoch.
         confidence: (n,) of the training records, as it stood at the end; None where nothing was trained.
         best_epoch: the one whose weights were kept; -1 where nothing was trained.
+        updates_seen: updates of the confidence on which these weights have trained.
+        undone: the updates that were taken back, on which they have not.
     """
 
     rows: tuple[Epoch, ...]
     best_epoch: int
     confidence: NDArray[np.float32] | None = field(default=None, compare=False)
+    updates_seen: int = 0
+    undone: tuple[Undone, ...] = ()
 
     def records(self) -> list[dict[str, Any]]:
         """One dict for each epoch."""

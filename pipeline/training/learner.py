@@ -1,8 +1,10 @@
 """The Lightning side: one module that trains anything with ``loss(batch)``."""
 
+import copy
 import math
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -10,8 +12,8 @@ from typing import Any, cast
 import numpy as np
 import torch
 from lightning.fabric.plugins import CheckpointIO
-from lightning.pytorch import LightningModule
-from lightning.pytorch.callbacks import ModelCheckpoint, TQDMProgressBar
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import Checkpoint, TQDMProgressBar
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 from numpy.typing import NDArray
 from torch import Tensor
@@ -22,8 +24,12 @@ from pipeline.thresholds import Thresholds
 from pipeline.training import checkpoints
 from pipeline.training.batches import Batches, mix
 from pipeline.training.flat import Flat
+from pipeline.training.history import Undone
+from pipeline.training.selection import best, learning_rate, stops
 from pipeline.training.settings import FitSettings, OnEpoch
+from pipeline.training.trial import FEWEST, Before, Evidence
 from pipeline.training.updates import OnUpdate, Updates, from_state, joined, scores, state
+from pipeline.training.watch import figures
 
 CHECK_EVERY = 50  # steps: looking at a loss makes a GPU wait
 AT_ONCE = 32  # steps between two of Lightning's, whose own work costs as much as a step of a small model
@@ -46,21 +52,20 @@ class SafetensorsIO(CheckpointIO):  # type: ignore[misc]
         Path(path).unlink(missing_ok=True)
 
 
-class KeepBestAndLast(ModelCheckpoint):  # type: ignore[misc]
-    """``best.safetensors`` by validation loss and ``last.safetensors``, at the end of each epoch."""
+class KeepBestAndLast(Checkpoint):  # type: ignore[misc]
+    """``best.safetensors`` after each epoch that is the best so far, and ``last.safetensors`` after every epoch.
 
-    FILE_EXTENSION = ".safetensors"
+    The best one is written first. If the process dies between the two, the epoch is trained again, and ends the same.
+    """
 
     def __init__(self, folder: Path) -> None:
-        super().__init__(
-            folder,
-            "best",
-            monitor="val_loss",
-            save_last=True,
-            enable_version_counter=False,
-            auto_insert_metric_name=False,
-            save_on_train_epoch_end=True,
-        )
+        self.folder = folder
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: "Learner") -> None:
+        """Write what there is to write; every process takes part."""
+        if pl_module.improved:
+            trainer.save_checkpoint(self.folder / "best.safetensors")
+        trainer.save_checkpoint(self.folder / "last.safetensors")
 
 
 class ProgressBar(TQDMProgressBar):  # type: ignore[misc]
@@ -97,7 +102,11 @@ class Learner(LightningModule):  # type: ignore[misc]
         listeners: called with each row in the first process.
         updates: of the confidence of the training records, None for none.
         update_listeners: called with each update in the first process.
+        watched: validation rows of both classes for the AUROC and F1 of each epoch, None for none.
         thresholds: those of the last update.
+        made: how many updates the next epoch will have trained on.
+        undone: the updates that were taken back; there is none behind such a one.
+        improved: whether the last epoch is the best so far.
         flat: the parameters as one vector, where the steps are made here.
     """
 
@@ -109,10 +118,20 @@ class Learner(LightningModule):  # type: ignore[misc]
         self.listeners: list[OnEpoch] = []
         self.updates: Updates | None = None
         self.update_listeners: list[OnUpdate] = []
+        self.watched: Batch | None = None
         self.thresholds: Thresholds | None = None
+        self.made = 0
+        self.undone: list[Undone] = []
+        self.improved = False
         self.flat: Flat | None = None
         self.rows: list[dict[str, Any]] = []
         self._losses: list[Tensor] = []
+        self._before: Before | None = None
+
+    @property
+    def updating(self) -> bool:
+        """Whether updates are still to be made."""
+        return self.updates is not None and not self.undone
 
     def train_dataloader(self) -> Groups | Batches:
         """The training batches, on the device, or in groups of them."""
@@ -136,6 +155,8 @@ class Learner(LightningModule):  # type: ignore[misc]
         """Bind batches, noise and dropout to (seed, epoch): a resumed run draws what an uninterrupted one would."""
         self.train_batches.epoch = self.current_epoch
         torch.manual_seed(mix(self.settings.seed, self.current_epoch, self.global_rank))
+        if self.settings.schedule == "plateau":
+            self._set_rates([learning_rate(self.rows, self.settings)])
         self._losses = []
         self._started = time.perf_counter()
 
@@ -193,7 +214,25 @@ class Learner(LightningModule):  # type: ignore[misc]
         self.log("val_loss", self.model.loss(batch), batch_size=len(batch.y), sync_dist=True)
 
     def on_train_epoch_end(self) -> None:
-        """Write the epoch down."""
+        """Write the epoch down, judge the update that it trained on, and make the next one where it is due."""
+        self.rows.append(self._row())
+        self._judge()
+        self.improved = best(self.rows, self.settings) is self.rows[-1]
+        self.trainer.should_stop = self.ended
+        last = self.trainer.should_stop or self.current_epoch + 1 == self.trainer.max_epochs
+        if self.updates and self.updating and not last and self.updates.due(self.current_epoch):
+            self._update(self.updates)
+        for listener in self.listeners if self.global_rank == 0 else ():
+            listener(self.current_epoch, self.rows[-1])
+
+    @property
+    def ended(self) -> bool:
+        """Whether training ends behind the epochs that are done, before its last one."""
+        waiting = self.updating and not any(row["updates"] for row in self.rows)
+        return stops(self.rows, self.settings, waiting)
+
+    def _row(self) -> dict[str, Any]:
+        """What the history says of this epoch."""
         row = {
             "epoch": self.current_epoch,
             "train_loss": float(torch.stack(self._losses).mean()),
@@ -201,17 +240,22 @@ class Learner(LightningModule):  # type: ignore[misc]
             "learning_rate": float(self.optimizers().param_groups[0]["lr"]),
             "seconds": self._seconds,
             "records_per_s": len(self.train_batches.data.y) / self._seconds,
+            "updates": self.made,
+            "undone": False,
         }
         if not math.isfinite(row["val_loss"]):
             raise TrainingError(
                 f"{type(self.model).__name__}: the validation loss became {row['val_loss']} in epoch "
                 f"{self.current_epoch}; lower learning_rate, or check the features for extreme values"
             )
-        self.rows.append(row)
-        if self.updates and self.updates.due(self.current_epoch, self.trainer.max_epochs):
-            self._update(self.updates)
-        for listener in self.listeners if self.global_rank == 0 else ():
-            listener(self.current_epoch, row)
+        return row | self._figures()
+
+    def _figures(self) -> dict[str, Any]:
+        """AUROC and F1 on the watched rows, if any."""
+        if self.watched is None:
+            return {}
+        score = self._scores(self.watched.x)
+        return figures(self.watched.y.cpu().numpy(), score, cast(Scorer, self.model).decides_above)
 
     def _update(self, updates: Updates) -> None:
         """Score the training records in evaluation mode; what comes of it is what the next epoch draws.
@@ -219,23 +263,70 @@ class Learner(LightningModule):  # type: ignore[misc]
         Every process scores its part and sees the scores of all, so that all of them draw the same thresholds.
         """
         data = self.train_batches.data
-        score = self._scores(data)
-        update = updates.judge(self.current_epoch, score, data, self.thresholds)
+        update = updates.judge(self.current_epoch, self._scores(data.x), data, self.thresholds)
+        self._before = self._remembered() if updates.undo else None
         self.thresholds = update.thresholds
-        self.train_batches.data = data._replace(confidence=torch.from_numpy(update.confidence).to(data.confidence))
+        self._believe(torch.from_numpy(update.confidence))
+        self.made += 1
         for listener in self.update_listeners if self.global_rank == 0 else ():
             listener(update)
 
+    def _believe(self, confidence: Tensor) -> None:
+        data = self.train_batches.data
+        self.train_batches.data = data._replace(confidence=confidence.to(data.confidence))
+
+    def _remembered(self) -> Before | None:
+        """What to go back to; None where too few validation rows could speak against an update."""
+        evidence = self._evidence()
+        if evidence is None:
+            return None
+        weights = {name: value.detach().clone() for name, value in self.model.state_dict().items()}
+        optimizer = copy.deepcopy(self.optimizers(use_pl_optimizer=False).state_dict())
+        return Before(
+            self.current_epoch, weights, optimizer, self.train_batches.data.confidence, self.thresholds, evidence
+        )
+
+    def _evidence(self) -> Evidence | None:
+        benign = self.val_batches.data.x[self.val_batches.data.y == 0]
+        if len(benign) < FEWEST:
+            return None
+        return Evidence.of(self._scores(benign), self.rows[-1].get("val_auroc"))
+
+    def _judge(self) -> None:
+        """Take the update back that this epoch is the first to train on, if the model is worse for it."""
+        before, self._before = self._before, None
+        after = self._evidence() if before else None
+        fault = before.evidence.fault(after) if before and after else None
+        if before and fault:
+            self._restore(before)
+            self.rows[-1]["undone"] = True
+            self.made -= 1
+            self.undone.append(Undone(before.epoch, fault))
+
+    def _restore(self, before: Before) -> None:
+        """Weights, optimiser and confidence as they were; the learning rate follows its schedule."""
+        self.model.load_state_dict(before.weights)
+        optimizer = self.optimizers(use_pl_optimizer=False)
+        rates = [group["lr"] for group in optimizer.param_groups]
+        optimizer.load_state_dict(before.optimizer)
+        self._set_rates(rates)
+        self.thresholds = before.thresholds
+        self._believe(before.confidence)
+
+    def _set_rates(self, rates: list[float]) -> None:
+        for group, rate in zip(self.optimizers(use_pl_optimizer=False).param_groups, rates, strict=True):
+            group["lr"] = rate
+
     @torch.no_grad()
-    def _scores(self, data: Batch) -> NDArray[np.float64]:
-        """(n,) of the training records."""
+    def _scores(self, x: Tensor) -> NDArray[np.float64]:
+        """(n,) of the rows of ``x``, (n, F), in evaluation mode."""
         model = cast(Scorer, self.model)
         was_training = model.training
         model.eval()
-        model.settle(data, SCORED_AT_ONCE)
-        part = scores(model.score, data.x, self.train_batches.shard, SCORED_AT_ONCE)
+        model.settle(self.train_batches.data, SCORED_AT_ONCE)
+        part = scores(model.score, x.to(self.device), self.train_batches.shard, SCORED_AT_ONCE)
         model.train(was_training)
-        return joined(self.all_gather(part), len(data.y))
+        return joined(self.all_gather(part), len(x))
 
     def _refuse_nan(self) -> None:
         bad = (~torch.stack(self._losses).isfinite()).nonzero()
@@ -247,7 +338,7 @@ class Learner(LightningModule):  # type: ignore[misc]
             )
 
     def configure_optimizers(self) -> dict[str, Any]:
-        """Adam or AdamW, fused, and the cosine over all steps of the run."""
+        """Adam or AdamW, fused, and a cosine over all steps of the run; a plateau is told from the history."""
         kind = torch.optim.AdamW if self.settings.optimizer == "adamw" else torch.optim.Adam
         trained = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
         if self.settings.plain:
@@ -259,7 +350,7 @@ class Learner(LightningModule):  # type: ignore[misc]
             weight_decay=self.settings.weight_decay,
             fused=not self.settings.precision.endswith("-mixed"),
         )
-        if self.settings.schedule == "constant":
+        if self.settings.schedule != "cosine":
             return {"optimizer": optimizer}
         steps = len(self.train_batches) * self.trainer.max_epochs
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
@@ -271,10 +362,15 @@ class Learner(LightningModule):  # type: ignore[misc]
         checkpoint["fingerprint"] = self.fingerprint
         checkpoint["confidence"] = self.train_batches.data.confidence
         checkpoint["thresholds"] = state(self.thresholds)
+        checkpoint["made"] = self.made
+        checkpoint["undone"] = [asdict(each) for each in self.undone]
+        checkpoint["before"] = self._before.state() if self._before else None
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take over the epochs that are done."""
         self.rows = list(checkpoint["rows"])
-        data = self.train_batches.data
-        self.train_batches.data = data._replace(confidence=checkpoint["confidence"].to(data.confidence))
+        self._believe(checkpoint["confidence"])
         self.thresholds = from_state(checkpoint["thresholds"])
+        self.made = checkpoint["made"]
+        self.undone = [Undone(**each) for each in checkpoint["undone"]]
+        self._before = Before.from_state(checkpoint["before"]) if checkpoint["before"] else None

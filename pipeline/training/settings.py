@@ -22,9 +22,17 @@ class FitSettings:
         optimizer: ``adam`` or ``adamw``.
         gradient_clip: largest norm of the gradient, 0 for no limit.
         input_noise: standard deviation of Gaussian noise on x, in training only.
-        patience: epochs without a better validation loss after which training stops, 0 for never.
-        schedule: of the learning rate: ``cosine`` falls to 0 over the whole run, step by step; ``constant``.
-        keep: the epoch whose weights are kept: that of the ``best`` validation loss or the ``last``.
+        patience: epochs without a better one, as ``select`` says, after which training stops; 0 for never. Where
+            confidence is updated, they are counted from the first epoch that trains on an update.
+        schedule: of the learning rate: ``cosine`` falls to 0 over the whole run, step by step; ``constant``;
+            ``plateau`` is halved when the loss no longer falls, as Najari et al. publish for GRAnD (preprint of 2021,
+            Algorithm 1).
+        plateau_patience: epochs without a lower loss after which ``plateau`` halves the learning rate.
+        plateau_of: the loss that it looks at: ``train_loss``, as published, or ``val_loss``.
+        least_learning_rate: training with ``plateau`` stops when the learning rate falls below it.
+        keep: the epoch whose weights are kept: the ``best`` one or the ``last``.
+        select: what makes an epoch the best: the lowest ``val_loss``, or the highest ``val_f1`` on validation rows with
+            attacks that are known.
         seed: of batches, noise and dropout.
         device: ``auto`` (cuda where there is one), ``cpu`` or ``cuda``.
         precision: as Lightning names it, such as ``32-true`` or ``bf16-mixed``.
@@ -41,8 +49,12 @@ class FitSettings:
     gradient_clip: float = 1.0
     input_noise: float = 0.0
     patience: int = 0
-    schedule: Literal["cosine", "constant"] = "cosine"
+    schedule: Literal["cosine", "constant", "plateau"] = "cosine"
+    plateau_patience: int = 20
+    plateau_of: Literal["train_loss", "val_loss"] = "train_loss"
+    least_learning_rate: float = 1e-6
     keep: Literal["best", "last"] = "best"
+    select: Literal["val_loss", "val_f1"] = "val_loss"
     seed: int = 0
     device: Literal["auto", "cpu", "cuda"] = "auto"
     precision: str = "32-true"

@@ -1,9 +1,9 @@
 """Confidence updates: while a model trains, what it makes of its own training records changes their weight.
 
 Scores of the training records -> thresholds -> confidence -> the loss of the next epoch, as in RADON (Najari et al.,
-2021) and GRAnD (Najari et al., "GRAnD: Robust Anomaly Detection under Data Contamination", 2022). Three brakes that
-the papers do not have keep one update from turning the training over: a warm-up, a cap on the share of records that
-may become anomalous at once, and smoothing over the updates.
+2021) and GRAnD (Najari et al., "GRAnD: Robust Anomaly Detection under Data Contamination", 2022). The papers let an
+update change any number of records. Here a warm-up, two caps and smoothing keep one update from turning the training
+over: a cap on the share of records that become anomalous, and a cap on the share that is left unknown.
 """
 
 from collections.abc import Callable
@@ -56,7 +56,12 @@ class Updates:
         warm_up: epochs before the first update.
         max_share: of the judged records, the largest that may become anomalous in one update; of those beyond it the
             lowest scores keep the confidence that they had.
+        max_unknown_share: of the judged records, the largest share that an update may leave unknown. Those beyond it
+            with the lowest scores count as benign, as little sure as the least sure benign record. 1 switches the cap
+            off, as published.
         smoothing: share of the old confidence that stays, 0 for none.
+        undo: whether an update that makes the model worse on the validation rows is taken back; see
+            ``pipeline.training.trial``. It is the last one then: the model would say the same of its records again.
     """
 
     strategy: Strategy
@@ -65,17 +70,34 @@ class Updates:
     warm_up: int = 3
     max_share: float = 0.1
     smoothing: float = 0.0
+    max_unknown_share: float = 1.0
+    undo: bool = False
 
     def __post_init__(self) -> None:
         if self.every_n_epochs < 1 or self.warm_up < 1:
             raise ValueError(f"every_n_epochs and warm_up must be at least 1: {self.every_n_epochs}, {self.warm_up}")
         if not 0 < self.max_share <= 1 or not 0 <= self.smoothing < 1:
             raise ValueError(f"needs 0 < max_share <= 1, 0 <= smoothing < 1: {self.max_share}, {self.smoothing}")
+        if not 0 <= self.max_unknown_share <= 1:
+            raise ValueError(f"needs 0 <= max_unknown_share <= 1: {self.max_unknown_share}")
 
-    def due(self, epoch: int, epochs: int) -> bool:
-        """Whether one follows ``epoch`` of ``epochs``, counted from 0; none follows the last."""
+    def due(self, epoch: int) -> bool:
+        """Whether one follows ``epoch``, counted from 0, where another epoch is to come."""
         done = epoch + 1
-        return self.warm_up <= done < epochs and (done - self.warm_up) % self.every_n_epochs == 0
+        return self.warm_up <= done and (done - self.warm_up) % self.every_n_epochs == 0
+
+    def refuse_too_late(self, epochs: int) -> None:
+        """Refuse updates that no epoch of ``epochs`` would train on.
+
+        Raises:
+            TrainingError: the first one would follow the last epoch, or come after it.
+        """
+        if self.warm_up >= epochs:
+            raise TrainingError(
+                f"confidence updates are on, but the first would follow epoch {self.warm_up - 1} and training ends "
+                f"with epoch {epochs - 1}, counted from 0, so that no epoch would train on one; raise fit.epochs to "
+                f"{self.warm_up + 1}, lower confidence.warm_up, or set confidence.updates: never"
+            )
 
     def judge(self, epoch: int, score: NDArray[np.float64], train: Batch, previous: Thresholds | None) -> Update:
         """The update that scores (n,) of the records in ``train`` amount to.
@@ -88,7 +110,8 @@ class Updates:
         judged = train.y.cpu().numpy() == 0
         thresholds = self.strategy(score[judged], previous)
         new = old.copy()
-        new[judged] = self._capped(score[judged], old[judged], self.rule(score[judged], thresholds))
+        said = self._less_unknown(score[judged], self.rule(score[judged], thresholds), thresholds)
+        new[judged] = self._less_anomalous(score[judged], old[judged], said)
         new = (self.smoothing * old + (1 - self.smoothing) * new).astype(np.float32)
         if not (new[judged] > 0).any():
             raise TrainingError(
@@ -98,15 +121,31 @@ class Updates:
             )
         return Update(epoch, score, thresholds, previous, new)
 
-    def _capped(
-        self, score: NDArray[np.float64], old: NDArray[np.float32], new: NDArray[np.float32]
+    def _less_unknown(
+        self, score: NDArray[np.float64], said: NDArray[np.float32], thresholds: Thresholds
     ) -> NDArray[np.float32]:
-        turned = np.flatnonzero((new < 0) & (old >= 0))
-        allowed = int(self.max_share * len(score))
-        kept = turned[np.argsort(-score[turned], kind="stable")[allowed:]]
-        capped = new.copy()
+        """Count the lowest of too many unknown records as benign."""
+        benign = score <= thresholds.low
+        unknown = np.flatnonzero(~benign & (score <= thresholds.high))
+        spared = _beyond(score, unknown, self.max_unknown_share)
+        capped = said.copy()
+        capped[spared] = said[benign].min(initial=1)
+        return capped
+
+    def _less_anomalous(
+        self, score: NDArray[np.float64], old: NDArray[np.float32], said: NDArray[np.float32]
+    ) -> NDArray[np.float32]:
+        """Leave the lowest of too many records that would become anomalous as they were."""
+        turned = np.flatnonzero((said < 0) & (old >= 0))
+        kept = _beyond(score, turned, self.max_share)
+        capped = said.copy()
         capped[kept] = old[kept]
         return capped
+
+
+def _beyond(score: NDArray[np.float64], rows: NDArray[np.intp], share: float) -> NDArray[np.intp]:
+    """Those of ``rows`` that are left when the highest scores have filled ``share`` of all records."""
+    return rows[np.argsort(-score[rows], kind="stable")[int(share * len(score)) :]]
 
 
 def _refuse_nan(epoch: int, score: NDArray[np.float64]) -> None:

@@ -56,10 +56,29 @@ def settings(**changes: object) -> FitSettings:
     return FitSettings(**({"epochs": 4, "batch_size": 64, "learning_rate": 1e-3, "device": "cpu"} | changes))  # type: ignore[arg-type]
 
 
+def worsening(trained: Model) -> Model:
+    """The same model, but its validation loss rises from epoch to epoch, after an interruption too."""
+    trained.register_buffer("validations", torch.zeros(()))
+    loss = trained.loss
+
+    def rising(batch: Batch) -> torch.Tensor:
+        if trained.training:
+            return loss(batch)
+        trained.validations += 1
+        return trained.validations.clone()
+
+    trained.loss = rising  # type: ignore[method-assign]
+    return trained
+
+
 def train(
-    name: str, folder: Path, on_epoch: Callable[[int, object], None] | None = None, **changes: object
+    name: str,
+    folder: Path,
+    on_epoch: Callable[[int, object], None] | None = None,
+    change: Callable[[Model], Model] = lambda model: model,
+    **changes: object,
 ) -> tuple[Model, History, list[Update]]:
-    trained, told = model(name), []
+    trained, told = change(model(name)), []
     history = fit(
         trained,
         records(),
@@ -98,6 +117,53 @@ def test_an_interrupted_training_with_updates_ends_where_an_uninterrupted_one_do
     assert [update.epoch for update in told] == [0, 1, 2]
     assert [update.epoch for update in rest] == [2]
     assert np.array_equal(rest[0].confidence, told[2].confidence)
+
+
+def weights(trained: Model) -> list[torch.Tensor]:
+    return [value.clone() for value in trained.parameters()]
+
+
+def same(mine: list[torch.Tensor], theirs: list[torch.Tensor]) -> bool:
+    return all(torch.equal(a, b) for a, b in zip(mine, theirs, strict=True))
+
+
+@pytest.mark.parametrize("name", TRAINABLE)
+def test_the_last_epoch_is_kept_though_the_validation_loss_rises(name: str, tmp_path: Path) -> None:
+    seen: list[list[torch.Tensor]] = []
+    watched: list[Model] = []
+
+    def change(trained: Model) -> Model:
+        watched.append(worsening(trained))
+        return watched[0]
+
+    trained, history, _ = train(name, tmp_path, lambda *_: seen.append(weights(watched[0])), change, keep="last")
+    losses = [row.val_loss for row in history.rows]
+    assert losses == sorted(losses)
+    assert history.best_epoch == 3
+    assert same(weights(trained), seen[3])
+    assert not same(seen[0], seen[3])
+
+
+@pytest.mark.parametrize("keep", ["best", "last"])
+@pytest.mark.parametrize("name", TRAINABLE)
+def test_a_training_goes_on_behind_its_last_epoch_though_the_validation_loss_rises(
+    name: str, keep: str, tmp_path: Path
+) -> None:
+    def interrupt(epoch: int, _: object) -> None:
+        if epoch == 4:
+            raise InterruptedTestError
+
+    whole, history, _ = train(name, tmp_path / "whole", change=worsening, keep=keep, epochs=6)
+    with pytest.raises(InterruptedTestError):
+        train(name, tmp_path / "cut", interrupt, worsening, keep=keep, epochs=6)
+    seen: list[int] = []
+    resumed, again, _ = train(
+        name, tmp_path / "cut", lambda epoch, _: seen.append(epoch), worsening, keep=keep, epochs=6
+    )
+    assert seen == [4, 5]
+    assert same(weights(whole), weights(resumed))
+    assert again.best_epoch == history.best_epoch == (5 if keep == "last" else 1)  # 1 is the first behind an update
+    assert again.updates_seen == history.updates_seen == again.rows[again.best_epoch].updates
 
 
 @pytest.mark.parametrize("name", TRAINABLE)

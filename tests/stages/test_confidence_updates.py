@@ -11,11 +11,13 @@ import pandas as pd
 import pytest
 import torch
 
-from pipeline import artifacts
-from pipeline.detectors import MAF, RADON
+from pipeline import artifacts, config
+from pipeline.detectors import DETECTORS, MAF, RADON
 from pipeline.errors import ArtifactError, CollapseError, ConfigError, DataError, TrainingError
+from pipeline.stages.learning import updates_of
 from pipeline.thresholds import VERDICTS
 
+PARAMS = Path(__file__).parents[2] / "params.yaml"
 REPORTS = artifacts.REPORTS / "stage2"
 
 
@@ -61,6 +63,47 @@ def test_each_update_leaves_confidence_intervals_and_a_figure(trained: Any, dete
         assert values["update.taken_for_anomalous"] <= 0.2
 
 
+def test_the_report_tells_which_epoch_was_kept_and_how_many_updates_it_has_seen(trained: Any, capsys: Any) -> None:
+    metrics: list[tuple[dict[str, float], int | None]] = []
+    trained.on_metrics = lambda values, step=None: metrics.append((values, step))
+    trained.set("stage2.detector", "radon")
+    trained.run("stage2")
+    history = pd.read_csv(REPORTS / "history.csv")
+    (told,) = [values for values, _ in metrics if "kept_updates" in values]
+    kept = history.iloc[int(told["best_epoch"])]
+    assert told["kept_updates"] == kept.updates
+    assert not kept.undone
+    undone = json.loads((REPORTS / "confidence_updates.json").read_text())
+    assert undone["kept"] == told["kept_updates"]
+    assert len(undone["undone"]) == told["undone_updates"]
+    assert told["kept_updates"] > 0 or told["undone_updates"] > 0
+    said = f"the weights of epoch {told['best_epoch']} of 0 to 4 were kept; they have trained on {kept.updates} conf"
+    assert said in capsys.readouterr().out
+    by_epoch = {step: values for values, step in metrics if "val.f1" in values and "val_loss" in values}
+    assert list(by_epoch) == [0, 1, 2, 3, 4]
+    assert [by_epoch[epoch]["val.auroc"] for epoch in by_epoch] == pytest.approx(history.val_auroc.tolist())
+    assert [by_epoch[epoch]["val.f1"] for epoch in by_epoch] == pytest.approx(history.val_f1.tolist())
+    last = max(step or 0 for values, step in metrics if "val.auroc" in values)
+    (final,) = [values for values, step in metrics if "val.auprc" in values]
+    assert last == 5  # what MLflow shows as the latest is the figure of the weights that are kept
+    assert final["val.auroc"] == pytest.approx(kept.val_auroc, abs=1e-6)
+
+
+@pytest.mark.parametrize(("detector", "epochs"), [("radon", [3, 6, 9]), ("grand", [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10])])
+def test_updates_come_when_they_were_published_to_come(detector: str, epochs: list[int]) -> None:
+    settings = config.load(config.Stage2, PARAMS).confidence
+    plan = updates_of(DETECTORS[detector](4), settings, "stage2")
+    assert plan is not None
+    assert [epoch for epoch in range(11) if plan.due(epoch)] == epochs
+    assert plan.max_unknown_share == (0.1 if detector == "grand" else 1.0)
+
+
+def test_updates_that_no_epoch_would_train_on_are_refused(trained: Any) -> None:
+    trained.set("stage2.detector", "radon")
+    trained.set("stage2.confidence.warm_up", 5)
+    assert "raise fit.epochs to 6, lower confidence.warm_up" in trained.refusal("stage2", TrainingError)
+
+
 def test_a_model_published_without_updates_has_none(trained: Any) -> None:
     trained.set("stage2.confidence.updates", "published")
     trained.set("stage2.detector", "deep_svdd")
@@ -76,6 +119,7 @@ def test_an_encoder_can_be_trained_with_updates(prepared: Any) -> None:
         ("fit.min_steps", 0),
         ("confidence.updates", "always"),
         ("confidence.warm_up", 1),
+        ("confidence.undo", False),  # after so few steps any epoch may be worse than the one before
     ):
         prepared.set(f"stage1.{name}", value)
     prepared.run("stage1")

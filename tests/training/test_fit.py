@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.errors import TrainingError
-from pipeline.nn import Batch, Dropout, Model
+from pipeline.nn import Batch, Dropout, Model, Scorer
 from pipeline.training import FitSettings, History, fit
 
 
@@ -106,9 +106,9 @@ def interrupt(at: int) -> object:
     return listener
 
 
-@pytest.mark.parametrize("schedule", ["cosine", "constant"])
+@pytest.mark.parametrize("schedule", ["cosine", "constant", "plateau"])
 def test_an_interrupted_training_ends_where_an_uninterrupted_one_does(tmp_path: Path, schedule: str) -> None:
-    changes = settings(epochs=4, input_noise=0.1, patience=9, schedule=schedule)
+    changes = settings(epochs=4, input_noise=0.1, patience=9, schedule=schedule, plateau_patience=1)
     whole = model()
     expected = fit(whole, data(200), data(64, 1), changes, tmp_path / "whole", progress=False)
     with pytest.raises(InterruptedTestError):
@@ -167,6 +167,37 @@ def test_small_data_get_their_steps(tmp_path: Path) -> None:
 def test_patience_stops(tmp_path: Path) -> None:
     history = train(tmp_path, epochs=60, learning_rate=1.0, schedule="constant", patience=3)[1]
     assert len(history.rows) == history.best_epoch + 4 < 60
+
+
+def test_a_plateau_halves_the_learning_rate_until_the_least_one_ends_the_training(tmp_path: Path) -> None:
+    changes = {"schedule": "plateau", "plateau_patience": 2, "least_learning_rate": 3e-3, "plateau_of": "val_loss"}
+    _, history = train(tmp_path, of=NeverBetter(), epochs=30, **changes)
+    rates = [row.learning_rate for row in history.rows]
+    assert rates == [1e-2] * 3 + [5e-3] * 2  # the first epoch is the best; 2.5e-3 is below the least
+
+
+def test_a_plateau_looks_at_the_training_loss_as_published(tmp_path: Path) -> None:
+    changes = {"schedule": "plateau", "plateau_patience": 2, "learning_rate": 1e-3}
+    _, falling = train(tmp_path / "falling", of=Falling(), epochs=5, **changes)
+    _, by_val = train(tmp_path / "by_val", of=Falling(), epochs=5, plateau_of="val_loss", **changes)
+    assert [row.learning_rate for row in falling.rows] == [1e-3] * 5
+    assert [row.learning_rate for row in by_val.rows] == [1e-3] * 3 + [5e-4] * 2
+
+
+class NeverBetter(Regression):
+    """Its validation loss stays what it is."""
+
+    def loss(self, batch: Batch) -> Tensor:
+        return super().loss(batch) if self.training else torch.ones(())
+
+
+class Falling(NeverBetter):
+    """Its training loss falls in each step."""
+
+    def loss(self, batch: Batch) -> Tensor:
+        self.steps = getattr(self, "steps", 0) + self.training
+        loss = super().loss(batch)
+        return loss * 0 + 1 / self.steps if self.training else loss
 
 
 @pytest.mark.parametrize("schedule", ["cosine", "constant"])
@@ -240,6 +271,100 @@ def test_a_model_without_parameters_is_left_alone(tmp_path: Path) -> None:
     assert history == History((), -1)
     assert not trained.training
     assert not (tmp_path / "none").exists()
+
+
+class Ranker(Scorer):
+    """Scores by one feature, rightly in its second epoch and wrongly in each other."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(3))
+        self.register_buffer("validations", torch.zeros(()))
+
+    def loss(self, batch: Batch) -> Tensor:
+        if not self.training:
+            self.validations += 1
+        return (batch.x - self.weight).square().mean()
+
+    def score(self, x: Tensor) -> Tensor:
+        return x[:, 0] * (1 if self.validations == 2 else -1)
+
+
+def watched() -> Batch:
+    return data(64, 2)
+
+
+def test_auroc_and_f1_are_told_for_each_epoch(tmp_path: Path) -> None:
+    seen: list[float] = []
+    history = fit(
+        Ranker(),
+        data(200),
+        data(32, 1),
+        settings(),
+        tmp_path,
+        watched=watched(),
+        on_epoch=lambda _, row: seen.append(row["val_auroc"]),
+        progress=False,
+    )
+    assert seen == [row.val_auroc for row in history.rows] == [0.0, 1.0, 0.0]
+    flagged = watched().y.sum().item()  # all attacks are above the 99th percentile of the others, and 1 of those is
+    assert [row.val_f1 for row in history.rows] == [0.0, pytest.approx(2 * flagged / (2 * flagged + 1)), 0.0]
+
+
+def test_the_score_at_which_a_model_decides_is_that_of_its_f1(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Ranker, "decides_above", 0.0)
+    history = fit(Ranker(), data(200), data(32, 1), settings(), tmp_path, watched=watched(), progress=False)
+    assert [row.val_f1 for row in history.rows] == [0.0, 1.0, 0.0]
+
+
+def test_the_epoch_can_be_chosen_by_f1(tmp_path: Path) -> None:
+    def chosen(select: str) -> History:
+        plan, folder = settings(select=select), tmp_path / select
+        return fit(Ranker(), data(200), data(32, 1), plan, folder, watched=watched(), progress=False)
+
+    by_loss, by_f1 = chosen("val_loss"), chosen("val_f1")
+    assert by_f1.best_epoch == 1
+    assert by_loss.best_epoch == min(by_loss.rows, key=lambda row: row.val_loss).epoch != 1
+
+
+def test_what_is_watched_does_not_change_the_training(tmp_path: Path) -> None:
+    plain, beside = Ranker(), Ranker()
+    first = fit(plain, data(200), data(32, 1), settings(), tmp_path / "a", progress=False)
+    second = fit(beside, data(200), data(32, 1), settings(), tmp_path / "b", watched=watched(), progress=False)
+    assert same(plain, beside)
+    assert [row.val_loss for row in first.rows] == [row.val_loss for row in second.rows]
+    assert first.rows[0].val_auroc is None
+
+
+def test_to_choose_by_f1_needs_attacks_that_are_known(tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match=r"fit\.select is 'val_f1', which needs validation rows of benign records"):
+        fit(Ranker(), data(200), data(32, 1), settings(select="val_f1"), tmp_path, progress=False)
+    benign = watched()._replace(y=torch.zeros(64))
+    with pytest.raises(TrainingError, match="watched rows need benign records and attacks, and these are of one kind"):
+        fit(Ranker(), data(200), data(32, 1), settings(), tmp_path, watched=benign, progress=False)
+
+
+def test_a_training_that_patience_ended_does_not_go_on_when_it_is_called_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process may die between its last epoch and the end of ``fit``."""
+    whole, history = train(tmp_path / "whole", of=seeded(NeverBetter), epochs=9, patience=2)
+    assert len(history.rows) == 3
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            sys.modules["pipeline.training.fit"], "_finish", lambda *_: (_ for _ in ()).throw(InterruptedTestError)
+        )
+        with pytest.raises(InterruptedTestError):
+            train(tmp_path / "cut", of=seeded(NeverBetter), epochs=9, patience=2)
+    resumed, again = train(tmp_path / "cut", of=seeded(NeverBetter), epochs=9, patience=2)
+    assert len(again.rows) == 3
+    assert again.best_epoch == history.best_epoch == 0
+    assert same(whole, resumed)
+
+
+def seeded(kind: type[Regression]) -> Regression:
+    torch.manual_seed(0)
+    return kind()
 
 
 class Diverging(Regression):

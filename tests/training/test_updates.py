@@ -13,11 +13,12 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
-from pipeline.confidence import binary
+from pipeline.confidence import Ecdf, binary
 from pipeline.errors import TrainingError
 from pipeline.nn import Batch, Dropout, Model, Scorer
 from pipeline.thresholds import Percentile, Thresholds
 from pipeline.training import FitSettings, History, Update, Updates, fit
+from pipeline.training.trial import Evidence
 
 
 class Centre(Scorer):
@@ -184,6 +185,160 @@ def test_every_record_judged_anomalous_is_refused_where_the_cap_allows_it() -> N
         judge(updates(strategy=fixed(-1, -1), max_share=1), [1, 2, 3])
 
 
+def test_the_lowest_of_too_many_unknown_records_count_as_benign() -> None:
+    plan = updates(strategy=fixed(1, 8), max_unknown_share=0.25, max_share=1)
+    assert judge(plan, [3, 1, 4, 1, 5, 9, 2, 6]) == [1, 1, 1, 1, 0, -1, 1, 0]
+
+
+def test_what_is_unknown_already_counts_towards_the_cap_or_it_would_grow_from_update_to_update() -> None:
+    plan = updates(strategy=fixed(1, 9), max_unknown_share=0.25)
+    before = [0, 1, 0, 1, 1, 1, 1, 1]
+    assert judge(plan, [3, 1, 4, 1, 5, 9, 2, 6], before) == [1, 1, 1, 1, 1, 0, 1, 0]
+
+
+def test_a_spared_record_is_as_little_sure_as_the_least_sure_benign_one() -> None:
+    plan = updates(strategy=fixed(2, 9), rule=Ecdf(), max_unknown_share=0.0)
+    assert judge(plan, [1, 2, 3, 4]) == [1, 0.75, 0.75, 0.75]
+
+
+def test_a_share_of_1_switches_the_caps_off() -> None:
+    plan = updates(strategy=fixed(1, 8), max_unknown_share=1.0, max_share=1.0)
+    assert judge(plan, [3, 1, 4, 1, 5, 9, 2, 9]) == [0, 1, 0, 1, 0, -1, 0, -1]
+
+
+class Worsening(Centre):
+    """Its validation loss rises from epoch to epoch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("validations", torch.zeros(()))
+
+    def loss(self, batch: Batch) -> Tensor:
+        if self.training:
+            return super().loss(batch)
+        self.validations = self.validations + 1
+        return self.validations
+
+
+def test_an_epoch_that_no_update_has_reached_is_not_kept(tmp_path: Path) -> None:
+    _, history, told = train(tmp_path, updates(), Worsening())
+    assert [update.epoch for update in told] == [1, 3]
+    assert [row.updates for row in history.rows] == [0, 0, 1, 1, 2, 2]
+    assert history.best_epoch == 2
+    assert history.updates_seen == 1
+
+
+def test_patience_counts_from_the_first_epoch_that_trains_on_an_update(tmp_path: Path) -> None:
+    _, history, _ = train(tmp_path, updates(warm_up=4, every_n_epochs=9), Worsening(), epochs=20, patience=3)
+    assert len(history.rows) == 8  # the first update follows epoch 3; epoch 4 is the best, 5 to 7 are not better
+    assert history.best_epoch == 4
+
+
+@pytest.mark.parametrize(("warm_up", "epochs"), [(6, 6), (7, 6)])
+def test_updates_that_no_epoch_would_train_on_are_refused_before_training(
+    tmp_path: Path, warm_up: int, epochs: int
+) -> None:
+    message = (
+        f"would follow epoch {warm_up - 1} and training ends with epoch {epochs - 1}, .*epochs to {warm_up + 1}, lower"
+    )
+    model = Centre()
+    with pytest.raises(TrainingError, match=message):
+        train(tmp_path, updates(warm_up=warm_up), model, epochs=epochs)
+    assert not model.drawn
+
+
+def against_the_bulk(scores: ArrayLike, thresholds: Thresholds) -> np.ndarray:
+    """Trust in what stands out alone."""
+    return np.where(np.asarray(scores) > thresholds.high, 1, -1).astype(np.float32)
+
+
+def harmful(**changes: object) -> Updates:
+    return updates(rule=against_the_bulk, max_share=1.0, undo=True, **changes)
+
+
+def test_an_update_that_makes_the_model_worse_is_taken_back_and_is_the_last(tmp_path: Path) -> None:
+    seen: list[Tensor] = []
+    model = Centre()
+    torch.manual_seed(0)
+    told: list[Update] = []
+    history = fit(
+        model, records(), records(), settings(keep="last", schedule="constant", learning_rate=1.0), tmp_path,
+        updates=harmful(), on_update=told.append, progress=False,
+        on_epoch=lambda *_: seen.append(model.centre.detach().clone()),
+    )  # fmt: skip
+    assert [update.epoch for update in told] == [1]
+    assert [update.epoch for update in history.undone] == [1]
+    assert "most benign 80%" in history.undone[0].reason
+    assert [row.undone for row in history.rows] == [False, False, True, False, False, False]
+    assert [row.updates for row in history.rows] == [0, 0, 1, 0, 0, 0]
+    assert history.updates_seen == 0
+    assert torch.equal(seen[1], seen[2])  # the weights went back
+    assert history.confidence is not None
+    assert history.confidence.tolist() == [1.0] * N  # and so did the confidence
+
+
+def test_an_update_is_not_taken_back_where_the_plan_does_not_say_so(tmp_path: Path) -> None:
+    _, history, told = train(tmp_path, updates(rule=against_the_bulk, max_share=1.0))
+    assert [update.epoch for update in told] == [1, 3]
+    assert history.undone == ()
+
+
+def test_an_update_that_finds_what_contaminates_stays(tmp_path: Path) -> None:
+    _, history, _ = train(tmp_path, updates(undo=True), keep="last")
+    assert history.undone == ()
+    assert history.updates_seen == 2
+
+
+def test_records_that_are_copies_of_one_another_do_not_make_rounding_noise_a_fault() -> None:
+    copies = np.full(100, 0.3)
+    before = Evidence.of(copies, None)
+    assert before.fault(Evidence.of(copies + 0.01, None)) is None
+    assert before.fault(Evidence.of(copies * 3, None)) is not None
+
+
+def test_known_attacks_that_look_more_benign_speak_against_an_update() -> None:
+    before = Evidence.of(np.arange(100.0), 0.95)
+    assert before.fault(Evidence.of(np.arange(100.0), 0.94)) is None
+    assert "AUROC on the validation rows fell from 0.9500 to 0.9000" in str(
+        before.fault(Evidence.of(np.arange(100.0), 0.90))
+    )
+
+
+def test_known_attacks_decide_alone_where_there_are_any() -> None:
+    before = Evidence.of(np.arange(100.0), 0.90)
+    assert before.fault(Evidence.of(np.arange(100.0) * 9, None)) is not None
+    assert before.fault(Evidence.of(np.arange(100.0) * 9, 0.95)) is None
+
+
+def test_attacks_among_the_held_out_records_do_not_speak_against_an_update() -> None:
+    score = np.arange(100.0)
+    found = np.where(score >= 80, 1e6, score)
+    assert Evidence.of(score, None).fault(Evidence.of(found, None)) is None
+
+
+def test_an_undone_epoch_is_not_kept_though_it_is_the_last(tmp_path: Path) -> None:
+    _, history, _ = train(tmp_path, harmful(), epochs=3, keep="last", schedule="constant", learning_rate=1.0)
+    assert history.best_epoch == 1
+
+
+@pytest.mark.parametrize("at", [2, 3, 4])
+def test_an_interrupted_training_takes_the_same_update_back(tmp_path: Path, at: int) -> None:
+    def interrupt(epoch: int, _: object) -> None:
+        if epoch == at:
+            raise InterruptedTestError
+
+    whole, history, _ = train(tmp_path / "whole", harmful(), keep="last", learning_rate=1.0)
+    with pytest.raises(InterruptedTestError):
+        fit(
+            Centre(), records(), records(), settings(keep="last", learning_rate=1.0), tmp_path / "cut",
+            on_epoch=interrupt, updates=harmful(), progress=False,
+        )  # fmt: skip
+    resumed, again, _ = train(tmp_path / "cut", harmful(), keep="last", learning_rate=1.0)
+    assert torch.equal(whole.centre, resumed.centre)  # type: ignore[arg-type]
+    assert again.undone == history.undone
+    assert [row.undone for row in again.rows] == [row.undone for row in history.rows]
+
+
 class Breaking(Centre):
     def score(self, x: Tensor) -> Tensor:
         return torch.where(x[:, 0] == records().x[7, 0], math.nan, super().score(x))
@@ -197,7 +352,15 @@ def test_a_score_that_is_nan_names_the_row_and_keeps_the_checkpoint(tmp_path: Pa
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"every_n_epochs": 0}, {"warm_up": 0}, {"max_share": 0.0}, {"max_share": 1.1}, {"smoothing": 1.0}]
+    "wrong",
+    [
+        {"every_n_epochs": 0},
+        {"warm_up": 0},
+        {"max_share": 0.0},
+        {"max_share": 1.1},
+        {"smoothing": 1.0},
+        {"max_unknown_share": -0.1},
+    ],
 )
 def test_values_outside_their_limits_are_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(ValueError, match=next(iter(wrong))):
