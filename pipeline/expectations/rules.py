@@ -94,11 +94,11 @@ def broken(expectation: Expectation, frame: pd.DataFrame) -> Mask:
     """(n,) which rows of a frame break an expectation about one column; nothing is known of a null, as in the suite."""
     values, kind = frame[expectation.column], type(expectation).__name__
     if kind == "ExpectColumnValuesToNotBeNull":
-        return values.isna().to_numpy()
+        return np.asarray(values.isna(), dtype=bool)
     if kind == "ExpectColumnValuesToBeInSet":
-        return (values.notna() & ~values.isin(expectation.value_set)).to_numpy()
+        return np.asarray(values.notna() & ~values.isin(expectation.value_set), dtype=bool)
     if kind == "ExpectColumnValuesToBeUnique":
-        return values.duplicated(keep=False).to_numpy()
+        return np.asarray(values.duplicated(keep=False), dtype=bool)
     if kind != "ExpectColumnValuesToBeBetween":
         return np.zeros(len(frame), dtype=bool)
     numbers = values.to_numpy(np.float64, na_value=np.nan)
