@@ -123,6 +123,7 @@ def _train(force: bool, promote: bool) -> State[Any]:
         error, seconds = _reproduce_all(parent, force)
         if not error:
             _tell("results", parent)
+        _name_preset(parent)
         done: Any = error or _result(register(parent, return_state=True))
     except BaseException as interruption:
         tracking.close_parent(parent, f"{type(interruption).__name__}: {interruption}")
@@ -145,6 +146,16 @@ def _tell(what: Literal["settings", "results"], parent: str) -> None:
         getattr(overview, what)(tracking.StageRun(parent))
     except FlowsculptError as error:
         get_run_logger().warning("the MLflow run tells no %s: %s", what, error)
+
+
+def _name_preset(parent: str) -> None:
+    """Say on the page of the parent run which preset params.yaml follows, and which of its settings were changed."""
+    from pipeline import config, presets
+
+    try:
+        tracking.StageRun(parent).tags({tracking.PRESET: presets.recorded(config.read())})
+    except FlowsculptError as error:
+        get_run_logger().warning("the MLflow run names no preset: %s", error)
 
 
 def _promoted(message: str, parent: str, rows: "list[summary.Row]") -> State[Any]:

@@ -77,6 +77,20 @@ def test_a_stage_that_dvc_skipped_is_linked(monkeypatch, outcome, links):
     assert seen == links
 
 
+@pytest.mark.parametrize(
+    ("epochs", "told"), [(100, "radon"), (5, "radon, changed: stage2.fit.epochs")], ids=["as published", "changed"]
+)
+def test_the_parent_run_names_the_preset_and_what_was_changed(tmp_path, monkeypatch, epochs, told):
+    (tmp_path / "presets").mkdir()
+    (tmp_path / "presets" / "radon.yaml").write_text("# RADON\nstage2: {fit: {epochs: 100}}\n")
+    (tmp_path / "params.yaml").write_text(f"preset: radon\nstage2: {{fit: {{epochs: {epochs}}}}}\n")
+    monkeypatch.chdir(tmp_path)
+    tags = {}
+    monkeypatch.setattr(tracking.StageRun, "tags", lambda run, values: tags.update({run.run_id: values}))
+    training._name_preset("parent")
+    assert tags == {"parent": {tracking.PRESET: told}}
+
+
 def test_a_failure_is_a_state_of_one_line(monkeypatch):
     error = dvc.StageFailedError(STAGE, 3, ["first", "last"])
 
