@@ -7,7 +7,7 @@ import json
 import logging
 import sys
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -90,8 +90,8 @@ def fit(
     resumed = _resumable(checkpoints, fingerprint)
     with _quiet(), torch.random.fork_rng(devices=[]):
         model.train()
-        _run(learner, checkpoints, resumed, bar)
-    return _finish(learner, checkpoints)
+        wait = _run(learner, checkpoints, resumed, bar)
+    return _finish(learner, checkpoints, wait)
 
 
 def _refuse_useless(model: Model, train: Batch, val: Batch) -> None:
@@ -148,19 +148,21 @@ def _resumable(folder: Path, fingerprint: str) -> Path | None:
     return None
 
 
-def _run(learner: "Learner", folder: Path, resumed: Path | None, bar: bool) -> None:
+def _run(learner: "Learner", folder: Path, resumed: Path | None, bar: bool) -> Callable[[], Any]:
+    """Train, and return what waits until all processes have come as far."""
     from lightning.pytorch.utilities.exceptions import SIGTERMException
 
     if resumed:
         learner.on_load_checkpoint(read(resumed))
         if learner.ended:
-            return
+            return lambda: None
     trainer = _trainer(learner, folder, bar)
     try:
         trainer.fit(learner, ckpt_path=resumed)
     except SIGTERMException:
         # A SystemExit with code 0: a stage that was killed would count as done.
         sys.exit(143)
+    return trainer.strategy.barrier  # type: ignore[no-any-return]
 
 
 def _trainer(learner: "Learner", folder: Path, bar: bool) -> Any:
@@ -222,13 +224,14 @@ def _quiet() -> Iterator[None]:
                 logger.setLevel(level)
 
 
-def _finish(learner: "Learner", folder: Path) -> History:
+def _finish(learner: "Learner", folder: Path, wait: Callable[[], Any]) -> History:
     """Load the weights that are kept; a training that is done leaves nothing to resume."""
     if learner.flat:
         learner.flat.release()
     state = read(folder / f"{learner.settings.keep}.safetensors")["state_dict"]
     learner.model.load_state_dict({name.removeprefix("model."): value for name, value in state.items()})
     learner.model.float().cpu().eval()  # whatever the precision of the training
+    wait()  # until each process has read the weights
     (folder / "last.safetensors").unlink(missing_ok=True)
     chosen = kept(learner.rows, learner.settings)
     if chosen is None or (learner.updating and not chosen["updates"]):

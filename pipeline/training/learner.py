@@ -235,7 +235,7 @@ class Learner(LightningModule):  # type: ignore[misc]
         """What the history says of this epoch."""
         row = {
             "epoch": self.current_epoch,
-            "train_loss": float(torch.stack(self._losses).mean()),
+            "train_loss": float(self.all_gather(torch.stack(self._losses).mean()).mean()),  # all processes decide alike
             "val_loss": float(self.trainer.callback_metrics["val_loss"]),
             "learning_rate": float(self.optimizers().param_groups[0]["lr"]),
             "seconds": self._seconds,
@@ -255,6 +255,11 @@ class Learner(LightningModule):  # type: ignore[misc]
         if self.watched is None:
             return {}
         score = self._scores(self.watched.x)
+        if bad := int(np.isnan(score).sum()):
+            raise TrainingError(
+                f"{type(self.model).__name__}: {bad} of {len(score)} validation scores became NaN in epoch "
+                f"{self.current_epoch}; lower learning_rate, or check the features for extreme values"
+            )
         return figures(self.watched.y.cpu().numpy(), score, cast(Scorer, self.model).decides_above)
 
     def _update(self, updates: Updates) -> None:

@@ -49,9 +49,10 @@ def learning_rate(rows: Sequence[Row], settings: FitSettings) -> float:
     """That of the epoch after ``rows`` under the schedule ``plateau``.
 
     It is halved each time ``plateau_patience`` epochs in a row bring no lower loss than the lowest before.
+    An epoch that was undone is passed over: the weights that its loss belongs to are gone.
     """
     rate, lowest, waited = settings.learning_rate, float("inf"), 0
-    for row in rows:
+    for row in (each for each in rows if not each["undone"]):
         loss = row[settings.plateau_of]
         lowest, waited = (loss, 0) if loss < lowest else (lowest, waited + 1)
         if waited == settings.plateau_patience:

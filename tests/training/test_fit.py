@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from pipeline.errors import TrainingError
 from pipeline.nn import Batch, Dropout, Model, Scorer
 from pipeline.training import FitSettings, History, fit
+from pipeline.training.selection import learning_rate
 
 
 class Regression(Model):
@@ -344,6 +345,16 @@ def test_to_choose_by_f1_needs_attacks_that_are_known(tmp_path: Path) -> None:
         fit(Ranker(), data(200), data(32, 1), settings(), tmp_path, watched=benign, progress=False)
 
 
+class Overflowing(Ranker):
+    def score(self, x: Tensor) -> Tensor:
+        return torch.where(x[:, 0] > 1, math.nan, super().score(x))
+
+
+def test_a_watched_score_that_is_nan_says_when(tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match=r"Overflowing: \d+ of 64 validation scores became NaN in epoch 0; lower"):
+        fit(Overflowing(), data(200), data(32, 1), settings(), tmp_path, watched=watched(), progress=False)
+
+
 def test_a_training_that_patience_ended_does_not_go_on_when_it_is_called_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -475,3 +486,42 @@ def test_a_terminated_training_fails_and_can_be_resumed(tmp_path: Path) -> None:
 def test_records_are_plain_json(tmp_path: Path) -> None:
     records = train(tmp_path)[1].records()
     assert json.loads(json.dumps(records)) == records
+
+
+def row(epoch: int, loss: float, undone: bool = False) -> dict[str, object]:
+    return {"epoch": epoch, "train_loss": loss, "val_loss": loss, "updates": 0, "undone": undone}
+
+
+def test_an_epoch_that_was_undone_does_not_set_the_loss_that_a_plateau_is_measured_by() -> None:
+    plan = settings(schedule="plateau", plateau_patience=2, learning_rate=1e-2)
+    falling = [row(0, 1.0), row(1, 0.1, undone=True), row(2, 0.9), row(3, 0.8)]
+    assert learning_rate(falling, plan) == 1e-2
+    assert learning_rate([row(0, 1.0), row(1, 1.0), row(2, 1.0)], plan) == 5e-3
+
+
+PROCESSES = """
+    import json, os, sys, time
+    from pathlib import Path
+    sys.path.insert(0, {tests!r})
+    from test_fit import data, model, settings
+    from pipeline.training import fit
+
+    if __name__ == "__main__":
+        if os.environ.get("LOCAL_RANK") == "1":  # the other process is long done when this one reads the weights
+            door = sys.modules["pipeline.training.fit"]
+            read = door.read
+            door.read = lambda path: time.sleep(2) or read(path)
+        plan = settings(devices=2, strategy="ddp", schedule="plateau", keep="last")
+        history = fit(model(), data(200), data(64, 1), plan, Path(sys.argv[1]), progress=False)
+        print(json.dumps([row.train_loss for row in history.rows]))
+"""
+
+
+def test_two_processes_see_one_training_loss_and_both_end_with_the_last_weights(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(textwrap.dedent(PROCESSES).format(tests=str(Path(__file__).parent)))
+    command = [sys.executable, str(script), str(tmp_path / "checkpoints")]
+    done = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"GOMP_SPINCOUNT": "1000"})
+    lines = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("[")]
+    assert len(lines) == 2, done.stderr
+    assert lines[0] == lines[1]
