@@ -202,7 +202,7 @@ def read_confidence(path: Path) -> tuple[NDArray[np.uint64], NDArray[np.float64]
     Raises:
         ArtifactError: the file is absent, lacks a column, holds an id or a confidence that is none, or is a sample.
     """
-    _refuse_sample(path)
+    refuse_sample(path)
     try:
         table = _read_two_columns(path)
         ids, values = table.column("record_id"), table.column("confidence").cast(pa.float64()).to_numpy()
@@ -219,7 +219,12 @@ def sample_note(path: Path) -> Path:
     return path.with_name(f"{path.stem}_sample.json")
 
 
-def _refuse_sample(path: Path) -> None:
+def refuse_sample(path: Path) -> None:
+    """Refuse a CSV that holds a sample of a table of confidence.
+
+    Raises:
+        ArtifactError: it does; the message names the file that holds the whole table.
+    """
     if path.suffix == ".csv" and sample_note(path).is_file():
         about = read_json(sample_note(path))
         raise ArtifactError(

@@ -23,7 +23,7 @@ SEED: Final = 0  # of the sample
 
 
 def write(folder: Path, epoch: int, columns: Mapping[str, NDArray[Any] | pa.Array]) -> None:
-    """Write the table of ``epoch`` from whole columns, (n,) each, ``record_id`` as uint64 among them."""
+    """Write the table of ``epoch`` from whole columns, (n,) each, ``record_id`` among them."""
     table = pa.table(dict(columns))
     with writer(folder, epoch, table.schema) as target:
         target.write(table)
@@ -40,6 +40,13 @@ def writer(folder: Path, epoch: int, schema: pa.Schema) -> Iterator[artifacts.Ta
     else:
         _write_csv(whole, artifacts.read_table(whole))
         whole.unlink()
+        artifacts.sample_note(whole).unlink(missing_ok=True)  # of a longer table that was here before
+
+
+def files(folder: Path, epoch: int) -> list[Path]:
+    """What was written of the table of ``epoch``: the CSV, or all three files."""
+    whole = folder / f"confidence_epoch_{epoch}.parquet"
+    return [path for path in (whole.with_suffix(".csv"), whole, artifacts.sample_note(whole)) if path.is_file()]
 
 
 def _sample(whole: Path, n: int) -> None:

@@ -101,7 +101,7 @@ def train(
         val: ``DataLoader`` or ``Dataset`` of validation rows, where ``data`` is no data module.
         test: of test rows, likewise.
         batch_size: rows of a batch of a ``Dataset``.
-        initial: confidence at the start: (N,) values, or a ``confidence_epoch_{n}.csv``; None for 1.
+        initial: confidence at the start: (N,) values, or a ``confidence_epoch_{n}.csv`` or ``.parquet``; None for 1.
         record_id: position of a row in the data set -> its id in every file.
         thresholds: at which test rows are decided, beside those of the updates.
         seed: of the order of rows, dropout and noise.
@@ -110,12 +110,14 @@ def train(
         **trainer: settings of Lightning's ``Trainer``, such as max_epochs, callbacks, logger, devices, strategy.
 
     Raises:
-        TrainingError: the model gives no usable score or loss, or ``out`` holds another interrupted training.
+        TrainingError: the model gives no usable score or loss, ``updates.undo`` is on, or ``out`` holds another
+            interrupted training.
         DataError: the data cannot be used.
     """
     from pipeline.ssad.data import data_module
     from pipeline.ssad.module import Plan, Supervision
 
+    _refuse_undo(updates)
     folder, draw = Path(out), Draw(seed)
     scored, value = _values(model, score, loss)
     objective = objective or Weighted()
@@ -137,6 +139,14 @@ def train(
     with _quiet(), torch.random.fork_rng(devices=[]):
         _run(module, supervised, folder, resumed, mlflow, trainer)
     return _result(module, folder)
+
+
+def _refuse_undo(updates: Updates | None) -> None:
+    if updates and updates.undo:
+        raise TrainingError(
+            "Updates(undo=True): ssad.train takes no update back, only the stages of the pipeline do; leave undo out, "
+            "and cap an update with max_share and max_unknown_share"
+        )
 
 
 def _values(model: nn.Module, score: PerRow | None, loss: PerRow | None) -> tuple[PerRow, PerRow]:

@@ -1,4 +1,4 @@
-"""The confidence that a training starts with: 1 for every row, an array, or a CSV that an earlier training wrote."""
+"""The confidence that a training starts with: 1 for every row, an array, or a table that an earlier training wrote."""
 
 import csv
 from collections.abc import Callable
@@ -6,8 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 from numpy.typing import ArrayLike, NDArray
 
+from pipeline import artifacts
 from pipeline.errors import ArtifactError, DataError
 
 Initial = Callable[[NDArray[np.int64]], NDArray[np.float32]]
@@ -18,8 +21,8 @@ def initial(given: ArrayLike | Path | str | None, name: Callable[[int], Any]) ->
     """What gives the confidence at the start.
 
     Args:
-        given: None for 1; (N,) values in [-1, 1], one for each row of the data set; a CSV with the columns
-            ``record_id`` and ``confidence``.
+        given: None for 1; (N,) values in [-1, 1], one for each row of the data set; a CSV, or a Parquet
+            file, with the columns ``record_id`` and ``confidence``.
         name: position of a row -> its record id.
     """
     if given is None:
@@ -41,18 +44,30 @@ def _taken(values: NDArray[np.float64], rows: NDArray[np.int64]) -> NDArray[np.f
 
 
 def _read(path: Path, ids: list[str]) -> NDArray[np.float64]:
+    artifacts.refuse_sample(path)
     try:
-        with path.open(newline="", encoding="utf-8") as file:
-            known = {row["record_id"]: float(row["confidence"]) for row in csv.DictReader(file)}
-    except (OSError, KeyError, TypeError, ValueError) as error:
+        known = _of_parquet(path) if path.suffix == ".parquet" else _of_csv(path)
+    except (OSError, KeyError, TypeError, ValueError, pa.ArrowInvalid) as error:
         raise ArtifactError(
-            f"{path}: cannot be read ({error!r}); a CSV with the columns record_id and confidence is expected"
+            f"{path}: cannot be read ({error!r}); a CSV or Parquet file with the columns record_id and confidence is "
+            "expected"
         ) from error
     absent = [each for each in ids if each not in known]
     if absent:
         first = ", ".join(absent[:3])
         raise DataError(f"{path}: {len(absent)} of {len(ids)} rows have no confidence in it, such as {first}")
     return np.array([known[each] for each in ids])
+
+
+def _of_csv(path: Path) -> dict[str, float]:
+    with path.open(newline="", encoding="utf-8") as file:
+        return {row["record_id"]: float(row["confidence"]) for row in csv.DictReader(file)}
+
+
+def _of_parquet(path: Path) -> dict[str, float]:
+    table = pq.read_table(path, columns=["record_id", "confidence"], partitioning=None)
+    ids, values = (table.column(name).to_pylist() for name in ("record_id", "confidence"))
+    return {str(row): float(value) for row, value in zip(ids, values, strict=True)}
 
 
 def _checked(values: NDArray[np.float64], who: str) -> NDArray[np.float32]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline import artifacts, figures, tracking
+from pipeline import artifacts, figures, tables, tracking
 from pipeline.thresholds import VERDICTS, Strategy
 from pipeline.tracking import StageRun
 from pipeline.training.updates import Update
@@ -20,7 +20,8 @@ from pipeline.training.updates import Update
 if TYPE_CHECKING:
     from pipeline.ssad.module import Seen
 
-WRITTEN = ("confidence_epoch_*.csv", "confidence_intervals_epoch_*.json", "confidence_analysis_epoch_*.svg")
+TABLES = ("confidence_epoch_*.csv", "confidence_epoch_*.parquet", "confidence_epoch_*_sample.json")
+WRITTEN = (*TABLES, "confidence_intervals_epoch_*.json", "confidence_analysis_epoch_*.svg")
 OTHERS = ("test_metrics_threshold=*.json", "metrics.jsonl", "history.csv", "model.safetensors")
 
 
@@ -109,17 +110,16 @@ class Report:
             run.metrics(values, int(row["epoch"]))
 
     def update(self, update: Update, seen: "Seen", strategy: Strategy) -> None:
-        """Confidence CSV, interval JSON and analysis figure of an update, and what it amounts to."""
+        """Confidence table, interval JSON and analysis figure of an update, and what it amounts to."""
         epoch, verdict = update.epoch, update.thresholds.verdict(update.score)
         columns = {"record_id": self.ids(seen.rows), "score": update.score, "confidence": update.confidence}
         labels = {"y": seen.y} if (seen.y >= 0).any() else {}
-        table = self.folder / f"confidence_epoch_{epoch}.csv"
-        artifacts.write_columns(table, {**columns, "verdict": verdict, **labels})
+        tables.write(self.folder, epoch, {**columns, "verdict": verdict, **labels})
         intervals = self.folder / f"confidence_intervals_epoch_{epoch}.json"
         artifacts.write_json(intervals, update.thresholds.intervals())
         drawn = self.folder / f"confidence_analysis_epoch_{epoch}.svg"
         artifacts.write_bytes(drawn, figures.svg(_figure(update, seen, strategy)))
-        for path in (table, intervals, drawn):
+        for path in (*tables.files(self.folder, epoch), intervals, drawn):
             self.file(path)
         self.metrics(_amounts(update, seen, verdict), epoch)
 

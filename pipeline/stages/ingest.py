@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pyarrow.compute as pc
 
-from pipeline import artifacts, figures
+from pipeline import artifacts, figures, tables
 from pipeline.config import Ingest
 from pipeline.datasets import DATASETS, Chunk, Dataset
 from pipeline.datasets.base import REJECTED_SCHEMA, record_schema
@@ -17,7 +17,7 @@ from pipeline.datasets.schema import Column
 from pipeline.datasets.trust import TRUST_SCHEMA, Extent, trusted
 from pipeline.errors import RejectedError
 from pipeline.registry import build
-from pipeline.stages import launch, tables
+from pipeline.stages import launch
 from pipeline.stages.report import LEVELS, Report
 
 

@@ -9,9 +9,8 @@ import pyarrow as pa
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from pipeline import artifacts, confidence, figures, metrics
+from pipeline import artifacts, confidence, figures, metrics, tables
 from pipeline.samples import Samples
-from pipeline.stages import tables
 from pipeline.thresholds import Thresholds
 from pipeline.tracking import StageRun
 

@@ -325,5 +325,5 @@ def test_an_initial_confidence_that_cannot_be_used_is_refused(tmp_path):
     given.write_text("record_id,confidence\n0,1\n")
     with pytest.raises(DataError, match="59 of 60 rows have no confidence in it, such as 1, 2, 3"):
         train(tmp_path, initial=given)
-    with pytest.raises(ArtifactError, match="a CSV with the columns record_id and confidence is expected"):
+    with pytest.raises(ArtifactError, match="a CSV or Parquet file with the columns record_id and confidence"):
         train(tmp_path, initial=tmp_path / "absent.csv")

@@ -15,8 +15,8 @@ from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger
 from safetensors.torch import load_file
 
-from pipeline import ssad
-from pipeline.errors import TrainingError
+from pipeline import ssad, tables
+from pipeline.errors import ArtifactError, TrainingError
 from tests.ssad.small import OUTLIERS, Centre, Images, Losses, N, column, same, train, updates
 
 STEPS = 4
@@ -280,6 +280,25 @@ def test_a_confidence_file_is_what_the_next_training_begins_with(tmp_path):
     train(tmp_path / "second", initial=tmp_path / "first" / "confidence_epoch_5.csv", objective=objective)
     begun = torch.cat(objective.given[:STEPS])
     assert sorted(begun.tolist()) == sorted(first.confidence.tolist())
+
+
+def test_many_rows_are_reported_as_a_sample_beside_the_whole_which_the_next_training_begins_with(tmp_path, monkeypatch):
+    monkeypatch.setattr(tables, "MOST_ROWS", 20)
+    given, objective = [], Losses()
+    monkeypatch.setattr("pipeline.ssad.report.FolderRun.file", lambda self, path: given.append(path.name))
+    first = train(tmp_path / "first")
+    names = ["confidence_epoch_5.csv", "confidence_epoch_5.parquet", "confidence_epoch_5_sample.json"]
+    assert [name for name in given if name.startswith("confidence_epoch_5")] == names
+    assert len(column(tmp_path / "first" / names[0], "record_id")) == 20
+    with pytest.raises(ArtifactError, match=r"is a sample of 20 of 60 records; give .*confidence_epoch_5.parquet"):
+        train(tmp_path / "second", initial=tmp_path / "first" / names[0])
+    train(tmp_path / "second", initial=tmp_path / "first" / names[1], objective=objective)
+    assert sorted(torch.cat(objective.given[:STEPS]).tolist()) == sorted(first.confidence.tolist())
+
+
+def test_updates_that_would_be_taken_back_are_refused(tmp_path):
+    with pytest.raises(TrainingError, match="takes no update back, only the stages of the pipeline do"):
+        train(tmp_path, updates=updates(undo=True))
 
 
 def test_the_seed_of_the_caller_is_left_alone(tmp_path):
