@@ -18,7 +18,7 @@ from pipeline.registry import build
 from pipeline.samples import Samples
 from pipeline.stages.report import Report
 from pipeline.thresholds import THRESHOLDS, VERDICTS
-from pipeline.training import FitSettings, History, UnscoredError, Update, Updates, fit
+from pipeline.training import BESIDE, FitSettings, History, UnscoredError, Update, Updates, fit
 
 ROWS_AT_ONCE = 8192
 
@@ -77,6 +77,8 @@ def learn(model: Scorer, data: Splits, settings: Stage1 | Stage2, stage: str, re
         report.figure("loss_curves", figure)
         return Learnt(0, train.confidence)
     judge = batch_of(data.val)
+    # A stage that dies loses its reports, and its training goes on: those of updates wait beside the checkpoint.
+    waiting = Report(artifacts.CHECKPOINTS / stage / BESIDE, report.run)
     untrained = _loss(model, judge)
     try:
         history = fit(
@@ -88,11 +90,12 @@ def learn(model: Scorer, data: Splits, settings: Stage1 | Stage2, stage: str, re
             on_epoch=lambda epoch, values: report.run.metrics(_as_metrics(values), step=epoch),
             watched=batch_of(data.watched) if len(np.unique(data.watched.y)) == 2 else None,
             updates=plan,
-            on_update=lambda update: _report(update, train, plan, report),  # type: ignore[arg-type]  # only with a plan
+            on_update=lambda update: _report(update, train, plan, waiting),  # type: ignore[arg-type]  # only with a plan
         )
     except UnscoredError as error:
         first = train.record_id[error.rows[0]]
         raise TrainingError(f"record {first:016x}: {error}") from error
+    waiting.hand_over(report)
     _refuse_collapse(name, untrained, _loss(model, judge))
     _report_history(name, history, plan, report)
     return Learnt(len(history.rows) - 1, history.confidence)  # type: ignore[arg-type]  # it was trained

@@ -1,5 +1,6 @@
 """What a stage writes for people: figures, tables and numbers, under the names that users of SSAD know."""
 
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -36,6 +37,13 @@ class Report:
         source = artifacts.read_json(artifacts.SOURCE)
         kind = "synthetic records" if source["synthetic"] else f"records of {source['dataset']}"
         return f"{source['records']:,} {kind}"
+
+    def hand_over(self, other: "Report") -> None:
+        """Move all files into the folder of another report, and remove this one's."""
+        if self.folder.is_dir():
+            for file in self.folder.iterdir():
+                shutil.move(file, other.folder / file.name)
+            self.folder.rmdir()
 
     def say(self, text: str) -> None:
         """One line for whoever watches."""

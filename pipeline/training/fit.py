@@ -5,6 +5,7 @@ import hashlib
 import inspect
 import json
 import logging
+import shutil
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -25,6 +26,8 @@ from pipeline.training.updates import OnUpdate, Updates
 
 if TYPE_CHECKING:
     from pipeline.training.learner import Learner
+
+BESIDE = "reports"  # of the callers, in the folder of the checkpoints
 
 
 def fit(
@@ -50,7 +53,8 @@ def fit(
         train: all training rows.
         val: all validation rows, which choose the epoch.
         settings: see there.
-        checkpoints: folder of this training alone; ``best.safetensors`` stays in it.
+        checkpoints: folder of this training alone; ``best.safetensors`` stays in it. What a caller keeps in its folder
+            ``BESIDE`` stays while the training can go on, and goes with the checkpoint.
         on_epoch: called after each epoch with its number and its row of the history.
         updates: of the confidence of the training records, for a model with ``score``; None leaves it as it is.
         on_update: called after each update.
@@ -145,6 +149,7 @@ def _resumable(folder: Path, fingerprint: str) -> Path | None:
             return last
     for file in (last, folder / "best.safetensors"):
         file.unlink(missing_ok=True)
+    shutil.rmtree(folder / BESIDE, ignore_errors=True)
     return None
 
 

@@ -63,6 +63,30 @@ def test_each_update_leaves_confidence_intervals_and_a_figure(trained: Any, dete
         assert values["update.taken_for_anomalous"] <= 0.2
 
 
+class KilledTestError(Exception):
+    """Ends a stage in the middle of its training."""
+
+
+@pytest.mark.parametrize("rate", [3e-3, 1e-3])
+def test_a_stage_that_goes_on_reports_the_updates_before_it_was_killed(trained: Any, rate: float) -> None:
+    def kill(values: dict[str, float], step: int | None = None) -> None:
+        if "val_loss" in values and step == 2:
+            raise KilledTestError
+
+    trained.set("stage2.detector", "radon")
+    trained.on_metrics = kill
+    with pytest.raises(KilledTestError):
+        trained.run("stage2")
+    shutil.rmtree(REPORTS, ignore_errors=True)  # the reports of a stage appear whole, or not at all
+    trained.set("stage2.fit.learning_rate", rate)
+    epochs: list[int | None] = []
+    trained.on_metrics = lambda values, step=None: epochs.append(step) if "val_loss" in values else None
+    trained.run("stage2")
+    assert epochs == ([2, 3, 4] if rate == 3e-3 else [0, 1, 2, 3, 4])  # it goes on, or is another training
+    assert {f"confidence_epoch_{epoch}.csv" for epoch in (1, 3, 4)} <= {path.name for path in REPORTS.iterdir()}
+    assert [path.name for path in (artifacts.CHECKPOINTS / "stage2").iterdir()] == ["best.safetensors"]
+
+
 def test_the_report_tells_which_epoch_was_kept_and_how_many_updates_it_has_seen(trained: Any, capsys: Any) -> None:
     metrics: list[tuple[dict[str, float], int | None]] = []
     trained.on_metrics = lambda values, step=None: metrics.append((values, step))
