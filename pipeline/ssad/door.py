@@ -176,7 +176,7 @@ def _method(model: nn.Module, name: str) -> PerRow | None:
 
 
 def _fingerprint(model: nn.Module, *rules: Any) -> str:
-    """Of what must not change between an interruption and going on; the data may be too large to be read for it."""
+    """A digest of what must stay the same when a training goes on. The rows are left out: reading them may take long."""
     digest = hashlib.sha256(re.sub(r" at 0x[0-9a-f]+", "", f"{model!r}{rules!r}").encode())
     for name, tensor in model.state_dict().items():
         digest.update(f"{name}{tuple(tensor.shape)}{tensor.dtype}".encode())

@@ -27,7 +27,7 @@ from pipeline.training.updates import OnUpdate, Updates
 if TYPE_CHECKING:
     from pipeline.training.learner import Learner
 
-BESIDE = "reports"  # of the callers, in the folder of the checkpoints
+BESIDE = "reports"  # folder for files of a caller, beside the checkpoints
 
 
 def fit(
@@ -53,8 +53,8 @@ def fit(
         train: all training rows.
         val: all validation rows, which choose the epoch.
         settings: see there.
-        checkpoints: folder of this training alone; ``best.safetensors`` stays in it. What a caller keeps in its folder
-            ``BESIDE`` stays while the training can go on, and goes with the checkpoint.
+        checkpoints: folder of this training alone; ``best.safetensors`` stays in it. A caller may keep files in
+            its folder ``BESIDE``; they are removed together with the checkpoint of another training.
         on_epoch: called after each epoch with its number and its row of the history.
         updates: of the confidence of the training records, for a model with ``score``; None leaves it as it is.
         on_update: called after each update.

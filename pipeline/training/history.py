@@ -18,8 +18,8 @@ class Epoch:
         learning_rate: in the last step.
         seconds: of training, without validation.
         records_per_s: training rows / seconds.
-        updates: of the confidence, on which the weights have trained so far.
-        undone: whether the weights went back to those before it, as its update had made the model worse.
+        updates: how many confidence updates the weights have trained on so far.
+        undone: whether its weights were thrown away, because the update that it trained on made the model worse.
         val_auroc: of the score on validation rows of both classes, None where there are none.
         val_f1: of the decision on the same rows.
     """

@@ -62,7 +62,7 @@ class KeepBestAndLast(Checkpoint):  # type: ignore[misc]
         self.folder = folder
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: "Learner") -> None:
-        """Write what there is to write; every process takes part."""
+        """Write the files; every process has to call this."""
         if pl_module.improved:
             trainer.save_checkpoint(self.folder / "best.safetensors")
         trainer.save_checkpoint(self.folder / "last.safetensors")
@@ -105,7 +105,7 @@ class Learner(LightningModule):  # type: ignore[misc]
         watched: validation rows of both classes for the AUROC and F1 of each epoch, None for none.
         thresholds: those of the last update.
         made: how many updates the next epoch will have trained on.
-        undone: the updates that were taken back; there is none behind such a one.
+        undone: the updates that were taken back; no update is made after one of them.
         improved: whether the last epoch is the best so far.
         flat: the parameters as one vector, where the steps are made here.
     """

@@ -12,7 +12,7 @@ Row = dict[str, Any]
 
 
 def kept(rows: Sequence[Row], settings: FitSettings) -> Row | None:
-    """The row of the epoch whose weights are kept; None where there is none that was not undone."""
+    """The row of the epoch whose weights are kept; None if every epoch was undone."""
     left = [row for row in rows if not row["undone"]]
     if settings.keep == "last" and left:
         return left[-1]
@@ -20,7 +20,7 @@ def kept(rows: Sequence[Row], settings: FitSettings) -> Row | None:
 
 
 def best(rows: Sequence[Row], settings: FitSettings) -> Row | None:
-    """The row of the best epoch, the first of equal ones; None where there is none that was not undone.
+    """The row of the best epoch, the first of equal ones; None if every epoch was undone.
 
     An epoch that has trained on a confidence update is better than each that has not: the validation loss before the
     first update says nothing about what the updates do.

@@ -11,7 +11,7 @@ PERCENTILE = 99.0
 
 
 def figures(y: NDArray[np.int64], score: NDArray[np.float64], cut: float | None) -> dict[str, Any]:
-    """``val_auroc`` and ``val_f1`` of scores, (n,), of which higher is more anomalous.
+    """``val_auroc`` and ``val_f1`` of scores, (n,); a higher score is more anomalous.
 
     Args:
         y: (n,) labels, 1 for an attack; both classes are there.
