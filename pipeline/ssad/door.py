@@ -176,7 +176,7 @@ def _method(model: nn.Module, name: str) -> PerRow | None:
 
 
 def _fingerprint(model: nn.Module, *rules: Any) -> str:
-    """A digest of what must stay the same when a training goes on. The rows are left out: reading them may take long."""
+    """A digest of what must stay the same when a training goes on. The rows are left out, for they may be many."""
     digest = hashlib.sha256(re.sub(r" at 0x[0-9a-f]+", "", f"{model!r}{rules!r}").encode())
     for name, tensor in model.state_dict().items():
         digest.update(f"{name}{tuple(tensor.shape)}{tensor.dtype}".encode())
