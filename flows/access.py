@@ -22,6 +22,7 @@ from typing import TextIO
 
 from prefect.settings import PREFECT_HOME
 
+from pipeline import artifacts
 from pipeline.errors import ConfigError
 
 USER = "flowsculpt"
@@ -80,26 +81,20 @@ def kept_login() -> str:
 
 
 def _write(path: Path, text: str) -> None:
-    """A whole file that only its owner can read, or none."""
-    _draft(path, text).replace(path)
+    """A whole file in ``home``, which lets nobody but its owner read it, or none."""
+    artifacts.write_bytes(path, text.encode())
 
 
 def _write_first(path: Path, text: str) -> None:
     """As ``_write``; where another process was first, what it wrote stays."""
-    draft = _draft(path, text)
+    draft = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
+    _write(draft, text)
     try:
         os.link(draft, path)
     except FileExistsError:
         pass
     finally:
         draft.unlink()
-
-
-def _draft(path: Path, text: str) -> Path:
-    draft = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
-    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
-        file.write(text)
-    return draft
 
 
 # What each side is given.
