@@ -125,6 +125,12 @@ def _move_across(path: Path, target: Path, sha256: str) -> None:
 
 def _put_back(target: Path, path: Path) -> None:
     """Unless a newer one has taken its name by now."""
-    if not path.exists():
+    try:
         os.link(target, path)  # never overwrites
+    except FileExistsError:
+        pass
+    except OSError:  # a file system without links
+        if not path.exists():
+            durable.publish(target, path)
+            return
     target.unlink()

@@ -284,6 +284,16 @@ def test_a_file_that_changed_before_the_move_stays(bad):
     assert quarantine.known(sha256, 3) is None
 
 
+def test_a_file_that_changed_is_put_back_where_no_file_has_two_names(bad, monkeypatch):
+    sha256 = artifacts.sha256(bad)
+    bad.write_text("corrected")
+    monkeypatch.setattr(os, "link", _fails(OSError(errno.EPERM, "Operation not permitted")))
+    with pytest.raises(ConflictError, match="changed while it was looked at"):
+        quarantine.put(bad, bad.name, sha256, 3, "because")
+    assert bad.read_text() == "corrected"
+    assert list(artifacts.QUARANTINE.iterdir()) == []
+
+
 def test_a_file_of_another_file_system_is_copied_and_removed(bad, monkeypatch):
     made = os.replace
 
