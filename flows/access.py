@@ -22,6 +22,7 @@ from typing import TextIO
 
 from prefect.settings import PREFECT_HOME
 
+from pipeline import artifacts
 from pipeline.errors import ConfigError
 
 USER = "flowsculpt"
@@ -66,7 +67,7 @@ def kept_login() -> str:
     """
     path = home() / SECRET_FILE
     if not path.exists():
-        _write(path, f"{fresh_login()}\n")
+        _write_first(path, f"{fresh_login()}\n")
     if path.stat().st_mode & _OTHERS:
         raise ConfigError(
             f"{path}: other users can read the secret of the servers; delete the file, and the next start makes "
@@ -80,11 +81,20 @@ def kept_login() -> str:
 
 
 def _write(path: Path, text: str) -> None:
-    """A whole file that only its owner can read, or none."""
+    """A whole file in ``home``, which lets nobody but its owner read it, or none."""
+    artifacts.write_bytes(path, text.encode())
+
+
+def _write_first(path: Path, text: str) -> None:
+    """As ``_write``; where another process was first, what it wrote stays."""
     draft = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
-    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
-        file.write(text)
-    draft.replace(path)
+    _write(draft, text)
+    try:
+        os.link(draft, path)
+    except FileExistsError:
+        pass
+    finally:
+        draft.unlink()
 
 
 # What each side is given.
@@ -167,7 +177,11 @@ def told(variables: Mapping[str, str]) -> Iterator[Path]:
 
     Yields:
         The file.
+
+    Raises:
+        ConfigError: another ``make serve`` runs in this project.
     """
+    refuse_second()
     path = home() / SHELL_FILE
     _write(path, "".join(f"export {name}={shlex.quote(value)}\n" for name, value in variables.items()))
     with path.open() as file:
@@ -176,6 +190,17 @@ def told(variables: Mapping[str, str]) -> Iterator[Path]:
             yield path
         finally:
             path.unlink(missing_ok=True)
+
+
+def refuse_second() -> None:
+    """Refuse to serve a project that is served already: two would write one database, and one file for the shell.
+
+    Raises:
+        ConfigError: ``make serve`` runs in this project.
+    """
+    if there := served():
+        where = f", at {there['PREFECT_API_URL']}" if "PREFECT_API_URL" in there else ""
+        raise ConfigError(f"`make serve` runs in this project already{where}; end it first")
 
 
 def served() -> dict[str, str]:

@@ -18,7 +18,7 @@ from typing import Any
 
 from flows import dvc, programs
 from flows.experiments import ExperimentError, git
-from pipeline import config, presets
+from pipeline import artifacts, config, presets
 from pipeline.config import PARAMS, PRESET
 from pipeline.errors import ConfigError, near_miss
 from pipeline.presets import FOLDER, NONE
@@ -73,7 +73,7 @@ def apply(name: str, root: Path) -> dict[str, tuple[Any, Any]]:
         for section in config.SECTIONS.values():
             config.load(section, path)
     except ConfigError:
-        path.write_bytes(before)
+        artifacts.write_bytes(path, before)
         raise
     return changed
 

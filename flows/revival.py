@@ -68,13 +68,13 @@ def _begun(client: SyncPrefectClient) -> list[Any]:
 
 def _working() -> set[UUID]:
     """The flow runs that a process of this machine works on."""
-    return {UUID(each) for process in psutil.process_iter() if (each := _flow_run_of(process))}
+    return {each for process in psutil.process_iter() if (each := _flow_run_of(process))}
 
 
-def _flow_run_of(process: psutil.Process) -> str | None:
+def _flow_run_of(process: psutil.Process) -> UUID | None:
     try:
-        return process.environ().get(_FLOW_RUN_VARIABLE)
-    except (psutil.Error, OSError):
+        return UUID(process.environ().get(_FLOW_RUN_VARIABLE, ""))
+    except (psutil.Error, OSError, ValueError):  # any program may set the variable, to anything
         return None
 
 

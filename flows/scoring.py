@@ -9,8 +9,9 @@ that this version has scored are passed over, so a schedule may name one folder 
 
 Each file is judged alone, and none keeps another waiting:
 
-- one that cannot be read, or lacks a column, moves to ``data/quarantine/`` with its reason; the flow completes and says
-  how many there are. Its content is known from now on and not tried again by the same version;
+- one that cannot be read, or lacks a column, moves from ``data/incoming`` to ``data/quarantine/`` with its reason; the
+  flow completes and says how many there are. Its content is known from now on and not tried again by the same version.
+  A file that lies elsewhere stays there: only its reason is kept;
 - one that is gone, changed meanwhile or is still being written is left for the next run;
 - where the fault is not the file's (a full disk, missing rights, a fault in this program) the file stays where it is,
   and the flow fails when all the others are done.
@@ -41,7 +42,7 @@ from flows import leases, programs, servers, tables
 from pipeline import arrivals, quarantine, scored, tracking
 from pipeline.arrivals import Incoming
 from pipeline.bundle import Bundle
-from pipeline.errors import ArtifactError, ConflictError, FlowsculptError, SourceError
+from pipeline.errors import ArtifactError, ConflictError, FlowsculptError, SourceError, spelt
 from pipeline.tracking import Version
 
 
@@ -104,20 +105,21 @@ def _refused(file: Incoming, version: int, error: FlowsculptError) -> State[Any]
     """What becomes of a file that was not scored."""
     try:
         if arrivals.has_changed(file):
-            return Completed(name="Left", message=str(error), data=Left(f"{file.name}: it is gone or still changes"))
+            left = Left(f"{file.name}: it is gone or still changes")
+            return Completed(name="Left", message=spelt(str(error)), data=left)
         if arrivals.blames_file(error):
             return _quarantined(file, version, str(error))
     except FlowsculptError as another:  # the disk is full, say
-        return Failed(message=str(another), data=another)
-    return Failed(message=str(error), data=error)
+        return Failed(message=spelt(str(another)), data=another)
+    return Failed(message=spelt(str(error)), data=error)
 
 
 def _quarantined(file: Incoming, version: int, reason: str) -> State[Any]:
     try:
         held = quarantine.put(file.path, file.name, file.sha256, version, reason)
     except ConflictError as error:
-        return Completed(name="Left", message=str(error), data=Left(str(error)))
-    return Completed(name="Quarantined", message=f"{held.path}: {reason}", data=held)
+        return Completed(name="Left", message=spelt(str(error)), data=Left(spelt(str(error))))
+    return Completed(name="Quarantined", message=f"{held.path}: {held.reason}", data=held)
 
 
 @flow(name="scoring", persist_result=False)
@@ -178,18 +180,18 @@ def score_new(path: Path, alias: str, device: str = "cpu") -> Result:
         done.count(None),
         tuple(each for each in done if isinstance(each, quarantine.Held)),
         tuple(each.reason for each in done if isinstance(each, Left)),
-        tuple(str(each) for each in done if isinstance(each, Exception)),
+        tuple(spelt(str(each)) for each in done if isinstance(each, Exception)),
     )
 
 
 def _one(path: Path, root: Path, bundle: Bundle, version: int, flow_run: str) -> Any:
     """What became of a file: a summary, ``Held``, ``Left``, an error, or None where it had been scored before."""
     if arrivals.is_growing(path):
-        return Left(f"{path.name}: it is still being written")
+        return Left(f"{spelt(path.name)}: it is still being written")
     try:
         file = arrivals.identify(path, root)
     except SourceError as error:
-        return error if path.exists() else Left(f"{path.name}: it is gone")
+        return error if path.exists() else Left(f"{spelt(path.name)}: it is gone")
     if scored.is_scored(file, version):
         return None
     done = score(file, bundle, version, flow_run, return_state=True).result(raise_on_failure=False)

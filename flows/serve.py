@@ -66,6 +66,7 @@ def serve(given: argparse.Namespace, held: ExitStack, stopped: threading.Event) 
     """
     names = [name.strip() for name in given.allowed_hosts.split(",") if name.strip()]
     servers.refuse_nameless(given.host, names)
+    access.refuse_second()
     dvc.check(Path.cwd())
     own = {name for name in (access.PREFECT_SERVER, access.MLFLOW_SERVER) if os.environ.get(name)}
     login = access.kept_login()

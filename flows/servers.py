@@ -2,6 +2,7 @@
 
 import atexit
 import os
+import re
 import socket
 import sys
 import threading
@@ -25,6 +26,7 @@ from pipeline.errors import ConfigError, FlowsculptError
 
 LOCAL = "127.0.0.1"
 LOOPBACK = (LOCAL, "localhost", "::1")
+_NAME = re.compile(r"[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]")
 # What an MLflow server needs not: a queue of jobs, which would be thirteen processes more.
 LEAN: dict[str, str] = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
 
@@ -151,7 +153,7 @@ def mlflow(
 
 
 def refuse_nameless(host: str, names: Sequence[str]) -> None:
-    """Refuse to listen to other machines where nothing says by which names they may call the server.
+    """Refuse to listen to other machines where nothing says by which names they may call the server, or a pattern does.
 
     Args:
         host: the address to listen on.
@@ -160,6 +162,12 @@ def refuse_nameless(host: str, names: Sequence[str]) -> None:
     Raises:
         ConfigError: with the option to give.
     """
+    for name in names:
+        if not _NAME.fullmatch(name):  # MLflow reads patterns, and `*` would let every page in
+            raise ConfigError(
+                f"--allowed-hosts: {name!r} is no name of a host; give names or addresses without a port, such as "
+                "box.example,192.0.2.7"
+            )
     if host not in LOOPBACK and not names:
         raise ConfigError(
             f"host {host!r}: other machines could reach the servers, and nothing says by which names they may call "

@@ -11,7 +11,7 @@ from typing import Final
 
 from pipeline import artifacts
 from pipeline.datasets.incoming import SUFFIXES
-from pipeline.errors import ArtifactError, RejectedError, SchemaError, SourceError, near_miss
+from pipeline.errors import ArtifactError, RejectedError, SchemaError, SourceError, near_miss, spelt
 
 QUIET: Final = 60.0  # seconds without a change after which a file is whole, where nothing tells who has it open
 LONGEST: Final = 80  # characters of a file's name in a key
@@ -23,7 +23,7 @@ class Incoming:
 
     Attributes:
         path: where it lies.
-        name: below the folder that was named, else the name of the file.
+        name: below the folder that was named, else the name of the file, as ``errors.spelt`` shows it.
         sha256: of its bytes.
     """
 
@@ -39,7 +39,8 @@ class Incoming:
 def listed(path: Path) -> list[Path]:
     """The tables under ``path``, one or a folder of them, in the order of their names; none where a folder holds none.
 
-    What this project writes is passed over, and so is what is hidden: others write under such names.
+    What this project writes is passed over, and so is what is hidden: others write under such names. A pipe, a socket
+    or a device is no table, whatever its name: who opens a pipe waits until somebody writes into it.
 
     Raises:
         SourceError: it is absent, or a file of another kind.
@@ -48,6 +49,8 @@ def listed(path: Path) -> list[Path]:
         siblings = [other.name for other in path.parent.iterdir()] if path.parent.is_dir() else []
         raise SourceError(f"{path}: no such file or folder{near_miss(path.name, siblings)}")
     files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
+    if not path.is_dir() and not path.is_file():
+        raise SourceError(f"{path}: is no file of records, but a pipe, a socket or a device")
     found = [file for file in files if file.name.lower().endswith(SUFFIXES) and not _is_passed_over(file, path)]
     if not found and path.is_file():
         raise SourceError(f"{path}: is no table of records; read are {', '.join(SUFFIXES)} files")
@@ -135,4 +138,4 @@ def _is_passed_over(file: Path, root: Path) -> bool:
 
 
 def _name(file: Path, root: Path) -> str:
-    return file.name if file == root else file.relative_to(root).as_posix()
+    return spelt(file.name if file == root else file.relative_to(root).as_posix())

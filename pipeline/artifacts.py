@@ -45,6 +45,7 @@ METRICS = REPORTS / "metrics.json"
 PAGE = REPORTS / "report.html"
 CHECKPOINTS = DATA / "checkpoints"
 PROMOTIONS = DATA / "promotions.jsonl"
+INCOMING = DATA / "incoming"
 SCORED = DATA / "scored"
 QUARANTINE = DATA / "quarantine"  # files that came in and cannot be scored
 DRIFT = REPORTS / "drift"

@@ -13,7 +13,7 @@ A writer holds a lock on what it writes. A temporary name that nobody holds belo
 next writer of the same target removes it. A line of a log is appended and flushed; the start of a line that a killed
 process left is moved to ``NAME.torn``.
 
-A file or folder is never open to more people than the folder that it is made in.
+A file or folder is never open to more people than the folder that it is made in, nor than what it takes the place of.
 """
 
 import ctypes
@@ -135,7 +135,7 @@ def make_folder(folder: Path) -> None:
         return
     make_folder(folder.parent)
     try:
-        folder.mkdir(0o777 & _shared_with(folder.parent))
+        folder.mkdir(0o777 & _shared_with(folder))
     except FileExistsError:
         if not folder.is_dir():
             raise
@@ -170,7 +170,7 @@ def append(path: Path, value: Mapping[str, Any], allow_nan: bool = False) -> Non
     """
     line = json.dumps(value, allow_nan=allow_nan).encode() + b"\n"
     make_folder(path.parent)
-    with open(path, "a+b", buffering=0, opener=_opener(path.parent)) as stream:
+    with open(path, "a+b", buffering=0, opener=_opener(path)) as stream:
         fcntl.flock(stream, fcntl.LOCK_EX)
         ended = _set_torn_aside(path, stream)
         size = stream.seek(0, os.SEEK_END)
@@ -202,7 +202,7 @@ def _set_torn_aside(path: Path, stream: Any) -> bool:
     if _parsed(content[start:]) is not None:
         return False
     aside = path.with_name(f"{path.name}.torn")
-    with open(aside, "ab", opener=_opener(path.parent)) as torn:
+    with open(aside, "ab", opener=_opener(path)) as torn:
         torn.write(content[start:] + b"\n")
         torn.flush()
         os.fsync(torn.fileno())
@@ -227,7 +227,7 @@ def _claimed(path: Path, opened: Any) -> tuple[Path, int]:
     _clean(path)
     while True:
         temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
-        lock = opened(temporary)
+        lock = opened(temporary, _shared_with(path))
         with suppress(OSError):  # not every file system can lock
             fcntl.flock(lock, fcntl.LOCK_EX)
         if temporary.exists():  # nobody took it for a leftover before the lock was held
@@ -235,23 +235,27 @@ def _claimed(path: Path, opened: Any) -> tuple[Path, int]:
         os.close(lock)
 
 
-def _open_file(path: Path) -> int:
-    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666 & _shared_with(path.parent))
+def _open_file(path: Path, shared: int) -> int:
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666 & shared)
 
 
-def _open_folder(path: Path) -> int:
-    path.mkdir(0o777 & _shared_with(path.parent))
+def _open_folder(path: Path, shared: int) -> int:
+    path.mkdir(0o777 & shared)
     return os.open(path, os.O_RDONLY | os.O_DIRECTORY)
 
 
-def _opener(folder: Path) -> Any:
-    return lambda name, flags: os.open(name, flags, 0o666 & _shared_with(folder))
+def _opener(path: Path) -> Any:
+    shared = _shared_with(path)
+    return lambda name, flags: os.open(name, flags, 0o666 & shared)
 
 
-def _shared_with(folder: Path) -> int:
-    """The bits of those who may enter ``folder``: its user always, its group and others where it lets them."""
-    mode = folder.stat().st_mode
-    return 0o700 | (0o070 if mode & 0o010 else 0) | (0o007 if mode & 0o001 else 0)
+def _shared_with(path: Path) -> int:
+    """The bits of those who may have ``path``: its user, and whom its folder and what has that name now let in."""
+    mode = path.parent.stat().st_mode
+    allowed = 0o700 | (0o070 if mode & 0o010 else 0) | (0o007 if mode & 0o001 else 0)
+    with suppress(FileNotFoundError):
+        allowed &= 0o700 | path.stat().st_mode
+    return allowed
 
 
 def _discard(temporary: Path, lock: int) -> None:

@@ -79,3 +79,12 @@ def near_miss(given: object, known: Iterable[str]) -> str:
     """`` (did you mean 'x'?)`` for the closest known name, or nothing where none is close."""
     close = difflib.get_close_matches(str(given), list(known), n=1, cutoff=0.6)
     return f" (did you mean {close[0]!r}?)" if close else ""
+
+
+def spelt(text: str) -> str:
+    """A name or a reason as it can be shown and sent anywhere: each character that is not printable is spelt out.
+
+    Whoever sends a file chooses its name. A new line in it would forge a line of a page, and bytes that are not UTF-8
+    cannot be sent to a server at all.
+    """
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)

@@ -5,6 +5,8 @@
     data/quarantine/SHA256-NAME         the file as it came
     data/quarantine/SHA256-NAME.json    when, why, its sha256, and the version of the model that was to judge it
 
+Only what lies in ``data/incoming`` is moved: whatever else is named is not ours to move. It stays, and is known.
+
 The reason is written first. A process that is killed in between leaves the file where it was; the next run knows its
 content and moves it then. To have a file tried again by the same version, remove its ``.json`` and put the file back.
 Only this user may enter the folder: records are private.
@@ -21,7 +23,7 @@ from pathlib import Path
 from typing import Final
 
 from pipeline import artifacts, durable
-from pipeline.errors import ArtifactError, ConflictError
+from pipeline.errors import ArtifactError, ConflictError, spelt
 
 REMEDY: Final = "free some space or check the rights of the folder, then score again"
 LONGEST: Final = 100  # characters of a name that are kept
@@ -61,21 +63,25 @@ def put(path: Path, name: str, sha256: str, version: int, reason: str) -> Held:
         reason: why it cannot be scored.
 
     Raises:
-        ConflictError: it changed meanwhile, and stays where it is.
+        ConflictError: it changed meanwhile, and stays where it is, or it is gone.
         ArtifactError: the reason cannot be written; the file stays where it is.
     """
     durable.make_private(artifacts.QUARANTINE)
     target = artifacts.QUARANTINE / f"{sha256}-{re.sub(r'[^A-Za-z0-9.+_]+', '-', name)[-LONGEST:]}"
     about = target.with_name(f"{target.name}.json")
-    held = Held(name, sha256, version, reason, datetime.now(UTC).isoformat(timespec="seconds"), target.as_posix())
+    now, said = datetime.now(UTC).isoformat(timespec="seconds"), spelt(reason)
+    held = Held(spelt(name), sha256, version, said, now, target.as_posix())
     artifacts.write_json(about, asdict(held))
     try:
         _move(path, target, sha256)
     except ConflictError:
-        about.unlink()
+        about.unlink(missing_ok=True)
         raise
     except OSError as error:
-        held = Held(**asdict(held) | {"path": path.as_posix(), "stays": str(error.strerror or error)})
+        if target.exists() and not path.exists():
+            return held  # another run of this moved it
+        place = spelt(path.as_posix())
+        held = Held(**asdict(held) | {"path": place, "stays": str(error.strerror or error)})
         artifacts.write_json(about, asdict(held))
     return held
 
@@ -94,6 +100,8 @@ def _move(path: Path, target: Path, sha256: str) -> None:
     """Raises OSError where it cannot be moved, ConflictError where it is no longer what it was."""
     if path.is_symlink():
         raise OSError(errno.EMLINK, "it is a link")
+    if not path.resolve().is_relative_to(artifacts.INCOMING.resolve()):
+        raise OSError(errno.EPERM, f"it does not lie in {artifacts.INCOMING}")
     try:
         durable.publish(path, target)
         durable.sync(path.parent)
@@ -117,6 +125,12 @@ def _move_across(path: Path, target: Path, sha256: str) -> None:
 
 def _put_back(target: Path, path: Path) -> None:
     """Unless a newer one has taken its name by now."""
-    if not path.exists():
+    try:
         os.link(target, path)  # never overwrites
+    except FileExistsError:
+        pass
+    except OSError:  # a file system without links
+        if not path.exists():
+            durable.publish(target, path)
+            return
     target.unlink()

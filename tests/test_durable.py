@@ -322,6 +322,24 @@ def test_nothing_in_a_private_folder_is_open_to_others(tmp_path):
 
 
 @pytest.mark.usefixtures("open_to_all")
+@pytest.mark.usefixtures("open_to_all")
+@pytest.mark.parametrize(("given", "kept"), [(0o600, 0o600), (0o640, 0o640), (0o444, 0o644)])
+def test_what_takes_the_place_of_a_closed_file_or_folder_is_not_open_to_more(given, kept, tmp_path):
+    path, room, log = tmp_path / "a.json", tmp_path / "room", tmp_path / "log"
+    tmp_path.chmod(0o755)
+    artifacts.write_json(path, {})
+    write_room(room, "new")
+    path.chmod(given)
+    room.chmod(0o700)
+    artifacts.write_json(path, {"a": 1})
+    write_room(room, "newer")
+    assert (mode(path), mode(room)) == (kept, 0o700)
+    log.write_text("torn")
+    log.chmod(0o600)
+    durable.append(log, {"a": 1})
+    assert mode(tmp_path / "log.torn") == 0o600
+
+
 def test_a_folder_that_others_could_enter_is_closed_to_them_and_left_to_its_group(tmp_path):
     folder = tmp_path / "a"
     folder.mkdir(0o755)

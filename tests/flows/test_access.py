@@ -42,6 +42,20 @@ def test_the_secret_is_made_once_for_its_owner_alone(home):
     assert access.kept_login() != login
 
 
+def test_two_that_start_at_once_make_one_secret(home, monkeypatch):
+    made, others = access.fresh_login, []
+
+    def late():
+        monkeypatch.setattr(access, "fresh_login", made)
+        others.append(access.kept_login())
+        return made()
+
+    monkeypatch.setattr(access, "fresh_login", late)
+    login = access.kept_login()
+    assert [login] == others
+    assert [path.name for path in home.iterdir()] == [access.SECRET_FILE]
+
+
 def test_a_home_that_others_could_read_is_closed(home):
     home.mkdir(mode=0o755)
     access.kept_login()
@@ -123,6 +137,15 @@ def test_a_shell_is_told_while_it_lasts_whatever_the_characters(home):
         assert access.served() == given
     assert not path.exists()
     assert access.served() == {}
+
+
+def test_a_project_is_served_once(home):
+    given = {"PREFECT_API_URL": "http://127.0.0.1:1/api"}
+    with access.told(given) as path:
+        with pytest.raises(ConfigError, match=r"runs in this project already, at http://127.0.0.1:1/api; end it first"):
+            access.told({"A": "b"}).__enter__()
+        assert path.exists() and access.served() == given
+    access.refuse_second()
 
 
 def test_what_a_killed_server_left_behind_is_not_believed(home):

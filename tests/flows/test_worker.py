@@ -9,6 +9,8 @@ import threading
 from contextvars import copy_context
 from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
+from uuid import uuid4
 
 import httpx
 import pytest
@@ -383,6 +385,13 @@ def test_what_never_begins_is_given_up_as_well(begun, monkeypatch):
     assert run.state.is_crashed()
     assert f"{revival.MOST_STARTS} times" in run.state.message
     assert revival.revive(["gpu@nowhere"]) == set()
+
+
+def test_a_program_whose_variables_name_no_run_ends_no_worker(monkeypatch):
+    run = uuid4()
+    found = [SimpleNamespace(environ=lambda v=v: {"PREFECT__FLOW_RUN_ID": v}) for v in ("", "none of ours", str(run))]
+    monkeypatch.setattr(revival.psutil, "process_iter", lambda: found)
+    assert revival._working() == {run}
 
 
 def test_a_server_that_is_away_ends_no_worker():

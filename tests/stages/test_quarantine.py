@@ -24,6 +24,12 @@ needs_cases = pytest.mark.skipif(not CASES.is_dir(), reason=f"the hostile files 
 pytestmark = pytest.mark.usefixtures("task")
 
 
+@pytest.fixture(autouse=True)
+def inbox(tmp_path, monkeypatch):
+    """Whatever a test makes has come in."""
+    monkeypatch.setattr(artifacts, "INCOMING", tmp_path)
+
+
 def run(*given):
     return scoring.scoring.fn(*given)
 
@@ -278,6 +284,16 @@ def test_a_file_that_changed_before_the_move_stays(bad):
     assert quarantine.known(sha256, 3) is None
 
 
+def test_a_file_that_changed_is_put_back_where_no_file_has_two_names(bad, monkeypatch):
+    sha256 = artifacts.sha256(bad)
+    bad.write_text("corrected")
+    monkeypatch.setattr(os, "link", _fails(OSError(errno.EPERM, "Operation not permitted")))
+    with pytest.raises(ConflictError, match="changed while it was looked at"):
+        quarantine.put(bad, bad.name, sha256, 3, "because")
+    assert bad.read_text() == "corrected"
+    assert list(artifacts.QUARANTINE.iterdir()) == []
+
+
 def test_a_file_of_another_file_system_is_copied_and_removed(bad, monkeypatch):
     made = os.replace
 
@@ -307,6 +323,35 @@ def test_a_file_that_cannot_be_moved_stays_and_is_known(why, bad, monkeypatch):
     assert held.stays in ("it is a link", "Read-only file system")
     assert quarantine.known(held.sha256, 3) == held
     assert [path.suffix for path in artifacts.QUARANTINE.iterdir()] == [".json"]
+
+
+def test_what_does_not_lie_in_the_inbox_stays_and_is_not_tried_again(store, folder, monkeypatch):
+    monkeypatch.setattr(artifacts, "INCOMING", Path("data/incoming"))
+    notes = folder / "notes.txt"
+    notes.write_text("my notes")
+    for _ in range(2):
+        (held,) = run(str(folder)).result().quarantined
+        assert notes.read_text() == "my notes"
+        assert held.stays == "it does not lie in data/incoming"
+    artifacts.INCOMING.symlink_to(folder, target_is_directory=True)
+    (held,) = run("data/incoming").result().quarantined
+    assert Path(held.path).read_text() == "my notes" and not notes.exists()
+
+
+def test_a_file_that_another_run_has_moved_meanwhile_is_in_quarantine(bad, monkeypatch):
+    made, moved = durable.publish, []
+
+    def late(new, target):
+        if new == bad:
+            monkeypatch.setattr(durable, "publish", made)
+            moved.append(put(new, "because of the other"))
+        made(new, target)
+
+    monkeypatch.setattr(durable, "publish", late)
+    held = put(bad)
+    assert held.stays == "" and Path(held.path) == Path(moved[0].path)
+    assert quarantine.known(held.sha256, 3).stays == ""
+    assert aside() == ["bad.csv", "bad.csv.json"]
 
 
 def test_a_damaged_reason_tells_nothing(bad):
@@ -360,6 +405,40 @@ def test_whatever_comes_in_is_scored_or_put_aside(store, tmp_path):
     result = run(str(folder)).result()
     assert {held.source for held in result.quarantined} == HOSTILE_MADE.keys()
     assert (len(result.scored), result.refused, result.left) == (8, (), ())
+
+
+NAMES = [b"caf\xe9.csv", b"\xff\xfe.parquet", b"a\n## Failed\n.csv", b"\x1b[2J.csv", b"-rf.csv", b"n" * 251 + b".csv"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_any_name_can_be_shown_and_sent_to_a_server(name, store, folder):
+    path = folder / os.fsdecode(name)
+    without_columns(path)
+    state = run(str(folder))
+    (held,) = state.data.quarantined
+    page = store.shown["scoring-summary"]
+    for text in (held.source, held.reason, held.path):
+        assert text.isprintable() and text in page
+    page.encode()
+    assert "\n## Failed" not in page
+    assert len(state.data.scored) == 8 and not path.exists()
+
+
+def test_a_name_that_cannot_be_sent_is_spelt_out_wherever_a_file_is_told(store, folder, monkeypatch):
+    path = sorted(folder.iterdir())[0]
+    path = path.rename(folder / os.fsdecode(b"caf\xe9.csv"))
+    monkeypatch.setattr(scored, "score", _fails(ArtifactError(f"{path}: cannot be written")))
+    message = run(str(path)).message
+    assert "caf\\udce9.csv: cannot be written" in message
+    message.encode()
+    assert arrivals.identify(path, folder).name == "caf\\udce9.csv"
+
+
+def test_what_would_never_end_is_not_opened(tmp_path):
+    os.mkfifo(tmp_path / "pipe.csv")
+    assert arrivals.listed(tmp_path) == []
+    with pytest.raises(SourceError, match=r"pipe.csv: is no file of records, but a pipe, a socket or a device"):
+        arrivals.listed(tmp_path / "pipe.csv")
 
 
 @needs_cases
