@@ -172,7 +172,7 @@ class Calibration:
         return {} if self.fusion == "cascade" else {name: max(risk, smallest) for name, risk in nominal.items()}
 
     def p_value(self, score: ArrayLike) -> Floats:
-        """(n,) split-conformal p-values of fused scores, (n,), of records whose group has no decision of its own."""
+        """(n,) conformal p-values of fused scores, (n,), of records whose group has no decision of its own."""
         return self.whole.p_value(score)
 
     def decisions(self, deciding: Names) -> Iterator[tuple[NDArray[np.intp], Decision]]:
@@ -261,7 +261,7 @@ class Judgement:
     Attributes:
         evidence: name -> (n,) scores, of ``EVIDENCE`` as far as there are.
         score: (n,) fused; higher = more anomalous, as in all of them.
-        p_value: (n,) split-conformal, small where a record is unlike benign ones.
+        p_value: (n,) conformal, small where a record is unlike benign ones.
         confidence: (n,) +1 benign, 0 unknown, -1 anomalous.
         verdict: (n,) ``benign``, ``unknown`` or ``anomalous``.
         flagged: name of a threshold -> (n,) mask of the records above it.
