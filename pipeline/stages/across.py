@@ -35,14 +35,16 @@ def folds(settings: Stage2, detector: Detector, benign: Samples, report: Report)
             "which hold the calibration records out"
         )
     if asked.kind == "split" or hindrance:
-        return _held_out(hindrance or "stage2.calibration.kind is split", report)
+        _say_held_out(hindrance or "stage2.calibration.kind is split", report)
+        return None
     together = [_values(name, benign.record_id) for name in asked.together]
     try:
         fold = cross.deal(benign.x, together, asked.folds, asked.seed)
     except SplitError as error:
         if asked.kind == "cross":
             raise
-        return _held_out(str(error), report)
+        _say_held_out(str(error), report)
+        return None
     report.say(
         f"thresholds are to come from all {len(fold):,} benign records of {', '.join(DEALT)}, in {asked.folds} folds; "
         f"of new benign records about 1 % exceed a level of 1 % if the models of the folds are alike, and "
@@ -59,7 +61,7 @@ def _hindrance(settings: Stage2, detector: Detector) -> str:
     return f"stage2.detector: {settings.detector} is trained" if detector.trainable else ""
 
 
-def _held_out(why: str, report: Report) -> None:
+def _say_held_out(why: str, report: Report) -> None:
     held = len(artifacts.read_samples(artifacts.LATENT, "calibration"))
     report.say(f"thresholds are to come from {held:,} benign calibration records that no fit sees, as {why}")
 
