@@ -69,7 +69,7 @@ class Folds(Detector):
 
     def score(self, x: Tensor) -> Tensor:
         """(B, Z) to (B,): each row by the model of its fold."""
-        return self.by_fold(x, self._route(x))
+        return self.by_fold(x, self.route(x))
 
     def by_fold(self, x: Tensor, fold: Tensor) -> Tensor:
         """(B,) scores of x, (B, Z), each by the model of its ``fold``, (B,)."""
@@ -77,7 +77,7 @@ class Folds(Detector):
 
     def terms(self, x: Tensor) -> Tensor | None:
         """(B, Z) terms of the model of each row's fold."""
-        return self._each(lambda model, part: model.terms(part), x, self._route(x))
+        return self._each(lambda model, part: model.terms(part), x, self.route(x))
 
     def nearest(self, x: Tensor) -> Tensor | None:
         """(B, k) benign rows, by their place among all, that the model of each row's fold finds nearest."""
@@ -86,7 +86,7 @@ class Folds(Detector):
             rows, number = model.nearest(part), list(self.models).index(model)
             return None if rows is None else (self.fold != number).nonzero()[:, 0].to(rows.device)[rows]
 
-        return self._each(found, x, self._route(x))
+        return self._each(found, x, self.route(x))
 
     @torch.no_grad()
     def verify(self, x: Tensor) -> None:
@@ -95,7 +95,8 @@ class Folds(Detector):
             with _of(k, len(self.models)):
                 model.verify(x)  # type: ignore[operator]
 
-    def _route(self, x: Tensor) -> Tensor:
+    def route(self, x: Tensor) -> Tensor:
+        """(B,) fold of each row of x, (B, Z)."""
         return torch.from_numpy(route(x.detach().cpu().numpy(), len(self.models), self.seed)).to(x.device)
 
     def _each(self, function: Callable[[Detector, Tensor], Tensor | None], x: Tensor, fold: Tensor) -> Tensor | None:

@@ -11,15 +11,15 @@ from pipeline import artifacts, cross
 from pipeline.config import Stage2
 from pipeline.detectors import Detector, Folds
 from pipeline.errors import ConfigError, SplitError, near_miss
-from pipeline.samples import EVIDENCE, Samples, joined
+from pipeline.samples import Samples, joined
 from pipeline.stages.groups import groups
 from pipeline.stages.report import Report
 
 DEALT = ("train", "val", "calibration")  # whose benign records are dealt into folds; no epoch is to be chosen on val
 
 
-def folds(settings: Stage2, detector: Detector, benign: Samples, report: Report) -> NDArray[np.int64] | None:
-    """(n,) fold of each of the ``benign`` records, or None where one model for all is to be fitted.
+def dealt(settings: Stage2, detector: Detector, report: Report) -> tuple[Samples, NDArray[np.int64]] | None:
+    """The n benign records with the (n,) fold of each, or None where one model for all is to be fitted.
 
     Which records set the thresholds, and what holds for these, is said before anything is fitted.
 
@@ -37,6 +37,7 @@ def folds(settings: Stage2, detector: Detector, benign: Samples, report: Report)
     if asked.kind == "split" or hindrance:
         _say_held_out(hindrance or "stage2.calibration.kind is split", report)
         return None
+    benign = pool()
     together = [_values(name, benign.record_id) for name in asked.together]
     try:
         fold = cross.deal(benign.x, together, asked.folds, asked.seed)
@@ -50,7 +51,7 @@ def folds(settings: Stage2, detector: Detector, benign: Samples, report: Report)
         f"of new benign records about 1 % exceed a level of 1 % if the models of the folds are alike, and "
         f"{100 * cross.worst_case(0.01, fold):.1f} % at most whatever they are"
     )
-    return fold
+    return benign, fold
 
 
 def _hindrance(settings: Stage2, detector: Detector) -> str:
@@ -68,30 +69,33 @@ def _say_held_out(why: str, report: Report) -> None:
 
 def pool() -> Samples:
     """The benign records that are dealt, with their latent and no margin."""
-    benign = _benign()
+    benign = _benign(artifacts.LATENT)
     return benign.map(lambda x: np.ascontiguousarray(x[:, :-1]), benign.columns[:-1])
 
 
 def write(folder: Path, detectors: Sequence[Folds], fold: NDArray[np.int64]) -> None:
-    """Store the evidence of the benign records, each by the models that have not seen it.
+    """Store the evidence of the benign records, each by the models that have not seen it, beside that of the splits.
 
     Args:
         folder: of the scores.
         detectors: what scores them.
         fold: (n,) of each.
     """
-    benign = _benign()
-    device = detectors[0].fold.device
-    z, at = torch.from_numpy(np.ascontiguousarray(benign.x[:, :-1])).to(device), torch.from_numpy(fold).to(device)
-    with torch.no_grad():
-        said = [each.by_fold(z, at).float().cpu().numpy() for each in detectors]
-    evidence = np.stack([benign.x[:, -1], *said], axis=1)
-    artifacts.write_samples(folder, cross.OUT_OF_FOLD, benign.map(lambda _: evidence, EVIDENCE[: 1 + len(said)]))
+    scored = _benign(folder)
+    evidence, z = scored.x.copy(), pool().x
+    elsewhere = detectors[0].route(torch.from_numpy(z)).numpy() != fold  # its group has taken it out of its own fold
+    if elsewhere.any():
+        rows, at = torch.from_numpy(z[elsewhere]), torch.from_numpy(fold[elsewhere])
+        device = detectors[0].fold.device
+        with torch.no_grad():
+            said = [each.by_fold(rows.to(device), at.to(device)).float().cpu().numpy() for each in detectors]
+        evidence[elsewhere, 1:] = np.stack(said, axis=1)
+    artifacts.write_samples(folder, cross.OUT_OF_FOLD, scored.map(lambda _: evidence, scored.columns))
 
 
-def _benign() -> Samples:
-    """The benign records that are dealt, with their latent and margin."""
-    parts = [artifacts.read_samples(artifacts.LATENT, split) for split in DEALT]
+def _benign(folder: Path) -> Samples:
+    """The benign records that are dealt, as they stand in the splits in a folder."""
+    parts = [artifacts.read_samples(folder, split) for split in DEALT]
     return joined([part.select(part.benign) for part in parts])
 
 

@@ -28,10 +28,9 @@ def stage2(settings: Stage2, report: Report) -> None:
     train, val = _latent("train"), _latent("val")
     torch.manual_seed(settings.fit.seed)  # of the starting weights, so that a killed stage goes on with its own
     detector = _builder(settings, settings.detector, "detector", train)()
-    benign = across.pool()
-    fold = across.folds(settings, detector, benign, report)
-    if fold is not None:
-        _fit_folds(settings, train, val, benign, fold, report)
+    dealt = across.dealt(settings, detector, report)
+    if dealt is not None:
+        _fit_folds(settings, train, val, *dealt, report)
         return
     known = train if detector.trains_on == "all" else train.select(train.benign)
     report.reads("train", known)

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 from pipeline import artifacts
-from pipeline.cross import OUT_OF_FOLD
 from pipeline.datasets.schema import FEATURES
 from pipeline.errors import ArtifactError, ConfigError, DataError, ExpectationError, SplitError
 
@@ -70,8 +69,8 @@ def test_a_share_that_gives_calibration_no_record(project: Any) -> None:
 
 
 def test_calibration_scores_without_a_record(prepared: Any) -> None:
-    scores = artifacts.read_samples(artifacts.SCORES, OUT_OF_FOLD)
-    artifacts.write_samples(artifacts.SCORES, OUT_OF_FOLD, scores.select(slice(0, 0)))
+    scores = artifacts.read_samples(artifacts.SCORES, "calibration")
+    artifacts.write_samples(artifacts.SCORES, "calibration", scores.select(slice(0, 0)))
     message = prepared.refusal("calibrate", SplitError)
     assert "no benign calibration records" in message
     assert "preprocess.shares.calibration" in message
