@@ -131,7 +131,7 @@ def test_a_fold_whose_fit_fails_is_named():
     with pytest.raises(TrainingError, match=r"fold 1 of 4: .*neighbours need at least as many records"):
         folds(lambda: KNN(3, neighbours=35), x)
     model = folds(lambda: Mahalanobis(3), x)
-    model.models[2].standardise.scale.fill_(float("nan"))
+    model.models[2].whitening.fill_(float("nan"))
     with pytest.raises(CollapseError, match="fold 3 of 4"):
         model.verify(torch.from_numpy(rows(30, 1)))
 

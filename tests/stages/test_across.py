@@ -146,11 +146,11 @@ def test_more_folds_than_records_are_refused_where_asked_and_else_held_out(
 
 
 def test_records_of_one_day_share_a_fold_where_asked(prepared: Any) -> None:
+    prepared.set("stage2.calibration.kind", "cross")
     prepared.set("stage2.calibration.together", ["dya"])
     assert "'dya' is no column of the records (did you mean 'day'?)" in prepared.refusal("stage2", ConfigError)
     prepared.set("stage2.calibration.together", ["day"])
     prepared.set("stage2.calibration.folds", 2)
-    prepared.set("stage2.calibration.kind", "cross")
     prepared.run("stage2")
     fold = artifacts.read_model(artifacts.DETECTOR)[1]["fold"]
     ids = artifacts.read_samples(artifacts.SCORES, OUT_OF_FOLD).record_id
