@@ -212,8 +212,8 @@ class CalibrationSettings(Section):
 
     kind: Literal["auto", "cross", "split"]
     folds: Annotated[int, Field(ge=2)]  # a single one leaves no record out
-    seed: Seed
     together: Names
+    seed: Seed
 
 
 class Stage2(PluginSection):

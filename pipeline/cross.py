@@ -15,7 +15,7 @@ K models would have to score each record. For the form here, and a benign record
   record of many. Where one more record in a fit only lowers the scores of others, as it does for the distance to the
   nearest neighbour at a fixed scale, P(p <= a) <= a for the models as they are.
 - P(p <= a) <= a (n + 1) / (m + 1) whatever the models are, for m records in the smallest fold: about K a
-  (``worst_case``). Proof: the records of its own fold that score as high as x are some of all that do, and among the
+  (``worst_factor``). Proof: the records of its own fold that score as high as x are some of all that do, and among the
   records of its own fold x has a split-conformal p-value.
 
 The second bound is weaker than that of split conformal prediction, a, and than that of Vovk's form, 2 a + 2 K / n.
@@ -37,9 +37,9 @@ from pipeline.samples import row_hash
 OUT_OF_FOLD: Final = "out_of_fold"  # samples beside the splits: the benign records, by models that have not seen them
 
 
-def worst_case(level: float, fold: NDArray[np.int64]) -> float:
-    """The largest probability that a benign record has p <= ``level``, whatever the models; ``fold`` is (n,)."""
-    return min(1.0, level * (len(fold) + 1) / (int(np.bincount(fold).min()) + 1))
+def worst_factor(fold: NDArray[np.int64]) -> float:
+    """How many times as often as a level says benign records may be at it, whatever the models; ``fold`` is (n,)."""
+    return (len(fold) + 1) / (int(np.bincount(fold).min()) + 1)
 
 
 def route(x: NDArray[np.float32], folds: int, seed: int = 0) -> NDArray[np.int64]:

@@ -49,7 +49,7 @@ def dealt(settings: Stage2, detector: Detector, report: Report) -> tuple[Samples
     report.say(
         f"thresholds are to come from all {len(fold):,} benign records of {', '.join(DEALT)}, in {asked.folds} folds; "
         f"of new benign records about 1 % exceed a level of 1 % if the models of the folds are alike, and "
-        f"{100 * cross.worst_case(0.01, fold):.1f} % at most whatever they are"
+        f"{cross.worst_factor(fold):.1f} % at most whatever they are"
     )
     return benign, fold
 
@@ -74,7 +74,7 @@ def pool() -> Samples:
 
 
 def write(folder: Path, detectors: Sequence[Folds], fold: NDArray[np.int64]) -> None:
-    """Store the evidence of the benign records, each by the models that have not seen it, beside that of the splits.
+    """Store the evidence of the benign records, by the models that have not seen them, and the fold of each.
 
     Args:
         folder: of the scores.
@@ -90,7 +90,8 @@ def write(folder: Path, detectors: Sequence[Folds], fold: NDArray[np.int64]) -> 
         with torch.no_grad():
             said = [each.by_fold(rows.to(device), at.to(device)).float().cpu().numpy() for each in detectors]
         evidence[elsewhere, 1:] = np.stack(said, axis=1)
-    artifacts.write_samples(folder, cross.OUT_OF_FOLD, scored.map(lambda _: evidence, scored.columns))
+    told = np.concatenate([evidence, fold[:, None].astype(np.float32)], axis=1)
+    artifacts.write_samples(folder, cross.OUT_OF_FOLD, scored.map(lambda _: told, (*scored.columns, "fold")))
 
 
 def _benign(folder: Path) -> Samples:

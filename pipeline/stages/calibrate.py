@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 
 from pipeline import artifacts
 from pipeline.config import Calibrate
-from pipeline.cross import OUT_OF_FOLD
+from pipeline.cross import OUT_OF_FOLD, worst_factor
 from pipeline.decision import LEAST_OF_A_GROUP, UNKNOWN, Names
 from pipeline.errors import ConfigError, SplitError
 from pipeline.evidence import FUSIONS
@@ -28,9 +28,8 @@ def calibrate(settings: Calibrate, report: Report) -> None:
         groups.check("calibrate.group", [settings.group])
     plugin = settings.settings(settings.thresholds, THRESHOLDS)
     strategy = build(THRESHOLDS, settings.thresholds, "calibrate.thresholds", **plugin)
-    benign = _benign(settings)
+    benign, worst = _benign(settings)
     report.reads(settings.drawn_from, benign)
-    crossed = settings.drawn_from == "calibration" and _is_crossed()
     if settings.fusion != "cascade":
         _foretell(settings, len(benign), report)
     val = artifacts.read_samples(artifacts.SCORES, "val")
@@ -42,13 +41,14 @@ def calibrate(settings: Calibrate, report: Report) -> None:
         counted=None if settings.evidence == "all" else settings.evidence,
         # Benign records of val, so that those of calibration and of test are exchangeable: no tail has seen either.
         # With folds they come from the left-out scores, which are many.
-        tails_from=_evidence(val, val.benign, LEAST_FOR_TAILS) if not crossed else None,
+        tails_from=_evidence(val, val.benign, LEAST_FOR_TAILS) if worst == 1 else None,
         attacks=_evidence(val, ~val.benign, LEAST_FOR_A_CLASS),
         group=settings.group,
         groups=_groups(settings, benign.record_id),
         attack_groups=_attack_groups(settings, val),
+        worst=worst,
     )
-    _warn(calibration, val, report, crossed)
+    _warn(calibration, val, report)
     if settings.group is not None:
         _say_groups(calibration, settings.group, benign, report)
     artifacts.write_model(artifacts.THRESHOLDS, *calibration.state())
@@ -60,8 +60,8 @@ def calibrate(settings: Calibrate, report: Report) -> None:
     _report(calibration, val, _groups(settings, val.record_id), report)
 
 
-def _benign(settings: Calibrate) -> Samples:
-    """The benign records whose scores the thresholds are drawn from.
+def _benign(settings: Calibrate) -> tuple[Samples, float]:
+    """The benign records whose scores the thresholds are drawn from, and how often a level may be exceeded at worst.
 
     Raises:
         ConfigError: in-sample scores are asked for where levels are promised.
@@ -73,19 +73,18 @@ def _benign(settings: Calibrate) -> Samples:
             "raise an alarm, which scores of training records cannot tell; choose fusion cascade, which promises "
             "nothing, or drawn_from calibration"
         )
-    crossed = settings.drawn_from == "calibration" and _is_crossed()
-    samples = artifacts.read_samples(artifacts.SCORES, OUT_OF_FOLD if crossed else settings.drawn_from)
+    if settings.drawn_from == "calibration" and (artifacts.SCORES / f"{OUT_OF_FOLD}.parquet").exists():
+        samples = artifacts.read_samples(artifacts.SCORES, OUT_OF_FOLD)
+        worst = worst_factor(samples.x[:, -1].astype(np.int64)) if len(samples) else 1.0
+        samples = samples.map(lambda x: x[:, :-1], samples.columns[:-1])
+    else:
+        samples, worst = artifacts.read_samples(artifacts.SCORES, settings.drawn_from), 1.0
     benign = samples.select(samples.benign)
     if not len(benign):
         raise SplitError(
             f"there are no benign {settings.drawn_from} records; raise preprocess.shares.{settings.drawn_from}"
         )
-    return benign
-
-
-def _is_crossed() -> bool:
-    """Whether all benign records have been scored, each by a model that has not seen it."""
-    return (artifacts.SCORES / f"{OUT_OF_FOLD}.parquet").exists()
+    return benign, worst
 
 
 def _foretell(settings: Calibrate, n: int, report: Report) -> None:
@@ -127,7 +126,7 @@ def _evidence(samples: Samples, mask: NDArray[np.bool_], least: int) -> list[NDA
     return list(samples.x[mask].T.astype(np.float64)) if mask.sum() >= least else None
 
 
-def _warn(calibration: Calibration, val: Samples, report: Report, crossed: bool) -> None:
+def _warn(calibration: Calibration, val: Samples, report: Report) -> None:
     """Say what there are too few records for."""
     n = calibration.reference.size
     for name, risk in calibration.promises().items():
@@ -137,7 +136,7 @@ def _warn(calibration: Calibration, val: Samples, report: Report, crossed: bool)
                 f"{name}: its threshold is the highest score of {n:,} benign calibration records, which support no "
                 f"level below {100 * risk:.3g} %; it needs {Guarantee().records_needed(asked):,} of them"
             )
-    if val.benign.sum() < LEAST_FOR_TAILS and not crossed:
+    if val.benign.sum() < LEAST_FOR_TAILS and calibration.worst == 1:
         report.say(
             f"{val.benign.sum()} benign records in val are too few for the tails of the scores, so they come from the "
             f"calibration records themselves: levels hold nearly, not exactly; {LEAST_FOR_TAILS} are enough"

@@ -178,7 +178,7 @@ def test_the_worst_case_holds_for_models_that_one_record_overturns():
         model = folds(lambda: Wild(3), x[:n], number, draw)
         scores = model.score(torch.from_numpy(x)).double().numpy()
         flagged.append((Decision.fit(scores[:n], [95], Percentile()).p_value(scores[n:]) <= level).mean())
-        bounds.append(cross.worst_case(level, model.fold.numpy()))
+        bounds.append(level * cross.worst_factor(model.fold.numpy()))
     assert np.mean(flagged) <= np.mean(bounds)
     assert level < np.mean(bounds) < 1.5 * number * level
 

@@ -5,9 +5,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline import artifacts, config
+from pipeline import artifacts, config, decision
 from pipeline.bundle import Bundle
-from pipeline.cross import OUT_OF_FOLD, route
+from pipeline.cross import OUT_OF_FOLD, route, worst_factor
 from pipeline.detectors import Folds
 from pipeline.errors import ConfigError, SplitError
 from pipeline.inference import Calibration, Judgement
@@ -52,7 +52,10 @@ def test_every_benign_record_outside_the_tests_sets_the_thresholds(crossed: Any)
     np.testing.assert_array_equal(apart.record_id, ids)
     assert calibration.reference.size == len(ids)
     scores = [artifacts.read_samples(artifacts.SCORES, split) for split in DEALT]
-    np.testing.assert_array_equal(apart.x, np.concatenate([each.x[each.benign] for each in scores]))
+    np.testing.assert_array_equal(apart.x[:, :-1], np.concatenate([each.x[each.benign] for each in scores]))
+    fold = artifacts.read_model(artifacts.DETECTOR)[1]["fold"]
+    np.testing.assert_array_equal(apart.x[:, -1], fold)
+    assert calibration.worst == worst_factor(fold) > 5
 
 
 def test_the_bundle_judges_as_the_stages_score(crossed: Any) -> None:
@@ -157,3 +160,16 @@ def test_records_of_one_day_share_a_fold_where_asked(prepared: Any) -> None:
     records = artifacts.read_table(artifacts.RECORDS, ["record_id", "day"]).to_pandas().set_index("record_id")
     days = records.loc[ids, "day"].to_numpy()
     assert all(len(set(fold[days == day])) == 1 for day in set(days))
+
+
+def test_groups_have_thresholds_from_all_their_benign_records(crossed: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decision, "LEAST_OF_A_GROUP", 20)
+    crossed.set("calibrate.group", "day")
+    crossed.run("calibrate")
+    calibration = Calibration.load(*artifacts.read_model(artifacts.THRESHOLDS))
+    ids = artifacts.read_samples(artifacts.SCORES, OUT_OF_FOLD).record_id
+    records = artifacts.read_table(artifacts.RECORDS, ["record_id", "day"]).to_pandas().set_index("record_id")
+    counts = records.loc[ids, "day"].value_counts()
+    assert calibration.groups
+    for name, own in calibration.groups.items():
+        assert own.reference.size == counts[name]
