@@ -22,7 +22,7 @@ LEAST_FOR_A_CLASS = 19  # seen attacks of val that support a share of 5 %
 
 
 def calibrate(settings: Calibrate, report: Report) -> None:
-    """Fit the decision on the calibration split; show what it says of val."""
+    """Fit the decision on benign records, each scored by a model that has not seen it; show what it says of val."""
     find(FUSIONS, settings.fusion, "calibrate.fusion")
     if settings.group is not None:
         groups.check("calibrate.group", [settings.group])
