@@ -11,12 +11,14 @@ Vovk's cross-conformal predictor compares x with the records of each fold by the
 counts. A mean of several p-values is seldom small, so that fewer benign records than promised would raise an alarm, and
 K models would have to score each record. For the form here, and a benign record that is exchangeable with the n:
 
-- P(p <= a) <= a exactly, if the models of the other folds were fitted on x too. They differ from those that were by one
-  record of many. Where one more record in a fit only lowers the scores of others, as it does for the distance to the
-  nearest neighbour at a fixed scale, P(p <= a) <= a for the models as they are.
+- P(p <= a) <= a exactly, if the models of the other folds, and the tails that make one score of several, were fitted on
+  x too. They differ from those that were by one record of many. Where one more record in a fit only lowers the scores
+  of others, as it does for the distance to the nearest neighbour at a fixed scale, P(p <= a) <= a for the models as
+  they are.
 - P(p <= a) <= a (n + 1) / (m + 1) whatever the models are, for m records in the smallest fold: about K a
   (``worst_factor``). Proof: the records of its own fold that score as high as x are some of all that do, and among the
-  records of its own fold x has a split-conformal p-value.
+  records of its own fold x has a split-conformal p-value. The scales of the features and the tails of the scores are
+  taken as given, although they are read from all n records.
 
 The second bound is weaker than that of split conformal prediction, a, and than that of Vovk's form, 2 a + 2 K / n.
 

@@ -76,8 +76,8 @@ def _bound(facts: Facts) -> str:
     if worst == 1:
         return "a, whatever the model is like"
     return (
-        f"{worst:.1f} a, whatever the models are like, and of about a where no single record changes them: each "
-        "calibration record was scored by a model that has not seen it"
+        f"{worst:.1f} a, whatever the models are like, given the scales of features and scores; and of about a where "
+        "no single record changes the models. Each calibration record was scored by a model that has not seen it"
     )
 
 
