@@ -109,5 +109,7 @@ def _intervals(scores: Floats, strategy: Strategy, attacks: Floats | None) -> Th
 
 def _at_level(scores: Floats, percent: float) -> float:
     """The conformal threshold of (n,) benign scores that ``percent`` % of all benign ones do not exceed."""
+    if percent in (0, 100):  # which are no levels
+        return float(scores.min() if percent == 0 else scores.max())
     rank = Guarantee().rank(scores.size, 1 - percent / 100)
     return float(np.sort(scores)[-max(rank, 1)])

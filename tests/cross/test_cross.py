@@ -10,7 +10,7 @@ from pipeline import cross
 from pipeline.decision import Decision
 from pipeline.detectors import GMM, KNN, Boosting, Detector, Ensemble, Folds, Mahalanobis
 from pipeline.errors import CollapseError, SplitError, TrainingError
-from pipeline.thresholds import Percentile
+from pipeline.thresholds import Percentile, Thresholds
 from pipeline.thresholds.conformal import interval
 
 LEVELS = {"p95": 0.05, "p90": 0.1, "p80": 0.2}
@@ -201,3 +201,8 @@ def test_the_spread_that_is_foretold_holds_what_is_realised():
         new = model.score(torch.from_numpy(rows(20_000, 1000 + draw))).double().numpy()
         inside += low <= (new > threshold).mean() <= high
     assert inside >= 33
+
+
+def test_the_ends_of_all_scores_may_be_the_intervals():
+    scores = np.random.default_rng(0).normal(size=50)
+    assert Decision.fit(scores, [99], Percentile(0, 100)).intervals == Thresholds(scores.min(), scores.max())
