@@ -42,7 +42,7 @@ from flows import leases, programs, servers, tables
 from pipeline import arrivals, quarantine, scored, tracking
 from pipeline.arrivals import Incoming
 from pipeline.bundle import Bundle
-from pipeline.errors import ArtifactError, ConflictError, FlowsculptError, SourceError, spelt
+from pipeline.errors import ArtifactError, ConfigError, ConflictError, FlowsculptError, SourceError, spelt
 from pipeline.tracking import Version
 
 
@@ -89,13 +89,15 @@ class Result:
 
 
 @task(task_run_name="{file.name}", cache_policy=NO_CACHE, persist_result=False)
-def score(file: Incoming, bundle: Bundle, version: int, flow_run: str) -> State[Any]:
+def score(
+    file: Incoming, bundle: Bundle, version: int, flow_run: str, false_discovery: float | None = None
+) -> State[Any]:
     """Score one file; a refusal of it is a state, not a traceback."""
     try:
         held = quarantine.known(file.sha256, version)
         if held is not None:
             return _quarantined(file, version, held.reason)
-        summary = scored.score(file, bundle, version, flow_run)
+        summary = scored.score(file, bundle, version, flow_run, false_discovery)
     except FlowsculptError as error:
         return _refused(file, version, error)
     return Completed(message=f"{summary['records']:,} records", data=summary)
@@ -123,16 +125,18 @@ def _quarantined(file: Incoming, version: int, reason: str) -> State[Any]:
 
 
 @flow(name="scoring", persist_result=False)
-def scoring(path: str, alias: str = "champion") -> State[Any]:
+def scoring(path: str, alias: str = "champion", false_discovery: float | None = None) -> State[Any]:
     """Score the files that have not been scored yet.
 
     Args:
         path: a file, or a folder of CSV, gz, zip or Parquet files.
         alias: of the model version that is to judge: champion, previous, candidate, or a number.
+        false_discovery: share of the alarms of a file that may be false, in expectation, for a decision on each file as
+            a whole, 0 to 1; none: every record is decided on alone.
     """
     try:
         with leases.lease(leases.usable_devices(), get_run_logger().info) as shown:
-            result = _score_on(shown, Path(path), alias)
+            result = _score_on(shown, Path(path), alias, _level(false_discovery))
     except FlowsculptError as error:
         return Failed(message=str(error), data=error)
     _publish(result)
@@ -142,12 +146,18 @@ def scoring(path: str, alias: str = "champion") -> State[Any]:
     return Completed(message=f"completed, {result.counts}", data=result)
 
 
-def _score_on(shown: Mapping[str, str], path: Path, alias: str) -> Result:
+def _level(false_discovery: float | None) -> float | None:
+    if false_discovery is not None and not 0 < false_discovery < 1:
+        raise ConfigError(f"false_discovery: {false_discovery:g} is no share of alarms, allowed is above 0 and below 1")
+    return false_discovery
+
+
+def _score_on(shown: Mapping[str, str], path: Path, alias: str, false_discovery: float | None) -> Result:
     """``score_new`` in this process, which sees the device that ``shown`` names and no other."""
     before = {name: os.environ.get(name) for name in shown}
     os.environ.update(shown)  # heeded as long as nothing has asked for a GPU, which loading the model does first
     try:
-        return score_new(path, alias, "cuda" if shown["CUDA_VISIBLE_DEVICES"] else "cpu")
+        return score_new(path, alias, "cuda" if shown["CUDA_VISIBLE_DEVICES"] else "cpu", false_discovery)
     finally:
         for name, value in before.items():
             if value is None:
@@ -156,13 +166,14 @@ def _score_on(shown: Mapping[str, str], path: Path, alias: str) -> Result:
                 os.environ[name] = value
 
 
-def score_new(path: Path, alias: str, device: str = "cpu") -> Result:
+def score_new(path: Path, alias: str, device: str = "cpu", false_discovery: float | None = None) -> Result:
     """Score the files under ``path`` that the version of ``alias`` has not scored.
 
     Args:
         path: a file or a folder.
         alias: of the version.
         device: where its models run.
+        false_discovery: level of the decision on each file as a whole, if there is to be one.
 
     Raises:
         FlowsculptError: there is no such version or no such path; nothing was scored.
@@ -172,7 +183,7 @@ def score_new(path: Path, alias: str, device: str = "cpu") -> Result:
     get_run_logger().info(
         "version %d judges %d files, but for those that it has judged before", version.number, len(listed)
     )
-    done = [_one(file, path, bundle, version.number, flow_run) for file in listed]
+    done = [_one(file, path, bundle, version.number, flow_run, false_discovery) for file in listed]
     return Result(
         version.number,
         bundle.digest,
@@ -184,7 +195,7 @@ def score_new(path: Path, alias: str, device: str = "cpu") -> Result:
     )
 
 
-def _one(path: Path, root: Path, bundle: Bundle, version: int, flow_run: str) -> Any:
+def _one(path: Path, root: Path, bundle: Bundle, version: int, flow_run: str, false_discovery: float | None) -> Any:
     """What became of a file: a summary, ``Held``, ``Left``, an error, or None where it had been scored before."""
     if arrivals.is_growing(path):
         return Left(f"{spelt(path.name)}: it is still being written")
@@ -194,7 +205,7 @@ def _one(path: Path, root: Path, bundle: Bundle, version: int, flow_run: str) ->
         return error if path.exists() else Left(f"{spelt(path.name)}: it is gone")
     if scored.is_scored(file, version):
         return None
-    done = score(file, bundle, version, flow_run, return_state=True).result(raise_on_failure=False)
+    done = score(file, bundle, version, flow_run, false_discovery, return_state=True).result(raise_on_failure=False)
     if isinstance(done, Exception) and not isinstance(done, FlowsculptError):  # its traceback stands in the log
         return ScoringError(f"{file.name}: {type(done).__name__}: {done}")
     return done
@@ -226,7 +237,8 @@ def _publish(result: Result) -> None:
 
 def _row(summary: Mapping[str, Any]) -> dict[str, object]:
     counts = {name: summary[name] for name in ("source", "records", "rejected")}
-    return {**counts, **summary["verdicts"]}
+    batch = {"discoveries": summary["batch"]["discoveries"]} if "batch" in summary else {}
+    return {**counts, **summary["verdicts"], **batch}
 
 
 def markdown(result: Result) -> str:
@@ -272,11 +284,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m flows.scoring", description="Score new records.")
     parser.add_argument("path", help="a file, or a folder of CSV, gz, zip or Parquet files")
     parser.add_argument("--alias", default="champion", help="of the version that judges, or its number")
+    parser.add_argument("--false-discovery", type=float, help="largest share of false alarms among those of a file")
     given = parser.parse_args(arguments)
-    return programs.run("scoring", lambda: _scored(given.path, given.alias))
+    return programs.run("scoring", lambda: _scored(given.path, given.alias, given.false_discovery))
 
 
-def _scored(path: str, alias: str) -> str:
+def _scored(path: str, alias: str, false_discovery: float | None) -> str:
     """The page of a run.
 
     Raises:
@@ -285,7 +298,7 @@ def _scored(path: str, alias: str) -> str:
     names_file = Path(path).is_file()
     with servers.connected("scoring"):
         leases.ensure_devices()
-        result: Result = programs.result(scoring(path, alias, return_state=True))
+        result: Result = programs.result(scoring(path, alias, false_discovery, return_state=True))
     if names_file and not result.scored and not result.passed_over:
         raise ScoringError(f"nothing was scored\n\n{markdown(result)}")
     return markdown(result)

@@ -27,7 +27,7 @@ from safetensors.numpy import save as save_tensors
 from pipeline import artifacts, seals
 from pipeline.datasets.schema import Column
 from pipeline.decision import Names, group_names
-from pipeline.detectors import DETECTORS, Detector
+from pipeline.detectors import DETECTORS, Detector, Folds
 from pipeline.encoders import ENCODERS, LOSSES, Encoder
 from pipeline.errors import ArtifactError, ConfigError, DataError, SchemaError, near_miss
 from pipeline.features import Features
@@ -286,7 +286,11 @@ def _detector(path: Path, width: int, about: Description, weights: Weights) -> D
     try:
         if len(about["columns"]) != width:
             raise ValueError(f"it was trained on {len(about['columns'])} latents, the first stage gives {width}")
-        detector = build(DETECTORS, about["detector"], features=width, **about["settings"])
+        folds = about.get("folds") or {"number": 1}  # an older bundle knows no folds
+        models = [
+            build(DETECTORS, about["detector"], features=width, **about["settings"]) for _ in range(folds["number"])
+        ]
+        detector = Folds(width, models, folds["seed"]) if "folds" in about else models[0]
         detector.load_state_dict(_tensors(weights))
     except (ConfigError, KeyError, TypeError, ValueError, RuntimeError) as error:
         raise ArtifactError(f"{path}: cannot be built again: {error}") from error

@@ -207,11 +207,21 @@ class Stage1(PluginSection):
     fit: Fit
 
 
+class CalibrationSettings(Section):
+    """Which benign records set the thresholds; see ``pipeline.cross``."""
+
+    kind: Literal["auto", "cross", "split"]
+    folds: Annotated[int, Field(ge=2)]  # a single one leaves no record out
+    together: Names
+    seed: Seed
+
+
 class Stage2(PluginSection):
     """Latent -> score."""
 
     detector: str
     head: str
+    calibration: CalibrationSettings
     confidence: ConfidenceSettings
     fit: Fit
 

@@ -9,7 +9,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from pipeline.tail import Floats
-from pipeline.thresholds import Conformal, Strategy, Thresholds
+from pipeline.thresholds import Conformal, Percentile, Strategy, Thresholds
 from pipeline.thresholds.conformal import Guarantee
 from pipeline.thresholds.percentile import percentiles as percentiles_of
 
@@ -46,8 +46,7 @@ class Decision:
             attacks: (k,) scores of seen attacks, for a strategy that tells what is like them.
         """
         named = {f"p{percent:g}": _at_level(scores, percent) for percent in percentiles}
-        intervals = strategy.of(scores, attacks) if isinstance(strategy, Conformal) else strategy(scores)
-        return cls(np.sort(scores), named, intervals)
+        return cls(np.sort(scores), named, _intervals(scores, strategy, attacks))
 
     @classmethod
     def published(
@@ -58,9 +57,10 @@ class Decision:
         return cls(np.sort(scores), named, strategy(cut))
 
     def p_value(self, score: ArrayLike) -> Floats:
-        """(n,) split-conformal p-values of scores: (1 + #{calibration >= score}) / (n + 1).
+        """(n,) conformal p-values of scores: (1 + #{calibration >= score}) / (n + 1).
 
-        A benign record that is exchangeable with the calibration records has p <= a with a probability of at most a.
+        A benign record that is exchangeable with the calibration records has p <= a with a probability of at most a,
+        where one model has seen none of them; ``pipeline.cross`` says what holds for several.
         Source: Vovk, Gammerman, Shafer, "Algorithmic Learning in a Random World" (2005), section 2.2.
         """
         n = self.reference.size
@@ -98,7 +98,18 @@ def frequent(groups: Names) -> list[str]:
     return [str(name) for name in names[counts >= LEAST_OF_A_GROUP] if name != UNKNOWN]
 
 
+def _intervals(scores: Floats, strategy: Strategy, attacks: Floats | None) -> Thresholds:
+    """Where benign ends and anomalous begins; percentiles are conformal ones here, so that they mean what p99 means."""
+    if isinstance(strategy, Conformal):
+        return strategy.of(scores, attacks)
+    if isinstance(strategy, Percentile):
+        return Thresholds(_at_level(scores, strategy.low), _at_level(scores, strategy.high))
+    return strategy(scores)
+
+
 def _at_level(scores: Floats, percent: float) -> float:
     """The conformal threshold of (n,) benign scores that ``percent`` % of all benign ones do not exceed."""
+    if percent in (0, 100):  # which are no levels
+        return float(scores.min() if percent == 0 else scores.max())
     rank = Guarantee().rank(scores.size, 1 - percent / 100)
     return float(np.sort(scores)[-max(rank, 1)])

@@ -52,6 +52,8 @@ class Calibration:
         whole: the decision on fused scores, fitted on all calibration records.
         group: the record column that tells groups apart; None for none.
         groups: name of a group -> its decision.
+        worst: how many times as often as promised all benign records together may raise an alarm, whatever the models:
+            1 where one model has seen none of the calibration records; see ``pipeline.cross``.
     """
 
     fusion: str
@@ -60,6 +62,7 @@ class Calibration:
     whole: Decision
     group: str | None = None
     groups: Mapping[str, Decision] = field(default_factory=dict)
+    worst: float = 1.0
 
     @classmethod
     def fit(
@@ -77,6 +80,7 @@ class Calibration:
         group: str | None = None,
         groups: Names | None = None,
         attack_groups: Names | None = None,
+        worst: float = 1.0,
     ) -> Self:
         """Calibrate on benign records.
 
@@ -99,6 +103,7 @@ class Calibration:
             group: the record column that tells groups apart.
             groups: (n,) names of the groups of the benign records, "" where a record does not tell.
             attack_groups: (k,) those of the attacks; a group that has none is judged as if none were known.
+            worst: see the attribute.
 
         Raises:
             SplitError: if there are no records.
@@ -131,7 +136,7 @@ class Calibration:
                 own[name] = decision(of == name, like(name))
             except SplitError as error:
                 raise SplitError(f"{name!r} of {group}: {error}; or set calibrate.group to null") from error
-        return cls(fusion, tails, names, decision(np.ones(scores.size, bool), known), group, own)
+        return cls(fusion, tails, names, decision(np.ones(scores.size, bool), known), group, own, worst)
 
     @property
     def reference(self) -> Floats:
@@ -172,7 +177,7 @@ class Calibration:
         return {} if self.fusion == "cascade" else {name: max(risk, smallest) for name, risk in nominal.items()}
 
     def p_value(self, score: ArrayLike) -> Floats:
-        """(n,) split-conformal p-values of fused scores, (n,), of records whose group has no decision of its own."""
+        """(n,) conformal p-values of fused scores, (n,), of records whose group has no decision of its own."""
         return self.whole.p_value(score)
 
     def decisions(self, deciding: Names) -> Iterator[tuple[NDArray[np.intp], Decision]]:
@@ -201,6 +206,7 @@ class Calibration:
             **self.whole.state(),
             "group": self.group,
             "groups": {name: decision.state() for name, decision in self.groups.items()},
+            "worst": self.worst,
         }
         arrays = {"reference": self.reference}
         arrays |= {f"group.{name}.reference": decision.reference for name, decision in self.groups.items()}
@@ -229,7 +235,9 @@ class Calibration:
                 name: Decision.load(each, arrays[f"group.{name}.reference"])
                 for name, each in values.get("groups", {}).items()  # an older calibration knows none
             }
-            return cls(values["fusion"], tails, counted, whole, values.get("group"), groups)
+            return cls(
+                values["fusion"], tails, counted, whole, values.get("group"), groups, float(values.get("worst", 1.0))
+            )
         except (ConfigError, KeyError, TypeError, ValueError) as error:
             raise ArtifactError(f"calibration: not the state of a calibration: {error!r}; calibrate again") from error
 
@@ -261,7 +269,7 @@ class Judgement:
     Attributes:
         evidence: name -> (n,) scores, of ``EVIDENCE`` as far as there are.
         score: (n,) fused; higher = more anomalous, as in all of them.
-        p_value: (n,) split-conformal, small where a record is unlike benign ones.
+        p_value: (n,) conformal, small where a record is unlike benign ones.
         confidence: (n,) +1 benign, 0 unknown, -1 anomalous.
         verdict: (n,) ``benign``, ``unknown`` or ``anomalous``.
         flagged: name of a threshold -> (n,) mask of the records above it.

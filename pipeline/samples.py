@@ -1,6 +1,6 @@
 """Samples: the one record that every stage from preprocess on maps."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Self
 
@@ -64,6 +64,20 @@ class Samples:
         """(n,) mask of the rows with y = 0."""
         mask: NDArray[np.bool_] = self.y == 0
         return mask
+
+
+def joined(parts: Sequence[Samples]) -> Samples:
+    """The rows of ``parts``, which have the same columns, one after the other."""
+    first = parts[0]
+    return replace(
+        first,
+        record_id=np.concatenate([part.record_id for part in parts]),
+        y=np.concatenate([part.y for part in parts]),
+        attack=np.concatenate([part.attack for part in parts]),
+        confidence=np.concatenate([part.confidence for part in parts]),
+        balanced=np.concatenate([part.balanced for part in parts]),
+        x=np.concatenate([part.x for part in parts]),
+    )
 
 
 _GOLDEN, _MIX, _LAST = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)

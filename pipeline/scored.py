@@ -34,7 +34,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 from scipy.stats import binom
 
-from pipeline import artifacts, durable
+from pipeline import artifacts, discoveries, durable
 from pipeline.arrivals import Incoming, content_hash
 from pipeline.bundle import Bundle
 from pipeline.datasets.base import REJECTED_SCHEMA, Chunk, Dataset
@@ -69,6 +69,7 @@ SCHEMA: Final = pa.schema(
         pa.field("density", pa.float64()),
         pa.field("head", pa.float64()),
         pa.field("model_version", pa.int32()),
+        discoveries.FIELD,
     ]
 )
 
@@ -105,7 +106,9 @@ def check(file: Incoming, bundle: Bundle) -> None:
     bundle.require([column.name for column in _reader(file, bundle).columns])
 
 
-def score(file: Incoming, bundle: Bundle, version: int, flow_run: str = "") -> dict[str, Any]:
+def score(
+    file: Incoming, bundle: Bundle, version: int, flow_run: str = "", false_discovery: float | None = None
+) -> dict[str, Any]:
     """Judge the records of a file, some at a time; returns the summary.
 
     Args:
@@ -113,6 +116,7 @@ def score(file: Incoming, bundle: Bundle, version: int, flow_run: str = "") -> d
         bundle: what judges.
         version: its number in the registry.
         flow_run: the Prefect flow run that asks, for the summary.
+        false_discovery: level of the batch decision over the file; see ``pipeline.discoveries``. None: there is none.
 
     Raises:
         SourceError: it cannot be read to its end, or changes meanwhile; nothing is written.
@@ -122,6 +126,7 @@ def score(file: Incoming, bundle: Bundle, version: int, flow_run: str = "") -> d
     key = file.key(version)
     durable.make_private(artifacts.SCORED)
     tally, sample = _Tally(bundle.calibration), _Sample(SAMPLE)
+    p_values = [np.zeros(0)]
     about = {"version": str(version), "digest": bundle.digest, "source_sha256": file.sha256}
     schema = SCHEMA.with_metadata({f"flowsculpt.{name}": text for name, text in about.items()})
     with (
@@ -133,14 +138,28 @@ def score(file: Incoming, bundle: Bundle, version: int, flow_run: str = "") -> d
             scored.write(_table(file, chunk.records, judged, version))
             rejected.write(chunk.rejected)
             tally.add(judged, chunk.rejected)
+            p_values.append(judged.p_value)
             sample.add(chunk.records, judged.score, [column.name for column in bundle.columns])
         tally.require(file)
         if content_hash(file.path) != file.sha256:
             raise SourceError(f"{file.path}: changed while it was read; nothing was written; score it again")
+    batch = {}
+    if false_discovery is not None:
+        n = bundle.calibration.reference.size
+        p_value = np.concatenate(p_values)
+        batch["batch"] = discoveries.mark(_table_path(key, "."), p_value, false_discovery, n)
     sample.save(_table_path(key, "samples"))
     now = datetime.now(UTC).isoformat(timespec="seconds")
     tables = {room: artifacts.sha256(_table_path(key, room)) for room in TABLES}
-    summary = {"source": file.name, **about, "version": version, "flow_run": flow_run, "time": now, **tally.told()}
+    summary = {
+        "source": file.name,
+        **about,
+        "version": version,
+        "flow_run": flow_run,
+        "time": now,
+        **tally.told(),
+        **batch,
+    }
     artifacts.write_json(artifacts.SCORED / "summaries" / f"{key}.json", {**summary, "tables": tables})
     return summary
 
@@ -236,9 +255,10 @@ def _table(file: Incoming, records: pa.Table, judged: Judgement, version: int) -
     said = {name: getattr(judged, name) for name in ("score", "p_value", "confidence", "margin", "density", "head")}
     verdict = pa.array(judged.verdict.tolist(), pa.string()).dictionary_encode()
     group = pa.array(judged.group.tolist(), pa.string()).dictionary_encode()
-    number = np.full(records.num_rows, version, dtype=np.int32)
+    number, none = np.full(records.num_rows, version, dtype=np.int32), pa.nulls(records.num_rows, pa.bool_())
     return pa.Table.from_pydict(
-        {**who, **said, "verdict": verdict, "group": group, "model_version": number}, schema=SCHEMA
+        {**who, **said, "verdict": verdict, "group": group, "model_version": number, discoveries.FIELD.name: none},
+        schema=SCHEMA,
     )
 
 

@@ -1,7 +1,9 @@
 """Five splits, one purpose each, the balanced subset that an encoder trains on, and attacks hidden in ``train``.
 
 ``train`` fits, ``val`` chooses the epoch, ``calibration`` (benign, unseen by any fit) sets thresholds, ``test_seen``
-and ``test_unseen`` are read by evaluate alone. Attacks that are named unseen occur in ``test_unseen`` only.
+and ``test_unseen`` are read by evaluate alone. Attacks that are named unseen occur in ``test_unseen`` only. Where all
+models are in closed form, the benign records of the first three are dealt into folds instead, and all of them fit and
+set thresholds; see ``pipeline.cross``.
 """
 
 import math

@@ -4,6 +4,7 @@ from pipeline.detectors.base import Detector
 from pipeline.detectors.boosting import Boosting
 from pipeline.detectors.deep_svdd import DeepSVDD
 from pipeline.detectors.ensemble import Ensemble
+from pipeline.detectors.folds import Folds
 from pipeline.detectors.gmm import GMM
 from pipeline.detectors.grand import GRAnD
 from pipeline.detectors.isolation_forest import IsolationForest
@@ -44,6 +45,7 @@ __all__ = [
     "DeepSVDD",
     "Detector",
     "Ensemble",
+    "Folds",
     "GRAnD",
     "IsolationForest",
     "Mahalanobis",

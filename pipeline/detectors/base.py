@@ -47,6 +47,17 @@ class Detector(Scorer):
         """
         self.initialise(x)
 
+    def fit_raw(self, x: Tensor, y: Tensor) -> None:
+        """As ``initialise_labelled``, without what ``fit_units`` sets."""
+        self.initialise_labelled(x, y)
+
+    def raw(self, x: Tensor) -> Tensor:
+        """(B, M) scores of the M parts of the detector, each in its own unit, of x (B, F)."""
+        return self.score(x)[:, None]
+
+    def fit_units(self, raw: Tensor) -> None:
+        """Bring the scores of the parts to one unit, from ``raw`` (n, M) of benign rows that no part has seen."""
+
     def loss(self, batch: Batch) -> Tensor:
         """The mean score, which for a density is its negative log-likelihood."""
         return self.score(batch.x).mean()

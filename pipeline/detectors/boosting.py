@@ -124,6 +124,29 @@ class Boosting(Detector):
         Raises:
             TrainingError: if a class is absent.
         """
+        values, attack, groups = self._grown(x, y)
+        tails = [(0.0, 1.0)]
+        if len(groups) > 1:
+            part = np.random.default_rng(self.seed).integers(self.parts, size=int((~attack).sum()))
+            tails = [self._tail(values[~attack], values[group], part) for group in groups]
+        self.begin, self.excess = torch.tensor(tails).to(self.begin).unbind(1)
+
+    def fit_raw(self, x: Tensor, y: Tensor) -> None:
+        """Grow the trees as ``initialise_labelled`` does, without tails."""
+        self._grown(x, y)
+
+    def raw(self, x: Tensor) -> Tensor:
+        """(B, G) log-odds of each set of trees."""
+        return in_parts(self._odds, x, rows_at_once(x, 8 * max(len(self.root), 1)))
+
+    def fit_units(self, raw: Tensor) -> None:
+        """Fit the tails on the log-odds, (n, G), of benign rows that the trees have not seen."""
+        odds = raw.double().cpu().numpy()
+        tails = [self._tail_of(column) for column in odds.T] if odds.shape[1] > 1 else [(0.0, 1.0)]
+        self.begin, self.excess = torch.tensor(tails).to(self.begin).unbind(1)
+
+    def _grown(self, x: Tensor, y: Tensor) -> tuple[NDArray[np.float64], NDArray[np.bool_], list[NDArray[np.bool_]]]:
+        """Grow and keep the trees; the rows that they were grown on, which are attacks, and those of each set."""
         rows = draw_with_attacks(y, self.max_rows, self.attack_share, self.seed)
         values, number = x[rows].double().cpu().numpy(), y[rows].cpu().numpy()
         attack = number != 0
@@ -137,11 +160,7 @@ class Boosting(Detector):
         grown = [self._grow(values[~attack | group], attack[~attack | group]) for group in groups]
         self._keep([each for model in grown for each in _trees(model)])
         self.start = torch.tensor([float(np.ravel(model._baseline_prediction)[0]) for model in grown]).to(self.start)
-        tails = [(0.0, 1.0)]
-        if len(groups) > 1:
-            part = np.random.default_rng(self.seed).integers(self.parts, size=int((~attack).sum()))
-            tails = [self._tail(values[~attack], values[group], part) for group in groups]
-        self.begin, self.excess = torch.tensor(tails).to(self.begin).unbind(1)
+        return values, attack, groups
 
     def _groups(self, number: NDArray[Any]) -> list[NDArray[np.bool_]]:
         """(n,) mask of the attacks of each set of trees; all of them first, where they are asked for."""
@@ -178,7 +197,10 @@ class Boosting(Detector):
             model = self._grow(x, np.arange(len(x)) >= kept.sum())
             fewer = float(np.log(kept.mean()))  # fewer benign rows raise the odds of an attack
             scores.append(model.decision_function(benign[left_out]) + fewer)
-        odds = np.concatenate(scores)
+        return self._tail_of(np.concatenate(scores))
+
+    def _tail_of(self, odds: NDArray[np.float64]) -> tuple[float, float]:
+        """Where the tail of log-odds, (n,), begins, and their mean excess above that."""
         begin = float(np.quantile(odds, self.quantile))
         above = odds[odds > begin]
         return begin, max(float((above - begin).mean()), LEAST_EXCESS) if above.size else 1.0
@@ -205,18 +227,22 @@ class Boosting(Detector):
         return in_parts(self._score, x, rows_at_once(x, 8 * max(len(self.root), 1)))
 
     def _score(self, x: Tensor) -> Tensor:
-        values, families = x.float(), len(self.start)
-        node = self.root.expand(len(x), -1)  # (B, G T)
-        for _ in range(int(self.depth)):
-            right = values.gather(1, self.feature.take(node)) > self.threshold.take(node)
-            node = torch.where(right, self.right.take(node), self.left.take(node))
-        odds = self.start + self.value.take(node).view(len(x), families, len(self.root) // families).sum(2)  # (B, G)
+        odds = self._odds(x)
         if len(self.start) == 1:
             return odds[:, 0]
         said = functional.softplus((odds - self.begin) / self.excess - math.log(1 - self.quantile))
         if self.families == "each":
             return said.amax(1)
         return said[:, 0] + said[:, 1:].amax(1)
+
+    def _odds(self, x: Tensor) -> Tensor:
+        values, families = x.float(), len(self.start)
+        node = self.root.expand(len(x), -1)  # (B, G T)
+        for _ in range(int(self.depth)):
+            right = values.gather(1, self.feature.take(node)) > self.threshold.take(node)
+            node = torch.where(right, self.right.take(node), self.left.take(node))
+        odds: Tensor = self.start + self.value.take(node).view(len(x), families, len(self.root) // families).sum(2)
+        return odds
 
 
 def _trees(model: Any) -> list[NDArray[Any]]:

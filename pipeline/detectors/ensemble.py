@@ -89,6 +89,20 @@ class Ensemble(Detector):
             self.members[name].initialise(x)  # type: ignore[operator]
             self._keep(row, self._tail(name, scores))
 
+    def fit_raw(self, x: Tensor, y: Tensor) -> None:
+        """Fit every member on x (n, F), and no tails."""
+        for name in self.named:
+            self.members[name].initialise(x)  # type: ignore[operator]
+
+    def raw(self, x: Tensor) -> Tensor:
+        """(B, M) scores of the members."""
+        return torch.stack([member.score(x) for member in self.members.values()], dim=1)  # type: ignore[operator]
+
+    def fit_units(self, raw: Tensor) -> None:
+        """Fit the tail of every member on its scores, (n, M), of rows that it has not seen."""
+        for row, name in enumerate(self.named):
+            self._keep(row, self._tail(name, raw[:, row]))
+
     def _left_out(self, name: str, x: Tensor, left_out: Tensor) -> Tensor:
         """(m,) scores of the rows of x that are left out of the fit."""
         member = self._member(name).to(x)
@@ -108,8 +122,7 @@ class Ensemble(Detector):
 
     def score(self, x: Tensor) -> Tensor:
         """Mean surprise in nats, (B, F) to (B,)."""
-        members = self.members.values()
-        surprises = [self._surprise(row, member.score(x)) for row, member in enumerate(members)]  # type: ignore[operator]
+        surprises = [self._surprise(row, scores) for row, scores in enumerate(self.raw(x).unbind(1))]
         return torch.stack(surprises).mean(0)
 
     def _surprise(self, row: int, scores: Tensor) -> Tensor:

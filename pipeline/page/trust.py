@@ -52,7 +52,7 @@ def guarantees(facts: Facts) -> str:
         )
     kept = [
         f"<b>Benign false alarms, on average.</b> {like}, which no training has seen, gets a p-value of a or less "
-        "with a probability of at most a, whatever the model is like.",
+        f"with a probability of at most {_bound(facts)}.",
         "<b>No look ahead.</b> Each threshold was fixed before a test record was read.",
     ]
     if level("nominal") is not None:
@@ -68,6 +68,17 @@ def guarantees(facts: Facts) -> str:
         for title, tone, html in (("Guaranteed", "good", kept), ("Not guaranteed", "warn", OPEN))
     ]
     return section("What is guaranteed, and what is not", f'<div class="pair">{"".join(boxes)}</div>')
+
+
+def _bound(facts: Facts) -> str:
+    """What a p-value is bounded by, where one model or several have scored the calibration records."""
+    worst = facts.metrics("guarantee", "worst") or 1
+    if worst == 1:
+        return "a, whatever the model is like"
+    return (
+        f"{worst:.1f} a, whatever the models are like, given the scales of features and scores; and of about a where "
+        "no single record changes the models. Each calibration record was scored by a model that has not seen it"
+    )
 
 
 def caveats(facts: Facts) -> str:

@@ -7,10 +7,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline import artifacts
-from pipeline.bundle import ROWS_AT_ONCE, Bundle
+from pipeline.bundle import FITTED_ON, ROWS_AT_ONCE, Bundle
+from pipeline.detectors import Folds
 from pipeline.explanation import Native, Scoring, explain, rows
 from pipeline.inference import Judgement
 from pipeline.nn import in_batches, with_features
+from pipeline.samples import Samples, joined
 
 MOST_OF_A_KIND: Final = 3
 
@@ -26,8 +28,7 @@ def explained(splits: Mapping[str, Judgement], threshold: str) -> list[dict[str,
         threshold: above which a record is an alert.
     """
     bundle = Bundle.of_project()
-    train = artifacts.read_samples(artifacts.PROCESSED, "train")
-    benign = train.select(train.benign)
+    benign = _fitted_on(bundle)
     scoring, native = _scoring(bundle), _native(bundle)
     found: list[tuple[int, int, list[dict[str, Any]]]] = []
     for number, (split, judged) in enumerate(splits.items()):
@@ -38,6 +39,13 @@ def explained(splits: Mapping[str, Judgement], threshold: str) -> list[dict[str,
             about = {"split": split, "attack": str(name), "stage": max(each.shares, key=lambda key: each.shares[key])}
             found.append((place, number, [about | row for row in rows([each])]))
     return [row for _, _, part in sorted(found, key=lambda each: each[:2]) for row in part]
+
+
+def _fitted_on(bundle: Bundle) -> Samples:
+    """The benign records that the detector was fitted on, in their order; with folds not of train alone."""
+    names = FITTED_ON if isinstance(bundle.model.detector, Folds) else ("train",)
+    parts = [artifacts.read_samples(artifacts.PROCESSED, name) for name in names]
+    return joined([part.select(part.benign) for part in parts])
 
 
 def _scoring(bundle: Bundle) -> Scoring:

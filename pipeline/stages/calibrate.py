@@ -5,6 +5,7 @@ from numpy.typing import NDArray
 
 from pipeline import artifacts
 from pipeline.config import Calibrate
+from pipeline.cross import OUT_OF_FOLD, worst_factor
 from pipeline.decision import LEAST_OF_A_GROUP, UNKNOWN, Names
 from pipeline.errors import ConfigError, SplitError
 from pipeline.evidence import FUSIONS
@@ -14,21 +15,23 @@ from pipeline.samples import Samples
 from pipeline.stages import groups, launch
 from pipeline.stages.report import Report
 from pipeline.thresholds import THRESHOLDS
-from pipeline.thresholds.conformal import Guarantee
+from pipeline.thresholds.conformal import Guarantee, interval
 
 LEAST_FOR_TAILS = 40  # benign records of val, below which a tail is better fitted on those of calibration
 LEAST_FOR_A_CLASS = 19  # seen attacks of val that support a share of 5 %
 
 
 def calibrate(settings: Calibrate, report: Report) -> None:
-    """Fit the decision on the calibration split; show what it says of val."""
+    """Fit the decision on benign records, each scored by a model that has not seen it; show what it says of val."""
     find(FUSIONS, settings.fusion, "calibrate.fusion")
     if settings.group is not None:
         groups.check("calibrate.group", [settings.group])
     plugin = settings.settings(settings.thresholds, THRESHOLDS)
     strategy = build(THRESHOLDS, settings.thresholds, "calibrate.thresholds", **plugin)
-    benign = _benign(settings)
+    benign, worst = _benign(settings)
     report.reads(settings.drawn_from, benign)
+    if settings.fusion != "cascade":
+        _foretell(settings, len(benign), report)
     val = artifacts.read_samples(artifacts.SCORES, "val")
     calibration = Calibration.fit(
         **dict(zip(benign.columns, benign.x.T.astype(np.float64), strict=True)),
@@ -37,11 +40,13 @@ def calibrate(settings: Calibrate, report: Report) -> None:
         strategy=strategy,
         counted=None if settings.evidence == "all" else settings.evidence,
         # Benign records of val, so that those of calibration and of test are exchangeable: no tail has seen either.
-        tails_from=_evidence(val, val.benign, LEAST_FOR_TAILS),
+        # With folds they come from the left-out scores, which are many.
+        tails_from=_evidence(val, val.benign, LEAST_FOR_TAILS) if worst == 1 else None,
         attacks=_evidence(val, ~val.benign, LEAST_FOR_A_CLASS),
         group=settings.group,
         groups=_groups(settings, benign.record_id),
         attack_groups=_attack_groups(settings, val),
+        worst=worst,
     )
     _warn(calibration, val, report)
     if settings.group is not None:
@@ -55,8 +60,8 @@ def calibrate(settings: Calibrate, report: Report) -> None:
     _report(calibration, val, _groups(settings, val.record_id), report)
 
 
-def _benign(settings: Calibrate) -> Samples:
-    """The benign records whose scores the thresholds are drawn from.
+def _benign(settings: Calibrate) -> tuple[Samples, float]:
+    """The benign records whose scores the thresholds are drawn from, and how often a level may be exceeded at worst.
 
     Raises:
         ConfigError: in-sample scores are asked for where levels are promised.
@@ -68,13 +73,39 @@ def _benign(settings: Calibrate) -> Samples:
             "raise an alarm, which scores of training records cannot tell; choose fusion cascade, which promises "
             "nothing, or drawn_from calibration"
         )
-    samples = artifacts.read_samples(artifacts.SCORES, settings.drawn_from)
+    if settings.drawn_from == "calibration" and (artifacts.SCORES / f"{OUT_OF_FOLD}.parquet").exists():
+        samples = artifacts.read_samples(artifacts.SCORES, OUT_OF_FOLD)
+        worst = worst_factor(samples.x[:, -1].astype(np.int64)) if len(samples) else 1.0
+        samples = samples.map(lambda x: x[:, :-1], samples.columns[:-1])
+    else:
+        samples, worst = artifacts.read_samples(artifacts.SCORES, settings.drawn_from), 1.0
     benign = samples.select(samples.benign)
     if not len(benign):
         raise SplitError(
             f"there are no benign {settings.drawn_from} records; raise preprocess.shares.{settings.drawn_from}"
         )
-    return benign
+    return benign, worst
+
+
+def _foretell(settings: Calibrate, n: int, report: Report) -> None:
+    """Say before any fit how far the realised rate of each level may lie from it, and what more records would give."""
+    for percent in settings.percentiles:
+        report.say(foretold(percent, n))
+
+
+def foretold(percent: float, n: int, more: int = 4) -> str:
+    """One line on a level: the spread that ``n`` calibration records leave, and that of ``more`` times as many."""
+    risk, guarantee = round(1 - percent / 100, 12), Guarantee()
+    needed = guarantee.records_needed(risk)
+    if n < needed:
+        smallest = 100 * guarantee.smallest_risk(n)
+        return f"p{percent:g}: {n:,} benign records support no level below {smallest:.3g} %; it needs {needed:,}"
+    low, high = (100 * end for end in interval(n, risk))
+    better = " to ".join(f"{100 * end:.3g}" for end in interval(more * n, risk))
+    return (
+        f"p{percent:g}: with {n:,} benign records {100 * risk:.3g} % may turn out to be {low:.3g} to {high:.3g} % "
+        f"(95 %), with {more * n:,} {better} %"
+    )
 
 
 def _groups(settings: Calibrate, record_id: NDArray[np.uint64]) -> Names | None:
@@ -105,7 +136,7 @@ def _warn(calibration: Calibration, val: Samples, report: Report) -> None:
                 f"{name}: its threshold is the highest score of {n:,} benign calibration records, which support no "
                 f"level below {100 * risk:.3g} %; it needs {Guarantee().records_needed(asked):,} of them"
             )
-    if val.benign.sum() < LEAST_FOR_TAILS:
+    if val.benign.sum() < LEAST_FOR_TAILS and calibration.worst == 1:
         report.say(
             f"{val.benign.sum()} benign records in val are too few for the tails of the scores, so they come from the "
             f"calibration records themselves: levels hold nearly, not exactly; {LEAST_FOR_TAILS} are enough"

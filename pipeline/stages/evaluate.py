@@ -55,6 +55,7 @@ def evaluate(settings: Evaluate, report: Report) -> None:
     columns = dict.fromkeys([*settings.groups, *([] if calibration.group is None else [calibration.group])])
     promised["groups"] = _by_group([*columns], calibration, tests, false_alarms, asked)
     promised["by"] = calibration.group if calibration.groups else None
+    promised["worst"] = calibration.worst
     found = {**about, **sections, "guarantee": promised}
     artifacts.write_json(artifacts.METRICS, found)
     report.run.metrics(dict(_flat(sections)))

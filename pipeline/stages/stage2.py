@@ -1,19 +1,23 @@
 """Latent -> score: a detector trained on the benign latents, higher where a record is more anomalous."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
-from pipeline import artifacts, splits
+from pipeline import artifacts, cross, splits
 from pipeline.config import Stage2
 from pipeline.datasets.labels import family
-from pipeline.detectors import DETECTORS, Detector
+from pipeline.detectors import DETECTORS, Detector, Folds
 from pipeline.errors import ConfigError
 from pipeline.nn import in_batches
 from pipeline.registry import build
 from pipeline.samples import EVIDENCE, Samples
-from pipeline.stages import launch
+from pipeline.stages import across, launch
 from pipeline.stages.learning import ROWS_AT_ONCE, Splits, device_of, learn
 from pipeline.stages.report import Report
 from pipeline.thresholds import Percentile
@@ -21,41 +25,90 @@ from pipeline.thresholds import Percentile
 
 def stage2(settings: Stage2, report: Report) -> None:
     """Train the detector on the train rows that it wants, then score every split."""
-    train = _latent("train")
+    train, val = _latent("train"), _latent("val")
     torch.manual_seed(settings.fit.seed)  # of the starting weights, so that a killed stage goes on with its own
-    detector = build(
-        DETECTORS,
-        settings.detector,
-        "stage2.detector",
-        features=len(train.columns),
-        **settings.settings(settings.detector, DETECTORS),
-    )
+    detector = _builder(settings, settings.detector, "detector", train)()
+    dealt = across.dealt(settings, detector, report)
+    if dealt is not None:
+        _fit_folds(settings, train, val, *dealt, report)
+        return
     known = train if detector.trains_on == "all" else train.select(train.benign)
     report.reads("train", known)
-    val = _latent("val")
     judge = val if detector.trains_on == "all" else val.select(val.benign)
     detector.initialise_labelled(torch.from_numpy(known.x), _families(known))
     learnt = learn(detector, Splits(known, judge, val), settings, "stage2", report)
     detector.verify(torch.from_numpy(judge.x))
-    description = {
-        "detector": settings.detector,
-        "settings": settings.settings(settings.detector, DETECTORS),
-        "columns": list(train.columns),
-    }
-    weights = {name: tensor.numpy() for name, tensor in detector.state_dict().items()}
-    artifacts.write_model(artifacts.DETECTOR, description, weights)
+    _keep(settings, detector, artifacts.DETECTOR, settings.detector, train)
     head = _head(settings, train, val)
-    _score([detector] if head is None else [detector, head], device_of(settings.fit))
-    _report(learnt.epoch, report)
+    with _scores([detector] if head is None else [detector, head], device_of(settings.fit)):
+        pass
+    _report(learnt.epoch, artifacts.read_samples(artifacts.SCORES, "calibration"), report)
+
+
+def _fit_folds(
+    settings: Stage2, train: Samples, val: Samples, benign: Samples, fold: NDArray[np.int64], report: Report
+) -> None:
+    """Fit a model for each fold of the benign records, (n,), then score every split."""
+    attacks = train.select(~train.benign)
+    report.reads("train", attacks)
+    report.reads("benign", benign)
+    fitted = []
+    for name, role, stem in _models(settings):
+        make = _builder(settings, name, role, train)
+        labelled = make().trains_on == "all"
+        given, judge = (attacks, val) if labelled else (attacks.select(slice(0, 0)), val.select(val.benign))
+        x, attack_x = torch.from_numpy(benign.x), torch.from_numpy(given.x)
+        folds = Folds.fit(make, x, torch.from_numpy(fold), attack_x, _families(given), settings.calibration.seed)
+        folds.verify(torch.from_numpy(judge.x))
+        _keep(settings, folds, stem, name, train)
+        fitted.append(folds)
+    learn(make(), Splits(benign, val, val), settings, "stage2", report)  # draws that there is nothing to train
+    if settings.head == "none":
+        artifacts.write_model(artifacts.HEAD, {"detector": "none"}, {})
+    with _scores(fitted, device_of(settings.fit)) as folder:
+        across.write(folder, fitted, fold)
+    _report(0, artifacts.read_samples(artifacts.SCORES, cross.OUT_OF_FOLD), report)
+
+
+def _models(settings: Stage2) -> list[tuple[str, str, Path]]:
+    """Name, role and place of the detector, and of the head where there is one."""
+    _check_head(settings)
+    head = [] if settings.head == "none" else [(settings.head, "head", artifacts.HEAD)]
+    return [(settings.detector, "detector", artifacts.DETECTOR), *head]
+
+
+def _builder(settings: Stage2, name: str, role: str, train: Samples) -> Callable[[], Detector]:
+    plugin = settings.settings(name, DETECTORS)
+    return partial(build, DETECTORS, name, f"stage2.{role}", features=len(train.columns), **plugin)
+
+
+def _keep(settings: Stage2, model: Detector, stem: Path, name: str, train: Samples) -> None:
+    """Store a fitted model."""
+    plugin = settings.settings(name, DETECTORS)
+    description = {"detector": name, "settings": plugin, "columns": list(train.columns)}
+    if isinstance(model, Folds):
+        description["folds"] = {"number": len(model.models), "seed": model.seed}
+    artifacts.write_model(stem, description, {key: value.numpy() for key, value in model.state_dict().items()})
 
 
 def _head(settings: Stage2, train: Samples, val: Samples) -> Detector | None:
     """A supervised detector beside the other one, which learns what the seen attacks look like; stored either way."""
+    _check_head(settings)
     if settings.head == "none":
         artifacts.write_model(artifacts.HEAD, {"detector": "none"}, {})
         return None
+    head = _builder(settings, settings.head, "head", train)()
+    head.initialise_labelled(torch.from_numpy(train.x), _families(train))
+    head.verify(torch.from_numpy(val.x))
+    _keep(settings, head, artifacts.HEAD, settings.head, train)
+    return head
+
+
+def _check_head(settings: Stage2) -> None:
+    if settings.head == "none":
+        return
     plugin = settings.settings(settings.head, DETECTORS)
-    head = build(DETECTORS, settings.head, "stage2.head", features=len(train.columns), **plugin)
+    head = build(DETECTORS, settings.head, "stage2.head", features=1, **plugin)
     if settings.head == settings.detector:
         raise ConfigError(
             f"stage2.head: {settings.head!r} is stage2.detector already, and would count twice; set one to another"
@@ -65,13 +118,6 @@ def _head(settings: Stage2, train: Samples, val: Samples) -> Detector | None:
             f"stage2.head: {settings.head!r} is no detector that learns from seen attacks in closed form; allowed are "
             "none and boosting"
         )
-    head.initialise_labelled(torch.from_numpy(train.x), _families(train))
-    head.verify(torch.from_numpy(val.x))
-    description = {"detector": settings.head, "settings": plugin, "columns": list(train.columns)}
-    artifacts.write_model(
-        artifacts.HEAD, description, {name: value.numpy() for name, value in head.state_dict().items()}
-    )
-    return head
 
 
 def _families(samples: Samples) -> torch.Tensor:
@@ -89,8 +135,9 @@ def _latent(split: str) -> Samples:
     return samples.map(lambda x: np.ascontiguousarray(x[:, :-1]), samples.columns[:-1])
 
 
-def _score(detectors: Sequence[Detector], device: torch.device) -> None:
-    """Store the evidence of every split: the margin, and the score of each detector."""
+@contextmanager
+def _scores(detectors: Sequence[Detector], device: torch.device) -> Iterator[Path]:
+    """Store the evidence of every split, the margin and the score of each detector; gives the folder for more."""
     for detector in detectors:
         detector.to(device)
     with artifacts.whole_folder(artifacts.SCORES) as folder:
@@ -100,12 +147,14 @@ def _score(detectors: Sequence[Detector], device: torch.device) -> None:
             scores = [margin, *(in_batches(each.score, z, ROWS_AT_ONCE, device) for each in detectors)]
             evidence = np.stack(scores, axis=1)
             artifacts.write_samples(folder, split, latent.map(lambda _, x=evidence: x, EVIDENCE[: len(scores)]))  # type: ignore[misc]
+        yield folder
 
 
-def _report(epoch: int, report: Report) -> None:
+def _report(epoch: int, benign: Samples, report: Report) -> None:
+    """What the density says of val, at the percentiles of ``benign`` records that it has not seen."""
     val = artifacts.read_samples(artifacts.SCORES, "val")
     density = val.x[:, 1].astype(np.float64)
-    thresholds = Percentile()(artifacts.read_samples(artifacts.SCORES, "calibration").x[:, 1])
+    thresholds = Percentile()(benign.x[:, 1])
     report.judged(epoch, val, density, thresholds)
     report.test_metrics(val.y, density > thresholds.high, thresholds.high, "p99")
     report.ranking(val, density, epoch + 1)

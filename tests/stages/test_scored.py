@@ -9,9 +9,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from scipy.stats import false_discovery_control
 
 from pipeline import arrivals, artifacts, scored
 from pipeline.bundle import Bundle
+from pipeline.discoveries import fewest
 from pipeline.errors import DataError, RejectedError, SchemaError, SourceError
 from pipeline.inference import Judgement
 
@@ -325,3 +327,21 @@ def test_the_sample_is_the_same_whatever_the_batches(bundle, wednesday):
         kept.append(sample.kept)
     assert kept[0].equals(kept[1])
     assert kept[0]["record_id"].to_pylist() == sorted(records["record_id"].to_pylist())[:20]
+
+
+def test_a_batch_decision_marks_records_and_changes_nothing_else(bundle, wednesday):
+    _, path = score(wednesday, bundle)
+    alone = pq.read_table(path)
+    assert alone["discovery"].null_count == alone.num_rows
+    (file,) = arrivals.find(wednesday)
+    summary = scored.score(file, bundle, 3, false_discovery=0.2)
+    table = pq.read_table(path)
+    changed = ["discovery", "head"]  # there is no head, and its NaN equals nothing
+    assert table.drop_columns(changed).equals(alone.drop_columns(changed))
+    assert pq.read_schema(path).metadata == alone.schema.metadata
+    found = table["discovery"].to_numpy(zero_copy_only=False).astype(bool)
+    np.testing.assert_array_equal(found, false_discovery_control(table["p_value"].to_numpy()) <= 0.2)
+    n = bundle.calibration.reference.size
+    told = {"level": 0.2, "discoveries": int(found.sum()), "fewest": fewest(len(found), n, 0.2)}
+    assert summary["batch"] == told
+    assert scored.is_scored(file, 3)

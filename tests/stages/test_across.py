@@ -1,0 +1,175 @@
+"""Thresholds from all benign records: no model scores what it has seen, and no test record moves a number."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pipeline import artifacts, config, decision
+from pipeline.bundle import Bundle
+from pipeline.cross import OUT_OF_FOLD, route, worst_factor
+from pipeline.detectors import Folds
+from pipeline.errors import ConfigError, SplitError
+from pipeline.inference import Calibration, Judgement
+from pipeline.stages.across import DEALT
+
+TESTS = ("test_seen", "test_unseen")
+
+
+@pytest.fixture
+def crossed(prepared: Any) -> Any:
+    prepared.set("stage2.calibration.kind", "cross")
+    prepared.set("calibrate.fusion", "fisher")
+    prepared.set("calibrate.evidence", ["density"])
+    prepared.run("stage2", "calibrate")
+    return prepared
+
+
+def models() -> dict[str, bytes]:
+    return {
+        f"{stem.name}{kind}": artifacts.read_bytes(stem.with_suffix(kind))
+        for stem in (artifacts.DETECTOR, artifacts.HEAD, artifacts.THRESHOLDS)
+        for kind in (".json", ".safetensors")
+    }
+
+
+def change(split: str, rows: Any) -> None:
+    samples = artifacts.read_samples(artifacts.LATENT, split)
+    x = samples.x.copy()
+    x[rows] = 7 - 3 * x[rows]
+    artifacts.write_samples(artifacts.LATENT, split, samples.map(lambda _: x, samples.columns))
+
+
+def benign(split: str) -> Any:
+    samples = artifacts.read_samples(artifacts.LATENT, split)
+    return samples.select(samples.benign)
+
+
+def test_every_benign_record_outside_the_tests_sets_the_thresholds(crossed: Any) -> None:
+    calibration = Calibration.load(*artifacts.read_model(artifacts.THRESHOLDS))
+    ids = np.concatenate([benign(split).record_id for split in DEALT])
+    apart = artifacts.read_samples(artifacts.SCORES, OUT_OF_FOLD)
+    np.testing.assert_array_equal(apart.record_id, ids)
+    assert calibration.reference.size == len(ids)
+    scores = [artifacts.read_samples(artifacts.SCORES, split) for split in DEALT]
+    np.testing.assert_array_equal(apart.x[:, :-1], np.concatenate([each.x[each.benign] for each in scores]))
+    fold = artifacts.read_model(artifacts.DETECTOR)[1]["fold"]
+    np.testing.assert_array_equal(apart.x[:, -1], fold)
+    assert calibration.worst == worst_factor(fold) > 5
+
+
+def test_the_bundle_judges_as_the_stages_score(crossed: Any) -> None:
+    bundle, records = Bundle.of_project(), artifacts.read_table(artifacts.RECORDS)
+    assert isinstance(bundle.model.detector, Folds)
+    order = {each: row for row, each in enumerate(records.column("record_id").to_pylist())}
+    for split in (*DEALT, *TESTS):
+        samples = artifacts.read_samples(artifacts.SCORES, split)
+        judged = bundle.judge(records.take([order[each] for each in samples.record_id.tolist()]))
+        np.testing.assert_array_equal(judged.density.astype(np.float32), samples.x[:, 1])
+
+
+def test_no_test_record_moves_a_fitted_number(crossed: Any) -> None:
+    before = models()
+    for split in TESTS:
+        change(split, slice(None))
+    crossed.run("stage2", "calibrate")
+    assert models() == before
+
+
+def test_a_record_moves_no_model_that_scores_it(crossed: Any) -> None:
+    _, before = artifacts.read_model(artifacts.DETECTOR)
+    samples = benign("calibration")
+    own = int(route(samples.x[:1, :-1], 5)[0])
+    x = samples.x.copy()
+    while route(x[:1, :-1], 5)[0] != own or (x[0] == samples.x[0]).all():
+        x[0, 0] += 0.5
+    artifacts.write_samples(artifacts.LATENT, "calibration", samples.map(lambda _: x, samples.columns))
+    crossed.run("stage2")
+    _, after = artifacts.read_model(artifacts.DETECTOR)
+    moved = {name.split(".")[1] for name in before if not np.array_equal(before[name], after[name])}
+    assert moved == {str(k) for k in range(5)} - {str(own)}
+
+
+def test_a_p_value_does_not_depend_on_the_other_records(crossed: Any) -> None:
+    bundle, records = Bundle.of_project(), artifacts.read_table(artifacts.RECORDS)
+    whole = bundle.judge(records)
+    some = np.random.default_rng(0).permutation(records.num_rows)[:40]
+    np.testing.assert_allclose(bundle.judge(records.take(some)).p_value, whole.p_value[some], atol=1e-12)
+
+
+def test_an_anomalous_verdict_and_an_alarm_at_p99_are_one_decision(crossed: Any) -> None:
+    calibration = Calibration.load(*artifacts.read_model(artifacts.THRESHOLDS))
+    for split in TESTS:
+        judged = Judgement.of(calibration, *artifacts.read_samples(artifacts.SCORES, split).x.T)
+        np.testing.assert_array_equal(judged.verdict == "anomalous", judged.flagged["p99"])
+        np.testing.assert_array_equal(judged.verdict != "benign", judged.flagged["p95"])
+
+
+def test_a_trained_model_holds_records_out_instead_and_says_how_many(
+    prepared: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    prepared.set("stage2.detector", "maf")
+    prepared.set("stage2.calibration.kind", "cross")
+    assert "cross needs models in closed form, but stage2.detector: maf is trained" in prepared.refusal(
+        "stage2", ConfigError
+    )
+    prepared.set("stage2.calibration.kind", "auto")
+    prepared.set("stage2.fit", prepared.params["stage2"]["fit"] | {"epochs": 1})
+    prepared.run("stage2")
+    held = len(artifacts.read_samples(artifacts.LATENT, "calibration"))
+    assert f"{held} benign calibration records that no fit sees, as stage2.detector: maf" in capsys.readouterr().out
+    assert not (artifacts.SCORES / f"{OUT_OF_FOLD}.parquet").exists()
+
+
+def test_the_spread_of_each_level_is_said_before_the_fit(crossed: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    crossed.set("calibrate.percentiles", [99.99, 90])
+    crossed.run("calibrate")
+    said = capsys.readouterr().out
+    n = len(artifacts.read_samples(artifacts.SCORES, OUT_OF_FOLD))
+    assert f"p99.99: {n:,} benign records support no level below {100 / (n + 1):.3g} %; it needs 9,999" in said
+    assert f"p90: with {n:,} benign records 10 % may turn out to be" in said
+    assert f"with {4 * n:,}" in said
+
+
+def test_one_fold_is_refused_with_the_settings(prepared: Any) -> None:
+    prepared.set("stage2.calibration.folds", 1)
+    with pytest.raises(ConfigError, match=r"stage2\.calibration\.folds: .*greater than or equal to 2, given 1"):
+        config.load(config.Stage2)
+
+
+def test_more_folds_than_records_are_refused_where_asked_and_else_held_out(
+    prepared: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    prepared.set("stage2.calibration.folds", 5000)
+    prepared.set("stage2.calibration.kind", "cross")
+    assert "folds empty" in prepared.refusal("stage2", SplitError)
+    prepared.set("stage2.calibration.kind", "auto")
+    prepared.run("stage2", "calibrate")
+    assert "that no fit sees, as calibration: " in capsys.readouterr().out
+
+
+def test_records_of_one_day_share_a_fold_where_asked(prepared: Any) -> None:
+    prepared.set("stage2.calibration.kind", "cross")
+    prepared.set("stage2.calibration.together", ["dya"])
+    assert "'dya' is no column of the records (did you mean 'day'?)" in prepared.refusal("stage2", ConfigError)
+    prepared.set("stage2.calibration.together", ["day"])
+    prepared.set("stage2.calibration.folds", 2)
+    prepared.run("stage2")
+    fold = artifacts.read_model(artifacts.DETECTOR)[1]["fold"]
+    ids = artifacts.read_samples(artifacts.SCORES, OUT_OF_FOLD).record_id
+    records = artifacts.read_table(artifacts.RECORDS, ["record_id", "day"]).to_pandas().set_index("record_id")
+    days = records.loc[ids, "day"].to_numpy()
+    assert all(len(set(fold[days == day])) == 1 for day in set(days))
+
+
+def test_groups_have_thresholds_from_all_their_benign_records(crossed: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decision, "LEAST_OF_A_GROUP", 20)
+    crossed.set("calibrate.group", "day")
+    crossed.run("calibrate")
+    calibration = Calibration.load(*artifacts.read_model(artifacts.THRESHOLDS))
+    ids = artifacts.read_samples(artifacts.SCORES, OUT_OF_FOLD).record_id
+    records = artifacts.read_table(artifacts.RECORDS, ["record_id", "day"]).to_pandas().set_index("record_id")
+    counts = records.loc[ids, "day"].value_counts()
+    assert calibration.groups
+    for name, own in calibration.groups.items():
+        assert own.reference.size == counts[name]
