@@ -9,9 +9,15 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from pipeline.tracking import store
+
 # A busy machine draws slowly: how long an example takes says nothing about what it shows.
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("patient")
+
+# MLflow's first call sets these for good: the first test that makes it would leave them behind.
+for name, value in (store.environment() | store.SERVER_SETTINGS).items():
+    os.environ.setdefault(name, value)
 
 OURS = ("CUDA_", "DVC_", "FLOWSCULPT_", "MLFLOW_", "MPL", "OMP_", "PATH", "PREFECT_", "PYTHON")  # libraries set others
 

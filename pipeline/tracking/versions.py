@@ -271,10 +271,16 @@ def _save(folder: Path, sealed: Sealed, logged: Any, run_id: str) -> None:
 @contextmanager
 def _hushed() -> Iterator[None]:
     """Without MLflow's progress bars, and its warnings of its own type hints and of how it calls pandas."""
-    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-    with store.quiet("mlflow"), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
+    bars = "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR"
+    given = os.environ.get(bars)
+    os.environ[bars] = given or "false"
+    try:
+        with store.quiet("mlflow"), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        if given is None:
+            os.environ.pop(bars, None)
 
 
 def _unneeded(name: str) -> bool:

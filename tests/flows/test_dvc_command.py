@@ -186,14 +186,14 @@ def test_a_lock_of_the_stages_that_a_full_disk_left_is_moved_aside(project, cure
 
 
 @pytest.mark.parametrize("content", [b"", b"no database at all" * 300])
-def test_a_torn_database_of_hashes_is_moved_aside_and_the_stage_runs(project, cured, tmp_path, content):
-    environment = {"DVC_SITE_CACHE_DIR": str(tmp_path)}
-    dvc.reproduce(_stage(project, "whole"), cured.append, environment, project)
+def test_a_torn_database_of_hashes_is_moved_aside_and_the_stage_runs(project, cured, tmp_path, monkeypatch, content):
+    monkeypatch.setenv("DVC_SITE_CACHE_DIR", str(tmp_path))
+    dvc.reproduce(_stage(project, "whole"), cured.append, {}, project)
     found = list(tmp_path.rglob("cache.db"))
     assert found
     for path in found:
         path.write_bytes(content)
-    dvc.reproduce(_stage(project, "whole"), cured.append, environment, project, force=True)
+    dvc.reproduce(_stage(project, "whole"), cured.append, {}, project, force=True)
     assert bool(list(tmp_path.rglob("cache.db.*.broken"))) is bool(content)
 
 

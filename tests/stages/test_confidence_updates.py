@@ -212,7 +212,7 @@ def test_a_confidence_file_that_does_not_fit(trained: Any, change: Any, message:
         ("record_id,score\n00000000000000ff,1\n", "confidence"),
         ("record_id,confidence\n00000000000000ff,high\n", "high"),
         ("record_id,confidence\n17,1\n", "16 hexadecimal digits"),
-        ("", "a CSV with the columns record_id and confidence is expected"),
+        ("", "a CSV or Parquet file with the columns record_id and confidence is expected"),
     ],
 )
 def test_a_confidence_file_that_is_none(trained: Any, content: str, message: str) -> None:
