@@ -11,8 +11,9 @@ Precision and recall are those of the last update: of the records that it takes 
 hidden scan, and the share of the hidden scans that it takes for anomalous. AUROC is on test_unseen: all attacks, the
 scans that were not hidden, and the others. Mean and standard deviation over the seeds, each of which draws splits,
 hidden scans, start and batches anew. Detectors, updates and training have the settings of the section ``stage2`` of
-``params.yaml``, but for the size of the MAF and its updates. No label is watched, so that an update is undone by what
-the benign validation records look like. No setting was chosen on these figures.
+``params.yaml``, but for the size of the MAF and its updates; ``--set`` changes one. As in stage 2, the seen attacks
+among the validation records are watched, and their AUROC decides whether an update is undone. ``--unwatched`` leaves
+that to what the benign validation records look like. No setting was chosen on these figures.
 """
 
 import argparse
@@ -29,8 +30,9 @@ import numpy as np
 import torch
 import yaml
 
-from benchmarks.published import detector, fit_settings, shipped, updates
+from benchmarks.published import detector, fit_settings, parsed, shipped, updates
 from pipeline import artifacts, metrics
+from pipeline.config import Stage2
 from pipeline.detectors import Detector
 from pipeline.nn import Batch, in_batches
 from pipeline.samples import Samples
@@ -85,19 +87,18 @@ def batch(samples: Samples) -> Batch:
 
 
 def trained(
-    name: str, train: Samples, val: Samples, seed: int, updated: bool
+    chosen: Stage2, train: Samples, val: Samples, watched: Samples | None, seed: int
 ) -> tuple[Detector, Update | None, History]:
     """A detector, its last update, and what happened in its training."""
     torch.manual_seed(seed)
-    changes = (MAF if name == "maf" else {}) | ({} if updated else {"stage2.confidence.updates": "never"})
-    chosen = shipped(name, changes)
     model = detector(chosen, len(train.columns))
     model.initialise(torch.from_numpy(train.x))
     told: list[Update] = []
     shutil.rmtree("checkpoints", ignore_errors=True)
     history = fit(
         model, batch(train), batch(val), fit_settings(chosen, seed=seed, device="cpu"), Path("checkpoints"),
-        updates=updates(chosen, model), on_update=told.append, progress=False,
+        updates=updates(chosen, model), on_update=told.append, watched=None if watched is None else batch(watched),
+        progress=False,
     )  # fmt: skip
     return model, told[-1] if told else None, history
 
@@ -127,6 +128,8 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--shares", type=float, nargs="+", default=[0.0, 0.01, 0.027, 0.05, 0.1])
     parser.add_argument("--detectors", nargs="+", default=["radon", "grand", "maf"])
+    parser.add_argument("--unwatched", action="store_true", help="no attack decides whether an update is undone")
+    parser.add_argument("--set", nargs="+", default=[], help="settings that differ from params.yaml, as KEY=VALUE")
     given = parser.parse_args()
     rows: dict[tuple[float, str, bool], list[dict[str, float]]] = {}
     folder = given.folder.resolve()
@@ -139,18 +142,21 @@ def main() -> None:
                 stage("preprocess")
                 for name in given.detectors:
                     for updated in (False, True):
-                        rows.setdefault((share, name, updated), []).append(once(name, seed, updated))
+                        rows.setdefault((share, name, updated), []).append(once(name, seed, updated, given))
                 print(f"seed {seed}, share {share:g} done", file=sys.stderr, flush=True)
             print(f"\nseeds 0 to {seed}\n")
             table(rows)
     print(f"\n{rows[given.shares[0], given.detectors[0], False][0]['n']:.0f} benign train records")
 
 
-def once(name: str, seed: int, updated: bool) -> dict[str, float]:
+def once(name: str, seed: int, updated: bool, given: argparse.Namespace) -> dict[str, float]:
     """Train and judge one detector on what preprocess wrote."""
+    changes = (MAF if name == "maf" else {}) | parsed(given.set)
+    chosen = shipped(name, changes | ({} if updated else {"stage2.confidence.updates": "never"}))
     parts = {split: artifacts.read_samples(artifacts.PROCESSED, split) for split in ("train", "val", "test_unseen")}
     train, val = (parts[split].select(parts[split].benign) for split in ("train", "val"))
-    model, update, history = trained(name, train, val, seed, updated)
+    watched = None if given.unwatched else parts["val"]
+    model, update, history = trained(chosen, train, val, watched, seed)
     learnt = {"kept": history.best_epoch, "updates": history.updates_seen, "undone": len(history.undone)}
     more = found(update, train) | learnt if update else {"kept": history.best_epoch}
     return {"n": len(train), **judged(model, parts["test_unseen"]), **more}
