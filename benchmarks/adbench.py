@@ -17,9 +17,11 @@ Where this differs from ADBench: features are standardised by the training rows 
 ``--rows`` training rows are drawn, stratified, and every test row is kept (there: 10,000 rows before the split); small
 tables are not filled up with copies of their rows, which would stand on both sides of the split.
 
-No setting was chosen on these tables: detectors have their defaults, and all that are trained have the same few
-epochs, of which a fifth of the training rows, without labels, chooses the best. RADON and GRAnD train with the
-confidence updates that the pipeline has by default, or without them (``--no-updates``). A cell is the mean over seeds
+No setting was chosen on these tables. Detectors have the settings of the section ``stage2`` of ``params.yaml``, its
+``fit`` among them, but for epochs, steps and batches, which are the same few for all that are trained. A fifth of the
+training rows, without labels, chooses the best epoch. RADON and GRAnD train with the confidence updates of
+``params.yaml``, or without them (``--no-updates``). No label is watched, so that an update is undone by what this fifth
+looks like. A cell is the mean over seeds
 in percent, ± one standard deviation; * marks a detector that ``verify`` refuses on the test rows in any seed. One that
 gives all of them the same score ranks nothing, and has no AUROC: its cell says ``one score``, and its mean too.
 """
@@ -30,7 +32,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,19 +41,17 @@ import torch
 from numpy.typing import NDArray
 from sklearn.model_selection import train_test_split
 
-from pipeline import config
+from benchmarks.published import fit_settings, shipped, updates
 from pipeline.detectors import DETECTORS, Detector
 from pipeline.errors import CollapseError
 from pipeline.metrics import auroc
 from pipeline.nn import Batch, in_batches
 from pipeline.registry import build
-from pipeline.stages.learning import updates_of
-from pipeline.training import FitSettings, fit
+from pipeline.training import FitSettings, History, fit
 
 SETTINGS = ("unsupervised", "one_class", "supervised")
 ONE_SCORE = "one score"
 VAL_SHARE = 0.2
-PARAMS = Path(__file__).resolve().parent.parent / "params.yaml"
 
 Floats = NDArray[np.float32]
 Labels = NDArray[np.int64]
@@ -75,11 +75,30 @@ class Result:
         auroc: on the test rows; None where all of them have the same score.
         collapse: what ``verify`` says against it, if anything.
         seconds: of fit and score together.
+        learnt: what its training says of itself; None for a closed form.
     """
 
     auroc: float | None
     collapse: str | None
     seconds: float
+    learnt: "Learnt | None" = None
+
+
+@dataclass(frozen=True)
+class Learnt:
+    """The epoch whose weights are kept, how many epochs there were, and the updates on which these weights trained.
+
+    Attributes:
+        kept: counted from 0.
+        epochs: how many.
+        seen: confidence updates on which the kept weights have trained.
+        undone: updates that were taken back.
+    """
+
+    kept: int
+    epochs: int
+    seen: int
+    undone: int
 
 
 def read(path: Path) -> tuple[NDArray[np.float64], Labels]:
@@ -107,7 +126,7 @@ def measure(name: str, setting: str, data: Split, seed: int, training: FitSettin
     if not names_of(setting, [name]):
         raise ValueError(f"{name} trains on {DETECTORS[name].trains_on} rows, and is not measured {setting}")
     start = time.perf_counter()
-    detector = _fitted(name, setting, data, seed, training, updated)
+    detector, history = _fitted(name, setting, data, seed, training, updated)
     score = in_batches(detector.score, data.x_test, 8192, "cpu")
     seconds = time.perf_counter() - start
     try:
@@ -117,24 +136,29 @@ def measure(name: str, setting: str, data: Split, seed: int, training: FitSettin
         collapse = str(error)
     usable = np.nan_to_num(score, nan=0.0)  # a broken score ranks nothing; verify has named it
     ranks = len(np.unique(usable)) > 1
-    return Result(float(auroc(data.y_test, usable) or 0.0) if ranks else None, collapse, seconds)
+    area = float(auroc(data.y_test, usable) or 0.0) if ranks else None
+    learnt = Learnt(history.best_epoch, len(history.rows), history.updates_seen, len(history.undone))
+    return Result(area, collapse, seconds, learnt if history.rows else None)
 
 
-def _fitted(name: str, setting: str, data: Split, seed: int, training: FitSettings, updated: bool) -> Detector:
+def _fitted(
+    name: str, setting: str, data: Split, seed: int, training: FitSettings, updated: bool
+) -> tuple[Detector, History]:
     keep = data.y_train == 0 if setting == "one_class" else np.ones(len(data.y_train), bool)
     x, labels = torch.from_numpy(data.x_train[keep]), torch.from_numpy(data.y_train[keep])
     y = labels if setting == "supervised" else torch.zeros_like(labels)
     seeded = {"seed": seed} if "seed" in inspect.signature(DETECTORS[name]).parameters else {}
     torch.manual_seed(seed)
-    detector = build(DETECTORS, name, features=x.shape[1], **seeded)
+    given = shipped(name)
+    detector = build(DETECTORS, name, features=x.shape[1], **given.settings(name, DETECTORS) | seeded)
     detector.initialise_labelled(x, y)
     strata = y if setting == "supervised" else None
     parts = train_test_split(torch.arange(len(x)), test_size=VAL_SHARE, stratify=strata, random_state=seed)
     train, val = (Batch(x[rows], y[rows], 1.0 - 2.0 * y[rows]) for rows in parts)
-    plan = updates_of(detector, config.load(config.Stage2, PARAMS).confidence, "stage2") if updated else None
+    plan = updates(given, detector) if updated else None
     with tempfile.TemporaryDirectory(prefix="adbench-") as folder:
-        fit(detector, train, val, training, Path(folder), updates=plan, progress=False)
-    return detector
+        history = fit(detector, train, val, training, Path(folder), updates=plan, progress=False)
+    return detector, history
 
 
 def names_of(setting: str, chosen: Sequence[str]) -> list[str]:
@@ -152,6 +176,21 @@ def markdown(setting: str, results: dict[str, dict[str, list[Result]]], names: S
     yield f"| **mean** | {' | '.join(_mean([row[name] for row in results.values()]) for name in names)} |"
     seconds = [sum(statistics.mean(each.seconds for each in row[name]) for row in results.values()) for name in names]
     yield f"| seconds, all tables once | {' | '.join(f'{value:.1f}' for value in seconds)} |"
+    for line, say in LEARNT.items():
+        columns = [[each.learnt for row in results.values() for each in row[name] if each.learnt] for name in names]
+        yield f"| {line} | {' | '.join(say(column) if column else '' for column in columns)} |"
+
+
+LEARNT: dict[str, Callable[[list[Learnt]], str]] = {
+    "epoch kept, median (least, most)": lambda all_: _spread([each.kept for each in all_]),
+    "of epochs": lambda all_: _spread([each.epochs for each in all_]),
+    "updates seen": lambda all_: _spread([each.seen for each in all_]),
+    "trainings with an update undone": lambda all_: f"{sum(each.undone > 0 for each in all_)} of {len(all_)}",
+}
+
+
+def _spread(values: list[int]) -> str:
+    return f"{statistics.median(values):g} ({min(values)}, {max(values)})"
 
 
 def _cell(results: list[Result]) -> str:
@@ -208,15 +247,13 @@ def _row(file: Path, setting: str, names: Sequence[str], arguments: argparse.Nam
     row: dict[str, list[Result]] = {name: [] for name in names}
     for seed in range(arguments.seeds):
         data = split(x, y, seed, arguments.rows)
-        training = FitSettings(
-            epochs=arguments.epochs,
-            min_steps=arguments.steps,
-            batch_size=min(256, max(16, len(data.y_train) // 8)),  # an epoch of one step would be all overhead
-            learning_rate=1e-3,
-            seed=seed,
-            device="cpu",
-        )
+        steps = {
+            "epochs": arguments.epochs,
+            "min_steps": arguments.steps,
+            "batch_size": min(256, max(16, len(data.y_train) // 8)),  # an epoch of one step would be all overhead
+        }
         for name in names:
+            training = fit_settings(shipped(name), seed=seed, device="cpu", **steps)
             result = measure(name, setting, data, seed, training, arguments.updates)
             row[name].append(result)
             print(f"{setting} {file.stem} seed {seed} {name}: {result}", file=sys.stderr, flush=True)

@@ -10,7 +10,10 @@ confidence updates and without; the MAF is a small one (5 layers of 128 units), 
 Precision and recall are those of the last update: of the records that it takes for anomalous, the share that is a
 hidden scan, and the share of the hidden scans that it takes for anomalous. AUROC is on test_unseen: all attacks, the
 scans that were not hidden, and the others. Mean and standard deviation over the seeds, each of which draws splits,
-hidden scans, start and batches anew. No setting was chosen on these figures.
+hidden scans, start and batches anew. Detectors, updates and training have the settings of the section ``stage2`` of
+``params.yaml``, but for the size of the MAF and its updates; ``--set`` changes one. As in stage 2, the seen attacks
+among the validation records are watched, and their AUROC decides whether an update is undone. ``--unwatched`` leaves
+that to what the benign validation records look like. No setting was chosen on these figures.
 """
 
 import argparse
@@ -22,24 +25,25 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 import yaml
 
-from pipeline import artifacts, config, metrics
-from pipeline.detectors import DETECTORS, Detector
+from benchmarks.published import detector, fit_settings, parsed, shipped, updates
+from pipeline import artifacts, metrics
+from pipeline.config import Stage2
+from pipeline.detectors import Detector
 from pipeline.nn import Batch, in_batches
-from pipeline.registry import build
 from pipeline.samples import Samples
-from pipeline.stages.learning import updates_of
-from pipeline.training import FitSettings, Update, fit
+from pipeline.training import History, Update, fit
 
 ROOT = Path(__file__).resolve().parent.parent
 SCANS = "port_scan"
-SETTINGS: dict[str, dict[str, Any]] = {"maf": {"confidence": "leave_out", "layers": 5, "hidden": 128}}
-FIT = {"epochs": 15, "batch_size": 256, "learning_rate": 1e-3, "optimizer": "adam", "device": "cpu"}
+MAF = {
+    "stage2.maf.confidence": "leave_out", "stage2.maf.layers": 5, "stage2.maf.hidden": 128,
+    "stage2.confidence.updates": "always",
+}  # fmt: skip
 # Fewer benign records in train than by default, so that there are scans enough for the largest share.
 SHARES = {"train": 0.25, "val": 0.1, "calibration": 0.1, "test_seen": 0.1, "test_unseen": 0.45}
 
@@ -82,31 +86,26 @@ def batch(samples: Samples) -> Batch:
     return Batch(torch.from_numpy(samples.x), torch.tensor(samples.y), torch.ones(len(samples)))
 
 
-def trained(name: str, train: Samples, val: Samples, seed: int, updated: bool) -> tuple[Detector, Update | None]:
-    """A detector, and its last update."""
+def trained(
+    chosen: Stage2, train: Samples, val: Samples, watched: Samples | None, seed: int
+) -> tuple[Detector, Update | None, History]:
+    """A detector, its last update, and what happened in its training."""
     torch.manual_seed(seed)
-    detector = build(DETECTORS, name, features=len(train.columns), **SETTINGS.get(name, {}))
-    detector.initialise(torch.from_numpy(train.x))
-    settings = config.load(config.Stage2, ROOT / "params.yaml").confidence.model_copy(update={"updates": "always"})
-    plan = updates_of(detector, settings, "stage2") if updated else None
+    model = detector(chosen, len(train.columns))
+    model.initialise(torch.from_numpy(train.x))
     told: list[Update] = []
     shutil.rmtree("checkpoints", ignore_errors=True)
-    fit(
-        detector,
-        batch(train),
-        batch(val),
-        FitSettings(seed=seed, **FIT),  # type: ignore[arg-type]
-        Path("checkpoints"),
-        updates=plan,
-        on_update=told.append,
+    history = fit(
+        model, batch(train), batch(val), fit_settings(chosen, seed=seed, device="cpu"), Path("checkpoints"),
+        updates=updates(chosen, model), on_update=told.append, watched=None if watched is None else batch(watched),
         progress=False,
-    )
-    return detector, told[-1] if told else None
+    )  # fmt: skip
+    return model, told[-1] if told else None, history
 
 
-def judged(detector: Detector, test: Samples) -> dict[str, float]:
+def judged(model: Detector, test: Samples) -> dict[str, float]:
     """AUROC of test_unseen: all attacks, scans, the others."""
-    score = in_batches(detector.score, test.x, 8192, "cpu")
+    score = in_batches(model.score, test.x, 8192, "cpu")
     rows = {"all": test.y >= 0, "scans": test.benign | (test.attack == SCANS), "others": test.attack != SCANS}
     return {f"auroc_{name}": metrics.auroc(test.y[mask], score[mask]) or np.nan for name, mask in rows.items()}
 
@@ -129,6 +128,8 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--shares", type=float, nargs="+", default=[0.0, 0.01, 0.027, 0.05, 0.1])
     parser.add_argument("--detectors", nargs="+", default=["radon", "grand", "maf"])
+    parser.add_argument("--unwatched", action="store_true", help="no attack decides whether an update is undone")
+    parser.add_argument("--set", nargs="+", default=[], help="settings that differ from params.yaml, as KEY=VALUE")
     given = parser.parse_args()
     rows: dict[tuple[float, str, bool], list[dict[str, float]]] = {}
     folder = given.folder.resolve()
@@ -141,28 +142,42 @@ def main() -> None:
                 stage("preprocess")
                 for name in given.detectors:
                     for updated in (False, True):
-                        rows.setdefault((share, name, updated), []).append(once(name, seed, updated))
+                        rows.setdefault((share, name, updated), []).append(once(name, seed, updated, given))
                 print(f"seed {seed}, share {share:g} done", file=sys.stderr, flush=True)
-    print(f"{given.seeds} seeds, {rows[given.shares[0], given.detectors[0], False][0]['n']:.0f} benign train records\n")
-    table(rows)
+            print(f"\nseeds 0 to {seed}\n")
+            table(rows)
+    print(f"\n{rows[given.shares[0], given.detectors[0], False][0]['n']:.0f} benign train records")
 
 
-def once(name: str, seed: int, updated: bool) -> dict[str, float]:
+def once(name: str, seed: int, updated: bool, given: argparse.Namespace) -> dict[str, float]:
     """Train and judge one detector on what preprocess wrote."""
+    changes = (MAF if name == "maf" else {}) | parsed(given.set)
+    chosen = shipped(name, changes | ({} if updated else {"stage2.confidence.updates": "never"}))
     parts = {split: artifacts.read_samples(artifacts.PROCESSED, split) for split in ("train", "val", "test_unseen")}
     train, val = (parts[split].select(parts[split].benign) for split in ("train", "val"))
-    detector, update = trained(name, train, val, seed, updated)
-    return {"n": len(train), **judged(detector, parts["test_unseen"]), **(found(update, train) if update else {})}
+    watched = None if given.unwatched else parts["val"]
+    model, update, history = trained(chosen, train, val, watched, seed)
+    learnt = {"kept": history.best_epoch, "updates": history.updates_seen, "undone": len(history.undone)}
+    more = found(update, train) | learnt if update else {"kept": history.best_epoch}
+    return {"n": len(train), **judged(model, parts["test_unseen"]), **more}
 
 
 def table(rows: dict[tuple[float, str, bool], list[dict[str, float]]]) -> None:
     """Print it as Markdown."""
     columns = ("auroc_all", "auroc_scans", "auroc_others", "taken", "precision", "recall")
-    print("| hidden | detector | updates | " + " | ".join(columns) + " |")
-    print("|---:|---|---|" + "---:|" * len(columns))
+    counts = ("kept", "updates", "undone")
+    print("| hidden | detector | updates | " + " | ".join(columns + counts) + " |")
+    print("|---:|---|---|" + "---:|" * len(columns + counts))
     for (share, name, updated), results in rows.items():
         cells = [_spelt([result.get(column, np.nan) for result in results]) for column in columns]
-        print(f"| {100 * share:g} % | {name} | {'yes' if updated else 'no'} | " + " | ".join(cells) + " |")
+        cells += [_range([result[count] for result in results if count in result]) for count in counts]
+        line = [f"{100 * share:g} %", name, "yes" if updated else "no", *cells]
+        print(f"| {' | '.join(line)} |", flush=True)
+
+
+def _range(values: list[float]) -> str:
+    """``3``, or ``3 to 9``."""
+    return " to ".join(dict.fromkeys(f"{value:g}" for value in (min(values), max(values)))) if values else ""
 
 
 def _spelt(values: list[float]) -> str:

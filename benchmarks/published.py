@@ -1,4 +1,4 @@
-"""The settings of a published system, as its preset has them: a benchmark measures what ``flows.preset`` writes."""
+"""The settings that a benchmark measures: those that ``flows.preset`` writes, or those that params.yaml ships."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,6 +22,12 @@ def stage2(name: str, changes: Mapping[str, Any] | None = None) -> Stage2:
     held = {key: value for key, value in presets.read(name, ROOT / "presets").items() if key.startswith("stage2.")}
     params = overridden(config.read(ROOT / config.PARAMS), held | dict(changes or {}), "--set")
     return config.build(Stage2, params, f"preset {name}")
+
+
+def shipped(name: str, changes: Mapping[str, Any] | None = None) -> Stage2:
+    """The section ``stage2`` of params.yaml as it stands, but for the detector, with changes by dotted names."""
+    params = overridden(config.read(ROOT / config.PARAMS), {"stage2.detector": name} | dict(changes or {}), "--set")
+    return config.build(Stage2, params, config.PARAMS.name)
 
 
 def parsed(given: list[str]) -> dict[str, Any]:
