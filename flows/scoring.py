@@ -125,14 +125,14 @@ def _quarantined(file: Incoming, version: int, reason: str) -> State[Any]:
 
 
 @flow(name="scoring", persist_result=False)
-def scoring(path: str, alias: str = "champion", false_discovery: float | None = None) -> State[Any]:
+def scoring(path: str, alias: str = "champion", false_discovery: float = 0.0) -> State[Any]:
     """Score the files that have not been scored yet.
 
     Args:
         path: a file, or a folder of CSV, gz, zip or Parquet files.
         alias: of the model version that is to judge: champion, previous, candidate, or a number.
         false_discovery: share of the alarms of a file that may be false, in expectation, for a decision on each file as
-            a whole, 0 to 1; none: every record is decided on alone.
+            a whole, below 1; 0: every record is decided on alone.
     """
     try:
         with leases.lease(leases.usable_devices(), get_run_logger().info) as shown:
@@ -146,10 +146,10 @@ def scoring(path: str, alias: str = "champion", false_discovery: float | None = 
     return Completed(message=f"completed, {result.counts}", data=result)
 
 
-def _level(false_discovery: float | None) -> float | None:
-    if false_discovery is not None and not 0 < false_discovery < 1:
-        raise ConfigError(f"false_discovery: {false_discovery:g} is no share of alarms, allowed is above 0 and below 1")
-    return false_discovery
+def _level(false_discovery: float) -> float | None:
+    if not 0 <= false_discovery < 1:
+        raise ConfigError(f"false_discovery: {false_discovery:g} is no share of alarms, allowed is 0 or more, below 1")
+    return false_discovery or None
 
 
 def _score_on(shown: Mapping[str, str], path: Path, alias: str, false_discovery: float | None) -> Result:
@@ -284,12 +284,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m flows.scoring", description="Score new records.")
     parser.add_argument("path", help="a file, or a folder of CSV, gz, zip or Parquet files")
     parser.add_argument("--alias", default="champion", help="of the version that judges, or its number")
-    parser.add_argument("--false-discovery", type=float, help="largest share of false alarms among those of a file")
+    parser.add_argument(
+        "--false-discovery", type=float, default=0.0, help="largest share of false alarms among those of a file"
+    )
     given = parser.parse_args(arguments)
     return programs.run("scoring", lambda: _scored(given.path, given.alias, given.false_discovery))
 
 
-def _scored(path: str, alias: str, false_discovery: float | None) -> str:
+def _scored(path: str, alias: str, false_discovery: float) -> str:
     """The page of a run.
 
     Raises:

@@ -22,6 +22,19 @@ SYSTEM = re.compile(r"preprocess\.features\.|stage1\.(encoder|loss)$|stage2\.(de
 PUBLISHED = presets.read("latent_sculpting", ROOT / "presets")
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items):
+    """Each file here tells a story of one running system, which its last test may end: tests keep their order.
+
+    Which file comes first is drawn, as everywhere.
+    """
+    for file in {item.path for item in items if item.path.parent == Path(__file__).parent}:
+        places = [place for place, item in enumerate(items) if item.path == file]
+        told = sorted((items[place] for place in places), key=lambda item: item.function.__code__.co_firstlineno)
+        for place, item in zip(places, told, strict=True):
+            items[place] = item
+
+
 def merged(base, changes):
     """``base`` with the leaves of ``changes`` in place of its own."""
     for key, value in changes.items():
