@@ -7,6 +7,7 @@ from functools import partial
 import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from pipeline import artifacts, figures
 from pipeline.config import Evaluate
@@ -55,5 +56,6 @@ def _umap(z: NDArray[np.float64]) -> NDArray[np.float64]:
     if neighbours < 2:
         return np.zeros((len(z), 2))
     start = "random" if len(z) <= 16 else "spectral"
-    layout = UMAP(n_neighbors=neighbours, init=start, random_state=0, n_jobs=1).fit_transform(z)
+    with threadpool_limits():  # UMAP sets the number of threads of the process, and leaves it so
+        layout = UMAP(n_neighbors=neighbours, init=start, random_state=0, n_jobs=1).fit_transform(z)
     return np.asarray(layout, dtype=np.float64)

@@ -40,7 +40,7 @@ json.dump({"value": settings["value"], "code": open("early.txt").read()}, open("
 """
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def project(tmp_path_factory):
     folder = tmp_path_factory.mktemp("toy")
     root, times = folder / "project", folder / "times"

@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+import yaml
 
 from pipeline import artifacts, config
 from pipeline.stages import overview
@@ -78,8 +79,9 @@ def test_without_results_nothing_is_told(project: Any) -> None:
 
 @pytest.mark.parametrize("preset", [None, "radon"])
 def test_the_settings_of_all_stages_and_the_preset(project: Any, preset: Any) -> None:
-    if preset:
-        config.PARAMS.write_text(f"preset: {preset}\n" + config.PARAMS.read_text())
+    params = config.read()
+    params.pop("preset", None)
+    config.PARAMS.write_text(yaml.safe_dump(params | ({"preset": preset} if preset else {})))
     run = Run()
     overview.settings(run)  # type: ignore[arg-type]
     assert list(run.logged["settings"]) == list(config.SECTIONS)
