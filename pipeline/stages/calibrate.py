@@ -9,6 +9,7 @@ from pipeline.cross import OUT_OF_FOLD, worst_factor
 from pipeline.decision import LEAST_OF_A_GROUP, UNKNOWN, Names
 from pipeline.errors import ConfigError, SplitError
 from pipeline.evidence import FUSIONS
+from pipeline.features import Features
 from pipeline.inference import Calibration, Judgement
 from pipeline.registry import build, find
 from pipeline.samples import Samples
@@ -25,7 +26,8 @@ def calibrate(settings: Calibrate, report: Report) -> None:
     """Fit the decision on benign records, each scored by a model that has not seen it; show what it says of val."""
     find(FUSIONS, settings.fusion, "calibrate.fusion")
     if settings.group is not None:
-        groups.check("calibrate.group", [settings.group])
+        reads = Features.load(*artifacts.read_model(artifacts.FEATURES)).reads
+        groups.check("calibrate.group", [settings.group], reads)
     plugin = settings.settings(settings.thresholds, THRESHOLDS)
     strategy = build(THRESHOLDS, settings.thresholds, "calibrate.thresholds", **plugin)
     benign, worst = _benign(settings)

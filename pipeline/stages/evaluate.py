@@ -14,6 +14,7 @@ from pipeline.config import Evaluate
 from pipeline.datasets.schema import TOLD
 from pipeline.decision import UNKNOWN
 from pipeline.errors import ConfigError, near_miss
+from pipeline.features import Features
 from pipeline.inference import Calibration, Judgement
 from pipeline.page import render
 from pipeline.samples import Samples
@@ -37,7 +38,8 @@ def evaluate(settings: Evaluate, report: Report) -> None:
         miss = near_miss(settings.threshold, known)
         raise ConfigError(f"evaluate.threshold: {settings.threshold!r} is not known{miss}; known: {', '.join(known)}")
     latent.require(settings)
-    check("evaluate.groups", [name for name in settings.groups if name not in TOLD])
+    reads = Features.load(*artifacts.read_model(artifacts.FEATURES)).reads
+    check("evaluate.groups", [name for name in settings.groups if name not in TOLD], reads)
     tests = {name: artifacts.read_samples(artifacts.SCORES, split) for name, split in SECTIONS.items()}
     for name, samples in tests.items():
         report.reads(SECTIONS[name], samples)

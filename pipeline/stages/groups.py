@@ -9,16 +9,20 @@ from pipeline import artifacts
 from pipeline.datasets.schema import PROVENANCE, TOLD
 from pipeline.decision import Names, group_names
 from pipeline.errors import ArtifactError, ConfigError, near_miss
-from pipeline.features import Features
 
 
-def check(setting: str, names: Sequence[str]) -> None:
+def check(setting: str, names: Sequence[str], reads: Sequence[str]) -> None:
     """Refuse a column that new records may lack, or that tells who a record is or what it was labelled.
+
+    Args:
+        setting: that names the columns, for the message.
+        names: of the columns.
+        reads: the record columns that the model reads.
 
     Raises:
         ConfigError: with the near miss.
     """
-    known = [*TOLD, *Features.load(*artifacts.read_model(artifacts.FEATURES)).reads]
+    known = [*TOLD, *reads]
     for name in names:
         if name not in known:
             what = "is no group of traffic" if name in PROVENANCE else "is no column that the model reads"

@@ -13,6 +13,10 @@ GRAPH = yaml.safe_load((ROOT / "dvc.yaml").read_text())
 STAGES = GRAPH["stages"]
 
 
+# Writes pages of MLflow and no file of a stage: a word changed in it must make no model stale.
+SHOWN_ONLY = {"pipeline.stages.overview"}
+
+
 def _paths(entries):
     return {next(iter(entry)) if isinstance(entry, dict) else entry for entry in entries}
 
@@ -28,7 +32,8 @@ def _closure(stage, imports):
     while new:
         found |= new
         parents = {module.rpartition(".")[0] for module in found} - {""}
-        new = (parents | {each for module in found for each in imports.find_upstream_modules(module)}) - found
+        read = {each for module in found for each in imports.find_modules_directly_imported_by(module)}
+        new = (parents | read) - SHOWN_ONLY - found
     return found - {"pipeline"}  # the package itself holds a docstring only
 
 
