@@ -16,12 +16,11 @@ benign records. ``s`` is the time of stage2 and calibrate.
 import argparse
 import contextlib
 import importlib
-import os
 import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -122,18 +121,6 @@ def pooled(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
     return whole | counts | {"n": rows[0]["n"]}
 
 
-@contextlib.contextmanager
-def working_folder() -> Iterator[None]:
-    """A temporary one."""
-    before = Path.cwd()
-    with tempfile.TemporaryDirectory() as folder:
-        os.chdir(folder)
-        try:
-            yield
-        finally:
-            os.chdir(before)
-
-
 def main() -> None:
     """Print a line for each kind and seed, and one for all seeds of a kind."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -147,7 +134,7 @@ def main() -> None:
     settings = {name: yaml.safe_load(value) for name, value in (each.split("=", 1) for each in given.settings)}
     settings |= {"ingest.dataset": given.dataset, "ingest.path": str(given.folder.resolve())}
     rows: dict[str, list[dict[str, Any]]] = {kind: [] for kind in given.kinds}
-    with working_folder():
+    with tempfile.TemporaryDirectory() as scratch, contextlib.chdir(scratch):
         write(params, **settings)
         run("ingest")
         print(f"{HEAD}\n|---|{'---:|' * (HEAD.count('|') - 2)}", flush=True)

@@ -23,7 +23,6 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -67,18 +66,6 @@ def stage(name: str) -> None:
     """Run one stage in the working folder."""
     command = [sys.executable, "-m", f"pipeline.stages.{name}"]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env=os.environ | {"PYTHONPATH": str(ROOT)})
-
-
-@contextlib.contextmanager
-def working_folder() -> Iterator[None]:
-    """A temporary one."""
-    before = Path.cwd()
-    with tempfile.TemporaryDirectory() as folder:
-        os.chdir(folder)
-        try:
-            yield
-        finally:
-            os.chdir(before)
 
 
 def batch(samples: Samples) -> Batch:
@@ -133,7 +120,7 @@ def main() -> None:
     given = parser.parse_args()
     rows: dict[tuple[float, str, bool], list[dict[str, float]]] = {}
     folder = given.folder.resolve()
-    with working_folder():
+    with tempfile.TemporaryDirectory() as scratch, contextlib.chdir(scratch):
         configure(folder, 0, 0.0)
         stage("ingest")
         for seed in range(given.seeds):
