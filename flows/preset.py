@@ -40,7 +40,7 @@ def settings_of(name: str, committed: Mapping[str, Any], folder: Path = FOLDER) 
     known = presets.names(folder)
     if name not in (*known, SHIPPED):
         miss = near_miss(name, [*known, SHIPPED])
-        raise ConfigError(f"preset: {name!r} is not known{miss}; known: {', '.join([*known, SHIPPED])}")
+        raise ConfigError(f"{name!r} is not known{miss}; known: {', '.join([*known, SHIPPED])}")
     held = dict.fromkeys(key for each in known for key in presets.read(each, folder))
     chosen = {key: value for key in held if (value := presets.at(committed, key)) is not presets.ABSENT}
     if name == SHIPPED:

@@ -47,9 +47,9 @@ def dealt(settings: Stage2, detector: Detector, report: Report) -> tuple[Samples
         _say_held_out(str(error), report)
         return None
     report.say(
-        f"thresholds are to come from all {len(fold):,} benign records of {', '.join(DEALT)}, in {asked.folds} folds; "
-        f"of new benign records about 1 % exceed a level of 1 % if the models of the folds are alike, and "
-        f"{cross.worst_factor(fold):.1f} % at most whatever they are"
+        f"All {len(fold):,} benign records of {', '.join(DEALT)} will set the thresholds, in {asked.folds} folds. If the "
+        f"models of the folds are alike, about 1 % of new benign records exceed a level of 1 %. Whatever the models are, "
+        f"at most {cross.worst_factor(fold):.1f} % do."
     )
     return benign, fold
 
@@ -64,7 +64,7 @@ def _hindrance(settings: Stage2, detector: Detector) -> str:
 
 def _say_held_out(why: str, report: Report) -> None:
     held = len(artifacts.read_samples(artifacts.LATENT, "calibration"))
-    report.say(f"thresholds are to come from {held:,} benign calibration records that no fit sees, as {why}")
+    report.say(f"{held:,} benign calibration records, on which no model is fitted, will set the thresholds: {why}")
 
 
 def pool() -> Samples:

@@ -105,8 +105,8 @@ def foretold(percent: float, n: int, more: int = 4) -> str:
     low, high = (100 * end for end in interval(n, risk))
     better = " to ".join(f"{100 * end:.3g}" for end in interval(more * n, risk))
     return (
-        f"p{percent:g}: with {n:,} benign records {100 * risk:.3g} % may turn out to be {low:.3g} to {high:.3g} % "
-        f"(95 %), with {more * n:,} {better} %"
+        f"p{percent:g}: asked for {100 * risk:.3g} %, {n:,} benign records may give {low:.3g} to {high:.3g} % (95 %); "
+        f"{more * n:,} would give {better} %"
     )
 
 

@@ -117,7 +117,10 @@ def test_a_trained_model_holds_records_out_instead_and_says_how_many(
     prepared.set("stage2.fit", prepared.params["stage2"]["fit"] | {"epochs": 1})
     prepared.run("stage2")
     held = len(artifacts.read_samples(artifacts.LATENT, "calibration"))
-    assert f"{held} benign calibration records that no fit sees, as stage2.detector: maf" in capsys.readouterr().out
+    assert (
+        f"{held} benign calibration records, on which no model is fitted, will set the thresholds: stage2.detector: maf"
+        in capsys.readouterr().out
+    )
     assert not (artifacts.SCORES / f"{OUT_OF_FOLD}.parquet").exists()
 
 
@@ -127,8 +130,8 @@ def test_the_spread_of_each_level_is_said_before_the_fit(crossed: Any, capsys: p
     said = capsys.readouterr().out
     n = len(artifacts.read_samples(artifacts.SCORES, OUT_OF_FOLD))
     assert f"p99.99: {n:,} benign records support no level below {100 / (n + 1):.3g} %; it needs 9,999" in said
-    assert f"p90: with {n:,} benign records 10 % may turn out to be" in said
-    assert f"with {4 * n:,}" in said
+    assert f"p90: asked for 10 %, {n:,} benign records may give" in said
+    assert f"{4 * n:,} would give" in said
 
 
 def test_one_fold_is_refused_with_the_settings(prepared: Any) -> None:
