@@ -47,9 +47,9 @@ def dealt(settings: Stage2, detector: Detector, report: Report) -> tuple[Samples
         _say_held_out(str(error), report)
         return None
     report.say(
-        f"All {len(fold):,} benign records of {', '.join(DEALT)} will set the thresholds, in {asked.folds} folds. If the "
-        f"models of the folds are alike, about 1 % of new benign records exceed a level of 1 %. Whatever the models are, "
-        f"at most {cross.worst_factor(fold):.1f} % do."
+        f"All {len(fold):,} benign records of {', '.join(DEALT)} will set the thresholds, in {asked.folds} folds. "
+        "If the models of the folds are alike, about 1 % of new benign records exceed a level of 1 %. "
+        f"Whatever the models are, at most {cross.worst_factor(fold):.1f} % do."
     )
     return benign, fold
 

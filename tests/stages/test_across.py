@@ -148,7 +148,7 @@ def test_more_folds_than_records_are_refused_where_asked_and_else_held_out(
     assert "folds empty" in prepared.refusal("stage2", SplitError)
     prepared.set("stage2.calibration.kind", "auto")
     prepared.run("stage2", "calibrate")
-    assert "that no fit sees, as calibration: " in capsys.readouterr().out
+    assert "on which no model is fitted, will set the thresholds: calibration: " in capsys.readouterr().out
 
 
 def test_records_of_one_day_share_a_fold_where_asked(prepared: Any) -> None:
