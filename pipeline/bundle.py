@@ -184,7 +184,7 @@ class Bundle:
         """Judge n records, ``model.batch_size`` of them in memory as features at a time.
 
         The same records in the same order get the same scores, bit for bit; in other batches the last bits may differ,
-        as a matrix product rounds by its shape.
+        as a matrix product rounds by its shape. So a record that ties with a calibration record falls to either side.
 
         Args:
             records: canonical column name -> (n,) numbers, or words where it is categorical; other columns are passed

@@ -21,7 +21,7 @@ from pipeline import confidence as confidences
 from pipeline.decision import UNKNOWN, Decision, Names, frequent
 from pipeline.errors import ArtifactError, ConfigError, DataError, SplitError, near_miss
 from pipeline.evidence import FUSIONS, Evidence
-from pipeline.nn import in_batches, with_features
+from pipeline.nn import in_batches, in_parts, with_features
 from pipeline.registry import find
 from pipeline.samples import EVIDENCE
 from pipeline.tail import Floats, Tail, finite_scores
@@ -257,8 +257,8 @@ class Encoder(Protocol):
 class Detector(Protocol):
     """The second stage, or a head: latent -> score."""
 
-    def score(self, x: Tensor) -> Tensor:
-        """(B,) of (B, Z), higher = more anomalous."""
+    def scores(self, x: Tensor) -> Tensor:
+        """(n,) of (n, Z), higher = more anomalous, each row on its own."""
         ...
 
 
@@ -360,10 +360,10 @@ class TwoStage:
         return in_batches(self._evidence, x, self.batch_size, self.device)
 
     def _evidence(self, x: Tensor) -> Tensor:
-        z = self.encoder(x)
+        z = in_parts(self.encoder, x, self.batch_size)
         seen = with_features(z, x, self.pass_features)
-        scores = [self.encoder.margin(z), self.detector.score(seen)]
-        return torch.stack(scores if self.head is None else [*scores, self.head.score(seen)], dim=1)
+        scores = [in_parts(self.encoder.margin, z, self.batch_size), self.detector.scores(seen)]
+        return torch.stack(scores if self.head is None else [*scores, self.head.scores(seen)], dim=1)
 
 
 def _fuse(fusion: str, tails: Mapping[str, Tail], counted: Sequence[str], scores: Mapping[str, ArrayLike]) -> Floats:

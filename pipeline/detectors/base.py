@@ -12,7 +12,7 @@ from pipeline.errors import CollapseError
 from pipeline.nn import Batch, Scorer, in_parts
 
 ROWS_AT_ONCE = 8192
-ENTRIES_ON_CPU, ENTRIES_ELSEWHERE = 2**17, 2**24
+ENTRIES_AT_ONCE = 2**24
 LEAST_SPREAD = 1e-3
 LARGEST_TIE = 0.999
 
@@ -36,6 +36,10 @@ class Detector(Scorer):
         if features < 1:
             raise ValueError(f"features must be at least 1, not {features}")
         self.features = features
+
+    def scores(self, x: Tensor) -> Tensor:
+        """(n,) scores of (n, F), computed in parts."""
+        return in_parts(self.score, x, ROWS_AT_ONCE)
 
     def initialise(self, x: Tensor) -> None:
         """Set the buffers that come from data, x (n, F); a closed-form detector is done after this."""
@@ -86,7 +90,7 @@ class Detector(Scorer):
             raise CollapseError(f"detector {type(self).__name__}, {len(x)} records: {reason}")
 
     def _collapse(self, x: Tensor) -> str | None:
-        score = in_parts(self.score, x, ROWS_AT_ONCE)
+        score = self.scores(x)
         bad = (~score.isfinite()).nonzero()
         if len(bad):
             return (
@@ -110,12 +114,9 @@ class Detector(Scorer):
         super()._load_from_state_dict(state_dict, prefix, *rest)
 
 
-def rows_at_once(x: Tensor, entries: int) -> int:
-    """How many rows of x, each of which takes ``entries`` entries of working memory, go through at a time.
-
-    On a CPU as many as stay in its cache, which is 2 to 4 times as fast; elsewhere as many as keep the device busy.
-    """
-    return max(1, (ENTRIES_ON_CPU if x.device.type == "cpu" else ENTRIES_ELSEWHERE) // entries)
+def rows_at_once(entries: int) -> int:
+    """How many rows, each of which takes ``entries`` entries of working memory, keep a device busy."""
+    return max(1, ENTRIES_AT_ONCE // entries)
 
 
 def at_most(value: NDArray[np.float64]) -> NDArray[np.float32]:

@@ -137,7 +137,7 @@ class Boosting(Detector):
 
     def raw(self, x: Tensor) -> Tensor:
         """(B, G) log-odds of each set of trees."""
-        return in_parts(self._odds, x, rows_at_once(x, 8 * max(len(self.root), 1)))
+        return in_parts(self._odds, x, rows_at_once(8 * max(len(self.root), 1)))
 
     def fit_units(self, raw: Tensor) -> None:
         """Fit the tails on the log-odds, (n, G), of benign rows that the trees have not seen."""
@@ -224,7 +224,7 @@ class Boosting(Detector):
 
     def score(self, x: Tensor) -> Tensor:
         """Sum of the surprises in nats, or log-odds, (B, F) to (B,)."""
-        return in_parts(self._score, x, rows_at_once(x, 8 * max(len(self.root), 1)))
+        return in_parts(self._score, x, rows_at_once(8 * max(len(self.root), 1)))
 
     def _score(self, x: Tensor) -> Tensor:
         odds = self._odds(x)

@@ -14,7 +14,6 @@ from pipeline.detectors.knn import KNN
 from pipeline.detectors.mahalanobis import Mahalanobis
 from pipeline.detectors.pca import PCA
 from pipeline.errors import DataError, TrainingError
-from pipeline.nn import in_parts
 from pipeline.registry import build
 from pipeline.tail import KNOTS, Tail
 
@@ -25,7 +24,6 @@ MEMBERS: Final[Mapping[str, type[Detector]]] = {
     "mahalanobis": Mahalanobis,
     "pca": PCA,
 }
-ROWS_AT_ONCE: Final = 8192
 
 
 class Ensemble(Detector):
@@ -107,7 +105,7 @@ class Ensemble(Detector):
         """(m,) scores of the rows of x that are left out of the fit."""
         member = self._member(name).to(x)
         member.initialise(x[~left_out])
-        return in_parts(member.score, x[left_out], ROWS_AT_ONCE)
+        return member.scores(x[left_out])
 
     def _tail(self, name: str, scores: Tensor) -> Tail:
         try:

@@ -69,11 +69,15 @@ class Folds(Detector):
 
     def score(self, x: Tensor) -> Tensor:
         """(B, Z) to (B,): each row by the model of its fold."""
+        return self._each(lambda model, part: model.score(part), x, self.route(x))  # type: ignore[return-value]
+
+    def scores(self, x: Tensor) -> Tensor:
+        """(n,) of (n, Z), as ``score``; each model scores its rows in parts."""
         return self.by_fold(x, self.route(x))
 
     def by_fold(self, x: Tensor, fold: Tensor) -> Tensor:
-        """(B,) scores of x, (B, Z), each by the model of its ``fold``, (B,)."""
-        return self._each(lambda model, part: model.score(part), x, fold)  # type: ignore[return-value]
+        """(n,) scores of x, (n, Z), each by the model of its ``fold``, (n,)."""
+        return self._each(lambda model, part: model.scores(part), x, fold)  # type: ignore[return-value]
 
     def terms(self, x: Tensor) -> Tensor | None:
         """(B, Z) terms of the model of each row's fold."""

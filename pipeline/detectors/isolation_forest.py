@@ -73,7 +73,7 @@ class IsolationForest(Detector):
 
     def score(self, x: Tensor) -> Tensor:
         """2 ^ -(E[h] / c), (B, F) to (B,)."""
-        return in_parts(self._score, x, rows_at_once(x, 8 * self.trees))
+        return in_parts(self._score, x, rows_at_once(8 * self.trees))
 
     def _score(self, x: Tensor) -> Tensor:
         values = x.float()  # as the trees were grown

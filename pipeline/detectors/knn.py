@@ -81,21 +81,21 @@ class KNN(Detector):
 
     def score(self, x: Tensor) -> Tensor:
         """Distance in standard deviations, (B, F) to (B,)."""
-        return in_parts(self._score, x, self._at_once(x))
+        return in_parts(self._score, x, self._at_once())
 
     def terms(self, x: Tensor) -> Tensor:
         """Squared differences from the neighbours that make the score, per distance: (B, F), of which it is the sum.
 
         d = sum over i of (z_i - r_i)^2 / d for a distance d; the mean of several is the sum of their means.
         """
-        return in_parts(self._terms, x, self._at_once(x))
+        return in_parts(self._terms, x, self._at_once())
 
     def nearest(self, x: Tensor) -> Tensor:
         """(B, k) rows of what it was initialised with, the nearest to x, (B, F), first."""
-        return self.rows[in_parts(lambda part: self._neighbours(part)[0], x, self._at_once(x))]
+        return self.rows[in_parts(lambda part: self._neighbours(part)[0], x, self._at_once())]
 
-    def _at_once(self, x: Tensor) -> int:
-        return rows_at_once(x, len(self.reference))
+    def _at_once(self) -> int:
+        return rows_at_once(len(self.reference))
 
     def _score(self, x: Tensor) -> Tensor:
         distances = self._neighbours(x)[1].square().sum(-1).sqrt()

@@ -107,7 +107,7 @@ class OCSVM(Detector):
 
     def score(self, x: Tensor) -> Tensor:
         """Rho - sum_i w_i k(x, s_i), (B, F) to (B,)."""
-        return in_parts(self._score, x, rows_at_once(x, 2 * len(self.supports)))
+        return in_parts(self._score, x, rows_at_once(2 * len(self.supports)))
 
     def _score(self, x: Tensor) -> Tensor:
         z = self.standardise(x)

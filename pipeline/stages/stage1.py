@@ -1,13 +1,16 @@
 """Features -> latent: an encoder trained on benign records and seen attacks, and its margin between the two."""
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from pipeline import artifacts, splits
 from pipeline.config import Stage1
 from pipeline.encoders import ENCODERS, LOSSES, Encoder
-from pipeline.nn import in_batches, with_features
+from pipeline.nn import in_batches, in_parts, with_features
 from pipeline.registry import build
 from pipeline.stages import launch
 from pipeline.stages.learning import ROWS_AT_ONCE, Splits, device_of, learn
@@ -27,7 +30,7 @@ def stage1(settings: Stage1, report: Report) -> None:
     learnt = learn(encoder, Splits(balanced, val, val), settings, "stage1", report)
     device = device_of(settings.fit)
     encoder.to(device)
-    z = torch.from_numpy(in_batches(encoder, balanced.x, ROWS_AT_ONCE, device))
+    z = torch.from_numpy(_in_parts(encoder, balanced.x, device))
     y = torch.tensor(balanced.y)
     taken = torch.from_numpy((balanced.y != 0) | (learnt.confidence >= 0))  # not what turned out to be anomalous
     encoder.cpu().centre(z[taken], y[taken])
@@ -57,15 +60,21 @@ def _description(settings: Stage1, columns: tuple[str, ...]) -> dict[str, object
     }
 
 
+def _in_parts(
+    function: Callable[[Tensor], Tensor], x: NDArray[np.float32], device: torch.device
+) -> NDArray[np.float32]:
+    return in_batches(lambda rows: in_parts(function, rows, ROWS_AT_ONCE), x, ROWS_AT_ONCE, device)
+
+
 def _map(encoder: Encoder, device: torch.device, pass_features: bool) -> None:
     """Store what the second stage sees, and the margin, of every split."""
 
-    def latent_and_margin(x: torch.Tensor) -> torch.Tensor:
+    def latent_and_margin(x: Tensor) -> Tensor:
         z = encoder(x)
         return torch.cat([with_features(z, x, pass_features), encoder.margin(z)[:, None]], dim=1)  # (B, Z (+ F) + 1)
 
     def function(x: NDArray[np.float32]) -> NDArray[np.float32]:
-        return in_batches(latent_and_margin, x, ROWS_AT_ONCE, device)
+        return _in_parts(latent_and_margin, x, device)
 
     latent = tuple(f"z{i}" for i in range(encoder.latent))
     with artifacts.whole_folder(artifacts.LATENT) as folder:

@@ -144,7 +144,7 @@ def _scores(detectors: Sequence[Detector], device: torch.device) -> Iterator[Pat
         for split in splits.SPLITS:
             latent = artifacts.read_samples(artifacts.LATENT, split)
             z, margin = np.ascontiguousarray(latent.x[:, :-1]), latent.x[:, -1]
-            scores = [margin, *(in_batches(each.score, z, ROWS_AT_ONCE, device) for each in detectors)]
+            scores = [margin, *(in_batches(each.scores, z, ROWS_AT_ONCE, device) for each in detectors)]
             evidence = np.stack(scores, axis=1)
             artifacts.write_samples(folder, split, latent.map(lambda _, x=evidence: x, EVIDENCE[: len(scores)]))  # type: ignore[misc]
         yield folder

@@ -167,7 +167,7 @@ def test_rows_are_drawn_by_seed(kind: type[OCSVM | KNN | IsolationForest]) -> No
 def test_parts_are_as_good_as_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     detectors = [fitted(IsolationForest(F, trees=5)), fitted(OCSVM(F)), fitted(KNN(F))]
     whole = [detector.score(rows(50, 1)) for detector in detectors]
-    monkeypatch.setattr("pipeline.detectors.base.ENTRIES_ON_CPU", 280)  # 7, 1 and 1 rows
+    monkeypatch.setattr("pipeline.nn.BLOCK", 7)
     parts = [detector.score(rows(50, 1)) for detector in detectors]
     assert all(torch.allclose(a, b) for a, b in zip(whole, parts, strict=True))
 

@@ -252,7 +252,7 @@ class Halves(torch.nn.Module):
 class SquaredLength(torch.nn.Module):
     """A detector whose score is the squared length of the latent."""
 
-    def score(self, x):
+    def scores(self, x):
         return x.square().sum(dim=1)
 
 
@@ -263,8 +263,8 @@ class SquaredLengthOfSome(SquaredLength):
         super().__init__()
         self.dropout = torch.nn.Dropout(0.5)
 
-    def score(self, x):
-        return super().score(self.dropout(x))
+    def scores(self, x):
+        return super().scores(self.dropout(x))
 
 
 @pytest.fixture
