@@ -10,7 +10,7 @@ First what the calibrated thresholds do: at p99 the recall of the attacks of tes
 the seen attacks of test_seen, and F1 with as many attacks as benign records; the false alarms at p99 and at p99.9 on
 the benign records of both test splits, and whether the exact interval (Clopper, Pearson, 1934) at 95 % holds the level.
 Then, in the column "own 1 %", the recall that the ranking would allow with a threshold that is read from the test's own
-benign records. ``s`` is the time of stage2 and calibrate.
+benign records. ``CPU-s`` is the processor time of stage2.
 """
 
 import argparse
@@ -37,7 +37,9 @@ from pipeline.stages.report import Report
 ROOT = Path(__file__).resolve().parent.parent
 STAGES = ("preprocess", "stage1", "stage2", "calibrate")
 LEVELS = {"p99": 0.01, "p99.9": 0.001}
-HEAD = "| kind | seed | n | recall unseen | bots | seen | F1 1:1 | FPR p99 | 95 % | holds | FPR p99.9 | own 1 % | s |"
+HEAD = (
+    "| kind | seed | n | recall unseen | bots | seen | F1 1:1 | FPR p99 | 95 % | holds | FPR p99.9 | own 1 % | CPU-s |"
+)
 
 
 class NoRun:
@@ -48,14 +50,14 @@ class NoRun:
 
 
 def run(*stages: str) -> float:
-    """Run the bodies of stages in the working folder; seconds that they took."""
-    started = time.perf_counter()
+    """Run the bodies of stages in the working folder; processor seconds that they took."""
+    started = time.process_time()
     for stage in stages:
         folder = artifacts.REPORTS / stage
         folder.mkdir(parents=True, exist_ok=True)
         body = getattr(importlib.import_module(f"pipeline.stages.{stage}"), stage)
         body(config.load(config.SECTIONS[stage]), Report(folder, NoRun()))  # type: ignore[arg-type]
-    return time.perf_counter() - started
+    return time.process_time() - started
 
 
 def write(params: dict[str, Any], **settings: Any) -> None:
@@ -144,7 +146,8 @@ def main() -> None:
                 write(params, **seeds, **{"stage2.calibration.kind": kind})
                 if not number:
                     run(*STAGES[:2])
-                seconds = run(*STAGES[2:])
+                seconds = run("stage2")
+                run("calibrate")
                 rows[kind].append(figures())
                 print(line(kind, seed, rows[kind][-1], seconds), flush=True)
     for kind, found in rows.items():

@@ -171,6 +171,7 @@ def _row(
         "n_benign": round(fmean(each["n_benign"] for each in unseen)) if unseen else None,
         "n_attack": round(sum(map(_n, done)) / max(len(seeds), 1)) if done else None,
         "figures": {name: _spread([each[name] for each in seeds.values() if name in each]) for name in names},
+        "by_seed": [{"seed": seed, **found} for seed, found in seeds.items()],
         "worst": _worst(grid, group),
         "by_attack": _by_attack(grid, group),
         "realised": _realised(grid, group),
@@ -183,7 +184,7 @@ def _spread(values: Sequence[float]) -> dict[str, Any]:
 
 
 def _by_attack(grid: Grid, group: Sequence[Result]) -> dict[str, dict[str, Any]]:
-    """AUROC and recall of each attack, or family that is left out, with enough test records."""
+    """Recall and AUROC of each attack, or family that is left out, with enough test records."""
     found: dict[str, dict[str, list[float]]] = {}
     for each in group:
         if each.metrics is not None:
@@ -202,10 +203,20 @@ def _parts(grid: Grid, cell: Cell, unseen: Metrics) -> Iterable[tuple[str, Figur
         parts = {name: dict(found) for name, found in unseen.get("auroc_by_attack", {}).items()}
         at = {name: unseen.get("recall_at_fpr", {}).get(level, {}) for name, level in LEVELS.items()}
         recalls = {name: each.get("by_attack", {}) for name, each in at.items()}
+    alarms = _deployed(grid, cell, unseen)
     for name, part in parts.items():
+        part |= {"recall": alarms.get(name)}
         part |= {key: each.get(name, {}).get("recall") for key, each in recalls.items()}
         if part["n"] >= grid.settings.minimum:
             yield name, {key: float(value) for key, value in part.items() if value is not None}
+
+
+def _deployed(grid: Grid, cell: Cell, unseen: Metrics) -> dict[str, float | None]:
+    """Recall at the deployed threshold, of each attack or of the family that is left out."""
+    threshold = grid.settings.threshold
+    if cell.left_out:
+        return {cell.left_out: unseen.get("thresholds", {}).get(threshold, {}).get("recall")}
+    return {name: at.get(threshold, {}).get("recall") for name, at in unseen.get("recall_by_attack", {}).items()}
 
 
 def _worst(grid: Grid, group: Sequence[Result]) -> dict[str, Any] | None:

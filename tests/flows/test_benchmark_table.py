@@ -177,8 +177,10 @@ def test_the_page_and_the_flat_rows_hold_every_row():
     grid = _grid()
     table = standings.table(grid, [_result(name, seed) for name in "ab" for seed in range(3)])
     page, rows = pages.markdown(table, grid), pages.flat(table["rows"])
-    assert "| a | 3/3 | 100 / 10 | 0.9000 ± 0.0000 |" in page
+    assert "| a | 3/3 | 100 / 10 | 0.5000 ± 0.0000 | 0.0200 ± 0.0000 |" in page  # recall and FPR of p99, first
     assert "Not counted, as fewer than 5 test records bear the name: infiltration (2)." in page
+    assert "| b | 2 | 0.5000 | 0.0200 |" in page  # those of each seed
+    assert "| a | bot | 8 | 0.5000 ± 0.0000 | 0.9000 ± 0.0000 |" in page
     assert list(rows[0]) == list(rows[1])
     assert rows[0]["auroc_mean"] == pytest.approx(0.9)
     assert rows[1]["p99_n"] == 600
