@@ -35,7 +35,7 @@ check: install
 
 # DVC's cache of pickles becomes this user's alone, where it would be a folder that everybody may write.
 install: $(STAMP)
-	@python -m flows.site_cache
+	@python -m flows.runtime.site_cache
 
 # Exact versions from constraints.txt; torch is taken as a CPU wheel where only that is at hand.
 $(STAMP): pyproject.toml constraints.txt

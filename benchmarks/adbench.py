@@ -42,12 +42,13 @@ from numpy.typing import NDArray
 from sklearn.model_selection import train_test_split
 
 from benchmarks.published import fit_settings, shipped, updates
-from pipeline.detectors import DETECTORS, Detector
-from pipeline.errors import CollapseError
-from pipeline.metrics import auroc
-from pipeline.nn import Batch, in_batches
-from pipeline.registry import build
-from pipeline.training import FitSettings, History, fit
+from pipeline.base.errors import CollapseError
+from pipeline.base.registry import build
+from pipeline.evaluation.metrics import auroc
+from pipeline.models.detectors.base import Detector
+from pipeline.models.detectors.registry import DETECTORS
+from pipeline.models.layers import Batch, in_batches
+from pipeline.models.training import FitSettings, History, fit
 
 SETTINGS = ("unsupervised", "one_class", "supervised")
 ONE_SCORE = "one score"

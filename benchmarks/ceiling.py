@@ -17,9 +17,9 @@ import torch
 
 from benchmarks.choice import RECIPE
 from benchmarks.encoders import UNSEEN, Drawing, heading, mapped, read, show
-from pipeline.detectors import Boosting
-from pipeline.metrics import auroc, tpr_at_fpr
-from pipeline.samples import row_hash
+from pipeline.base.samples import row_hash
+from pipeline.evaluation.metrics import auroc, tpr_at_fpr
+from pipeline.models.detectors.boosting import Boosting
 
 LABELLED = (0, 5, 20, 100)
 Row = dict[str, float]

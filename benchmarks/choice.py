@@ -26,13 +26,14 @@ import torch
 from numpy.typing import NDArray
 
 from benchmarks.encoders import LEAST, Drawing, heading, mapped, read, show
+from pipeline.base.registry import build
+from pipeline.calibration.fusion import FUSIONS, Evidence
+from pipeline.calibration.surprisal import Tail
 from pipeline.datasets.nslkdd import NSLKDD
-from pipeline.detectors import DETECTORS, Detector
-from pipeline.evidence import FUSIONS, Evidence
-from pipeline.features import Recipe
-from pipeline.metrics import auroc, tpr_at_fpr
-from pipeline.registry import build
-from pipeline.tail import Tail
+from pipeline.evaluation.metrics import auroc, tpr_at_fpr
+from pipeline.models.detectors.base import Detector
+from pipeline.models.detectors.registry import DETECTORS
+from pipeline.preprocessing.features import Recipe
 
 RECIPE = Recipe(scaling="quantile", derive=("bytes_per_packet", "packets_per_second", "ratios"))
 PORTS: dict[str, dict[str, Any]] = {"none": {}, "number": {"drop": ()}, "rarity": {"rarity": ("destination_port",)}}

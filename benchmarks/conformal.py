@@ -14,8 +14,8 @@ import argparse
 import numpy as np
 from scipy.special import ndtr
 
-from pipeline.errors import SplitError
-from pipeline.thresholds.conformal import Guarantee, interval
+from pipeline.base.errors import SplitError
+from pipeline.calibration.thresholds.conformal import Guarantee, interval
 
 RISKS = (0.001, 0.01, 0.05)
 RECORDS = (200, 1000, 5000)

@@ -30,9 +30,10 @@ from numpy.typing import NDArray
 from scipy.stats import beta
 
 from pipeline import artifacts, config
-from pipeline.inference import Calibration, Judgement
-from pipeline.metrics import tpr_at_fpr
-from pipeline.stages.report import Report
+from pipeline.calibration.calibration import Calibration
+from pipeline.calibration.prediction import Judgement
+from pipeline.evaluation.metrics import tpr_at_fpr
+from pipeline.stages.reports.report import Report
 
 ROOT = Path(__file__).resolve().parent.parent
 STAGES = ("preprocess", "stage1", "stage2", "calibrate")

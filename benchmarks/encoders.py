@@ -30,17 +30,19 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pipeline import splits
-from pipeline.datasets import CICIDS2017
+from pipeline.base.errors import CollapseError
+from pipeline.base.registry import build
+from pipeline.datasets.cicids2017 import CICIDS2017
 from pipeline.datasets.schema import FEATURE_NAMES, PROVENANCE
-from pipeline.detectors import KNN
-from pipeline.encoders import ENCODERS, LOSSES, Encoder
-from pipeline.errors import CollapseError
-from pipeline.features import Columns, Features, Recipe, content_hash
-from pipeline.metrics import auroc
-from pipeline.nn import Batch, in_batches
-from pipeline.registry import build
-from pipeline.training import FitSettings, fit
+from pipeline.evaluation.metrics import auroc
+from pipeline.models.detectors.knn import KNN
+from pipeline.models.encoders.base import Encoder
+from pipeline.models.encoders.losses.registry import LOSSES
+from pipeline.models.encoders.registry import ENCODERS
+from pipeline.models.layers import Batch, in_batches
+from pipeline.models.training import FitSettings, fit
+from pipeline.preprocessing import splits
+from pipeline.preprocessing.features import Columns, Features, Recipe, content_hash
 
 UNSEEN = ("bot", "infiltration", "dos_slowloris", "dos_slowhttptest")
 SHARES = {"train": 0.6, "val": 0.1, "calibration": 0.1, "test_seen": 0.1, "test_unseen": 0.1}

@@ -144,8 +144,8 @@ def orphans(served: Served) -> list[str]:
 
 def untidy(folder: Path) -> list[str]:
     """Temporary files, and a bundle that is not whole."""
-    from pipeline.bundle import Bundle
-    from pipeline.errors import FlowsculptError
+    from pipeline.base.errors import FlowsculptError
+    from pipeline.serving.bundle import Bundle
 
     found = [f"half-written: {path}" for path in (folder / "data").rglob(".*.tmp")]
     try:
@@ -176,14 +176,14 @@ def losses(project: Project, flow_run: str) -> list[str]:
 
 def aliases(project: Project) -> list[str]:
     """Aliases that name no version, or one that cannot be loaded."""
-    from pipeline import tracking
-    from pipeline.bundle import Bundle
+    from pipeline.serving import registry
+    from pipeline.serving.bundle import Bundle
 
     found = []
     for alias in ("candidate", "champion", "previous"):
-        version = tracking.find_version(alias)
+        version = registry.find_version(alias)
         if version is not None:
-            Bundle.load(tracking.fetch(version))
+            Bundle.load(registry.fetch(version))
         elif alias == "candidate":
             found.append("no candidate")
     return found

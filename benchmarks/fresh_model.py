@@ -18,7 +18,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from pipeline import tracking
+from pipeline.serving import registry
 from pipeline.tracking import store
 
 SCORE = """
@@ -45,11 +45,11 @@ def download(which: str, folder: Path) -> Path:
     """The whole model of a version, its code and requirements with it."""
     from mlflow.artifacts import download_artifacts
 
-    version = tracking.find_version(which)
+    version = registry.find_version(which)
     if version is None:
-        sys.exit(f"no version {which!r} of {tracking.MODEL}")
+        sys.exit(f"no version {which!r} of {registry.MODEL}")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-    uri = store.client().get_model_version_download_uri(tracking.MODEL, str(version.number))
+    uri = store.client().get_model_version_download_uri(registry.MODEL, str(version.number))
     return Path(download_artifacts(uri, dst_path=str(folder), tracking_uri=store.client().tracking_uri)).resolve()
 
 

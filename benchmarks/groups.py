@@ -15,8 +15,9 @@ import numpy as np
 
 from benchmarks.choice import RECIPE, fitted
 from benchmarks.encoders import Drawing, mapped, read
-from pipeline.decision import group_names
-from pipeline.inference import Calibration, Judgement
+from pipeline.calibration.calibration import Calibration
+from pipeline.calibration.named_thresholds import group_names
+from pipeline.calibration.prediction import Judgement
 
 TESTS = ("val", "test_seen", "test_unseen")
 NAMED = ("p99", "p95")

@@ -30,12 +30,13 @@ import torch
 import yaml
 
 from benchmarks.published import detector, fit_settings, parsed, shipped, updates
-from pipeline import artifacts, metrics
+from pipeline import artifacts
+from pipeline.base.samples import Samples
 from pipeline.config import Stage2
-from pipeline.detectors import Detector
-from pipeline.nn import Batch, in_batches
-from pipeline.samples import Samples
-from pipeline.training import History, Update, fit
+from pipeline.evaluation import metrics
+from pipeline.models.detectors.base import Detector
+from pipeline.models.layers import Batch, in_batches
+from pipeline.models.training import History, Update, fit
 
 ROOT = Path(__file__).resolve().parent.parent
 SCANS = "port_scan"

@@ -74,16 +74,16 @@ def notebook(folder: Path) -> Callable[[], None]:
 
 def flowsculpt(folder: Path) -> Callable[[], None]:
     """The functions of the two stages with every table that they write, but without figures and MLflow."""
-    from pipeline import config, figures
+    from pipeline import config
     from pipeline.stages.ingest import ingest
     from pipeline.stages.preprocess import preprocess
-    from pipeline.stages.report import Report
+    from pipeline.stages.reports.report import Report
 
     class NoFigures(Report):
         def figure(self, name: str, figure: object) -> None: ...
 
-    for name in ("class_counts", "splits", "feature_spread"):
-        setattr(figures, name, lambda *_, **__: None)
+    for stage, name in (("ingest", "class_counts"), ("preprocess", "draw_splits"), ("preprocess", "feature_spread")):
+        setattr(sys.modules[f"pipeline.stages.{stage}"], name, lambda *_, **__: None)
 
     def work() -> None:
         report = NoFigures(Path("data/reports"), _NoRun())  # type: ignore[arg-type]
@@ -116,7 +116,7 @@ class _NoRun:
 def _settings(folder: Path) -> None:
     import yaml
 
-    from pipeline import presets
+    from flows.runtime import presets
 
     params = yaml.safe_load((ROOT / "params.yaml").read_text())
     params["ingest"] |= {"dataset": "cicids2017", "path": str(folder)}

@@ -48,10 +48,10 @@ from benchmarks.adbench import Floats, Labels, Split
 from benchmarks.published import detector, fit_settings, parsed, shipped, stage2, updates
 from pipeline.config import Stage2
 from pipeline.datasets.nslkdd import NSLKDD
-from pipeline.features import Columns, Features, Recipe
-from pipeline.metrics import auprc, auroc
-from pipeline.nn import Batch, in_batches
-from pipeline.training import fit
+from pipeline.evaluation.metrics import auprc, auroc
+from pipeline.models.layers import Batch, in_batches
+from pipeline.models.training import fit
+from pipeline.preprocessing.features import Columns, Features, Recipe
 
 BATCH, VAL_SHARE = 256, 0.05
 KINDS = ("grand", "radon")

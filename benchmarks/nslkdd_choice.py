@@ -18,13 +18,12 @@ import torch
 
 from benchmarks.adbench import Split
 from benchmarks.nslkdd import BATCH, Records, draw, features, read
-from pipeline.confidence import Binary
-from pipeline.detectors import GRAnD
-from pipeline.detectors.grand import Likelihood
-from pipeline.metrics import auroc
-from pipeline.nn import Batch, in_batches
-from pipeline.thresholds import EVT
-from pipeline.training import FitSettings, Updates, fit
+from pipeline.calibration.confidence import Binary
+from pipeline.calibration.thresholds.evt import EVT
+from pipeline.evaluation.metrics import auroc
+from pipeline.models.detectors.grand import GRAnD, Likelihood
+from pipeline.models.layers import Batch, in_batches
+from pipeline.models.training import FitSettings, Updates, fit
 
 BENIGN, HELD_OUT = 20_000, 20_000
 EARLY, EPOCHS = (1, 2, 4, 8), 20

@@ -6,13 +6,15 @@ from typing import Any
 
 import yaml
 
-from flows.grid import overridden
-from pipeline import config, presets
+from flows.grid.cells import overridden
+from flows.runtime import presets
+from pipeline import config
+from pipeline.base.registry import build
 from pipeline.config import Stage2
-from pipeline.detectors import DETECTORS, Detector
-from pipeline.registry import build
+from pipeline.models.detectors.base import Detector
+from pipeline.models.detectors.registry import DETECTORS
+from pipeline.models.training import FitSettings, Updates
 from pipeline.stages.learning import updates_of
-from pipeline.training import FitSettings, Updates
 
 ROOT = Path(__file__).resolve().parent.parent
 

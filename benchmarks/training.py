@@ -21,10 +21,11 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from pipeline.detectors import MAF
-from pipeline.encoders import DCCL, CNNTransformer
-from pipeline.nn import Batch, Model
-from pipeline.training import FitSettings, fit
+from pipeline.models.detectors.maf import MAF
+from pipeline.models.encoders.cnn_transformer import CNNTransformer
+from pipeline.models.encoders.losses.dccl import DCCL
+from pipeline.models.layers import Batch, Model
+from pipeline.models.training import FitSettings, fit
 
 FEATURES, LATENT, BATCH = 71, 32, 512
 ROUNDS = 11

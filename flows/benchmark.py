@@ -31,13 +31,16 @@ from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.states import Completed, Failed
 
-from flows import dvc, experiments, grid, leases, pages, programs, servers, standings
-from flows.decisions import now
-from flows.experiments import Snapshot
-from flows.grid import Cell, Grid
-from flows.standings import Result
+from flows.grid import cells, experiments
+from flows.grid.cells import Cell, Grid
+from flows.grid.experiments import Snapshot
+from flows.grid.results import Result
+from flows.grid.results import table as tabulate
+from flows.reports import pages
+from flows.reports.decisions import now
+from flows.runtime import dvc, gpu, program, servers
 from pipeline import artifacts, config
-from pipeline.errors import FlowsculptError
+from pipeline.base.errors import FlowsculptError
 
 BUSY = "busy"
 
@@ -71,8 +74,8 @@ def _run(snapshot: Snapshot, cell: Cell, lock: Any) -> Result:
     log, started = get_run_logger().info, time.monotonic()
     _note(snapshot, cell, "started")
     try:
-        devices = leases.usable_devices() if any(stage.device for stage in dvc.stages(snapshot.root)) else ()
-        with leases.lease(devices, log) as device:
+        devices = gpu.usable_devices() if any(stage.device for stage in dvc.stages(snapshot.root)) else ()
+        with gpu.lease(devices, log) as device:
             commit = experiments.run(snapshot, cell.name, cell.params, log, lock, device)
     except FlowsculptError as error:
         _note(snapshot, cell, "failed", error=str(error))
@@ -106,7 +109,7 @@ def benchmark(
         path: The folder that the records of every design lie below; none means that of benchmark.yaml.
         out: The folder that the table goes to.
     """
-    leases.outlast_outages()
+    gpu.outlast_outages()
     try:
         root = Path.cwd()
         asked = Grid.of(config.read(), config.load_benchmark(), designs, configurations, seeds)
@@ -127,9 +130,9 @@ def _cells(snapshot: Snapshot, asked: Grid, design: str, path: str) -> Iterable[
     records = experiments.digest(folder)
     params = asked.start(design)
     params["ingest"]["path"] = str(folder)
-    name = f"ingest-{grid.ingest_identity(params, records, snapshot.code)[: grid.DIGITS]}"
+    name = f"ingest-{cells.ingest_identity(params, records, snapshot.code)[: cells.DIGITS]}"
     families = experiments.families(snapshot, name, params, get_run_logger().info)
-    return asked.cells(design, folder, families, lambda each: grid.identity(each, records, snapshot.code))
+    return asked.cells(design, folder, families, lambda each: cells.identity(each, records, snapshot.code))
 
 
 def _results(snapshot: Snapshot, cells: Sequence[Cell]) -> list[Result]:
@@ -149,18 +152,18 @@ def _result(cell: Cell, state: State[Any]) -> Result | None:
     return done if isinstance(done, Result) else None
 
 
-def _published(asked: Grid, results: Sequence[Result], out: Path) -> State[Any]:
-    table = standings.table(asked, results)
+def _published(asked: Grid, done: Sequence[Result], out: Path) -> State[Any]:
+    table = tabulate(asked, done)
     page = pages.markdown(table, asked)
-    artifacts.write_json(out / "benchmark.json", table | {"cells": [_cell(each) for each in results]})
+    artifacts.write_json(out / "benchmark.json", table | {"cells": [_cell(each) for each in done]})
     artifacts.write_csv(out / "benchmark.csv", pages.flat(table["rows"]))
     artifacts.write_bytes(out / "benchmark.md", page.encode())
     create_markdown_artifact(page, key="benchmark")
     if table["failures"]:
         first = table["failures"][0]
-        said = f"{len(table['failures'])} of {len(results)} cells failed, first {first['cell']}: {first['error']}"
+        said = f"{len(table['failures'])} of {len(done)} cells failed, first {first['cell']}: {first['error']}"
         return Failed(message=said.partition("\n")[0], data=IncompleteError(f"{page}\n{said}"))
-    return Completed(message=f"{len(results)} cells", data=(page, str(out)))
+    return Completed(message=f"{len(done)} cells", data=(page, str(out)))
 
 
 def _cell(result: Result) -> dict[str, Any]:
@@ -181,7 +184,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--path", default="", help="the folder that the records of every design lie below")
     parser.add_argument("--out", default=str(artifacts.BENCHMARK), help="the folder that the table goes to")
     given = parser.parse_args(arguments)
-    return programs.run("benchmark", lambda: _benchmarked(given))
+    return program.run("benchmark", lambda: _benchmarked(given))
 
 
 def _benchmarked(given: argparse.Namespace) -> str:
@@ -189,9 +192,9 @@ def _benchmarked(given: argparse.Namespace) -> str:
     # A misspelt name waits for no server.
     Grid.of(config.read(), config.load_benchmark(), given.designs, given.configurations, given.seeds)
     with servers.connected("benchmark"):
-        leases.ensure_devices()
+        gpu.ensure_devices()
         chosen = (tuple(given.designs), tuple(given.configurations), tuple(given.seeds))
-        page, out = programs.result(benchmark(*chosen, given.path, given.out, return_state=True))
+        page, out = program.result(benchmark(*chosen, given.path, given.out, return_state=True))
     return f"{page}\nthe table    {out}/benchmark.md, .csv, .json"
 
 

@@ -18,10 +18,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from flows import programs
+from flows.runtime import program
 from pipeline import artifacts, tracking
-from pipeline.errors import ArtifactError, near_miss
-from pipeline.tracking import Run, Version
+from pipeline.base.errors import ArtifactError, near_miss
+from pipeline.serving import registry
+from pipeline.serving.registry import Version
+from pipeline.tracking import Run
 
 LOCK = Path("dvc.lock")
 DVC_LOCK, INPUTS, OUTPUTS, SEEDS = (f"flowsculpt.{tag}" for tag in ("dvc_lock", "inputs", "stage_outputs", "seeds"))
@@ -89,7 +91,7 @@ def trace(what: str) -> Chain:
     path = Path(what)
     if path.is_dir() or path.is_file():
         return _of_file(path)
-    if version := tracking.find_version(what):
+    if version := registry.find_version(what):
         return _of_version(version)
     return _of_run(_run(what))
 
@@ -123,9 +125,9 @@ def _stage_of(path: Path) -> str:
 
 def _of_scored(path: Path, told: Mapping[str, str]) -> Chain:
     scored = {"path": path.as_posix(), **_own(told), **_summary(path)}
-    version = tracking.find_version(told[VERSION])
+    version = registry.find_version(told[VERSION])
     if version is None:
-        gone = f"version {told[VERSION]} of {tracking.MODEL}, which scored it, is no longer in the registry"
+        gone = f"version {told[VERSION]} of {registry.MODEL}, which scored it, is no longer in the registry"
         return {"scored": scored, "doubts": [gone]}
     chain: Chain = {"scored": scored} | _of_version(version)
     if told.get(DIGEST, version.digest) != version.digest:
@@ -156,7 +158,7 @@ def _of_version(version: Version) -> Chain:
     run = tracking.find_run(version.run_id)
     doubts = [] if run else [f"the run {version.run_id} that made version {version.number} is gone from the store"]
     chain = {"version": about} | (_pipeline(run) if run else {}) | {"data": _data(version.tags), "doubts": doubts}
-    before = tracking.find_version(version.tags[RECALIBRATES]) if RECALIBRATES in version.tags else None
+    before = registry.find_version(version.tags[RECALIBRATES]) if RECALIBRATES in version.tags else None
     return chain | ({"recalibrates": _of_version(before)} if before else {})
 
 
@@ -165,7 +167,7 @@ def _of_run(run: Run) -> Chain:
     parent = tracking.find_run(run.parent) if run.parent else run
     if parent is None:
         raise ArtifactError(f"run {run.run_id} of {run.stage}: its pipeline run {run.parent} is gone from the store")
-    made = [version for version in tracking.versions() if version.run_id == parent.run_id]
+    made = [version for version in registry.versions() if version.run_id == parent.run_id]
     chain = {"stage_run": _told(run)} if run.parent else {}
     known = [{"number": version.number, "aliases": list(version.aliases), "digest": version.digest} for version in made]
     data = _data(made[0].tags) if made else {}
@@ -206,7 +208,7 @@ def _run(what: str) -> Run:
         return run
     if begun:
         raise ArtifactError(f"{what!r} begins the ids of {len(begun)} runs: {', '.join(begun[:5])}; give more digits")
-    versions = tracking.versions()
+    versions = registry.versions()
     known = [*(alias for each in versions for alias in each.aliases), *(str(each.number) for each in versions)]
     named = f"versions and aliases: {', '.join(known)}" if known else "no version is registered yet"
     files = [output.as_posix() for outputs in artifacts.OUTPUTS.values() for output in outputs]
@@ -250,7 +252,7 @@ def _lines(chain: Chain) -> Iterator[tuple[str, str]]:
 
 def _version_line(version: Mapping[str, Any]) -> str:
     aliases = f" ({', '.join(version['aliases'])})" if version["aliases"] else ""
-    return f"{version['number']} of {tracking.MODEL}{aliases}, digest {version['digest']}"
+    return f"{version['number']} of {registry.MODEL}{aliases}, digest {version['digest']}"
 
 
 def _run_line(run: Mapping[str, Any]) -> str:
@@ -280,7 +282,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("what", metavar="RUN_OR_VERSION_OR_FILE", help="a run id, a version, an alias or a file")
     parser.add_argument("--json", action="store_true", help="print JSON")
     given = parser.parse_args(arguments)
-    return programs.run("lineage", lambda: _printed(given.what, given.json))
+    return program.run("lineage", lambda: _printed(given.what, given.json))
 
 
 def _printed(what: str, as_json: bool) -> str:

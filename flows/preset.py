@@ -16,12 +16,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from flows import dvc, programs
-from flows.experiments import ExperimentError, git
-from pipeline import artifacts, config, presets
+from flows.grid.experiments import ExperimentError, git
+from flows.runtime import dvc, presets, program
+from flows.runtime.presets import FOLDER, NONE
+from pipeline import artifacts, config
+from pipeline.base.errors import ConfigError, near_miss
 from pipeline.config import PARAMS, PRESET
-from pipeline.errors import ConfigError, near_miss
-from pipeline.presets import FOLDER, NONE
 
 SHIPPED = "shipped"
 
@@ -95,7 +95,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m flows.preset", description="Write a preset into params.yaml.")
     parser.add_argument("name", nargs="?", help="of a preset, or `shipped`; without it they are listed")
     given = parser.parse_args(arguments)
-    return programs.run("preset", lambda: _applied(given.name) if given.name else _listed())
+    return program.run("preset", lambda: _applied(given.name) if given.name else _listed())
 
 
 def _applied(name: str) -> str:

@@ -6,9 +6,9 @@
     python -m flows.promotion --rollback
 
 Candidate and champion judge the same held-out records, those of the test splits that neither was fitted on, and
-``pipeline.gate`` decides. The decision stands in Prefect as a page, in MLflow as tags and files of the candidate, and
-as a line in ``data/promotions.jsonl``. Two promotions at once: a concurrency limit lets one work at a time, and the
-swap of the champion is refused where it is no longer the one that was compared.
+``pipeline.evaluation.promotion_gate`` decides. The decision is kept as a page in Prefect, as tags and files of the
+candidate in MLflow, and as a line in ``data/promotions.jsonl``. A concurrency limit lets one promotion work at a time,
+and the swap is refused if another version has become champion in the meantime.
 
 A rollback needs neither records nor a Prefect server, and waits for nothing. The version that it sends back is not
 promoted again by its alias, which a schedule would do the next night; whoever means it names its number.
@@ -37,12 +37,15 @@ from prefect.concurrency.sync import concurrency
 from prefect.exceptions import ObjectAlreadyExists
 from prefect.states import Completed, Failed
 
-from flows import decisions, heldout, servers
-from flows.decisions import Outcome
-from pipeline import artifacts, config, gate, tracking
-from pipeline.bundle import Bundle
-from pipeline.errors import ArtifactError, ConflictError, DataError, FlowsculptError
-from pipeline.tracking import Version
+from flows.reports import decisions
+from flows.reports.decisions import Outcome
+from flows.runtime import servers
+from pipeline import artifacts, config
+from pipeline.base.errors import ArtifactError, ConflictError, DataError, FlowsculptError
+from pipeline.evaluation import promotion_gate
+from pipeline.serving import heldout, registry
+from pipeline.serving.bundle import Bundle
+from pipeline.serving.registry import Version
 
 LIMIT = "promotion"
 CANDIDATE, CHAMPION, PREVIOUS = "candidate", "champion", "previous"
@@ -106,7 +109,7 @@ def promote(version: str = CANDIDATE, dry_run: bool = False, flow_run: str = "")
     settings = config.load(config.Promotion)
     candidate, champion = _find(version), _find(CHAMPION)
     if candidate is None:
-        reason = f"no version {version!r} of the model {tracking.MODEL!r}; a training run registers one as candidate"
+        reason = f"no version {version!r} of the model {registry.MODEL!r}; a training run registers one as candidate"
         return Outcome("absent", None, champion, (reason,))
     outcome = _without_scores(candidate, champion, version.isdecimal()) or _judged(candidate, champion, settings)
     if dry_run:
@@ -118,7 +121,7 @@ def promote(version: str = CANDIDATE, dry_run: bool = False, flow_run: str = "")
     decisions.log(outcome, flow_run)
     if outcome.kind in ("promoted", "overtaken"):
         cleared = {ROLLED_BACK: ""} if outcome.kind == "promoted" else {}
-        tracking.note(candidate, {GATE: outcome.kind, **cleared}, {})
+        registry.note(candidate, {GATE: outcome.kind, **cleared}, {})
     return outcome
 
 
@@ -133,18 +136,18 @@ def roll_back(flow_run: str = "") -> Outcome:
         outcome = Outcome("unreadable", previous, champion, (str(error),))
         decisions.log(outcome, flow_run)
         return outcome
-    restored = tracking.rollback()
+    restored = registry.rollback()
     champion = _find(PREVIOUS) or champion  # another one, where a promotion came between
     reason = f"version {restored.number} serves again instead of version {champion.number}, as asked"
     outcome = Outcome("rolled back", restored, champion, (reason,))
     decisions.log(outcome, flow_run)
-    tracking.note(champion, {ROLLED_BACK: decisions.now()}, {})
-    tracking.note(restored, {ROLLED_BACK: ""}, {})
+    registry.note(champion, {ROLLED_BACK: decisions.now()}, {})
+    registry.note(restored, {ROLLED_BACK: ""}, {})
     return outcome
 
 
 def _find(version: str) -> Version | None:
-    return tracking.find_version(int(version) if version.isdecimal() else version)
+    return registry.find_version(int(version) if version.isdecimal() else version)
 
 
 def _without_scores(candidate: Version, champion: Version | None, by_number: bool) -> Outcome | None:
@@ -178,7 +181,7 @@ def _judged(candidate: Version, champion: Version | None, settings: config.Promo
     except DataError as error:
         return Outcome("refused", candidate, champion, (str(error),))
     selection = heldout.select(bundles)
-    rules = gate.Rules(**settings.model_dump())
+    rules = promotion_gate.Rules(**settings.model_dump())
     if short := selection.heldout.shortage(rules):
         reason = f"{short}; {selection.left_out:,} were left out, as a model was fitted on them"
         return Outcome("refused", candidate, champion, (reason,), None, selection.counts, selection.digest)
@@ -188,11 +191,13 @@ def _judged(candidate: Version, champion: Version | None, settings: config.Promo
     return Outcome(kind, candidate, champion, reasons, decision, selection.counts, selection.digest)
 
 
-def _decide(selection: heldout.Selection, bundles: Sequence[Bundle], rules: gate.Rules) -> gate.Decision:
+def _decide(
+    selection: heldout.Selection, bundles: Sequence[Bundle], rules: promotion_gate.Rules
+) -> promotion_gate.Decision:
     candidate, *champion = heldout.judge(selection, bundles, rules.threshold)
     if champion:
-        return gate.compare(selection.heldout, candidate, champion[0], rules)
-    return gate.admit(selection.heldout, candidate, rules)
+        return promotion_gate.compare(selection.heldout, candidate, champion[0], rules)
+    return promotion_gate.admit(selection.heldout, candidate, rules)
 
 
 def _told(selection: heldout.Selection) -> tuple[str, ...]:
@@ -206,7 +211,7 @@ def _load(version: Version) -> Bundle:
     Raises:
         ArtifactError: it is absent, was changed, or is not the one that was registered.
     """
-    folder = tracking.fetch(version)
+    folder = registry.fetch(version)
     try:
         bundle = Bundle.load(folder)
     except ArtifactError as error:
@@ -242,13 +247,13 @@ def _note(candidate: Version, outcome: Outcome) -> None:
         f"{stem}.md": decisions.markdown(outcome),
         f"{stem}.json": artifacts.encode_json(decisions.figures(outcome)).decode(),
     }
-    tracking.note(candidate, {GATE: outcome.kind, GATE_TIME: time, GATE_REASONS: reasons}, files)
+    registry.note(candidate, {GATE: outcome.kind, GATE_TIME: time, GATE_REASONS: reasons}, files)
 
 
 def _swapped(candidate: Version, outcome: Outcome) -> Outcome:
     """Make the candidate the champion, if the champion is still the one that it was compared with."""
     try:
-        tracking.promote(candidate, outcome.champion)
+        registry.promote(candidate, outcome.champion)
     except ConflictError as error:
         return replace(outcome, kind="overtaken", reasons=(str(error),))
     return replace(outcome, kind="promoted")

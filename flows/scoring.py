@@ -38,12 +38,13 @@ from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.states import Completed, Failed
 
-from flows import leases, programs, servers, tables
-from pipeline import arrivals, quarantine, scored, tracking
-from pipeline.arrivals import Incoming
-from pipeline.bundle import Bundle
-from pipeline.errors import ArtifactError, ConfigError, ConflictError, FlowsculptError, SourceError, spelt
-from pipeline.tracking import Version
+from flows.reports import tables
+from flows.runtime import gpu, program, servers
+from pipeline.base.errors import ArtifactError, ConfigError, ConflictError, FlowsculptError, SourceError, spelt
+from pipeline.serving import arrivals, batch, quarantine, registry
+from pipeline.serving.arrivals import Incoming
+from pipeline.serving.bundle import Bundle
+from pipeline.serving.registry import Version
 
 
 class ScoringError(FlowsculptError):
@@ -97,7 +98,7 @@ def score(
         held = quarantine.known(file.sha256, version)
         if held is not None:
             return _quarantined(file, version, held.reason)
-        summary = scored.score(file, bundle, version, flow_run, false_discovery)
+        summary = batch.score(file, bundle, version, flow_run, false_discovery)
     except FlowsculptError as error:
         return _refused(file, version, error)
     return Completed(message=f"{summary['records']:,} records", data=summary)
@@ -135,7 +136,7 @@ def scoring(path: str, alias: str = "champion", false_discovery: float = 0.0) ->
             a whole, below 1; 0: every record is decided on alone.
     """
     try:
-        with leases.lease(leases.usable_devices(), get_run_logger().info) as shown:
+        with gpu.lease(gpu.usable_devices(), get_run_logger().info) as shown:
             result = _score_on(shown, Path(path), alias, _level(false_discovery))
     except FlowsculptError as error:
         return Failed(message=str(error), data=error)
@@ -203,7 +204,7 @@ def _one(path: Path, root: Path, bundle: Bundle, version: int, flow_run: str, fa
         file = arrivals.identify(path, root)
     except SourceError as error:
         return error if path.exists() else Left(f"{spelt(path.name)}: it is gone")
-    if scored.is_scored(file, version):
+    if batch.is_scored(file, version):
         return None
     done = score(file, bundle, version, flow_run, false_discovery, return_state=True).result(raise_on_failure=False)
     if isinstance(done, Exception) and not isinstance(done, FlowsculptError):  # its traceback stands in the log
@@ -217,10 +218,10 @@ def load(alias: str, device: str = "cpu") -> tuple[Version, Bundle]:
     Raises:
         ArtifactError: there is none, or its files are not those that were registered.
     """
-    version = tracking.find_version(int(alias) if alias.isdecimal() else alias)
+    version = registry.find_version(int(alias) if alias.isdecimal() else alias)
     if version is None:
-        raise ArtifactError(f"no version {alias!r} of the model {tracking.MODEL!r}; train one and promote it first")
-    bundle = Bundle.load(tracking.fetch(version), device)
+        raise ArtifactError(f"no version {alias!r} of the model {registry.MODEL!r}; train one and promote it first")
+    bundle = Bundle.load(registry.fetch(version), device)
     if bundle.digest != version.digest:
         raise ArtifactError(f"version {version.number}: its files are not those that were registered; roll back")
     return version, bundle
@@ -270,7 +271,7 @@ def _alarms(result: Result) -> list[dict[str, object]]:
     rows: list[dict[str, object]] = []
     for name in names:
         alarms = sum(summary["alarms"][name]["alarms"] for summary in result.scored)
-        by_chance = scored.expected(name, n)
+        by_chance = batch.expected(name, n)
         spelt = f"{by_chance['expected']:,} ({by_chance['low']:,} to {by_chance['high']:,})"
         rows.append({"threshold": name, "alarms": alarms, "if all were benign": spelt})
     return rows
@@ -288,7 +289,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--false-discovery", type=float, default=0.0, help="largest share of false alarms among those of a file"
     )
     given = parser.parse_args(arguments)
-    return programs.run("scoring", lambda: _scored(given.path, given.alias, given.false_discovery))
+    return program.run("scoring", lambda: _scored(given.path, given.alias, given.false_discovery))
 
 
 def _scored(path: str, alias: str, false_discovery: float) -> str:
@@ -299,8 +300,8 @@ def _scored(path: str, alias: str, false_discovery: float) -> str:
     """
     names_file = Path(path).is_file()
     with servers.connected("scoring"):
-        leases.ensure_devices()
-        result: Result = programs.result(scoring(path, alias, false_discovery, return_state=True))
+        gpu.ensure_devices()
+        result: Result = program.result(scoring(path, alias, false_discovery, return_state=True))
     if names_file and not result.scored and not result.passed_over:
         raise ScoringError(f"nothing was scored\n\n{markdown(result)}")
     return markdown(result)

@@ -28,8 +28,9 @@ from collections.abc import Collection, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from flows import access, dvc, leases, processes, programs, servers, worker
-from pipeline.errors import FlowsculptError
+from flows import worker
+from flows.runtime import access, dvc, gpu, processes, program, servers
+from pipeline.base.errors import FlowsculptError
 
 PREFECT_PORT, MLFLOW_PORT = 4200, 5000
 FOR_A_SHELL = ("PREFECT_API_URL", access.PREFECT_CLIENT, "MLFLOW_TRACKING_URI", *access.MLFLOW_CLIENT)
@@ -48,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     stopped = threading.Event()
     try:
-        with programs.heeding(stopped.set, [signal.SIGTERM, signal.SIGINT]), ExitStack() as held:
+        with program.heeding(stopped.set, [signal.SIGTERM, signal.SIGINT]), ExitStack() as held:
             serve(given, held, stopped)
             stopped.wait()
             print("serve: stopping", flush=True)
@@ -123,7 +124,7 @@ def deploy() -> None:
 
 def _gpu_workers() -> tuple[str, ...]:
     """A machine without a GPU serves the pool ``gpu`` all the same: on its processor."""
-    if leases.gpu_workers() is None and not leases.find_devices():
+    if gpu.gpu_workers() is None and not gpu.find_devices():
         print("serve: no GPU on this machine: every stage runs on the CPU", flush=True)
         return ("--gpu-workers", "0")
     return ()

@@ -31,9 +31,12 @@ from prefect import State, flow, get_run_logger, runtime, task
 from prefect.cache_policies import NO_CACHE
 from prefect.states import Completed, Failed
 
-from flows import dvc, leases, lineage, programs, servers, summary
+from flows import lineage
+from flows.reports import summary
+from flows.runtime import dvc, gpu, program, servers
 from pipeline import tracking
-from pipeline.errors import FlowsculptError
+from pipeline.base.errors import FlowsculptError
+from pipeline.serving import registry
 
 BACK_OFF = [10.0, 60.0, 300.0]  # seconds before another try of what can heal
 
@@ -63,7 +66,7 @@ def reproduce(stage: dvc.Stage, parent: str, force: bool) -> State[Any]:
     """Bring one stage up to date; a failure that no other try can mend is a state, not a traceback."""
     started, log = time.monotonic(), get_run_logger().info
     try:
-        with leases.lease(leases.usable_devices() if stage.device else (), log) as device:
+        with gpu.lease(gpu.usable_devices() if stage.device else (), log) as device:
             env = {tracking.PARENT_VARIABLE: parent, **device}
             outcome = dvc.reproduce(stage, log, env, Path.cwd(), force)
         if outcome is dvc.Outcome.CACHED:
@@ -79,14 +82,14 @@ def reproduce(stage: dvc.Stage, parent: str, force: bool) -> State[Any]:
 @task(task_run_name="register", **HEALING)
 def register(parent: str) -> State[Any]:
     """Let what the stages made have a version of the model, under the alias ``candidate``."""
-    from pipeline.bundle import Bundle
+    from pipeline.serving.bundle import Bundle
 
     tags = {tracking.FLOW_RUN: flow_run_id(), **lineage.provenance(Path.cwd())}
     try:
         with TemporaryDirectory() as folder:
             Bundle.of_project().save(Path(folder) / "bundle")
             run = tracking.resolve(parent)
-            version = tracking.register(Path(folder) / "bundle", run, tags, summary.sentence())
+            version = registry.register(Path(folder) / "bundle", run, tags, summary.sentence())
     except FlowsculptError as error:
         if can_heal(error):
             raise
@@ -108,7 +111,7 @@ def training(force: bool = False, promote: bool = False, when_busy: dvc.WhenBusy
         promote: Let the new version take the champion's place if it passes the gate.
         when_busy: While another run works in the same clone: wait for it, or refuse.
     """
-    leases.outlast_outages()
+    gpu.outlast_outages()
     try:
         with dvc.alone(Path.cwd(), f"flow run {runtime.flow_run.name}", when_busy, get_run_logger().info):
             return _train(force, promote)
@@ -140,7 +143,7 @@ def _train(force: bool, promote: bool) -> State[Any]:
 
 def _tell(what: Literal["settings", "results"], parent: str) -> None:
     """Put the settings, or what the artefacts on disk say, on the page of the parent run."""
-    from pipeline.stages import overview
+    from pipeline.stages.reports import overview
 
     try:
         getattr(overview, what)(tracking.StageRun(parent))
@@ -150,7 +153,8 @@ def _tell(what: Literal["settings", "results"], parent: str) -> None:
 
 def _name_preset(parent: str) -> None:
     """Say on the page of the parent run which preset params.yaml follows, and which of its settings were changed."""
-    from pipeline import config, presets
+    from flows.runtime import presets
+    from pipeline import config
 
     try:
         tracking.StageRun(parent).tags({tracking.PRESET: presets.recorded(config.read())})
@@ -211,14 +215,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--promote", action="store_true", help="promote the new version if it passes the gate")
     parser.add_argument("--when-busy", choices=("wait", "refuse"), default="wait", help="while another run works here")
     given = parser.parse_args(arguments)
-    return programs.run("training", lambda: _trained(given.force, given.promote, given.when_busy))
+    return program.run("training", lambda: _trained(given.force, given.promote, given.when_busy))
 
 
 def _trained(force: bool, promote: bool, when_busy: dvc.WhenBusy) -> str:
     dvc.check(Path.cwd())
     with servers.connected("training"):
-        leases.ensure_devices()
-        return summary.text(*programs.result(training(force, promote, when_busy, return_state=True)))
+        gpu.ensure_devices()
+        return summary.text(*program.result(training(force, promote, when_busy, return_state=True)))
 
 
 if __name__ == "__main__":

@@ -32,8 +32,8 @@ import httpx
 from prefect.client.orchestration import get_client
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from flows import leases, processes, programs, revival, servers
-from pipeline.errors import ConfigError, FlowsculptError
+from flows.runtime import gpu, processes, program, recovery, servers
+from pipeline.base.errors import ConfigError, FlowsculptError
 
 POOLS = ("cpu", "gpu")
 ROOT_VARIABLE = "FLOWSCULPT_ROOT"  # the folder that prefect.yaml sets for each run
@@ -50,11 +50,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     given = parser.parse_args(arguments)
     if given.gpu_workers is not None:
-        os.environ[leases.GPU_WORKERS_VARIABLE] = given.gpu_workers
+        os.environ[gpu.GPU_WORKERS_VARIABLE] = given.gpu_workers
     os.environ.setdefault(ROOT_VARIABLE, str(Path.cwd()))
     stopped = threading.Event()
     try:
-        with programs.heeding(stopped.set, [signal.SIGTERM, signal.SIGINT]), connected():
+        with program.heeding(stopped.set, [signal.SIGTERM, signal.SIGINT]), connected():
             pools = choose_pools(given.pool)
             prepare(pools)
             work(pools, stopped)
@@ -73,7 +73,7 @@ def choose_pools(wanted: Sequence[str] | None) -> tuple[str, ...]:
     Raises:
         ConfigError: the pool ``gpu`` is wanted, and there is no GPU.
     """
-    has_gpu = leases.gpu_workers() == 0 or bool(leases.usable_devices())
+    has_gpu = gpu.gpu_workers() == 0 or bool(gpu.usable_devices())
     if not has_gpu and "gpu" in (wanted or ()):
         raise ConfigError(
             "pool 'gpu': this machine has no GPU; poll the pool cpu alone, or set workers.gpu_workers to 0 in "
@@ -102,7 +102,7 @@ def prepare(pools: Sequence[str]) -> None:
                 found = client.read_work_pool(pool)
                 if found.type == "process" and found.base_job_template != template:
                     client.update_work_pool(pool, WorkPoolUpdate(base_job_template=template))
-    leases.ensure_limits({**LIMITS, **{device.limit: 1 for device in leases.usable_devices()}})
+    gpu.ensure_limits({**LIMITS, **{device.limit: 1 for device in gpu.usable_devices()}})
 
 
 def job_template() -> dict[str, Any]:
@@ -118,7 +118,9 @@ def work(pools: Sequence[str], stopped: threading.Event) -> None:
     """Keep one Prefect worker for each pool until ``stopped`` is set."""
     workers = {name_of(pool): pool for pool in pools}
     with ExitStack() as held:
-        held.callback(revival.try_to_revive, workers)  # last of all: what was ended with the workers waits for the next
+        held.callback(
+            recovery.try_to_revive, workers
+        )  # last of all: what was ended with the workers waits for the next
         for name, pool in workers.items():
             command = [sys.executable, "-m", "prefect", "worker", "start", "--type", "process"]
             command += ["--pool", pool, "--name", name]
@@ -128,12 +130,12 @@ def work(pools: Sequence[str], stopped: threading.Event) -> None:
         print(f"worker: polls {', '.join(pools)} of {PREFECT_API_URL.value()}", flush=True)
         lost: set[UUID] = set()
         while not stopped.wait(SECONDS_BETWEEN_REVIVALS):
-            lost = revival.try_to_revive(workers, lost)
+            lost = recovery.try_to_revive(workers, lost)
 
 
 def _revive_at_once(name: str) -> None:
     """The worker of this name is gone: nobody else will tell."""
-    revival.try_to_revive([name])
+    recovery.try_to_revive([name])
 
 
 def name_of(pool: str) -> str:

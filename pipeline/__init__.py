@@ -1,17 +1,21 @@
 """flowsculpt: learn what benign traffic looks like, raise calibrated alarms on attacks that no label has described.
 
-The map of the house; a room imports only from the floors below its own::
+A room imports only from the floors below its own::
 
-    6  flows                    Prefect: time, retries, schedules, the dvc command
-    5  stages                   ingest validate preprocess stage1 stage2 calibrate evaluate
-    4  tracking config expectations         MLflow | params.yaml | Great Expectations
-       scored                               new records, judged
-       bundle, and below it seals           a trained detector as one folder | a folder that nobody can change unseen
-       artifacts                            files
-    3  training inference explanation       Lightning | the one decision rule | what drove a score
-    2  figures, and below them datasets features splits encoders detectors confidence metrics gate drift
-    1  thresholds nn words bootstrap
-    0  samples registry threads errors
+    5  stages         ingest validate preprocess stage1 stage2 calibrate evaluate
+       ssad           confidence updates for a user's own model and data
+    4  serving        a trained detector outside the pipeline
+    3  validation     VALIDATE       Great Expectations
+       models         STAGE 1, 2     Lightning, in training alone
+       reporting      what people read
+       evaluation     EVALUATE
+    2  preprocessing  PREPROCESS
+       calibration    CALIBRATE      no torch
+       tracking       MLflow's runs
+       config         params.yaml
+       datasets       INGEST
+       artifacts      every file
+    1  base           errors, the plug-in registry, samples, durable writes
 
 Shape letters, the same in every docstring and comment:
 

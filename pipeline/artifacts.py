@@ -24,9 +24,9 @@ from safetensors import SafetensorError
 from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
-from pipeline import durable
-from pipeline.errors import ArtifactError
-from pipeline.samples import Samples
+from pipeline.base import durable
+from pipeline.base.errors import ArtifactError
+from pipeline.base.samples import Samples
 
 DATA = Path("data")
 RECORDS = DATA / "interim" / "records.parquet"

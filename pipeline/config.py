@@ -12,11 +12,11 @@ from typing import Annotated, Any, Literal, TypeVar, cast
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
-from pipeline.errors import ConfigError, near_miss
+from pipeline.base.errors import ConfigError, near_miss
 
 PARAMS = Path("params.yaml")
 BENCHMARK = Path("benchmark.yaml")
-PRESET = "preset"  # the one setting that is no section; see pipeline.presets
+PRESET = "preset"  # the one setting that is no section; see flows.runtime.presets
 GIVEN = frozenset({"path", "features", "loss", "needed"})  # arguments of plug-ins that stages fill in
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -77,7 +77,7 @@ class Ingest(PluginSection):
 
 
 class ShortcutSettings(Section):
-    """See ``pipeline.expectations.ShortcutLimits``."""
+    """See ``pipeline.validation.ShortcutLimits``."""
 
     leak_auroc: Annotated[float, Field(ge=0.5, le=1)]
     leak_auroc_of_few: Annotated[float, Field(ge=0.5, le=1)]
@@ -87,7 +87,7 @@ class ShortcutSettings(Section):
 
 
 class Validate(Section):
-    """Largest shares of records that may break a rule; see ``pipeline.expectations.Limits``."""
+    """Largest shares of records that may break a rule; see ``pipeline.validation.Limits``."""
 
     missing_share: Share
     null_share: Share
@@ -122,7 +122,7 @@ class Shares(Section):
 
 
 class FeatureSettings(Section):
-    """See ``pipeline.features.Recipe``."""
+    """See ``pipeline.preprocessing.features.Recipe``."""
 
     fit_on: Literal["train", "benign"]
     drop: Names
@@ -136,7 +136,7 @@ class FeatureSettings(Section):
 
 
 class Contamination(Section):
-    """See ``pipeline.splits.contaminate``."""
+    """See ``pipeline.preprocessing.splits.contaminate``."""
 
     share: Annotated[float, Field(ge=0, lt=1)]
     attacks: Names
@@ -158,7 +158,7 @@ class Preprocess(Section):
 
 
 class Fit(Section):
-    """See ``pipeline.training.FitSettings``."""
+    """See ``pipeline.models.training.FitSettings``."""
 
     epochs: Annotated[int, Field(ge=1)]
     min_steps: Annotated[int, Field(ge=0)]
@@ -183,7 +183,7 @@ class Fit(Section):
 
 
 class ConfidenceSettings(PluginSection):
-    """See ``pipeline.training.Updates``; ``published`` and ``own`` stand for what the model says of itself."""
+    """See ``pipeline.models.training.Updates``; ``published`` and ``own`` stand for what the model says of itself."""
 
     initial: str | None
     updates: Literal["published", "always", "never"]
@@ -208,7 +208,7 @@ class Stage1(PluginSection):
 
 
 class CalibrationSettings(Section):
-    """Which benign records set the thresholds; see ``pipeline.cross``."""
+    """Which benign records set the thresholds; see ``pipeline.calibration.cross_conformal``."""
 
     kind: Literal["auto", "cross", "split"]
     folds: Annotated[int, Field(ge=2)]  # a single one leaves no record out
@@ -242,7 +242,7 @@ class Calibrate(PluginSection):
 
 
 class Bootstrap(Section):
-    """See ``pipeline.assessment.Asked``."""
+    """See ``pipeline.evaluation.sections.Asked``."""
 
     rounds: Annotated[int, Field(ge=100)]
     seed: Seed
@@ -261,13 +261,13 @@ class Evaluate(Section):
 
 
 class Workers(Section):
-    """What a worker may use of its machine; see ``flows.leases``."""
+    """What a worker may use of its machine; see ``flows.runtime.gpu``."""
 
     gpu_workers: Annotated[int, Field(ge=0)] | Literal["auto"]
 
 
 class Promotion(Section):
-    """What is asked of a candidate; see ``pipeline.gate.Rules``. ``threshold`` names the alarms that decide."""
+    """What a candidate must keep to; see ``pipeline.evaluation.promotion_gate.Rules``."""
 
     threshold: Annotated[str, Field(pattern=r"^p\d{1,2}(\.\d+)?$")]
     level: Annotated[float, Field(gt=0.5, lt=1)]
@@ -287,7 +287,7 @@ class Promotion(Section):
 
 
 class Retraining(Section):
-    """When recent traffic is another one, and how far thresholds may follow; see ``pipeline.drift``."""
+    """When recent traffic is another one, and how far thresholds may follow; see ``pipeline.evaluation.drift``."""
 
     records: Annotated[int, Field(ge=100)]
     min_records: Annotated[int, Field(ge=50)]
@@ -312,7 +312,7 @@ class Retraining(Section):
 
 
 class Design(Section):
-    """Which records a grid of experiments reads, and which attacks nothing is fitted on; see ``flows.grid``."""
+    """Which records a grid of experiments reads, and which attacks nothing is fitted on; see ``flows.grid.cells``."""
 
     records: str
     unseen: Names = ()

@@ -9,8 +9,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline import artifacts
-from pipeline.errors import ArtifactError
-from pipeline.samples import Samples
+from pipeline.base.errors import ArtifactError
+from pipeline.base.samples import Samples
 
 
 def samples(n, columns=("a", "b")):

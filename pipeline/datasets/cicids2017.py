@@ -9,13 +9,13 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
+from pipeline.base.parallel import in_order
 from pipeline.datasets import sources
 from pipeline.datasets.base import Chunk, Dataset
 from pipeline.datasets.header import Layout, layout
 from pipeline.datasets.labels import Unknown, canonical
 from pipeline.datasets.rows import Block, headed, parse
 from pipeline.datasets.schema import FEATURES, Column
-from pipeline.threads import in_order
 
 
 class CICIDS2017(Dataset):

@@ -3,8 +3,8 @@
 from collections import Counter
 from dataclasses import dataclass
 
+from pipeline.base.errors import SchemaError, near_miss
 from pipeline.datasets.schema import FEATURES, Column
-from pipeline.errors import SchemaError, near_miss
 
 # Columns that are read, but are no features. A header is matched with its surrounding spaces stripped.
 META: dict[str, str] = {

@@ -6,13 +6,13 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipeline.base.errors import SchemaError, SourceError, near_miss
+from pipeline.base.registry import find
 from pipeline.datasets.base import REJECTED_SCHEMA, Chunk, Dataset
 from pipeline.datasets.cicids2017 import CICIDS2017
 from pipeline.datasets.nslkdd import NSLKDD
 from pipeline.datasets.schema import TOLD, Column
 from pipeline.datasets.table import Table
-from pipeline.errors import SchemaError, SourceError, near_miss
-from pipeline.registry import find
 
 READERS: dict[str, Callable[..., Dataset]] = {
     "cicids2017": CICIDS2017,

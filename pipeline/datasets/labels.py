@@ -3,8 +3,8 @@
 import re
 from typing import Literal, NamedTuple
 
+from pipeline.base.errors import near_miss
 from pipeline.datasets.schema import ATTACKS
-from pipeline.errors import near_miss
 
 Unknown = Literal["refuse", "keep"]
 

@@ -18,14 +18,15 @@ The published training and test files are read as one set of records: the pipeli
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from pipeline.base.errors import SchemaError, SourceError, near_miss
+from pipeline.base.parallel import in_order
 from pipeline.datasets import sources
 from pipeline.datasets.base import Chunk, Dataset
 from pipeline.datasets.header import Layout
 from pipeline.datasets.labels import Label, Unknown, snake
 from pipeline.datasets.rows import Block, numbered, parse
 from pipeline.datasets.schema import Column
-from pipeline.errors import SchemaError, SourceError, near_miss
-from pipeline.threads import in_order
+from pipeline.datasets.vocabulary import FAMILIES
 
 SUFFIXES = (".txt", ".txt.gz", ".csv", ".csv.gz")
 PREFIX = "kdd"
@@ -79,22 +80,6 @@ COLUMNS: tuple[Column, ...] = (
     *map(_rate, ("dst_host_serror_rate", "dst_host_srv_serror_rate")),
     *map(_rate, ("dst_host_rerror_rate", "dst_host_srv_rerror_rate")),
 )
-
-# The published grouping, with the attacks that occur in the test file only.
-GROUPS: dict[str, tuple[str, ...]] = {
-    "benign": ("benign",),
-    "dos": (
-        "back", "land", "neptune", "pod", "smurf", "teardrop",
-        "apache2", "mailbomb", "processtable", "udpstorm", "worm",
-    ),
-    "probe": ("ipsweep", "nmap", "portsweep", "satan", "mscan", "saint"),
-    "r2l": (
-        "ftp_write", "guess_passwd", "imap", "multihop", "phf", "spy", "warezclient", "warezmaster",
-        "httptunnel", "named", "sendmail", "snmpgetattack", "snmpguess", "xlock", "xsnoop",
-    ),
-    "u2r": ("buffer_overflow", "loadmodule", "perl", "rootkit", "ps", "sqlattack", "xterm"),
-}  # fmt: skip
-FAMILIES: dict[str, str] = {attack: family for family, attacks in GROUPS.items() for attack in attacks}
 
 _FEATURES = tuple(column.name for column in COLUMNS)
 _FIELDS = ((*_FEATURES, "label", ""), (*_FEATURES, "label"))  # KDD CUP 99 itself has no difficulty

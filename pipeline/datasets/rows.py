@@ -13,11 +13,11 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 from pyarrow import csv
 
+from pipeline.base.errors import DataError, SourceError
+from pipeline.base.samples import row_hash
 from pipeline.datasets.base import REJECTED_SCHEMA, Chunk, record_schema
 from pipeline.datasets.header import Layout
 from pipeline.datasets.labels import Label, canonical
-from pipeline.errors import DataError, SourceError
-from pipeline.samples import row_hash
 
 UNLABELLED = Label("unlabelled", "unlabelled", False)  # what a record that is to be scored may be
 BLANK = "blank row"  # published files hold hundred thousands of lines of nothing but commas

@@ -10,7 +10,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from pipeline.errors import SourceError, near_miss
+from pipeline.base.errors import SourceError, near_miss
 
 SUFFIXES = (".csv", ".csv.gz")
 ARCHIVE = ".zip"

@@ -19,6 +19,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from pipeline.base.errors import DataError, SchemaError, SourceError, near_miss
+from pipeline.base.parallel import in_order
 from pipeline.datasets import sources
 from pipeline.datasets.base import Chunk, Dataset
 from pipeline.datasets.header import Layout
@@ -26,8 +28,6 @@ from pipeline.datasets.labels import Label, family, snake
 from pipeline.datasets.rows import Block, headed, of_table, parse
 from pipeline.datasets.schema import PROVENANCE, Column
 from pipeline.datasets.sources import Source
-from pipeline.errors import DataError, SchemaError, SourceError, near_miss
-from pipeline.threads import in_order
 
 SUFFIXES = (*sources.SUFFIXES, ".parquet", ".npz")
 NULLS = ("", "?", "NA", "NULL", "NaN", "nan", "null")

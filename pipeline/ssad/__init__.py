@@ -9,12 +9,16 @@
 ``docs/ssad.md`` shows what may be brought and what comes out.
 """
 
-from pipeline.confidence import Binary, Ecdf, Hybrid
+from pipeline.calibration.confidence import Binary, Ecdf, Hybrid
+from pipeline.calibration.thresholds.base import Thresholds
+from pipeline.calibration.thresholds.conformal import Conformal
+from pipeline.calibration.thresholds.evt import EVT
+from pipeline.calibration.thresholds.percentile import Percentile
+from pipeline.calibration.thresholds.triangular import Triangular
+from pipeline.models.training import Updates
 from pipeline.ssad.door import Result, train
 from pipeline.ssad.objectives import RADON, GRAnD, Weighted, cosine_distance, squared_error
 from pipeline.ssad.rules import Manual, Mixture
-from pipeline.thresholds import EVT, Conformal, Percentile, Thresholds, Triangular
-from pipeline.training import Updates
 
 __all__ = [
     "EVT",

@@ -8,7 +8,7 @@ import torch
 from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader
 
-from pipeline.errors import DataError
+from pipeline.base.errors import DataError
 from pipeline.ssad import loaders
 from pipeline.ssad.loaders import Draw, Loader
 

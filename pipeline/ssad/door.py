@@ -17,14 +17,14 @@ from safetensors.torch import save_model
 from torch import Tensor, nn
 
 from pipeline import artifacts, tracking
-from pipeline.errors import ArtifactError, TrainingError
-from pipeline.nn import Model
+from pipeline.base.errors import ArtifactError, TrainingError
+from pipeline.calibration.thresholds.base import Thresholds
+from pipeline.models.layers import Model
+from pipeline.models.training import checkpoints
+from pipeline.models.training.updates import Updates
 from pipeline.ssad.initial import initial as initial_confidence
 from pipeline.ssad.loaders import Draw
 from pipeline.ssad.objectives import Objective, PerRow, Weighted
-from pipeline.thresholds import Thresholds
-from pipeline.training import checkpoints
-from pipeline.training.updates import Updates
 
 if TYPE_CHECKING:
     from pipeline.ssad.module import Supervision
@@ -239,8 +239,8 @@ def _finish(module: "Supervision", folder: Path) -> None:
 def _trainer(folder: Path, settings: dict[str, Any]) -> Any:
     from lightning.pytorch import Trainer
 
+    from pipeline.models.training.learner import SafetensorsIO
     from pipeline.ssad.module import KeepLast
-    from pipeline.training.learner import SafetensorsIO
 
     own = {"max_epochs": 10, "logger": False, "enable_model_summary": False, "num_sanity_val_steps": 0}
     fixed = {

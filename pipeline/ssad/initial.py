@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from numpy.typing import ArrayLike, NDArray
 
 from pipeline import artifacts
-from pipeline.errors import ArtifactError, DataError
+from pipeline.base.errors import ArtifactError, DataError
 
 Initial = Callable[[NDArray[np.int64]], NDArray[np.float32]]
 """(n,) positions of rows to their (n,) confidence."""

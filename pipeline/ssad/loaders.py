@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, DistributedSampler, IterableDataset, Sampler, SubsetRandomSampler
 
-from pipeline.errors import DataError
-from pipeline.training.batches import mix
+from pipeline.base.errors import DataError
+from pipeline.models.training.batches import mix
 
 MOST_AT_ONCE = 256  # rows that are scored together where the loader names no batch size
 _NAMES = (("x", "y"), ("data", "label"), ("image", "label"))

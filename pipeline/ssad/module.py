@@ -16,15 +16,15 @@ from lightning.pytorch.callbacks import Checkpoint
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from pipeline import metrics
-from pipeline.errors import TrainingError
-from pipeline.nn import Batch
+from pipeline.base.errors import TrainingError
+from pipeline.calibration.thresholds.base import Thresholds
+from pipeline.evaluation import metrics
+from pipeline.models.layers import Batch
+from pipeline.models.training.batches import mix
+from pipeline.models.training.updates import UnscoredError, Update, Updates, from_state, state
 from pipeline.ssad.loaders import Draw, labels, unpacked
 from pipeline.ssad.objectives import Objective, PerRow
 from pipeline.ssad.report import Report
-from pipeline.thresholds import Thresholds
-from pipeline.training.batches import mix
-from pipeline.training.updates import UnscoredError, Update, Updates, from_state, state
 
 
 @dataclass(frozen=True)

@@ -12,10 +12,13 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline import artifacts, figures, tables, tracking
-from pipeline.thresholds import VERDICTS, Strategy
+from pipeline import artifacts, tracking
+from pipeline.calibration.thresholds.base import VERDICTS, Strategy
+from pipeline.models.training.updates import Update
+from pipeline.reporting import confidence_table
+from pipeline.reporting.figures.confidence import confidence_analysis
+from pipeline.reporting.figures.style import svg
 from pipeline.tracking import StageRun
-from pipeline.training.updates import Update
 
 if TYPE_CHECKING:
     from pipeline.ssad.module import Seen
@@ -114,12 +117,12 @@ class Report:
         epoch, verdict = update.epoch, update.thresholds.verdict(update.score)
         columns = {"record_id": self.ids(seen.rows), "score": update.score, "confidence": update.confidence}
         labels = {"y": seen.y} if (seen.y >= 0).any() else {}
-        tables.write(self.folder, epoch, {**columns, "verdict": verdict, **labels})
+        confidence_table.write(self.folder, epoch, {**columns, "verdict": verdict, **labels})
         intervals = self.folder / f"confidence_intervals_epoch_{epoch}.json"
         artifacts.write_json(intervals, update.thresholds.intervals())
         drawn = self.folder / f"confidence_analysis_epoch_{epoch}.svg"
-        artifacts.write_bytes(drawn, figures.svg(_figure(update, seen, strategy)))
-        for path in (*tables.files(self.folder, epoch), intervals, drawn):
+        artifacts.write_bytes(drawn, svg(_figure(update, seen, strategy)))
+        for path in (*confidence_table.files(self.folder, epoch), intervals, drawn):
             self.file(path)
         self.metrics(_amounts(update, seen, verdict), epoch)
 
@@ -149,7 +152,7 @@ def _figure(update: Update, seen: "Seen", strategy: Strategy) -> Any:
     groups = np.array(["row", "normal", "anomaly"])[seen.y + 1]
     analysis = strategy.analysis(update.score, update.previous)
     subtitle = f"training rows after epoch {update.epoch}"
-    return figures.confidence_analysis(update.score, groups, update.thresholds, analysis, subtitle=subtitle)
+    return confidence_analysis(update.score, groups, update.thresholds, analysis, subtitle=subtitle)
 
 
 def _amounts(update: Update, seen: "Seen", verdict: NDArray[np.str_]) -> dict[str, float]:

@@ -5,10 +5,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from pipeline.confidence import Confidence
-from pipeline.thresholds import Analysis, Thresholds
-from pipeline.thresholds.base import finite, reference
-from pipeline.thresholds.knuth import Histogram
+from pipeline.calibration.confidence import Confidence
+from pipeline.calibration.thresholds.base import Analysis, Thresholds, finite, reference
+from pipeline.calibration.thresholds.knuth import Histogram
 
 
 class Manual:

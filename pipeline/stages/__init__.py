@@ -7,9 +7,9 @@ from functools import partial
 from typing import TypeVar
 
 from pipeline import artifacts, config, tracking
-from pipeline.errors import FlowsculptError
-from pipeline.stages import overview
-from pipeline.stages.report import Report
+from pipeline.base.errors import FlowsculptError
+from pipeline.stages.reports import overview
+from pipeline.stages.reports.report import Report
 
 S = TypeVar("S", bound=config.Section)
 

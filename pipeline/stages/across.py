@@ -7,13 +7,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from pipeline import artifacts, cross
+from pipeline import artifacts
+from pipeline.base.errors import ConfigError, SplitError, near_miss
+from pipeline.base.samples import Samples, joined
+from pipeline.calibration import cross_conformal
 from pipeline.config import Stage2
-from pipeline.detectors import Detector, Folds
-from pipeline.errors import ConfigError, SplitError, near_miss
-from pipeline.samples import Samples, joined
+from pipeline.models.detectors.base import Detector
+from pipeline.models.detectors.folds import Folds
 from pipeline.stages.groups import groups
-from pipeline.stages.report import Report
+from pipeline.stages.reports.report import Report
 
 DEALT = ("train", "val", "calibration")  # whose benign records are dealt into folds; no epoch is to be chosen on val
 
@@ -40,7 +42,7 @@ def dealt(settings: Stage2, detector: Detector, report: Report) -> tuple[Samples
     benign = pool()
     together = [_values(name, benign.record_id) for name in asked.together]
     try:
-        fold = cross.deal(benign.x, together, asked.folds, asked.seed)
+        fold = cross_conformal.deal(benign.x, together, asked.folds, asked.seed)
     except SplitError as error:
         if asked.kind == "cross":
             raise
@@ -49,7 +51,7 @@ def dealt(settings: Stage2, detector: Detector, report: Report) -> tuple[Samples
     report.say(
         f"All {len(fold):,} benign records of {', '.join(DEALT)} will set the thresholds, in {asked.folds} folds. "
         "If the models of the folds are alike, about 1 % of new benign records exceed a level of 1 %. "
-        f"Whatever the models are, at most {cross.worst_factor(fold):.1f} % do."
+        f"Whatever the models are, at most {cross_conformal.worst_factor(fold):.1f} % do."
     )
     return benign, fold
 
@@ -91,7 +93,7 @@ def write(folder: Path, detectors: Sequence[Folds], fold: NDArray[np.int64]) -> 
             said = [each.by_fold(rows.to(device), at.to(device)).float().cpu().numpy() for each in detectors]
         evidence[elsewhere, 1:] = np.stack(said, axis=1)
     told = np.concatenate([evidence, fold[:, None].astype(np.float32)], axis=1)
-    artifacts.write_samples(folder, cross.OUT_OF_FOLD, scored.map(lambda _: told, (*scored.columns, "fold")))
+    artifacts.write_samples(folder, cross_conformal.OUT_OF_FOLD, scored.map(lambda _: told, (*scored.columns, "fold")))
 
 
 def _benign(folder: Path) -> Samples:

@@ -4,19 +4,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline import artifacts
+from pipeline.base.errors import ConfigError, SplitError
+from pipeline.base.registry import build, find
+from pipeline.base.samples import Samples
+from pipeline.calibration.calibration import Calibration
+from pipeline.calibration.cross_conformal import OUT_OF_FOLD, worst_factor
+from pipeline.calibration.fusion import FUSIONS
+from pipeline.calibration.named_thresholds import LEAST_OF_A_GROUP, UNKNOWN, Names
+from pipeline.calibration.prediction import Judgement
+from pipeline.calibration.thresholds.conformal import Guarantee, interval
+from pipeline.calibration.thresholds.registry import THRESHOLDS
 from pipeline.config import Calibrate
-from pipeline.cross import OUT_OF_FOLD, worst_factor
-from pipeline.decision import LEAST_OF_A_GROUP, UNKNOWN, Names
-from pipeline.errors import ConfigError, SplitError
-from pipeline.evidence import FUSIONS
-from pipeline.features import Features
-from pipeline.inference import Calibration, Judgement
-from pipeline.registry import build, find
-from pipeline.samples import Samples
+from pipeline.preprocessing.features import Features
 from pipeline.stages import groups, launch
-from pipeline.stages.report import Report
-from pipeline.thresholds import THRESHOLDS
-from pipeline.thresholds.conformal import Guarantee, interval
+from pipeline.stages.reports import scores
+from pipeline.stages.reports.report import Report
 
 LEAST_FOR_TAILS = 40  # benign records of val, below which a tail is better fitted on those of calibration
 LEAST_FOR_A_CLASS = 19  # seen attacks of val that support a share of 5 %
@@ -159,10 +161,10 @@ def _say_groups(calibration: Calibration, column: str, benign: Samples, report: 
 
 def _report(calibration: Calibration, val: Samples, names: Names | None, report: Report) -> None:
     judged = Judgement.of(calibration, *val.x.T, groups=names)
-    report.judged(0, val, judged.score, calibration.intervals, (judged.confidence, judged.verdict))
+    scores.judged(report, 0, val, judged.score, calibration.intervals, (judged.confidence, judged.verdict))
     for name, threshold in calibration.thresholds.items():
         report.test_metrics(val.y, judged.flagged[name], threshold, name)
-    report.ranking(val, judged.score)
+    scores.ranking(report, val, judged.score)
 
 
 if __name__ == "__main__":

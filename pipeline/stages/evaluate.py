@@ -8,21 +8,26 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline import artifacts, assessment, figures, metrics
-from pipeline.assessment import Asked, Feature
+from pipeline import artifacts
+from pipeline.base.errors import ConfigError, near_miss
+from pipeline.base.samples import Samples
+from pipeline.calibration.calibration import Calibration
+from pipeline.calibration.named_thresholds import UNKNOWN
+from pipeline.calibration.prediction import Judgement
+from pipeline.calibration.thresholds.base import Thresholds
 from pipeline.config import Evaluate
 from pipeline.datasets.schema import TOLD
-from pipeline.decision import UNKNOWN
-from pipeline.errors import ConfigError, near_miss
-from pipeline.features import Features
-from pipeline.inference import Calibration, Judgement
-from pipeline.page import render
-from pipeline.samples import Samples
-from pipeline.stages import latent, launch, origin
-from pipeline.stages.alerts import explained
+from pipeline.evaluation import metrics, sections
+from pipeline.evaluation.sections import Asked, Feature
+from pipeline.preprocessing.features import Features
+from pipeline.reporting.figures.evaluation import calibration_curve, confusion, recall_per_attack, roc_pr
+from pipeline.reporting.figures.models import score_histogram
+from pipeline.reporting.page import render
+from pipeline.stages import launch
 from pipeline.stages.groups import check, groups
-from pipeline.stages.report import Report
-from pipeline.thresholds import Thresholds
+from pipeline.stages.reports import latent_map, report_page
+from pipeline.stages.reports.explanations import explained
+from pipeline.stages.reports.report import Report
 
 LEVELS = np.geomspace(0.001, 0.1, 21)  # nominal false positive rates of the calibration curve, 1 % among them
 SECTIONS = {"seen": "test_seen", "unseen": "test_unseen"}
@@ -37,7 +42,7 @@ def evaluate(settings: Evaluate, report: Report) -> None:
         known = list(calibration.thresholds)
         miss = near_miss(settings.threshold, known)
         raise ConfigError(f"evaluate.threshold: {settings.threshold!r} is not known{miss}; known: {', '.join(known)}")
-    latent.require(settings)
+    latent_map.require(settings)
     reads = Features.load(*artifacts.read_model(artifacts.FEATURES)).reads
     check("evaluate.groups", [name for name in settings.groups if name not in TOLD], reads)
     tests = {name: artifacts.read_samples(artifacts.SCORES, split) for name, split in SECTIONS.items()}
@@ -46,34 +51,34 @@ def evaluate(settings: Evaluate, report: Report) -> None:
     judged = {name: _judged(calibration, samples) for name, samples in tests.items()}
     asked = _asked(settings, calibration)
     feature = _feature()
-    sections = {name: _section(tests[name], judged[name], asked) for name in tests}
-    for name, section in sections.items():
+    tested = {name: _section(tests[name], judged[name], asked) for name in tests}
+    for name, section in tested.items():
         section["one_feature"] = _one_feature(feature, SECTIONS[name])
     source = artifacts.read_json(artifacts.SOURCE)
     about = {"dataset": source["dataset"], "synthetic": source["synthetic"], "fusion": calibration.fusion}
-    recalls = {name: {key: at["recall"] for key, at in each["thresholds"].items()} for name, each in sections.items()}
+    recalls = {name: {key: at["recall"] for key, at in each["thresholds"].items()} for name, each in tested.items()}
     false_alarms = _false_alarms(tests, judged)
-    promised = assessment.guarantee(false_alarms, recalls, asked)
+    promised = sections.guarantee(false_alarms, recalls, asked)
     columns = dict.fromkeys([*settings.groups, *([] if calibration.group is None else [calibration.group])])
     promised["groups"] = _by_group([*columns], calibration, tests, false_alarms, asked)
     promised["by"] = calibration.group if calibration.groups else None
     promised["worst"] = calibration.worst
-    found = {**about, **sections, "guarantee": promised}
+    found = {**about, **tested, "guarantee": promised}
     artifacts.write_json(artifacts.METRICS, found)
-    report.run.metrics(dict(_flat(sections)))
+    report.run.metrics(dict(_flat(tested)))
     report.run.file(artifacts.METRICS)
     _verdicts(tests, judged, calibration, report)
     _figures(calibration.intervals, tests, judged, report)
     _calibration_curve(calibration, tests, judged, report)
-    report.figure("latent_map", latent.latent_map(settings, report.subtitle))
-    by_attack = {name: section["recall_by_attack"] for name, section in sections.items()}
-    figure = figures.recall_per_attack(by_attack, settings.threshold, subtitle=report.subtitle)
+    report.figure("latent_map", latent_map.latent_map(settings, report.subtitle))
+    by_attack = {name: section["recall_by_attack"] for name, section in tested.items()}
+    figure = recall_per_attack(by_attack, settings.threshold, subtitle=report.subtitle)
     report.figure("recall_per_attack", figure)
     report.table(
         "explanations", explained({SECTIONS[name]: judged[name] for name in ("unseen", "seen")}, settings.threshold)
     )
     _page(found, settings.threshold, report)
-    _say(settings.threshold, sections, report)
+    _say(settings.threshold, tested, report)
 
 
 def _judged(calibration: Calibration, samples: Samples) -> Judgement:
@@ -92,20 +97,20 @@ def _asked(settings: Evaluate, calibration: Calibration) -> Asked:
 
 def _section(samples: Samples, judged: Judgement, asked: Asked) -> dict[str, Any]:
     """One section of metrics.json: the whole decision, and stage 1 alone beside it."""
-    section = assessment.report(samples.y, samples.attack, judged.score, judged.flagged, asked)
+    section = sections.report(samples.y, samples.attack, judged.score, judged.flagged, asked)
     alone = {"published": judged.margin > 0}
-    return {**section, "stage1_only": assessment.report(samples.y, samples.attack, judged.margin, alone, asked)}
+    return {**section, "stage1_only": sections.report(samples.y, samples.attack, judged.margin, alone, asked)}
 
 
 def _feature() -> Feature | None:
     """The trivial baseline of one feature, chosen on val: seen attacks against benign records."""
     val = artifacts.read_samples(artifacts.PROCESSED, "val")
-    return assessment.best_feature(val.y, val.x, val.columns)
+    return sections.best_feature(val.y, val.x, val.columns)
 
 
 def _one_feature(feature: Feature | None, split: str) -> dict[str, Any] | None:
     samples = artifacts.read_samples(artifacts.PROCESSED, split)
-    return assessment.one_feature(feature, samples.y, samples.x)
+    return sections.one_feature(feature, samples.y, samples.x)
 
 
 def _false_alarms(tests: dict[str, Samples], judged: dict[str, Judgement]) -> dict[str, NDArray[np.bool_]]:
@@ -132,7 +137,7 @@ def _by_group(
         for name, decision in calibration.groups.items()
     }
     return {
-        column: assessment.by_group(flagged, names, own if column == calibration.group else {})
+        column: sections.by_group(flagged, names, own if column == calibration.group else {})
         for column, names in named.items()
         if (names != UNKNOWN).any()
     }
@@ -140,7 +145,7 @@ def _by_group(
 
 def _page(found: dict[str, Any], threshold: str, report: Report) -> None:
     """``report.html``, made last: it holds what was written before."""
-    page = render(origin.facts(found, threshold, report.folder))
+    page = render(report_page.facts(found, threshold, report.folder))
     artifacts.write_bytes(artifacts.PAGE, page.encode())
     report.run.file(artifacts.PAGE)
 
@@ -169,11 +174,11 @@ def _verdicts(
 
 def _figures(intervals: Thresholds, tests: dict[str, Samples], judged: dict[str, Judgement], report: Report) -> None:
     curves = {name: metrics.Curve.of(tests[name].y, judged[name].score) for name in tests}
-    report.figure("roc_pr", figures.roc_pr(curves, subtitle=report.subtitle))
+    report.figure("roc_pr", roc_pr(curves, subtitle=report.subtitle))
     score = np.concatenate([each.score for each in judged.values()])
     groups = np.concatenate([np.where(tests[name].benign, "benign", name) for name in tests])
-    report.figure("confusion", figures.confusion(_confusion(tests, judged), subtitle=report.subtitle))
-    report.figure("score_histogram", figures.score_histogram(score, groups, intervals, subtitle=report.subtitle))
+    report.figure("confusion", confusion(_confusion(tests, judged), subtitle=report.subtitle))
+    report.figure("score_histogram", score_histogram(score, groups, intervals, subtitle=report.subtitle))
 
 
 def _calibration_curve(
@@ -185,7 +190,7 @@ def _calibration_curve(
     alarms = [int((p_value <= level).sum()) for level in levels] if len(p_value) else []
     interval = np.array([metrics.wilson(k, len(p_value)) for k in alarms])
     realised, nominal = np.array(alarms) / max(len(p_value), 1), levels[: len(alarms)]
-    figure = figures.calibration_curve(nominal, realised, interval, n=len(p_value), subtitle=report.subtitle)
+    figure = calibration_curve(nominal, realised, interval, n=len(p_value), subtitle=report.subtitle)
     report.figure("calibration_curve", figure)
 
 

@@ -6,9 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline import artifacts
+from pipeline.base.errors import ArtifactError, ConfigError, near_miss
+from pipeline.calibration.named_thresholds import Names, group_names
 from pipeline.datasets.schema import PROVENANCE, TOLD
-from pipeline.decision import Names, group_names
-from pipeline.errors import ArtifactError, ConfigError, near_miss
 
 
 def check(setting: str, names: Sequence[str], reads: Sequence[str]) -> None:

@@ -7,18 +7,20 @@ from typing import Any
 import numpy as np
 import pyarrow.compute as pc
 
-from pipeline import artifacts, figures, tables
+from pipeline import artifacts
+from pipeline.base.errors import RejectedError
+from pipeline.base.registry import build
 from pipeline.config import Ingest
-from pipeline.datasets import DATASETS, Chunk, Dataset
-from pipeline.datasets.base import REJECTED_SCHEMA, record_schema
+from pipeline.datasets.base import REJECTED_SCHEMA, Chunk, Dataset, record_schema
 from pipeline.datasets.labels import family
+from pipeline.datasets.registry import DATASETS
 from pipeline.datasets.rows import BLANK
 from pipeline.datasets.schema import Column
 from pipeline.datasets.trust import TRUST_SCHEMA, Extent, trusted
-from pipeline.errors import RejectedError
-from pipeline.registry import build
+from pipeline.reporting import confidence_table
+from pipeline.reporting.figures.records import class_counts
 from pipeline.stages import launch
-from pipeline.stages.report import LEVELS, Report
+from pipeline.stages.reports.report import LEVELS, Report
 
 
 def ingest(settings: Ingest, report: Report) -> None:
@@ -29,7 +31,7 @@ def ingest(settings: Ingest, report: Report) -> None:
     with artifacts.TableWriter(artifacts.RECORDS, record_schema(dataset.columns)) as records:
         with (
             artifacts.TableWriter(artifacts.REJECTED, REJECTED_SCHEMA) as rejected,
-            tables.writer(report.folder, 0, TRUST_SCHEMA) as confidence,
+            confidence_table.writer(report.folder, 0, TRUST_SCHEMA) as confidence,
         ):
             for chunk in dataset.read():
                 records.write(chunk.records)
@@ -46,7 +48,7 @@ def ingest(settings: Ingest, report: Report) -> None:
     for name, limit in {"max_rejected_share": settings.max_rejected_share, **LEVELS}.items():
         report.shares(name, limit, tally.shares())
     counts = {name: file["attacks"] for name, file in source["files"].items()}
-    report.figure("class_counts", figures.class_counts(counts, subtitle=report.subtitle))
+    report.figure("class_counts", class_counts(counts, subtitle=report.subtitle))
     columns = {column.name: "string" if column.categorical else "double" for column in dataset.columns}
     report.run.dataset(settings.dataset, settings.path, source["digest"], tally.records, columns, "raw")
     report.run.metrics({key: source[key] for key in ("records", "rejected", "blank", "distrusted")})

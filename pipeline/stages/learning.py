@@ -9,16 +9,20 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from pipeline import artifacts, confidence, figures
-from pipeline.confidence import CONFIDENCES
+from pipeline import artifacts
+from pipeline.base.errors import CollapseError, ConfigError, DataError, TrainingError
+from pipeline.base.registry import build
+from pipeline.base.samples import Samples
+from pipeline.calibration import confidence
+from pipeline.calibration.confidence import CONFIDENCES
+from pipeline.calibration.thresholds.base import VERDICTS
+from pipeline.calibration.thresholds.registry import THRESHOLDS
 from pipeline.config import ConfidenceSettings, Fit, Stage1, Stage2
-from pipeline.errors import CollapseError, ConfigError, DataError, TrainingError
-from pipeline.nn import Batch, Model, Scorer
-from pipeline.registry import build
-from pipeline.samples import Samples
-from pipeline.stages.report import Report
-from pipeline.thresholds import THRESHOLDS, VERDICTS
-from pipeline.training import BESIDE, FitSettings, History, UnscoredError, Update, Updates, fit
+from pipeline.models.layers import Batch, Model, Scorer
+from pipeline.models.training import BESIDE, FitSettings, History, UnscoredError, Update, Updates, fit
+from pipeline.reporting.figures.confidence import confidence_analysis
+from pipeline.reporting.figures.models import loss_curves
+from pipeline.stages.reports.report import Report
 
 ROWS_AT_ONCE = 8192
 
@@ -73,7 +77,7 @@ def learn(model: Scorer, data: Splits, settings: Stage1 | Stage2, stage: str, re
     train = _with_given_confidence(data.train, settings.confidence, report)
     plan = updates_of(model, settings.confidence, stage)
     if not model.trainable:
-        figure = figures.loss_curves([], None, f"{name}: closed form", report.subtitle)
+        figure = loss_curves([], None, f"{name}: closed form", report.subtitle)
         report.figure("loss_curves", figure)
         return Learnt(0, train.confidence)
     judge = batch_of(data.val)
@@ -111,7 +115,7 @@ def _report_history(name: str, history: History, plan: Updates | None, report: R
     """The epochs as a table and a figure, which one was kept, and what became of the confidence updates."""
     rows = history.records()
     report.table("history", rows)
-    report.figure("loss_curves", figures.loss_curves(rows, history.best_epoch, name, report.subtitle))
+    report.figure("loss_curves", loss_curves(rows, history.best_epoch, name, report.subtitle))
     values = {"best_epoch": history.best_epoch, "records_per_s": rows[-1]["records_per_s"]}
     kept = f"{name}: the weights of epoch {history.best_epoch} of 0 to {len(rows) - 1} were kept"
     if plan is not None:
@@ -170,7 +174,7 @@ def _report(update: Update, train: Samples, plan: Updates, report: Report) -> No
     score, hidden = update.score[judged], train.attack[judged] != "benign"
     groups = np.where(hidden, "hidden attack", "labelled benign")
     analysis = plan.strategy.analysis(score, update.previous)
-    figure = figures.confidence_analysis(score, groups, update.thresholds, analysis, subtitle=report.subtitle)
+    figure = confidence_analysis(score, groups, update.thresholds, analysis, subtitle=report.subtitle)
     report.figure(f"confidence_analysis_epoch_{epoch}", figure)
     anomalous = update.confidence[judged] < 0
     found = int((anomalous & hidden).sum())

@@ -12,15 +12,20 @@ import pyarrow as pa
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from pipeline import artifacts, confidence, figures, splits
+from pipeline import artifacts
+from pipeline.base.errors import DataError, SplitError
+from pipeline.base.parallel import in_order
+from pipeline.calibration import confidence
 from pipeline.config import Preprocess
-from pipeline.datasets import VOCABULARY
 from pipeline.datasets.schema import FEATURE_NAMES, PROVENANCE
-from pipeline.errors import DataError, SplitError
-from pipeline.features import Columns, Features, Recipe, content_hash
-from pipeline.stages import floor, launch
-from pipeline.stages.report import Report, shares
-from pipeline.threads import in_order
+from pipeline.datasets.vocabulary import VOCABULARY
+from pipeline.preprocessing import splits
+from pipeline.preprocessing.features import Columns, Features, Recipe, content_hash
+from pipeline.reporting.figures.records import feature_spread
+from pipeline.reporting.figures.records import splits as draw_splits
+from pipeline.stages import launch
+from pipeline.stages.reports import floor
+from pipeline.stages.reports.report import Report, shares
 
 FLOOR_ROWS = 20_000  # of each class at most that the best single feature is chosen on
 SPREAD_ROWS = 20_000  # rows at most that the figure of the spread is drawn from
@@ -195,7 +200,7 @@ def _report(rows: Rows, features: Features, settings: Preprocess, passed_over: t
     report.json("confidence_intervals_epoch_0", {name: shares(counter) for name, counter in counts.items()})
     _floor(rows, features.columns, settings.seed, report)
     contamination = f"; {hidden.total():,} attacks of train are labelled benign" if hidden else ""
-    report.figure("splits", figures.splits(counts, subtitle=report.subtitle + contamination, unseen=unseen))
+    report.figure("splits", draw_splits(counts, subtitle=report.subtitle + contamination, unseen=unseen))
     report.figure("feature_spread", _spread(features.columns, report.subtitle))
     sizes = {f"rows.{name}": counter.total() for name, counter in counts.items()}
     others = {"features": len(features.columns), "left_out": left_out.total(), "hidden": hidden.total()}
@@ -249,7 +254,7 @@ def _spread(columns: Sequence[str], subtitle: str) -> Figure:
     x = artifacts.read_samples(artifacts.PROCESSED, "val").x
     x = np.ascontiguousarray(x[:: -(-len(x) // SPREAD_ROWS)].T)  # (F, rows)
     quantiles = np.quantile(x, [0, 0.01, 0.25, 0.5, 0.75, 0.99, 1], axis=1, overwrite_input=True)
-    return figures.feature_spread(columns, quantiles.T, subtitle=subtitle)
+    return feature_spread(columns, quantiles.T, subtitle=subtitle)
 
 
 if __name__ == "__main__":

@@ -7,15 +7,19 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pipeline import artifacts, splits
+from pipeline import artifacts
+from pipeline.base.registry import build
+from pipeline.calibration.thresholds.percentile import Percentile
 from pipeline.config import Stage1
-from pipeline.encoders import ENCODERS, LOSSES, Encoder
-from pipeline.nn import in_batches, in_parts, with_features
-from pipeline.registry import build
+from pipeline.models.encoders.base import Encoder
+from pipeline.models.encoders.losses.registry import LOSSES
+from pipeline.models.encoders.registry import ENCODERS
+from pipeline.models.layers import in_batches, in_parts, with_features
+from pipeline.preprocessing import splits
 from pipeline.stages import launch
 from pipeline.stages.learning import ROWS_AT_ONCE, Splits, device_of, learn
-from pipeline.stages.report import Report
-from pipeline.thresholds import Percentile
+from pipeline.stages.reports import scores
+from pipeline.stages.reports.report import Report
 
 
 def stage1(settings: Stage1, report: Report) -> None:
@@ -88,10 +92,10 @@ def _report(epoch: int, report: Report) -> None:
     val = artifacts.read_samples(artifacts.LATENT, "val")
     margin = val.x[:, -1].astype(np.float64)
     thresholds = Percentile()(artifacts.read_samples(artifacts.LATENT, "calibration").x[:, -1])
-    report.judged(epoch, val, margin, thresholds)
+    scores.judged(report, epoch, val, margin, thresholds)
     report.test_metrics(val.y, margin > 0, 0.0)  # the published decision of stage 1
     report.test_metrics(val.y, margin > thresholds.high, thresholds.high, "p99")
-    report.ranking(val, margin, epoch + 1)
+    scores.ranking(report, val, margin, epoch + 1)
 
 
 if __name__ == "__main__":

@@ -9,18 +9,23 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from pipeline import artifacts, cross, splits
+from pipeline import artifacts
+from pipeline.base.errors import ConfigError
+from pipeline.base.registry import build
+from pipeline.base.samples import EVIDENCE, Samples
+from pipeline.calibration import cross_conformal
+from pipeline.calibration.thresholds.percentile import Percentile
 from pipeline.config import Stage2
 from pipeline.datasets.labels import family
-from pipeline.detectors import DETECTORS, Detector, Folds
-from pipeline.errors import ConfigError
-from pipeline.nn import in_batches
-from pipeline.registry import build
-from pipeline.samples import EVIDENCE, Samples
+from pipeline.models.detectors.base import Detector
+from pipeline.models.detectors.folds import Folds
+from pipeline.models.detectors.registry import DETECTORS
+from pipeline.models.layers import in_batches
+from pipeline.preprocessing import splits
 from pipeline.stages import across, launch
 from pipeline.stages.learning import ROWS_AT_ONCE, Splits, device_of, learn
-from pipeline.stages.report import Report
-from pipeline.thresholds import Percentile
+from pipeline.stages.reports import scores
+from pipeline.stages.reports.report import Report
 
 
 def stage2(settings: Stage2, report: Report) -> None:
@@ -67,7 +72,7 @@ def _fit_folds(
         artifacts.write_model(artifacts.HEAD, {"detector": "none"}, {})
     with _scores(fitted, device_of(settings.fit)) as folder:
         across.write(folder, fitted, fold)
-    _report(0, artifacts.read_samples(artifacts.SCORES, cross.OUT_OF_FOLD), report)
+    _report(0, artifacts.read_samples(artifacts.SCORES, cross_conformal.OUT_OF_FOLD), report)
 
 
 def _models(settings: Stage2) -> list[tuple[str, str, Path]]:
@@ -155,9 +160,9 @@ def _report(epoch: int, benign: Samples, report: Report) -> None:
     val = artifacts.read_samples(artifacts.SCORES, "val")
     density = val.x[:, 1].astype(np.float64)
     thresholds = Percentile()(benign.x[:, 1])
-    report.judged(epoch, val, density, thresholds)
+    scores.judged(report, epoch, val, density, thresholds)
     report.test_metrics(val.y, density > thresholds.high, thresholds.high, "p99")
-    report.ranking(val, density, epoch + 1)
+    scores.ranking(report, val, density, epoch + 1)
 
 
 if __name__ == "__main__":

@@ -7,19 +7,22 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from pipeline import artifacts, expectations, figures
+from pipeline import artifacts, validation
+from pipeline.base.errors import ArtifactError
 from pipeline.config import Validate
 from pipeline.datasets.schema import Column
-from pipeline.errors import ArtifactError
-from pipeline.stages import Verdict, floor, launch
-from pipeline.stages.report import LEVELS, Report
+from pipeline.reporting.figures.records import expectations as draw_expectations
+from pipeline.reporting.figures.shortcuts import shortcuts as draw_shortcuts
+from pipeline.stages import Verdict, launch
+from pipeline.stages.reports import floor
+from pipeline.stages.reports.report import LEVELS, Report
 
 
 def validate(settings: Validate, report: Report) -> Verdict:
     """Audit the records in batches; what was found is written before it stops the line."""
     limits = _limits(settings)
     columns, attacks = _promised(artifacts.read_json(artifacts.SOURCE))
-    findings = expectations.audit(artifacts.row_groups(artifacts.RECORDS), limits, columns, attacks)
+    findings = validation.audit(artifacts.row_groups(artifacts.RECORDS), limits, columns, attacks)
     report.json("summary", findings.summary())
     report.json("confidence_intervals_epoch_0", findings.intervals())
     _confidence(findings.trust, report)
@@ -27,7 +30,7 @@ def validate(settings: Validate, report: Report) -> Verdict:
     shown = [finding for finding in findings.results if finding.unexpected or not finding.passed]
     report.figure(
         "expectations",
-        figures.expectations(
+        draw_expectations(
             [f"{finding.subject}: {finding.text}" for finding in shown],
             [finding.share for finding in shown],
             [finding.allowed for finding in shown],
@@ -36,19 +39,19 @@ def validate(settings: Validate, report: Report) -> Verdict:
         ),
     )
     _shortcuts(findings.shortcuts, report)
-    for name, text in expectations.data_docs(findings, report.subtitle).items():
+    for name, text in validation.data_docs(findings, report.subtitle).items():
         artifacts.write_bytes(report.folder / "docs" / name, text.encode())
     broken = f"{len(findings.breaches)} hard and {len(findings.warnings)} soft broken"
     report.say(f"{len(findings.results)} expectations, {broken}")
     return findings.check
 
 
-def _limits(settings: Validate) -> expectations.Limits:
+def _limits(settings: Validate) -> validation.Limits:
     budgets = settings.model_dump()
-    return expectations.Limits(**budgets | {"shortcuts": expectations.ShortcutLimits(**budgets["shortcuts"])})
+    return validation.Limits(**budgets | {"shortcuts": validation.ShortcutLimits(**budgets["shortcuts"])})
 
 
-def _confidence(known: expectations.Trust, report: Report) -> None:
+def _confidence(known: validation.Trust, report: Report) -> None:
     """Trust in each record after the rules, beside the rules that it breaks; it can be ``confidence.initial``."""
     rules = pa.DictionaryArray.from_arrays(pa.array(known.code), pa.array(known.rules, pa.string()))
     report.confidence_table(0, {"record_id": known.record_id, "confidence": known.confidence, "rules": rules})
@@ -57,7 +60,7 @@ def _confidence(known: expectations.Trust, report: Report) -> None:
     report.run.metrics({f"share.{name}": float(count) / n for name, count in counts.items()})
 
 
-def _thresholds(findings: expectations.Findings, columns: Sequence[Column], report: Report) -> None:
+def _thresholds(findings: validation.Findings, columns: Sequence[Column], report: Report) -> None:
     """At each level: the rules that it would break as a budget, and what the best single feature finds there.
 
     One half of a sample of each class chooses the feature and sets its threshold, the other half judges.
@@ -87,7 +90,7 @@ def _thresholds(findings: expectations.Findings, columns: Sequence[Column], repo
 
 
 def _ranked(
-    findings: expectations.Findings, columns: Sequence[Column]
+    findings: validation.Findings, columns: Sequence[Column]
 ) -> tuple[NDArray[np.int8], NDArray[np.float64], list[str]]:
     """Labels (n,) and features (n, F) of the sampled records, and the names of those that have an order."""
     sample = findings.sample
@@ -98,14 +101,14 @@ def _ranked(
     return (~np.isin(sample.attack, benign)).astype(np.int8), x, [columns[place].name for place in kept]
 
 
-def _shortcuts(found: expectations.Shortcuts, report: Report) -> None:
+def _shortcuts(found: validation.Shortcuts, report: Report) -> None:
     """``shortcuts.json``, the table of attacks by features behind it, and the figure."""
-    report.json("shortcuts", {"means": expectations.meanings(found)} | found.summary())
+    report.json("shortcuts", {"means": validation.meanings(found)} | found.summary())
     report.table("shortcuts", found.rows())
     table = [row for row in found.table() if row["feature"] is not None]
     report.figure(
         "shortcuts",
-        figures.shortcuts(
+        draw_shortcuts(
             {row["attack"]: (row["feature"], row["auroc"]) for row in table},
             {row["attack"]: (row["feature_without_known"], row["auroc_without_known"]) for row in table},
             found.limits.attack_auroc,

@@ -28,7 +28,6 @@ MLflow is imported by the first call: it takes seconds, and importing this packa
 """
 
 from pipeline.tracking.alone import alone, is_set_up, new_key, system_metrics
-from pipeline.tracking.lookup import Run, find_run, makers, run_ids
 from pipeline.tracking.operations import (
     ERROR,
     FLOW_RUN,
@@ -43,9 +42,19 @@ from pipeline.tracking.operations import (
     resolve,
 )
 from pipeline.tracking.outbox import can_heal, deliver
-from pipeline.tracking.owners import identity
-from pipeline.tracking.parents import PARENT_VARIABLE, Child, bury_dead, children, close_parent, link, open_parent, page
-from pipeline.tracking.runs import LONGEST_PARAM, StageRun, stage
+from pipeline.tracking.pipeline_run import (
+    PARENT_VARIABLE,
+    Child,
+    bury_dead,
+    children,
+    close_parent,
+    link,
+    open_parent,
+    page,
+)
+from pipeline.tracking.process_identity import identity
+from pipeline.tracking.queries import Run, find_run, makers, run_ids
+from pipeline.tracking.stage_run import LONGEST_PARAM, StageRun, stage
 from pipeline.tracking.store import (
     EXPERIMENT,
     ROOT_VARIABLE,
@@ -57,17 +66,6 @@ from pipeline.tracking.store import (
     search,
     tracking_uri,
 )
-from pipeline.tracking.versions import (
-    MODEL,
-    Version,
-    fetch,
-    find_version,
-    note,
-    promote,
-    register,
-    rollback,
-    versions,
-)
 
 __all__ = [
     "ERROR",
@@ -76,7 +74,6 @@ __all__ = [
     "KEY",
     "KIND",
     "LONGEST_PARAM",
-    "MODEL",
     "OUTPUTS",
     "PARENT_VARIABLE",
     "PRESET",
@@ -88,7 +85,6 @@ __all__ = [
     "Run",
     "StageRun",
     "State",
-    "Version",
     "alone",
     "bury_dead",
     "can_heal",
@@ -96,29 +92,22 @@ __all__ = [
     "close_parent",
     "deliver",
     "environment",
-    "fetch",
     "find_run",
-    "find_version",
     "identity",
     "is_set_up",
     "link",
     "local_store",
     "makers",
     "new_key",
-    "note",
     "open_parent",
     "page",
     "project_root",
-    "promote",
     "quiet",
     "redact",
-    "register",
     "resolve",
-    "rollback",
     "run_ids",
     "search",
     "stage",
     "system_metrics",
     "tracking_uri",
-    "versions",
 ]

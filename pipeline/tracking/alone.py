@@ -6,9 +6,9 @@ from contextlib import AbstractContextManager, contextmanager
 
 import psutil
 
-from pipeline.tracking import operations, outbox, owners, parents, runs, store
+from pipeline.tracking import operations, outbox, pipeline_run, process_identity, stage_run, store
 from pipeline.tracking.operations import KIND, PROCESS
-from pipeline.tracking.runs import LONGEST_PARAM, StageRun
+from pipeline.tracking.stage_run import LONGEST_PARAM, StageRun
 
 
 def is_set_up() -> bool:
@@ -35,23 +35,25 @@ def alone(key: str, name: str, kind: str, params: Mapping[str, object]) -> Itera
         The open run.
     """
     outbox.deliver()
-    tags = {"mlflow.runName": name, KIND: kind, PROCESS: owners.identity(psutil.Process())}
-    run_id = str(outbox.write("open", key, time=parents.milliseconds(), tags=tags) or key)
-    continued = operations.RESUMED in parents.tags_of(run_id)
+    tags = {"mlflow.runName": name, KIND: kind, PROCESS: process_identity.identity(psutil.Process())}
+    run_id = str(outbox.write("open", key, time=pipeline_run.milliseconds(), tags=tags) or key)
+    continued = operations.RESUMED in pipeline_run.tags_of(run_id)
     run = StageRun(run_id, continued)
     try:
         if not continued:
-            run.params({each: parents.cut(store.redact(str(value)), LONGEST_PARAM) for each, value in params.items()})
+            run.params(
+                {each: pipeline_run.cut(store.redact(str(value)), LONGEST_PARAM) for each, value in params.items()}
+            )
         yield run
     except BaseException as error:
         status = "FAILED" if isinstance(error, Exception) else "KILLED"
-        parents.close((run.run_id,), status, f"{name}: {type(error).__name__}: {error}")
+        pipeline_run.close((run.run_id,), status, f"{name}: {type(error).__name__}: {error}")
         outbox.deliver()
         raise
-    parents.close((run.run_id,), "FINISHED")
+    pipeline_run.close((run.run_id,), "FINISHED")
     outbox.deliver()
 
 
 def system_metrics(run: StageRun) -> AbstractContextManager[None]:
     """Sample processor, memory, disk, network and GPU into ``run``, at least once."""
-    return runs._system_metrics(run)
+    return stage_run._system_metrics(run)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from pipeline import durable
+from pipeline.base import durable
 from pipeline.tracking.operations import Operation
 
 REMEDY = "free some space or check the rights of the folder, then run again"

@@ -15,7 +15,7 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
-from pipeline.tracking import owners, store
+from pipeline.tracking import process_identity, store
 
 Operation = dict[str, Any]
 Call = Literal["open", "log", "close", "reopen", "file", "input", "link"]
@@ -100,7 +100,7 @@ def _unfinished(client: Any, parent: str, stage: str, params: Mapping[str, str])
         return None
     left = client.get_run(tags[f"stage.{stage}"])
     was_killed = left.info.status == "KILLED" or (
-        left.info.status == "RUNNING" and not owners.is_here(left.data.tags.get(PROCESS, ""))
+        left.info.status == "RUNNING" and not process_identity.is_here(left.data.tags.get(PROCESS, ""))
     )
     same = all(left.data.params.get(name, value) == value for name, value in params.items())
     return left if was_killed and same else None

@@ -19,7 +19,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pipeline.errors import FlowsculptError
+from pipeline.base.errors import FlowsculptError
 from pipeline.tracking import operations, store
 from pipeline.tracking.journal import Journal
 from pipeline.tracking.operations import Call, Operation

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from pipeline import durable
+from pipeline.base import durable
 
 EXPERIMENT, ARTEFACTS = "flowsculpt", "mlruns"
 ROOT_VARIABLE = "FLOWSCULPT_TRACKING_ROOT"  # for stages that run in a copy of the project

@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from benchmarks import adbench
-from pipeline.detectors import DETECTORS
-from pipeline.training import FitSettings
+from pipeline.models.detectors.registry import DETECTORS
+from pipeline.models.training import FitSettings
 
 TRAINING = FitSettings(epochs=2, min_steps=10, batch_size=32, learning_rate=1e-3, seed=0, device="cpu")
 

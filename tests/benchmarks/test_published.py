@@ -9,8 +9,8 @@ import torch
 import yaml
 
 from benchmarks import adbench, kdd99, nslkdd, published
-from pipeline.registry import build
-from pipeline.training import FitSettings
+from pipeline.base.registry import build
+from pipeline.models.training import FitSettings
 
 
 def test_adbench_measures_the_neighbours_that_params_yaml_ships(monkeypatch):

@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from pipeline.confidence import CONFIDENCES
-from pipeline.errors import ConfigError, DataError
-from pipeline.registry import build
-from pipeline.thresholds import Thresholds
+from pipeline.base.errors import ConfigError, DataError
+from pipeline.base.registry import build
+from pipeline.calibration.confidence import CONFIDENCES
+from pipeline.calibration.thresholds.base import Thresholds
 
 every_confidence = pytest.mark.parametrize("name", sorted(CONFIDENCES))
 some_scores = arrays(np.float64, st.integers(1, 60), elements=st.integers(-9, 9) | st.floats(-1e6, 1e6, width=32))

@@ -7,11 +7,12 @@ import pyarrow as pa
 import pytest
 import yaml
 
-from pipeline.datasets import DATASETS, VOCABULARY
+from pipeline.base.registry import build
 from pipeline.datasets.base import REJECTED_SCHEMA, record_schema
+from pipeline.datasets.registry import DATASETS
 from pipeline.datasets.schema import PROVENANCE
 from pipeline.datasets.synthetic.files import write
-from pipeline.registry import build
+from pipeline.datasets.vocabulary import VOCABULARY
 
 PARAMS = yaml.safe_load((Path(__file__).parents[2] / "params.yaml").read_text())["ingest"]
 SMALL = {"synthetic": {"records": 600}, "table": {"categorical": ["colour"]}}

@@ -4,9 +4,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from pipeline.detectors import DETECTORS, Detector
-from pipeline.nn import Batch
-from pipeline.registry import build
+from pipeline.base.registry import build
+from pipeline.models.detectors.base import Detector
+from pipeline.models.detectors.registry import DETECTORS
+from pipeline.models.layers import Batch
 
 F, N = 5, 400
 SUPERVISED = {"MLP", "Boosting"}  # learn from attacks, so that what is far must be among them

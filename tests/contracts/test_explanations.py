@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.detectors import DETECTORS, Detector
-from pipeline.explanation import Explanation, Native, Scoring, explain
-from pipeline.nn import Batch, in_batches
-from pipeline.registry import build
-from pipeline.samples import Samples
-from pipeline.tail import Tail
+from pipeline.base.registry import build
+from pipeline.base.samples import Samples
+from pipeline.calibration.surprisal import Tail
+from pipeline.evaluation.attribution import Explanation, Native, Scoring, explain
+from pipeline.models.detectors.base import Detector
+from pipeline.models.detectors.registry import DETECTORS
+from pipeline.models.layers import Batch, in_batches
 
 F, N, SHIFT = 6, 1_000, 8.0
 COLUMNS = tuple("abcdef")

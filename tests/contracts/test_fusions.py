@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from pipeline.evidence import FUSIONS
-from pipeline.inference import Calibration
+from pipeline.calibration.calibration import Calibration
+from pipeline.calibration.fusion import FUSIONS
 
 RANDOM = np.random.default_rng(0)
 MARGIN, DENSITY = RANDOM.normal(-3, 1, 500), RANDOM.normal(0, 1, 500)

@@ -5,10 +5,10 @@ from dataclasses import replace
 import pytest
 import torch
 
-from pipeline.encoders import LOSSES, Centroids, LatentLoss
-from pipeline.encoders.losses import class_means
-from pipeline.nn import Batch
-from pipeline.registry import build
+from pipeline.base.registry import build
+from pipeline.models.encoders.losses.base import Centroids, LatentLoss, class_means
+from pipeline.models.encoders.losses.registry import LOSSES
+from pipeline.models.layers import Batch
 
 
 @pytest.fixture(params=sorted(LOSSES))

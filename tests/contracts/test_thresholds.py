@@ -8,9 +8,10 @@ from hypothesis import given, reject, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from pipeline.errors import ConfigError, DataError, SplitError
-from pipeline.registry import build
-from pipeline.thresholds import THRESHOLDS, VERDICTS, Thresholds
+from pipeline.base.errors import ConfigError, DataError, SplitError
+from pipeline.base.registry import build
+from pipeline.calibration.thresholds.base import VERDICTS, Thresholds
+from pipeline.calibration.thresholds.registry import THRESHOLDS
 
 every_strategy = pytest.mark.parametrize("name", sorted(THRESHOLDS))
 some_scores = arrays(np.float64, st.integers(1, 80), elements=st.floats(-1e9, 1e9))

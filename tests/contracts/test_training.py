@@ -12,13 +12,14 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.confidence import CONFIDENCES
-from pipeline.detectors import DETECTORS
-from pipeline.encoders import ENCODERS, LOSSES
-from pipeline.nn import Batch, Model
-from pipeline.registry import build
-from pipeline.thresholds import THRESHOLDS
-from pipeline.training import FitSettings, History, Update, Updates, fit
+from pipeline.base.registry import build
+from pipeline.calibration.confidence import CONFIDENCES
+from pipeline.calibration.thresholds.registry import THRESHOLDS
+from pipeline.models.detectors.registry import DETECTORS
+from pipeline.models.encoders.losses.registry import LOSSES
+from pipeline.models.encoders.registry import ENCODERS
+from pipeline.models.layers import Batch, Model
+from pipeline.models.training import FitSettings, History, Update, Updates, fit
 
 F, N = 16, 192
 

@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.datasets import CICIDS2017, sources
+from pipeline.datasets import sources
+from pipeline.datasets.cicids2017 import CICIDS2017
 from pipeline.datasets.labels import canonical
 from pipeline.datasets.schema import ATTACKS, FEATURE_NAMES, PROVENANCE
 from pipeline.datasets.synthetic.files import write

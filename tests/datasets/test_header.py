@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.base.errors import SchemaError
 from pipeline.datasets.header import layout
 from pipeline.datasets.schema import FEATURE_NAMES, FEATURES
-from pipeline.errors import SchemaError
 
 REAL = Path(__file__).parents[3] / "shared" / "data"
 ORIGINAL = [column.headers[0].removesuffix(".1") for column in FEATURES] + ["Label"]

@@ -5,11 +5,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.datasets import CICIDS2017, NSLKDD, Table
+from pipeline.base.errors import SchemaError, SourceError, UnknownPluginError
+from pipeline.datasets.cicids2017 import CICIDS2017
 from pipeline.datasets.incoming import READERS, incoming
+from pipeline.datasets.nslkdd import NSLKDD
 from pipeline.datasets.schema import FEATURES, TOLD, Column
 from pipeline.datasets.synthetic.files import write
-from pipeline.errors import SchemaError, SourceError, UnknownPluginError
+from pipeline.datasets.table import Table
 
 NEEDED = tuple(column for column in FEATURES if column.name != "destination_port")
 

@@ -8,10 +8,11 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
+from pipeline.base.errors import DataError, SchemaError, SourceError
 from pipeline.datasets.base import record_schema
-from pipeline.datasets.nslkdd import COLUMNS, FAMILIES, NSLKDD
+from pipeline.datasets.nslkdd import COLUMNS, NSLKDD
 from pipeline.datasets.schema import ATTACKS
-from pipeline.errors import DataError, SchemaError, SourceError
+from pipeline.datasets.vocabulary import FAMILIES
 
 REAL = Path(__file__).parents[3] / "shared" / "data" / "nslkdd"
 

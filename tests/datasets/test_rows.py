@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipeline.base.errors import DataError
 from pipeline.datasets import rows
 from pipeline.datasets.base import record_schema
 from pipeline.datasets.header import layout
 from pipeline.datasets.labels import canonical
 from pipeline.datasets.rows import BLANK, Block, parse
 from pipeline.datasets.schema import FEATURE_NAMES, FEATURES
-from pipeline.errors import DataError
 
 HEADER = ",".join([column.headers[0].removesuffix(".1") for column in FEATURES] + ["Label"])
 META = "Flow ID,Protocol,Timestamp," + HEADER

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeline.base.errors import SourceError
 from pipeline.datasets import sources
 from pipeline.datasets.sources import SeenContents, Source, blocks
-from pipeline.errors import SourceError
 
 TEXT = b"a,b\n1,2\n3,4\n"
 

@@ -7,11 +7,11 @@ import pandas as pd
 import pytest
 from sklearn.tree import DecisionTreeClassifier
 
+from pipeline.base.errors import ArtifactError, ConfigError
 from pipeline.datasets.schema import FEATURE_NAMES
 from pipeline.datasets.synthetic import Synthetic, files
 from pipeline.datasets.synthetic.__main__ import main
 from pipeline.datasets.synthetic.files import counts, write
-from pipeline.errors import ArtifactError, ConfigError
 
 RECORDS = 6_000
 NAMES = [*FEATURE_NAMES, "label"]

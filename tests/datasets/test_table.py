@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipeline.base.errors import DataError, FlowsculptError, SchemaError, SourceError
 from pipeline.datasets import table
 from pipeline.datasets.base import record_schema
 from pipeline.datasets.schema import Column
 from pipeline.datasets.table import Table
-from pipeline.errors import DataError, FlowsculptError, SchemaError, SourceError
 
 REAL = Path(__file__).parents[3] / "shared" / "data" / "adbench"
 HEADER = "Bytes In,service,row,label\n"

@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx
 import psutil
 
-from flows import servers
+from flows.runtime import servers
 from pipeline import tracking
 
 TERMINAL = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")

@@ -12,7 +12,7 @@ import psutil
 import pytest
 import yaml
 
-from flows import experiments
+from flows.grid import experiments
 from pipeline import artifacts
 from tests.end_to_end.conftest import BIN, Project
 from tests.end_to_end.served import until

@@ -8,8 +8,8 @@ import subprocess
 import pytest
 from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, PREFECT_HOME, temporary_settings
 
-from flows import access, api, servers
-from pipeline.errors import ConfigError
+from flows.runtime import access, api, servers
+from pipeline.base.errors import ConfigError
 
 FOREIGN = (access.PREFECT_SERVER, access.PREFECT_CLIENT, access.MLFLOW_SERVER, access.MLFLOW_KEY)
 LOGIN = "who:knows"

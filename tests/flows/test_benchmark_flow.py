@@ -7,12 +7,14 @@ import pytest
 from prefect.logging import disable_run_logger
 from prefect.states import Completed
 
-from flows import benchmark, dvc, experiments, standings
-from flows.experiments import ExperimentError, Snapshot
-from flows.grid import Cell, Grid
-from flows.standings import Result
+from flows import benchmark
+from flows.grid import experiments
+from flows.grid.cells import Cell, Grid
+from flows.grid.experiments import ExperimentError, Snapshot
+from flows.grid.results import Result
+from flows.runtime import dvc
 from pipeline import artifacts, config
-from pipeline.errors import ConfigError
+from pipeline.base.errors import ConfigError
 
 ROOT = Path(__file__).parents[2]
 SECTION = {"n_benign": 10, "n_attack": 5, "auroc": 0.9, "thresholds": {}}
@@ -106,7 +108,7 @@ def test_the_table_is_written_and_a_failure_ends_the_flow_as_failed(tmp_path, mo
     state = benchmark._published(grid, results, tmp_path)
     assert (state.is_failed(), state.message) == (True, f"1 of 2 cells failed, first {_cell(1).name}: a stage failed")
     report = artifacts.read_json(tmp_path / "benchmark.json")
-    assert report["failures"] == standings.table(grid, results)["failures"]
+    assert report["failures"] == results.table(grid, results)["failures"]
     assert [each["commit"] for each in report["cells"]] == ["c", ""]
     assert (tmp_path / "benchmark.md").read_text() == made["benchmark"]
     assert (tmp_path / "benchmark.csv").read_text().startswith("design,configuration,seeds")

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flows import grid
-from flows.grid import Grid
+from flows.grid import cells
+from flows.grid.cells import Grid
 from pipeline import config
-from pipeline.errors import ConfigError
+from pipeline.base.errors import ConfigError
 
 ROOT = Path(__file__).parents[2]
 FAMILIES = {"bot": "bot", "dos_hulk": "dos", "dos_slowloris": "dos", "port_scan": "port_scan"}
@@ -32,7 +32,7 @@ def _params():
 
 def _cells(asked, design="one", path=Path("/data"), records="r", code="c", params=None, **chosen):
     made = Grid.of(params or _params(), asked, **chosen)
-    return list(made.cells(design, path, FAMILIES, lambda each: grid.identity(each, records, code)))
+    return list(made.cells(design, path, FAMILIES, lambda each: cells.identity(each, records, code)))
 
 
 def test_a_cell_has_the_settings_of_its_design_its_configuration_and_its_seed():

@@ -10,9 +10,9 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flows import dvc, healing
+from flows.runtime import dvc, healing
 from pipeline import tracking
-from pipeline.errors import ConfigError
+from pipeline.base.errors import ConfigError
 
 
 def _write(root, text):

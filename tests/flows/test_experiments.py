@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from flows import experiments
-from flows.experiments import ExperimentError, Snapshot
+from flows.grid import experiments
+from flows.grid.experiments import ExperimentError, Snapshot
 from pipeline import tracking
-from pipeline.errors import ConfigError
+from pipeline.base.errors import ConfigError
 
 ROOT = Path(__file__).parents[2]
 GRAPH = """

@@ -10,7 +10,8 @@ import pytest
 
 from flows import lineage
 from pipeline import artifacts, tracking
-from pipeline.errors import ArtifactError
+from pipeline.base.errors import ArtifactError
+from pipeline.serving import registry
 from pipeline.tracking import store as stores
 
 LOCK = """
@@ -20,7 +21,7 @@ stages:
     cmd: python -m pipeline.stages.ingest
     deps:
     - {path: data/raw, hash: md5, md5: aaaa.dir, size: 1}
-    - {path: pipeline/samples.py, hash: md5, md5: bbbb, size: 1}
+    - {path: pipeline/base/samples.py, hash: md5, md5: bbbb, size: 1}
     params: {params.yaml: {ingest: {dataset: synthetic, synthetic: {seed: 3}}}}
     outs:
     - {path: data/interim/records.parquet, hash: md5, md5: cccc, size: 1}
@@ -47,10 +48,10 @@ class Life:
         tracking.link(self.second, "calibrate", artifacts.content_hash("calibrate"))
         self.child = tracking.children(self.first)["calibrate"].run_id
         client = stores.client()
-        client.create_registered_model(tracking.MODEL)
+        client.create_registered_model(registry.MODEL)
         tags = {"flowsculpt.digest": "f" * 64, "flowsculpt.flow_run": "a-flow-run", **lineage.provenance()}
-        client.create_model_version(tracking.MODEL, "file:///nowhere", self.second, tags)
-        client.set_registered_model_alias(tracking.MODEL, "champion", "1")
+        client.create_model_version(registry.MODEL, "file:///nowhere", self.second, tags)
+        client.set_registered_model_alias(registry.MODEL, "champion", "1")
         self.scored = folder / "data" / "scored" / "monday.parquet"
         self.score(self.scored, "1", "f" * 64)
 

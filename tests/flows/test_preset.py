@@ -6,16 +6,18 @@ from pathlib import Path
 import pytest
 
 from flows import preset
-from flows.experiments import git
-from flows.grid import OF_A_DESIGN, Grid
-from pipeline import config, presets
-from pipeline.confidence import CONFIDENCES
-from pipeline.detectors import DETECTORS
-from pipeline.encoders import ENCODERS, LOSSES
-from pipeline.errors import ConfigError
-from pipeline.registry import build
+from flows.grid.cells import OF_A_DESIGN, Grid
+from flows.grid.experiments import git
+from flows.runtime import presets
+from pipeline import config
+from pipeline.base.errors import ConfigError
+from pipeline.base.registry import build
+from pipeline.calibration.confidence import CONFIDENCES
+from pipeline.calibration.thresholds.registry import THRESHOLDS
+from pipeline.models.detectors.registry import DETECTORS
+from pipeline.models.encoders.losses.registry import LOSSES
+from pipeline.models.encoders.registry import ENCODERS
 from pipeline.stages.learning import updates_of
-from pipeline.thresholds import THRESHOLDS
 from tests.test_params_layout import moved
 
 ROOT = Path(__file__).parents[2]

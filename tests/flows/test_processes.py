@@ -10,7 +10,7 @@ import time
 import psutil
 import pytest
 
-from flows import processes
+from flows.runtime import processes
 
 
 def _alive(pids):

@@ -5,8 +5,8 @@ import signal
 
 import pytest
 
-from flows import programs
-from pipeline.errors import ConfigError
+from flows.runtime import program
+from pipeline.base.errors import ConfigError
 
 
 def _told(number):
@@ -26,7 +26,7 @@ def test_a_term_ends_the_program_and_lets_go_of_what_it_holds():
             held.append("let go")
 
     with pytest.raises(SystemExit) as ended:
-        programs.run("test", body)
+        program.run("test", body)
     assert (ended.value.code, held) == (143, ["taken", "let go"])
 
 
@@ -39,7 +39,7 @@ def _fails():
 def test_a_signal_means_again_what_it_meant_before(body, before):
     outer = signal.signal(signal.SIGTERM, before)
     try:
-        programs.run("test", body)
+        program.run("test", body)
         assert signal.getsignal(signal.SIGTERM) is before
     finally:
         signal.signal(signal.SIGTERM, outer)
@@ -47,7 +47,7 @@ def test_a_signal_means_again_what_it_meant_before(body, before):
 
 def test_what_heeds_a_signal_calls_the_action_once_for_each():
     heard = []
-    with programs.heeding(lambda: heard.append("heard"), [signal.SIGTERM, signal.SIGINT]):
+    with program.heeding(lambda: heard.append("heard"), [signal.SIGTERM, signal.SIGINT]):
         os.kill(os.getpid(), signal.SIGTERM)
         os.kill(os.getpid(), signal.SIGINT)
     assert heard == ["heard"] * 2

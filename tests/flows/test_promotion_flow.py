@@ -17,20 +17,24 @@ import yaml
 from prefect.client.orchestration import get_client
 from prefect.settings import PREFECT_API_URL, PREFECT_HOME, PREFECT_LOGGING_TO_API_ENABLED, temporary_settings
 
-from flows import decisions, heldout, promotion, servers
+from flows import promotion
+from flows.reports import decisions
+from flows.runtime import servers
 from pipeline import artifacts, config, tracking
-from pipeline.bundle import Bundle
+from pipeline.base.errors import ArtifactError, ConfigError, ConflictError
+from pipeline.base.registry import build
+from pipeline.base.samples import Samples
+from pipeline.calibration.calibration import Calibration
 from pipeline.datasets.base import record_schema
 from pipeline.datasets.schema import Column
-from pipeline.detectors import DETECTORS
-from pipeline.encoders import ENCODERS, LOSSES
-from pipeline.errors import ArtifactError, ConfigError, ConflictError
-from pipeline.features import Features, Recipe
-from pipeline.inference import Calibration
-from pipeline.registry import build
-from pipeline.samples import Samples
-from pipeline.splits import SPLITS
-from pipeline.tracking import Version
+from pipeline.models.detectors.registry import DETECTORS
+from pipeline.models.encoders.losses.registry import LOSSES
+from pipeline.models.encoders.registry import ENCODERS
+from pipeline.preprocessing.features import Features, Recipe
+from pipeline.preprocessing.splits import SPLITS
+from pipeline.serving import heldout, registry
+from pipeline.serving.bundle import Bundle
+from pipeline.serving.registry import Version
 
 COLUMNS = ("alpha", "beta", "gamma", "delta")
 # Records of each split: benign, hulk (seen), bot and slowloris (both unseen)
@@ -585,7 +589,7 @@ def registered(folder, made):
         bundle.save(folder / "saved" / str(number))
         run = tracking.open_parent("training", {})
         tracking.close_parent(run)
-        tracking.register(folder / "saved" / str(number), run, {})
+        registry.register(folder / "saved" / str(number), run, {})
         if number == 1:
             assert promotion.promote().kind == "promoted"
     return folder
@@ -605,20 +609,20 @@ def test_of_two_promotions_at_once_one_wins_and_each_alias_stays_valid(registere
         outcomes = list(pool.map(promotion.promote, ["2", "3"]))
     assert {outcome.kind for outcome in outcomes} == {"promoted", "overtaken"}
     winner = next(outcome.candidate for outcome in outcomes if outcome.kind == "promoted")
-    champion = tracking.find_version("champion")
-    assert (champion.number, tracking.find_version("previous").number) == (winner.number, 1)
+    champion = registry.find_version("champion")
+    assert (champion.number, registry.find_version("previous").number) == (winner.number, 1)
     assert champion.tags["flowsculpt.gate"] == "promoted"
     assert "benign FPR" in champion.tags["flowsculpt.gate.reasons"]
     assert len(list(registered.glob(f"mlruns/**/versions/{champion.number}/gate/*.md"))) == 1
 
     assert promotion.roll_back().kind == "rolled back"
-    assert tracking.find_version("champion").number == 1
+    assert registry.find_version("champion").number == 1
 
     for stored in registered.glob("mlruns/**/bundle/detector.safetensors"):
         _spoil(stored.parent)
     outcome = promotion.promote(str(winner.number))
     assert (outcome.kind, outcome.champion.number) == ("unreadable", 1)
-    assert tracking.find_version("champion").number == 1
+    assert registry.find_version("champion").number == 1
 
 
 # The flow, against a server.

@@ -4,8 +4,9 @@ import socket
 
 import pytest
 
-from flows import dvc, serve, servers
-from pipeline.errors import ConfigError
+from flows import serve
+from flows.runtime import dvc, servers
+from pipeline.base.errors import ConfigError
 
 
 def test_other_machines_are_refused_until_the_names_of_the_server_are_given():

@@ -7,8 +7,8 @@ import sys
 
 import pytest
 
-from flows import dvc, site_cache
-from pipeline.errors import ConfigError
+from flows.runtime import dvc, site_cache
+from pipeline.base.errors import ConfigError
 
 
 @pytest.fixture
@@ -89,7 +89,7 @@ def test_a_relative_path_is_refused(clone, monkeypatch):
 
 
 def test_the_program_prepares_the_clone_that_it_is_run_in(clone):
-    command = [sys.executable, "-m", "flows.site_cache"]
+    command = [sys.executable, "-m", "flows.runtime.site_cache"]
     assert subprocess.run(command, cwd=clone, check=False).returncode == 0
     assert _told(clone) == str(clone / ".dvc" / "site-cache")
     (clone / ".dvc" / "site-cache").chmod(0o777)

@@ -12,9 +12,11 @@ from prefect import State
 from prefect.logging import disable_run_logger
 from prefect.states import Completed
 
-from flows import dvc, servers, summary, tables, training
+from flows import training
+from flows.reports import summary, tables
+from flows.runtime import dvc, servers
 from pipeline import artifacts, tracking
-from pipeline.errors import ConfigError
+from pipeline.base.errors import ConfigError
 
 METRICS = {
     "seen": {

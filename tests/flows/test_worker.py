@@ -21,12 +21,13 @@ from prefect.states import Cancelling, Pending, Running
 from websockets.exceptions import ConnectionClosedError, InvalidStatus
 from websockets.sync.client import connect
 
-from flows import access, dvc, leases, revival, servers, training, worker
+from flows import training, worker
+from flows.runtime import access, dvc, gpu, recovery, servers
 from pipeline import tracking
-from pipeline.errors import ConfigError, DataError
+from pipeline.base.errors import ConfigError, DataError
 
 ROOT = Path(__file__).parents[2]
-GPU = leases.Device(0, "GPU-pretend")
+GPU = gpu.Device(0, "GPU-pretend")
 LOGIN = "who:knows"
 
 
@@ -48,7 +49,7 @@ def settings(tmp_path, monkeypatch):
         (tmp_path / "params.yaml").write_text(f"workers: {{gpu_workers: {value}}}")
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv(leases.GPU_WORKERS_VARIABLE, raising=False)
+    monkeypatch.delenv(gpu.GPU_WORKERS_VARIABLE, raising=False)
     write("auto")
     return write
 
@@ -93,21 +94,21 @@ def test_a_web_socket_asks_for_the_login_and_refuses_foreign_pages(path, api):
 
 
 def test_as_many_gpus_as_the_settings_say_and_no_more_than_there_are(settings, monkeypatch):
-    pair = (GPU, leases.Device(1, "GPU-other"))
-    monkeypatch.setattr(leases, "find_devices", lambda: pair)
-    assert leases.usable_devices() == pair
+    pair = (GPU, gpu.Device(1, "GPU-other"))
+    monkeypatch.setattr(gpu, "find_devices", lambda: pair)
+    assert gpu.usable_devices() == pair
     settings(1)
-    assert leases.usable_devices() == (GPU,)
+    assert gpu.usable_devices() == (GPU,)
     settings(0)
-    assert leases.usable_devices() == ()
+    assert gpu.usable_devices() == ()
     settings(3)
     with pytest.raises(ConfigError, match=r"workers.gpu_workers: 3 GPUs are asked for, this machine has 2"):
-        leases.usable_devices()
-    monkeypatch.setenv(leases.GPU_WORKERS_VARIABLE, "0")
-    assert leases.usable_devices() == ()
-    monkeypatch.setenv(leases.GPU_WORKERS_VARIABLE, "some")
+        gpu.usable_devices()
+    monkeypatch.setenv(gpu.GPU_WORKERS_VARIABLE, "0")
+    assert gpu.usable_devices() == ()
+    monkeypatch.setenv(gpu.GPU_WORKERS_VARIABLE, "some")
     with pytest.raises(ConfigError, match="a number or auto is expected, given 'some'"):
-        leases.usable_devices()
+        gpu.usable_devices()
 
 
 @pytest.mark.parametrize(
@@ -127,11 +128,11 @@ def test_devices_that_are_hidden_are_not_found(visible, numbers, monkeypatch):
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     if visible is not None:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
-    assert [device.number for device in leases.find_devices()] == numbers
+    assert [device.number for device in gpu.find_devices()] == numbers
 
 
 def test_a_worker_without_a_gpu_refuses_the_pool_gpu_unless_it_is_told_to_use_none(settings, monkeypatch, capsys):
-    monkeypatch.setattr(leases, "find_devices", lambda: ())
+    monkeypatch.setattr(gpu, "find_devices", lambda: ())
     with pytest.raises(ConfigError, match=r"pool 'gpu': this machine has no GPU; .*gpu_workers to 0"):
         worker.choose_pools(["gpu"])
     assert worker.choose_pools(None) == ("cpu",)
@@ -145,32 +146,32 @@ def test_a_worker_without_a_gpu_refuses_the_pool_gpu_unless_it_is_told_to_use_no
 
 
 def test_without_devices_a_job_sees_none_and_needs_no_limit():
-    with leases.lease((), print) as env:
+    with gpu.lease((), print) as env:
         assert env == {"CUDA_VISIBLE_DEVICES": ""}
 
 
 def test_a_missing_limit_is_an_error(api):
-    absent = leases.Device(7, "GPU-absent")
+    absent = gpu.Device(7, "GPU-absent")
     with (
         pytest.raises(ConfigError, match=r"the concurrency limit 'gpu-7' does not exist"),
-        leases.lease([absent], print),
+        gpu.lease([absent], print),
     ):
         pytest.fail("held")
 
 
 def test_a_second_job_waits_for_the_device_and_two_devices_serve_two(api, monkeypatch):
-    monkeypatch.setattr(leases, "SECONDS_BETWEEN_TRIES", 0.05)
-    pair = (leases.Device(2, "GPU-c"), leases.Device(3, "GPU-d"))
-    leases.ensure_limits({device.limit: 1 for device in pair})
+    monkeypatch.setattr(gpu, "SECONDS_BETWEEN_TRIES", 0.05)
+    pair = (gpu.Device(2, "GPU-c"), gpu.Device(3, "GPU-d"))
+    gpu.ensure_limits({device.limit: 1 for device in pair})
     waits, got = threading.Event(), []
 
     def third():
-        with leases.lease(pair, lambda line: waits.set() if "waiting" in line else None) as env:
+        with gpu.lease(pair, lambda line: waits.set() if "waiting" in line else None) as env:
             got.append(env["CUDA_VISIBLE_DEVICES"])
 
     thread = threading.Thread(target=copy_context().run, args=[third])
-    with leases.lease(pair, print) as first:
-        with leases.lease(pair, print) as second:
+    with gpu.lease(pair, print) as first:
+        with gpu.lease(pair, print) as second:
             assert {first["CUDA_VISIBLE_DEVICES"], second["CUDA_VISIBLE_DEVICES"]} == {"GPU-c", "GPU-d"}
             thread.start()
             assert waits.wait(60)
@@ -266,7 +267,7 @@ def test_what_can_heal_is_tried_again_and_bad_data_never(error, tries, api, sett
 
 
 def test_pools_and_limits_are_made_once_and_kept_as_they_are(api, settings, monkeypatch):
-    monkeypatch.setattr(leases, "find_devices", lambda: (leases.Device(5, "GPU-e"),))
+    monkeypatch.setattr(gpu, "find_devices", lambda: (gpu.Device(5, "GPU-e"),))
     worker.prepare(("cpu", "gpu"))
     with get_client(sync_client=True) as client:
         client.update_global_concurrency_limit("gpu-5", _limit(2))
@@ -286,7 +287,7 @@ def test_no_run_chooses_what_a_pool_starts(variable, api, settings, monkeypatch)
     from prefect.exceptions import PrefectHTTPStatusError
     from prefect.workers.process import ProcessJobConfiguration, ProcessWorker
 
-    monkeypatch.setattr(leases, "find_devices", lambda: ())
+    monkeypatch.setattr(gpu, "find_devices", lambda: ())
     worker.prepare(("cpu",))
     with get_client(sync_client=True) as client:
         open_to_all = ProcessWorker.get_default_base_job_template()
@@ -352,48 +353,48 @@ def test_a_run_whose_process_is_gone_goes_on_and_those_of_others_are_left_alone(
         )
     )
     fresh = begun("gpu@here", Pending())
-    monkeypatch.setattr(revival, "_working", lambda: {alive.id})
-    assert revival.revive(["gpu@here"], seen={cancelling.id}) == {lost.id, cancelling.id}
+    monkeypatch.setattr(recovery, "_working", lambda: {alive.id})
+    assert recovery.revive(["gpu@here"], seen={cancelling.id}) == {lost.id, cancelling.id}
     assert (lost.state.name, cancelling.state.name) == ("Running", "Cancelled")  # its worker may yet tell
-    assert revival.revive(["gpu@here"]) == {lost.id}
+    assert recovery.revive(["gpu@here"]) == {lost.id}
     assert (lost.state.name, cancelling.state.name) == ("AwaitingRetry", "Cancelled")
     assert elsewhere.state.is_running()
     assert alive.state.is_running()
     assert fresh.state.is_pending()  # it has time yet to start its process
-    monkeypatch.setattr(revival, "TIME_TO_START", timedelta(0))
-    assert revival.revive(["gpu@here"]) == {fresh.id}
+    monkeypatch.setattr(recovery, "TIME_TO_START", timedelta(0))
+    assert recovery.revive(["gpu@here"]) == {fresh.id}
 
 
 def test_what_loses_its_process_each_time_is_given_up(begun, monkeypatch):
-    monkeypatch.setattr(revival, "_working", set)
-    run = begun("gpu@there", Running(), revival.MOST_STARTS)
-    assert revival.revive(["gpu@there"]) == {run.id}
+    monkeypatch.setattr(recovery, "_working", set)
+    run = begun("gpu@there", Running(), recovery.MOST_STARTS)
+    assert recovery.revive(["gpu@there"]) == {run.id}
     assert run.state.is_crashed()
-    assert revival.revive(["gpu@there"]) == set()
+    assert recovery.revive(["gpu@there"]) == set()
 
 
 def test_what_never_begins_is_given_up_as_well(begun, monkeypatch):
     """Prefect counts no start of a run whose process ends before the flow begins."""
-    monkeypatch.setattr(revival, "_working", set)
-    monkeypatch.setattr(revival, "TIME_TO_START", timedelta(0))
+    monkeypatch.setattr(recovery, "_working", set)
+    monkeypatch.setattr(recovery, "TIME_TO_START", timedelta(0))
     run = begun("gpu@nowhere", Pending(), 0)
-    for _ in range(revival.MOST_STARTS - 1):
-        assert revival.revive(["gpu@nowhere"]) == {run.id}
+    for _ in range(recovery.MOST_STARTS - 1):
+        assert recovery.revive(["gpu@nowhere"]) == {run.id}
         assert run.state.name == "AwaitingRetry"
         run.take_up()
-    assert revival.revive(["gpu@nowhere"]) == {run.id}
+    assert recovery.revive(["gpu@nowhere"]) == {run.id}
     assert run.state.is_crashed()
-    assert f"{revival.MOST_STARTS} times" in run.state.message
-    assert revival.revive(["gpu@nowhere"]) == set()
+    assert f"{recovery.MOST_STARTS} times" in run.state.message
+    assert recovery.revive(["gpu@nowhere"]) == set()
 
 
 def test_a_program_whose_variables_name_no_run_ends_no_worker(monkeypatch):
     run = uuid4()
     found = [SimpleNamespace(environ=lambda v=v: {"PREFECT__FLOW_RUN_ID": v}) for v in ("", "none of ours", str(run))]
-    monkeypatch.setattr(revival.psutil, "process_iter", lambda: found)
-    assert revival._working() == {run}
+    monkeypatch.setattr(recovery.psutil, "process_iter", lambda: found)
+    assert recovery._working() == {run}
 
 
 def test_a_server_that_is_away_ends_no_worker():
     with temporary_settings({PREFECT_API_URL: f"http://127.0.0.1:{servers.free_port()}/api"}):
-        revival.try_to_revive(["gpu@here"])
+        recovery.try_to_revive(["gpu@here"])

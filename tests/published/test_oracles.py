@@ -11,15 +11,23 @@ import pytest
 import torch
 from torch import nn
 
-from pipeline import config, presets
-from pipeline.confidence import Binary
-from pipeline.detectors import DETECTORS, MAF, RADON, GRAnD
-from pipeline.encoders import DCCL, ENCODERS, CNNTransformer
-from pipeline.nn import Batch
-from pipeline.registry import build
-from pipeline.thresholds import EVT, THRESHOLDS, Thresholds, Triangular
-from pipeline.thresholds.knuth import Histogram
-from pipeline.thresholds.triangular import corner
+from flows.runtime import presets
+from pipeline import config
+from pipeline.base.registry import build
+from pipeline.calibration.confidence import Binary
+from pipeline.calibration.thresholds.base import Thresholds
+from pipeline.calibration.thresholds.evt import EVT
+from pipeline.calibration.thresholds.knuth import Histogram
+from pipeline.calibration.thresholds.registry import THRESHOLDS
+from pipeline.calibration.thresholds.triangular import Triangular, corner
+from pipeline.models.detectors.grand import GRAnD
+from pipeline.models.detectors.maf import MAF
+from pipeline.models.detectors.radon import RADON
+from pipeline.models.detectors.registry import DETECTORS
+from pipeline.models.encoders.cnn_transformer import CNNTransformer
+from pipeline.models.encoders.losses.dccl import DCCL
+from pipeline.models.encoders.registry import ENCODERS
+from pipeline.models.layers import Batch
 
 ROOT = Path(__file__).parents[2]
 

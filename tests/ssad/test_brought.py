@@ -17,8 +17,8 @@ from torch.utils.data import (
 )
 
 from pipeline import ssad
-from pipeline.detectors import DETECTORS
-from pipeline.errors import ArtifactError, DataError, TrainingError
+from pipeline.base.errors import ArtifactError, DataError, TrainingError
+from pipeline.models.detectors.registry import DETECTORS
 from tests.ssad.small import OUTLIERS, Centre, Images, Losses, N, column, train
 
 # Models.

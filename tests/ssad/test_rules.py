@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from pipeline import ssad
-from pipeline.errors import DataError
+from pipeline.base.errors import DataError
 from tests.ssad.small import train, updates
 
 SCORES = [0.1, 0.2, 0.3, 0.4, 0.9]

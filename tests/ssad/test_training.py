@@ -15,8 +15,9 @@ from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger
 from safetensors.torch import load_file
 
-from pipeline import ssad, tables
-from pipeline.errors import ArtifactError, TrainingError
+from pipeline import ssad
+from pipeline.base.errors import ArtifactError, TrainingError
+from pipeline.reporting import confidence_table
 from tests.ssad.small import OUTLIERS, Centre, Images, Losses, N, column, same, train, updates
 
 STEPS = 4
@@ -283,7 +284,7 @@ def test_a_confidence_file_is_what_the_next_training_begins_with(tmp_path):
 
 
 def test_many_rows_are_reported_as_a_sample_beside_the_whole_which_the_next_training_begins_with(tmp_path, monkeypatch):
-    monkeypatch.setattr(tables, "MOST_ROWS", 20)
+    monkeypatch.setattr(confidence_table, "MOST_ROWS", 20)
     given, objective = [], Losses()
     monkeypatch.setattr("pipeline.ssad.report.FolderRun.file", lambda self, path: given.append(path.name))
     first = train(tmp_path / "first")

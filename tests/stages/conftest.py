@@ -12,10 +12,11 @@ import pyarrow as pa
 import pytest
 import yaml
 
-from pipeline import artifacts, config, presets
+from flows.runtime import presets
+from pipeline import artifacts, config
+from pipeline.base.errors import FlowsculptError
 from pipeline.datasets.synthetic.files import write
-from pipeline.errors import FlowsculptError
-from pipeline.stages.report import Report
+from pipeline.stages.reports.report import Report
 
 PARAMS = Path(__file__).parents[2] / "params.yaml"
 SYSTEM = re.compile(r"preprocess\.features\.|stage1\.(encoder|loss)$|stage2\.(detector|head)$|calibrate\.evidence$")
@@ -148,10 +149,10 @@ def store(prepared: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ite
     """A registry of one version, whose champion can be moved; and what Prefect would show."""
     from prefect.logging import disable_run_logger
 
-    from flows import retraining, scoring
-    from pipeline import tracking
-    from pipeline.bundle import Bundle
-    from pipeline.tracking import Version
+    from flows import drift_check, scoring
+    from pipeline.serving import registry
+    from pipeline.serving.bundle import Bundle
+    from pipeline.serving.registry import Version
 
     bundle = Bundle.of_project()
     bundle.save(tmp_path / "bundle")
@@ -165,13 +166,13 @@ def store(prepared: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ite
         made.registered.append((Bundle.load(folder), run_id, tags))
         return Version(9, run_id, "", tags, ("candidate",))
 
-    monkeypatch.setattr(tracking, "find_version", find_version)
-    monkeypatch.setattr(tracking, "fetch", lambda version: tmp_path / "bundle")
-    monkeypatch.setattr(tracking, "register", register)
-    for flow in (scoring, retraining):
+    monkeypatch.setattr(registry, "find_version", find_version)
+    monkeypatch.setattr(registry, "fetch", lambda version: tmp_path / "bundle")
+    monkeypatch.setattr(registry, "register", register)
+    for flow in (scoring, drift_check):
         monkeypatch.setattr(flow, "create_table_artifact", lambda table, key, **_: made.shown.update({key: table}))
         monkeypatch.setattr(flow, "create_markdown_artifact", lambda text, key, **_: made.shown.update({key: text}))
-    monkeypatch.setattr(retraining, "emit_event", lambda name, **given: made.events.append((name, given)))
+    monkeypatch.setattr(drift_check, "emit_event", lambda name, **given: made.events.append((name, given)))
     with disable_run_logger():
         yield made
 

@@ -5,12 +5,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline import artifacts, config, decision
-from pipeline.bundle import Bundle
-from pipeline.cross import OUT_OF_FOLD, route, worst_factor
-from pipeline.detectors import Folds
-from pipeline.errors import ConfigError, SplitError
-from pipeline.inference import Calibration, Judgement
+from pipeline import artifacts, config
+from pipeline.base.errors import ConfigError, SplitError
+from pipeline.calibration import named_thresholds
+from pipeline.calibration.calibration import Calibration
+from pipeline.calibration.cross_conformal import OUT_OF_FOLD, route, worst_factor
+from pipeline.calibration.prediction import Judgement
+from pipeline.models.detectors.folds import Folds
+from pipeline.serving.bundle import Bundle
 from pipeline.stages.across import DEALT
 
 TESTS = ("test_seen", "test_unseen")
@@ -171,7 +173,7 @@ def test_records_of_one_day_share_a_fold_where_asked(prepared: Any) -> None:
 
 
 def test_groups_have_thresholds_from_all_their_benign_records(crossed: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(decision, "LEAST_OF_A_GROUP", 20)
+    monkeypatch.setattr(named_thresholds, "LEAST_OF_A_GROUP", 20)
     crossed.set("calibrate.group", "day")
     crossed.run("calibrate")
     calibration = Calibration.load(*artifacts.read_model(artifacts.THRESHOLDS))

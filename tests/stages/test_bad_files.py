@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from pipeline import artifacts
-from pipeline.errors import DataError, RejectedError, SchemaError, SourceError
+from pipeline.base.errors import DataError, RejectedError, SchemaError, SourceError
 
 MONDAY = "Monday-WorkingHours.pcap_ISCX.csv"
 TUESDAY = "Tuesday-WorkingHours.pcap_ISCX.csv"

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from pipeline import artifacts
+from pipeline.base.errors import ArtifactError, ConfigError, DataError, ExpectationError, SplitError
 from pipeline.datasets.schema import FEATURES
-from pipeline.errors import ArtifactError, ConfigError, DataError, ExpectationError, SplitError
 
 Columns = dict[str, list[Any]]
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from pipeline import config
-from pipeline.errors import ConfigError, UnknownPluginError
+from pipeline.base.errors import ConfigError, UnknownPluginError
 
 
 def refused(project: Any, name: str, value: object) -> str:

@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline import artifacts, seals
-from pipeline.bundle import Bundle
-from pipeline.errors import ArtifactError, DataError, SchemaError
-from pipeline.inference import Calibration
-from pipeline.thresholds import Percentile
+from pipeline import artifacts
+from pipeline.base.errors import ArtifactError, DataError, SchemaError
+from pipeline.calibration.calibration import Calibration
+from pipeline.calibration.thresholds.percentile import Percentile
+from pipeline.serving import manifest
+from pipeline.serving.bundle import Bundle
 
 TESTS = ("test_seen", "test_unseen")
 FITTED_ON = ("train", "val", "calibration")
@@ -153,19 +154,21 @@ def test_loading_draws_nothing_from_the_generator(folder):
     assert torch.equal(torch.random.get_rng_state(), before)
 
 
-FILES = sorted({f"{name}{kind}" for name in ("features", "encoder", "detector", "thresholds") for kind in seals.KINDS})
+FILES = sorted(
+    {f"{name}{kind}" for name in ("features", "encoder", "detector", "thresholds") for kind in manifest.KINDS}
+)
 
 
-@pytest.mark.parametrize("name", [*FILES, "used.safetensors", seals.MANIFEST])
+@pytest.mark.parametrize("name", [*FILES, "used.safetensors", manifest.MANIFEST])
 def test_one_changed_byte_is_refused_with_the_file(folder, name):
     content = bytearray((folder / name).read_bytes())
     content[len(content) // 2] ^= 1
     (folder / name).write_bytes(content)
-    with pytest.raises(ArtifactError, match=seals.MANIFEST if name == seals.MANIFEST else name):
+    with pytest.raises(ArtifactError, match=manifest.MANIFEST if name == manifest.MANIFEST else name):
         Bundle.load(folder)
 
 
-@pytest.mark.parametrize("name", [*FILES, "used.safetensors", seals.MANIFEST])
+@pytest.mark.parametrize("name", [*FILES, "used.safetensors", manifest.MANIFEST])
 def test_a_missing_file_is_refused(folder, name):
     (folder / name).unlink()
     with pytest.raises(ArtifactError, match=f"{name}: is absent"):
@@ -180,7 +183,7 @@ def test_an_added_file_is_refused(folder, name):
 
 
 def test_a_pickle_that_the_manifest_names_is_refused_all_the_same(folder, bundle):
-    planted = seals.Sealed(bundle.sealed.about, {**bundle.sealed.files, "weights.pkl": b"\x80\x04."})
+    planted = manifest.Sealed(bundle.sealed.about, {**bundle.sealed.files, "weights.pkl": b"\x80\x04."})
     planted.save(folder)
     with pytest.raises(ArtifactError, match=r"weights\.pkl: does not belong"):
         Bundle.load(folder)
@@ -195,16 +198,16 @@ def test_a_folder_and_a_link_in_place_of_a_file_are_refused(folder, tmp_path):
 
 @pytest.mark.parametrize("files", [{"../detector.json": "0"}, {"a/b.json": "0"}])
 def test_a_manifest_that_points_out_of_its_folder_is_refused(folder, files):
-    manifest = json.loads((folder / seals.MANIFEST).read_text())
-    (folder / seals.MANIFEST).write_text(json.dumps({**manifest, "files": {**manifest["files"], **files}}))
+    listed = json.loads((folder / manifest.MANIFEST).read_text())
+    (folder / manifest.MANIFEST).write_text(json.dumps({**listed, "files": {**listed["files"], **files}}))
     with pytest.raises(ArtifactError, match="does not belong"):
         Bundle.load(folder)
 
 
 @pytest.mark.parametrize("content", [b"", b"[]", b"{}", b'{"format": 2, "files": {}}'])
 def test_a_manifest_of_another_format_is_refused(folder, content):
-    (folder / seals.MANIFEST).write_bytes(content)
-    with pytest.raises(ArtifactError, match=seals.MANIFEST):
+    (folder / manifest.MANIFEST).write_bytes(content)
+    with pytest.raises(ArtifactError, match=manifest.MANIFEST):
         Bundle.load(folder)
 
 

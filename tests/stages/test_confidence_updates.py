@@ -12,10 +12,12 @@ import pytest
 import torch
 
 from pipeline import artifacts, config
-from pipeline.detectors import DETECTORS, MAF, RADON
-from pipeline.errors import ArtifactError, CollapseError, ConfigError, DataError, TrainingError
+from pipeline.base.errors import ArtifactError, CollapseError, ConfigError, DataError, TrainingError
+from pipeline.calibration.thresholds.base import VERDICTS
+from pipeline.models.detectors.maf import MAF
+from pipeline.models.detectors.radon import RADON
+from pipeline.models.detectors.registry import DETECTORS
 from pipeline.stages.learning import updates_of
-from pipeline.thresholds import VERDICTS
 
 PARAMS = Path(__file__).parents[2] / "params.yaml"
 REPORTS = artifacts.REPORTS / "stage2"

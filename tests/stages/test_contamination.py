@@ -6,10 +6,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline import artifacts, splits
+from pipeline import artifacts
+from pipeline.base.errors import ConfigError, SplitError
+from pipeline.base.samples import Samples
 from pipeline.config import SECTIONS, load
-from pipeline.errors import ConfigError, SplitError
-from pipeline.samples import Samples
+from pipeline.preprocessing import splits
 
 
 def stored() -> dict[str, Samples]:

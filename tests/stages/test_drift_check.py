@@ -9,11 +9,12 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from flows import retraining, scoring
-from pipeline import artifacts, config, scored
-from pipeline.errors import ArtifactError, ConfigError
-from pipeline.inference import Calibration
-from pipeline.tracking import Version
+from flows import drift_check, scoring
+from pipeline import artifacts, config
+from pipeline.base.errors import ArtifactError, ConfigError
+from pipeline.calibration.calibration import Calibration
+from pipeline.serving import batch
+from pipeline.serving.registry import Version
 
 SETTINGS = config.load(config.Retraining, Path(__file__).parents[2] / "params.yaml")
 
@@ -38,13 +39,13 @@ def test_a_folder_is_scored_once(task, store, folder):
 
 
 def test_the_champion_is_asked_for_once(task, store, folder, monkeypatch):
-    made = scored.score
+    made = batch.score
 
     def meanwhile(*given):
         store.number = 4  # somebody promotes
         return made(*given)
 
-    monkeypatch.setattr(scored, "score", meanwhile)
+    monkeypatch.setattr(batch, "score", meanwhile)
     run(str(folder))
     assert store.asked == ["champion"]
     versions = [artifacts.read_table(path, ["model_version"]) for path in artifacts.SCORED.glob("*.parquet")]
@@ -90,7 +91,7 @@ def store_gate(store):
 
 def recent(scores, monkeypatch, samples=None):
     ids = np.arange(len(scores), dtype=np.uint64) + np.uint64(10**9)
-    monkeypatch.setattr(scored, "recent", lambda *_: scored.Recent(ids, np.asarray(scores), samples, 2))
+    monkeypatch.setattr(batch, "recent", lambda *_: batch.Recent(ids, np.asarray(scores), samples, 2))
 
 
 def drawn(store, n=5000, seed=1):
@@ -100,7 +101,7 @@ def drawn(store, n=5000, seed=1):
 
 
 def check(**given):
-    return retraining.drift_check.fn(**given).result()
+    return drift_check.drift_check.fn(**given).result()
 
 
 def test_traffic_as_at_calibration_is_stable_whatever_the_attacks(watched, monkeypatch):
@@ -160,7 +161,7 @@ def test_the_reports_are_written(watched, monkeypatch):
 
 def test_too_few_records_tell_nothing(watched, monkeypatch):
     recent(drawn(watched, 999), monkeypatch)
-    state = retraining.drift_check.fn()
+    state = drift_check.drift_check.fn()
     assert (state.name, state.is_completed()) == ("Waiting", True)
     assert "has scored 999 records, needed are 1,000" in state.message
 
@@ -169,13 +170,13 @@ def test_features_are_compared_with_those_of_the_calibration(store, monkeypatch,
     """All of what was scored: benign features as ever, until one of them is changed."""
     run(str(folder))
     settings = SETTINGS.model_copy(update={"min_records": 50, "looks": 0.1})
-    seen = scored.recent(3, 10**6)
-    found = retraining.check(3, store.bundle, seen, settings)
+    seen = batch.recent(3, 10**6)
+    found = drift_check.check(3, store.bundle, seen, settings)
     assert {change.name for change in found.changes} == {"score", *store.bundle.features.columns}
     assert not [change.name for change in found.changes if change.exceeds(1e-4, 0.0)]
     at = seen.samples.column_names.index("idle_min")
     moved = seen.samples.set_column(at, "idle_min", pa.array(np.full(seen.samples.num_rows, 1e9)))
-    again = retraining.check(3, store.bundle, scored.Recent(seen.record_id, seen.score, moved, seen.files), settings)
+    again = drift_check.check(3, store.bundle, batch.Recent(seen.record_id, seen.score, moved, seen.files), settings)
     assert [change.name for change in again.changes if change.exceeds(1e-4, 0.2)] == ["idle_min"]
 
 
@@ -183,7 +184,7 @@ def test_features_of_another_project_are_not_compared(store, task, folder):
     run(str(folder))
     shutil.rmtree(artifacts.PROCESSED)
     settings = SETTINGS.model_copy(update={"min_records": 50, "looks": 0.1})
-    found = retraining.check(3, store.bundle, scored.recent(3, 10**6), settings)
+    found = drift_check.check(3, store.bundle, batch.recent(3, 10**6), settings)
     assert [change.name for change in found.changes] == ["score"]
 
 

@@ -8,12 +8,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline import artifacts, expectations, tables
+from pipeline import artifacts, validation
+from pipeline.base.errors import ArtifactError
 from pipeline.datasets.schema import FEATURE_NAMES
-from pipeline.errors import ArtifactError
-from pipeline.expectations.rules import broken
-from pipeline.metrics import wilson
-from pipeline.stages import floor
+from pipeline.evaluation.metrics import wilson
+from pipeline.reporting import confidence_table
+from pipeline.stages.reports import floor
+from pipeline.validation.rules import broken
 
 LEVELS = {"p99.9": 0.001, "p99": 0.01, "p97": 0.03, "p95": 0.05}
 
@@ -133,7 +134,7 @@ def test_the_rules_of_the_records_are_those_that_the_suite_counts(doubtful: Any)
     ],
 )
 def test_a_rule_tells_which_rows_break_it(name: str, settings: Any, values: Any, expected: Any) -> None:
-    from pipeline.expectations.suite import expect
+    from pipeline.validation.suite import expect
 
     rule = expect(name, ("features", "ranges", "holds"), ("x",), 0.0, column="x", **settings)
     assert broken(rule, pd.DataFrame({"x": values})).tolist() == expected
@@ -142,7 +143,7 @@ def test_a_rule_tells_which_rows_break_it(name: str, settings: Any, values: Any,
 def test_batches_do_not_change_the_trust(project: Any) -> None:
     project.run("ingest")
     table = artifacts.read_table(artifacts.RECORDS)
-    whole, cut = (expectations.audit([table], rows=rows).trust for rows in (10_000, 64))
+    whole, cut = (validation.audit([table], rows=rows).trust for rows in (10_000, 64))
     assert (whole.record_id == cut.record_id).all()
     assert (whole.confidence == cut.confidence).all()
     assert [whole.rules[code] for code in whole.code] == [cut.rules[code] for code in cut.code]
@@ -212,10 +213,10 @@ def test_the_strongest_feature_finds_most_at_each_level() -> None:
 
 
 def test_many_records_are_reported_as_a_stated_sample_beside_the_whole(tmp_path: Any, monkeypatch: Any) -> None:
-    monkeypatch.setattr(tables, "MOST_ROWS", 1000)
+    monkeypatch.setattr(confidence_table, "MOST_ROWS", 1000)
     record_id = np.arange(70_000, dtype=np.uint64) * 2**40 + 2**63
     values = np.linspace(-1, 1, 70_000).astype(np.float32)
-    tables.write(tmp_path, 3, {"record_id": record_id, "confidence": values})
+    confidence_table.write(tmp_path, 3, {"record_id": record_id, "confidence": values})
     csv, whole = tmp_path / "confidence_epoch_3.csv", tmp_path / "confidence_epoch_3.parquet"
     about = json.loads((tmp_path / "confidence_epoch_3_sample.json").read_text())
     assert about == {"rows": 70_000, "sampled": 1000, "seed": 0, "whole": whole.name}
@@ -235,7 +236,7 @@ def test_many_records_are_reported_as_a_stated_sample_beside_the_whole(tmp_path:
 
 def test_few_records_are_reported_whole(tmp_path: Any) -> None:
     (tmp_path / "confidence_epoch_0_sample.json").write_text("{}")  # an earlier table was longer
-    tables.write(tmp_path, 0, {"record_id": np.arange(5, dtype=np.uint64), "confidence": np.ones(5)})
+    confidence_table.write(tmp_path, 0, {"record_id": np.arange(5, dtype=np.uint64), "confidence": np.ones(5)})
     assert [path.name for path in tmp_path.iterdir()] == ["confidence_epoch_0.csv"]
     assert len(artifacts.read_confidence(tmp_path / "confidence_epoch_0.csv")[0]) == 5
 

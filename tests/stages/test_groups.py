@@ -6,15 +6,18 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from flows import heldout, retraining
-from pipeline import artifacts, inference, scored
-from pipeline.bundle import Bundle
+from flows import drift_check
+from pipeline import artifacts
+from pipeline.base.errors import ArtifactError, ConfigError, DataError
+from pipeline.calibration import calibration
+from pipeline.calibration.calibration import Calibration
+from pipeline.calibration.prediction import Judgement
+from pipeline.calibration.thresholds.conformal import interval
 from pipeline.datasets.incoming import incoming
-from pipeline.drift import Recalibration
-from pipeline.errors import ArtifactError, ConfigError, DataError
-from pipeline.inference import Calibration, Judgement
+from pipeline.evaluation.drift import Recalibration
+from pipeline.serving import batch, heldout
+from pipeline.serving.bundle import Bundle
 from pipeline.stages.groups import groups
-from pipeline.thresholds.conformal import interval
 from tests.stages.test_bundle import raw
 
 TESTS = ("test_seen", "test_unseen")
@@ -23,7 +26,7 @@ TESTS = ("test_seen", "test_unseen")
 @pytest.fixture
 def by_day(prepared: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
     """A project whose thresholds are set by day; its 44 calibration records would be too few for 1 %."""
-    monkeypatch.setattr(inference, "frequent", lambda names: sorted({str(name) for name in names} - {""}))
+    monkeypatch.setattr(calibration, "frequent", lambda names: sorted({str(name) for name in names} - {""}))
     prepared.set("calibrate.group", "day")
     prepared.run("calibrate")
     return prepared
@@ -75,7 +78,7 @@ def test_scoring_knows_the_group_of_new_records_in_both_forms(by_day: Any) -> No
         (chunk,) = incoming(path, "cicids2017", bundle.columns).read()
         judged, blind = bundle.judge(chunk.records), bundle.judge(chunk.records.drop_columns("day"))
         assert (judged.p_value != blind.p_value).any()
-    tally = scored._Tally(bundle.calibration)
+    tally = batch._Tally(bundle.calibration)
     tally.add(judged, chunk.rejected)
     assert tally.alarms == {name: int(mask.sum()) for name, mask in judged.flagged.items()}
 
@@ -125,7 +128,7 @@ def test_more_of_one_group_moves_no_threshold_of_a_group_in_a_recalibration(shar
     old = Calibration.fit(np.zeros(2000), density, "density", [99, 95], group="protocol", groups=names)
     density, names = traffic(20_000, share)
     recent = old.score(np.zeros(20_000), density)
-    moved = retraining._moved(old, Recalibration.fit(old.reference, recent, 0.05, 0.25, 2.0))
+    moved = drift_check._moved(old, Recalibration.fit(old.reference, recent, 0.05, 0.25, 2.0))
     assert moved.whole.thresholds != old.whole.thresholds
     judged = Judgement.of(moved, np.zeros(20_000), density, groups=names)
     for name in ("tcp", "udp"):

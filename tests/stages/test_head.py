@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from pipeline import artifacts
-from pipeline.bundle import Bundle
+from pipeline.base.errors import ConfigError
+from pipeline.calibration.calibration import Calibration
 from pipeline.datasets.schema import FEATURE_NAMES
-from pipeline.errors import ConfigError
-from pipeline.inference import Calibration
+from pipeline.serving.bundle import Bundle
 from tests.stages.conftest import shipped_settings
 
 TRAINED = ("preprocess", "stage1", "stage2", "calibrate")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pipeline import artifacts
-from pipeline.errors import ConfigError, SplitError
+from pipeline.base.errors import ConfigError, SplitError
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ HEAD = """
     import numpy as np
     import pyarrow as pa
     from pipeline import artifacts
-    from pipeline.errors import ArtifactError
+    from pipeline.base.errors import ArtifactError
 
     def full_disk():
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
@@ -98,7 +98,7 @@ except ArtifactError as error:
 STAGE = """
 import importlib, os
 from pipeline import config
-from pipeline.stages.report import Report
+from pipeline.stages.reports.report import Report
 
 class Run:
     \"\"\"Forgets what is logged, and ends the process without a word in the epoch that KILL_IN_EPOCH names.\"\"\"

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline import artifacts, config, figures
-from pipeline.errors import ConfigError
-from pipeline.stages import latent
+from pipeline import artifacts, config
+from pipeline.base.errors import ConfigError
+from pipeline.stages.reports import latent_map
 
 
 def drawn(project: Any, **changes: Any) -> tuple[Any, Any]:
@@ -19,8 +19,8 @@ def drawn(project: Any, **changes: Any) -> tuple[Any, Any]:
         project.set(f"evaluate.{name}", value)
     asked: dict[str, Any] = {}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(figures, "latent_map", lambda *values, **named: asked.update(values=values, named=named))
-        latent.latent_map(config.load(config.Evaluate), "somewhere")
+        patch.setattr(latent_map, "draw_latent_map", lambda *values, **named: asked.update(values=values, named=named))
+        latent_map.latent_map(config.load(config.Evaluate), "somewhere")
     return asked["values"], asked["named"]
 
 
@@ -68,7 +68,7 @@ def test_umap_lays_out_what_is_drawn(prepared: Any, monkeypatch: Any) -> None:
 def test_the_real_umap_gives_the_same_layout_again() -> None:
     pytest.importorskip("umap")
     z = np.random.default_rng(0).standard_normal((60, 4))
-    first, again = (latent._umap(z) for _ in range(2))
+    first, again = (latent_map._umap(z) for _ in range(2))
     assert first.shape == (60, 2)
     assert np.isfinite(first).all()
     assert (first == again).all()

@@ -7,11 +7,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline import artifacts, inference, splits
-from pipeline.bundle import Bundle
+from pipeline import artifacts
+from pipeline.base.errors import ArtifactError, ConfigError, DataError, ExpectationError, RejectedError, SchemaError
+from pipeline.calibration import calibration
 from pipeline.datasets.nslkdd import COLUMNS
-from pipeline.errors import ArtifactError, ConfigError, DataError, ExpectationError, RejectedError, SchemaError
-from pipeline.features import Features
+from pipeline.preprocessing import splits
+from pipeline.preprocessing.features import Features
+from pipeline.serving.bundle import Bundle
 
 REAL = Path(__file__).parents[3] / "shared" / "data"
 STAGES = ("ingest", "validate", "preprocess", "stage1", "stage2", "calibrate", "evaluate")
@@ -200,7 +202,7 @@ def test_a_bundle_of_records_with_words_judges_as_evaluate_does(connections: Any
 
 
 def test_a_column_of_words_tells_groups_too(connections: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(inference, "frequent", lambda names: sorted({str(name) for name in names} - {""}))
+    monkeypatch.setattr(calibration, "frequent", lambda names: sorted({str(name) for name in names} - {""}))
     connections.set("calibrate.group", "protocol_type")
     connections.run("ingest", "validate", "preprocess", "stage1", "stage2", "calibrate", "evaluate")
     told = artifacts.read_json(artifacts.METRICS)["guarantee"]

@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from pipeline import artifacts, config
-from pipeline.stages import overview
+from pipeline.stages.reports import overview
 
 
 class Run:

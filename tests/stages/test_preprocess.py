@@ -6,11 +6,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline import artifacts, splits
+from pipeline import artifacts
+from pipeline.base.errors import ConfigError
+from pipeline.base.samples import Samples
 from pipeline.datasets.schema import FEATURE_NAMES
-from pipeline.errors import ConfigError
-from pipeline.features import Features
-from pipeline.samples import Samples
+from pipeline.preprocessing import splits
+from pipeline.preprocessing.features import Features
 
 UNSEEN = {"bot", "infiltration", "dos_slowloris", "dos_slowhttptest"}
 

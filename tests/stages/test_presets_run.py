@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline import artifacts, config, presets
+from flows.runtime import presets
+from pipeline import artifacts, config
 
 FOLDER = Path(__file__).parents[2] / "presets"
 QUICK = {

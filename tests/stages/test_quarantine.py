@@ -11,11 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from flows import programs, scoring
-from pipeline import arrivals, artifacts, durable, quarantine, scored
+from flows import scoring
+from flows.runtime import program
+from pipeline import artifacts
+from pipeline.base import durable
+from pipeline.base.errors import ArtifactError, ConflictError, SourceError
 from pipeline.datasets.schema import FEATURES
 from pipeline.datasets.synthetic.files import write
-from pipeline.errors import ArtifactError, ConflictError, SourceError
+from pipeline.serving import arrivals, batch, quarantine
 
 CASES = Path(__file__).parents[2].parent / "shared" / "cases"
 HOSTILE, FORMATS = CASES / "hostile", CASES / "formats"
@@ -89,7 +92,7 @@ def test_the_same_content_is_not_tried_again(store, folder, monkeypatch):
     without_columns(folder / "bad.csv")
     run(str(folder))
     without_columns(folder / "again.csv")
-    monkeypatch.setattr(scored, "score", lambda *_: pytest.fail("tried again"))
+    monkeypatch.setattr(batch, "score", lambda *_: pytest.fail("tried again"))
     result = run(str(folder)).result()
     assert (len(result.quarantined), result.passed_over, len(result.scored)) == (1, 8, 0)
     assert aside() == ["again.csv", "again.csv.json", "bad.csv", "bad.csv.json"]
@@ -157,14 +160,14 @@ def _caused(number):
     ],
 )
 def test_an_error_of_ours_quarantines_nothing_and_keeps_no_other_waiting(error, store, folder, monkeypatch):
-    first, made = sorted(folder.iterdir())[0], scored.score
-    monkeypatch.setattr(scored, "score", lambda *given: (_fails(error) if given[0].path == first else made)(*given))
+    first, made = sorted(folder.iterdir())[0], batch.score
+    monkeypatch.setattr(batch, "score", lambda *given: (_fails(error) if given[0].path == first else made)(*given))
     state = run(str(folder))
     assert state.is_failed()
     assert "1 files could not be scored" in state.message
     assert first.exists() and not artifacts.QUARANTINE.exists()
     assert len(verdicts()) == 7
-    monkeypatch.setattr(scored, "score", made)
+    monkeypatch.setattr(batch, "score", made)
     assert [each["source"] for each in run(str(folder)).result().scored] == [first.name]
 
 
@@ -214,7 +217,7 @@ def test_a_file_that_is_still_written_is_left_for_the_next_run(store, folder):
 
 @pytest.mark.parametrize("end", ["gone", "changed"])
 def test_a_file_that_goes_or_changes_meanwhile_is_left_for_the_next_run(end, store, folder, monkeypatch):
-    first, made = sorted(folder.iterdir())[0], scored.score
+    first, made = sorted(folder.iterdir())[0], batch.score
 
     def meanwhile(file, *given):
         if file.path == first and end == "gone":
@@ -223,7 +226,7 @@ def test_a_file_that_goes_or_changes_meanwhile_is_left_for_the_next_run(end, sto
             first.write_text("half")
         return made(file, *given)
 
-    monkeypatch.setattr(scored, "score", meanwhile)
+    monkeypatch.setattr(batch, "score", meanwhile)
     state = run(str(folder))
     assert state.is_completed()
     assert (len(state.data.left), len(state.data.scored), state.data.quarantined) == (1, 7, ())
@@ -427,7 +430,7 @@ def test_any_name_can_be_shown_and_sent_to_a_server(name, store, folder):
 def test_a_name_that_cannot_be_sent_is_spelt_out_wherever_a_file_is_told(store, folder, monkeypatch):
     path = sorted(folder.iterdir())[0]
     path = path.rename(folder / os.fsdecode(b"caf\xe9.csv"))
-    monkeypatch.setattr(scored, "score", _fails(ArtifactError(f"{path}: cannot be written")))
+    monkeypatch.setattr(batch, "score", _fails(ArtifactError(f"{path}: cannot be written")))
     message = run(str(path)).message
     assert "caf\\udce9.csv: cannot be written" in message
     message.encode()
@@ -469,5 +472,5 @@ def test_the_cases_of_formats_are_each_scored_or_put_aside(store, tmp_path):
 
 def test_a_program_says_what_is_quarantined(store, folder):
     without_columns(folder / "bad.csv")
-    result = programs.result(run(str(folder)))
+    result = program.result(run(str(folder)))
     assert "## Quarantined" in scoring.markdown(result)

@@ -11,11 +11,12 @@ import pyarrow.parquet as pq
 import pytest
 from scipy.stats import false_discovery_control
 
-from pipeline import arrivals, artifacts, scored
-from pipeline.bundle import Bundle
-from pipeline.discoveries import fewest
-from pipeline.errors import DataError, RejectedError, SchemaError, SourceError
-from pipeline.inference import Judgement
+from pipeline import artifacts
+from pipeline.base.errors import DataError, RejectedError, SchemaError, SourceError
+from pipeline.calibration.prediction import Judgement
+from pipeline.serving import arrivals, batch
+from pipeline.serving.bundle import Bundle
+from pipeline.serving.discoveries import fewest
 
 
 @pytest.fixture
@@ -32,7 +33,7 @@ def wednesday(week, tmp_path):
 
 def score(path, bundle, version=3):
     (file,) = arrivals.find(path)
-    summary = scored.score(file, bundle, version, "a-flow-run")
+    summary = batch.score(file, bundle, version, "a-flow-run")
     return summary, artifacts.SCORED / f"{file.key(version)}.parquet"
 
 
@@ -43,7 +44,7 @@ def contents():
 def test_records_are_judged_as_the_bundle_judges(bundle, wednesday):
     _, path = score(wednesday, bundle)
     table = pq.read_table(path)
-    records = pa.concat_tables([chunk.records for chunk in scored._reader(arrivals.find(wednesday)[0], bundle).read()])
+    records = pa.concat_tables([chunk.records for chunk in batch._reader(arrivals.find(wednesday)[0], bundle).read()])
     judged: Judgement = bundle.judge(records)
     for name in ("score", "p_value", "confidence", "margin", "density"):
         np.testing.assert_array_equal(table[name].to_numpy(), getattr(judged, name))
@@ -80,7 +81,7 @@ def test_the_summary_counts_verdicts_and_what_chance_would_give(bundle, wednesda
 
 
 def test_the_expected_number_has_its_binomial_interval():
-    assert scored.expected("p99", 10_000) == {"expected": 100.0, "low": 81, "high": 120}
+    assert batch.expected("p99", 10_000) == {"expected": 100.0, "low": 81, "high": 120}
 
 
 def test_a_second_time_gives_the_same_bytes(bundle, wednesday):
@@ -100,7 +101,7 @@ def test_the_packing_does_not_change_what_is_said(bundle, wednesday):
     shutil.copy(artifacts.RECORDS, folder / "all.parquet")
     scores = {}
     for file in arrivals.find(folder):
-        scored.score(file, bundle, 1)
+        batch.score(file, bundle, 1)
         scores[file.name] = pq.read_table(artifacts.SCORED / f"{file.key(1)}.parquet")
     assert list(scores) == ["a.csv.gz", "all.parquet", "b.zip", "wednesday.csv"]
     for name in ("a.csv.gz", "b.zip"):
@@ -114,12 +115,12 @@ def test_what_was_scored_is_known_by_its_content_and_the_version(bundle, wednesd
     score(wednesday, bundle)
     again = shutil.copy(wednesday, wednesday.with_name("copy.csv"))
     (file,) = arrivals.find(again)
-    assert scored.is_scored(file, 3)
-    assert not scored.is_scored(file, 4)
+    assert batch.is_scored(file, 3)
+    assert not batch.is_scored(file, 4)
     with again.open("a") as stream:
         stream.write(again.read_text().splitlines()[-1] + "\n")
     (file,) = arrivals.find(again)
-    assert not scored.is_scored(file, 3)
+    assert not batch.is_scored(file, 3)
 
 
 @pytest.mark.parametrize("room", [".", "rejected", "samples", "summaries"])
@@ -134,11 +135,11 @@ def test_what_a_power_cut_has_cut_short_does_not_count_as_scored(bundle, wednesd
         damaged.unlink()
     else:
         damaged.write_bytes(whole[: int(len(whole) * left)])
-    assert not scored.is_scored(file, 3)
-    assert scored.recent(3, 10**6).score.size == 0
+    assert not batch.is_scored(file, 3)
+    assert batch.recent(3, 10**6).score.size == 0
     score(wednesday, bundle)
     assert contents() == first
-    assert scored.is_scored(file, 3)
+    assert batch.is_scored(file, 3)
 
 
 def test_a_bit_that_flips_in_a_verdict_is_seen(bundle, wednesday):
@@ -146,7 +147,7 @@ def test_a_bit_that_flips_in_a_verdict_is_seen(bundle, wednesday):
     content = bytearray(path.read_bytes())
     content[len(content) // 3] ^= 1
     path.write_bytes(content)
-    assert not scored.is_scored(arrivals.find(wednesday)[0], 3)
+    assert not batch.is_scored(arrivals.find(wednesday)[0], 3)
 
 
 def test_two_contents_whose_hashes_begin_alike_are_both_scored(bundle, wednesday, monkeypatch):
@@ -155,10 +156,10 @@ def test_two_contents_whose_hashes_begin_alike_are_both_scored(bundle, wednesday
     other.write_text(other.read_text() + other.read_text().splitlines()[-1] + "\n")
     alike = {wednesday: "a" * 63 + "1", other: "a" * 63 + "2"}
     monkeypatch.setattr(arrivals, "content_hash", alike.__getitem__)
-    monkeypatch.setattr(scored, "content_hash", alike.__getitem__)
+    monkeypatch.setattr(batch, "content_hash", alike.__getitem__)
     score(wednesday, bundle)
     (file,) = arrivals.find(other)
-    assert not scored.is_scored(file, 3)
+    assert not batch.is_scored(file, 3)
     score(other, bundle)
     assert len(list(artifacts.SCORED.glob("*.parquet"))) == 2
 
@@ -209,14 +210,14 @@ def test_a_model_that_refuses_what_is_typical_is_no_fault_of_the_file(bundle, we
 
 
 def test_a_file_that_changes_while_it_is_read_leaves_nothing(bundle, wednesday, monkeypatch):
-    made = scored._table
+    made = batch._table
 
     def meanwhile(*given):
         with wednesday.open("a") as stream:
             stream.write("\n")
         return made(*given)
 
-    monkeypatch.setattr(scored, "_table", meanwhile)
+    monkeypatch.setattr(batch, "_table", meanwhile)
     with pytest.raises(SourceError, match="changed while it was read; nothing was written"):
         score(wednesday, bundle)
     assert [path for path in artifacts.SCORED.rglob("*") if path.is_file()] == []
@@ -226,7 +227,7 @@ def test_a_missing_column_is_refused_before_a_record_is_read(bundle, wednesday):
     wednesday.write_text(wednesday.read_text().replace("Flow Duration", "Flow Duratoin", 1))
     (file,) = arrivals.find(wednesday)
     with pytest.raises(SchemaError, match="did you mean 'Flow Duratoin'"):
-        scored.check(file, bundle)
+        batch.check(file, bundle)
 
 
 def test_unreadable_rows_are_kept(bundle, wednesday):
@@ -254,7 +255,7 @@ def test_a_file_that_is_no_table_is_refused_with_a_reason(bundle, tmp_path, name
     (tmp_path / name).write_bytes(content)
     (file,) = arrivals.find(tmp_path / name)
     with pytest.raises(error, match=said):
-        scored.check(file, bundle)
+        batch.check(file, bundle)
 
 
 def test_a_file_without_one_readable_row_is_refused(bundle, wednesday):
@@ -279,8 +280,8 @@ def test_nothing_to_score_is_told(tmp_path):
 def test_memory_does_not_grow_with_the_file(bundle, wednesday, monkeypatch):
     """Arrow's live bytes, looked at in each batch."""
     head, *rows = wednesday.read_text().splitlines()
-    made, live = scored._table, []
-    monkeypatch.setattr(scored, "_table", lambda *given: live.append(pa.total_allocated_bytes()) or made(*given))
+    made, live = batch._table, []
+    monkeypatch.setattr(batch, "_table", lambda *given: live.append(pa.total_allocated_bytes()) or made(*given))
     monkeypatch.setattr("pipeline.datasets.sources.BLOCK_BYTES", 1 << 15)
     monkeypatch.setattr("pipeline.datasets.sources.blocks.__defaults__", (1 << 15,))
     peaks = []
@@ -300,27 +301,27 @@ def test_the_last_records_come_in_the_order_in_which_they_were_judged(bundle, we
         lines = wednesday.read_text().splitlines()
         (wednesday.parent / name).write_text("\n".join([lines[0], *lines[1 + i :]]) + "\n")
         (file,) = arrivals.find(wednesday.parent / name)
-        scored.score(file, bundle, 3)
+        batch.score(file, bundle, 3)
         summary = artifacts.SCORED / "summaries" / f"{file.key(3)}.json"
         artifacts.write_json(summary, artifacts.read_json(summary) | {"time": f"2026-01-0{i + 1}"})
         files.append(pq.read_table(artifacts.SCORED / f"{file.key(3)}.parquet"))
     ids = np.concatenate([each["record_id"].to_numpy() for each in files])
-    recent = scored.recent(3, 10**6)
+    recent = batch.recent(3, 10**6)
     np.testing.assert_array_equal(recent.record_id, ids)
     assert recent.files == 2
     assert recent.samples.num_rows == ids.size
-    last = scored.recent(3, 5)
+    last = batch.recent(3, 5)
     np.testing.assert_array_equal(last.record_id, ids[-5:])
     assert last.files == 1
-    assert scored.recent(4, 5).score.size == 0
+    assert batch.recent(4, 5).score.size == 0
 
 
 def test_the_sample_is_the_same_whatever_the_batches(bundle, wednesday):
-    reader = scored._reader(arrivals.find(wednesday)[0], bundle)
+    reader = batch._reader(arrivals.find(wednesday)[0], bundle)
     records = pa.concat_tables([chunk.records for chunk in reader.read()])
     kept = []
     for size in (7, 1000):
-        sample = scored._Sample(20)
+        sample = batch._Sample(20)
         for start in range(0, records.num_rows, size):
             part = records.slice(start, size)
             sample.add(part, np.zeros(part.num_rows), ["flow_duration"])
@@ -334,7 +335,7 @@ def test_a_batch_decision_marks_records_and_changes_nothing_else(bundle, wednesd
     alone = pq.read_table(path)
     assert alone["discovery"].null_count == alone.num_rows
     (file,) = arrivals.find(wednesday)
-    summary = scored.score(file, bundle, 3, false_discovery=0.2)
+    summary = batch.score(file, bundle, 3, false_discovery=0.2)
     table = pq.read_table(path)
     changed = ["discovery", "head"]  # there is no head, and its NaN equals nothing
     assert table.drop_columns(changed).equals(alone.drop_columns(changed))
@@ -344,4 +345,4 @@ def test_a_batch_decision_marks_records_and_changes_nothing_else(bundle, wednesd
     n = bundle.calibration.reference.size
     told = {"level": 0.2, "discoveries": int(found.sum()), "fewest": fewest(len(found), n, 0.2)}
     assert summary["batch"] == told
-    assert scored.is_scored(file, 3)
+    assert batch.is_scored(file, 3)

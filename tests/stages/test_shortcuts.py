@@ -10,7 +10,7 @@ import yaml
 from numpy.typing import NDArray
 
 from pipeline import artifacts
-from pipeline.errors import ExpectationError
+from pipeline.base.errors import ExpectationError
 
 PARAMS = Path(__file__).parents[2] / "params.yaml"
 ROWS = 800

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from pipeline import artifacts
-from pipeline.bundle import Bundle
+from pipeline.serving.bundle import Bundle
 
 
 @pytest.mark.parametrize("loss", ["binary", "deep_sad", "clad", "modes"])

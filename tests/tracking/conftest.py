@@ -7,13 +7,15 @@ import pytest
 import torch
 
 from pipeline import artifacts, tracking
-from pipeline.bundle import Bundle
-from pipeline.decision import group_names
-from pipeline.detectors import DETECTORS
-from pipeline.encoders import DCCL, ENCODERS
-from pipeline.features import Features, Recipe
-from pipeline.inference import Calibration, TwoStage
-from pipeline.seals import Sealed
+from pipeline.calibration.calibration import Calibration
+from pipeline.calibration.named_thresholds import group_names
+from pipeline.models.detectors.registry import DETECTORS
+from pipeline.models.encoders.losses.dccl import DCCL
+from pipeline.models.encoders.registry import ENCODERS
+from pipeline.preprocessing.features import Features, Recipe
+from pipeline.serving.bundle import Bundle
+from pipeline.serving.manifest import Sealed
+from pipeline.serving.two_stage import TwoStage
 
 NUMBERS = ("flow_duration", "total_fwd_packets", "idle_max")
 

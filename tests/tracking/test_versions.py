@@ -19,10 +19,11 @@ import pandas as pd
 import pytest
 from safetensors.numpy import load as load_tensors
 
-from pipeline import seals, tracking
-from pipeline.bundle import Bundle
-from pipeline.errors import ArtifactError, ConflictError
-from pipeline.seals import Sealed
+from pipeline import tracking
+from pipeline.base.errors import ArtifactError, ConflictError
+from pipeline.serving import manifest, registry
+from pipeline.serving.bundle import Bundle
+from pipeline.serving.manifest import Sealed
 from pipeline.tracking import store as stores
 
 ROOT = Path(__file__).parents[2]
@@ -41,9 +42,9 @@ def raw(records):
 @pytest.fixture
 def project(project):
     yield project
-    found = stores.client().search_registered_models(f"name = '{tracking.MODEL}'")
+    found = stores.client().search_registered_models(f"name = '{registry.MODEL}'")
     for alias in found[0].aliases if found else ():
-        stores.client().delete_registered_model_alias(tracking.MODEL, alias)
+        stores.client().delete_registered_model_alias(registry.MODEL, alias)
 
 
 @pytest.fixture
@@ -72,103 +73,103 @@ def pyfunc(store, folder):
     """The folder of a registered pyfunc."""
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(store)
-        version = tracking.register(folder, finished_run(), {})
-        uri = stores.client().get_model_version_download_uri(tracking.MODEL, str(version.number))
+        version = registry.register(folder, finished_run(), {})
+        uri = stores.client().get_model_version_download_uri(registry.MODEL, str(version.number))
     return Path(uri.removeprefix("file://"))
 
 
 def versioned(client, digests):
     """Versions without a model behind them: cheap ones, for aliases alone."""
-    if not client.search_registered_models(f"name = '{tracking.MODEL}'"):
-        client.create_registered_model(tracking.MODEL)
+    if not client.search_registered_models(f"name = '{registry.MODEL}'"):
+        client.create_registered_model(registry.MODEL)
     made = [
-        client.create_model_version(tracking.MODEL, "file:///nowhere", tags={"flowsculpt.digest": d}) for d in digests
+        client.create_model_version(registry.MODEL, "file:///nowhere", tags={"flowsculpt.digest": d}) for d in digests
     ]
-    return [tracking.find_version(int(each.version)) for each in made]
+    return [registry.find_version(int(each.version)) for each in made]
 
 
 def aliases():
-    return {alias: each.number for each in tracking.versions() for alias in each.aliases}
+    return {alias: each.number for each in registry.versions() for alias in each.aliases}
 
 
 def test_a_version_says_where_it_comes_from(run_id, fresh):
-    version = tracking.register(fresh, run_id, {"flowsculpt.seeds": "[0]"})
-    sealed = seals.load(fresh)
+    version = registry.register(fresh, run_id, {"flowsculpt.seeds": "[0]"})
+    sealed = manifest.load(fresh)
     assert (version.run_id, version.digest, version.aliases) == (run_id, sealed.digest, ("candidate",))
     assert version.tags["flowsculpt.flow_run"].startswith("flow run of test_a_version_says")
     assert version.tags["flowsculpt.seeds"] == "[0]"
     assert version.tags["flowsculpt.dataset"] == sealed.about["dataset"]
     assert json.loads(version.tags["flowsculpt.libraries"])["torch"].startswith("2.")
     for which in (version.number, str(version.number), "candidate"):
-        assert tracking.find_version(which) == version
+        assert registry.find_version(which) == version
     outputs = stores.client().get_run(run_id).outputs.model_outputs
     assert len(outputs) == 1
 
 
 def test_registering_again_gives_the_same_version(run_id, fresh):
-    first = tracking.register(fresh, run_id, {})
-    assert tracking.register(fresh, run_id, {}) == first
+    first = registry.register(fresh, run_id, {})
+    assert registry.register(fresh, run_id, {}) == first
     assert len(stores.client().get_run(run_id).outputs.model_outputs) == 1
 
 
 def test_another_run_that_makes_the_same_model_is_linked_to_the_version_that_exists(run_id, fresh, other_bundle):
-    first = tracking.register(fresh, run_id, {"flowsculpt.seeds": "[0]"})
-    count, client = len(tracking.versions()), stores.client()
+    first = registry.register(fresh, run_id, {"flowsculpt.seeds": "[0]"})
+    count, client = len(registry.versions()), stores.client()
     nights = [finished_run() for _ in range(2)]
     for night in nights:
-        again = tracking.register(fresh, night, {"flowsculpt.seeds": "[1]"})
+        again = registry.register(fresh, night, {"flowsculpt.seeds": "[1]"})
         assert (again.number, again.run_id, again.tags["flowsculpt.seeds"]) == (first.number, run_id, "[0]")
         assert again.tags["flowsculpt.made_again"] == night
         run = client.get_run(night)
         assert run.data.tags["flowsculpt.version"] == str(first.number)
         assert run.outputs.model_outputs == client.get_run(run_id).outputs.model_outputs
-    assert len(tracking.versions()) == count
+    assert len(registry.versions()) == count
     other_bundle.save(fresh.parent / "other")
-    assert tracking.register(fresh.parent / "other", nights[0], {}).number != first.number
+    assert registry.register(fresh.parent / "other", nights[0], {}).number != first.number
 
 
 def test_what_a_training_made_is_the_candidate_whatever_else_it_is(run_id, fresh):
-    first = tracking.register(fresh, run_id, {})
+    first = registry.register(fresh, run_id, {})
     (other,) = versioned(stores.client(), ["f" * 64])
-    tracking.promote(first, None)
-    stores.client().set_registered_model_alias(tracking.MODEL, "candidate", str(other.number))
-    assert tracking.register(fresh, finished_run(), {}).aliases == ("candidate", "champion")
-    tracking.promote(other, first)
-    tracking.note(first, {"flowsculpt.rolled_back": "yesterday"}, {})
-    again = tracking.register(fresh, finished_run(), {})
+    registry.promote(first, None)
+    stores.client().set_registered_model_alias(registry.MODEL, "candidate", str(other.number))
+    assert registry.register(fresh, finished_run(), {}).aliases == ("candidate", "champion")
+    registry.promote(other, first)
+    registry.note(first, {"flowsculpt.rolled_back": "yesterday"}, {})
+    again = registry.register(fresh, finished_run(), {})
     assert (again.aliases, again.tags["flowsculpt.rolled_back"]) == (("candidate", "previous"), "yesterday")
 
 
 def test_a_version_that_is_no_longer_sound_is_not_used_again(run_id, fresh):
-    first = tracking.register(fresh, run_id, {})
-    uri = stores.client().get_model_version_download_uri(tracking.MODEL, str(first.number))
+    first = registry.register(fresh, run_id, {})
+    uri = stores.client().get_model_version_download_uri(registry.MODEL, str(first.number))
     (Path(uri.removeprefix("file://")) / "artifacts" / "bundle" / "detector.safetensors").unlink()
-    second = tracking.register(fresh, finished_run(), {})
+    second = registry.register(fresh, finished_run(), {})
     assert (second.number != first.number, second.digest) == (True, first.digest)
-    assert tracking.register(fresh, finished_run(), {}).number == second.number
+    assert registry.register(fresh, finished_run(), {}).number == second.number
 
 
 def test_what_is_fetched_judges_as_what_was_registered(run_id, bundle, folder, records):
-    version = tracking.register(folder, run_id, {})
-    fetched = Bundle.load(tracking.fetch(version))
+    version = registry.register(folder, run_id, {})
+    fetched = Bundle.load(registry.fetch(version))
     assert fetched.digest == bundle.digest
     one, other = fetched.judge(records), bundle.judge(records)
     np.testing.assert_equal(one.evidence, other.evidence)
     for name in ("score", "p_value", "confidence", "verdict"):
         np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
-    shutil.rmtree(tracking.fetch(version))
+    shutil.rmtree(registry.fetch(version))
     with ThreadPoolExecutor(4) as pool:  # flows that fetch it at once
-        assert len(set(pool.map(tracking.fetch, [version] * 4))) == 1
-    assert Bundle.load(tracking.fetch(version)).digest == bundle.digest
+        assert len(set(pool.map(registry.fetch, [version] * 4))) == 1
+    assert Bundle.load(registry.fetch(version)).digest == bundle.digest
 
 
 @pytest.mark.parametrize("change", ["byte", "absent", "pickle", "whole"])
 def test_a_tampered_version_is_refused_with_the_file(run_id, fresh, other_bundle, change):
-    version = tracking.register(fresh, run_id, {})
-    uri = stores.client().get_model_version_download_uri(tracking.MODEL, str(version.number))
+    version = registry.register(fresh, run_id, {})
+    uri = stores.client().get_model_version_download_uri(registry.MODEL, str(version.number))
     stored = Path(uri.removeprefix("file://")) / "artifacts" / "bundle"
     weights = stored / "detector.safetensors"
-    tracking.fetch(version)  # what was fetched before does not stand for what is stored now
+    registry.fetch(version)  # what was fetched before does not stand for what is stored now
     if change == "byte":
         content = bytearray(weights.read_bytes())
         content[-1] ^= 1
@@ -181,49 +182,49 @@ def test_a_tampered_version_is_refused_with_the_file(run_id, fresh, other_bundle
         other_bundle.save(stored)
     expected = "another model" if change == "whole" else r"detector\.safetensors"
     with pytest.raises(ArtifactError, match=rf"version {version.number} of flowsculpt.*{expected}"):
-        tracking.fetch(version)
+        registry.fetch(version)
 
 
 def test_a_version_whose_files_are_gone_is_refused(project):
     (version,) = versioned(stores.client(), ["0" * 64])
     with pytest.raises(ArtifactError, match="cannot be fetched"):
-        tracking.fetch(version)
+        registry.fetch(version)
 
 
 def test_unknown_versions_are_none(project):
-    assert tracking.find_version("champion") is None
-    assert tracking.find_version(10**6) is None
-    assert tracking.find_version("no such alias") is None
+    assert registry.find_version("champion") is None
+    assert registry.find_version(10**6) is None
+    assert registry.find_version("no such alias") is None
 
 
 def test_promotions_and_rollbacks_swap_what_serves(project):
     first, second, third = versioned(stores.client(), "abc")
-    tracking.promote(first, None)
+    registry.promote(first, None)
     assert aliases() == {"champion": first.number}
     with pytest.raises(ConflictError, match="no version to go back to"):
-        tracking.rollback()
-    tracking.promote(second, first)
+        registry.rollback()
+    registry.promote(second, first)
     assert aliases() == {"champion": second.number, "previous": first.number}
     with pytest.raises(
         ConflictError, match=f"version {second.number} is champion by now, no longer version {first.number}"
     ):
-        tracking.promote(third, first)
+        registry.promote(third, first)
     with pytest.raises(ConflictError, match="no longer no version"):
-        tracking.promote(third, None)
+        registry.promote(third, None)
     with pytest.raises(ConflictError, match="already"):
-        tracking.promote(second, second)
-    assert tracking.rollback().number == first.number
+        registry.promote(second, second)
+    assert registry.rollback().number == first.number
     assert aliases() == {"champion": first.number, "previous": second.number}
-    assert tracking.rollback().number == second.number
+    assert registry.rollback().number == second.number
 
 
 def test_of_many_promotions_at_once_one_wins(project):
     champion, *candidates = versioned(stores.client(), "abcdef")
-    tracking.promote(champion, None)
+    registry.promote(champion, None)
 
     def won(candidate):
         try:
-            tracking.promote(candidate, champion)
+            registry.promote(candidate, champion)
         except ConflictError:
             return False
         return True
@@ -237,7 +238,7 @@ def test_of_many_promotions_at_once_one_wins(project):
 @pytest.mark.parametrize("step", range(4))
 def test_a_promotion_that_breaks_off_leaves_valid_aliases(project, monkeypatch, step):
     first, second = versioned(stores.client(), "ab")
-    tracking.promote(first, None)
+    registry.promote(first, None)
     client, calls = stores.client(), []
     original = client.set_registered_model_alias
 
@@ -250,21 +251,21 @@ def test_a_promotion_that_breaks_off_leaves_valid_aliases(project, monkeypatch, 
     with monkeypatch.context() as patch:
         patch.setattr(client, "set_registered_model_alias", breaks)
         try:
-            tracking.promote(second, first)
-            tracking.rollback()
+            registry.promote(second, first)
+            registry.rollback()
         except KeyboardInterrupt:
             pass
-    serving = tracking.find_version("champion")
-    assert serving in (tracking.find_version(first.number), tracking.find_version(second.number))
+    serving = registry.find_version("champion")
+    assert serving in (registry.find_version(first.number), registry.find_version(second.number))
     if serving.number == first.number:  # it can be done again
-        tracking.promote(tracking.find_version(second.number), serving)
+        registry.promote(registry.find_version(second.number), serving)
     assert aliases() == {"champion": second.number, "previous": first.number}
 
 
 def test_notes_are_tags_and_files(run_id, fresh):
-    version = tracking.register(fresh, run_id, {})
-    tracking.note(version, {"flowsculpt.gate": "refused"}, {"gate.md": "# Refused\n"})
-    assert tracking.find_version(version.number).tags["flowsculpt.gate"] == "refused"
+    version = registry.register(fresh, run_id, {})
+    registry.note(version, {"flowsculpt.gate": "refused"}, {"gate.md": "# Refused\n"})
+    assert registry.find_version(version.number).tags["flowsculpt.gate"] == "refused"
     listed = stores.client().list_artifacts(run_id, f"versions/{version.number}")
     assert [Path(each.path).name for each in listed] == ["gate.md"]
 

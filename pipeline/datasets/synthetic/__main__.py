@@ -5,8 +5,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from pipeline.base.errors import FlowsculptError
 from pipeline.datasets.synthetic.files import write
-from pipeline.errors import FlowsculptError
 
 
 def main(given: Sequence[str] | None = None) -> int:

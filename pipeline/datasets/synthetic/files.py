@@ -10,7 +10,8 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 from pyarrow import csv
 
-from pipeline import durable
+from pipeline.base import durable
+from pipeline.base.errors import ConfigError
 from pipeline.datasets.synthetic.attacks import ATTACKS
 from pipeline.datasets.synthetic.behaviours import BEHAVIOURS, Behaviour
 from pipeline.datasets.synthetic.conversations import CLIENT, SECOND, Floats, Ints
@@ -25,7 +26,6 @@ from pipeline.datasets.synthetic.days import (
 )
 from pipeline.datasets.synthetic.flowmeter import Columns, extract, split
 from pipeline.datasets.synthetic.packets import transmit
-from pipeline.errors import ConfigError
 
 SMALLEST = 500  # records in which every attack still finds its place
 REPEATED_SHARE = 0.02  # records that stand there twice

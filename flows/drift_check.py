@@ -1,0 +1,283 @@
+"""The drift check: is recent traffic still what the champion was calibrated on, and if not, what follows?
+
+::
+
+    python -m flows.drift_check [--dry-run]
+
+``stable``: nothing. ``recalibrate``: the thresholds follow by a capped step, as a new version that goes through the
+gate of promotion like any other. ``train``: a page and an event ask for training; nothing is registered or promoted.
+A version that has not judged enough records yet, as after each promotion, is waited for.
+"""
+
+import os
+
+from pipeline.tracking import environment
+
+if __name__ == "__main__":
+    os.environ.update({name: value for name, value in environment().items() if name not in os.environ})
+
+import argparse
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+from prefect import State, flow, get_run_logger, runtime
+from prefect.artifacts import create_markdown_artifact, create_table_artifact
+from prefect.events import emit_event
+from prefect.states import Completed, Failed
+
+from flows import lineage, scoring
+from flows.runtime import program, servers
+from pipeline import artifacts, config, tracking
+from pipeline.base.errors import FlowsculptError
+from pipeline.calibration.calibration import Calibration
+from pipeline.calibration.named_thresholds import Decision
+from pipeline.calibration.thresholds.base import Thresholds
+from pipeline.evaluation import drift
+from pipeline.evaluation.drift import Change, Limits, Outcome, Recalibration
+from pipeline.reporting.figures.drift import drift as draw_drift
+from pipeline.reporting.figures.style import svg
+from pipeline.serving import batch, registry
+from pipeline.serving.bundle import Bundle
+from pipeline.serving.registry import Version
+
+Columns = Mapping[str, NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a drift check found.
+
+    Attributes:
+        outcome: what follows.
+        reason: why.
+        version: number of the version that was watched.
+        records: how many recent records there were.
+        kept: how many of them look benign.
+        changes: of the score, then of the features.
+        path: (kept,) log of the martingale's capital.
+        registered: number of the recalibrated version, None where there is none.
+        gate: what the gate said of it.
+    """
+
+    outcome: Outcome
+    reason: str
+    version: int
+    records: int
+    kept: int
+    changes: tuple[Change, ...]
+    path: NDArray[np.float64]
+    registered: int | None = None
+    gate: str = ""
+
+
+@flow(name="drift-check", persist_result=False)
+def drift_check(alias: str = "champion", dry_run: bool = False) -> State[Any]:
+    """Compare recent records with those of the calibration, and do what follows.
+
+    Args:
+        alias: of the model version that is watched.
+        dry_run: look only; register nothing.
+    """
+    settings = config.load(config.Retraining)
+    try:
+        version, bundle = scoring.load(alias)
+        recent = batch.recent(version.number, settings.records)
+        if recent.score.size < settings.min_records:
+            return Completed(name="Waiting", message=_too_few(version, recent, settings))
+        found = check(version.number, bundle, recent, settings)
+        if found.outcome == "recalibrate" and not dry_run:
+            found = _recalibrated(found, version, bundle, recent, settings)
+    except FlowsculptError as error:
+        return Failed(message=str(error), data=error)
+    _publish(found, settings)
+    get_run_logger().info("%s: %s", found.outcome, found.reason)
+    return Completed(name=found.outcome.capitalize(), message=found.reason, data=found)
+
+
+def check(version: int, bundle: Bundle, recent: batch.Recent, settings: config.Retraining) -> Finding:
+    """Compare recent scores and features with those of the calibration; nothing is changed.
+
+    Raises:
+        SplitError: there are too few calibration scores to tell what looks benign.
+    """
+    n = recent.score.size
+    reference = bundle.calibration.reference
+    edge = drift.cut(reference, settings.looks)
+    then, now = reference[reference < edge], recent.score[recent.score < edge]
+    if now.size < settings.min_records:
+        reason = f"{now.size:,} of {n:,} recent records look benign: not what the model knows, or an attack"
+        return Finding("train", reason, version, n, now.size, (), np.empty(0))
+    features = _features(bundle, recent.samples, edge)
+    changes = drift.compare(
+        {"score": then, **{name: values for name, (values, _) in features.items()}},
+        {"score": now, **{name: values for name, (_, values) in features.items()}},
+    )
+    path = drift.jumper(drift.p_values(then, now, settings.seed), settings.rate)
+    limits = Limits(settings.alpha, settings.small, settings.large, settings.features)
+    outcome, reason = drift.decide(changes[0], changes[1:], float(path.max()), limits)
+    return Finding(outcome, reason, version, n, now.size, changes, path)
+
+
+def _too_few(version: Version, recent: batch.Recent, settings: config.Retraining) -> str:
+    """What is waited for, as after each promotion."""
+    needed = f"needed are {settings.min_records:,}; score more with `python -m flows.scoring`"
+    return f"version {version.number} has scored {recent.score.size:,} records, {needed}"
+
+
+def recalibrate(bundle: Bundle, recent: batch.Recent, settings: config.Retraining) -> Bundle:
+    """The bundle with calibration scores and thresholds that follow recent ones; see ``drift.Recalibration``.
+
+    The records that looked benign have been used by it, and may not judge it.
+
+    Raises:
+        SplitError: recent records do not tell how.
+    """
+    old = bundle.calibration
+    moved = Recalibration.fit(old.reference, recent.score, settings.looks, settings.body, settings.step)
+    used = recent.record_id[recent.score < drift.cut(old.reference, settings.looks)]
+    return bundle.with_calibration(_moved(old, moved), used)
+
+
+def _moved(old: Calibration, moved: Recalibration) -> Calibration:
+    """The decision for all follows; those of groups stay: that there is more of one group now moves none of them."""
+    names = sorted(old.thresholds, key=lambda name: old.thresholds[name])
+    named = dict(zip(names, moved.move(old.thresholds[name] for name in names), strict=True))
+    low, high = moved.move([old.intervals.low, old.intervals.high])
+    ordered = {name: named[name] for name in old.thresholds}
+    return replace(old, whole=Decision(moved.new, ordered, Thresholds(low, high)))
+
+
+def _features(
+    bundle: Bundle, samples: pa.Table | None, edge: float
+) -> dict[str, tuple[NDArray[np.float32], NDArray[np.float32]]]:
+    """Feature -> its values at calibration and now, of records that look benign.
+
+    Those at calibration are the split of this project, if the model was calibrated on it, else none are compared.
+    """
+    path = artifacts.PROCESSED / "calibration.parquet"
+    if samples is None or not path.exists():
+        return {}
+    then = artifacts.read_samples(artifacts.PROCESSED, "calibration")
+    if then.columns != bundle.features.columns or not np.isin(then.record_id, bundle.used).all():
+        return {}
+    before = then.x[bundle.model.judge(then.x).score < edge]
+    benign = samples.filter(pa.array(samples.column("score").to_numpy() < edge))
+    now = bundle.features.map({name: _values(benign.column(name)) for name in bundle.features.reads})
+    return (
+        {name: (before[:, i], now[name]) for i, name in enumerate(then.columns)} if len(before) and len(benign) else {}
+    )
+
+
+def _values(column: pa.ChunkedArray) -> NDArray[Any]:
+    if pa.types.is_string(column.type):
+        return column.to_numpy(zero_copy_only=False).astype(object)  # type: ignore[no-any-return]
+    return column.to_numpy()  # type: ignore[no-any-return]
+
+
+def _recalibrated(
+    found: Finding, version: Version, bundle: Bundle, recent: batch.Recent, settings: config.Retraining
+) -> Finding:
+    """Register the model with moved thresholds as a candidate, and let the gate judge it."""
+    from flows.promotion import promotion
+
+    tags = {lineage.RECALIBRATES: str(version.number), tracking.FLOW_RUN: str(runtime.flow_run.id or "")}
+    with tempfile.TemporaryDirectory() as folder:
+        recalibrate(bundle, recent, settings).save(Path(folder) / "bundle")
+        new = registry.register(Path(folder) / "bundle", version.run_id, tags)
+    state = promotion(str(new.number), return_state=True)
+    return replace(found, registered=new.number, gate=str(state.message or state.name))
+
+
+# What a run leaves to read.
+
+
+def _publish(found: Finding, settings: config.Retraining) -> None:
+    rows = _rows(found, settings)
+    changed = {change.name: change.p_value <= settings.alpha for change in found.changes}
+    figure = draw_drift(
+        {change.name: change.distance for change in found.changes},
+        changed,
+        found.path,
+        settings.alpha,
+        settings.small,
+        settings.large,
+        subtitle=f"{found.records:,} records judged by version {found.version}, {found.kept:,} of which look benign",
+    )
+    with artifacts.whole_folder(artifacts.DRIFT) as folder:
+        artifacts.write_bytes(folder / "drift.svg", svg(figure))
+        artifacts.write_csv(folder / "drift.csv", rows)
+        artifacts.write_json(folder / "drift.json", _told(found))
+    create_table_artifact(rows, key="drift-changes", description="Distances to calibration, the largest first")
+    create_markdown_artifact(markdown(found), key="drift-check", description=f"Drift: {found.outcome}")
+    if found.outcome == "train":
+        resource = {"prefect.resource.id": f"flowsculpt.model.{found.version}"}
+        emit_event("flowsculpt.training-asked-for", resource=resource, payload={"reason": found.reason})
+
+
+def _rows(found: Finding, settings: config.Retraining) -> list[dict[str, Any]]:
+    return [
+        {
+            "name": change.name,
+            "distance": round(change.distance, 4),
+            "p_value": change.p_value,
+            "calibration": change.reference,
+            "recent": change.recent,
+            "size": _size(change, settings),
+        }
+        for change in [*found.changes[:1], *sorted(found.changes[1:], key=lambda each: -each.distance)]
+    ]
+
+
+def _size(change: Change, settings: config.Retraining) -> str:
+    sizes = [("large", settings.large), ("small", settings.small)]
+    return next((name for name, size in sizes if change.exceeds(settings.alpha, size)), "none")
+
+
+def _told(found: Finding) -> dict[str, Any]:
+    names = ("outcome", "reason", "version", "records", "kept", "registered", "gate")
+    peak = float(found.path.max()) if found.path.size else None
+    return {name: getattr(found, name) for name in names} | {"log_martingale": peak}
+
+
+def markdown(found: Finding) -> str:
+    """A page: the outcome, why, and what follows."""
+    lines = [f"# Drift: {found.outcome}", f"Version {found.version}: {found.reason}."]
+    lines += [f"{found.records:,} recent records, {found.kept:,} of which look benign."]
+    if found.path.size:
+        lines += [f"The test martingale reached 10^{found.path.max() / np.log(10):.1f}."]
+    if found.outcome == "train":
+        lines += ["**Training is asked for**: `python -m flows.training`. Nothing was registered or promoted."]
+    if found.registered is not None:
+        lines += [f"Version {found.registered} has the thresholds that follow. The gate: {found.gate}."]
+    lines += ["Figure and table: `data/reports/drift/`."]
+    return "\n\n".join(lines)
+
+
+# The program.
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Check from the command line; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m flows.drift_check", description="Has benign traffic drifted?")
+    parser.add_argument("--alias", default="champion", help="of the version that is watched, or its number")
+    parser.add_argument("--dry-run", action="store_true", help="look only; register nothing")
+    given = parser.parse_args(arguments)
+    return program.run("drift_check", lambda: _checked(given.alias, given.dry_run))
+
+
+def _checked(alias: str, dry_run: bool) -> str:
+    with servers.connected("retraining"):
+        state = drift_check(alias, dry_run, return_state=True)
+        found = program.result(state)
+        return markdown(found) if found else str(state.message)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""The evaluation protocol as a grid of DVC experiments."""

@@ -1,0 +1,185 @@
+"""What became of a candidate, for people, and as a line in the log of promotions that is only appended to.
+
+Each line of the log says which version serves after it. Where the next decision finds another one, an alias was moved
+by other means, or a process was killed between the swap and its line: a line ``found`` then says so first.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Final, Literal
+
+from pipeline import artifacts, tracking
+from pipeline.evaluation.promotion_gate import Criterion, Decision
+from pipeline.serving.registry import Version
+
+Kind = Literal[
+    "promoted", "passed", "unchanged", "rolled back", "refused", "overtaken", "absent", "unreadable", "impossible"
+]
+
+MEANING: Final[Mapping[Kind, str]] = {
+    "promoted": "the candidate is the champion now",
+    "passed": "the candidate passes the gate; as this was a dry run, nothing was moved",
+    "unchanged": "the candidate is the champion already, nothing was moved",
+    "rolled back": "the previous model is the champion again",
+    "refused": "the candidate is not promoted, the champion stays",
+    "overtaken": "the champion changed while the candidate was judged; nothing was moved, promote again to judge anew",
+    "absent": "there is no such version, nothing was moved",
+    "unreadable": "a model cannot be read or is not the one that was registered, nothing was moved",
+    "impossible": "there is nothing to go back to, nothing was moved",
+}
+NOTE: Final = (
+    "Alarms are those at {}, where a line names no other threshold. Differences of shares are in percentage points. "
+    "Each bound holds with a probability of {:g} %."
+)
+DONE: Final = ("promoted", "passed", "unchanged", "rolled back")
+REFUSED_CODE, ERROR_CODE = 3, 1
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a candidate.
+
+    Attributes:
+        kind: see ``MEANING``.
+        candidate: the version that was judged, or rolled back to.
+        champion: the one that served before.
+        reasons: why, in words.
+        decision: every figure, where it came to that.
+        records: how many held-out records of each kind there were, and how many were left out.
+        records_digest: which they were.
+    """
+
+    kind: Kind
+    candidate: Version | None
+    champion: Version | None
+    reasons: tuple[str, ...]
+    decision: Decision | None = None
+    records: Mapping[str, int] = field(default_factory=dict)
+    records_digest: str = ""
+
+    @property
+    def code(self) -> int:
+        """Exit code of the program."""
+        if self.kind in DONE:
+            return 0
+        return REFUSED_CODE if self.kind == "refused" else ERROR_CODE
+
+    @property
+    def serving(self) -> int | None:
+        """The version that serves after it."""
+        after = self.candidate if self.kind in ("promoted", "rolled back") else self.champion
+        return after.number if after else None
+
+    @property
+    def title(self) -> str:
+        """The outcome on one line."""
+        who = f"version {self.candidate.number}" if self.candidate else "no candidate"
+        return f"{who}: {self.kind}"
+
+
+def log(outcome: Outcome, flow_run: str) -> None:
+    """Append the line of an outcome, and before it what was found where the champion is not the one last logged."""
+    path = tracking.project_root() / artifacts.PROMOTIONS
+    lines = artifacts.read_lines(path)
+    before = outcome.champion.number if outcome.champion else None
+    if outcome.kind != "overtaken" and before != (lines[-1].get("serving") if lines else None):
+        reason = f"version {before} is the champion, which no line of this log made it"
+        artifacts.append_line(path, _line("found", None, outcome.champion, (reason,), flow_run, before))
+    line = _line(outcome.kind, outcome.candidate, outcome.champion, outcome.reasons, flow_run, outcome.serving)
+    artifacts.append_line(path, line | figures(outcome))
+
+
+def figures(outcome: Outcome) -> dict[str, Any]:
+    """The numbers of an outcome, as JSON has them."""
+    criteria = (
+        [asdict(each) | {"decides": each.decides} for each in outcome.decision.criteria] if outcome.decision else []
+    )
+    return {"records": {**outcome.records}, "records_digest": outcome.records_digest, "criteria": criteria}
+
+
+def now() -> str:
+    """The time in UTC, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _line(
+    kind: str,
+    candidate: Version | None,
+    champion: Version | None,
+    reasons: tuple[str, ...],
+    flow_run: str,
+    serving: int | None,
+) -> dict[str, Any]:
+    return {
+        "time": now(),
+        "decision": kind,
+        "candidate": candidate.number if candidate else None,
+        "champion": champion.number if champion else None,
+        "serving": serving,
+        "reasons": list(reasons),
+        "digests": {
+            "candidate": candidate.digest if candidate else None,
+            "champion": champion.digest if champion else None,
+        },
+        "flow_run": flow_run,
+    }
+
+
+# For people.
+
+
+def markdown(outcome: Outcome) -> str:
+    """A page: what was decided, why, and every figure that it rests on."""
+    parts = [
+        f"# Promotion: {outcome.title}",
+        f"**{MEANING[outcome.kind].capitalize()}.**",
+        "\n".join(f"- {reason}" for reason in outcome.reasons),
+        _models(outcome),
+        _records(outcome),
+        _table(outcome.decision) if outcome.decision else "",
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _models(outcome: Outcome) -> str:
+    role = "champion now" if outcome.kind == "rolled back" else "candidate"
+    rows = [("champion before", outcome.champion), (role, outcome.candidate)]
+    lines = [
+        f"| {role} | {version.number} | `{version.digest[:12]}` | `{version.run_id}` |"
+        for role, version in rows
+        if version
+    ]
+    return "\n".join(["| model | version | digest | MLflow run |", "|---|---|---|---|", *lines]) if lines else ""
+
+
+def _records(outcome: Outcome) -> str:
+    if not outcome.records:
+        return ""
+    counts = ", ".join(f"{count:,} {kind.replace('_', ' ')}" for kind, count in outcome.records.items())
+    return f"Held-out records: {counts} because a model was fitted on them. Their digest is `{outcome.records_digest}`."
+
+
+def _table(decision: Decision) -> str:
+    names = ("criterion", "records", "champion", "candidate", "difference", "bounds", "asked", "verdict")
+    lines = [f"| {' | '.join(names)} |", "|---|---:|---:|---:|---:|---|---|---|", *map(_row, decision.criteria)]
+    return "\n".join(lines) + f"\n\n{NOTE.format(decision.threshold, 100 * decision.level)}"
+
+
+def _row(line: Criterion) -> str:
+    verdict = ("passed" if line.passed else "**failed**") if line.decides else "shown only"
+    champion = "-" if line.champion is None else _figure(line, line.champion)
+    if line.difference is None:
+        difference, bounds = "-", f"{_figure(line, line.low)} to {_figure(line, line.high)}"
+    else:
+        difference, bounds = _gap(line, line.difference), f"{_gap(line, line.low)} to {_gap(line, line.high)}"
+    figures = (f"{line.n:,}", champion, _figure(line, line.candidate), difference, bounds)
+    return f"| {' | '.join((line.name, *figures, line.rule or '-', verdict))} |"
+
+
+def _figure(line: Criterion, value: float) -> str:
+    return f"{100 * value:.2f} %" if line.is_share else f"{value:.4f}"
+
+
+def _gap(line: Criterion, value: float) -> str:
+    return f"{100 * value:+.2f}" if line.is_share else f"{value:+.4f}"

@@ -1,0 +1,1 @@
+"""What the programs stand on: the dvc command, processes, servers, GPUs, recovery."""

@@ -1,0 +1,64 @@
+"""A flow as a program: what it prints, and its exit code."""
+
+import signal
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from pipeline.base.errors import FlowsculptError
+
+if TYPE_CHECKING:
+    from prefect import State
+
+
+class FailedError(FlowsculptError):
+    """A flow that ended with an error of a library."""
+
+
+@contextmanager
+def heeding(act: Callable[[], object], numbers: Sequence[int]) -> Iterator[None]:
+    """Call ``act`` where one of these signals comes; behind the block they mean again what they meant before it."""
+    before = {number: signal.signal(number, lambda *_: act()) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+
+
+def terminate() -> NoReturn:
+    """End as a program does that was asked to, so that whatever it holds is let go."""
+    sys.exit(143)
+
+
+def run(name: str, body: Callable[[], str]) -> int:
+    """Print what ``body`` returns, or on standard error what stopped the program ``name``; returns the exit code.
+
+    Raises:
+        SystemExit: a TERM came.
+    """
+    try:
+        with heeding(terminate, [signal.SIGTERM]):
+            print(body())
+    except FlowsculptError as error:
+        print(f"{name}: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print(f"{name}: interrupted", file=sys.stderr)
+        return 130
+    return 0
+
+
+def result(state: "State[Any]") -> Any:
+    """What a flow returned.
+
+    Raises:
+        FlowsculptError: the one that it ended with, or what tells of any other.
+    """
+    done: Any = state.result(raise_on_failure=False)
+    if isinstance(done, FlowsculptError):
+        raise done
+    if isinstance(done, Exception):
+        raise FailedError(str(done)) from done
+    return done

@@ -1,0 +1,228 @@
+"""The servers that flows talk to: the one that is there, or one that is started for as long as it is wanted."""
+
+import atexit
+import os
+import re
+import socket
+import sys
+import threading
+import time
+import urllib.request
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+from prefect.settings import (
+    PREFECT_API_AUTH_STRING,
+    PREFECT_API_URL,
+    PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS,
+    temporary_settings,
+)
+
+from flows.runtime import access, processes
+from flows.runtime.api import LOCAL_NAMES
+from pipeline import tracking
+from pipeline.base.errors import ConfigError, FlowsculptError
+
+LOCAL = "127.0.0.1"
+LOOPBACK = (LOCAL, "localhost", "::1")
+_NAME = re.compile(r"[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]")
+# What an MLflow server needs not: a queue of jobs, which would be thirteen processes more.
+LEAN: dict[str, str] = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+
+
+@contextmanager
+def connected(program: str) -> Iterator[None]:
+    """A Prefect server for a flow: the one that is named, else that of ``make serve`` here, else one of its own.
+
+    Args:
+        program: what the message that one is started begins with.
+    """
+    if known := reached():
+        with temporary_settings(known):
+            yield
+    else:
+        port = free_port()
+        print(f"{program}: no Prefect server is named, starting one for this run on port {port}", flush=True)
+        held = ExitStack()
+        atexit.register(held.close)  # not before: Prefect sends its last logs and events when the interpreter ends
+        login = access.fresh_login()
+        api = held.enter_context(prefect(port, login=login, options=("--no-services", "--no-ui")))
+        with temporary_settings({PREFECT_API_URL: api, **client_settings(login)}):
+            yield
+
+
+def reached() -> dict[Any, str]:
+    """How the Prefect server that is there is reached, as Prefect's settings; empty where there is none.
+
+    It is the one that PREFECT_API_URL names, else that of ``make serve`` in this project, whose secret is known here.
+    """
+    named = os.environ.get("PREFECT_API_URL") or PREFECT_API_URL.value()
+    login = os.environ.get(access.PREFECT_CLIENT) or PREFECT_API_AUTH_STRING.value()
+    served = access.served()
+    api = named or served.get("PREFECT_API_URL", "")
+    if not api or (not named and not answers(f"{api}/health")):
+        return {}
+    if not login and api == served.get("PREFECT_API_URL"):
+        login = served.get(access.PREFECT_CLIENT, "")
+    return {PREFECT_API_URL: api, **({PREFECT_API_AUTH_STRING: login} if login else {})}
+
+
+def client_settings(login: str) -> dict[Any, str]:
+    """How this process logs in to a server that was started with ``login``, as Prefect's settings."""
+    return {PREFECT_API_AUTH_STRING: access.prefect_settings(login)[access.PREFECT_CLIENT]}
+
+
+@contextmanager
+def prefect(
+    port: int,
+    host: str = LOCAL,
+    names: Sequence[str] = (),
+    login: str = "",
+    options: Sequence[str] = (),
+    stopped: threading.Event | None = None,
+) -> Iterator[str]:
+    """A Prefect server, started again where it dies; its database lies in PREFECT_HOME.
+
+    Inside this context this process logs in to it.
+
+    Args:
+        port: where it listens.
+        host: the address that it listens on.
+        names: the hosts that it may be called by besides localhost.
+        login: ``user:secret``, which it asks for; a fresh one if empty.
+        options: of ``python -m flows.runtime.api``.
+        stopped: set where nobody waits for it any more.
+
+    Yields:
+        The address of its API.
+
+    Raises:
+        ConfigError: other machines could reach it, and no name is given.
+        FlowsculptError: it does not start.
+    """
+    refuse_nameless(host, names)
+    login = login or access.fresh_login()
+    command = [sys.executable, "-m", "flows.runtime.api", "--host", host, "--port", str(port), *options]
+    command += ["--allowed-hosts", ",".join(names)] if names else []
+    page = _address(host, port)
+    env = {"PREFECT_SERVER_UI_API_URL": "/api", "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": page}
+    env |= access.prefect_settings(login)
+    with (
+        _kept("Prefect server", command, env, (host, port, "/api/health"), stopped) as address,
+        temporary_settings(client_settings(login)),
+    ):
+        yield f"{address}/api"
+
+
+@contextmanager
+def mlflow(
+    port: int,
+    host: str = LOCAL,
+    names: Sequence[str] = (),
+    login: str = "",
+    stopped: threading.Event | None = None,
+) -> Iterator[str]:
+    """An MLflow server of this project's store, started again where it dies.
+
+    The store is the one that a run without a server uses, so that either sees what the other did.
+
+    Args:
+        port: where it listens.
+        host: the address that it listens on.
+        names: the hosts that it may be called by besides localhost.
+        login: ``user:secret``, which it asks for; a fresh one if empty.
+        stopped: set where nobody waits for it any more.
+
+    Yields:
+        Its address.
+
+    Raises:
+        ConfigError: other machines could reach it, and no name is given.
+        FlowsculptError: it does not start.
+    """
+    refuse_nameless(host, names)
+    store, artefacts = tracking.local_store()
+    known = [each for name in (*LOCAL_NAMES, *names) for each in (name, f"{name}:{port}")]
+    command = [sys.executable, "-m", "mlflow", "server", "--host", host, "--port", str(port), "--workers", "1"]
+    command += ["--backend-store-uri", store, "--default-artifact-root", artefacts, "--app-name", "basic-auth"]
+    command += ["--allowed-hosts", ",".join(known), "--cors-allowed-origins", _address(host, port)]
+    env = LEAN | access.mlflow_server_settings(login or access.fresh_login())
+    with _kept("MLflow server", command, env, (host, port, "/health"), stopped) as address:
+        yield address
+
+
+def refuse_nameless(host: str, names: Sequence[str]) -> None:
+    """Refuse to listen to other machines where nothing says by which names they may call the server, or a pattern does.
+
+    Args:
+        host: the address to listen on.
+        names: the hosts that the server may be called by besides localhost.
+
+    Raises:
+        ConfigError: with the option to give.
+    """
+    for name in names:
+        if not _NAME.fullmatch(name):  # MLflow reads patterns, and `*` would let every page in
+            raise ConfigError(
+                f"--allowed-hosts: {name!r} is no name of a host; give names or addresses without a port, such as "
+                "box.example,192.0.2.7"
+            )
+    if host not in LOOPBACK and not names:
+        raise ConfigError(
+            f"host {host!r}: other machines could reach the servers, and nothing says by which names they may call "
+            f"them; give them as --allowed-hosts box.example,192.0.2.7, or listen on {LOCAL}"
+        )
+
+
+def free_port() -> int:
+    """A port of this machine that nobody listens on."""
+    with socket.create_server((LOCAL, 0)) as free:
+        return int(free.getsockname()[1])
+
+
+def answers(address: str) -> bool:
+    """Whether a server is up and well, by the address of its health check."""
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with direct.open(address, timeout=1) as response:
+            return bool(response.read().strip().lower() in (b"true", b"ok"))
+    except OSError:
+        return False
+
+
+@contextmanager
+def _kept(
+    name: str,
+    command: Sequence[str],
+    env: dict[str, str],
+    where: tuple[str, int, str],
+    stopped: threading.Event | None,
+) -> Iterator[str]:
+    host, port, health = where
+    stopped = stopped or threading.Event()
+    if not _is_free(host, port):
+        raise ConfigError(f"{name}: port {port} is taken; choose another, or end the program that listens there")
+    log = access.home() / f"{name.lower().replace(' ', '-')}-{port}.log"
+    address = _address(host, port)
+    deadline = time.monotonic() + PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS.value()
+    with processes.Kept(name, command, os.environ | tracking.environment() | env, log) as server:
+        while not answers(f"{address}{health}") and not stopped.is_set():
+            if server.codes or time.monotonic() > deadline:
+                raise FlowsculptError(f"{name}: does not start: see {log}, or try `{' '.join(command)}`")
+            stopped.wait(0.2)
+        yield address
+
+
+def _address(host: str, port: int) -> str:
+    """Where this machine reaches a server that listens on ``host``."""
+    name = host if host in LOOPBACK else LOCAL
+    return f"http://[{name}]:{port}" if ":" in name else f"http://{name}:{port}"
+
+
+def _is_free(host: str, port: int) -> bool:
+    try:
+        with socket.create_server((host, port)):
+            return True
+    except OSError:
+        return False

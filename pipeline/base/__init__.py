@@ -1,0 +1,1 @@
+"""What every room stands on: errors, the plug-in registry, samples, durable writes, parallel reading."""

@@ -1,0 +1,1 @@
+"""CALIBRATE: from scores to surprisals, thresholds, p-values and predictions; no torch."""

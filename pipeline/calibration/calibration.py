@@ -1,0 +1,271 @@
+"""Several scores of a record become one, and thresholds and p-values are fitted on it.
+
+A record has up to three scores: the margin of the first stage, the score of the second, and that of a supervised head.
+They have different units. So each becomes its *surprise* first, -log of the share of benign calibration records that
+score as high. A fusion makes one score of them. Thresholds and p-values are fitted on the fused scores of the benign
+calibration records.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from pipeline.base.errors import ArtifactError, ConfigError, DataError, SplitError, near_miss
+from pipeline.base.registry import find
+from pipeline.base.samples import EVIDENCE
+from pipeline.calibration.fusion import FUSIONS, Evidence
+from pipeline.calibration.named_thresholds import UNKNOWN, Decision, Names, frequent
+from pipeline.calibration.surprisal import Floats, Tail, finite_scores
+from pipeline.calibration.thresholds.base import Strategy, Thresholds, without_nan
+from pipeline.calibration.thresholds.conformal import Guarantee
+from pipeline.calibration.thresholds.percentile import Percentile
+
+_NEEDS: Final = {"density": ("density",), "cascade": ("margin", "density")}
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """The decision on top of the evidence, fitted on benign records that no model has seen.
+
+    Wherever ``scores`` are taken, they are those of ``EVIDENCE`` in its order: margin, density, and a head's if there
+    is one, (n,) each, higher = more anomalous.
+
+    Where a ``group`` tells records apart, each group of which there are enough calibration records has a decision of
+    its own, so that the promised false alarms hold for it, and not only for all benign records together; records of
+    other groups, or of none, are judged as all are. Source: Vovk, Gammerman, Shafer, "Algorithmic Learning in a Random
+    World" (2005), section 4.5, on Mondrian conformal predictors.
+
+    Attributes:
+        fusion: name of the fusion.
+        tails: name -> tail of the evidence, all that there is.
+        counted: names of the evidence that the fusion takes.
+        whole: the decision on fused scores, fitted on all calibration records.
+        group: the record column that tells groups apart; None for none.
+        groups: name of a group -> its decision.
+        worst: how many times as often as promised all benign records together may raise an alarm, whatever the models:
+            1 where one model has seen none of the calibration records; see ``pipeline.calibration.cross_conformal``.
+    """
+
+    fusion: str
+    tails: Mapping[str, Tail]
+    counted: tuple[str, ...]
+    whole: Decision
+    group: str | None = None
+    groups: Mapping[str, Decision] = field(default_factory=dict)
+    worst: float = 1.0
+
+    @classmethod
+    def fit(
+        cls,
+        margin: ArrayLike,
+        density: ArrayLike,
+        fusion: str = "fisher",
+        percentiles: Sequence[float] = (99, 97, 95),
+        strategy: Strategy | None = None,
+        *,
+        head: ArrayLike | None = None,
+        counted: Sequence[str] | None = None,
+        tails_from: Sequence[ArrayLike] | None = None,
+        attacks: Sequence[ArrayLike] | None = None,
+        group: str | None = None,
+        groups: Names | None = None,
+        attack_groups: Names | None = None,
+        worst: float = 1.0,
+    ) -> Self:
+        """Calibrate on benign records.
+
+        The named thresholds are conformal: ``p99`` is exceeded by a new benign record with a probability of at most
+        1 %, if it is exchangeable with these and the tails were fitted on others (``tails_from``). Where there are too
+        few records for a level, its threshold is their highest score, which 1 / (n + 1) of all benign ones exceed.
+
+        Args:
+            margin: (n,) of the first stage, higher = more anomalous.
+            density: (n,) of the second stage, higher = more anomalous.
+            fusion: a name in ``FUSIONS``.
+            percentiles: in percent, one for each named threshold.
+            strategy: fits the intervals; ``Percentile()`` if None.
+            head: (n,) of a supervised head, if there is one.
+            counted: names of the evidence that the fusion takes, as far as there is; all if None.
+            tails_from: the same scores, (m,) each, of other benign records that no fit has seen; these very ones if
+                None.
+            attacks: the same scores, (k,) each, of seen attacks that no fit has seen, for a strategy that tells what
+                is like them.
+            group: the record column that tells groups apart.
+            groups: (n,) names of the groups of the benign records, "" where a record does not tell.
+            attack_groups: (k,) those of the attacks; a group that has none is judged as if none were known.
+            worst: see the attribute.
+
+        Raises:
+            SplitError: if there are no records.
+            DataError: if a score is NaN or infinite, or the evidence differs in its rows.
+            UnknownPluginError: if ``fusion`` is not a known name.
+            ConfigError: ``counted`` names no evidence, or not what the fusion needs.
+        """
+        given = [margin, density] if head is None else [margin, density, head]
+        values = dict(zip(EVIDENCE, map(finite_scores, given), strict=False))
+        _require_rows(values)
+        names = _counted(fusion, tuple(values), counted)
+        others = list(values.values()) if tails_from is None else tails_from
+        tails = {name: Tail.fit(value) for name, value in zip(values, others, strict=True)}
+        scores = _fuse(fusion, tails, names, values)
+        known = None if attacks is None else _fuse(fusion, tails, names, dict(zip(values, attacks, strict=True)))
+        strategy = strategy or Percentile()
+
+        def decision(benign: NDArray[np.bool_], like: Floats | None) -> Decision:
+            if fusion == "cascade":
+                # The paper's percentiles are those of the second stage's score over all benign records, flagged or not.
+                return Decision.published(scores[benign], values["density"][benign], percentiles, strategy)
+            return Decision.fit(scores[benign], percentiles, strategy, like)
+
+        def like(name: str) -> Floats | None:
+            return None if known is None or attack_groups is None else known[attack_groups.astype(str) == name]
+
+        own, of = {}, np.full(scores.size, UNKNOWN, dtype=object) if groups is None else groups.astype(str)
+        for name in frequent(of):
+            try:
+                own[name] = decision(of == name, like(name))
+            except SplitError as error:
+                raise SplitError(f"{name!r} of {group}: {error}; or set calibrate.group to null") from error
+        return cls(fusion, tails, names, decision(np.ones(scores.size, bool), known), group, own, worst)
+
+    @property
+    def reference(self) -> Floats:
+        """(n,) fused scores of all calibration records, ascending."""
+        return self.whole.reference
+
+    @property
+    def thresholds(self) -> Mapping[str, float]:
+        """Name -> fused score above which a record is flagged, where its group has no threshold of its own."""
+        return self.whole.thresholds
+
+    @property
+    def intervals(self) -> Thresholds:
+        """Where benign ends and anomalous begins, where the group of a record has no intervals of its own."""
+        return self.whole.intervals
+
+    def score(self, *scores: ArrayLike) -> Floats:
+        """(n,) fused scores; higher = more anomalous.
+
+        Raises:
+            DataError: if one of ``scores`` is NaN, or there are more or fewer of them than at calibration.
+        """
+        if len(scores) != len(self.tails):
+            raise DataError(f"calibration: made for {', '.join(self.tails)}, given {len(scores)} of them")
+        return _fuse(self.fusion, self.tails, self.counted, dict(zip(self.tails, scores, strict=True)))
+
+    def promises(self, group: str | None = None) -> dict[str, float]:
+        """Threshold -> share of benign records that exceed it at most, on average over calibration sets.
+
+        Of ``p99`` it is 1 %, or the smallest level that there are records for; the published cascade promises nothing.
+        Where groups have decisions of their own, each ``group`` has its promise, and all records together have none:
+        those of no such group are judged as if all groups were among them.
+        """
+        if group is None and self.groups:
+            return {}
+        smallest = Guarantee().smallest_risk((self.whole if group is None else self.groups[group]).reference.size)
+        nominal = {name: round(1 - float(name.removeprefix("p")) / 100, 12) for name in self.thresholds}
+        return {} if self.fusion == "cascade" else {name: max(risk, smallest) for name, risk in nominal.items()}
+
+    def p_value(self, score: ArrayLike) -> Floats:
+        """(n,) conformal p-values of fused scores, (n,), of records whose group has no decision of its own."""
+        return self.whole.p_value(score)
+
+    def decisions(self, deciding: Names) -> Iterator[tuple[NDArray[np.intp], Decision]]:
+        """Each decision with the rows of the records that it judges, by what ``deciding`` gives."""
+        for name, decision in {UNKNOWN: self.whole, **self.groups}.items():
+            yield np.flatnonzero(deciding == name), decision
+
+    def deciding(self, n: int, groups: Names | None = None) -> Names:
+        """(n,) names of the groups by whose decisions records are judged, "" where by that for all.
+
+        Raises:
+            DataError: there are more or fewer ``groups`` than records.
+        """
+        if groups is None:
+            return np.full(n, UNKNOWN, dtype=object)
+        if groups.shape != (n,):
+            raise DataError(f"calibration: {n} records, but groups of shape {groups.shape}")
+        return np.where(np.isin(groups.astype(str), list(self.groups)), groups.astype(str), UNKNOWN).astype(object)
+
+    def state(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+        """All that ``load`` needs: what JSON can hold, and arrays."""
+        values = {
+            "fusion": self.fusion,
+            "evidence": list(self.tails),
+            "counted": list(self.counted),
+            **self.whole.state(),
+            "group": self.group,
+            "groups": {name: decision.state() for name, decision in self.groups.items()},
+            "worst": self.worst,
+        }
+        arrays = {"reference": self.reference}
+        arrays |= {f"group.{name}.reference": decision.reference for name, decision in self.groups.items()}
+        for name, tail in self.tails.items():
+            arrays[f"{name}.knots"] = tail.knots
+            arrays[f"{name}.surprises"] = tail.surprises
+            arrays[f"{name}.scales"] = np.array([tail.above, tail.below])
+        return values, arrays
+
+    @classmethod
+    def load(cls, values: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Self:
+        """The calibration whose ``state`` this is.
+
+        Raises:
+            ArtifactError: if a part is missing or unsound.
+        """
+        try:
+            tails = {
+                name: Tail(arrays[f"{name}.knots"], arrays[f"{name}.surprises"], *map(float, arrays[f"{name}.scales"]))
+                for name in values["evidence"]
+            }
+            find(FUSIONS, values["fusion"])
+            counted = _counted(values["fusion"], tuple(tails), values["counted"])
+            whole = Decision.load(values, arrays["reference"])
+            groups = {
+                name: Decision.load(each, arrays[f"group.{name}.reference"])
+                for name, each in values.get("groups", {}).items()  # an older calibration knows none
+            }
+            return cls(
+                values["fusion"], tails, counted, whole, values.get("group"), groups, float(values.get("worst", 1.0))
+            )
+        except (ConfigError, KeyError, TypeError, ValueError) as error:
+            raise ArtifactError(f"calibration: not the state of a calibration: {error!r}; calibrate again") from error
+
+
+def _fuse(fusion: str, tails: Mapping[str, Tail], counted: Sequence[str], scores: Mapping[str, ArrayLike]) -> Floats:
+    values = {name: without_nan(value, _SPELT[name]) for name, value in scores.items()}
+    evidence = {name: Evidence(values[name], tails[name].surprise(values[name])) for name in counted}
+    return find(FUSIONS, fusion)(evidence)
+
+
+_SPELT: Final = {"margin": "margin", "density": "second stage", "head": "head"}
+
+
+def _counted(fusion: str, available: Sequence[str], named: Sequence[str] | None) -> tuple[str, ...]:
+    """The evidence that the fusion takes, in the order of ``EVIDENCE``."""
+    find(FUSIONS, fusion)
+    names = set(available if named is None else named)
+    for name in names.difference(EVIDENCE):
+        raise ConfigError(
+            f"calibrate.evidence: there is no {name!r}{near_miss(name, EVIDENCE)}; known: {', '.join(EVIDENCE)}"
+        )
+    names &= set(available)  # a head is named for where there is one
+    needs = _NEEDS.get(fusion, ())
+    names = names & set(needs) or names  # what a fusion passes over does not count
+    missing = [name for name in needs if name not in names]
+    if missing or not names:
+        raise ConfigError(
+            f"calibrate.evidence: the fusion {fusion!r} needs {' and '.join(needs) or 'at least one of them'}; of what "
+            f"is named there {'are' if len(names) != 1 else 'is'} {', '.join(sorted(names)) or 'none'}, of "
+            f"{', '.join(available)}"
+        )
+    return tuple(name for name in available if name in names)
+
+
+def _require_rows(values: Mapping[str, Floats]) -> None:
+    if len({value.shape for value in values.values()}) > 1:
+        sizes = ", ".join(f"{value.size} of {_SPELT[name]}" for name, value in values.items())
+        raise DataError(f"calibration: the evidence differs in its rows: {sizes}")

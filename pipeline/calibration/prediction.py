@@ -1,0 +1,76 @@
+"""What is said of records: evidence, score, p-value, confidence, verdict, and which thresholds they exceed."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from pipeline.calibration import confidence as confidences
+from pipeline.calibration.calibration import Calibration
+from pipeline.calibration.named_thresholds import Names
+from pipeline.calibration.surprisal import Floats
+from pipeline.calibration.thresholds.base import VERDICTS
+
+_VERDICT: Final = np.array(VERDICTS).dtype
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What is said of n records.
+
+    Attributes:
+        evidence: name -> (n,) scores, of ``EVIDENCE`` as far as there are.
+        score: (n,) fused; higher = more anomalous, as in all of them.
+        p_value: (n,) conformal, small where a record is unlike benign ones.
+        confidence: (n,) +1 benign, 0 unknown, -1 anomalous.
+        verdict: (n,) ``benign``, ``unknown`` or ``anomalous``.
+        flagged: name of a threshold -> (n,) mask of the records above it.
+        group: (n,) by whose thresholds it was decided, "" where by those for all.
+    """
+
+    evidence: Mapping[str, Floats]
+    score: Floats
+    p_value: Floats
+    confidence: NDArray[np.float32]
+    verdict: NDArray[np.str_]
+    flagged: Mapping[str, NDArray[np.bool_]]
+    group: Names
+
+    @classmethod
+    def of(cls, calibration: Calibration, *scores: ArrayLike, groups: Names | None = None) -> Self:
+        """Decide on the (n,) scores of ``EVIDENCE``, in its order, of records of ``groups``, (n,), if they are known.
+
+        Raises:
+            DataError: if one of them is NaN.
+        """
+        values = [np.asarray(each, dtype=np.float64) for each in scores]
+        score = calibration.score(*values)
+        evidence = dict(zip(calibration.tails, values, strict=True))
+        p_value, sure, verdict = (np.empty(score.size, kind) for kind in (np.float64, np.float32, _VERDICT))
+        flagged = {name: np.empty(score.size, bool) for name in calibration.thresholds}
+        group = calibration.deciding(score.size, groups)
+        for rows, decision in calibration.decisions(group):
+            p_value[rows] = decision.p_value(score[rows])
+            sure[rows] = confidences.binary(score[rows], decision.intervals)
+            verdict[rows] = decision.intervals.verdict(score[rows])
+            for name, threshold in decision.thresholds.items():
+                flagged[name][rows] = score[rows] > threshold
+        return cls(evidence, score, p_value, sure, verdict, flagged, group)
+
+    @property
+    def margin(self) -> Floats:
+        """(n,) of the first stage."""
+        return self.evidence["margin"]
+
+    @property
+    def density(self) -> Floats:
+        """(n,) of the second stage."""
+        return self.evidence["density"]
+
+    @property
+    def head(self) -> Floats:
+        """(n,) of the supervised head, NaN where there is none."""
+        return self.evidence.get("head", np.full(len(self.score), math.nan))

@@ -1,0 +1,14 @@
+"""Data sets by name, as ``params.yaml`` spells it."""
+
+from pipeline.datasets.base import Dataset
+from pipeline.datasets.cicids2017 import CICIDS2017
+from pipeline.datasets.nslkdd import NSLKDD
+from pipeline.datasets.synthetic import Synthetic
+from pipeline.datasets.table import Table
+
+DATASETS: dict[str, type[Dataset]] = {
+    "cicids2017": CICIDS2017,
+    "nslkdd": NSLKDD,
+    "synthetic": Synthetic,
+    "table": Table,
+}

@@ -1,0 +1,1 @@
+"""EVALUATE: metrics and their intervals, attribution, the promotion gate, drift."""

@@ -1,0 +1,285 @@
+"""Why a record got its score: which stage drove it, and which features.
+
+Two accounts of the features, each against benign records that look like the alert:
+
+replacement   how far the fused score falls if one feature takes its benign value, for any encoder, detector and fusion
+terms         what each entry of the detector's own input adds to its score, where ``Detector.terms`` knows it
+
+The first sees one feature at a time: of two that say the same, neither may lower the score by itself.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
+
+from pipeline.base.errors import DataError, SplitError
+from pipeline.base.samples import Samples
+
+Floats = NDArray[np.float64]
+Rows = NDArray[np.float32]
+
+NEIGHBOURS: Final = 7
+MOST_BENIGN: Final = 20_000  # records that an alert is compared with
+ROWS_AT_ONCE: Final = 32_768
+LARGEST: Final = 1e300  # stands for an infinite score, of which two have a difference
+
+
+def falls(score: Callable[[Rows], Floats], x: Rows, reference: Rows) -> Floats:
+    """How far the score of each record falls if one feature alone takes its reference value, (n, F).
+
+    Below 0 where the record would then look more anomalous; exactly 0 where the feature has its reference value.
+
+    Args:
+        score: (n, F) to (n,), each record on its own.
+        x: (n, F).
+        reference: (n, F).
+    """
+    fall = np.zeros(x.shape)
+    changed = np.argwhere(x != reference)  # (changes, 2)
+    before = score(x)
+    for start in range(0, len(changed), ROWS_AT_ONCE):
+        row, feature = changed[start : start + ROWS_AT_ONCE].T
+        replaced = x[row]
+        replaced[np.arange(len(row)), feature] = reference[row, feature]
+        fall[row, feature] = before[row] - score(replaced)
+    return fall
+
+
+def nearest(benign: Rows, x: Rows, neighbours: int) -> NDArray[np.intp]:
+    """(n, neighbours) rows of ``benign``, (m, F), that look most like x, (n, F), the nearest first.
+
+    The distance is the sum over the features of the root of their difference. One feature that is far off has little
+    say in it, so that the others find records of the same kind; a squared one would rather take records that are
+    extreme in that feature too. Aggarwal, Hinneburg, Keim, "On the Surprising Behavior of Distance Metrics in High
+    Dimensional Space", 2001, with p = 1/2.
+    """
+    distances = (np.sqrt(np.abs(benign - record)).sum(1) for record in x)
+    return np.array([np.argsort(each, kind="stable")[:neighbours] for each in distances], dtype=np.intp)
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """The decision rule in two halves.
+
+    Attributes:
+        evidences: (n, F) features to (n,) raw scores of each evidence, by name, each record on its own.
+        fuse: those to (n,) fused scores. An evidence of -inf is one that sees nothing unusual at all.
+    """
+
+    evidences: Callable[[Rows], Mapping[str, ArrayLike]]
+    fuse: Callable[[Mapping[str, ArrayLike]], ArrayLike]
+
+    def score(self, x: Rows) -> Floats:
+        """(n,) fused scores of (n, F) features, an infinite one as ``LARGEST``."""
+        return self._fused(self.evidences(x))
+
+    def shares(self, x: Rows) -> dict[str, Floats]:
+        """(n,) share of each evidence in the fused score of (n, F) features.
+
+        It is the fall of the score if that evidence alone sees nothing unusual, as a part of the sum of these falls: of
+        a sum of surprises the part of each in it, of the greater one all but a trace. 0 for all where none raises it.
+        """
+        given = dict(self.evidences(x))
+        fused = self._fused(given)
+        silent = np.full(len(x), -np.inf)
+        drops = {name: (fused - self._fused({**given, name: silent})).clip(0) for name in given}
+        total = np.sum(list(drops.values()), axis=0)
+        return {name: drop / np.where(total > 0, total, 1) for name, drop in drops.items()}
+
+    def _fused(self, evidences: Mapping[str, ArrayLike]) -> Floats:
+        return np.asarray(self.fuse(evidences), dtype=np.float64).clip(-LARGEST, LARGEST)
+
+
+class Explained(Protocol):
+    """A detector that may know what its input adds to its score; each answer may be None."""
+
+    def terms(self, x: Tensor) -> Tensor | None:
+        """(B, Z) of (B, Z)."""
+        ...
+
+    def nearest(self, x: Tensor) -> Tensor | None:
+        """(B, k) rows of what it was fitted on."""
+        ...
+
+
+@dataclass(frozen=True)
+class Native:
+    """The detector, and what leads to it.
+
+    Attributes:
+        detector: fitted on the benign records, in their order.
+        map: (n, F) features to (n, Z) input of the detector.
+        columns: the Z names of that input.
+        device: where the detector is.
+    """
+
+    detector: Explained
+    map: Callable[[Rows], Rows]
+    columns: tuple[str, ...]
+    device: str = "cpu"
+
+    def terms(self, z: Rows) -> Floats | None:
+        """(n, Z) terms of (n, Z) input, or None."""
+        return self._ask(self.detector.terms, z)
+
+    def nearest(self, z: Rows) -> NDArray[Any] | None:
+        """(n, k) rows of what the detector was fitted on, or None."""
+        return self._ask(self.detector.nearest, z)
+
+    def _ask(self, question: Callable[[Tensor], Tensor | None], z: Rows) -> NDArray[Any] | None:
+        with torch.inference_mode():
+            answer = question(torch.from_numpy(np.ascontiguousarray(z, dtype=np.float32)).to(self.device))
+        return None if answer is None else answer.cpu().numpy()
+
+
+class Part(NamedTuple):
+    """What one feature has to do with a score.
+
+    Attributes:
+        feature: its name.
+        value: of the record, scaled.
+        reference: benign value, scaled.
+        contribution: in units of the fused score for a replacement, of the detector's score for a term.
+    """
+
+    feature: str
+    value: float
+    reference: float
+    contribution: float
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Why a record got its score.
+
+    Attributes:
+        record_id: whose.
+        score: fused.
+        shares: of each evidence in it, of sum 1, or 0 where none raises it.
+        features: by the fall of the score under replacement, the greatest first.
+        terms: by the detector's own terms, the greatest first; empty where it has none.
+        references: ids of the benign records whose median is the reference, the nearest first.
+        neighbours: ids of the benign records that the detector compared it with, the nearest first; or empty.
+    """
+
+    record_id: int
+    score: float
+    shares: Mapping[str, float]
+    features: tuple[Part, ...]
+    terms: tuple[Part, ...]
+    references: tuple[int, ...]
+    neighbours: tuple[int, ...]
+
+
+def explain(
+    alerts: Samples, benign: Samples, scoring: Scoring, native: Native | None = None, top: int = 5
+) -> list[Explanation]:
+    """Explain the scores of ``alerts``, in their order; nothing is drawn, and no model is changed.
+
+    Args:
+        alerts: what to explain, with features as x.
+        benign: the benign training records, with the same features; of many, evenly spaced ones are looked at.
+        scoring: the decision rule.
+        native: the detector, for its own account.
+        top: features that are named for each alert.
+
+    Raises:
+        SplitError: if there are no benign records.
+        DataError: if the two differ in their columns, the names of ``native`` from its input in number, or the
+            detector was fitted on more benign records.
+        ValueError: if ``top`` is below 1.
+    """
+    _check(alerts, benign, top)
+    if not len(alerts):
+        return []
+    every = -(-len(benign) // MOST_BENIGN)
+    known = benign.select(slice(None, None, every))
+    like = nearest(known.x, alerts.x, min(NEIGHBOURS, len(known)))
+    reference = np.median(known.x[like], axis=1).astype(np.float32)
+    shares, score = scoring.shares(alerts.x), scoring.score(alerts.x)
+    features = _parts(alerts.columns, alerts.x, reference, falls(scoring.score, alerts.x, reference), top)
+    terms, neighbours = _native(native, alerts.x, reference, benign, top)
+    return [
+        Explanation(
+            int(alerts.record_id[i]),
+            float(score[i]),
+            {name: float(share[i]) for name, share in shares.items()},
+            features[i],
+            terms[i],
+            tuple(known.record_id[like[i]].tolist()),
+            neighbours[i],
+        )
+        for i in range(len(alerts))
+    ]
+
+
+def rows(explanations: Sequence[Explanation]) -> list[dict[str, Any]]:
+    """A row for each named feature: whose, by which account, at which rank; all with the same keys.
+
+    Ids are sixteen hexadecimal digits, several of them with spaces between.
+    """
+    return [
+        {
+            "record_id": _ids(each.record_id),
+            "score": each.score,
+            **{f"share_{name}": share for name, share in each.shares.items()},
+            "account": account,
+            "rank": rank,
+            **part._asdict(),
+            "references": _ids(*each.references),
+            "neighbours": _ids(*each.neighbours),
+        }
+        for each in explanations
+        for account, parts in (("replacement", each.features), ("terms", each.terms))
+        for rank, part in enumerate(parts, 1)
+    ]
+
+
+def _check(alerts: Samples, benign: Samples, top: int) -> None:
+    if top < 1:
+        raise ValueError(f"top must be at least 1, not {top}")
+    if not len(benign):
+        raise SplitError("explanation: no benign records to compare alerts with; give it the benign training records")
+    if alerts.columns != benign.columns:
+        differ = sorted(set(alerts.columns) ^ set(benign.columns)) or "their order"
+        raise DataError(f"explanation: the alerts and the benign records differ in their columns: {differ}")
+
+
+def _native(
+    native: Native | None, x: Rows, reference: Rows, benign: Samples, top: int
+) -> tuple[list[tuple[Part, ...]], list[tuple[int, ...]]]:
+    """The parts by the detector's own terms, and the ids of its neighbours, of each record."""
+    none: list[tuple[Any, ...]] = [()] * len(x)
+    if native is None:
+        return none, none
+    z = native.map(x)
+    if z.shape[1] != len(native.columns):
+        raise DataError(f"explanation: the detector's input has {z.shape[1]} columns, but {len(native.columns)} names")
+    terms, found = native.terms(z), native.nearest(z)
+    if found is not None and found.max() >= len(benign):
+        raise DataError(
+            f"explanation: the detector was fitted on {found.max() + 1} records or more, given are {len(benign)} "
+            "benign ones; give it all that it was fitted on, in their order"
+        )
+    parts = none if terms is None else _parts(native.columns, z, native.map(reference), terms, top)
+    return parts, none if found is None else [tuple(ids) for ids in benign.record_id[found].tolist()]
+
+
+def _parts(
+    columns: tuple[str, ...], x: Rows, reference: Rows, contributions: Floats, top: int
+) -> list[tuple[Part, ...]]:
+    """The ``top`` greatest contributions of each record; of equal ones the first column."""
+    order = np.argsort(-contributions, axis=1, kind="stable")[:, :top]
+    return [
+        tuple(Part(columns[j], float(x[i, j]), float(reference[i, j]), float(contributions[i, j])) for j in chosen)
+        for i, chosen in enumerate(order)
+    ]
+
+
+def _ids(*record_ids: int) -> str:
+    return " ".join(f"{each:016x}" for each in record_ids)

@@ -1,0 +1,1 @@
+"""Detectors: latent -> score, each under its name. To add one: a file, a line here, a section in params.yaml."""

@@ -1,0 +1,183 @@
+"""The contract of a detector: latent -> anomaly score."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from pipeline.base.errors import CollapseError
+from pipeline.models.layers import Batch, Scorer, in_parts
+
+ROWS_AT_ONCE = 8192
+ENTRIES_AT_ONCE = 2**24
+LEAST_SPREAD = 1e-3
+LARGEST_TIE = 0.999
+
+
+class Detector(Scorer):
+    """Latent to score.
+
+    A subclass takes ``features`` first, then its own settings, and implements ``score``.
+
+    Attributes:
+        trains_on: which training rows it is fitted on.
+        sized_by_data: its buffers whose first dimension comes from the data, and is taken from what is loaded.
+        features: width of its input, the Z of the encoder.
+    """
+
+    trains_on: ClassVar[Literal["benign", "all"]] = "benign"
+    sized_by_data: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(self, features: int) -> None:
+        super().__init__()
+        if features < 1:
+            raise ValueError(f"features must be at least 1, not {features}")
+        self.features = features
+
+    def scores(self, x: Tensor) -> Tensor:
+        """(n,) scores of (n, F), computed in parts."""
+        return in_parts(self.score, x, ROWS_AT_ONCE)
+
+    def initialise(self, x: Tensor) -> None:
+        """Set the buffers that come from data, x (n, F); a closed-form detector is done after this."""
+
+    def initialise_labelled(self, x: Tensor, y: Tensor) -> None:
+        """The same where y (n,) is known, 0 for a benign row, else the number of an attack's family, from 1 on.
+
+        Only a closed-form detector that learns from seen attacks makes use of it.
+        """
+        self.initialise(x)
+
+    def fit_raw(self, x: Tensor, y: Tensor) -> None:
+        """As ``initialise_labelled``, without what ``fit_units`` sets."""
+        self.initialise_labelled(x, y)
+
+    def raw(self, x: Tensor) -> Tensor:
+        """(B, M) scores of the M parts of the detector, each in its own unit, of x (B, F)."""
+        return self.score(x)[:, None]
+
+    def fit_units(self, raw: Tensor) -> None:
+        """Bring the scores of the parts to one unit, from ``raw`` (n, M) of benign rows that no part has seen."""
+
+    def loss(self, batch: Batch) -> Tensor:
+        """The mean score, which for a density is its negative log-likelihood."""
+        return self.score(batch.x).mean()
+
+    def terms(self, x: Tensor) -> Tensor | None:
+        """What each entry of x, (B, F), adds to its score, (B, F); None for a model whose score is no sum over them."""
+        return None
+
+    def nearest(self, x: Tensor) -> Tensor | None:
+        """(B, k) rows of what it was initialised with that lie nearest to x, (B, F); None for a model without any."""
+        return None
+
+    def spread(self, x: Tensor) -> float | None:
+        """How far apart the latents of x (n, F) lie, 1 as before training; None for a model without a latent."""
+        return None
+
+    @torch.no_grad()
+    def verify(self, x: Tensor) -> None:
+        """Refuse a detector that ranks nothing: x (n, F) are rows that it should tell apart, after training.
+
+        Raises:
+            CollapseError: with what has collapsed, and what to do.
+        """
+        reason = self._collapse(x)
+        if reason:
+            raise CollapseError(f"detector {type(self).__name__}, {len(x)} records: {reason}")
+
+    def _collapse(self, x: Tensor) -> str | None:
+        score = self.scores(x)
+        bad = (~score.isfinite()).nonzero()
+        if len(bad):
+            return (
+                f"the score of row {int(bad[0])} is {float(score[bad[0]])}, and {len(bad)} scores in all are not "
+                "finite; lower learning_rate, or check the features for extreme values"
+            )
+        spread = self.spread(x) if (x != x[:1]).any() else None
+        if spread is not None and not spread >= LEAST_SPREAD:
+            return (
+                f"the latents lie {spread:.2g} times as far apart as before training, allowed is {LEAST_SPREAD:g} or "
+                "more: all records are mapped to one point; train for fewer epochs, or lower learning_rate"
+            )
+        return _tied(score, x)
+
+    def _load_from_state_dict(self, state_dict: Mapping[str, Any], prefix: str, *rest: Any) -> None:
+        """Make room for what is loaded; a difference in another dimension than the first stays an error."""
+        for name in self.sized_by_data:
+            stored, own = state_dict.get(prefix + name), getattr(self, name)
+            if stored is not None and stored.ndim == own.ndim:
+                setattr(self, name, own.new_empty(len(stored), *own.shape[1:]))
+        super()._load_from_state_dict(state_dict, prefix, *rest)
+
+
+def rows_at_once(entries: int) -> int:
+    """How many rows, each of which takes ``entries`` entries of working memory, keep a device busy."""
+    return max(1, ENTRIES_AT_ONCE // entries)
+
+
+def at_most(value: NDArray[np.float64]) -> NDArray[np.float32]:
+    """The largest float32 that is no more than each value: x <= it for the same float32 x as x <= value."""
+    rounded = value.astype(np.float32)
+    return np.where(rounded > value, np.nextafter(rounded, np.float32(-np.inf)), rounded)
+
+
+def draw(x: Tensor, rows: int, seed: int) -> Tensor:
+    """At most ``rows`` rows of x, (n, F), drawn by ``seed``."""
+    drawn = torch.randperm(len(x), generator=torch.Generator().manual_seed(seed))[:rows]
+    return x[drawn.to(x.device)]
+
+
+def draw_with_attacks(y: Tensor, rows: int, share: float, seed: int) -> Tensor:
+    """At most ``rows`` positions in y, (n,), drawn by ``seed`` so that no rare attack is lost.
+
+    Attacks are all kept where they fit into ``share`` of the rows, or where there are too few benign rows to fill the
+    rest. Where they do not fit, every family is cut to the same number of rows at most, so that rare ones stay whole.
+
+    Args:
+        y: 0 for a benign row, else the number of an attack's family.
+        rows: how many at most.
+        share: of them that attacks may take.
+        seed: of the draw.
+    """
+    order = torch.randperm(len(y), generator=torch.Generator().manual_seed(seed)).to(y.device)
+    if len(y) <= rows:
+        return order
+    families, sizes = torch.unique(y[y != 0], return_counts=True)
+    for_attacks = max(int(share * rows), rows - int((y == 0).sum()))
+    most = _level(sizes.tolist(), for_attacks)
+    kept = torch.zeros(len(y), dtype=torch.bool, device=y.device)
+    for family in families:
+        kept[order[y[order] == family][:most]] = True
+    kept[order[y[order] == 0][: rows - int(kept.sum())]] = True
+    return order[kept[order]]
+
+
+def _level(sizes: Sequence[int], total: int) -> int:
+    """The largest number to which groups of these sizes can be cut so that no more than ``total`` are left."""
+    left, most = total, max(sizes, default=0)
+    for i, size in enumerate(sorted(sizes)):
+        even = left // (len(sizes) - i)
+        if size > even:
+            return even
+        left -= size
+    return most
+
+
+def _tied(score: Tensor, x: Tensor) -> str | None:
+    """What is wrong with scores, (n,), that hardly differ where the rows x, (n, F), do."""
+    values, counts = torch.unique(score, return_counts=True)
+    few, share = len(values) < min(3, len(x)), float(counts.max()) / len(x) if len(x) else 0.0
+    if few and len(values) < min(3, len(torch.unique(x, dim=0))):
+        return f"the scores of rows that differ have {len(values)} distinct values, so they rank nothing; {_REMEDY}"
+    if len(values) > 1 and share > LARGEST_TIE:
+        value = values[counts.argmax()]
+        if len(torch.unique(x[score == value], dim=0)) > 1:
+            return f"{100 * share:.4g} % of the records have the one score {float(value):.6g}; {_REMEDY}"
+    return None
+
+
+_REMEDY = "check that the latent varies, or choose other settings or another detector"

@@ -1,0 +1,253 @@
+"""Gradient-boosted trees on the seen attacks: a supervised head."""
+
+import math
+from typing import Any, Final, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from pipeline.base.errors import TrainingError
+from pipeline.models.detectors.base import Detector, at_most, draw_with_attacks, rows_at_once
+from pipeline.models.layers import in_parts
+
+LEAST_EXCESS: Final = 1e-3  # of log-odds that hardly differ
+
+
+class Boosting(Detector):
+    """How much like seen attacks a row is, by gradient-boosted trees.
+
+    Friedman, "Greedy Function Approximation: A Gradient Boosting Machine", 2001, on histograms; the fit is
+    scikit-learn's. Trees of few leaves, each split on a share of the features, ask what several features say of an
+    attack instead of the one that parts the seen attacks best, which carries over better to attacks that were not seen.
+
+    Log-odds of different trees have no common unit; they are put into that of the upper tail of benign rows that the
+    trees have not seen, above its quantile t, with a mean excess e. These rows are left out of the fit part by part::
+
+        surprise(x) = log(1 + exp(log(1 / (1 - quantile)) + (log-odds(x) - t) / e))
+
+    which is about -log P(a benign row is as high) where that is small, and near 0 however benign a row looks, so that
+    one set of trees cannot outweigh what another one finds. Each family f of the seen attacks has trees of its own, so
+    that what tells a rare family is not outvoted by a frequent one, beside those that tell all of them::
+
+        score(x) = surprise_together(x) + max over f of surprise_f(x)
+
+    With one family, or ``together``, the score is the log-odds.
+
+    The nodes of all trees lie in one vector; a leaf leads to itself, so that after as many steps as the deepest tree
+    has levels every row has reached its leaf.
+
+    Args:
+        features: Z.
+        families: ``both``, as above | ``each``: the second part alone | ``together``: the first part alone.
+        trees: T, of a family.
+        leaves: of a tree, at most.
+        learning_rate: by which each tree's values are shrunk.
+        share: of the features that a split chooses from.
+        l2: penalty on the values of the leaves.
+        least: rows that a family needs for trees of its own; the smaller ones share theirs.
+        parts: that the benign rows are left out in.
+        quantile: of their log-odds, where the tail begins.
+        max_rows: rows that the trees are grown on at most, drawn by ``seed``.
+        attack_share: of these rows that attacks may take; all of them are kept up to there, and rare families beyond.
+        seed: of the rows drawn and of the features of each split.
+    """
+
+    trains_on = "all"
+    sized_by_data = ("root", "start", "begin", "excess", "feature", "threshold", "left", "right", "value")
+
+    root: Tensor
+    feature: Tensor
+    threshold: Tensor
+    left: Tensor
+    right: Tensor
+    value: Tensor
+    start: Tensor
+    begin: Tensor
+    excess: Tensor
+    depth: Tensor
+
+    def __init__(
+        self,
+        features: int,
+        *,
+        families: Literal["both", "each", "together"] = "both",
+        trees: int = 100,
+        leaves: int = 8,
+        learning_rate: float = 0.1,
+        share: float = 0.2,
+        l2: float = 1.0,
+        least: int = 20,
+        parts: int = 3,
+        quantile: float = 0.99,
+        max_rows: int = 500_000,
+        attack_share: float = 0.5,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(features)
+        if families not in ("both", "each", "together"):
+            raise ValueError(f"families must be 'both', 'each' or 'together', not {families!r}")
+        if trees < 1 or leaves < 2 or max_rows < 2:
+            raise ValueError(f"trees must be at least 1, leaves and max_rows 2, not {trees}, {leaves}, {max_rows}")
+        if not 0 < share <= 1 or learning_rate <= 0 or l2 < 0:
+            raise ValueError(
+                f"share must lie in (0, 1], learning_rate above 0, l2 at 0 or above, not {share}, {learning_rate}, {l2}"
+            )
+        if least < 1 or parts < 2 or not 0 < quantile < 1:
+            raise ValueError(
+                f"least must be at least 1, parts 2, quantile must lie in (0, 1), not {least}, {parts}, {quantile}"
+            )
+        self.families, self.least, self.parts, self.quantile = families, least, parts, quantile
+        self.trees, self.leaves, self.learning_rate = trees, leaves, learning_rate
+        if not 0 < attack_share < 1:
+            raise ValueError(f"attack_share must lie in (0, 1), not {attack_share}")
+        self.share, self.l2, self.max_rows, self.seed = share, l2, max_rows, seed
+        self.attack_share = attack_share
+        self.register_buffer("root", torch.zeros(0, dtype=torch.int64))  # (G T,) node that each tree begins at
+        for name in ("feature", "left", "right"):
+            self.register_buffer(name, torch.zeros(0, dtype=torch.int64))  # (N,) of all nodes
+        for name in ("threshold", "value"):
+            self.register_buffer(name, torch.zeros(0))  # (N,)
+        self.register_buffer("start", torch.zeros(1))  # (G,) log-odds before the first tree
+        self.register_buffer("begin", torch.zeros(1))  # (G,) where the tail begins
+        self.register_buffer("excess", torch.ones(1))  # (G,) mean above that
+        self.register_buffer("depth", torch.zeros((), dtype=torch.int64))
+
+    def initialise(self, x: Tensor) -> None:
+        """Nothing without labels; see ``initialise_labelled``."""
+
+    def initialise_labelled(self, x: Tensor, y: Tensor) -> None:
+        """Grow the trees on x (n, F) and y (n,), the number of the family of each attack.
+
+        Raises:
+            TrainingError: if a class is absent.
+        """
+        values, attack, groups = self._grown(x, y)
+        tails = [(0.0, 1.0)]
+        if len(groups) > 1:
+            part = np.random.default_rng(self.seed).integers(self.parts, size=int((~attack).sum()))
+            tails = [self._tail(values[~attack], values[group], part) for group in groups]
+        self.begin, self.excess = torch.tensor(tails).to(self.begin).unbind(1)
+
+    def fit_raw(self, x: Tensor, y: Tensor) -> None:
+        """Grow the trees as ``initialise_labelled`` does, without tails."""
+        self._grown(x, y)
+
+    def raw(self, x: Tensor) -> Tensor:
+        """(B, G) log-odds of each set of trees."""
+        return in_parts(self._odds, x, rows_at_once(8 * max(len(self.root), 1)))
+
+    def fit_units(self, raw: Tensor) -> None:
+        """Fit the tails on the log-odds, (n, G), of benign rows that the trees have not seen."""
+        odds = raw.double().cpu().numpy()
+        tails = [self._tail_of(column) for column in odds.T] if odds.shape[1] > 1 else [(0.0, 1.0)]
+        self.begin, self.excess = torch.tensor(tails).to(self.begin).unbind(1)
+
+    def _grown(self, x: Tensor, y: Tensor) -> tuple[NDArray[np.float64], NDArray[np.bool_], list[NDArray[np.bool_]]]:
+        """Grow and keep the trees; the rows that they were grown on, which are attacks, and those of each set."""
+        rows = draw_with_attacks(y, self.max_rows, self.attack_share, self.seed)
+        values, number = x[rows].double().cpu().numpy(), y[rows].cpu().numpy()
+        attack = number != 0
+        if attack.all() or not attack.any():
+            absent = "benign records" if attack.any() else "seen attacks"
+            raise TrainingError(
+                f"detector boosting: it tells seen attacks from benign records, but there are no {absent} among the "
+                f"{len(attack)} training records; check ingest.path and preprocess.unseen, or set stage2.head=none"
+            )
+        groups = self._groups(number)
+        grown = [self._grow(values[~attack | group], attack[~attack | group]) for group in groups]
+        self._keep([each for model in grown for each in _trees(model)])
+        self.start = torch.tensor([float(np.ravel(model._baseline_prediction)[0]) for model in grown]).to(self.start)
+        return values, attack, groups
+
+    def _groups(self, number: NDArray[Any]) -> list[NDArray[np.bool_]]:
+        """(n,) mask of the attacks of each set of trees; all of them first, where they are asked for."""
+        numbers, counts = np.unique(number[number != 0], return_counts=True)
+        small = np.isin(number, numbers[counts < self.least])
+        each = [number == one for one in numbers[counts >= self.least]] + [small] * bool(small.any())
+        if self.families == "together" or len(each) == 1:
+            return [number != 0]
+        return each if self.families == "each" else [number != 0, *each]
+
+    def _grow(self, x: NDArray[np.float64], attack: NDArray[np.bool_]) -> Any:
+        """The library's model."""
+        from sklearn.ensemble import HistGradientBoostingClassifier
+
+        model = HistGradientBoostingClassifier(
+            max_iter=self.trees,
+            max_leaf_nodes=self.leaves,
+            learning_rate=self.learning_rate,
+            max_features=self.share,
+            l2_regularization=self.l2,
+            early_stopping=False,
+            random_state=self.seed,
+        )
+        return model.fit(x, attack)
+
+    def _tail(
+        self, benign: NDArray[np.float64], attacks: NDArray[np.float64], part: NDArray[np.int64]
+    ) -> tuple[float, float]:
+        """Where the tail of the log-odds of unseen benign rows begins, and their mean excess above that."""
+        scores = []
+        for left_out in (part == each for each in np.unique(part)):
+            kept = ~left_out | left_out.all()  # a single row cannot be left out
+            x = np.concatenate([benign[kept], attacks])
+            model = self._grow(x, np.arange(len(x)) >= kept.sum())
+            fewer = float(np.log(kept.mean()))  # fewer benign rows raise the odds of an attack
+            scores.append(model.decision_function(benign[left_out]) + fewer)
+        return self._tail_of(np.concatenate(scores))
+
+    def _tail_of(self, odds: NDArray[np.float64]) -> tuple[float, float]:
+        """Where the tail of log-odds, (n,), begins, and their mean excess above that."""
+        begin = float(np.quantile(odds, self.quantile))
+        above = odds[odds > begin]
+        return begin, max(float((above - begin).mean()), LEAST_EXCESS) if above.size else 1.0
+
+    def _keep(self, grown: list[NDArray[Any]]) -> None:
+        roots = np.cumsum([0, *(len(nodes) for nodes in grown)])[:-1]
+        offset = np.repeat(roots, [len(nodes) for nodes in grown])
+        nodes = np.concatenate(grown)
+        leaf, own = nodes["is_leaf"].astype(bool), np.arange(len(nodes))
+        buffers = {
+            "root": roots,
+            "feature": np.where(leaf, 0, nodes["feature_idx"]),
+            "threshold": np.where(leaf, np.float32(0), at_most(nodes["num_threshold"])),
+            "left": np.where(leaf, own, nodes["left"].astype(np.int64) + offset),
+            "right": np.where(leaf, own, nodes["right"].astype(np.int64) + offset),
+            "value": np.where(leaf, nodes["value"], 0.0),
+        }
+        for name, array in buffers.items():
+            setattr(self, name, torch.from_numpy(array).to(getattr(self, name)))
+        self.depth.fill_(int(nodes["depth"].max()))
+
+    def score(self, x: Tensor) -> Tensor:
+        """Sum of the surprises in nats, or log-odds, (B, F) to (B,)."""
+        return in_parts(self._score, x, rows_at_once(8 * max(len(self.root), 1)))
+
+    def _score(self, x: Tensor) -> Tensor:
+        odds = self._odds(x)
+        if len(self.start) == 1:
+            return odds[:, 0]
+        said = functional.softplus((odds - self.begin) / self.excess - math.log(1 - self.quantile))
+        if self.families == "each":
+            return said.amax(1)
+        return said[:, 0] + said[:, 1:].amax(1)
+
+    def _odds(self, x: Tensor) -> Tensor:
+        values, families = x.float(), len(self.start)
+        node = self.root.expand(len(x), -1)  # (B, G T)
+        for _ in range(int(self.depth)):
+            right = values.gather(1, self.feature.take(node)) > self.threshold.take(node)
+            node = torch.where(right, self.right.take(node), self.left.take(node))
+        odds: Tensor = self.start + self.value.take(node).view(len(x), families, len(self.root) // families).sum(2)
+        return odds
+
+
+def _trees(model: Any) -> list[NDArray[Any]]:
+    """The nodes of each tree of the library's model.
+
+    Not public: scikit-learn has no public way to them. A test holds us to its own scores.
+    """
+    return [tree.nodes for iteration in model._predictors for tree in iteration]

@@ -1,0 +1,128 @@
+"""K detectors, each fitted without the benign records of one fold."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Self
+
+import torch
+from torch import Tensor, nn
+
+from pipeline.base.errors import TrainingError
+from pipeline.calibration.cross_conformal import route
+from pipeline.models.detectors.base import Detector
+from pipeline.models.layers import in_parts
+
+ROWS_AT_ONCE = 8192
+
+
+class Folds(Detector):
+    """One detector for each fold; a row is scored by that of its own fold.
+
+    Why: ``pipeline.calibration.cross_conformal``.
+
+    Args:
+        features: Z.
+        models: K detectors of one kind.
+        seed: of the hash that tells the fold of a row.
+    """
+
+    sized_by_data = ("fold",)
+    fold: Tensor
+
+    def __init__(self, features: int, models: Sequence[Detector], seed: int = 0) -> None:
+        super().__init__(features)
+        self.models, self.seed = nn.ModuleList(models), seed
+        self.register_buffer("fold", torch.zeros(0, dtype=torch.int64))  # (n,) of the benign rows, in their order
+
+    @classmethod
+    def fit(
+        cls, make: Callable[[], Detector], x: Tensor, fold: Tensor, attacks: Tensor, families: Tensor, seed: int = 0
+    ) -> Self:
+        """Fit model k on all but the rows of fold k.
+
+        What makes one score of several (``Detector.fit_units``) is read from the left-out scores of all folds, so that
+        no further fits are needed for it.
+
+        Args:
+            make: gives a detector that is not fitted yet.
+            x: (n, Z) benign rows.
+            fold: (n,) of each, from 0 on.
+            attacks: (m, Z) seen attacks, which every model may learn from.
+            families: (m,) number of the family of each, from 1 on.
+            seed: of the hash.
+
+        Raises:
+            TrainingError: a model cannot be fitted; the message names its fold.
+        """
+        models = [make() for _ in range(int(fold.max()) + 1)]
+        folds = cls(x.shape[1], models, seed)
+        folds.fold = fold
+        y = torch.cat([torch.zeros(len(x), dtype=families.dtype), families])
+        apart = torch.cat([fold, torch.full((len(attacks),), -1)])
+        everything, raw = torch.cat([x, attacks]), []
+        for k, model in enumerate(models):
+            with _of(k, len(models)):
+                model.fit_raw(everything[apart != k], y[apart != k])
+                raw.append(in_parts(model.raw, x[fold == k], ROWS_AT_ONCE))
+        for k, model in enumerate(models):
+            with _of(k, len(models)):
+                model.fit_units(torch.cat(raw))
+        return folds
+
+    def score(self, x: Tensor) -> Tensor:
+        """(B, Z) to (B,): each row by the model of its fold."""
+        return self._each(lambda model, part: model.score(part), x, self.route(x))  # type: ignore[return-value]
+
+    def scores(self, x: Tensor) -> Tensor:
+        """(n,) of (n, Z), as ``score``; each model scores its rows in parts."""
+        return self.by_fold(x, self.route(x))
+
+    def by_fold(self, x: Tensor, fold: Tensor) -> Tensor:
+        """(n,) scores of x, (n, Z), each by the model of its ``fold``, (n,)."""
+        return self._each(lambda model, part: model.scores(part), x, fold)  # type: ignore[return-value]
+
+    def terms(self, x: Tensor) -> Tensor | None:
+        """(B, Z) terms of the model of each row's fold."""
+        return self._each(lambda model, part: model.terms(part), x, self.route(x))
+
+    def nearest(self, x: Tensor) -> Tensor | None:
+        """(B, k) benign rows, by their place among all, that the model of each row's fold finds nearest."""
+
+        def found(model: Detector, part: Tensor) -> Tensor | None:
+            rows, number = model.nearest(part), list(self.models).index(model)
+            return None if rows is None else (self.fold != number).nonzero()[:, 0].to(rows.device)[rows]
+
+        return self._each(found, x, self.route(x))
+
+    @torch.no_grad()
+    def verify(self, x: Tensor) -> None:
+        """Refuse it where a model ranks nothing; the message names the fold."""
+        for k, model in enumerate(self.models):
+            with _of(k, len(self.models)):
+                model.verify(x)  # type: ignore[operator]
+
+    def route(self, x: Tensor) -> Tensor:
+        """(B,) fold of each row of x, (B, Z)."""
+        return torch.from_numpy(route(x.detach().cpu().numpy(), len(self.models), self.seed)).to(x.device)
+
+    def _each(self, function: Callable[[Detector, Tensor], Tensor | None], x: Tensor, fold: Tensor) -> Tensor | None:
+        """What ``function`` says of the rows of x by the model of their fold, in the order of x."""
+        said = None
+        for k, model in enumerate(self.models):
+            rows = (fold == k).nonzero()[:, 0]
+            if not len(rows) and (k or len(x)):
+                continue
+            part = function(model, x[rows])  # type: ignore[arg-type]
+            if part is None:
+                return None
+            said = part.new_empty((len(x), *part.shape[1:])) if said is None else said
+            said[rows] = part
+        return said
+
+
+@contextmanager
+def _of(k: int, folds: int) -> Iterator[None]:
+    try:
+        yield
+    except TrainingError as error:
+        raise type(error)(f"fold {k + 1} of {folds}: {error}") from error

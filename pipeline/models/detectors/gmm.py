@@ -1,0 +1,102 @@
+"""Gaussian mixture."""
+
+import math
+
+import torch
+from torch import Tensor
+
+from pipeline.base.errors import TrainingError
+from pipeline.models.detectors.base import Detector, draw
+from pipeline.models.layers import Standardise
+
+
+class GMM(Detector):
+    """-log p(x) under a mixture of Gaussians with full covariances, fitted by expectation maximisation.
+
+    Dempster, Laird, Rubin, "Maximum Likelihood from Incomplete Data via the EM Algorithm", 1977; the fit is
+    scikit-learn's, on standardised features.
+
+    Args:
+        features: Z.
+        components: K; None: a quarter of the root of the rows that are fitted, chosen on seen attacks alone (see
+            benchmarks/README.md).
+        regularisation: added to each variance, in units of the standardised features.
+        max_rows: rows that are fitted at most, drawn by ``seed``.
+        seed: of the rows drawn and of the start.
+    """
+
+    sized_by_data = ("log_weights", "means", "precisions")
+    log_weights: Tensor
+    means: Tensor
+    precisions: Tensor
+
+    def __init__(
+        self,
+        features: int,
+        components: int | None = None,
+        regularisation: float = 1e-2,
+        max_rows: int = 10_000,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(features)
+        least = 1 if components is None else components
+        if least < 1 or max_rows < least:
+            raise ValueError(f"components must be at least 1 and max_rows at least that, not {components}, {max_rows}")
+        self.components, self.regularisation, self.max_rows, self.seed = components, regularisation, max_rows, seed
+        self.standardise = Standardise(features)
+        self.register_buffer("log_weights", torch.full((least,), -math.log(least)))
+        self.register_buffer("means", torch.zeros(least, features))
+        self.register_buffer("precisions", torch.eye(features).repeat(least, 1, 1))  # Cholesky factors
+
+    def initialise(self, x: Tensor) -> None:
+        """Fit the mixture on x (n, F).
+
+        Raises:
+            TrainingError: if there are fewer rows than components.
+        """
+        from sklearn.mixture import GaussianMixture
+        from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
+        if len(x) < (self.components or 1):
+            raise TrainingError(
+                f"detector gmm: {self.components or 1} components need at least as many records, given {len(x)}; "
+                "lower stage2.gmm.components"
+            )
+        self.standardise.initialise(x)
+        rows = self.standardise(draw(x, self.max_rows, self.seed)).double().cpu().numpy()
+        components = self.components or max(1, round(len(rows) ** 0.5 / 4))
+        mixture = GaussianMixture(components, reg_covar=self.regularisation, random_state=self.seed)
+        # The products are small: several BLAS threads wait for each other, at 10 times the processor time.
+        with threadpool_limits(1):
+            mixture.fit(rows)
+        self.log_weights = torch.from_numpy(mixture.weights_).clamp_min(1e-300).log().to(self.log_weights)
+        self.means = torch.from_numpy(mixture.means_).to(self.means)
+        self.precisions = torch.from_numpy(mixture.precisions_cholesky_).to(self.precisions)
+
+    def score(self, x: Tensor) -> Tensor:
+        """-log p(x) in nats, (B, F) to (B,)."""
+        joint, _ = self._components(x)
+        return -torch.logsumexp(joint, -1) - self.standardise.ladj
+
+    def terms(self, x: Tensor) -> Tensor:
+        """Half the squared distance from each component, feature by feature, under the responsibilities r: (B, F).
+
+        As in ``Mahalanobis.terms`` for each component k, with d = z - mean_k and its precision P: sum over k of
+        r_k d_i (P d)_i / 2. The score is their sum and what no feature has a part in, since r is given::
+
+            sum over k of r_k (log r_k - log weight_k - log |P_k| / 2) + F log(2 pi) / 2 - ladj
+        """
+        joint, white = self._components(x)
+        apart = self.standardise(x)[:, None] - self.means  # (B, K, F)
+        parts = apart * torch.einsum("bkg,kfg->bkf", white, self.precisions)
+        return 0.5 * torch.einsum("bk,bkf->bf", joint.softmax(-1), parts)
+
+    def _components(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """The log of weight times density of each component, (B, K), and x whitened by each, (B, K, F)."""
+        z = self.standardise(x)
+        white = torch.einsum("bf,kfg->bkg", z, self.precisions) - torch.einsum(
+            "kf,kfg->kg", self.means, self.precisions
+        )
+        log_det = self.precisions.diagonal(dim1=1, dim2=2).log().sum(-1)  # (K,)
+        log_normal = log_det - 0.5 * (white.square().sum(-1) + self.features * math.log(2 * math.pi))  # (B, K)
+        return self.log_weights + log_normal, white

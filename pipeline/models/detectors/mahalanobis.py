@@ -1,0 +1,54 @@
+"""Mahalanobis distance to the benign mean."""
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from pipeline.models.detectors.base import Detector
+
+
+class Mahalanobis(Detector):
+    """Squared Mahalanobis distance under a shrunk covariance, in closed form.
+
+    Shrinkage by Chen, Wiesel, Eldar, Hero, "Shrinkage Algorithms for MMSE Covariance Estimation", 2010 (``oas``), or
+    Ledoit, Wolf, "A well-conditioned estimator for large-dimensional covariance matrices", 2004 (``ledoit_wolf``).
+    """
+
+    mean: Tensor
+    whitening: Tensor
+
+    def __init__(self, features: int, shrinkage: Literal["oas", "ledoit_wolf"] = "oas") -> None:
+        super().__init__(features)
+        if shrinkage not in ("oas", "ledoit_wolf"):
+            raise ValueError(f"shrinkage must be 'oas' or 'ledoit_wolf', not {shrinkage!r}")
+        self.shrinkage = shrinkage
+        self.register_buffer("mean", torch.zeros(features))
+        self.register_buffer("whitening", torch.eye(features))
+
+    def initialise(self, x: Tensor) -> None:
+        """Estimate mean and covariance from x (n, F)."""
+        from sklearn.covariance import OAS, LedoitWolf
+
+        estimator = OAS() if self.shrinkage == "oas" else LedoitWolf()
+        estimator.fit(x.double().cpu().numpy())
+        covariance = torch.from_numpy(estimator.covariance_)
+        # Keeps a covariance of constant features invertible; far below any variance that shrinkage leaves.
+        floor = 1e-9 * covariance.diagonal().mean().clamp_min(1e-9)
+        lower = torch.linalg.cholesky(covariance + floor * torch.eye(self.features, dtype=torch.float64))
+        self.mean.copy_(torch.from_numpy(estimator.location_))
+        self.whitening.copy_(torch.linalg.inv(lower))
+
+    def score(self, x: Tensor) -> Tensor:
+        """(x - mean)' covariance^-1 (x - mean), (B, F) to (B,)."""
+        return ((x - self.mean) @ self.whitening.T).square().sum(-1)
+
+    def terms(self, x: Tensor) -> Tensor:
+        """d_i (covariance^-1 d)_i with d = x - mean, (B, F): their sum is the score, and one may be below 0.
+
+        If d is 0 but in one feature, that feature has all of the sum, which squared whitened entries would spread over
+        others (the partial decomposition of Alcala, Qin, "Analysis and Generalization of Fault Diagnosis Methods for
+        Process Monitoring", 2011).
+        """
+        apart = x - self.mean
+        return apart * (apart @ self.whitening.T @ self.whitening)

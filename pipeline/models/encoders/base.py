@@ -1,0 +1,162 @@
+"""The contract of an encoder: features -> latent, with class centroids from which its loss measures a margin."""
+
+from abc import abstractmethod
+
+import torch
+from torch import Tensor, nn
+
+from pipeline.base.errors import CollapseError, TrainingError
+from pipeline.models.encoders.losses.base import Centroids, LatentLoss, class_means
+from pipeline.models.layers import Batch, Scorer, in_parts
+
+STARTING_ROWS = 4096
+
+
+class Encoder(Scorer):
+    """Features to latent.
+
+    A subclass takes ``features`` and ``loss`` first, then its own settings, and implements ``forward``.
+
+    Attributes:
+        features: F.
+        latent: Z.
+        centroid_benign: (Z,) mean of the benign latents, set by ``centre``.
+        centroid_attack: (Z,) mean of the attack latents, set by ``centre``.
+        modes: (K, Z) benign modes, for a loss that holds some, set by ``initialise``; else None.
+    """
+
+    decides_above = 0.0
+    centroid_benign: Tensor
+    centroid_attack: Tensor
+    modes: Tensor | None
+
+    def __init__(self, features: int, latent: int, loss: LatentLoss) -> None:
+        super().__init__()
+        self.features = features
+        self.latent = latent
+        self.latent_loss = loss
+        self.register_buffer("centroid_benign", torch.zeros(latent))
+        self.register_buffer("centroid_attack", torch.zeros(latent))
+        modes = torch.zeros(loss.held, latent) if loss.held else None
+        if loss.learns_modes:
+            self.register_parameter("modes", None if modes is None else nn.Parameter(modes))
+        else:
+            self.register_buffer("modes", modes)
+
+    def extra_repr(self) -> str:
+        """The loss, so that the printed module tells everything that decides a training."""
+        return f"loss={self.latent_loss}"
+
+    @torch.no_grad()
+    def initialise(self, x: Tensor, y: Tensor) -> None:
+        """Start from data, x (n, F) and y (n,), before training: place the modes by at most 4096 benign rows."""
+        benign = spread_rows(x[y == 0])
+        if self.modes is None or not len(benign):
+            return  # `centre` says so where there is no benign record
+        training = self.training
+        self.modes.copy_(self.latent_loss.place(self.eval()(benign)))
+        self.train(training)
+
+    @abstractmethod
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, F) to the latent (B, Z)."""
+
+    def loss(self, batch: Batch) -> Tensor:
+        """The latent loss of a batch."""
+        z = self(batch.x)
+        if self.training and self.modes is not None:
+            with torch.no_grad():
+                self.modes.copy_(self.latent_loss.follow(self.modes, z, batch))
+        return self.latent_loss(z, batch, self.modes)
+
+    def centre(self, z: Tensor, y: Tensor) -> None:
+        """Set both centroids from the latents of the whole training set, z (n, Z) and y (n,).
+
+        Raises:
+            TrainingError: if a class is absent.
+        """
+        centroids, sizes = class_means(self.latent_loss.project(z.double()), y)
+        if sizes.min() == 0:
+            absent = "benign records" if sizes[0] == 0 else "attacks"
+            raise TrainingError(
+                f"encoder: a centroid for each class is needed, but there are no {absent} among the {len(y)} training "
+                "records; check ingest.path and preprocess.unseen"
+            )
+        self.centroid_benign.copy_(centroids[0])
+        self.centroid_attack.copy_(centroids[1])
+
+    def margin(self, z: Tensor) -> Tensor:
+        """(B, Z) to (B,), as the loss measures it: higher is more anomalous, the decision of stage 1 alone is > 0."""
+        return self.latent_loss.margin_of(z, self._centroids(z))
+
+    def _centroids(self, z: Tensor) -> Centroids:
+        """What a margin of z is measured from, in the precision of z."""
+        held = None if self.modes is None else self.modes.to(z.dtype)
+        return Centroids(self.centroid_benign.to(z.dtype), self.centroid_attack.to(z.dtype), held)
+
+    @property
+    def heeds_confidence(self) -> bool:
+        """As its loss does."""
+        return self.latent_loss.heeds_confidence
+
+    def settle(self, train: Batch, rows_at_once: int) -> None:
+        """Centre on the training records as their confidence now stands."""
+        z = in_parts(self, train.x, rows_at_once)
+        taken = (train.y != 0) | (train.confidence > 0)
+        self.centre(z[taken], train.y[taken])
+
+    def score(self, x: Tensor) -> Tensor:
+        """The margin of the latent of ``x``, (B, F) to (B,)."""
+        return self.margin(self(x))
+
+    def verify(self, z: Tensor, y: Tensor) -> None:
+        """Refuse a latent that carries nothing, z (n, Z) and y (n,), after ``centre``.
+
+        Raises:
+            CollapseError: with what has collapsed, why, and what to do.
+        """
+        reason = self._collapse(z.double(), y)
+        if reason:
+            raise CollapseError(
+                f"encoder {type(self).__name__}, {len(z)} records ({int((y != 0).sum())} attacks): {reason}"
+            )
+
+    def _collapse(self, z: Tensor, y: Tensor) -> str | None:
+        if not z.isfinite().all():
+            return "the latent is not finite; lower learning_rate, or check the scaled features for extreme values"
+        spread = float(z.std(0, correction=0).max())
+        if spread < 1e-6:
+            return (
+                f"every record has the same latent (largest standard deviation {spread:.2g}); "
+                "train for more steps (min_steps), weigh compactness less against separation, or lower learning_rate"
+            )
+        distinct = len(torch.unique(z, dim=0))
+        if distinct < min(3, len(z)):
+            return f"the latent has only {distinct} distinct values, so it can rank nothing; lower weight_decay"
+        if not self.trainable:
+            return None  # no loss has had a say in it
+        return self.latent_loss.stuck(self.latent_loss.apart(z, y, self._centroids(z)))
+
+
+def spread_rows(x: Tensor) -> Tensor:
+    """At most ``STARTING_ROWS`` rows, spread over x, (n, F)."""
+    return x[_spread(len(x), STARTING_ROWS).to(x.device)]
+
+
+def spread_with_classes(y: Tensor) -> Tensor:
+    """Positions of rows that are spread over y, (n,), and of more rows of a class that few of these belong to.
+
+    A class that has them gets at least 1/8 of ``STARTING_ROWS``, so that rare attacks do not vanish.
+    """
+    least = STARTING_ROWS // 8
+    rows = _spread(len(y), STARTING_ROWS).to(y.device)
+    attack = y != 0
+    for label in (False, True):
+        own = (attack == label).nonzero().squeeze(1)
+        if int((attack[rows] == label).sum()) < min(least, len(own)):
+            rows = torch.unique(torch.cat([rows, own[_spread(len(own), least).to(y.device)]]))
+    return rows
+
+
+def _spread(n: int, most: int) -> Tensor:
+    return torch.linspace(0, n - 1, min(n, most)).long()

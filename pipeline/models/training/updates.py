@@ -1,0 +1,196 @@
+"""Confidence updates: while a model trains, what it makes of its own training records changes their weight.
+
+Scores of the training records -> thresholds -> confidence -> the loss of the next epoch, as in RADON (Najari et al.,
+2021) and GRAnD (Najari et al., "GRAnD: Robust Anomaly Detection under Data Contamination", 2022). The papers let an
+update change any number of records. Here a warm-up, two caps and smoothing keep one update from turning the training
+over: a cap on the share of records that become anomalous, and a cap on the share that is left unknown.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from pipeline.base.errors import TrainingError
+from pipeline.calibration.confidence import Confidence
+from pipeline.calibration.thresholds.base import Strategy, Thresholds
+from pipeline.models.layers import Batch, in_parts
+
+
+@dataclass(frozen=True)
+class Update:
+    """One update, as a stage reports it.
+
+    Attributes:
+        epoch: the epoch that it follows, counted from 0.
+        score: (n,) of the training records.
+        thresholds: that the strategy drew.
+        previous: those of the update before, None at the first.
+        confidence: (n,) what the next epoch trains on.
+    """
+
+    epoch: int
+    score: NDArray[np.float64]
+    thresholds: Thresholds
+    previous: Thresholds | None
+    confidence: NDArray[np.float32]
+
+
+OnUpdate = Callable[[Update], None]
+
+
+@dataclass(frozen=True)
+class Updates:
+    """When and how the confidence of the training records is updated.
+
+    Only records that are labelled benign are judged: a known attack keeps its -1.
+
+    Attributes:
+        strategy: scores -> thresholds.
+        rule: scores, thresholds -> confidence.
+        every_n_epochs: an update follows each n-th epoch.
+        warm_up: epochs before the first update.
+        max_share: of the judged records, the largest that may become anomalous in one update; of those beyond it the
+            lowest scores keep the confidence that they had.
+        max_unknown_share: of the judged records, the largest share that an update may leave unknown. Those beyond it
+            with the lowest scores count as benign, as little sure as the least sure benign record. 1 switches the cap
+            off, as published.
+        smoothing: share of the old confidence that stays, 0 for none.
+        undo: whether an update that makes the model worse on the validation rows is taken back. It is the last one
+            then: the model would say the same of its records again. See ``pipeline.models.training.trial``.
+    """
+
+    strategy: Strategy
+    rule: Confidence
+    every_n_epochs: int = 3
+    warm_up: int = 3
+    max_share: float = 0.1
+    smoothing: float = 0.0
+    max_unknown_share: float = 1.0
+    undo: bool = False
+
+    def __post_init__(self) -> None:
+        if self.every_n_epochs < 1 or self.warm_up < 1:
+            raise ValueError(f"every_n_epochs and warm_up must be at least 1: {self.every_n_epochs}, {self.warm_up}")
+        if not 0 < self.max_share <= 1 or not 0 <= self.smoothing < 1:
+            raise ValueError(f"needs 0 < max_share <= 1, 0 <= smoothing < 1: {self.max_share}, {self.smoothing}")
+        if not 0 <= self.max_unknown_share <= 1:
+            raise ValueError(f"needs 0 <= max_unknown_share <= 1: {self.max_unknown_share}")
+
+    def due(self, epoch: int) -> bool:
+        """Whether one follows ``epoch``, counted from 0, where another epoch is to come."""
+        done = epoch + 1
+        return self.warm_up <= done and (done - self.warm_up) % self.every_n_epochs == 0
+
+    def refuse_too_late(self, epochs: int) -> None:
+        """Refuse updates that no epoch of ``epochs`` would train on.
+
+        Raises:
+            TrainingError: the first one would follow the last epoch, or come after it.
+        """
+        if self.warm_up >= epochs:
+            raise TrainingError(
+                f"confidence updates are on, but the first would follow epoch {self.warm_up - 1} and training ends "
+                f"with epoch {epochs - 1}, counted from 0, so that no epoch would train on one; raise fit.epochs to "
+                f"{self.warm_up + 1}, lower confidence.warm_up, or set confidence.updates: never"
+            )
+
+    def judge(self, epoch: int, score: NDArray[np.float64], train: Batch, previous: Thresholds | None) -> Update:
+        """The update that scores (n,) of the records in ``train`` amount to.
+
+        Raises:
+            TrainingError: a score is NaN, or no record would be left that is taken for benign.
+        """
+        _refuse_nan(epoch, score)
+        old = train.confidence.cpu().numpy()
+        judged = train.y.cpu().numpy() == 0
+        thresholds = self.strategy(score[judged], previous)
+        new = old.copy()
+        said = self._less_unknown(score[judged], self.rule(score[judged], thresholds), thresholds)
+        new[judged] = self._less_anomalous(score[judged], old[judged], said)
+        new = (self.smoothing * old + (1 - self.smoothing) * new).astype(np.float32)
+        if not (new[judged] > 0).any():
+            raise TrainingError(
+                f"the confidence update after epoch {epoch} leaves none of {judged.sum()} records that is taken for "
+                f"benign (thresholds {thresholds.low:g} and {thresholds.high:g}); lower confidence.max_share, or "
+                "choose another strategy in confidence.thresholds"
+            )
+        return Update(epoch, score, thresholds, previous, new)
+
+    def _less_unknown(
+        self, score: NDArray[np.float64], said: NDArray[np.float32], thresholds: Thresholds
+    ) -> NDArray[np.float32]:
+        """Count the lowest of too many unknown records as benign."""
+        benign = score <= thresholds.low
+        unknown = np.flatnonzero(~benign & (score <= thresholds.high))
+        spared = _beyond(score, unknown, self.max_unknown_share)
+        capped = said.copy()
+        capped[spared] = said[benign].min(initial=1)
+        return capped
+
+    def _less_anomalous(
+        self, score: NDArray[np.float64], old: NDArray[np.float32], said: NDArray[np.float32]
+    ) -> NDArray[np.float32]:
+        """Leave the lowest of too many records that would become anomalous as they were."""
+        turned = np.flatnonzero((said < 0) & (old >= 0))
+        kept = _beyond(score, turned, self.max_share)
+        capped = said.copy()
+        capped[kept] = old[kept]
+        return capped
+
+
+def _beyond(score: NDArray[np.float64], rows: NDArray[np.intp], share: float) -> NDArray[np.intp]:
+    """Those of ``rows`` that are left when the highest scores have filled ``share`` of all records."""
+    return rows[np.argsort(-score[rows], kind="stable")[int(share * len(score)) :]]
+
+
+def _refuse_nan(epoch: int, score: NDArray[np.float64]) -> None:
+    bad = np.flatnonzero(np.isnan(score))
+    if len(bad):
+        raise UnscoredError(epoch, bad)
+
+
+class UnscoredError(TrainingError):
+    """Training records whose score is NaN.
+
+    Attributes:
+        rows: their positions among the training records.
+    """
+
+    def __init__(self, epoch: int, rows: NDArray[np.intp]) -> None:
+        self.rows = rows
+        super().__init__(
+            f"the score of {len(rows)} training records became NaN after epoch {epoch}, the first is row {rows[0]} of "
+            "the training set; the last good checkpoint is kept; lower learning_rate, or check the features for "
+            "extreme values"
+        )
+
+
+def scores(function: Callable[[Tensor], Tensor], x: Tensor, shard: tuple[int, int], rows_at_once: int) -> Tensor:
+    """(m,) scores of the rows of ``x``, (n, F), that fall to one of several processes, m the same in each.
+
+    Row i falls to process i modulo their number; the last shards repeat the last row.
+    """
+    rank, shards = shard
+    rows = torch.arange(rank, len(x) + (-len(x)) % shards, shards, device=x.device).clamp_max(len(x) - 1)
+    return in_parts(lambda part: function(x[part]).double(), rows, rows_at_once)
+
+
+def joined(gathered: Tensor, n: int) -> NDArray[np.float64]:
+    """(n,) scores in the order of the rows, from those of each process, (shards, m)."""
+    whole: NDArray[np.float64] = gathered.reshape(-1, gathered.shape[-1]).T.reshape(-1)[:n].cpu().numpy()
+    return whole
+
+
+def state(thresholds: Thresholds | None) -> Any:
+    """Thresholds for a checkpoint, which may be infinite and so are no JSON."""
+    return None if thresholds is None else torch.tensor([thresholds.low, thresholds.high], dtype=torch.float64)
+
+
+def from_state(value: Any) -> Thresholds | None:
+    """The inverse of ``state``."""
+    return None if value is None else Thresholds(*value.tolist())

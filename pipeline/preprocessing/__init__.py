@@ -1,0 +1,1 @@
+"""PREPROCESS: from records to features and splits."""

@@ -1,0 +1,124 @@
+"""Categorical columns: words -> numbers, as the train rows have them."""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, Self
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from pipeline.base.errors import DataError
+
+Categorical = Literal["one_hot", "count"]
+
+MOST_ONE_HOT = 256  # columns that all categorical ones together may become
+COUNT = "_count"
+
+
+class WordFit:
+    """How many of some rows have which word."""
+
+    def __init__(self, values: NDArray[np.object_]) -> None:
+        codes, words = pd.factorize(values)
+        self.counts = Counter(dict(zip(words.tolist(), np.bincount(codes, minlength=len(words)).tolist(), strict=True)))
+
+    @property
+    def rows(self) -> int:
+        """All rows so far."""
+        return self.counts.total()
+
+    def add(self, other: "WordFit") -> None:
+        """Count the rows of ``other`` too."""
+        self.counts.update(other.counts)
+
+
+@dataclass(frozen=True)
+class Words:
+    """The words of a categorical column in the train rows.
+
+    Attributes:
+        words: (W,) in ascending order, without "", which stands for none.
+        counts: (W,) train rows that have each.
+        rows: all train rows.
+    """
+
+    words: tuple[str, ...]
+    counts: tuple[int, ...]
+    rows: int
+
+    @classmethod
+    def of(cls, counts: Mapping[str, int]) -> Self:
+        """Those that ``counts`` counts."""
+        words = sorted(word for word in counts if word)
+        return cls(tuple(words), tuple(counts[word] for word in words), sum(counts.values()))
+
+    def varies(self, categorical: Categorical) -> bool:
+        """Whether what they become is not the same in every train row: words of one count are one number."""
+        values = self.words if categorical == "one_hot" else set(self.counts)
+        return len(values) + (sum(self.counts) < self.rows) > 1
+
+    @property
+    def commonest(self) -> str:
+        """The word that most train rows have."""
+        return max(zip(self.counts, self.words, strict=True), default=(0, ""))[1]
+
+    def codes(self, values: NDArray[np.object_]) -> NDArray[np.intp]:
+        """(n,) index into ``words`` of each value, W where it is none of them."""
+        seen, unique = pd.factorize(values)
+        codes = pd.Index(np.array(self.words, dtype=object), dtype=object).get_indexer(pd.Index(unique, dtype=object))
+        return np.where(codes < 0, len(self.words), codes)[seen]
+
+    def logs(self, standard: bool) -> NDArray[np.float64]:
+        """(W + 1,) log(1 + n) of each word, and of one that no train row has; standardised over the train rows."""
+        logs = np.log1p(np.array([*self.counts, 0], dtype=np.float64))
+        weight = np.array([*self.counts, self.rows - sum(self.counts)], dtype=np.float64) / max(self.rows, 1)
+        mean = float((weight * logs).sum())
+        spread = float(np.sqrt((weight * np.square(logs - mean)).sum()))
+        return (logs - mean) / (spread or 1.0) if standard else logs
+
+    def encode(
+        self, name: str, values: NDArray[np.object_], categorical: Categorical, standard: bool, limit: float
+    ) -> dict[str, NDArray[np.float32]]:
+        """Feature name -> (n,) float32: what the column ``name`` with ``values``, (n,), becomes.
+
+        Args:
+            name: of the column.
+            values: its words, "" for none.
+            categorical: how it is encoded.
+            standard: whether counts are standardised.
+            limit: largest absolute value of a count.
+        """
+        codes = self.codes(values)
+        if categorical == "one_hot":
+            return {_one_hot(name, word): (codes == code).astype(np.float32) for code, word in enumerate(self.words)}
+        logs = np.clip(self.logs(standard), -limit, limit)
+        return {name + COUNT: logs.astype(np.float32)[codes]}
+
+
+def feature_names(words: Mapping[str, Words], categorical: Categorical) -> tuple[str, ...]:
+    """Names of the features that categorical columns become."""
+    if categorical == "count":
+        return tuple(name + COUNT for name in words)
+    return tuple(_one_hot(name, word) for name, seen in words.items() for word in seen.words)
+
+
+def require_few(words: Mapping[str, Words], categorical: Categorical) -> None:
+    """Refuse more one-hot columns than a model should see.
+
+    Raises:
+        DataError: with the column that has most words.
+    """
+    columns = len(feature_names(words, categorical))
+    if categorical == "one_hot" and columns > MOST_ONE_HOT:
+        most = max(words, key=lambda name: len(words[name].words))
+        raise DataError(
+            f"preprocess: the words of the train rows would become {columns:,} columns, {MOST_ONE_HOT} are allowed; "
+            f"{most!r} alone has {len(words[most].words):,} words; set preprocess.features.categorical to count, or "
+            f"name {most!r} in preprocess.features.drop"
+        )
+
+
+def _one_hot(name: str, word: str) -> str:
+    return f"{name}={word}"

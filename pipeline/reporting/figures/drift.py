@@ -1,0 +1,81 @@
+"""Figure of the drift check: what has changed, and since when."""
+
+import math
+from collections.abc import Mapping
+
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import ArrayLike
+
+from pipeline.reporting.figures import style
+from pipeline.reporting.figures.style import ANOMALOUS, BENIGN, INK, MUTED, SMALL, UNKNOWN
+
+MOST_BARS = 14
+PLATE = {"boxstyle": "square,pad=0.1", "facecolor": style.PAPER, "linewidth": 0}
+
+
+def drift(
+    distances: Mapping[str, float],
+    changed: Mapping[str, bool],
+    path: ArrayLike,
+    alpha: float = 0.01,
+    small: float = 0.05,
+    large: float = 0.2,
+    subtitle: str = "",
+) -> Figure:
+    """Distances between calibration and recent records, the largest on top, and the capital of the test martingale.
+
+    Args:
+        distances: score or feature -> KS distance in [0, 1]; the first is always shown.
+        changed: the same names -> whether the change is significant.
+        path: (m,) natural log of the capital after each record that looks benign.
+        alpha: false alarm rate; the martingale alarms at 1 / alpha.
+        small: distance of the score that sets thresholds anew.
+        large: distance that asks for training.
+        subtitle: where the data come from.
+    """
+    log = np.asarray(path, dtype=np.float64) / math.log(10)
+    alarm = -math.log10(alpha)
+    reached = np.flatnonzero(log >= alarm)
+    first = f"alarms at record {reached[0] + 1:,}" if reached.size else "raises no alarm"
+    moved = sum(changed.values())
+    title = f"Changed: {moved} of {len(distances)} scores and features"
+    caption = (
+        f"Left: Kolmogorov-Smirnov distance; dark bars are significant at {alpha:g} after Holm's correction. Right: "
+        f"capital of a test martingale over {log.size:,} records that look benign; by chance it reaches the dashed "
+        f"line with a probability of {style.percent(alpha)} at most."
+    )
+    names = _shown(distances)
+    size = (11.0, 1.9 + 0.26 * max(len(names), 9))
+    figure, (left, right) = style.canvas(size, f"{title}; the martingale {first}", subtitle, caption, (1.15, 1.0))
+    if names:
+        at = style.rows(left, names)
+        values = [distances[name] for name in names]
+        tones = [ANOMALOUS if v >= large else UNKNOWN if v >= small else BENIGN for v in values]
+        shades = [style.tint(t, 0.85 if changed[n] else 0.3) for t, n in zip(tones, names, strict=True)]
+        left.barh(at, values, height=0.62, color=shades)
+        for height, value in zip(at, values, strict=True):
+            left.text(value + 0.008, height, f"{value:.3f}", fontsize=SMALL, color=INK, va="center", bbox=PLATE)
+        left.set_xlim(0, min(1.12, 1.2 * max([*values, 1.2 * large])))
+        for edge, name in ((small, "small"), (large, "large")):
+            left.axvline(edge, color=INK, linewidth=0.9, linestyle=(0, (3, 3)))
+            above = left.get_xaxis_transform()
+            left.text(edge, 1.005, name, fontsize=SMALL, color=MUTED, ha="center", va="bottom", transform=above)
+    else:
+        style.nothing(left, "nothing to compare")
+    style.label(left, "KS distance to calibration")
+    if log.size:
+        right.plot(np.arange(1, log.size + 1), log, color=BENIGN, linewidth=1.8)
+        right.axhline(alarm, color=ANOMALOUS, linewidth=1.2, linestyle=(0, (4, 3)))
+        right.set_xlim(1, max(log.size, 2))
+        right.set_ylim(min(log.min(), -1.0) * 1.1, max(log.max(), alarm) * 1.15)
+    else:
+        style.nothing(right, "no records look benign")
+    style.label(right, "recent records, oldest first", "log10 of the capital", head="Martingale")
+    return figure
+
+
+def _shown(distances: Mapping[str, float]) -> list[str]:
+    first, *others = distances or [""]
+    others.sort(key=lambda name: -distances[name])
+    return [first, *others][:MOST_BARS] if distances else []

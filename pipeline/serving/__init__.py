@@ -1,0 +1,1 @@
+"""A trained detector outside the pipeline: the bundle, batch scoring, the model registry."""

@@ -1,0 +1,141 @@
+"""Files with new records, as they lie where they came in: which there are, what they hold, who still writes them."""
+
+import fcntl
+import os
+import re
+import signal
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from pipeline import artifacts
+from pipeline.base.errors import ArtifactError, RejectedError, SchemaError, SourceError, near_miss, spelt
+from pipeline.datasets.incoming import SUFFIXES
+
+QUIET: Final = 60.0  # seconds without a change after which a file is whole, where nothing tells who has it open
+LONGEST: Final = 80  # characters of a file's name in a key
+
+
+@dataclass(frozen=True)
+class Incoming:
+    """A file with new records.
+
+    Attributes:
+        path: where it lies.
+        name: below the folder that was named, else the name of the file, as ``errors.spelt`` shows it.
+        sha256: of its bytes.
+    """
+
+    path: Path
+    name: str
+    sha256: str
+
+    def key(self, version: int) -> str:
+        """What its judged records are called."""
+        return f"{re.sub(r'[^A-Za-z0-9.+_]+', '-', self.name)[-LONGEST:]}-{self.sha256}-v{version}"
+
+
+def listed(path: Path) -> list[Path]:
+    """The tables under ``path``, one or a folder of them, in the order of their names; none where a folder holds none.
+
+    What this project writes is passed over, and so is what is hidden: others write under such names. A pipe, a socket
+    or a device is no table, whatever its name: who opens a pipe waits until somebody writes into it.
+
+    Raises:
+        SourceError: it is absent, or a file of another kind.
+    """
+    if not path.exists():
+        siblings = [other.name for other in path.parent.iterdir()] if path.parent.is_dir() else []
+        raise SourceError(f"{path}: no such file or folder{near_miss(path.name, siblings)}")
+    files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
+    if not path.is_dir() and not path.is_file():
+        raise SourceError(f"{path}: is no file of records, but a pipe, a socket or a device")
+    found = [file for file in files if file.name.lower().endswith(SUFFIXES) and not _is_passed_over(file, path)]
+    if not found and path.is_file():
+        raise SourceError(f"{path}: is no table of records; read are {', '.join(SUFFIXES)} files")
+    return found
+
+
+def find(path: Path) -> list[Incoming]:
+    """The files with new records under ``path``, one or a folder of them, in the order of their names.
+
+    Raises:
+        SourceError: it is absent, holds no such file, or one of them cannot be read.
+    """
+    found = [identify(file, path) for file in listed(path)]
+    if not found:
+        raise SourceError(f"{path}: holds no table of records; read are {', '.join(SUFFIXES)} files")
+    return found
+
+
+def identify(file: Path, root: Path) -> Incoming:
+    """A file that was found under ``root``, and its content.
+
+    Raises:
+        SourceError: it cannot be read.
+    """
+    return Incoming(file, _name(file, root), content_hash(file))
+
+
+def content_hash(file: Path) -> str:
+    """sha256 of the bytes of a file, in hexadecimal digits.
+
+    Raises:
+        SourceError: it cannot be read.
+    """
+    try:
+        return artifacts.sha256(file)
+    except ArtifactError as error:
+        raise SourceError(f"{file}: cannot be read ({error}); check its rights or fetch it again") from error
+
+
+def is_growing(file: Path) -> bool:
+    """Whether a process of this machine has the file open to write, or, where that cannot be told, changed it lately.
+
+    Told by a read lease, which the kernel refuses while a writer has the file open; see fcntl(2). It takes a file of
+    this user in a file system that has leases.
+    """
+    try:
+        descriptor = os.open(file, os.O_RDONLY)
+    except OSError:
+        return False  # the reader says what is wrong
+    try:
+        fcntl.fcntl(descriptor, fcntl.F_SETSIG, signal.SIGURG)  # what a writer that comes now sends; it does no harm
+        fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_RDLCK)
+        fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return 0 <= time.time() - os.fstat(descriptor).st_mtime < QUIET
+    finally:
+        os.close(descriptor)
+    return False
+
+
+def has_changed(file: Incoming) -> bool:
+    """Whether a file is gone, still growing, or no longer what it was when it was found."""
+    try:
+        return is_growing(file.path) or content_hash(file.path) != file.sha256
+    except SourceError:
+        return not file.path.exists()
+
+
+def blames_file(error: Exception) -> bool:
+    """Whether an error of ``score`` is the fault of the file: not of the disk, of its rights, or of this program."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.errno is not None:
+            return False
+        cause = cause.__cause__
+    return isinstance(error, SourceError | SchemaError | RejectedError)
+
+
+def _is_passed_over(file: Path, root: Path) -> bool:
+    own = (artifacts.SCORED.resolve(), artifacts.QUARANTINE.resolve())
+    hidden = any(part.startswith(".") for part in _name(file, root).split("/"))
+    return hidden or any(file.resolve().is_relative_to(folder) for folder in own)
+
+
+def _name(file: Path, root: Path) -> str:
+    return spelt(file.name if file == root else file.relative_to(root).as_posix())

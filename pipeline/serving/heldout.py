@@ -1,0 +1,159 @@
+"""The records that judge two models: what the test splits hold, without what either model was fitted on."""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from pipeline import artifacts
+from pipeline.base.errors import ArtifactError, ConfigError, near_miss
+from pipeline.calibration.prediction import Judgement
+from pipeline.evaluation.promotion_gate import Heldout, Judged
+from pipeline.serving.bundle import Bundle
+
+TESTS = ("test_seen", "test_unseen")
+Ids = NDArray[np.uint64]
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which records of the project are held out.
+
+    Attributes:
+        record_id: (n,) in the order of the records table.
+        heldout: what they are.
+        left_out: records of the test splits that a model was fitted on.
+        not_unseen: attacks of the unseen split that a model was told of, by name; they count as seen.
+    """
+
+    record_id: Ids
+    heldout: Heldout
+    left_out: int
+    not_unseen: tuple[str, ...]
+
+    @property
+    def digest(self) -> str:
+        """A hash of which records these are."""
+        return hashlib.sha256(self.record_id.tobytes()).hexdigest()[:32]
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many records of each kind there are."""
+        attacks, unseen = int((self.heldout.y == 1).sum()), int(self.heldout.unseen.sum())
+        return {
+            "benign": self.heldout.y.size - attacks,
+            "attacks": attacks,
+            "unseen_attacks": unseen,
+            "left_out": self.left_out,
+        }
+
+
+def select(bundles: Sequence[Bundle]) -> Selection:
+    """The records that none of the bundles has used.
+
+    An attack is unseen where it stands in the unseen test split and no record that a bundle has used bears its name.
+
+    Raises:
+        ArtifactError: the records or the test splits are absent, or do not belong together.
+    """
+    used = np.unique(np.concatenate([bundle.used for bundle in bundles]))
+    ids, y, unseen = _tests()
+    kept = ~_among(ids, used)
+    places, families, attacks, told = _identities(ids[kept], used)
+    found = np.flatnonzero(kept)[places]
+    names = attacks.astype(str)
+    tests_unseen = unseen[found] & (y[found] == 1)
+    heldout = Heldout(y[found], families, tests_unseen & ~np.isin(names, sorted(told)))
+    not_unseen = tuple(sorted(told & set(names[tests_unseen].tolist())))
+    return Selection(ids[found], heldout, int((~kept).sum()), not_unseen)
+
+
+def check(bundle: Bundle, threshold: str) -> None:
+    """Refuse a bundle that cannot judge the records of the project, before anything is scored.
+
+    Raises:
+        SchemaError: the records lack a column that it reads.
+        ConfigError: it has no such threshold.
+    """
+    bundle.require(artifacts.column_names(artifacts.RECORDS))
+    known = bundle.calibration.thresholds
+    if threshold not in known:
+        miss = near_miss(threshold, known)
+        raise ConfigError(f"promotion.threshold: {threshold!r} is not known{miss}; known: {', '.join(known)}")
+
+
+def judge(selection: Selection, bundles: Sequence[Bundle], threshold: str) -> list[Judged]:
+    """What each bundle says of the selected records; one row group of raw records is in memory at a time.
+
+    Args:
+        selection: the records.
+        bundles: the models.
+        threshold: the named threshold whose alarms decide.
+    """
+    read = {column.name for bundle in bundles for column in bundle.columns}
+    groups = {group for bundle in bundles if (group := bundle.calibration.group) is not None}
+    columns = sorted({"record_id"} | read | groups & {*artifacts.column_names(artifacts.RECORDS)})
+    wanted = np.sort(selection.record_id)
+    parts: list[list[Judgement]] = [[] for _ in bundles]
+    for table in _rows(wanted, columns):
+        for bundle, part in zip(bundles, parts, strict=True):
+            part.append(bundle.judge(table))
+    return [_judged(bundle, part, threshold) for bundle, part in zip(bundles, parts, strict=True)]
+
+
+def _judged(bundle: Bundle, parts: Sequence[Judgement], threshold: str) -> Judged:
+    score = np.concatenate([part.score for part in parts])
+    alarms = {name: np.concatenate([part.flagged[name] for part in parts]) for name in bundle.calibration.thresholds}
+    return Judged(score, alarms.pop(threshold), bundle.calibration.reference.size, alarms)
+
+
+def _tests() -> tuple[Ids, NDArray[np.int8], NDArray[np.bool_]]:
+    """(n,) ids of the test splits in ascending order, their labels, and whether they stand in the unseen one."""
+    tables = [artifacts.read_table(artifacts.PROCESSED / f"{split}.parquet", ["record_id", "y"]) for split in TESTS]
+    ids, y = (np.concatenate([table.column(name).to_numpy() for table in tables]) for name in ("record_id", "y"))
+    unseen = np.repeat([False, True], [table.num_rows for table in tables])
+    order = np.argsort(ids)
+    return ids[order], y[order], unseen[order]
+
+
+def _identities(wanted: Ids, used: Ids) -> tuple[NDArray[np.intp], NDArray[np.object_], NDArray[np.object_], set[str]]:
+    """Of each wanted record, in the order of the table: its place among them, its family and attack.
+
+    And the names of the attacks among the used records. One that was only attempted is left out: settings may have
+    called it benign.
+    """
+    places, families, attacks, told = [], [], [], set()
+    for table in artifacts.row_groups(artifacts.RECORDS, ["record_id", "attack", "family", "attempted"]):
+        ids = table.column("record_id").to_numpy()
+        rows = _among(ids, wanted)
+        attack, family = (artifacts.strings(table.column(name)) for name in ("attack", "family"))
+        done = ~table.column("attempted").fill_null(False).to_numpy()
+        told |= set(attack[_among(ids, used) & done].tolist()) - {"benign"}
+        places.append(np.searchsorted(wanted, ids[rows]))
+        families.append(family[rows])
+        attacks.append(attack[rows])
+    if sum(part.size for part in places) != wanted.size:
+        raise ArtifactError(
+            f"{artifacts.RECORDS}: does not hold the {wanted.size:,} records of {artifacts.PROCESSED}, which were made "
+            "of other ones; run `dvc repro` to make both again"
+        )
+    return np.concatenate(places), np.concatenate(families), np.concatenate(attacks), told
+
+
+def _rows(wanted: Ids, columns: Sequence[str]) -> Iterator[pa.Table]:
+    for table in artifacts.row_groups(artifacts.RECORDS, columns):
+        rows = _among(table.column("record_id").to_numpy(), wanted)
+        if rows.any():
+            yield table.filter(pa.array(rows))
+
+
+def _among(ids: Ids, ascending: Ids) -> NDArray[np.bool_]:
+    """(n,) mask of the ids that are among others, which ascend."""
+    if not ascending.size:
+        return np.zeros(ids.size, dtype=bool)
+    at = np.minimum(np.searchsorted(ascending, ids), ascending.size - 1)
+    mask: NDArray[np.bool_] = ascending[at] == ids
+    return mask

@@ -1,0 +1,100 @@
+"""A sealed folder: JSON and safetensors under a manifest that holds the hash of each file.
+
+A byte that changed, a file that is missing or was added, a pickle among them: each is refused before anything is read
+into a model. The digest of the manifest stands for the whole folder: equal digests, equal contents.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline import artifacts
+from pipeline.base.errors import ArtifactError, near_miss
+
+MANIFEST = "bundle.json"
+FORMAT = 1
+KINDS = (".json", ".safetensors")
+
+
+@dataclass(frozen=True)
+class Sealed:
+    """What a sealed folder holds.
+
+    Attributes:
+        about: what its manifest says of the whole, in JSON's types.
+        files: name -> content.
+    """
+
+    about: Mapping[str, Any]
+    files: Mapping[str, bytes]
+
+    @property
+    def manifest(self) -> bytes:
+        """The content of the manifest; the same for the same folder."""
+        hashes = {name: hashlib.sha256(content).hexdigest() for name, content in sorted(self.files.items())}
+        return artifacts.encode_json({"format": FORMAT, **self.about, "files": hashes})
+
+    @property
+    def digest(self) -> str:
+        """sha256 of the manifest, in hexadecimal digits."""
+        return hashlib.sha256(self.manifest).hexdigest()
+
+    def save(self, folder: Path) -> None:
+        """Write the folder, whole or not at all.
+
+        Raises:
+            ArtifactError: it cannot be written.
+        """
+        with artifacts.whole_folder(folder) as temporary:
+            for name, content in {**self.files, MANIFEST: self.manifest}.items():
+                artifacts.write_bytes(temporary / name, content)
+
+
+def load(folder: Path) -> Sealed:
+    """Read a sealed folder; what is returned are the very bytes that were checked.
+
+    Raises:
+        ArtifactError: there is no such folder, or it is not what its manifest says.
+    """
+    if not (folder / MANIFEST).is_file():
+        raise ArtifactError(f"{folder / MANIFEST}: is absent; a bundle is a folder that holds one")
+    manifest = _manifest(folder / MANIFEST)
+    hashes = manifest.pop("files")
+    _check_names(folder, hashes)
+    files = {name: artifacts.read_bytes(folder / name) for name in hashes}
+    for name, content in files.items():
+        if hashlib.sha256(content).hexdigest() != hashes[name]:
+            raise ArtifactError(f"{folder / name}: was changed; its bytes are not those that {MANIFEST} names")
+    sealed = Sealed({key: value for key, value in manifest.items() if key != "format"}, files)
+    if sealed.manifest != artifacts.read_bytes(folder / MANIFEST):
+        raise ArtifactError(f"{folder / MANIFEST}: was changed; it is not spelt as it was written")
+    return sealed
+
+
+def _manifest(path: Path) -> dict[str, Any]:
+    try:
+        manifest = json.loads(artifacts.read_bytes(path))
+    except ValueError as error:
+        raise ArtifactError(f"{path}: cannot be read ({error})") from error
+    if not isinstance(manifest, dict) or not isinstance(manifest.get("files"), dict):
+        raise ArtifactError(f"{path}: is no manifest of a bundle; it names no files")
+    if manifest.get("format") != FORMAT:
+        given = manifest.get("format")
+        raise ArtifactError(f"{path}: format {given!r} is not known; this version reads format {FORMAT}")
+    return manifest
+
+
+def _check_names(folder: Path, hashes: Mapping[str, object]) -> None:
+    """Refuse what is no plain file of a safe kind, and any difference between the folder and its manifest."""
+    present = {entry.name: entry for entry in folder.iterdir() if entry.name != MANIFEST}
+    for name in {*present, *hashes}:
+        unsafe = name not in present or not present[name].is_file() or present[name].is_symlink()
+        if Path(name).suffix not in KINDS or Path(name).name != name or (name in present and unsafe):
+            raise ArtifactError(f"{folder / name}: does not belong into a bundle; allowed are {', '.join(KINDS)} files")
+    for name in sorted({*hashes} - {*present}):
+        raise ArtifactError(f"{folder / name}: is absent, though {MANIFEST} names it{near_miss(name, present)}")
+    for name in sorted({*present} - {*hashes}):
+        raise ArtifactError(f"{folder / name}: is in the folder, but {MANIFEST} does not name it")

@@ -1,0 +1,48 @@
+"""The registered model, as code: raw records in, judgement out. MLflow runs this file, nothing imports it.
+
+Its artefact ``bundle`` is a ``pipeline.serving.bundle.Bundle``. Its configuration has the digest and the device.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from mlflow.models import set_model
+from mlflow.pyfunc import PythonModel
+
+from pipeline.base.errors import ArtifactError
+from pipeline.serving.bundle import Bundle
+
+
+class RegisteredModel(PythonModel):  # type: ignore[misc]  # mlflow has no types
+    """Judges raw records with the bundle that was registered, and with no other."""
+
+    def load_context(self, context: Any) -> None:
+        """Load the bundle.
+
+        Raises:
+            ArtifactError: it is not the one that was registered.
+        """
+        folder, config = Path(context.artifacts["bundle"]), context.model_config
+        self.bundle = Bundle.load(folder, config["device"])
+        if self.bundle.digest != config["digest"]:
+            raise ArtifactError(f"{folder}: has the digest {self.bundle.digest}, {config['digest']} was registered")
+
+    def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
+        """Judge raw records.
+
+        Args:
+            context: that of MLflow, unused.
+            model_input: n rows with the raw columns that the signature names.
+            params: none.
+
+        Returns:
+            n rows: score, p_value, confidence, verdict, the scores of the two stages, margin and density, and that of a
+            supervised head, NaN where there is none.
+        """
+        judged = self.bundle.judge({str(name): model_input[name].to_numpy() for name in model_input.columns})
+        names = ("score", "p_value", "confidence", "verdict", "margin", "density", "head")
+        return pd.DataFrame({name: getattr(judged, name) for name in names}, index=model_input.index)
+
+
+set_model(RegisteredModel())

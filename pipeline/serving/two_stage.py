@@ -1,0 +1,82 @@
+"""The two stages and the decision together: features -> encoder -> detector (and head) -> calibrated score -> verdict.
+
+The evaluation, the scoring of new records and the registered model all decide with ``TwoStage.judge``.
+"""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from pipeline.calibration.calibration import Calibration
+from pipeline.calibration.named_thresholds import Names
+from pipeline.calibration.prediction import Judgement
+from pipeline.models.layers import in_batches, in_parts, with_features
+
+
+class Encoder(Protocol):
+    """The first stage: features -> latent, and a margin that is positive nearer to the attacks."""
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """(B, Z) latent of (B, F) features."""
+        ...
+
+    def margin(self, z: Tensor) -> Tensor:
+        """(B,) of (B, Z), higher = more anomalous."""
+        ...
+
+
+class Detector(Protocol):
+    """The second stage, or a head: latent -> score."""
+
+    def scores(self, x: Tensor) -> Tensor:
+        """(n,) of (n, Z), higher = more anomalous, each row on its own."""
+        ...
+
+
+@dataclass(frozen=True)
+class TwoStage:
+    """Features in, judgement out; the models are moved to the device and set to evaluation.
+
+    Attributes:
+        encoder: first stage.
+        detector: second stage, fitted on what ``with_features`` makes of the encoder's latent.
+        calibration: the decision on top of the evidence.
+        batch_size: records that pass through the models at once.
+        device: where the models run.
+        head: a supervised detector beside the second stage, on what that sees.
+        pass_features: whether the second stage sees the features beside the latent.
+    """
+
+    encoder: Encoder
+    detector: Detector
+    calibration: Calibration
+    batch_size: int = 8192
+    device: str = "cpu"
+    head: Detector | None = None
+    pass_features: bool = False
+
+    def __post_init__(self) -> None:
+        stages: list[object] = [self.encoder, self.detector, self.head]
+        for stage in stages:
+            if isinstance(stage, nn.Module):
+                stage.to(self.device).eval()  # dropout must not decide
+
+    def judge(self, x: NDArray[np.float32], groups: Names | None = None) -> Judgement:
+        """Judge (n, F) features of records of ``groups``, (n,), if they are known; each record on its own."""
+        return Judgement.of(self.calibration, *self.scores(x).T, groups=groups)
+
+    def scores(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
+        """(n, E) scores of the evidence for (n, F) features, in the order of ``EVIDENCE``."""
+        if not len(x):
+            return np.zeros((0, 2 if self.head is None else 3), np.float32)
+        return in_batches(self._evidence, x, self.batch_size, self.device)
+
+    def _evidence(self, x: Tensor) -> Tensor:
+        z = in_parts(self.encoder, x, self.batch_size)
+        seen = with_features(z, x, self.pass_features)
+        scores = [in_parts(self.encoder.margin, z, self.batch_size), self.detector.scores(seen)]
+        return torch.stack(scores if self.head is None else [*scores, self.head.scores(seen)], dim=1)

@@ -1,0 +1,1 @@
+"""What the stages write for people."""

@@ -1,0 +1,83 @@
+"""Which records are explained, and by what: the strongest alerts of each kind, false alarms among them."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline import artifacts
+from pipeline.base.samples import Samples, joined
+from pipeline.calibration.prediction import Judgement
+from pipeline.evaluation.attribution import Native, Scoring, explain, rows
+from pipeline.models.detectors.folds import Folds
+from pipeline.models.layers import in_batches, with_features
+from pipeline.serving.bundle import FITTED_ON, ROWS_AT_ONCE, Bundle
+
+MOST_OF_A_KIND: Final = 3
+
+
+def explained(splits: Mapping[str, Judgement], threshold: str) -> list[dict[str, Any]]:
+    """Rows of ``explanations.csv``: those of ``explanation.rows`` with what the record was and what drove its score.
+
+    The strongest alert of each attack comes first, unseen ones before, then the second of each. ``stage`` is the
+    evidence with the largest share in the score.
+
+    Args:
+        splits: name of a test split -> its judgement, in the order of its rows.
+        threshold: above which a record is an alert.
+    """
+    bundle = Bundle.of_project()
+    benign = _fitted_on(bundle)
+    scoring, native = _scoring(bundle), _native(bundle)
+    found: list[tuple[int, int, list[dict[str, Any]]]] = []
+    for number, (split, judged) in enumerate(splits.items()):
+        samples = artifacts.read_samples(artifacts.PROCESSED, split)
+        chosen, places = _strongest(samples.attack, judged.score, judged.flagged[threshold])
+        alerts = samples.select(chosen)
+        for place, name, each in zip(places, alerts.attack, explain(alerts, benign, scoring, native), strict=True):
+            about = {"split": split, "attack": str(name), "stage": max(each.shares, key=lambda key: each.shares[key])}
+            found.append((place, number, [about | row for row in rows([each])]))
+    return [row for _, _, part in sorted(found, key=lambda each: each[:2]) for row in part]
+
+
+def _fitted_on(bundle: Bundle) -> Samples:
+    """The benign records that the detector was fitted on, in their order; with folds not of train alone."""
+    names = FITTED_ON if isinstance(bundle.model.detector, Folds) else ("train",)
+    parts = [artifacts.read_samples(artifacts.PROCESSED, name) for name in names]
+    return joined([part.select(part.benign) for part in parts])
+
+
+def _scoring(bundle: Bundle) -> Scoring:
+    calibration = bundle.calibration
+
+    def evidence(x: NDArray[np.float32]) -> dict[str, NDArray[np.float64]]:
+        return dict(zip(calibration.tails, bundle.model.scores(x).T.astype(np.float64), strict=True))
+
+    return Scoring(evidence, lambda scores: calibration.score(*(scores[name] for name in calibration.tails)))
+
+
+def _native(bundle: Bundle) -> Native:
+    model = bundle.model
+
+    def seen(x: NDArray[np.float32]) -> NDArray[np.float32]:
+        return in_batches(
+            lambda part: with_features(model.encoder(part), part, model.pass_features), x, ROWS_AT_ONCE, model.device
+        )
+
+    columns = tuple(artifacts.read_model(artifacts.DETECTOR)[0]["columns"])
+    return Native(model.detector, seen, columns, model.device)  # type: ignore[arg-type]  # every registered one explains
+
+
+def _strongest(
+    attack: NDArray[Any], score: NDArray[np.float64], flagged: NDArray[np.bool_]
+) -> tuple[NDArray[np.intp], list[int]]:
+    """Rows of the strongest alerts of each attack and of the benign records, whose are false; and their places."""
+    names, chosen = np.asarray(attack).astype(str), [np.zeros(0, np.intp)]
+    places: list[int] = []
+    for name in np.unique(names):
+        rows = np.flatnonzero(flagged & (names == name))
+        strongest = rows[np.argsort(-score[rows], kind="stable")][:MOST_OF_A_KIND]
+        chosen.append(strongest)
+        places += range(len(strongest))
+    return np.concatenate(chosen), places

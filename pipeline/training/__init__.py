@@ -1,8 +1,0 @@
-"""Train anything that has ``loss(batch)``: resumable, on any device, with the best epoch's weights at the end."""
-
-from pipeline.training.fit import BESIDE, fit
-from pipeline.training.history import Epoch, History, Undone
-from pipeline.training.settings import FitSettings
-from pipeline.training.updates import UnscoredError, Update, Updates
-
-__all__ = ["BESIDE", "Epoch", "FitSettings", "History", "Undone", "UnscoredError", "Update", "Updates", "fit"]

@@ -1,0 +1,186 @@
+"""Judge all records in one pass of bounded memory."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline.datasets.schema import ATTACKS, FEATURES, Column
+from pipeline.datasets.trust import trust
+from pipeline.validation import frames
+from pipeline.validation.budgets import Limits, ShortcutLimits
+from pipeline.validation.duplicates import Keys
+from pipeline.validation.findings import ClassKey, Duplicates, Example, Findings
+from pipeline.validation.identities import identities, residuals
+from pipeline.validation.ranges import Ranges
+from pipeline.validation.rules import Rules, Trust, described
+from pipeline.validation.runner import Judge
+from pipeline.validation.sample import ClassSample, Sample
+from pipeline.validation.sentences import details
+from pipeline.validation.shortcuts import AttackCount, Shortcuts
+from pipeline.validation.single_feature import telling
+from pipeline.validation.suite import Suite, suite
+
+ROWS = 65_536  # per judged batch: 40 MB at 78 features
+UNKNOWN = "unknown"
+Attacks = Mapping[str, tuple[str, tuple[str, ...]]]
+
+
+def audit(
+    batches: Iterable[pa.Table | pa.RecordBatch],
+    limits: Limits | None = None,
+    columns: Sequence[Column] = FEATURES,
+    attacks: Attacks = ATTACKS,
+    rows: int = ROWS,
+) -> Findings:
+    """Judge records by the suite.
+
+    Args:
+        batches: tables of ``record_schema(columns)``, of any size; the findings do not depend on how rows are cut.
+        limits: the budgets.
+        columns: the features that the records have.
+        attacks: the label vocabulary.
+        rows: how many rows are held at a time.
+
+    Returns:
+        The findings. Where the schema is not the canonical one, they are about the schema only.
+    """
+    limits = limits or Limits()
+    rules = suite(columns, attacks, limits)
+    stream = _Stream(rules, columns, attacks, limits.shortcuts)
+    for table in frames.chunks(stream.fitting(batches), rows):
+        stream.add(table)
+    return stream.findings(rules)
+
+
+class _Stream:
+    def __init__(self, rules: Suite, columns: Sequence[Column], attacks: Attacks, shortcuts: ShortcutLimits) -> None:
+        self.columns, self.attacks, self.limits = columns, attacks, shortcuts
+        self.identities = identities(columns)
+        self.judge = Judge(rules)
+        self.keys = Keys()
+        self.rules = Rules(len(columns))
+        self.ranges = Ranges(tuple(column.name for column in columns if not column.categorical))
+        self.words = {column.name: Counter[str]() for column in columns if column.categorical}
+        self.classes: Counter[ClassKey] = Counter()
+        self.sample = ClassSample(columns, shortcuts.rows)
+        self.attempted: Counter[tuple[str, bool]] = Counter()
+        self.rows = 0
+        self.broken = False
+
+    def fitting(self, batches: Iterable[pa.Table | pa.RecordBatch]) -> Iterator[pa.Table | pa.RecordBatch]:
+        """The batches up to the first one whose schema is not the canonical one."""
+        judged = False
+        for batch in batches:
+            self.broken = not frames.fits(batch.schema, self.columns)
+            if self.broken or not judged:
+                self._judge_schema(batch.schema)
+                judged = True
+            if self.broken:
+                return
+            yield batch
+
+    def add(self, table: pa.Table) -> None:
+        labels, values = frames.labels(table, self.attacks), frames.features(table, self.columns)
+        words = frames.words(table, self.columns)
+        look = partial(frames.example, table)
+        judged = {
+            "labels": labels,
+            "features": frames.judged(values, words, self.columns),
+            "identities": pd.DataFrame(residuals(values, self.identities), copy=False),
+        }
+        broken = [
+            described(each, frame) for scope, frame in judged.items() for each in self.judge.judge(scope, frame, look)
+        ]
+        self.rules.add(trust(table, self.columns), broken)
+        self.keys.add(labels, frames.content(values, words))
+        self.ranges.add(values, labels["record_id"].fillna(0).to_numpy("uint64"))
+        for name, each in words.items():
+            told = each.value_counts()
+            self.words[name].update({str(word): int(number) for word, number in told.items() if number})
+            self.words[name][""] += len(each) - int(told.sum())
+        counts = labels.groupby(["attack", "source_file", "day"], observed=True, dropna=False).size().reset_index()
+        for attack, file, day, number in counts.astype(object).fillna(UNKNOWN).itertuples(index=False):
+            self.classes[str(attack), str(file), str(day)] += int(number)
+        self.sample.add(labels, values, words)
+        for truth in (True, False):
+            told = pc.equal(table.column("attempted"), truth).fill_null(False).to_numpy()
+            for attack, number in labels["attack"][told].value_counts().to_dict().items():
+                self.attempted[str(attack), truth] += number
+        self.rows += len(table)
+
+    def findings(self, rules: Suite) -> Findings:
+        duplicates, known = (Duplicates(), Trust()) if self.broken else self._judge_stream()
+        sample = self.sample.result()
+        shortcuts = Shortcuts(limits=self.limits) if self.broken else self._judge_shortcuts(duplicates, sample)
+        return Findings(
+            rows=self.rows,
+            results=self.judge.findings(),
+            ranges=self.ranges.result(),
+            words={name: dict((+counts).most_common()) for name, counts in self.words.items()},
+            duplicates=duplicates,
+            classes=dict(sorted(self.classes.items())),
+            shortcuts=shortcuts,
+            trust=known,
+            sample=sample,
+            suite=rules.to_json_dict(),
+        )
+
+    def _judge_schema(self, schema: pa.Schema) -> None:
+        told = frames.differences(schema, self.columns)
+        self.judge.judge("columns", pd.DataFrame(columns=schema.names), detail="; ".join(told[:10]))
+        kinds = frames.types(schema, self.columns)
+        wrong = kinds[kinds["type"] != kinds["declared"]]
+        told = [f"{column!r} is {kind}, not {declared}" for column, kind, declared in wrong.itertuples(index=False)]
+        self.judge.judge("types", kinds, detail="; ".join(told[:10]))
+
+    def _judge_shortcuts(self, duplicates: Duplicates, sample: Sample) -> Shortcuts:
+        days: dict[str, Counter[str]] = {}
+        for (attack, _, day), number in self.classes.items():
+            days.setdefault(attack, Counter())[day] += number
+        found = Shortcuts(
+            tellings=telling(sample, self.columns),
+            attacks=self._attack_counts(days, duplicates.disagreeing_by_attack),
+            limits=self.limits,
+            both_labels=duplicates.disagreeing_labels,
+            several_days=len({day for counts in days.values() for day in counts} - {UNKNOWN}) > 1,
+        )
+        told = details(found)
+        for scope, frame in found.frames().items():
+            if len(frame):
+                self.judge.judge(scope, frame, detail=told[scope])
+        return found
+
+    def _attack_counts(
+        self, days: Mapping[str, Counter[str]], disagreeing: Mapping[str, int]
+    ) -> dict[str, AttackCount]:
+        return {
+            attack: AttackCount(
+                records=days[attack].total(),
+                days={day: number for day, number in sorted(days[attack].items()) if day != UNKNOWN},
+                attempted=self._attempted(attack),
+                disagreeing=disagreeing.get(attack, 0),
+            )
+            for attack in sorted(days, key=lambda attack: (-days[attack].total(), attack))
+            if attack not in {"benign", UNKNOWN}
+        }
+
+    def _attempted(self, attack: str) -> int | None:
+        told = {truth: self.attempted[attack, truth] for truth in (True, False)}
+        return told[True] if any(told.values()) else None
+
+    def _judge_stream(self) -> tuple[Duplicates, Trust]:
+        keys = self.keys.frame()
+        present = set(keys["y"].unique())
+        absent = [f"no record with y = {y} ({name})" for y, name in enumerate(("benign", "attack")) if y not in present]
+
+        def look(columns: Sequence[str], position: int) -> Example:
+            return self.keys.example(keys, columns[0], position)
+
+        hurt = self.judge.judge("stream", keys, look, detail="; ".join(absent))
+        broken = [described(rule, keys) for rule in hurt if rule.meta["kind"] == "duplicates"]
+        known = self.rules.result(keys["record_id"].to_numpy(), keys["contradicts"].to_numpy(), broken)
+        return self.keys.audit(keys), known

@@ -1,0 +1,127 @@
+"""What one feature alone tells of attacks: its AUROC against the benign records.
+
+The AUROC is the probability that an attack record has a larger value than a benign one, a tie counting one half
+(Fawcett, "An introduction to ROC analysis", 2006).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.datasets.schema import Column
+from pipeline.validation.sample import Sample
+
+Array = NDArray[np.float64]
+MIN_RECORDS = 5  # of a class; fewer say nothing
+
+
+@dataclass(frozen=True)
+class Telling:
+    """How well a feature tells attacks from benign records; 0.5 is chance.
+
+    Attributes:
+        feature: its name.
+        reading: ``rank``: larger or smaller; ``value``: how often a value is that of an attack.
+        pooled: AUROC of all attack records of the sample, in the direction that serves ``mean``.
+        mean: mean of the attacks' AUROC in one direction, the same for all.
+        by_attack: AUROC of each attack, in the direction that serves it.
+    """
+
+    feature: str
+    reading: str
+    pooled: float
+    mean: float
+    by_attack: dict[str, float]
+
+    @property
+    def of_all(self) -> float:
+        """How well it tells all attacks at once: neither many records nor many attacks may be missing."""
+        return min(self.pooled, self.mean)
+
+
+def telling(sample: Sample, columns: Sequence[Column]) -> tuple[Telling, ...]:
+    """What each of the F features tells of the attacks that have records enough; none without benign records.
+
+    A word, a port, and a number that takes no more values than there are classes, are names: they are read by value.
+    The other numbers are read by rank, a missing one below all, as it were minus infinity.
+    """
+    benign, groups = _groups(sample)
+    if len(benign) < MIN_RECORDS or not groups:
+        return ()
+    rows = np.concatenate([benign, *groups.values()])
+    among = _Among(len(benign), tuple(groups), np.repeat(np.arange(len(groups)), [*map(len, groups.values())]))
+    half = sample.half[rows]
+    told = []
+    for index, column in enumerate(columns):
+        each = np.nan_to_num(sample.x[rows, index], nan=-np.inf, posinf=np.inf, neginf=-np.inf)
+        nominal = column.categorical or column.unit == "port" or _few(each, len(sample.attacks))
+        told.append(among.by_value(column.name, each, half) if nominal else among.by_rank(column.name, each))
+    return tuple(told)
+
+
+@dataclass(frozen=True)
+class _Among:
+    """b benign records and after them k attack records; ``group``, (k,), is the index of an attack's name."""
+
+    benign: int
+    attacks: tuple[str, ...]
+    group: NDArray[np.intp]
+
+    def by_rank(self, feature: str, values: Array) -> Telling:
+        """Values: (b + k,)."""
+        pooled, each = self._auroc(values)
+        mean = float(each.mean())
+        pooled, mean = (pooled, mean) if mean >= 0.5 else (1 - pooled, 1 - mean)
+        return Telling(feature, "rank", pooled, mean, self._named(np.maximum(each, 1 - each)))
+
+    def by_value(self, feature: str, values: Array, half: NDArray[np.intp]) -> Telling:
+        """Values and half: (b + k,). A value counts as much of an attack as it is in the other half of the records."""
+        _, codes = np.unique(values, return_inverse=True)
+        is_attack = np.arange(len(values)) >= self.benign
+        pooled, each = self._auroc(_shares(codes, half, is_attack))
+        own = np.empty(len(self.attacks))
+        for index in range(len(own)):
+            rows = np.concatenate([np.arange(self.benign), self.benign + np.flatnonzero(self.group == index)])
+            one = _shares(codes[rows], half[rows], is_attack[rows])
+            own[index] = placements(one[: self.benign], one[self.benign :]).mean()
+        return Telling(feature, "value", pooled, float(each.mean()), self._named(np.maximum(own, 0.5)))
+
+    def _auroc(self, values: Array) -> tuple[float, Array]:
+        """Of all attack records, and (A,) of each attack's."""
+        above = placements(values[: self.benign], values[self.benign :])
+        return float(above.mean()), np.bincount(self.group, above) / np.bincount(self.group)
+
+    def _named(self, auroc: Array) -> dict[str, float]:
+        return dict(zip(self.attacks, auroc.tolist(), strict=True))
+
+
+def placements(benign: Array, attack: Array) -> Array:
+    """(k,) share of the benign values that lie below each of k attack values, a tie counting one half."""
+    ordered = np.sort(benign)
+    left, right = (np.searchsorted(ordered, attack, side) for side in ("left", "right"))
+    return (left + right) / (2 * len(ordered))
+
+
+def _shares(codes: NDArray[np.intp], half: NDArray[np.intp], is_attack: NDArray[np.bool_]) -> Array:
+    """(n,) share of attacks among the records of the other half that have the code; of all where none has it."""
+    shares = np.empty(len(codes))
+    size, rate = int(codes.max()) + 1, float(is_attack.mean())
+    for side in (0, 1):
+        other = half != side
+        attacks, records = (np.bincount(codes[rows], minlength=size) for rows in (other & is_attack, other))
+        shares[~other] = ((attacks + rate) / (records + 1))[codes[~other]]
+    return shares
+
+
+def _groups(sample: Sample) -> tuple[NDArray[np.intp], dict[str, NDArray[np.intp]]]:
+    """Rows of the benign records, and of each attack that has enough of them."""
+    rows = {attack: np.flatnonzero(sample.attack == index) for index, attack in enumerate(sample.attacks)}
+    benign = rows.pop("benign", np.empty(0, np.intp))
+    return benign, {attack: at for attack, at in rows.items() if len(at) >= MIN_RECORDS}
+
+
+def _few(values: Array, most: int) -> bool:
+    """Whether there are at most ``most`` different values."""
+    return len(np.unique(values[: 64 * most])) <= most and len(np.unique(values)) <= most
