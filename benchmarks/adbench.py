@@ -152,7 +152,7 @@ def _fitted(
     torch.manual_seed(seed)
     given = shipped(name)
     detector = build(DETECTORS, name, features=x.shape[1], **given.settings(name, DETECTORS) | seeded)
-    detector.initialise_labelled(x, y)
+    detector.fit(x, y)
     strata = y if setting == "supervised" else None
     parts = train_test_split(torch.arange(len(x)), test_size=VAL_SHARE, stratify=strata, random_state=seed)
     train, val = (Batch(x[rows], y[rows], 1.0 - 2.0 * y[rows]) for rows in parts)

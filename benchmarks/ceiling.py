@@ -38,7 +38,7 @@ def judged(drawing: Drawing, attack: str, labelled: int, seed: int) -> Row | Non
     head = Boosting(train.shape[1])
     x = np.concatenate([train, rows[:labelled]])
     y = np.concatenate([number, np.full(labelled, number.max() + 1)])
-    head.initialise_labelled(torch.from_numpy(x), torch.from_numpy(y))
+    head.fit(torch.from_numpy(x), torch.from_numpy(y))
     benign = drawing.x["val"][drawing.attack["val"] == "benign"]
     score = mapped(head.score, np.concatenate([benign, others]))
     is_attack = np.arange(len(score)) >= len(benign)

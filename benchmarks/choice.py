@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from benchmarks.encoders import LEAST, Drawing, heading, mapped, read, show
 from pipeline.base.registry import build
 from pipeline.calibration.fusion import FUSIONS, Evidence
-from pipeline.calibration.surprisal import Tail
+from pipeline.calibration.surprisal import Surprisal
 from pipeline.datasets.nslkdd import NSLKDD
 from pipeline.evaluation.metrics import auroc, tpr_at_fpr
 from pipeline.models.detectors.base import Detector
@@ -63,7 +63,7 @@ Row = dict[str, float]
 def fitted(name: str, settings: dict[str, Any], x: NDArray[np.float32], y: NDArray[np.int64]) -> Detector:
     """A detector in closed form."""
     detector = build(DETECTORS, name, features=x.shape[1], **settings)
-    detector.initialise_labelled(torch.from_numpy(x), torch.from_numpy(y))
+    detector.fit(torch.from_numpy(x), torch.from_numpy(y))
     return detector
 
 
@@ -75,7 +75,7 @@ def scores(detector: Detector, rows: dict[str, NDArray[np.float32]]) -> Scores:
 def evidence(said: Scores, judge: str, against: str) -> Evidence:
     """Of the benign rows ``against`` which the others are ranked, and those, by the tail of the rows ``judge``."""
     value = np.concatenate([said[against], said["left out"]])
-    return Evidence(value, Tail.fit(said[judge]).surprise(value))
+    return Evidence(value, Surprisal.fit(said[judge]).surprise(value))
 
 
 def combined(densities: dict[str, Scores], heads: dict[str, Scores]) -> Iterator[tuple[str, float, float, float]]:

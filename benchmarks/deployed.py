@@ -31,7 +31,7 @@ from scipy.stats import beta
 
 from pipeline import artifacts, config
 from pipeline.calibration.calibration import Calibration
-from pipeline.calibration.prediction import Judgement
+from pipeline.calibration.prediction import Prediction
 from pipeline.evaluation.metrics import tpr_at_fpr
 from pipeline.stages.reports.report import Report
 
@@ -78,10 +78,10 @@ def exact(k: int, n: int, level: float = 0.95) -> tuple[float, float]:
     return low, float(beta.ppf((1 + level) / 2, k + 1, n - k)) if k < n else 1.0
 
 
-def judged(split: str, calibration: Calibration) -> tuple[NDArray[np.str_], Judgement]:
+def judged(split: str, calibration: Calibration) -> tuple[NDArray[np.str_], Prediction]:
     """Attack names of a test split, and what is said of its records."""
     samples = artifacts.read_samples(artifacts.SCORES, split)
-    return samples.attack.astype(str), Judgement.of(calibration, *samples.x.T)
+    return samples.attack.astype(str), Prediction.of(calibration, *samples.x.T)
 
 
 def figures() -> dict[str, Any]:

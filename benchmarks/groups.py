@@ -17,7 +17,7 @@ from benchmarks.choice import RECIPE, fitted
 from benchmarks.encoders import Drawing, mapped, read
 from pipeline.calibration.calibration import Calibration
 from pipeline.calibration.named_thresholds import group_names
-from pipeline.calibration.prediction import Judgement
+from pipeline.calibration.prediction import Prediction
 
 TESTS = ("val", "test_seen", "test_unseen")
 NAMED = ("p99", "p95")
@@ -37,7 +37,7 @@ def judged(drawing: Drawing, column: str, counts: Counts) -> None:
     for name in TESTS:
         taken = drawing.attack[name] == "benign"
         for who, calibration in (("one for all", whole), ("one for each", own)):
-            said = Judgement.of(calibration, score[name][taken] * 0, score[name][taken], groups=group[name][taken])
+            said = Prediction.of(calibration, score[name][taken] * 0, score[name][taken], groups=group[name][taken])
             counts.update((who, each, "") for each in group[name][taken])
             for threshold in NAMED:
                 counts.update((who, each, threshold) for each in group[name][taken][said.flagged[threshold]])

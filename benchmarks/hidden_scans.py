@@ -80,7 +80,7 @@ def trained(
     """A detector, its last update, and what happened in its training."""
     torch.manual_seed(seed)
     model = detector(chosen, len(train.columns))
-    model.initialise(torch.from_numpy(train.x))
+    model.fit(torch.from_numpy(train.x))
     told: list[Update] = []
     shutil.rmtree("checkpoints", ignore_errors=True)
     history = fit(

@@ -167,7 +167,7 @@ def trained(chosen: Stage2, data: Split, seed: int) -> Result:
     """Train on all but a few of the rows, which the trainer wants for validation."""
     torch.manual_seed(seed)
     model = detector(chosen, data.x_train.shape[1])
-    model.initialise(torch.from_numpy(data.x_train))
+    model.fit(torch.from_numpy(data.x_train))
     cut = round(len(data.x_train) * (1 - VAL_SHARE))
     x = torch.from_numpy(data.x_train)
     train, val = (Batch(part, torch.zeros(len(part)), torch.ones(len(part))) for part in (x[:cut], x[cut:]))

@@ -167,7 +167,7 @@ def _features(
     then = artifacts.read_samples(artifacts.PROCESSED, "calibration")
     if then.columns != bundle.features.columns or not np.isin(then.record_id, bundle.used).all():
         return {}
-    before = then.x[bundle.model.judge(then.x).score < edge]
+    before = then.x[bundle.model.predict(then.x).score < edge]
     benign = samples.filter(pa.array(samples.column("score").to_numpy() < edge))
     now = bundle.features.map({name: _values(benign.column(name)) for name in bundle.features.reads})
     return (

@@ -194,7 +194,7 @@ def _judged(candidate: Version, champion: Version | None, settings: config.Promo
 def _decide(
     selection: heldout.Selection, bundles: Sequence[Bundle], rules: promotion_gate.Rules
 ) -> promotion_gate.Decision:
-    candidate, *champion = heldout.judge(selection, bundles, rules.threshold)
+    candidate, *champion = heldout.predict(selection, bundles, rules.threshold)
     if champion:
         return promotion_gate.compare(selection.heldout, candidate, champion[0], rules)
     return promotion_gate.admit(selection.heldout, candidate, rules)

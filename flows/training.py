@@ -41,15 +41,15 @@ from pipeline.serving import registry
 BACK_OFF = [10.0, 60.0, 300.0]  # seconds before another try of what can heal
 
 
-def can_heal(error: object) -> bool:
+def is_transient(error: object) -> bool:
     """Whether another try may mend it: of the network and of servers, never of records or settings."""
     if isinstance(error, dvc.StageFailedError):
-        return error.can_heal
-    return isinstance(error, Exception) and (isinstance(error, httpx.TransportError) or tracking.can_heal(error))
+        return error.is_transient
+    return isinstance(error, Exception) and (isinstance(error, httpx.TransportError) or tracking.is_transient(error))
 
 
 def _heals(_task: Any, _run: Any, state: State[Any]) -> bool:
-    return can_heal(state.result(raise_on_failure=False))
+    return is_transient(state.result(raise_on_failure=False))
 
 
 HEALING: dict[str, Any] = {
@@ -72,7 +72,7 @@ def reproduce(stage: dvc.Stage, parent: str, force: bool) -> State[Any]:
         if outcome is dvc.Outcome.CACHED:
             _link(stage.name, parent)
     except FlowsculptError as error:
-        if can_heal(error):
+        if is_transient(error):
             raise
         return _failed(error)
     seconds = time.monotonic() - started
@@ -91,7 +91,7 @@ def register(parent: str) -> State[Any]:
             run = tracking.resolve(parent)
             version = registry.register(Path(folder) / "bundle", run, tags, summary.sentence())
     except FlowsculptError as error:
-        if can_heal(error):
+        if is_transient(error):
             raise
         return _failed(error)
     again = "" if version.run_id == run else f", which is there already: run {version.run_id} made the same model"

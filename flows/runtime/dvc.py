@@ -93,7 +93,7 @@ class StageFailedError(FlowsculptError):
         super().__init__(f"{self.headline}\nits last lines:\n{tail}")
 
     @property
-    def can_heal(self) -> bool:
+    def is_transient(self) -> bool:
         """Whether another try may help: the stage could not reach a server, or the lock of DVC was held all along."""
         return self.code == os.EX_TEMPFAIL or any(map(_BUSY.match, self.lines))
 

@@ -18,7 +18,7 @@ from pipeline.base.registry import find
 from pipeline.base.samples import EVIDENCE
 from pipeline.calibration.fusion import FUSIONS, Evidence
 from pipeline.calibration.named_thresholds import UNKNOWN, Decision, Names, frequent
-from pipeline.calibration.surprisal import Floats, Tail, finite_scores
+from pipeline.calibration.surprisal import Floats, Surprisal, finite_scores
 from pipeline.calibration.thresholds.base import Strategy, Thresholds, without_nan
 from pipeline.calibration.thresholds.conformal import Guarantee
 from pipeline.calibration.thresholds.percentile import Percentile
@@ -50,7 +50,7 @@ class Calibration:
     """
 
     fusion: str
-    tails: Mapping[str, Tail]
+    tails: Mapping[str, Surprisal]
     counted: tuple[str, ...]
     whole: Decision
     group: str | None = None
@@ -109,7 +109,7 @@ class Calibration:
         _require_rows(values)
         names = _counted(fusion, tuple(values), counted)
         others = list(values.values()) if tails_from is None else tails_from
-        tails = {name: Tail.fit(value) for name, value in zip(values, others, strict=True)}
+        tails = {name: Surprisal.fit(value) for name, value in zip(values, others, strict=True)}
         scores = _fuse(fusion, tails, names, values)
         known = None if attacks is None else _fuse(fusion, tails, names, dict(zip(values, attacks, strict=True)))
         strategy = strategy or Percentile()
@@ -218,7 +218,9 @@ class Calibration:
         """
         try:
             tails = {
-                name: Tail(arrays[f"{name}.knots"], arrays[f"{name}.surprises"], *map(float, arrays[f"{name}.scales"]))
+                name: Surprisal(
+                    arrays[f"{name}.knots"], arrays[f"{name}.surprises"], *map(float, arrays[f"{name}.scales"])
+                )
                 for name in values["evidence"]
             }
             find(FUSIONS, values["fusion"])
@@ -235,7 +237,9 @@ class Calibration:
             raise ArtifactError(f"calibration: not the state of a calibration: {error!r}; calibrate again") from error
 
 
-def _fuse(fusion: str, tails: Mapping[str, Tail], counted: Sequence[str], scores: Mapping[str, ArrayLike]) -> Floats:
+def _fuse(
+    fusion: str, tails: Mapping[str, Surprisal], counted: Sequence[str], scores: Mapping[str, ArrayLike]
+) -> Floats:
     values = {name: without_nan(value, _SPELT[name]) for name, value in scores.items()}
     evidence = {name: Evidence(values[name], tails[name].surprise(values[name])) for name in counted}
     return find(FUSIONS, fusion)(evidence)

@@ -18,7 +18,7 @@ _VERDICT: Final = np.array(VERDICTS).dtype
 
 
 @dataclass(frozen=True)
-class Judgement:
+class Prediction:
     """What is said of n records.
 
     Attributes:

@@ -14,7 +14,7 @@ KNOTS: Final = 513
 
 
 @dataclass(frozen=True)
-class Tail:
+class Surprisal:
     """Surprise of a score: -log P(a benign score is as high), continuous and strictly increasing over all reals.
 
     Between the knots, which are quantiles of the calibration scores, -log of the empirical survival is interpolated

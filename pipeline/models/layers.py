@@ -296,7 +296,7 @@ class Standardise(nn.Module):
         self.register_buffer("mean", torch.zeros(features))
         self.register_buffer("scale", torch.ones(features))
 
-    def initialise(self, x: Tensor) -> None:
+    def fit(self, x: Tensor) -> None:
         """Take mean and scale from ``x``, (n, F)."""
         variance, mean = torch.var_mean(x.double(), 0, correction=0)
         typical = variance.mean().sqrt()

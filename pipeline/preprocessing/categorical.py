@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from pipeline.base.errors import DataError
 
-Categorical = Literal["one_hot", "count"]
+Encoding = Literal["one_hot", "count"]
 
 MOST_ONE_HOT = 256  # columns that all categorical ones together may become
 COUNT = "_count"
@@ -35,7 +35,7 @@ class WordFit:
 
 
 @dataclass(frozen=True)
-class Words:
+class Categorical:
     """The words of a categorical column in the train rows.
 
     Attributes:
@@ -54,7 +54,7 @@ class Words:
         words = sorted(word for word in counts if word)
         return cls(tuple(words), tuple(counts[word] for word in words), sum(counts.values()))
 
-    def varies(self, categorical: Categorical) -> bool:
+    def varies(self, categorical: Encoding) -> bool:
         """Whether what they become is not the same in every train row: words of one count are one number."""
         values = self.words if categorical == "one_hot" else set(self.counts)
         return len(values) + (sum(self.counts) < self.rows) > 1
@@ -79,7 +79,7 @@ class Words:
         return (logs - mean) / (spread or 1.0) if standard else logs
 
     def encode(
-        self, name: str, values: NDArray[np.object_], categorical: Categorical, standard: bool, limit: float
+        self, name: str, values: NDArray[np.object_], categorical: Encoding, standard: bool, limit: float
     ) -> dict[str, NDArray[np.float32]]:
         """Feature name -> (n,) float32: what the column ``name`` with ``values``, (n,), becomes.
 
@@ -97,14 +97,14 @@ class Words:
         return {name + COUNT: logs.astype(np.float32)[codes]}
 
 
-def feature_names(words: Mapping[str, Words], categorical: Categorical) -> tuple[str, ...]:
+def feature_names(words: Mapping[str, Categorical], categorical: Encoding) -> tuple[str, ...]:
     """Names of the features that categorical columns become."""
     if categorical == "count":
         return tuple(name + COUNT for name in words)
     return tuple(_one_hot(name, word) for name, seen in words.items() for word in seen.words)
 
 
-def require_few(words: Mapping[str, Words], categorical: Categorical) -> None:
+def require_few(words: Mapping[str, Categorical], categorical: Encoding) -> None:
     """Refuse more one-hot columns than a model should see.
 
     Raises:

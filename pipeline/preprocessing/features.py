@@ -16,8 +16,8 @@ from scipy.special import ndtri
 from pipeline.base.errors import ArtifactError, ConfigError, DataError, near_miss
 from pipeline.base.parallel import in_order
 from pipeline.base.samples import row_hash
-from pipeline.preprocessing.categorical import Categorical, WordFit, Words, feature_names, require_few
-from pipeline.preprocessing.frequency import RARITY, Rarity, RarityFit
+from pipeline.preprocessing.categorical import Categorical, Encoding, WordFit, feature_names, require_few
+from pipeline.preprocessing.frequency import RARITY, Frequency, RarityFit
 
 Columns = Mapping[str, NDArray[Any]]  # column name -> (n,) float64, or str objects where it is categorical, "" for none
 _Warp = Callable[[NDArray[np.float64]], NDArray[np.float64]]
@@ -137,7 +137,7 @@ class Recipe:
     drop_constant: bool = True
     scaling: Scaling = "standard"
     clip: float | None = None
-    categorical: Categorical = "one_hot"
+    categorical: Encoding = "one_hot"
     rarity: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -301,8 +301,8 @@ class Features:
     scale: NDArray[np.float64]
     knots: NDArray[np.float64]
     dropped: tuple[str, ...] = ()
-    words: Mapping[str, Words] = field(default_factory=dict)
-    rarities: Mapping[str, Rarity] = field(default_factory=dict)
+    words: Mapping[str, Categorical] = field(default_factory=dict)
+    rarities: Mapping[str, Frequency] = field(default_factory=dict)
 
     @classmethod
     def fit(cls, batches: Iterable[Columns], rows: int, recipe: Recipe) -> Self:
@@ -328,15 +328,15 @@ class Features:
                     fits[name] = fit
         if not any(fit.rows for fit in fits.values()):
             raise DataError("preprocess: there are no train rows to fit the features on")
-        words = {name: Words.of(fit.counts) for name, fit in fits.items() if isinstance(fit, WordFit)}
+        words = {name: Categorical.of(fit.counts) for name, fit in fits.items() if isinstance(fit, WordFit)}
         rare = {name: fits.pop(name + RARITY) for name in recipe.rarity}
-        rarities = {name: Rarity.of(fit.counts, fit.rows) for name, fit in rare.items()}
+        rarities = {name: Frequency.of(fit.counts, fit.rows) for name, fit in rare.items()}
         numbers = {name: fit for name, fit in fits.items() if name not in words}
         return cls._from_fits(numbers, words, rarities, recipe)
 
     @classmethod
     def _from_fits(
-        cls, fits: dict[str, _ColumnFit], words: dict[str, Words], rarities: dict[str, Rarity], recipe: Recipe
+        cls, fits: dict[str, _ColumnFit], words: dict[str, Categorical], rarities: dict[str, Frequency], recipe: Recipe
     ) -> Self:
         undefined = [name for name, fit in fits.items() if fit.is_partly_undefined]
         fill = {name: fit.median if recipe.fill == "median" else 0.0 for name, fit in fits.items()}
@@ -473,11 +473,11 @@ class Features:
             parts: dict[str, Any] = {key: arrays[key] for key in ("fill", "mean", "scale", "knots")}
             parts |= {key: tuple(names[key]) for key in ("raw", "columns", "dropped")}
             words = {
-                name: Words(tuple(seen["words"]), tuple(seen["counts"]), seen["rows"])
+                name: Categorical(tuple(seen["words"]), tuple(seen["counts"]), seen["rows"])
                 for name, seen in names["words"].items()
             }
             rarities = {
-                name: Rarity(arrays[f"{name}{RARITY}.values"], arrays[f"{name}{RARITY}.counts"], rows)
+                name: Frequency(arrays[f"{name}{RARITY}.values"], arrays[f"{name}{RARITY}.counts"], rows)
                 for name, rows in names.get("rarities", {}).items()  # an older transform knows none
             }
             loaded = cls(Recipe(**recipe), **parts, words=words, rarities=rarities)

@@ -26,7 +26,7 @@ class RarityFit:
 
 
 @dataclass(frozen=True)
-class Rarity:
+class Frequency:
     """Surprise of a value, -log of the share of other rows that have it, standardised over the rows of the fit::
 
         r(v) = log((N + 1) / max(n(v), 1))

@@ -38,7 +38,7 @@ from pipeline import artifacts
 from pipeline.base import durable
 from pipeline.base.errors import ArtifactError, DataError, RejectedError, SchemaError, SourceError
 from pipeline.calibration.calibration import Calibration
-from pipeline.calibration.prediction import Judgement
+from pipeline.calibration.prediction import Prediction
 from pipeline.datasets.base import REJECTED_SCHEMA, Chunk, Dataset
 from pipeline.datasets.incoming import WHO, incoming
 from pipeline.serving import discoveries
@@ -187,7 +187,7 @@ def _chunks(file: Incoming, bundle: Bundle) -> Iterator[Chunk]:
         raise SourceError(f"{file.path}: cannot be read ({told}); fetch the file again") from error
 
 
-def _judged(file: Incoming, bundle: Bundle, records: pa.Table) -> Judgement:
+def _judged(file: Incoming, bundle: Bundle, records: pa.Table) -> Prediction:
     """What the model says.
 
     Raises:
@@ -195,9 +195,9 @@ def _judged(file: Incoming, bundle: Bundle, records: pa.Table) -> Judgement:
         DataError: it refuses that one too.
     """
     try:
-        return bundle.judge(records)
+        return bundle.predict(records)
     except DataError as error:
-        bundle.judge({name: np.array([value]) for name, value in bundle.sealed.about["example"].items()})
+        bundle.predict({name: np.array([value]) for name, value in bundle.sealed.about["example"].items()})
         raise SchemaError(f"{file.path}: {error}") from error
 
 
@@ -253,7 +253,7 @@ def _reader(file: Incoming, bundle: Bundle) -> Dataset:
     return incoming(file.path, bundle.dataset.split(" ")[0], bundle.columns)
 
 
-def _table(file: Incoming, records: pa.Table, judged: Judgement, version: int) -> pa.Table:
+def _table(file: Incoming, records: pa.Table, judged: Prediction, version: int) -> pa.Table:
     who = _who(file, records)
     said = {name: getattr(judged, name) for name in ("score", "p_value", "confidence", "margin", "density", "head")}
     verdict = pa.array(judged.verdict.tolist(), pa.string()).dictionary_encode()
@@ -289,7 +289,7 @@ class _Tally:
         self.alarms: Counter[str] = Counter(dict.fromkeys(calibration.thresholds, 0))
         self.reasons: Counter[str] = Counter()
 
-    def add(self, judged: Judgement, rejected: pa.Table) -> None:
+    def add(self, judged: Prediction, rejected: pa.Table) -> None:
         self.verdicts.update(judged.verdict.tolist())
         for name in self.alarms:
             self.alarms[name] += int(judged.flagged[name].sum())

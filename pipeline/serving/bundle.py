@@ -29,7 +29,7 @@ from pipeline.base.errors import ArtifactError, ConfigError, DataError, SchemaEr
 from pipeline.base.registry import build
 from pipeline.calibration.calibration import Calibration
 from pipeline.calibration.named_thresholds import Names, group_names
-from pipeline.calibration.prediction import Judgement
+from pipeline.calibration.prediction import Prediction
 from pipeline.datasets.schema import Column
 from pipeline.models.detectors.base import Detector
 from pipeline.models.detectors.folds import Folds
@@ -39,7 +39,7 @@ from pipeline.models.encoders.losses.registry import LOSSES
 from pipeline.models.encoders.registry import ENCODERS
 from pipeline.preprocessing.features import Features
 from pipeline.serving import manifest
-from pipeline.serving.manifest import Sealed
+from pipeline.serving.manifest import HashedFolder
 from pipeline.serving.two_stage import TwoStage
 
 Records: TypeAlias = Mapping[str, NDArray[Any]] | pa.Table
@@ -73,7 +73,7 @@ class Bundle:
     used: NDArray[np.uint64] = field(repr=False)
     features: Features = field(repr=False)
     model: TwoStage = field(repr=False)
-    sealed: Sealed = field(repr=False)
+    sealed: HashedFolder = field(repr=False)
 
     @classmethod
     def of_project(cls, data: Path = artifacts.DATA) -> Self:
@@ -101,7 +101,7 @@ class Bundle:
         about = {"dataset": dataset, "columns": _columns(features), "example": features.typical()}
         group = _decoded(here(artifacts.THRESHOLDS), files, "thresholds")[0].get("group")
         about |= {"group": group and _group(here(artifacts.RECORDS), group)}
-        return cls.of_sealed(Sealed(about, files), here(artifacts.FEATURES).parent)
+        return cls.of_sealed(HashedFolder(about, files), here(artifacts.FEATURES).parent)
 
     @classmethod
     def load(cls, folder: Path, device: str = "cpu") -> Self:
@@ -117,7 +117,7 @@ class Bundle:
         return cls.of_sealed(manifest.load(folder), folder, device)
 
     @classmethod
-    def of_sealed(cls, sealed: Sealed, folder: Path, device: str = "cpu", batch_size: int = ROWS_AT_ONCE) -> Self:
+    def of_sealed(cls, sealed: HashedFolder, folder: Path, device: str = "cpu", batch_size: int = ROWS_AT_ONCE) -> Self:
         """The model that the files of ``sealed`` describe; ``folder`` is where messages say that they lie.
 
         Raises:
@@ -173,7 +173,7 @@ class Bundle:
         ids = self.used if used is None else np.union1d(self.used, used)
         files = dict(zip(_names("thresholds"), artifacts.encode_model(*calibration.state()), strict=True))
         files[USED] = save_tensors({"record_id": ids})
-        sealed = Sealed(self.sealed.about, {**self.sealed.files, **files})
+        sealed = HashedFolder(self.sealed.about, {**self.sealed.files, **files})
         return replace(self, used=ids, model=replace(self.model, calibration=calibration), sealed=sealed)
 
     def require(self, names: Collection[str]) -> None:
@@ -187,7 +187,7 @@ class Bundle:
             spelt = ", ".join(f"{name!r}{near_miss(name, set(names) - {*missing})}" for name in missing)
             raise SchemaError(f"the records lack {len(missing)} of the {len(self.columns)} columns read: {spelt}")
 
-    def judge(self, records: Records) -> Judgement:
+    def predict(self, records: Records) -> Prediction:
         """Judge n records, ``model.batch_size`` of them in memory as features at a time.
 
         The same records in the same order get the same scores, bit for bit; in other batches the last bits may differ,
@@ -206,7 +206,7 @@ class Bundle:
         rows = self.model.batch_size
         parts = [self.model.scores(self._x(table.slice(start, rows))) for start in range(0, table.num_rows, rows)]
         none = np.zeros((0, len(self.calibration.tails)), np.float32)
-        return Judgement.of(self.calibration, *np.concatenate([none, *parts]).T, groups=self._groups(records))
+        return Prediction.of(self.calibration, *np.concatenate([none, *parts]).T, groups=self._groups(records))
 
     def _groups(self, records: Records) -> Names | None:
         """(n,) groups of the records; None where nothing tells."""
@@ -256,7 +256,7 @@ def _names(model: str) -> tuple[str, str]:
     return f"{model}.json", f"{model}.safetensors"
 
 
-def _require_files(sealed: Sealed, folder: Path) -> None:
+def _require_files(sealed: HashedFolder, folder: Path) -> None:
     known = {*(name for model in MODELS for name in _names(model)), USED}
     for name in sorted(known ^ {*sealed.files}):
         state = "is absent" if name in known else f"is no file of a bundle{near_miss(name, known)}"

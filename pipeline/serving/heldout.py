@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from pipeline import artifacts
 from pipeline.base.errors import ArtifactError, ConfigError, near_miss
-from pipeline.calibration.prediction import Judgement
+from pipeline.calibration.prediction import Prediction
 from pipeline.evaluation.promotion_gate import Heldout, Judged
 from pipeline.serving.bundle import Bundle
 
@@ -85,7 +85,7 @@ def check(bundle: Bundle, threshold: str) -> None:
         raise ConfigError(f"promotion.threshold: {threshold!r} is not known{miss}; known: {', '.join(known)}")
 
 
-def judge(selection: Selection, bundles: Sequence[Bundle], threshold: str) -> list[Judged]:
+def predict(selection: Selection, bundles: Sequence[Bundle], threshold: str) -> list[Judged]:
     """What each bundle says of the selected records; one row group of raw records is in memory at a time.
 
     Args:
@@ -97,14 +97,14 @@ def judge(selection: Selection, bundles: Sequence[Bundle], threshold: str) -> li
     groups = {group for bundle in bundles if (group := bundle.calibration.group) is not None}
     columns = sorted({"record_id"} | read | groups & {*artifacts.column_names(artifacts.RECORDS)})
     wanted = np.sort(selection.record_id)
-    parts: list[list[Judgement]] = [[] for _ in bundles]
+    parts: list[list[Prediction]] = [[] for _ in bundles]
     for table in _rows(wanted, columns):
         for bundle, part in zip(bundles, parts, strict=True):
-            part.append(bundle.judge(table))
+            part.append(bundle.predict(table))
     return [_judged(bundle, part, threshold) for bundle, part in zip(bundles, parts, strict=True)]
 
 
-def _judged(bundle: Bundle, parts: Sequence[Judgement], threshold: str) -> Judged:
+def _judged(bundle: Bundle, parts: Sequence[Prediction], threshold: str) -> Judged:
     score = np.concatenate([part.score for part in parts])
     alarms = {name: np.concatenate([part.flagged[name] for part in parts]) for name in bundle.calibration.thresholds}
     return Judged(score, alarms.pop(threshold), bundle.calibration.reference.size, alarms)

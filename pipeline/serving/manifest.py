@@ -20,7 +20,7 @@ KINDS = (".json", ".safetensors")
 
 
 @dataclass(frozen=True)
-class Sealed:
+class HashedFolder:
     """What a sealed folder holds.
 
     Attributes:
@@ -53,7 +53,7 @@ class Sealed:
                 artifacts.write_bytes(temporary / name, content)
 
 
-def load(folder: Path) -> Sealed:
+def load(folder: Path) -> HashedFolder:
     """Read a sealed folder; what is returned are the very bytes that were checked.
 
     Raises:
@@ -68,7 +68,7 @@ def load(folder: Path) -> Sealed:
     for name, content in files.items():
         if hashlib.sha256(content).hexdigest() != hashes[name]:
             raise ArtifactError(f"{folder / name}: was changed; its bytes are not those that {MANIFEST} names")
-    sealed = Sealed({key: value for key, value in manifest.items() if key != "format"}, files)
+    sealed = HashedFolder({key: value for key, value in manifest.items() if key != "format"}, files)
     if sealed.manifest != artifacts.read_bytes(folder / MANIFEST):
         raise ArtifactError(f"{folder / MANIFEST}: was changed; it is not spelt as it was written")
     return sealed

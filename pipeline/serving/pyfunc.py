@@ -40,7 +40,7 @@ class RegisteredModel(PythonModel):  # type: ignore[misc]  # mlflow has no types
             n rows: score, p_value, confidence, verdict, the scores of the two stages, margin and density, and that of a
             supervised head, NaN where there is none.
         """
-        judged = self.bundle.judge({str(name): model_input[name].to_numpy() for name in model_input.columns})
+        judged = self.bundle.predict({str(name): model_input[name].to_numpy() for name in model_input.columns})
         names = ("score", "p_value", "confidence", "verdict", "margin", "density", "head")
         return pd.DataFrame({name: getattr(judged, name) for name in names}, index=model_input.index)
 

@@ -27,7 +27,7 @@ from typing import Any
 from pipeline import artifacts
 from pipeline.base.errors import ArtifactError, ConflictError
 from pipeline.serving import manifest
-from pipeline.serving.manifest import Sealed
+from pipeline.serving.manifest import HashedFolder
 from pipeline.tracking import operations, outbox, store
 
 MODEL = "flowsculpt"
@@ -39,7 +39,7 @@ PACKAGE = Path(__file__).parents[1]
 BUNDLE = "artifacts/bundle"
 # What scoring imports, and what that needs beside its own requirements.
 REQUIRED = ("mlflow", "numpy", "pandas", "psutil", "pyarrow", "safetensors", "scipy", "torch")
-JUDGEMENT = {
+PREDICTION = {
     "score": "double",
     "p_value": "double",
     "confidence": "float",
@@ -211,7 +211,7 @@ def _link(client: Any, version: Version, run_id: str) -> None:
     client.set_model_version_tag(MODEL, str(version.number), MADE_AGAIN, run_id)
 
 
-def _create(client: Any, sealed: Sealed, run_id: str, tags: Mapping[str, str], about: str) -> int:
+def _create(client: Any, sealed: HashedFolder, run_id: str, tags: Mapping[str, str], about: str) -> int:
     from mlflow.entities import LoggedModelOutput
 
     own = {**_origin(client, run_id), DIGEST: sealed.digest, DATASET: str(sealed.about["dataset"])}
@@ -246,7 +246,7 @@ def _origin(client: Any, run_id: str) -> dict[str, str]:
     }
 
 
-def _save(folder: Path, sealed: Sealed, logged: Any, run_id: str) -> None:
+def _save(folder: Path, sealed: HashedFolder, logged: Any, run_id: str) -> None:
     """Write the pyfunc as ``folder/model``."""
     import pandas as pd
     from mlflow import pyfunc
@@ -288,7 +288,7 @@ def _unneeded(name: str) -> bool:
     return name == "__pycache__" or Path(name).suffix == ".pyc"
 
 
-def _signature(sealed: Sealed) -> Any:
+def _signature(sealed: HashedFolder) -> Any:
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, Schema
 
@@ -299,7 +299,7 @@ def _signature(sealed: Sealed) -> Any:
         ColSpec("string" if column["categorical"] else "double", column["name"], required=column not in optional)
         for column in [*columns, *optional]
     ]
-    return ModelSignature(Schema(read), Schema([ColSpec(kind, name) for name, kind in JUDGEMENT.items()]))
+    return ModelSignature(Schema(read), Schema([ColSpec(kind, name) for name, kind in PREDICTION.items()]))
 
 
 # What the registry says.
@@ -336,7 +336,7 @@ def _locked() -> Iterator[None]:
         yield
 
 
-def _stored(version: Version) -> Sealed:
+def _stored(version: Version) -> HashedFolder:
     """What the store holds of a version.
 
     Raises:
@@ -371,7 +371,7 @@ def _download(version: Version, folder: Path) -> Path:
         raise ArtifactError(f"version {version.number} of {MODEL}: its bundle cannot be fetched: {error}") from error
 
 
-def _holds(folder: Path, sealed: Sealed) -> bool:
+def _holds(folder: Path, sealed: HashedFolder) -> bool:
     try:
         return manifest.load(folder) == sealed
     except ArtifactError:

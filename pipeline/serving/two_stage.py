@@ -1,6 +1,6 @@
 """The two stages and the decision together: features -> encoder -> detector (and head) -> calibrated score -> verdict.
 
-The evaluation, the scoring of new records and the registered model all decide with ``TwoStage.judge``.
+The evaluation, the scoring of new records and the registered model all decide with ``TwoStage.predict``.
 """
 
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from pipeline.calibration.calibration import Calibration
 from pipeline.calibration.named_thresholds import Names
-from pipeline.calibration.prediction import Judgement
+from pipeline.calibration.prediction import Prediction
 from pipeline.models.layers import in_batches, in_parts, with_features
 
 
@@ -65,9 +65,9 @@ class TwoStage:
             if isinstance(stage, nn.Module):
                 stage.to(self.device).eval()  # dropout must not decide
 
-    def judge(self, x: NDArray[np.float32], groups: Names | None = None) -> Judgement:
+    def predict(self, x: NDArray[np.float32], groups: Names | None = None) -> Prediction:
         """Judge (n, F) features of records of ``groups``, (n,), if they are known; each record on its own."""
-        return Judgement.of(self.calibration, *self.scores(x).T, groups=groups)
+        return Prediction.of(self.calibration, *self.scores(x).T, groups=groups)
 
     def scores(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
         """(n, E) scores of the evidence for (n, F) features, in the order of ``EVIDENCE``."""

@@ -11,7 +11,7 @@ from pipeline.calibration.calibration import Calibration
 from pipeline.calibration.cross_conformal import OUT_OF_FOLD, worst_factor
 from pipeline.calibration.fusion import FUSIONS
 from pipeline.calibration.named_thresholds import LEAST_OF_A_GROUP, UNKNOWN, Names
-from pipeline.calibration.prediction import Judgement
+from pipeline.calibration.prediction import Prediction
 from pipeline.calibration.thresholds.conformal import Guarantee, interval
 from pipeline.calibration.thresholds.registry import THRESHOLDS
 from pipeline.config import Calibrate
@@ -160,7 +160,7 @@ def _say_groups(calibration: Calibration, column: str, benign: Samples, report: 
 
 
 def _report(calibration: Calibration, val: Samples, names: Names | None, report: Report) -> None:
-    judged = Judgement.of(calibration, *val.x.T, groups=names)
+    judged = Prediction.of(calibration, *val.x.T, groups=names)
     scores.judged(report, 0, val, judged.score, calibration.intervals, (judged.confidence, judged.verdict))
     for name, threshold in calibration.thresholds.items():
         report.test_metrics(val.y, judged.flagged[name], threshold, name)

@@ -13,7 +13,7 @@ from pipeline.base.errors import ConfigError, near_miss
 from pipeline.base.samples import Samples
 from pipeline.calibration.calibration import Calibration
 from pipeline.calibration.named_thresholds import UNKNOWN
-from pipeline.calibration.prediction import Judgement
+from pipeline.calibration.prediction import Prediction
 from pipeline.calibration.thresholds.base import Thresholds
 from pipeline.config import Evaluate
 from pipeline.datasets.schema import TOLD
@@ -81,10 +81,10 @@ def evaluate(settings: Evaluate, report: Report) -> None:
     _say(settings.threshold, tested, report)
 
 
-def _judged(calibration: Calibration, samples: Samples) -> Judgement:
+def _judged(calibration: Calibration, samples: Samples) -> Prediction:
     """Each record by the decision of its group, where the calibration tells groups apart."""
     names = None if calibration.group is None else groups(calibration.group, samples.record_id)
-    return Judgement.of(calibration, *samples.x.T, groups=names)
+    return Prediction.of(calibration, *samples.x.T, groups=names)
 
 
 def _asked(settings: Evaluate, calibration: Calibration) -> Asked:
@@ -95,7 +95,7 @@ def _asked(settings: Evaluate, calibration: Calibration) -> Asked:
     return Asked(nominal, n, settings.fprs, settings.prevalences, bootstrap.rounds, bootstrap.seed)
 
 
-def _section(samples: Samples, judged: Judgement, asked: Asked) -> dict[str, Any]:
+def _section(samples: Samples, judged: Prediction, asked: Asked) -> dict[str, Any]:
     """One section of metrics.json: the whole decision, and stage 1 alone beside it."""
     section = sections.report(samples.y, samples.attack, judged.score, judged.flagged, asked)
     alone = {"published": judged.margin > 0}
@@ -113,7 +113,7 @@ def _one_feature(feature: Feature | None, split: str) -> dict[str, Any] | None:
     return sections.one_feature(feature, samples.y, samples.x)
 
 
-def _false_alarms(tests: dict[str, Samples], judged: dict[str, Judgement]) -> dict[str, NDArray[np.bool_]]:
+def _false_alarms(tests: dict[str, Samples], judged: dict[str, Prediction]) -> dict[str, NDArray[np.bool_]]:
     """Threshold -> mask of the benign records of all test splits that it flags."""
     names = next(iter(judged.values())).flagged
     return {
@@ -151,7 +151,7 @@ def _page(found: dict[str, Any], threshold: str, report: Report) -> None:
 
 
 def _verdicts(
-    tests: dict[str, Samples], judged: dict[str, Judgement], calibration: Calibration, report: Report
+    tests: dict[str, Samples], judged: dict[str, Prediction], calibration: Calibration, report: Report
 ) -> None:
     """Per record: score, p-value, confidence and verdict; and SSAD's files at each threshold over all test records."""
     columns: dict[str, list[NDArray[Any]]] = {}
@@ -172,7 +172,7 @@ def _verdicts(
         report.test_metrics(y, np.concatenate([each.flagged[name] for each in judged.values()]), threshold, name)
 
 
-def _figures(intervals: Thresholds, tests: dict[str, Samples], judged: dict[str, Judgement], report: Report) -> None:
+def _figures(intervals: Thresholds, tests: dict[str, Samples], judged: dict[str, Prediction], report: Report) -> None:
     curves = {name: metrics.Curve.of(tests[name].y, judged[name].score) for name in tests}
     report.figure("roc_pr", roc_pr(curves, subtitle=report.subtitle))
     score = np.concatenate([each.score for each in judged.values()])
@@ -182,7 +182,7 @@ def _figures(intervals: Thresholds, tests: dict[str, Samples], judged: dict[str,
 
 
 def _calibration_curve(
-    calibration: Calibration, tests: dict[str, Samples], judged: dict[str, Judgement], report: Report
+    calibration: Calibration, tests: dict[str, Samples], judged: dict[str, Prediction], report: Report
 ) -> None:
     """How many of all benign test records have a p-value of at most each level that the calibration supports."""
     levels = LEVELS[LEVELS * (calibration.reference.size + 1) >= 1]
@@ -194,7 +194,7 @@ def _calibration_curve(
     report.figure("calibration_curve", figure)
 
 
-def _confusion(tests: dict[str, Samples], judged: dict[str, Judgement]) -> dict[str, dict[str, int]]:
+def _confusion(tests: dict[str, Samples], judged: dict[str, Prediction]) -> dict[str, dict[str, int]]:
     """Truth -> verdict -> records, benign first."""
     counts: dict[str, Counter[str]] = {"benign": Counter()}
     for name, samples in tests.items():

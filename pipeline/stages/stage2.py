@@ -40,7 +40,7 @@ def stage2(settings: Stage2, report: Report) -> None:
     known = train if detector.trains_on == "all" else train.select(train.benign)
     report.reads("train", known)
     judge = val if detector.trains_on == "all" else val.select(val.benign)
-    detector.initialise_labelled(torch.from_numpy(known.x), _families(known))
+    detector.fit(torch.from_numpy(known.x), _families(known))
     learnt = learn(detector, Splits(known, judge, val), settings, "stage2", report)
     detector.verify(torch.from_numpy(judge.x))
     _keep(settings, detector, artifacts.DETECTOR, settings.detector, train)
@@ -63,7 +63,7 @@ def _fit_folds(
         labelled = make().trains_on == "all"
         given, judge = (attacks, val) if labelled else (attacks.select(slice(0, 0)), val.select(val.benign))
         x, attack_x = torch.from_numpy(benign.x), torch.from_numpy(given.x)
-        folds = Folds.fit(make, x, torch.from_numpy(fold), attack_x, _families(given), settings.calibration.seed)
+        folds = Folds.fitted(make, x, torch.from_numpy(fold), attack_x, _families(given), settings.calibration.seed)
         folds.verify(torch.from_numpy(judge.x))
         _keep(settings, folds, stem, name, train)
         fitted.append(folds)
@@ -103,7 +103,7 @@ def _head(settings: Stage2, train: Samples, val: Samples) -> Detector | None:
         artifacts.write_model(artifacts.HEAD, {"detector": "none"}, {})
         return None
     head = _builder(settings, settings.head, "head", train)()
-    head.initialise_labelled(torch.from_numpy(train.x), _families(train))
+    head.fit(torch.from_numpy(train.x), _families(train))
     head.verify(torch.from_numpy(val.x))
     _keep(settings, head, artifacts.HEAD, settings.head, train)
     return head

@@ -41,12 +41,12 @@ from pipeline.tracking.operations import (
     State,
     resolve,
 )
-from pipeline.tracking.outbox import can_heal, deliver
+from pipeline.tracking.outbox import deliver, is_transient
 from pipeline.tracking.pipeline_run import (
     PARENT_VARIABLE,
     Child,
-    bury_dead,
     children,
+    close_orphans,
     close_parent,
     link,
     open_parent,
@@ -86,15 +86,15 @@ __all__ = [
     "StageRun",
     "State",
     "alone",
-    "bury_dead",
-    "can_heal",
     "children",
+    "close_orphans",
     "close_parent",
     "deliver",
     "environment",
     "find_run",
     "identity",
     "is_set_up",
+    "is_transient",
     "link",
     "local_store",
     "makers",

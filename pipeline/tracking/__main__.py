@@ -2,14 +2,14 @@
 
 import sys
 
-from pipeline.tracking import bury_dead, deliver, tracking_uri
+from pipeline.tracking import close_orphans, deliver, tracking_uri
 
 
 def main() -> int:
     """Deliver from the command line; returns the exit code, 1 where something is left."""
     left = deliver()
     if not left:
-        bury_dead()
+        close_orphans()
     print(f"tracking: {left} writes wait for {tracking_uri()}" if left else "tracking: nothing waits")
     return 1 if left else 0
 

@@ -40,7 +40,7 @@ REFUSALS = (
 _log = logging.getLogger(__name__)
 
 
-class AwayError(FlowsculptError):
+class ServerUnavailableError(FlowsculptError):
     """The server does not answer."""
 
 
@@ -72,9 +72,9 @@ class Outbox:
         """
         try:
             if time.monotonic() < self._ask_at or self._backlog():
-                raise AwayError
+                raise ServerUnavailableError
             return self._tried(lambda: self._apply(operation))
-        except AwayError:
+        except ServerUnavailableError:
             self.journal.append(operation)
             return None
 
@@ -82,7 +82,7 @@ class Outbox:
         """What the server answers, or ``otherwise`` while it does not."""
         try:
             return otherwise if time.monotonic() < self._ask_at else self._tried(question)
-        except AwayError:
+        except ServerUnavailableError:
             return otherwise
 
     def deliver(self, seconds: float = math.inf, wait: bool = True) -> int:
@@ -114,7 +114,7 @@ class Outbox:
         """Apply an operation that waits; one that the server refuses must not hold up those behind it."""
         try:
             self._tried(lambda: self._apply(operation))
-        except AwayError:
+        except ServerUnavailableError:
             return False
         except Exception as error:
             reason = store.redact(f"{type(error).__name__}: {error}")
@@ -132,10 +132,10 @@ class Outbox:
         try:
             answer = attempt()
         except Exception as error:
-            if not can_heal(error):
+            if not is_transient(error):
                 raise
             self._fall_silent()
-            raise AwayError(store.redact(str(error))) from error
+            raise ServerUnavailableError(store.redact(str(error))) from error
         if self._away:
             _log.warning("%s answers again", self._address)
         self._away, self._pause, self._ask_at = False, 0.0, -math.inf
@@ -148,7 +148,7 @@ class Outbox:
         self._ask_at = time.monotonic() + self._pause
 
 
-def can_heal(error: BaseException | None) -> bool:
+def is_transient(error: BaseException | None) -> bool:
     """Whether an error says that the server is away, overloaded or broken for now; MLflow wraps it in its own."""
     import requests
 
@@ -158,7 +158,7 @@ def can_heal(error: BaseException | None) -> bool:
         return True
     if isinstance(error, requests.exceptions.ChunkedEncodingError | ConnectionError | TimeoutError):
         return True
-    return type(error).__module__ == "mlflow.exceptions" and can_heal(error.__cause__ or error.__context__)
+    return type(error).__module__ == "mlflow.exceptions" and is_transient(error.__cause__ or error.__context__)
 
 
 def is_refusal(error: Exception) -> bool:

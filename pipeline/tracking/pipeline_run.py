@@ -31,7 +31,7 @@ def open_parent(name: str, tags: Mapping[str, str]) -> str:
 
 def close_parent(run_id: str, error: str = "") -> None:
     """Close a parent run, as FAILED where there is an error; a child that was killed is closed as KILLED."""
-    bury_dead()
+    close_orphans()
     close((run_id,), "FAILED" if error else "FINISHED", error)
     outbox.deliver()
 
@@ -118,7 +118,7 @@ def _open(key: str, name: str, owner: psutil.Process, tags: Mapping[str, str]) -
     named = {"dvc.experiment": os.environ.get("DVC_EXP_NAME"), "mlflow.source.git.commit": process_identity.commit()}
     known = {tag: value for tag, value in named.items() if value}
     run_id = outbox.write("open", key, time=milliseconds(), tags=own | known | dict(tags)) or key
-    bury_dead()
+    close_orphans()
     return str(run_id)
 
 
@@ -128,7 +128,7 @@ def close(run_ids: Sequence[str], status: str, error: str = "") -> None:
         outbox.write("close", run_id, time=milliseconds(), status=status, error=cut(error, LONGEST_ERROR))
 
 
-def bury_dead() -> None:
+def close_orphans() -> None:
     """Close each run of this machine whose process is gone.
 
     It was killed, as kill -9 leaves no time to close a run. But the run of a dvc process whose stages all ended well is
@@ -173,7 +173,7 @@ def _exists(run_id: str) -> bool:
     try:
         return bool(store.client().get_run(operations.resolve(run_id)).info.lifecycle_stage == "active")
     except MlflowException as error:
-        if outbox.can_heal(error):
+        if outbox.is_transient(error):
             raise
         _log.warning("%s=%s names no run of %s: it is passed over", PARENT_VARIABLE, run_id, store.tracking_uri())
         return False

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from pipeline.validation.shortcuts import FEW, Shortcuts
-from pipeline.validation.single_feature import MIN_RECORDS, Telling
+from pipeline.validation.single_feature import MIN_RECORDS, FeatureAuroc
 
 SHOWN = 5  # names in a sentence
 
@@ -31,7 +31,7 @@ def details(found: Shortcuts) -> dict[str, str]:
     return {"leaks": "; ".join(_leaked(found, each) for each in found.leaks), "told": _few(told), "one_day": _few(days)}
 
 
-def _leaked(found: Shortcuts, each: Telling) -> str:
+def _leaked(found: Shortcuts, each: FeatureAuroc) -> str:
     name = "leak_auroc" if len(found.judged) > FEW else "leak_auroc_of_few"
     return (
         f"{each.feature!r} tells {_attacks(found)} from benign with an AUROC of {each.pooled:.4f} pooled and "

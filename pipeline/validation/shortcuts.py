@@ -9,7 +9,7 @@ import pandas as pd
 from scipy.stats.contingency import association
 
 from pipeline.validation.budgets import ShortcutLimits
-from pipeline.validation.single_feature import MIN_RECORDS, Telling
+from pipeline.validation.single_feature import MIN_RECORDS, FeatureAuroc
 
 FEW = 2  # attacks: a genuine feature may tell so many apart from all benign records
 
@@ -43,7 +43,7 @@ class Shortcuts:
         several_days: whether the records, benign ones among them, were captured on several known days.
     """
 
-    tellings: tuple[Telling, ...] = ()
+    tellings: tuple[FeatureAuroc, ...] = ()
     attacks: Mapping[str, AttackCount] = field(default_factory=dict)
     limits: ShortcutLimits = field(default_factory=ShortcutLimits)
     both_labels: int = 0
@@ -71,7 +71,7 @@ class Shortcuts:
         return self.limits.leak_auroc if len(self.judged) > FEW else self.limits.leak_auroc_of_few
 
     @property
-    def leaks(self) -> tuple[Telling, ...]:
+    def leaks(self) -> tuple[FeatureAuroc, ...]:
         """The features that tell all attacks and are no known shortcuts, the strongest first."""
         return tuple(
             each for each in self.ranked() if each.of_all > self.leak_limit and each.feature not in self.known_here
@@ -89,7 +89,7 @@ class Shortcuts:
         days = {attack: count.days for attack, count in self.attacks.items()} if self.several_days else {}
         return {attack: next(iter(each)) for attack, each in days.items() if len(each) == 1}
 
-    def ranked(self) -> list[Telling]:
+    def ranked(self) -> list[FeatureAuroc]:
         """The features, those first that tell most of all attacks."""
         return sorted(self.tellings, key=lambda each: -each.of_all)
 

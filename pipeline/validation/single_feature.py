@@ -18,7 +18,7 @@ MIN_RECORDS = 5  # of a class; fewer say nothing
 
 
 @dataclass(frozen=True)
-class Telling:
+class FeatureAuroc:
     """How well a feature tells attacks from benign records; 0.5 is chance.
 
     Attributes:
@@ -41,7 +41,7 @@ class Telling:
         return min(self.pooled, self.mean)
 
 
-def telling(sample: Sample, columns: Sequence[Column]) -> tuple[Telling, ...]:
+def telling(sample: Sample, columns: Sequence[Column]) -> tuple[FeatureAuroc, ...]:
     """What each of the F features tells of the attacks that have records enough; none without benign records.
 
     A word, a port, and a number that takes no more values than there are classes, are names: they are read by value.
@@ -69,14 +69,14 @@ class _Among:
     attacks: tuple[str, ...]
     group: NDArray[np.intp]
 
-    def by_rank(self, feature: str, values: Array) -> Telling:
+    def by_rank(self, feature: str, values: Array) -> FeatureAuroc:
         """Values: (b + k,)."""
         pooled, each = self._auroc(values)
         mean = float(each.mean())
         pooled, mean = (pooled, mean) if mean >= 0.5 else (1 - pooled, 1 - mean)
-        return Telling(feature, "rank", pooled, mean, self._named(np.maximum(each, 1 - each)))
+        return FeatureAuroc(feature, "rank", pooled, mean, self._named(np.maximum(each, 1 - each)))
 
-    def by_value(self, feature: str, values: Array, half: NDArray[np.intp]) -> Telling:
+    def by_value(self, feature: str, values: Array, half: NDArray[np.intp]) -> FeatureAuroc:
         """Values and half: (b + k,). A value counts as much of an attack as it is in the other half of the records."""
         _, codes = np.unique(values, return_inverse=True)
         is_attack = np.arange(len(values)) >= self.benign
@@ -86,7 +86,7 @@ class _Among:
             rows = np.concatenate([np.arange(self.benign), self.benign + np.flatnonzero(self.group == index)])
             one = _shares(codes[rows], half[rows], is_attack[rows])
             own[index] = placements(one[: self.benign], one[self.benign :]).mean()
-        return Telling(feature, "value", pooled, float(each.mean()), self._named(np.maximum(own, 0.5)))
+        return FeatureAuroc(feature, "value", pooled, float(each.mean()), self._named(np.maximum(own, 0.5)))
 
     def _auroc(self, values: Array) -> tuple[float, Array]:
         """Of all attack records, and (A,) of each attack's."""

@@ -16,7 +16,7 @@ from pipeline.base import durable
 from pipeline.base.errors import ArtifactError
 from pipeline.datasets.synthetic import files
 from pipeline.models.training import checkpoints
-from pipeline.serving.manifest import Sealed
+from pipeline.serving.manifest import HashedFolder
 from pipeline.tracking.journal import Journal
 from tests.test_artifacts import samples
 
@@ -54,7 +54,7 @@ WRITERS = {
     "samples": lambda folder: artifacts.write_samples(folder, "train", samples(5)),
     "model": lambda folder: artifacts.write_model(folder / "a", {}, {"w": np.zeros(2)}),
     "folder": lambda folder: write_folder(folder / "a"),
-    "bundle": lambda folder: Sealed({}, {"a.json": b"{}"}).save(folder / "a"),
+    "bundle": lambda folder: HashedFolder({}, {"a.json": b"{}"}).save(folder / "a"),
     "checkpoint": lambda folder: checkpoints.write({"a": 1}, folder / "a"),
     "log": lambda folder: artifacts.append_line(folder / "a", {"a": 1}),
     "outbox": keep_file,

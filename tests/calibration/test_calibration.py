@@ -14,8 +14,8 @@ from scipy.stats import binom, norm
 from pipeline.base.errors import ArtifactError, DataError, SplitError, UnknownPluginError
 from pipeline.calibration.calibration import Calibration
 from pipeline.calibration.fusion import FUSIONS
-from pipeline.calibration.prediction import Judgement
-from pipeline.calibration.surprisal import Tail
+from pipeline.calibration.prediction import Prediction
+from pipeline.calibration.surprisal import Surprisal
 from pipeline.calibration.thresholds.base import Thresholds
 from pipeline.calibration.thresholds.percentile import Percentile
 from pipeline.serving.two_stage import TwoStage
@@ -34,14 +34,14 @@ def benign(n=4000, seed=0):
 @settings(max_examples=60)
 @given(scores=calibration_scores, a=grid, step=st.integers(1, 800))
 def test_surprise_rises_strictly_and_is_never_negative(scores, a, step):
-    low, high = Tail.fit(scores).surprise([a, a + step / 8])
+    low, high = Surprisal.fit(scores).surprise([a, a + step / 8])
     assert 0 <= low < high
 
 
 @settings(max_examples=60)
 @given(scores=calibration_scores)
 def test_surprise_does_not_jump(scores):
-    tail = Tail.fit(scores)
+    tail = Surprisal.fit(scores)
     edges = np.concatenate([tail.knots - 1e-9, tail.knots + 1e-9]).reshape(2, -1)
     steepest = 1e-6 * (1 + 1 / min(tail.above, tail.below))
     assert np.abs(np.diff(tail.surprise(edges.ravel()).reshape(2, -1), axis=0)).max() < steepest
@@ -52,7 +52,7 @@ def test_surprise_does_not_jump(scores):
 def test_the_order_of_the_calibration_scores_does_not_matter(scores, seed):
     shuffled = np.random.default_rng(seed).permutation(scores)
     probes = np.linspace(-200, 200, 41)
-    assert np.array_equal(Tail.fit(shuffled).surprise(probes), Tail.fit(scores).surprise(probes))
+    assert np.array_equal(Surprisal.fit(shuffled).surprise(probes), Surprisal.fit(scores).surprise(probes))
 
 
 @given(
@@ -61,52 +61,52 @@ def test_the_order_of_the_calibration_scores_does_not_matter(scores, seed):
 def test_surprise_has_no_unit(scores, scale, shift):
     if np.ptp(scores) > 0:  # constant scores have no scale of their own
         probes = np.linspace(-150, 150, 31)
-        moved = Tail.fit(scale * (scores + shift)).surprise(scale * (probes + shift))
-        assert moved == pytest.approx(Tail.fit(scores).surprise(probes), rel=1e-4, abs=1e-7)
+        moved = Surprisal.fit(scale * (scores + shift)).surprise(scale * (probes + shift))
+        assert moved == pytest.approx(Surprisal.fit(scores).surprise(probes), rel=1e-4, abs=1e-7)
 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_surprise_is_minus_log_survival_of_the_normal(seed):
-    tail = Tail.fit(np.random.default_rng(seed).standard_normal(50_000))
+    tail = Surprisal.fit(np.random.default_rng(seed).standard_normal(50_000))
     probes = np.array([-1.0, 0.0, 1.0, 2.0, 3.0])
     assert tail.surprise(probes) == pytest.approx(-norm.logsf(probes), rel=0.1, abs=0.01)
 
 
 def test_surprise_is_minus_log_survival_of_the_exponential_far_into_its_tail():
-    tail = Tail.fit(np.random.default_rng(0).exponential(3.0, 50_000))
+    tail = Surprisal.fit(np.random.default_rng(0).exponential(3.0, 50_000))
     assert tail.surprise([3.0, 15.0, 60.0]) == pytest.approx([1.0, 5.0, 20.0], rel=0.3)
 
 
 def test_a_heavy_tail_is_followed_to_where_the_calibration_ends():
     scores = np.sort(1 + np.random.default_rng(0).pareto(0.8, 20_000))
     at = scores[[int(q * 20_000) for q in (0.5, 0.9, 0.98, 0.99, 0.998)]]
-    assert Tail.fit(scores).surprise(at) == pytest.approx(-np.log([0.5, 0.1, 0.02, 0.01, 0.002]), rel=0.02)
+    assert Surprisal.fit(scores).surprise(at) == pytest.approx(-np.log([0.5, 0.1, 0.02, 0.01, 0.002]), rel=0.02)
 
 
 def test_ties_share_one_surprise_between_those_of_their_neighbours():
-    tail = Tail.fit([0.0] * 500 + [1.0] * 400 + [2.0] * 100)
+    tail = Surprisal.fit([0.0] * 500 + [1.0] * 400 + [2.0] * 100)
     assert tail.surprise([0.0, 1.0, 2.0]) == pytest.approx(-np.log([0.75, 0.3, 0.05]))
 
 
 def test_a_tail_is_small_whatever_it_was_fitted_on():
-    assert Tail.fit(np.random.default_rng(0).standard_normal(30_000)).knots.size <= 513
+    assert Surprisal.fit(np.random.default_rng(0).standard_normal(30_000)).knots.size <= 513
 
 
 @pytest.mark.parametrize("scores", [[0.0], [5.0] * 100, [1.0, 2.0], [-1e12, 1e12], [0.0] * 99 + [1e-300]])
 def test_degenerate_calibrations_are_defined_and_strict(scores):
     middle, unit = scores[0], max(1.0, abs(scores[0]))
-    surprise = Tail.fit(scores).surprise([middle - unit, middle, middle + 3 * unit, middle + 9 * unit])
+    surprise = Surprisal.fit(scores).surprise([middle - unit, middle, middle + 3 * unit, middle + 9 * unit])
     assert np.isfinite(surprise).all() and (np.diff(surprise) > 0).all()
 
 
 @pytest.mark.parametrize("broken", [math.nan, math.inf, -math.inf])
 def test_a_calibration_score_that_is_no_number_is_refused(broken):
     with pytest.raises(DataError, match=r"1 of 3 benign scores.*position 1"):
-        Tail.fit([0.0, broken, 1.0])
+        Surprisal.fit([0.0, broken, 1.0])
 
 
 def test_a_constant_is_a_constant_whatever_rounding_makes_of_its_deviation():
-    assert Tail.fit([0.1] * 1000).surprise([0.1, 1.1]) == pytest.approx([math.log(2), math.log(2) + 1])
+    assert Surprisal.fit([0.1] * 1000).surprise([0.1, 1.1]) == pytest.approx([math.log(2), math.log(2) + 1])
 
 
 def test_no_calibration_records_are_refused():
@@ -154,8 +154,8 @@ def test_the_cascade_is_the_papers_rule(rows):
     density = density - 180
     for name, level in (("p99", 99), ("p97", 97), ("p95", 95)):
         expected = (margin > 0) | (density > np.percentile(densities, level))
-        assert np.array_equal(Judgement.of(calibration, margin, density).flagged[name], expected)
-    judged = Judgement.of(calibration, margin, density)
+        assert np.array_equal(Prediction.of(calibration, margin, density).flagged[name], expected)
+    judged = Prediction.of(calibration, margin, density)
     assert np.array_equal(judged.verdict == "anomalous", judged.flagged["p99"])
     score = calibration.score(margin, density)
     assert np.array_equal(score[margin <= 0], density[margin <= 0])
@@ -167,7 +167,7 @@ def test_thresholds_hold_what_they_promise_on_the_calibration_records(fusion):
     margin, density = benign()
     calibration = Calibration.fit(margin - 5, density, fusion=fusion)  # no benign record has a margin above 0
     for name, share in (("p99", 0.01), ("p97", 0.03), ("p95", 0.05)):
-        exceeding = Judgement.of(calibration, margin - 5, density).flagged[name].mean()
+        exceeding = Prediction.of(calibration, margin - 5, density).flagged[name].mean()
         assert share - 2 / len(margin) <= exceeding <= share  # a new record may stand anywhere among them
 
 
@@ -184,7 +184,7 @@ def test_named_thresholds_and_intervals_follow_their_settings(fusion):
 @pytest.mark.parametrize("broken", [([math.nan], [0.0]), ([0.0], [math.nan])])
 def test_a_nan_is_never_judged(fusion, broken):
     calibration = Calibration.fit(*benign(50), fusion=fusion)
-    for decide in (calibration.score, lambda *stages: Judgement.of(calibration, *stages)):
+    for decide in (calibration.score, lambda *stages: Prediction.of(calibration, *stages)):
         with pytest.raises(DataError, match="NaN"):
             decide(*broken)
 
@@ -283,7 +283,7 @@ def two_stage(features, batch_size=64):
 
 def test_a_judgement_says_the_same_in_all_its_words(features):
     judge = two_stage(features)
-    judgement = judge.judge(features)
+    judgement = judge.predict(features)
     assert judgement.margin == pytest.approx(features[:, 0])
     assert judgement.density == pytest.approx(np.square(features[:, :4]).sum(axis=1), rel=1e-5)
     assert np.array_equal(judgement.score, judge.calibration.score(judgement.margin, judgement.density))
@@ -296,25 +296,25 @@ def test_a_judgement_says_the_same_in_all_its_words(features):
 @pytest.mark.parametrize("batch_size", [1, 7, 64, 1000])
 def test_each_record_is_judged_on_its_own(features, batch_size):
     order = np.random.default_rng(batch_size).permutation(len(features))
-    alone, mixed = two_stage(features).judge(features), two_stage(features, batch_size).judge(features[order])
+    alone, mixed = two_stage(features).predict(features), two_stage(features, batch_size).predict(features[order])
     assert mixed.score == pytest.approx(alone.score[order], rel=1e-5)
 
 
 def test_dropout_does_not_decide(features):
     judge = two_stage(features)
     noisy = TwoStage(Halves(), SquaredLengthOfSome(), judge.calibration)
-    assert np.array_equal(noisy.judge(features).score, judge.judge(features).score)
+    assert np.array_equal(noisy.predict(features).score, judge.predict(features).score)
 
 
 def test_nothing_to_judge_gives_an_empty_judgement(features):
-    judgement = two_stage(features).judge(features[:0])
+    judgement = two_stage(features).predict(features[:0])
     parts = [judgement.score, judgement.p_value, judgement.confidence, judgement.verdict]
     assert all(len(part) == 0 for part in [*parts, *judgement.evidence.values()])
 
 
 def test_a_model_that_answers_nan_is_not_believed():
     with pytest.raises(DataError, match="NaN"):
-        Judgement.of(Calibration.fit(*benign(50)), [math.nan], [0.0])
+        Prediction.of(Calibration.fit(*benign(50)), [math.nan], [0.0])
 
 
 def test_what_a_calibration_promises_is_what_its_records_support():

@@ -30,7 +30,7 @@ def rows(n, seed=0, features=3):
 
 def folds(make, x, number=4, seed=0):
     fold = torch.from_numpy(cross_conformal.deal(x, [], number, seed))
-    return Folds.fit(make, torch.from_numpy(x), fold, *none, seed)
+    return Folds.fitted(make, torch.from_numpy(x), fold, *none, seed)
 
 
 @settings(max_examples=25, deadline=None)
@@ -91,7 +91,7 @@ def test_a_model_of_a_fold_is_what_a_fit_without_that_fold_gives():
     route = cross_conformal.route(new.numpy(), 4)
     for k in range(4):
         alone = Mahalanobis(3)
-        alone.initialise(torch.from_numpy(x)[model.fold != k])
+        alone.fit(torch.from_numpy(x)[model.fold != k])
         torch.testing.assert_close(model.score(new)[route == k], alone.score(new[route == k]))
 
 
@@ -128,7 +128,7 @@ def test_a_supervised_detector_sees_all_attacks_in_every_fold():
     attacks = torch.from_numpy(rows(120, 2)) + torch.tensor([4.0, 0, 0])
     families = torch.arange(120) % 2 + 1
     fold = torch.from_numpy(cross_conformal.deal(x, [], 3))
-    model = Folds.fit(lambda: Boosting(3, trees=10), torch.from_numpy(x), fold, attacks, families)
+    model = Folds.fitted(lambda: Boosting(3, trees=10), torch.from_numpy(x), fold, attacks, families)
     assert all(len(each.start) == 3 for each in model.models)
     assert model.score(attacks).median() > model.score(torch.from_numpy(x)).quantile(0.99)
 
@@ -169,7 +169,7 @@ def test_benign_records_exceed_a_level_about_as_often_as_it_says(make):
 class Wild(Detector):
     """A model whose unit depends on whether a record was among those that it was fitted on: as unstable as can be."""
 
-    def initialise(self, x):
+    def fit(self, x, y=None):
         self.register_buffer("sign", torch.sign(x.sum()))
         self.register_buffer("scale", 10 * (x.sum() * 1e3 % 1).abs())
 

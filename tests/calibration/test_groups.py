@@ -12,7 +12,7 @@ from scipy.stats import binom
 from pipeline.base.errors import DataError, SplitError
 from pipeline.calibration.calibration import Calibration
 from pipeline.calibration.named_thresholds import LEAST_OF_A_GROUP, Decision, frequent, group_names
-from pipeline.calibration.prediction import Judgement
+from pipeline.calibration.prediction import Prediction
 from pipeline.calibration.thresholds.base import VERDICTS
 from pipeline.calibration.thresholds.conformal import Conformal
 from pipeline.calibration.thresholds.percentile import Percentile
@@ -38,7 +38,7 @@ def test_what_is_promised_holds_for_each_group_where_for_all_together_it_does_no
         margin, density, groups = traffic(400, 1000 + seed)
         for known, counts in alarms.items():
             calibration = fitted(seed=seed, known=known, fusion="density")
-            flagged = Judgement.of(calibration, margin, density, groups=groups).flagged["p95"]
+            flagged = Prediction.of(calibration, margin, density, groups=groups).flagged["p95"]
             for name, count in counts.items():
                 count[0] += int(flagged[groups == name].sum())
                 count[1] += int((groups == name).sum())
@@ -56,7 +56,7 @@ def test_the_p_values_of_a_group_are_those_of_its_own_calibration_records(seed, 
     margin, density, groups = traffic(900, seed)
     calibration = Calibration.fit(margin, density, fusion="density", group="protocol", groups=groups)
     score = calibration.score(margin, density)
-    judged = Judgement.of(calibration, margin, density, groups=groups)
+    judged = Prediction.of(calibration, margin, density, groups=groups)
     for name in ("tcp", "udp"):
         own = score[groups == name]
         expected = [(1 + (own >= each).sum()) / (own.size + 1) for each in own]
@@ -68,9 +68,9 @@ def test_other_groups_and_unknown_ones_are_judged_by_all_records():
     calibration, plain = fitted(), fitted(known=False)
     assert set(calibration.groups) == {"tcp", "udp"} and not plain.groups
     margin, density, _ = traffic(300, 5)
-    expected = Judgement.of(plain, margin, density)
+    expected = Prediction.of(plain, margin, density)
     for groups in (None, np.full(300, "", object), np.full(300, "icmp", object), np.full(300, "gre", object)):
-        judged = Judgement.of(calibration, margin, density, groups=groups)
+        judged = Prediction.of(calibration, margin, density, groups=groups)
         assert np.array_equal(judged.p_value, expected.p_value)
         assert np.array_equal(judged.verdict, expected.verdict)
         assert all(np.array_equal(judged.flagged[name], mask) for name, mask in expected.flagged.items())
@@ -79,9 +79,9 @@ def test_other_groups_and_unknown_ones_are_judged_by_all_records():
 def test_each_record_is_judged_on_its_own_whatever_stands_beside_it():
     calibration = fitted()
     margin, density, groups = traffic(200, 6)
-    whole = Judgement.of(calibration, margin, density, groups=groups)
+    whole = Prediction.of(calibration, margin, density, groups=groups)
     for row in range(0, 200, 7):
-        one = Judgement.of(calibration, margin[[row]], density[[row]], groups=groups[[row]])
+        one = Prediction.of(calibration, margin[[row]], density[[row]], groups=groups[[row]])
         assert one.p_value[0] == whole.p_value[row] and one.verdict[0] == whole.verdict[row]
         assert {name: mask[0] for name, mask in one.flagged.items()} == {
             name: mask[row] for name, mask in whole.flagged.items()
@@ -92,7 +92,7 @@ def test_each_record_is_judged_on_its_own_whatever_stands_beside_it():
 def test_confidence_verdict_and_flags_partition_the_records_of_each_group(fusion):
     calibration = fitted(fusion=fusion, percentiles=(99, 95), strategy=Percentile(95, 99))
     margin, density, groups = traffic(2000, 7)
-    judged = Judgement.of(calibration, margin, density, groups=groups)
+    judged = Prediction.of(calibration, margin, density, groups=groups)
     assert set(judged.verdict.tolist()) <= set(VERDICTS)
     assert np.array_equal(judged.confidence, np.select([judged.verdict == name for name in VERDICTS], [1, 0, -1]))
     assert (judged.flagged["p95"] | ~judged.flagged["p99"]).all()
@@ -127,7 +127,7 @@ def test_it_survives_json_and_arrays_exactly():
     values, arrays = calibration.state()
     loaded = Calibration.load(json.loads(json.dumps(values, allow_nan=False)), arrays)
     margin, density, groups = traffic(500, 8)
-    one, other = (Judgement.of(each, margin, density, groups=groups) for each in (calibration, loaded))
+    one, other = (Prediction.of(each, margin, density, groups=groups) for each in (calibration, loaded))
     assert np.array_equal(one.p_value, other.p_value) and np.array_equal(one.verdict, other.verdict)
     assert loaded.group == "protocol" and loaded.promises("tcp") == calibration.promises("tcp")
 
@@ -143,7 +143,7 @@ def test_nothing_is_promised_over_all_records_where_groups_have_decisions_of_the
 @pytest.mark.parametrize("groups", [NAMES[:1], np.array([], object)])
 def test_groups_of_other_records_are_refused(groups):
     with pytest.raises(DataError, match="10 records, but groups of shape"):
-        Judgement.of(fitted(), np.zeros(10), np.zeros(10), groups=groups)
+        Prediction.of(fitted(), np.zeros(10), np.zeros(10), groups=groups)
 
 
 def test_names_that_are_no_text_are_the_same_groups():
@@ -152,7 +152,7 @@ def test_names_that_are_no_text_are_the_same_groups():
     texts = numbers.astype(str).astype(object)
     one, other = (Calibration.fit(margin, density, group="protocol", groups=groups) for groups in (numbers, texts))
     assert one.groups.keys() == other.groups.keys() == {"6", "17"}
-    judged, same = (Judgement.of(one, margin, density, groups=groups) for groups in (numbers, texts))
+    judged, same = (Prediction.of(one, margin, density, groups=groups) for groups in (numbers, texts))
     assert np.array_equal(judged.p_value, same.p_value) and judged.group.tolist() == texts.tolist()
 
 

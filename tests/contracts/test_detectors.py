@@ -35,7 +35,7 @@ def batch(detector: Detector) -> Batch:
 
 def fitted(detector: Detector) -> Detector:
     training = batch(detector)
-    detector.initialise_labelled(training.x, training.y)
+    detector.fit(training.x, training.y)
     if detector.trainable:
         optimizer = torch.optim.Adam(detector.train().parameters(), 3e-3)
         for _ in range(10):
@@ -83,7 +83,7 @@ def test_it_tells_records_apart(detector: Detector) -> None:
 
 
 def test_loss_is_a_finite_scalar_that_reaches_every_parameter(detector: Detector) -> None:
-    detector.initialise(rows())
+    detector.fit(rows())
     loss = detector.train().loss(batch(detector))
     assert loss.shape == ()
     assert loss.isfinite()
@@ -96,7 +96,7 @@ def test_loss_is_a_finite_scalar_that_reaches_every_parameter(detector: Detector
 
 def test_training_lowers_the_loss(detector: Detector) -> None:
     training = batch(detector)
-    detector.initialise_labelled(training.x, training.y)
+    detector.fit(training.x, training.y)
     before = detector.loss(training).item()
     after = fitted(detector).loss(training).item()
     assert after < before if detector.trainable else after == pytest.approx(before)
@@ -117,7 +117,7 @@ def test_what_was_fitted_is_no_collapse(detector: Detector) -> None:
 def test_constant_features_are_survived(detector: Detector) -> None:
     x = rows()
     x[:, 2] = 0.125
-    detector.initialise(x)
+    detector.fit(x)
     assert score(detector, x).isfinite().all()
 
 

@@ -8,7 +8,7 @@ import torch
 
 from pipeline.base.registry import build
 from pipeline.base.samples import Samples
-from pipeline.calibration.surprisal import Tail
+from pipeline.calibration.surprisal import Surprisal
 from pipeline.evaluation.attribution import Explanation, Native, Scoring, explain
 from pipeline.models.detectors.base import Detector
 from pipeline.models.detectors.registry import DETECTORS
@@ -58,7 +58,7 @@ def fitted(name: str) -> Detector:
     y = torch.zeros(N)
     if detector.trains_on == "all":
         x, y = torch.cat((x, torch.from_numpy(shifted(N, 2)[0]))), torch.cat((y, torch.ones(N)))
-    detector.initialise_labelled(x[: N if detector.trainable else None], y[: N if detector.trainable else None])
+    detector.fit(x[: N if detector.trainable else None], y[: N if detector.trainable else None])
     if detector.trainable:
         optimizer = torch.optim.Adam(detector.train().parameters(), 5e-3)
         for _ in range(200):
@@ -78,7 +78,7 @@ def scoring(name: str) -> Scoring:
     def score(x: np.ndarray) -> np.ndarray:
         return in_batches(detector.score, x, 8192, "cpu")
 
-    tail = Tail.fit(score(benign(N, 3)))
+    tail = Surprisal.fit(score(benign(N, 3)))
     return Scoring(lambda x: {"density": score(x)}, lambda evidences: tail.surprise(evidences["density"]))
 
 

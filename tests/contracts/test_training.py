@@ -34,7 +34,7 @@ def model(name: str) -> Model:
         encoder.initialise(*records()[:2])
         return encoder
     detector = build(DETECTORS, name, features=F)
-    detector.initialise(records().x)
+    detector.fit(records().x)
     return detector
 
 

@@ -9,7 +9,7 @@ import torch
 from pipeline.artifacts import write_csv
 from pipeline.base.errors import DataError, SplitError
 from pipeline.base.samples import Samples
-from pipeline.calibration.surprisal import Tail
+from pipeline.calibration.surprisal import Surprisal
 from pipeline.evaluation import attribution
 from pipeline.evaluation.attribution import Native, Scoring, explain, falls, nearest, rows
 from pipeline.models.detectors.knn import KNN
@@ -119,7 +119,7 @@ def test_an_infinite_score_is_that_of_the_stage_that_made_it_so() -> None:
 
 
 def test_an_evidence_of_minus_infinity_has_no_surprise() -> None:
-    tail = Tail.fit(drawn(200)[:, 0])
+    tail = Surprisal.fit(drawn(200)[:, 0])
     scoring = Scoring(
         lambda x: dict(zip("abc", x.T, strict=True)), lambda given: sum(map(tail.surprise, given.values()))
     )
@@ -151,7 +151,7 @@ def test_a_detector_gives_its_terms_and_the_ids_of_its_neighbours() -> None:
     known = samples(drawn(60), 1000)
     detector = KNN(2, neighbours=3, max_rows=20)
     native = Native(detector, lambda x: 2 * x[:, :2], ("z0", "z1"))
-    detector.initialise(torch.from_numpy(2 * known.x[:, :2]))
+    detector.fit(torch.from_numpy(2 * known.x[:, :2]))
     alert = samples(np.array([[0, 8, 0]]))
     (found,) = explain(alert, known, PLAIN, native, top=9)
     assert [part.feature for part in found.terms] == ["z1", "z0"]
@@ -178,7 +178,7 @@ def test_few_benign_records_and_no_alerts_are_no_error() -> None:
 def test_rows_are_a_table_with_a_row_for_each_named_feature(tmp_path) -> None:
     known = samples(drawn(60))
     detector = Mahalanobis(F)
-    detector.initialise(torch.from_numpy(known.x))
+    detector.fit(torch.from_numpy(known.x))
     alerts = samples(np.array([[1, 3, 0], [9, 0, 0]]), 255)
     found = explain(alerts, known, SUM, Native(detector, lambda x: x, COLUMNS), top=2)
     table = rows(found)
@@ -207,7 +207,7 @@ def test_what_cannot_be_compared_is_refused() -> None:
     with pytest.raises(ValueError, match="top must be at least 1, not 0"):
         explain(alerts, known, PLAIN, top=0)
     detector = KNN(F, neighbours=1)
-    detector.initialise(torch.from_numpy(drawn(9)))
+    detector.fit(torch.from_numpy(drawn(9)))
     with pytest.raises(DataError, match="3 columns, but 2 names"):
         explain(alerts, known, PLAIN, Native(detector, lambda x: x, COLUMNS[:2]))
     with pytest.raises(DataError, match=r"9 records or more, given are 5"):

@@ -104,7 +104,7 @@ class World:
         encoder.initialise(x[fitted], y[fitted])
         encoder.centre(x[fitted], y[fitted])
         detector = build(DETECTORS, "mahalanobis", features=len(columns))
-        detector.initialise(x[fitted & (y == 0)])
+        detector.fit(x[fitted & (y == 0)])
         benign = torch.from_numpy(rows["calibration"])
         margin, density = encoder.margin(x[benign]).detach().numpy(), detector.score(x[benign]).detach().numpy()
         calibration = Calibration.fit(margin, density, "density", [percentile])
@@ -361,7 +361,7 @@ def test_each_record_keeps_its_label_and_its_score_whatever_the_order_of_the_tab
     made.world.write_records(COLUMNS)
     assert len(list(artifacts.row_groups(artifacts.RECORDS))) > 5
     selection = heldout.select([made.good])
-    (judged,) = heldout.judge(selection, [made.good], "p99")
+    (judged,) = heldout.predict(selection, [made.good], "p99")
     row = {each: i for i, each in enumerate(made.world.ids.tolist())}
     rows = [row[each] for each in selection.record_id.tolist()]
     assert sorted(selection.record_id.tolist()) == sorted(
@@ -370,7 +370,7 @@ def test_each_record_keeps_its_label_and_its_score_whatever_the_order_of_the_tab
     np.testing.assert_array_equal(selection.heldout.y, made.world.y[rows])
     assert [FAMILIES[name] for name in made.world.attack[rows]] == selection.heldout.family.tolist()
     np.testing.assert_array_equal(selection.heldout.unseen, np.isin(made.world.attack[rows], ATTACKS[2:]))
-    whole = made.good.judge({name: made.world.x[rows, i] for i, name in enumerate(COLUMNS)})
+    whole = made.good.predict({name: made.world.x[rows, i] for i, name in enumerate(COLUMNS)})
     np.testing.assert_allclose(judged.score, whole.score, rtol=1e-5)
     np.testing.assert_array_equal(judged.alarm, whole.score > made.good.calibration.thresholds["p99"])
 
@@ -439,13 +439,13 @@ def test_a_model_that_is_not_the_registered_one_stops_the_promotion_and_serving_
 
 def test_a_champion_that_changed_meanwhile_is_not_overwritten(project, made, monkeypatch):
     _served(project, made, "good", "equal")
-    third, judge = project.add(made.noisy), heldout.judge
+    third, judge = project.add(made.noisy), heldout.predict
 
     def slowly(*given):
         project.promote(project.find_version(third), project.find_version("champion"))
         return judge(*given)
 
-    monkeypatch.setattr(heldout, "judge", slowly)
+    monkeypatch.setattr(heldout, "predict", slowly)
     outcome = promotion.promote("2")
     assert (outcome.kind, outcome.code, project.champion) == ("overtaken", 1, third)
     assert project.find_version(2).tags["flowsculpt.gate"] == "overtaken"
@@ -597,14 +597,14 @@ def registered(folder, made):
 
 @pytest.mark.filterwarnings("ignore")  # MLflow warns of its own code where it saves a model
 def test_of_two_promotions_at_once_one_wins_and_each_alias_stays_valid(registered, monkeypatch):
-    together, judge = threading.Barrier(2, timeout=60), heldout.judge
+    together, judge = threading.Barrier(2, timeout=60), heldout.predict
 
     def both(*given):
         judged = judge(*given)
         together.wait()
         return judged
 
-    monkeypatch.setattr(heldout, "judge", both)
+    monkeypatch.setattr(heldout, "predict", both)
     with ThreadPoolExecutor(2) as pool:
         outcomes = list(pool.map(promotion.promote, ["2", "3"]))
     assert {outcome.kind for outcome in outcomes} == {"promoted", "overtaken"}
@@ -647,7 +647,7 @@ def _flow_in_a_thread(pool, version):
 
 def test_two_flows_at_once_work_one_after_the_other_and_leave_their_page(server, project, made, monkeypatch):
     _served(project, made, "good", "equal", "worse")
-    at_work, judge = [], heldout.judge
+    at_work, judge = [], heldout.predict
 
     def watched(*given):
         at_work.append("begins")
@@ -656,7 +656,7 @@ def test_two_flows_at_once_work_one_after_the_other_and_leave_their_page(server,
         at_work.append("ends")
         return judged
 
-    monkeypatch.setattr(heldout, "judge", watched)
+    monkeypatch.setattr(heldout, "predict", watched)
     with ThreadPoolExecutor() as pool:
         flows = [_flow_in_a_thread(pool, version) for version in ("2", "3")]
     states = [flow.result() for flow in flows]

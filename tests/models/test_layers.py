@@ -179,7 +179,7 @@ def test_standardise_gives_zero_mean_unit_variance_and_its_log_determinant() -> 
     torch.manual_seed(0)
     x = torch.randn(500, 4, dtype=torch.float64) * torch.tensor([1.0, 0.1, 20.0, 3.0]) + 5
     brick = Standardise(4).double()
-    brick.initialise(x)
+    brick.fit(x)
     z = brick(x)
     assert torch.allclose(z.mean(0), torch.zeros(4, dtype=torch.float64), atol=1e-10)
     assert torch.allclose(z.var(0, correction=0), torch.ones(4, dtype=torch.float64))
@@ -191,8 +191,8 @@ def test_standardise_floors_the_scale_of_a_constant_feature() -> None:
     x = torch.randn(100, 3)
     x[:, 1] = 0.7
     brick = Standardise(3)
-    brick.initialise(x)
+    brick.fit(x)
     assert brick.scale[1] >= 5e-4
     assert torch.isfinite(brick(x + 1e-6)).all()
-    brick.initialise(torch.ones(10, 3))
+    brick.fit(torch.ones(10, 3))
     assert torch.equal(brick.scale, torch.ones(3))

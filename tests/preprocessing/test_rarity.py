@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from pipeline.base.errors import ConfigError
 from pipeline.preprocessing.features import Features, Recipe
-from pipeline.preprocessing.frequency import Rarity, RarityFit
+from pipeline.preprocessing.frequency import Frequency, RarityFit
 
 PORTS = st.lists(st.integers(0, 6).map(float) | st.just(math.nan), min_size=1, max_size=60)
 RECIPE = Recipe(drop=("destination_port",), derive=(), scaling="none", rarity=("destination_port",))
@@ -19,7 +19,7 @@ RECIPE = Recipe(drop=("destination_port",), derive=(), scaling="none", rarity=("
 
 def fitted(ports):
     fit = RarityFit(np.array(ports))
-    return Rarity.of(fit.counts, fit.rows)
+    return Frequency.of(fit.counts, fit.rows)
 
 
 def by_hand(ports, asked):
@@ -42,7 +42,7 @@ def test_batches_do_not_matter(ports, cut):
     first, second = RarityFit(np.array(ports[:cut])), RarityFit(np.array(ports[cut:]))
     first.add(second)
     probes = np.array([*range(8), math.nan])
-    assert np.array_equal(Rarity.of(first.counts, first.rows).encode(probes), fitted(ports).encode(probes))
+    assert np.array_equal(Frequency.of(first.counts, first.rows).encode(probes), fitted(ports).encode(probes))
 
 
 def test_what_one_row_alone_has_is_as_rare_as_what_none_has_and_the_frequent_is_common():

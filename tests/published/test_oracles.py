@@ -122,7 +122,7 @@ def test_the_flow_reads_the_latent_as_it_is_and_has_the_published_density() -> N
     model = built("latent_sculpting", 6, hidden=20)
     assert isinstance(model, MAF)
     x = records(9, 6) * 4 - 1
-    model.initialise(x * 100)
+    model.fit(x * 100)
     found = model.log_prob(x).detach().numpy()
     z, log_det = x.numpy(), np.zeros(9)
     for layer in range(len(model.weight_in)):
@@ -139,7 +139,7 @@ def test_a_standardised_flow_is_another_one() -> None:
     x = records(9, 6) * 4
     raw, other = (built("latent_sculpting", 6, hidden=20, standardise=standardise) for standardise in (False, True))
     for model in (raw, other):
-        model.initialise(x)
+        model.fit(x)
     assert not torch.allclose(raw.score(x), other.score(x))
 
 
@@ -153,7 +153,7 @@ def cosine_score(model: RADON, x: np.ndarray) -> np.ndarray:
 
 def test_the_score_of_radon_is_one_less_the_cosine_and_lies_in_0_to_1() -> None:
     model, x = built("radon", 7, hidden=(6, 3)), records(50, 7)
-    model.initialise(x)
+    model.fit(x)
     score = model.score(x).detach().numpy()
     np.testing.assert_allclose(score, cosine_score(model, x.numpy()), atol=1e-12)
     assert ((score >= 0) & (score <= 1)).all()

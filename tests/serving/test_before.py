@@ -38,7 +38,7 @@ def test_its_bundle_loads(registered):
     rows = dict(np.load(registered / "rows.npz"))
     score, p_value = rows.pop("_score"), rows.pop("_p")
     records = {name: each.astype(object) if each.dtype.kind == "U" else each for name, each in rows.items()}
-    judged = Bundle.load(registered / "model" / "artifacts" / "bundle").judge(records)
+    judged = Bundle.load(registered / "model" / "artifacts" / "bundle").predict(records)
     np.testing.assert_array_equal(judged.score, score)
     np.testing.assert_array_equal(judged.p_value, p_value)
 

@@ -44,7 +44,7 @@ def test_it_holds_for_models_of_folds_too():
         new = random.normal(size=(300, 3)).astype(np.float32) + 5 * attack[:, None].astype(np.float32)
         fold = torch.from_numpy(cross_conformal.deal(x, [], 4))
         none = torch.zeros(0, 3), torch.zeros(0, dtype=torch.int64)
-        model = Folds.fit(lambda: Mahalanobis(3), torch.from_numpy(x), fold, *none)
+        model = Folds.fitted(lambda: Mahalanobis(3), torch.from_numpy(x), fold, *none)
         known, scores = (model.score(torch.from_numpy(each)).double().numpy() for each in (x, new))
         p_value = Decision.fit(known, [99], Percentile()).p_value(scores)
         found = discoveries.discoveries(p_value, LEVEL)

@@ -10,7 +10,7 @@ from pipeline.base.errors import ConfigError, SplitError
 from pipeline.calibration import named_thresholds
 from pipeline.calibration.calibration import Calibration
 from pipeline.calibration.cross_conformal import OUT_OF_FOLD, route, worst_factor
-from pipeline.calibration.prediction import Judgement
+from pipeline.calibration.prediction import Prediction
 from pipeline.models.detectors.folds import Folds
 from pipeline.serving.bundle import Bundle
 from pipeline.stages.across import DEALT
@@ -66,7 +66,7 @@ def test_the_bundle_judges_as_the_stages_score(crossed: Any) -> None:
     order = {each: row for row, each in enumerate(records.column("record_id").to_pylist())}
     for split in (*DEALT, *TESTS):
         samples = artifacts.read_samples(artifacts.SCORES, split)
-        judged = bundle.judge(records.take([order[each] for each in samples.record_id.tolist()]))
+        judged = bundle.predict(records.take([order[each] for each in samples.record_id.tolist()]))
         np.testing.assert_array_equal(judged.density.astype(np.float32), samples.x[:, 1])
 
 
@@ -94,11 +94,11 @@ def test_a_record_moves_no_model_that_scores_it(crossed: Any) -> None:
 
 def test_a_p_value_does_not_depend_on_the_other_records(crossed: Any) -> None:
     bundle, records = Bundle.of_project(), artifacts.read_table(artifacts.RECORDS)
-    whole = bundle.judge(records)
+    whole = bundle.predict(records)
     draw = np.random.default_rng(0)
     for n in (1, 2, 7, 40, 65, 300):
         some = draw.permutation(records.num_rows)[:n]
-        judged = bundle.judge(records.take(some))
+        judged = bundle.predict(records.take(some))
         np.testing.assert_allclose(judged.score, whole.score[some], rtol=1e-3)
         low, high = (bundle.calibration.p_value(whole.score[some] * (1 + by)) for by in (1e-3, -1e-3))
         assert ((low <= judged.p_value) & (judged.p_value <= high)).all()  # which may tie, but for rounding
@@ -107,7 +107,7 @@ def test_a_p_value_does_not_depend_on_the_other_records(crossed: Any) -> None:
 def test_an_anomalous_verdict_and_an_alarm_at_p99_are_one_decision(crossed: Any) -> None:
     calibration = Calibration.load(*artifacts.read_model(artifacts.THRESHOLDS))
     for split in TESTS:
-        judged = Judgement.of(calibration, *artifacts.read_samples(artifacts.SCORES, split).x.T)
+        judged = Prediction.of(calibration, *artifacts.read_samples(artifacts.SCORES, split).x.T)
         np.testing.assert_array_equal(judged.verdict == "anomalous", judged.flagged["p99"])
         np.testing.assert_array_equal(judged.verdict != "benign", judged.flagged["p95"])
 

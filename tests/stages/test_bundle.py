@@ -50,7 +50,7 @@ def test_it_judges_test_records_bit_for_bit_as_evaluate_does(folder):
     loaded = Bundle.load(folder)
     calibration = Calibration.load(*artifacts.read_model(artifacts.THRESHOLDS))
     for split in TESTS:
-        judged = loaded.judge(raw(split))
+        judged = loaded.predict(raw(split))
         margin, density = artifacts.read_samples(artifacts.SCORES, split).x.T.astype(np.float64)
         np.testing.assert_array_equal(judged.margin, margin)
         np.testing.assert_array_equal(judged.density, density)
@@ -79,8 +79,8 @@ def test_equal_models_have_equal_digests_and_another_calibration_another_one(bun
     assert back.digest == moved.digest
     assert set(back.used.tolist()) == {*bundle.used.tolist(), 7}
     records = raw("test_seen")
-    assert_same(back.judge(records), moved.judge(records))
-    np.testing.assert_array_equal(back.judge(records).density, bundle.judge(records).density)
+    assert_same(back.predict(records), moved.predict(records))
+    np.testing.assert_array_equal(back.predict(records).density, bundle.predict(records).density)
 
 
 def test_batches_bound_memory_and_change_no_verdict(bundle):
@@ -94,20 +94,20 @@ def test_batches_bound_memory_and_change_no_verdict(bundle):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(type(bundle.model), "scores", counted)
-        judged = small.judge(records)
+        judged = small.predict(records)
     assert max(rows) <= 64
     assert sum(rows) == len(records)
-    np.testing.assert_allclose(judged.score, bundle.judge(records).score, rtol=1e-4)
+    np.testing.assert_allclose(judged.score, bundle.predict(records).score, rtol=1e-4)
 
 
 def test_arrays_and_a_table_and_integers_are_the_same_records(bundle):
     records = raw("test_seen")
     arrays = {column.name: records.column(column.name).to_numpy() for column in bundle.columns}
-    expected = bundle.judge(records)
-    assert_same(bundle.judge(arrays), expected)
+    expected = bundle.predict(records)
+    assert_same(bundle.predict(arrays), expected)
     whole = {name: v.astype(np.int64) if (v == v.astype(np.int64)).all() else v for name, v in arrays.items()}
     assert any(v.dtype == np.int64 for v in whole.values())
-    assert_same(bundle.judge(whole), expected)
+    assert_same(bundle.predict(whole), expected)
 
 
 def test_its_example_is_a_record_in_the_middle_of_the_train_rows(bundle):
@@ -115,11 +115,11 @@ def test_its_example_is_a_record_in_the_middle_of_the_train_rows(bundle):
     assert [*example] == [column.name for column in bundle.columns]
     train = raw("train").column("flow_duration").to_numpy()
     assert example["flow_duration"] == pytest.approx(train.mean(), rel=1e-6)
-    assert len(bundle.judge({name: np.array([value]) for name, value in example.items()}).score) == 1
+    assert len(bundle.predict({name: np.array([value]) for name, value in example.items()}).score) == 1
 
 
 def test_no_records_have_no_judgement(bundle):
-    assert all(len(part) == 0 for part in parts(bundle.judge(raw("test_seen").slice(0, 0))))
+    assert all(len(part) == 0 for part in parts(bundle.predict(raw("test_seen").slice(0, 0))))
 
 
 def test_missing_columns_are_all_named_before_anything_is_scored(bundle):
@@ -129,7 +129,7 @@ def test_missing_columns_are_all_named_before_anything_is_scored(bundle):
     with pytest.raises(
         SchemaError, match=r"lack 2 of the \d+ columns.*'flow_duration' \(did you mean 'flow_duratio'\?\)"
     ):
-        bundle.judge(arrays)
+        bundle.predict(arrays)
 
 
 @pytest.mark.parametrize("wrong", [["12", "13"], np.array([1, "a"], dtype=object)])
@@ -137,14 +137,14 @@ def test_words_where_a_number_belongs_are_refused(bundle, wrong):
     records = raw("test_seen").slice(0, 2)
     arrays = {name: records.column(name).to_numpy() for name in (column.name for column in bundle.columns)}
     with pytest.raises(DataError, match="flow_duration"):
-        bundle.judge({**arrays, "flow_duration": wrong})
+        bundle.predict({**arrays, "flow_duration": wrong})
 
 
 def test_columns_of_different_lengths_are_refused(bundle):
     records = raw("test_seen").slice(0, 2)
     arrays = {name: records.column(name).to_numpy() for name in (column.name for column in bundle.columns)}
     with pytest.raises(DataError, match=r"flow_duration.* 3 .*2"):
-        bundle.judge({**arrays, "flow_duration": np.zeros(3)})
+        bundle.predict({**arrays, "flow_duration": np.zeros(3)})
 
 
 def test_loading_draws_nothing_from_the_generator(folder):
@@ -183,7 +183,7 @@ def test_an_added_file_is_refused(folder, name):
 
 
 def test_a_pickle_that_the_manifest_names_is_refused_all_the_same(folder, bundle):
-    planted = manifest.Sealed(bundle.sealed.about, {**bundle.sealed.files, "weights.pkl": b"\x80\x04."})
+    planted = manifest.HashedFolder(bundle.sealed.about, {**bundle.sealed.files, "weights.pkl": b"\x80\x04."})
     planted.save(folder)
     with pytest.raises(ArtifactError, match=r"weights\.pkl: does not belong"):
         Bundle.load(folder)

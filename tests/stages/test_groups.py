@@ -11,7 +11,7 @@ from pipeline import artifacts
 from pipeline.base.errors import ArtifactError, ConfigError, DataError
 from pipeline.calibration import calibration
 from pipeline.calibration.calibration import Calibration
-from pipeline.calibration.prediction import Judgement
+from pipeline.calibration.prediction import Prediction
 from pipeline.calibration.thresholds.conformal import interval
 from pipeline.datasets.incoming import incoming
 from pipeline.evaluation.drift import Recalibration
@@ -40,7 +40,7 @@ def test_evaluate_the_bundle_and_the_gate_judge_a_record_by_its_group(by_day: An
     differs = 0
     for split in TESTS:
         records = raw(split)
-        judged, blind = bundle.judge(records), bundle.judge(records.drop_columns("day"))
+        judged, blind = bundle.predict(records), bundle.predict(records.drop_columns("day"))
         ids = [f"{value:016x}" for value in records.column("record_id").to_pylist()]
         assert [float(told[each]["p_value"]) for each in ids] == pytest.approx(judged.p_value)
         assert [told[each]["verdict"] for each in ids] == judged.verdict.tolist()
@@ -48,7 +48,7 @@ def test_evaluate_the_bundle_and_the_gate_judge_a_record_by_its_group(by_day: An
         np.testing.assert_array_equal(judged.score, blind.score)
         differs += int((judged.p_value != blind.p_value).sum())
         selection = heldout.select([bundle])
-        (gated,) = heldout.judge(selection, [bundle], "p95")
+        (gated,) = heldout.predict(selection, [bundle], "p95")
         place = {int(value): row for row, value in enumerate(selection.record_id.tolist())}
         mine = [place[int(each, 16)] for each in ids if int(each, 16) in place]
         flagged = [mask for each, mask in zip(ids, judged.flagged["p95"], strict=True) if int(each, 16) in place]
@@ -76,7 +76,7 @@ def test_scoring_knows_the_group_of_new_records_in_both_forms(by_day: Any) -> No
     bundle = Bundle.of_project()
     for path in (by_day.file("Wednesday"), artifacts.RECORDS):
         (chunk,) = incoming(path, "cicids2017", bundle.columns).read()
-        judged, blind = bundle.judge(chunk.records), bundle.judge(chunk.records.drop_columns("day"))
+        judged, blind = bundle.predict(chunk.records), bundle.predict(chunk.records.drop_columns("day"))
         assert (judged.p_value != blind.p_value).any()
     tally = batch._Tally(bundle.calibration)
     tally.add(judged, chunk.rejected)
@@ -88,18 +88,18 @@ def test_the_model_still_judges_after_it_was_stored(by_day: Any) -> None:
     assert bundle.sealed.about["group"] == {"name": "day", "categorical": True}
     bundle.save(artifacts.DATA / "stored")
     records = raw("test_seen")
-    one, other = bundle.judge(records), Bundle.load(artifacts.DATA / "stored").judge(records)
+    one, other = bundle.predict(records), Bundle.load(artifacts.DATA / "stored").predict(records)
     assert np.array_equal(one.p_value, other.p_value) and np.array_equal(one.verdict, other.verdict)
     with pytest.raises(DataError, match="column 'day' holds"):
-        bundle.judge(records.set_column(records.column_names.index("day"), "day", pa.array([1.0] * len(records))))
+        bundle.predict(records.set_column(records.column_names.index("day"), "day", pa.array([1.0] * len(records))))
 
 
 def test_without_enough_records_of_any_group_all_are_judged_as_before(prepared: Any, capsys: Any) -> None:
-    plain = Bundle.of_project().judge(raw("test_seen"))
+    plain = Bundle.of_project().predict(raw("test_seen"))
     prepared.set("calibrate.group", "day")
     prepared.run("calibrate")
     assert "thresholds for each day with 99 benign calibration records or more: none" in capsys.readouterr().out
-    assert np.array_equal(Bundle.of_project().judge(raw("test_seen")).p_value, plain.p_value)
+    assert np.array_equal(Bundle.of_project().predict(raw("test_seen")).p_value, plain.p_value)
 
 
 @pytest.mark.parametrize(
@@ -130,7 +130,7 @@ def test_more_of_one_group_moves_no_threshold_of_a_group_in_a_recalibration(shar
     recent = old.score(np.zeros(20_000), density)
     moved = drift_check._moved(old, Recalibration.fit(old.reference, recent, 0.05, 0.25, 2.0))
     assert moved.whole.thresholds != old.whole.thresholds
-    judged = Judgement.of(moved, np.zeros(20_000), density, groups=names)
+    judged = Prediction.of(moved, np.zeros(20_000), density, groups=names)
     for name in ("tcp", "udp"):
         low, high = interval(moved.groups[name].reference.size, 0.05, 0.9999, tested=int((names == name).sum()))
         assert low <= judged.flagged["p95"][names == name].mean() <= high

@@ -43,7 +43,7 @@ def test_evidence_is_named_and_the_bundle_judges_as_the_stages_score(shipped):
     for split in TESTS:
         samples = artifacts.read_samples(artifacts.SCORES, split)
         assert samples.columns == ("margin", "density", "head")
-        judged = bundle.judge(records.take([order[each] for each in samples.record_id.tolist()]))
+        judged = bundle.predict(records.take([order[each] for each in samples.record_id.tolist()]))
         np.testing.assert_array_equal(np.stack([*judged.evidence.values()], axis=1), samples.x)
 
 

@@ -197,7 +197,7 @@ def test_a_bundle_of_records_with_words_judges_as_evaluate_does(connections: Any
     test = artifacts.read_samples(artifacts.SCORES, "test_seen")
     records = artifacts.read_table(artifacts.RECORDS)
     order = {record: row for row, record in enumerate(records.column("record_id").to_pylist())}
-    judged = bundle.judge(records.take([order[record] for record in test.record_id.tolist()]))
+    judged = bundle.predict(records.take([order[record] for record in test.record_id.tolist()]))
     np.testing.assert_array_equal(np.stack([judged.margin, judged.density], axis=1), test.x)
 
 

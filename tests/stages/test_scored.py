@@ -13,7 +13,7 @@ from scipy.stats import false_discovery_control
 
 from pipeline import artifacts
 from pipeline.base.errors import DataError, RejectedError, SchemaError, SourceError
-from pipeline.calibration.prediction import Judgement
+from pipeline.calibration.prediction import Prediction
 from pipeline.serving import arrivals, batch
 from pipeline.serving.bundle import Bundle
 from pipeline.serving.discoveries import fewest
@@ -45,7 +45,7 @@ def test_records_are_judged_as_the_bundle_judges(bundle, wednesday):
     _, path = score(wednesday, bundle)
     table = pq.read_table(path)
     records = pa.concat_tables([chunk.records for chunk in batch._reader(arrivals.find(wednesday)[0], bundle).read()])
-    judged: Judgement = bundle.judge(records)
+    judged: Prediction = bundle.predict(records)
     for name in ("score", "p_value", "confidence", "margin", "density"):
         np.testing.assert_array_equal(table[name].to_numpy(), getattr(judged, name))
     assert table["verdict"].to_pylist() == judged.verdict.tolist()

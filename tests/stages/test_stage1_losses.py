@@ -19,5 +19,5 @@ def test_the_stored_model_measures_the_margin_that_the_stage_did(prepared, loss)
     latent = artifacts.read_samples(artifacts.LATENT, "val")
     margin = latent.x[:, latent.columns.index("margin")]
     assert margin[val.y == 1].mean() > margin[val.benign].mean()
-    np.testing.assert_array_equal(Bundle.of_project().model.judge(val.x).margin, margin)
+    np.testing.assert_array_equal(Bundle.of_project().model.predict(val.x).margin, margin)
     assert ("modes" in artifacts.read_model(artifacts.ENCODER)[1]) == (loss != "clad")

@@ -14,7 +14,7 @@ from pipeline.models.encoders.losses.dccl import DCCL
 from pipeline.models.encoders.registry import ENCODERS
 from pipeline.preprocessing.features import Features, Recipe
 from pipeline.serving.bundle import Bundle
-from pipeline.serving.manifest import Sealed
+from pipeline.serving.manifest import HashedFolder
 from pipeline.serving.two_stage import TwoStage
 
 NUMBERS = ("flow_duration", "total_fwd_packets", "idle_max")
@@ -40,7 +40,7 @@ def made_bundle(seed=0):
     encoder = ENCODERS["identity"](len(features.columns), DCCL())
     encoder.centre(torch.from_numpy(x), torch.arange(400) % 2)
     detector = DETECTORS["mahalanobis"](len(features.columns))
-    detector.initialise(torch.from_numpy(x))
+    detector.fit(torch.from_numpy(x))
     scores = TwoStage(encoder, detector, None).scores(x).T
     fitted = {"settings": {}, "columns": list(features.columns)}
     parts = {
@@ -59,7 +59,7 @@ def made_bundle(seed=0):
     columns = [{"name": name, "categorical": name == "service"} for name in features.reads]
     about = {"dataset": "table", "columns": columns, "example": features.typical()}
     about |= {"group": {"name": "protocol", "categorical": False}}
-    return Bundle.of_sealed(Sealed(about, files), Path("made"))
+    return Bundle.of_sealed(HashedFolder(about, files), Path("made"))
 
 
 @pytest.fixture(scope="session")

@@ -222,7 +222,7 @@ def test_only_what_can_heal_is_waited_for():
     from mlflow.exceptions import MlflowException, RestException
 
     for cause in (requests.ConnectionError(), requests.Timeout(), requests.exceptions.RetryError()):
-        assert outbox.can_heal(_wrapped(cause))
+        assert outbox.is_transient(_wrapped(cause))
     for error in (
         RestException({"error_code": "INVALID_PARAMETER_VALUE", "message": "no"}),
         MlflowException("no such run"),
@@ -231,4 +231,4 @@ def test_only_what_can_heal_is_waited_for():
         ValueError(),
         OSError("disk full"),
     ):
-        assert not outbox.can_heal(error)
+        assert not outbox.is_transient(error)

@@ -23,7 +23,7 @@ from pipeline import tracking
 from pipeline.base.errors import ArtifactError, ConflictError
 from pipeline.serving import manifest, registry
 from pipeline.serving.bundle import Bundle
-from pipeline.serving.manifest import Sealed
+from pipeline.serving.manifest import HashedFolder
 from pipeline.tracking import store as stores
 
 ROOT = Path(__file__).parents[2]
@@ -58,7 +58,7 @@ def run_id(project, request):
 def fresh(bundle, tmp_path, request):
     """A saved bundle that no other test registers."""
     about = {**bundle.sealed.about, "dataset": f"data of {request.node.name}"}
-    Sealed(about, bundle.sealed.files).save(tmp_path / "fresh")
+    HashedFolder(about, bundle.sealed.files).save(tmp_path / "fresh")
     return tmp_path / "fresh"
 
 
@@ -153,7 +153,7 @@ def test_what_is_fetched_judges_as_what_was_registered(run_id, bundle, folder, r
     version = registry.register(folder, run_id, {})
     fetched = Bundle.load(registry.fetch(version))
     assert fetched.digest == bundle.digest
-    one, other = fetched.judge(records), bundle.judge(records)
+    one, other = fetched.predict(records), bundle.predict(records)
     np.testing.assert_equal(one.evidence, other.evidence)
     for name in ("score", "p_value", "confidence", "verdict"):
         np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
@@ -309,7 +309,7 @@ def test_a_version_judges_in_a_fresh_process_without_the_repository(pyfunc, bund
     done = in_a_fresh_process(pyfunc, records, tmp_path)
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout.splitlines()[-1])
-    expected = bundle.judge(records)
+    expected = bundle.predict(records)
     assert list(told["judged"]) == COLUMNS
     for name in COLUMNS:
         np.testing.assert_array_equal(np.array(told["judged"][name]), getattr(expected, name))
@@ -378,15 +378,15 @@ def test_mlflow_serves_raw_records(pyfunc, bundle, records, tmp_path):
     finally:
         os.killpg(server.pid, signal.SIGTERM)
         server.wait(30)
-    expected = bundle.judge(records)
+    expected = bundle.predict(records)
     assert [row["verdict"] for row in told] == expected.verdict.tolist()
     assert [row["score"] for row in told] == expected.score.tolist()
     assert [row["p_value"] for row in told] == expected.p_value.tolist()
-    assert [row["p_value"] for row in blind] == bundle.judge(untold).p_value.tolist() != expected.p_value.tolist()
+    assert [row["p_value"] for row in blind] == bundle.predict(untold).p_value.tolist() != expected.p_value.tolist()
 
 
 def test_the_example_can_be_judged(pyfunc, bundle):
     example = json.loads((pyfunc / "input_example.json").read_text())
     assert set(example["columns"]) == {column.name for column in bundle.columns}
     frame = pd.DataFrame(example["data"], columns=example["columns"])
-    assert len(bundle.judge({name: frame[name].to_numpy() for name in frame}).score) == 1
+    assert len(bundle.predict({name: frame[name].to_numpy() for name in frame}).score) == 1

@@ -41,19 +41,18 @@ class Detector(Scorer):
         """(n,) scores of (n, F), computed in parts."""
         return in_parts(self.score, x, ROWS_AT_ONCE)
 
-    def initialise(self, x: Tensor) -> None:
-        """Set the buffers that come from data, x (n, F); a closed-form detector is done after this."""
+    def fit(self, x: Tensor, y: Tensor | None = None) -> None:
+        """Set what comes from the data; a closed-form detector is done after this.
 
-    def initialise_labelled(self, x: Tensor, y: Tensor) -> None:
-        """The same where y (n,) is known, 0 for a benign row, else the number of an attack's family, from 1 on.
-
-        Only a closed-form detector that learns from seen attacks makes use of it.
+        Args:
+            x: (n, F).
+            y: (n,) 0 for a benign row, else the number of an attack's family, from 1 on. Only a closed-form detector
+                that learns from seen attacks reads it.
         """
-        self.initialise(x)
 
     def fit_raw(self, x: Tensor, y: Tensor) -> None:
-        """As ``initialise_labelled``, without what ``fit_units`` sets."""
-        self.initialise_labelled(x, y)
+        """As ``fit``, without what ``fit_units`` sets."""
+        self.fit(x, y)
 
     def raw(self, x: Tensor) -> Tensor:
         """(B, M) scores of the M parts of the detector, each in its own unit, of x (B, F)."""
@@ -71,7 +70,7 @@ class Detector(Scorer):
         return None
 
     def nearest(self, x: Tensor) -> Tensor | None:
-        """(B, k) rows of what it was initialised with that lie nearest to x, (B, F); None for a model without any."""
+        """(B, k) rows of what it was fitted on that lie nearest to x, (B, F); None for a model without any."""
         return None
 
     def spread(self, x: Tensor) -> float | None:

@@ -115,15 +115,14 @@ class Boosting(Detector):
         self.register_buffer("excess", torch.ones(1))  # (G,) mean above that
         self.register_buffer("depth", torch.zeros((), dtype=torch.int64))
 
-    def initialise(self, x: Tensor) -> None:
-        """Nothing without labels; see ``initialise_labelled``."""
-
-    def initialise_labelled(self, x: Tensor, y: Tensor) -> None:
-        """Grow the trees on x (n, F) and y (n,), the number of the family of each attack.
+    def fit(self, x: Tensor, y: Tensor | None = None) -> None:
+        """Grow the trees on x (n, F) and y (n,), the number of the family of each attack; nothing without labels.
 
         Raises:
             TrainingError: if a class is absent.
         """
+        if y is None:
+            return
         values, attack, groups = self._grown(x, y)
         tails = [(0.0, 1.0)]
         if len(groups) > 1:
@@ -132,7 +131,7 @@ class Boosting(Detector):
         self.begin, self.excess = torch.tensor(tails).to(self.begin).unbind(1)
 
     def fit_raw(self, x: Tensor, y: Tensor) -> None:
-        """Grow the trees as ``initialise_labelled`` does, without tails."""
+        """Grow the trees as ``fit`` does, without tails."""
         self._grown(x, y)
 
     def raw(self, x: Tensor) -> Tensor:

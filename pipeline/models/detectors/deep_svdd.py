@@ -64,9 +64,9 @@ class DeepSVDD(Detector):
         return f"objective={self.objective}, nu={self.nu}"
 
     @torch.no_grad()
-    def initialise(self, x: Tensor) -> None:
+    def fit(self, x: Tensor, y: Tensor | None = None) -> None:
         """Standardise by x (n, F) and set the centre."""
-        self.standardise.initialise(x)
+        self.standardise.fit(x)
         mean, spread = self._mean_and_spread(x)
         sign = torch.where(mean < 0, -1.0, 1.0)
         self.centre.copy_(sign * mean.abs().clamp_min(LEAST_CENTRE))

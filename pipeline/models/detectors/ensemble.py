@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from pipeline.base.errors import DataError, TrainingError
 from pipeline.base.registry import build
-from pipeline.calibration.surprisal import KNOTS, Tail
+from pipeline.calibration.surprisal import KNOTS, Surprisal
 from pipeline.models.detectors.base import Detector
 from pipeline.models.detectors.gmm import GMM
 from pipeline.models.detectors.isolation_forest import IsolationForest
@@ -72,7 +72,7 @@ class Ensemble(Detector):
     def _member(self, name: str) -> Detector:
         return build(MEMBERS, name, "ensemble.members", features=self.features, **self.named[name])
 
-    def initialise(self, x: Tensor) -> None:
+    def fit(self, x: Tensor, y: Tensor | None = None) -> None:
         """Fit every member on x (n, F), and its tail on the scores of rows that were left out.
 
         Raises:
@@ -84,13 +84,13 @@ class Ensemble(Detector):
         part = (torch.randperm(len(x), generator=generator) % self.parts).to(x.device)
         for row, name in enumerate(self.named):
             scores = torch.cat([self._left_out(name, x, part == each) for each in range(self.parts)])
-            self.members[name].initialise(x)  # type: ignore[operator]
+            self.members[name].fit(x)  # type: ignore[operator]
             self._keep(row, self._tail(name, scores))
 
     def fit_raw(self, x: Tensor, y: Tensor) -> None:
         """Fit every member on x (n, F), and no tails."""
         for name in self.named:
-            self.members[name].initialise(x)  # type: ignore[operator]
+            self.members[name].fit(x)  # type: ignore[operator]
 
     def raw(self, x: Tensor) -> Tensor:
         """(B, M) scores of the members."""
@@ -104,16 +104,16 @@ class Ensemble(Detector):
     def _left_out(self, name: str, x: Tensor, left_out: Tensor) -> Tensor:
         """(m,) scores of the rows of x that are left out of the fit."""
         member = self._member(name).to(x)
-        member.initialise(x[~left_out])
+        member.fit(x[~left_out])
         return member.scores(x[left_out])
 
-    def _tail(self, name: str, scores: Tensor) -> Tail:
+    def _tail(self, name: str, scores: Tensor) -> Surprisal:
         try:
-            return Tail.fit(scores.double().cpu().numpy())
+            return Surprisal.fit(scores.double().cpu().numpy())
         except DataError as error:
             raise TrainingError(f"detector ensemble, {name}: {error}") from error
 
-    def _keep(self, row: int, tail: Tail) -> None:
+    def _keep(self, row: int, tail: Surprisal) -> None:
         for buffer, values in ((self.knots, tail.knots), (self.surprises, tail.surprises)):
             buffer[row] = torch.from_numpy(np.pad(values, (0, KNOTS - len(values)), mode="edge"))
         self.above[row], self.below[row] = tail.above, tail.below
@@ -126,7 +126,7 @@ class Ensemble(Detector):
     def _surprise(self, row: int, scores: Tensor) -> Tensor:
         """(B,) surprise of the scores of a member, (B,)."""
         knots, surprises = (buffer[row].double().cpu().numpy() for buffer in (self.knots, self.surprises))
-        tail = Tail(knots, surprises, float(self.above[row]), float(self.below[row]))
+        tail = Surprisal(knots, surprises, float(self.above[row]), float(self.below[row]))
         return torch.from_numpy(tail.surprise(scores.detach().double().cpu().numpy())).to(scores)
 
     def nearest(self, x: Tensor) -> Tensor | None:

@@ -35,7 +35,7 @@ class Folds(Detector):
         self.register_buffer("fold", torch.zeros(0, dtype=torch.int64))  # (n,) of the benign rows, in their order
 
     @classmethod
-    def fit(
+    def fitted(
         cls, make: Callable[[], Detector], x: Tensor, fold: Tensor, attacks: Tensor, families: Tensor, seed: int = 0
     ) -> Self:
         """Fit model k on all but the rows of fold k.

@@ -48,7 +48,7 @@ class GMM(Detector):
         self.register_buffer("means", torch.zeros(least, features))
         self.register_buffer("precisions", torch.eye(features).repeat(least, 1, 1))  # Cholesky factors
 
-    def initialise(self, x: Tensor) -> None:
+    def fit(self, x: Tensor, y: Tensor | None = None) -> None:
         """Fit the mixture on x (n, F).
 
         Raises:
@@ -62,7 +62,7 @@ class GMM(Detector):
                 f"detector gmm: {self.components or 1} components need at least as many records, given {len(x)}; "
                 "lower stage2.gmm.components"
             )
-        self.standardise.initialise(x)
+        self.standardise.fit(x)
         rows = self.standardise(draw(x, self.max_rows, self.seed)).double().cpu().numpy()
         components = self.components or max(1, round(len(rows) ** 0.5 / 4))
         mixture = GaussianMixture(components, reg_covar=self.regularisation, random_state=self.seed)

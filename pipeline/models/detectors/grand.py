@@ -266,14 +266,14 @@ class GRAnD(Detector):
         self.planar = Planar(planar, latent) if planar else None
         self.decoder = mlp((latent, *hidden[::-1], features), activation)
 
-    def initialise(self, x: Tensor) -> None:
+    def fit(self, x: Tensor, y: Tensor | None = None) -> None:
         """Standardise by x (n, F).
 
         Raises:
             DataError: the likelihood is ``bernoulli``, and a feature lies outside [0, 1].
         """
         if self.standardised:
-            self.standardise.initialise(x)
+            self.standardise.fit(x)
         outside = ((x < 0) | (x > 1)).any(0) if self.likelihood == "bernoulli" else torch.zeros(0, dtype=torch.bool)
         if outside.any():
             first = int(outside.nonzero()[0])

@@ -52,7 +52,7 @@ class IsolationForest(Detector):
         self.register_buffer("split_value", torch.zeros(trees, inner))
         self.register_buffer("length", torch.zeros(trees, leaves))  # h / (T c(samples))
 
-    def initialise(self, x: Tensor) -> None:
+    def fit(self, x: Tensor, y: Tensor | None = None) -> None:
         """Grow the trees on x (n, F).
 
         Raises:

@@ -57,7 +57,7 @@ class KNN(Detector):
         self.register_buffer("reference", torch.zeros(neighbours, features))
         self.register_buffer("rows", torch.zeros(neighbours, dtype=torch.int64))  # where they stood among those given
 
-    def initialise(self, x: Tensor) -> None:
+    def fit(self, x: Tensor, y: Tensor | None = None) -> None:
         """Keep rows of x (n, F), standardised by all of them.
 
         Raises:
@@ -68,7 +68,7 @@ class KNN(Detector):
                 f"detector knn: {self.neighbours} neighbours need at least as many records, given {len(x)}; "
                 "lower stage2.knn.neighbours"
             )
-        self.standardise.initialise(x)
+        self.standardise.fit(x)
         if self.metric == "whitened":
             self.whitening.copy_(whitening(self.standardise(x.double())))
         self.rows = draw(torch.arange(len(x)), self.max_rows, self.seed).to(self.rows)
@@ -91,7 +91,7 @@ class KNN(Detector):
         return in_parts(self._terms, x, self._at_once())
 
     def nearest(self, x: Tensor) -> Tensor:
-        """(B, k) rows of what it was initialised with, the nearest to x, (B, F), first."""
+        """(B, k) rows of what it was fitted on, the nearest to x, (B, F), first."""
         return self.rows[in_parts(lambda part: self._neighbours(part)[0], x, self._at_once())]
 
     def _at_once(self) -> int:

@@ -166,10 +166,10 @@ class MAF(Detector):
             into, out = into.flip(1), out.flip(0)
         return into, out.repeat(2, 1)  # s and t see the same
 
-    def initialise(self, x: Tensor) -> None:
+    def fit(self, x: Tensor, y: Tensor | None = None) -> None:
         """Standardise by x (n, F), unless the settings say not to."""
         if self.standardised:
-            self.standardise.initialise(x)
+            self.standardise.fit(x)
 
     def transform(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """The base variable z, (B, F), and log |det dz/dx|, (B,)."""

@@ -26,7 +26,7 @@ class Mahalanobis(Detector):
         self.register_buffer("mean", torch.zeros(features))
         self.register_buffer("whitening", torch.eye(features))
 
-    def initialise(self, x: Tensor) -> None:
+    def fit(self, x: Tensor, y: Tensor | None = None) -> None:
         """Estimate mean and covariance from x (n, F)."""
         from sklearn.covariance import OAS, LedoitWolf
 

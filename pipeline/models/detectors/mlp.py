@@ -118,9 +118,9 @@ class MLP(Detector):
         self.standardise = Standardise(features)
         self.network = mlp((features, *hidden, 1), activation)
 
-    def initialise(self, x: Tensor) -> None:
+    def fit(self, x: Tensor, y: Tensor | None = None) -> None:
         """Standardise by x (n, F)."""
-        self.standardise.initialise(x)
+        self.standardise.fit(x)
 
     def loss(self, batch: Batch) -> Tensor:
         """Binary cross-entropy, the mean of each class's mean: a rare attack weighs as much as the benign records."""

@@ -69,7 +69,7 @@ class OCSVM(Detector):
         self.register_buffer("gamma", torch.ones(()))
         self.register_buffer("rho", torch.zeros(()))
 
-    def initialise(self, x: Tensor) -> None:
+    def fit(self, x: Tensor, y: Tensor | None = None) -> None:
         """Solve for the rows x (n, F).
 
         Raises:
@@ -79,7 +79,7 @@ class OCSVM(Detector):
 
         if len(x) < 2:
             raise TrainingError(f"detector ocsvm: at least 2 records are needed, given {len(x)}")
-        self.standardise.initialise(x)
+        self.standardise.fit(x)
         rows = self.standardise(draw(x, self.max_rows, self.seed)).double().cpu().numpy()
         gamma = self.width if isinstance(self.width, int | float) else 1 / (self.features * (rows.var() or 1.0))
         with threadpool_limits(1):

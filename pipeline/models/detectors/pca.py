@@ -32,9 +32,9 @@ class PCA(Detector):
         self.standardise = Standardise(features)
         self.register_buffer("minor", torch.eye(features))  # (F - leading, F), W'
 
-    def initialise(self, x: Tensor) -> None:
+    def fit(self, x: Tensor, y: Tensor | None = None) -> None:
         """Take the components of the rows x (n, F)."""
-        self.standardise.initialise(x)
+        self.standardise.fit(x)
         parts = (self.standardise(part).double() for part in torch.split(x, ROWS_AT_ONCE))
         products = torch.stack([part.T @ part for part in parts]).sum(0)  # n times the correlation matrix
         values, vectors = torch.linalg.eigh(products)  # ascending

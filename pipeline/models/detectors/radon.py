@@ -65,10 +65,10 @@ class RADON(Detector):
         self.standardise = Standardise(features)
         self.autoencoder = mlp((features, *hidden, *hidden[-2::-1], features), activation)
 
-    def initialise(self, x: Tensor) -> None:
+    def fit(self, x: Tensor, y: Tensor | None = None) -> None:
         """Standardise by x (n, F)."""
         if self.standardised:
-            self.standardise.initialise(x)
+            self.standardise.fit(x)
 
     def reconstruct(self, z: Tensor) -> Tensor:
         """The reconstruction of standardised records, (B, F) to (B, F)."""

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from pipeline import artifacts
 from pipeline.base.samples import Samples, joined
-from pipeline.calibration.prediction import Judgement
+from pipeline.calibration.prediction import Prediction
 from pipeline.evaluation.attribution import Native, Scoring, explain, rows
 from pipeline.models.detectors.folds import Folds
 from pipeline.models.layers import in_batches, with_features
@@ -17,7 +17,7 @@ from pipeline.serving.bundle import FITTED_ON, ROWS_AT_ONCE, Bundle
 MOST_OF_A_KIND: Final = 3
 
 
-def explained(splits: Mapping[str, Judgement], threshold: str) -> list[dict[str, Any]]:
+def explained(splits: Mapping[str, Prediction], threshold: str) -> list[dict[str, Any]]:
     """Rows of ``explanations.csv``: those of ``explanation.rows`` with what the record was and what drove its score.
 
     The strongest alert of each attack comes first, unseen ones before, then the second of each. ``stage`` is the

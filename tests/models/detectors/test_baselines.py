@@ -25,7 +25,7 @@ def rows(n: int = 300, seed: int = 0) -> Tensor:
 
 
 def fitted(detector: Detector, x: Tensor | None = None) -> Detector:
-    detector.double().initialise(rows() if x is None else x)
+    detector.double().fit(rows() if x is None else x)
     return detector.eval()
 
 
@@ -49,7 +49,7 @@ def test_isolation_forest_is_that_of_scikit_learn(n: int, samples: int) -> None:
 
 def test_isolation_forest_splits_as_scikit_learn_on_the_thresholds_themselves() -> None:
     detector = IsolationForest(F)
-    detector.initialise(rows().float())
+    detector.fit(rows().float())
     oracle = ensemble.IsolationForest(random_state=0).fit(rows()[drawn(300, 300, 0)].numpy())
     on = detector.split_value[:, :32].reshape(-1, F)
     for x in (on, on.nextafter(torch.tensor(torch.inf))):
@@ -113,7 +113,7 @@ def test_knn_is_that_of_scikit_learn(reduce: str, k: int) -> None:
 def test_knn_of_a_near_copy_is_no_rounding_noise() -> None:
     x = rows().float()
     detector = KNN(F, neighbours=1)
-    detector.initialise(x)
+    detector.fit(x)
     assert not detector.score(x).any()
     step = torch.tensor([1e-4, 0, 0, 0]) * detector.standardise.scale
     assert torch.allclose(detector.score(x + step), torch.tensor(1e-4), rtol=0.05)
@@ -137,7 +137,7 @@ def test_pca_of_a_plane_sees_what_leaves_it_and_only_that() -> None:
 
 def test_pca_of_one_feature_and_of_constant_rows_is_defined() -> None:
     one = PCA(1)
-    one.initialise(torch.arange(10.0)[:, None])
+    one.fit(torch.arange(10.0)[:, None])
     assert one.score(torch.tensor([[4.5], [9.0]])).tolist() == pytest.approx([0, 20.25 / 8.25])
     flat = fitted(PCA(F), torch.ones(10, F))
     assert flat.score(torch.ones(3, F, dtype=torch.float64)).tolist() == [0, 0, 0]
@@ -187,7 +187,7 @@ def test_parts_are_as_good_as_the_whole(monkeypatch: pytest.MonkeyPatch) -> None
 )
 def test_too_few_rows_are_refused(detector: Detector, n: int, message: str) -> None:
     with pytest.raises(TrainingError, match=message):
-        detector.initialise(rows(n))
+        detector.fit(rows(n))
 
 
 @pytest.mark.parametrize(
@@ -240,7 +240,7 @@ def test_the_mlp_finds_the_attacks_that_it_was_shown() -> None:
 
 
 def train(detector: Detector, batch: Batch, steps: int, learning_rate: float) -> None:
-    detector.initialise(batch.x)
+    detector.fit(batch.x)
     optimizer = torch.optim.Adam(detector.train().parameters(), learning_rate)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     for _ in range(steps):
@@ -280,7 +280,7 @@ def test_training_deep_svdd_brings_benign_rows_nearer_than_others(objective: str
     torch.manual_seed(0)
     detector = DeepSVDD(F, hidden=(32,), latent=8, objective=objective).double()  # type: ignore[arg-type]
     batch = labelled(torch.zeros(300))
-    detector.initialise(batch.x)
+    detector.fit(batch.x)
     before = detector.score(rows(200, 1)).median()
     train(detector, batch, 60, 1e-3)
     assert detector.score(rows(200, 1)).median() < before

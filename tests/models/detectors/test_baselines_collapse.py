@@ -64,7 +64,7 @@ def deep_svdd(steps: int) -> tuple[DeepSVDD, Tensor]:
     x = torch.randn(64, 2)
     x[:, 0] = (torch.arange(64) % 2) * 2.0 - 1
     detector = DeepSVDD(2, hidden=(16,), latent=2)
-    detector.initialise(x)
+    detector.fit(x)
     optimizer = torch.optim.Adam(detector.parameters(), 1e-2)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     for _ in range(steps):
@@ -97,7 +97,7 @@ def test_deep_svdd_whose_weights_vanished_is_refused() -> None:
 @pytest.mark.parametrize("detector", [OCSVM(3, max_rows=50), KNN(3, max_rows=60)], ids=["ocsvm", "knn"])
 def test_buffers_take_the_shape_of_what_is_loaded_and_pass_through_safetensors(detector: Detector) -> None:
     x = torch.randn(200, 3, generator=torch.Generator().manual_seed(0))
-    detector.initialise(x)
+    detector.fit(x)
     stored = load(save({name: tensor.numpy() for name, tensor in detector.state_dict().items()}))
     again = type(detector)(3)
     again.load_state_dict({name: torch.from_numpy(array) for name, array in stored.items()})

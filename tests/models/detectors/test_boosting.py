@@ -18,7 +18,7 @@ def rows(n=1500, features=6, seed=0):
 
 def grown(x, y, **settings):
     head = Boosting(x.shape[1], **settings)
-    head.initialise_labelled(torch.from_numpy(x), torch.from_numpy(y))
+    head.fit(torch.from_numpy(x), torch.from_numpy(y))
     return head
 
 

@@ -63,7 +63,7 @@ def test_the_trees_learn_a_family_of_which_a_uniform_draw_would_keep_nothing() -
     x[y == 1, 0] += 6
     x[y == 2, 1] += 6
     model = build(DETECTORS, "boosting", features=4, max_rows=1000, trees=30)
-    model.initialise_labelled(x, y)
+    model.fit(x, y)
     with torch.no_grad():
         score = model.score(x)
     benign = score[y == 0].quantile(0.99)

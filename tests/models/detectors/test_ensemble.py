@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from pipeline.base.errors import ConfigError, TrainingError
-from pipeline.calibration.surprisal import Tail
+from pipeline.calibration.surprisal import Surprisal
 from pipeline.models.detectors.ensemble import Ensemble
 from pipeline.models.detectors.knn import KNN
 from pipeline.models.detectors.mahalanobis import Mahalanobis
@@ -20,7 +20,7 @@ def rows(n=600, seed=0):
 
 def fitted(members=MEMBERS, x=None, **settings):
     detector = Ensemble(4, members, **settings).double()
-    detector.initialise(rows() if x is None else x)
+    detector.fit(rows() if x is None else x)
     return detector
 
 
@@ -32,11 +32,11 @@ def test_the_score_is_the_mean_surprise_of_the_members():
         scores = []
         for each in range(3):
             member = make()
-            member.initialise(x[part != each])
+            member.fit(x[part != each])
             scores.append(member.score(x[part == each]))
         member = make()
-        member.initialise(x)
-        expected.append(Tail.fit(torch.cat(scores)).surprise(member.score(others)))
+        member.fit(x)
+        expected.append(Surprisal.fit(torch.cat(scores)).surprise(member.score(others)))
     np.testing.assert_allclose(fitted().score(others), np.mean(expected, axis=0), rtol=1e-9)
 
 

@@ -87,7 +87,7 @@ def test_the_maps_start_as_the_identity() -> None:
 @torch.no_grad()
 def test_without_planar_maps_the_score_is_error_and_closed_form_divergence() -> None:
     model, x = grand(planar=0), rows()
-    model.initialise(x)
+    model.fit(x)
     z = model.standardise(x)
     mean, log_var = model.encoder(z).chunk(2, -1)
     divergence = kl_divergence(Normal(mean, (0.5 * log_var).exp()), Normal(0.0, 1.0)).sum(-1)
@@ -123,7 +123,7 @@ def test_loss_is_the_published_one_weighted_by_confidence(push: str, unknown: st
     x = rows(6)
     model = grand(push=push, unknown=unknown, margin_per="record", margin=4.0)
     confidence = torch.tensor([1.0, 0.5, 0.0, -1.0, -0.25, 0.0], dtype=torch.float64)
-    model.initialise(x)
+    model.fit(x)
     energy = model.score(x)
     assert energy.min() < 4 < energy.max()
     away = (4 - energy).abs() if push == "absolute" else (4 - energy).clamp_min(0)
@@ -169,7 +169,7 @@ def test_records_trained_as_anomalous_end_at_the_margin() -> None:
     confidence = torch.ones(180)
     confidence[150:] = -1
     model = grand(margin=10.0).train()
-    model.initialise(x)
+    model.fit(x)
     optimizer = torch.optim.Adam(model.parameters(), 1e-2)
     for _ in range(300):
         loss = model.loss(batch(x, confidence))
@@ -184,7 +184,7 @@ def test_records_trained_as_anomalous_end_at_the_margin() -> None:
 
 def test_features_that_are_scaled_already_are_left_alone() -> None:
     model, x = grand(standardise=False), rows()
-    model.initialise(x)
+    model.fit(x)
     assert torch.equal(model.standardise(x), x)
 
 
@@ -230,8 +230,8 @@ def test_the_bernoulli_error_is_a_divergence_and_grows_outside_of_its_range(seed
 def test_a_bernoulli_likelihood_refuses_features_outside_of_its_range() -> None:
     model = grand(likelihood="bernoulli", standardise=False)
     with pytest.raises(DataError, match=r"4 of 4 lie outside, the first is feature 0, in \[-.*scaling: unit"):
-        model.initialise(rows())
-    model.initialise(rows().sigmoid())
+        model.fit(rows())
+    model.fit(rows().sigmoid())
 
 
 @settings(max_examples=25, deadline=None)
@@ -259,7 +259,7 @@ def test_the_gradients_by_hand_are_those_of_autograd(
         model.planar = bent(planar, latent, seed)
     x = rows(9, 5, seed)
     x = x.sigmoid() if likelihood == "bernoulli" else x
-    model.initialise(x)
+    model.fit(x)
     same_by_hand(model, batch(x, torch.rand(9, dtype=torch.float64) * 2 - 1), seed)
 
 

@@ -19,7 +19,7 @@ def maf(features: int, layers: int = 3, hidden: int = 40, seed: int = 0, gain: f
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.mul_(gain)
-    model.initialise(2 + 3 * torch.randn(200, features, dtype=torch.float64))
+    model.fit(2 + 3 * torch.randn(200, features, dtype=torch.float64))
     return model
 
 
@@ -153,7 +153,7 @@ def test_training_reaches_the_entropy_of_a_correlated_gaussian() -> None:
     factor = torch.tensor([[1.0, 0.0, 0.0], [0.9, 0.3, 0.0], [-0.5, 0.5, 0.4]])
     x = torch.randn(4000, 3) @ factor.T * 10
     model = MAF(3, 2, 32)
-    model.initialise(x)
+    model.fit(x)
     optimizer = torch.optim.Adam(model.parameters(), 1e-2)
     for _ in range(150):
         loss = -model.log_prob(x).mean()
@@ -178,7 +178,7 @@ def test_a_constant_feature_leaves_the_density_of_the_others_to_count() -> None:
     x = torch.randn(1000, 3)
     x[:, 1] = 0.25
     model = MAF(3, 2, 16)
-    model.initialise(x)
+    model.fit(x)
     with torch.no_grad():
         score = model.score(x)
         assert score.isfinite().all()
@@ -276,7 +276,7 @@ def test_a_penalty_on_scales_and_noise_keep_repeated_records_from_ruling_the_den
     for penalty, noise in ((0.0, 0.0), (0.2, 0.1)):
         torch.manual_seed(0)
         model = MAF(3, layers=4, hidden=32, scale_penalty=penalty)
-        model.initialise(x)
+        model.fit(x)
         optimiser = torch.optim.Adam(model.parameters(), 3e-3)
         for _ in range(300):
             optimiser.zero_grad()

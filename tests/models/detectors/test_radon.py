@@ -25,7 +25,7 @@ def batch(x: Tensor, confidence: Tensor) -> Batch:
 
 
 def trained(model: RADON, data: Batch, steps: int = 200) -> RADON:
-    model.initialise(data.x)
+    model.fit(data.x)
     optimizer = torch.optim.Adam(model.parameters(), 1e-2)
     for _ in range(steps):
         loss = model.loss(data)
@@ -38,7 +38,7 @@ def trained(model: RADON, data: Batch, steps: int = 200) -> RADON:
 @pytest.mark.parametrize("offset", [0.0, 0.5, 2.0])
 def test_score_is_1_less_the_cosine_of_record_and_reconstruction_with_one_more_coordinate(offset: float) -> None:
     model, x = radon(offset=offset), rows()
-    model.initialise(x)
+    model.fit(x)
     z = model.standardise(x)
     constant = torch.full((len(x), 1), offset * 4**0.5, dtype=torch.float64)
     with torch.no_grad():
@@ -75,7 +75,7 @@ def test_the_offset_lets_a_longer_record_of_the_same_direction_score_higher() ->
 def test_loss_is_the_published_one_weighted_by_confidence() -> None:
     model, x = radon(), rows(6)
     confidence = torch.tensor([1.0, 0.5, 0.0, -1.0, -0.25, 0.0], dtype=torch.float64)
-    model.initialise(x)
+    model.fit(x)
     with torch.no_grad():
         s = 1 - model.score(x)
         expected = (1.0 * (1 - s[0]) ** 2 + 0.5 * (1 - s[1]) ** 2 + s[3] ** 2 + 0.25 * s[4] ** 2) / 2.75
@@ -121,7 +121,7 @@ def test_hidden_widths_are_mirrored_and_the_code_is_the_narrowest() -> None:
 
 def test_features_that_are_scaled_already_are_left_alone() -> None:
     model, x = radon(standardise=False), rows()
-    model.initialise(x)
+    model.fit(x)
     assert torch.equal(model.standardise(x), x)
 
 
@@ -157,7 +157,7 @@ def test_the_gradients_by_hand_are_those_of_autograd(
 ) -> None:
     model = radon(5, seed, hidden=hidden, activation=activation, standardise=standardise, offset=offset)
     x = rows(9, 5, seed)
-    model.initialise(x)
+    model.fit(x)
     data = batch(x, torch.rand(9, dtype=torch.float64) * 2 - 1)
     found, loss = model.loss_and_gradients(data), model.loss(data)
     assert (found is None) == (offset == 0)

@@ -40,7 +40,7 @@ def rows(n: int = 200, seed: int = 0) -> Tensor:
 def fitted(kind: type[Detector], **settings: object) -> Detector:
     torch.manual_seed(0)
     detector = kind(F, **settings).double()
-    detector.initialise(rows())
+    detector.fit(rows())
     with torch.no_grad():
         for parameter in detector.parameters():  # as if trained: no bias is 0, no map the identity
             parameter.add_(0.1 * torch.randn_like(parameter))
@@ -153,7 +153,7 @@ def test_the_terms_of_grand_lack_the_divergence_of_the_latent(likelihood: str) -
 def test_a_detector_names_the_nearest_of_all_rows_that_it_was_given() -> None:
     x = rows(100)
     detector = KNN(F, neighbours=3, max_rows=40, seed=5).double()
-    detector.initialise(x)
+    detector.fit(x)
     kept = detector.rows
     assert len(kept.unique()) == 40
     found = detector.nearest(rows(10, 1))
@@ -164,7 +164,7 @@ def test_a_detector_names_the_nearest_of_all_rows_that_it_was_given() -> None:
 
 def test_a_loaded_detector_names_the_same_rows() -> None:
     detector, again = KNN(F, max_rows=40), KNN(F)
-    detector.initialise(rows().float())
+    detector.fit(rows().float())
     again.load_state_dict(detector.state_dict())
     x = rows(10, 1).float()
     assert torch.equal(again.nearest(x), detector.nearest(x))

@@ -30,7 +30,7 @@ def test_a_value_that_does_not_go_with_the_others_is_far_though_common_by_itself
     for metric in ("standardised", "whitened"):
         torch.manual_seed(0)
         detector = KNN(4, metric=metric).double()
-        detector.initialise(x)
+        detector.fit(x)
         far[metric] = float(detector.score(odd) / detector.score(usual))
     assert far["whitened"] > far["standardised"]
 
@@ -38,6 +38,6 @@ def test_a_value_that_does_not_go_with_the_others_is_far_though_common_by_itself
 def test_terms_by_feature_sum_to_the_score():
     for reduce in ("largest", "mean"):
         detector = KNN(3, metric="whitened", reduce=reduce).double()
-        detector.initialise(correlated())
+        detector.fit(correlated())
         x = correlated(50, 1) * 2
         torch.testing.assert_close(detector.terms(x).sum(1), detector.score(x))

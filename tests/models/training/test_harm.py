@@ -67,7 +67,7 @@ def ranked(
     x, z, y = drawn
     torch.manual_seed(0)
     model = build(DETECTORS, name, features=x.shape[1])
-    model.initialise(x)
+    model.fit(x)
     cut = len(x) * 9 // 10
     train, val = (Batch(part, torch.zeros(len(part)), torch.ones(len(part))) for part in (x[:cut], x[cut:]))
     settings = FitSettings(epochs=10, batch_size=256, learning_rate=1e-3, optimizer="adam", patience=3, device="cpu")
