@@ -40,6 +40,7 @@ def test_the_figures_of_metrics_json_whether_evaluate_ran_or_not(prepared: Any) 
     metrics = artifacts.read_json(artifacts.METRICS)
     told = run.logged["metrics"]
     for name in ("seen", "unseen"):
+        assert told[f"{name}.recall.p99"] == metrics[name]["thresholds"]["p99"]["recall"]
         assert told[f"{name}.auroc"] == metrics[name]["auroc"]
         assert told[f"{name}.recall_at_1pct_fpr"] == metrics[name]["tpr_at_fpr_1pct"]
         assert told[f"{name}.recall_at_01pct_fpr"] == metrics[name]["tpr_at_fpr_01pct"]
@@ -66,9 +67,11 @@ def test_figures_that_the_data_do_not_define_are_left_out(prepared: Any) -> None
     metrics = artifacts.read_json(artifacts.METRICS)
     for key in ("auroc", "tpr_at_fpr_1pct", "tpr_at_fpr_01pct"):
         metrics["unseen"][key] = None
+    for at in metrics["unseen"]["thresholds"].values():
+        at["recall"] = None
     assert not any(name.startswith("unseen.") for name in overview.headlines(metrics))
     sentences = overview.sentences(metrics, artifacts.read_json(artifacts.SOURCE), config.read())
-    assert "AUROC undefined, an unknown share found" in sentences[1]
+    assert "it finds an unknown share (AUROC undefined) of the attacks that it never saw" in sentences[1]
 
 
 def test_without_results_nothing_is_told(project: Any) -> None:

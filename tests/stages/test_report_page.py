@@ -51,7 +51,7 @@ def test_the_single_feature_is_chosen_on_val_and_other_risks_are_stated(prepared
     assert section["one_feature"]["auroc"] == pytest.approx(0.5)
     assert section["recall_at_fpr"].keys() == {"0.2"}
     assert section["thresholds"]["p99"]["precision_at_prevalence"].keys() == {"0.5", "0.25"}
-    assert "recall at 20\N{NO-BREAK SPACE}% FPR" in artifacts.PAGE.read_text()
+    assert "recall at own 20\N{NO-BREAK SPACE}% FPR" in artifacts.PAGE.read_text()
 
 
 def test_no_unseen_attack(prepared: Any) -> None:

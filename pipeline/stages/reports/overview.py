@@ -42,12 +42,18 @@ def results(run: StageRun) -> None:
 def headlines(metrics: Mapping[str, Any]) -> dict[str, float]:
     """The figures of ``metrics.json`` that are asked for first; one that the data do not define is left out.
 
-    They are ``seen.auroc``, ``seen.recall_at_1pct_fpr``, ``seen.recall_at_01pct_fpr``, the same of ``unseen``, and for
-    each threshold ``fpr.p99``: the share of all benign test records that it flags.
+    For each threshold they are ``unseen.recall.p99``, ``seen.recall.p99`` and ``fpr.p99``, the share of all benign test
+    records that it flags. Then come ``seen.auroc``, ``seen.recall_at_1pct_fpr``, ``seen.recall_at_01pct_fpr`` and the
+    same of ``unseen``, which are read from the ranking of the test records.
     """
+    deployed = {
+        f"{name}.recall.{threshold}": at["recall"]
+        for name in SECTIONS
+        for threshold, at in metrics[name]["thresholds"].items()
+    }
     ranked = {f"{name}.{to}": metrics[name][key] for name in SECTIONS for key, to in FIGURES.items()}
     realised = {f"fpr.{name}": level["fpr"] for name, level in metrics["guarantee"]["levels"].items()}
-    return {name: float(value) for name, value in (ranked | realised).items() if value is not None}
+    return {name: float(value) for name, value in (deployed | realised | ranked).items() if value is not None}
 
 
 def sentences(metrics: Mapping[str, Any], source: Mapping[str, Any], params: Mapping[str, Any]) -> tuple[str, str, str]:
@@ -55,21 +61,20 @@ def sentences(metrics: Mapping[str, Any], source: Mapping[str, Any], params: Map
     kind = "synthetic records" if source["synthetic"] else f"records of {source['dataset']}"
     stage1, stage2, calibrate = (params[name] for name in ("stage1", "stage2", "calibrate"))
     models = f"encoder {stage1['encoder']}, detector {stage2['detector']}, head {stage2['head']}"
-    unseen, seen = (_found(metrics[name]) for name in ("unseen", "seen"))
     threshold = params["evaluate"]["threshold"]
+    unseen, seen = (_found(metrics[name], threshold) for name in ("unseen", "seen"))
     level = metrics["guarantee"]["levels"].get(threshold, {})
     asked = f" (it was set for {_share(level['nominal'])})" if level.get("nominal") is not None else ""
     return (
         f"Trained on {source['records']:,} {kind}: {models}, scores joined by {calibrate['fusion']}.",
-        f"Attacks that it never saw: {unseen}; attacks that it learnt from: {seen}.",
-        f"At {threshold} it flags {_share(level.get('fpr'))} of the benign test records{asked}.",
+        f"At {threshold} it finds {unseen} of the attacks that it never saw, and {seen} of those that it learnt from.",
+        f"It flags {_share(level.get('fpr'))} of the benign test records{asked}.",
     )
 
 
-def _found(section: Mapping[str, Any]) -> str:
+def _found(section: Mapping[str, Any], threshold: str) -> str:
     area = "undefined" if section["auroc"] is None else f"{section['auroc']:.3f}"
-    recall = _share(section["tpr_at_fpr_1pct"])
-    return f"AUROC {area}, {recall} found at 1 % false alarms"
+    return f"{_share(section['thresholds'].get(threshold, {}).get('recall'))} (AUROC {area})"
 
 
 def _share(value: float | None) -> str:

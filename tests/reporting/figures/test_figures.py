@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from matplotlib.figure import Figure
 
 from pipeline.calibration.thresholds.base import Thresholds
 from pipeline.calibration.thresholds.evt import EVT
@@ -22,7 +23,7 @@ FIGURES = {
     name: function
     for module in (confidence, drift, evaluation, latent, models, records, shortcuts)
     for name, function in inspect.getmembers(module, inspect.isfunction)
-    if function.__module__ == module.__name__ and not name.startswith("_")
+    if inspect.signature(function).return_annotation is Figure and not name.startswith("_")
 }
 figures = SimpleNamespace(**FIGURES, svg=style.svg)
 random = np.random.default_rng(0)
