@@ -23,7 +23,9 @@ def best(rows: Sequence[Row], settings: FitSettings) -> Row | None:
     """The row of the best epoch, the first of equal ones; None if every epoch was undone.
 
     An epoch that has trained on a confidence update is better than each that has not: the validation loss before the
-    first update says nothing about what the updates do.
+    first update says nothing about what the updates do. The confidence of the validation rows never changes. To let it
+    follow the updates was measured on held-out records, and the epochs that it chose were no better; see the section on
+    contamination in ``benchmarks/README.md``.
     """
     left = [row for row in rows if not row["undone"]]
     contenders = [row for row in left if row["updates"] > 0] or left

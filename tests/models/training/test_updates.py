@@ -120,7 +120,8 @@ def test_the_outliers_no_longer_pull(tmp_path: Path) -> None:
 def test_scores_are_taken_in_evaluation_mode_and_training_goes_on_in_training_mode(tmp_path: Path) -> None:
     model, _, told = train(tmp_path, updates())
     assert isinstance(model, Centre)
-    assert model.scored_in_training == [False, False]
+    assert model.scored_in_training
+    assert not any(model.scored_in_training)
     assert len(model.drawn) == 6 * math.ceil(N / 64)  # every epoch of training, those behind an update too
     assert len(np.unique(told[0].score)) == N  # no dropout: none is at distance 0 by chance
 
@@ -227,6 +228,26 @@ def test_an_epoch_that_no_update_has_reached_is_not_kept(tmp_path: Path) -> None
     assert [row.updates for row in history.rows] == [0, 0, 1, 1, 2, 2]
     assert history.best_epoch == 2
     assert history.updates_seen == 1
+
+
+class Validated(Centre):
+    """Notes the confidence of the rows that validate it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.validated: list[Tensor] = []
+
+    def loss(self, batch: Batch) -> Tensor:
+        if not self.training:
+            self.validated.append(batch.confidence)
+        return super().loss(batch)
+
+
+def test_updates_leave_the_confidence_of_the_validation_rows_as_it_was(tmp_path: Path) -> None:
+    model = Validated()
+    _, history, _ = train(tmp_path, updates(), model)
+    assert history.updates_seen > 0
+    assert torch.cat(model.validated).tolist() == [1.0] * N * len(history.rows)
 
 
 def test_patience_counts_from_the_first_epoch_that_trains_on_an_update(tmp_path: Path) -> None:
