@@ -122,7 +122,7 @@ def test_one_file_that_is_named_and_bad_is_an_error_of_the_command(store, folder
     body = scoring.scoring.fn
     monkeypatch.setattr(scoring, "scoring", lambda *given, **_: body(*given))
     monkeypatch.setattr(scoring.servers, "connected", lambda _: nullcontext())
-    monkeypatch.setattr(scoring.leases, "ensure_devices", lambda: None)
+    monkeypatch.setattr(scoring.gpu, "ensure_devices", lambda: None)
     assert scoring.main([str(folder / "bad.csv")]) == 1
     said = capsys.readouterr().err
     assert "nothing was scored" in said and "bad.csv" in said and "is missing" in said
