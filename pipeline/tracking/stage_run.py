@@ -161,7 +161,7 @@ def _open_child(parent: str, stage: str, params: Mapping[str, str]) -> str:
 @contextmanager
 def _system_metrics(run: StageRun) -> Iterator[None]:
     """Sample processor, memory, disk, network and GPU by MLflow's own monitor, at least once."""
-    from pipeline.tracking.system_metrics import Monitor
+    from pipeline.tracking.monitor import Monitor
 
     with store.quiet("mlflow"):
         monitor = Monitor(run.metrics, run.next_step(Monitor.SIGN))

@@ -125,7 +125,7 @@ def test_a_failure_says_what_the_stage_said_and_leaves_nothing(project):
 
 
 RUN = """
-import sys; from pathlib import Path; from flows import experiments
+import sys; from pathlib import Path; from flows.grid import experiments
 root = Path(sys.argv[1])
 with experiments.held(root, "slow") as lock:
     params = {"evaluate": {"value": 7, "seconds": float(sys.argv[2])}}

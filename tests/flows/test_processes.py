@@ -68,7 +68,7 @@ def test_a_process_left_behind_is_ended_and_nobody_waits_for_it(tmp_path):
 PARENT = """
 import os, sys
 from pathlib import Path
-from flows import processes
+from flows.runtime import processes
 script = "setsid sleep 300 & echo $!; sleep 300 & echo $!; wait"
 with processes.group(["sh", "-c", script], os.environ, Path.cwd()) as process:
     said = processes.lines(process.stdout)

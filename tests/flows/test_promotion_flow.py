@@ -205,10 +205,10 @@ def folder(made, tmp_path, monkeypatch):
 @pytest.fixture
 def project(folder, monkeypatch):
     """An empty registry."""
-    registry = Registry(folder / "registry")
+    made = Registry(folder / "registry")
     for name in ("find_version", "fetch", "promote", "rollback", "note"):
-        monkeypatch.setattr(tracking, name, getattr(registry, name))
-    return registry
+        monkeypatch.setattr(registry, name, getattr(made, name))
+    return made
 
 
 def _log():
@@ -390,7 +390,7 @@ def test_a_candidate_that_reads_columns_that_the_records_lack_is_refused_before_
     _served(project, made, "worse", "good")
     (tmp_path / "data" / "interim").unlink()
     made.world.write_records(COLUMNS[:3])
-    monkeypatch.setattr(Bundle, "judge", lambda *_: pytest.fail("scored"))
+    monkeypatch.setattr(Bundle, "predict", lambda *_: pytest.fail("scored"))
     outcome = promotion.promote()
     assert (outcome.kind, outcome.code, project.champion) == ("refused", 3, 1)
     assert "version 2" in outcome.reasons[0]

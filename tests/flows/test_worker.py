@@ -194,9 +194,10 @@ PROGRAM = """
 import sys
 from pathlib import Path
 from pipeline import artifacts
-from flows import leases, training
+from flows import training
+from flows.runtime import gpu
 artifacts.content_hash, artifacts.METRICS = str, Path("none")
-leases.find_devices = lambda: (leases.Device(0, "GPU-pretend"),)
+gpu.find_devices = lambda: (gpu.Device(0, "GPU-pretend"),)
 class Version: number = 1
 training.register = lambda *_, **__: training.Completed(data=Version())
 sys.exit(training.main([]))

@@ -203,7 +203,7 @@ def test_a_model_that_refuses_what_is_typical_is_no_fault_of_the_file(bundle, we
     def broken(*_):
         raise DataError("a score is NaN")
 
-    monkeypatch.setattr(Bundle, "judge", broken)
+    monkeypatch.setattr(Bundle, "predict", broken)
     with pytest.raises(DataError) as caught:
         score(wednesday, bundle)
     assert not arrivals.blames_file(caught.value)

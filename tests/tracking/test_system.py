@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from pipeline.tracking import system_metrics
+from pipeline.tracking import monitor
 
 UUIDS = ["GPU-aaaa-1", "GPU-bbbb-2", "GPU-cccc-3"]
 
@@ -20,7 +20,7 @@ def gpus(monkeypatch):
         def __init__(self):
             self.gpu_handles, self.num_gpus = list(range(3)), 3
 
-    monkeypatch.setattr(system_metrics, "GPUMonitor", Monitor)
+    monkeypatch.setattr(monitor, "GPUMonitor", Monitor)
     monkeypatch.setattr(pynvml, "nvmlDeviceGetUUID", lambda handle: UUIDS[handle])
 
 
@@ -42,7 +42,7 @@ def test_only_the_gpus_that_the_process_may_use_are_watched(gpus, monkeypatch, s
         monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     else:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", shown)
-    watched = system_metrics._gpus()
+    watched = monitor._gpus()
     assert [handle for monitor in watched for handle in monitor.gpu_handles] == handles
     assert all(monitor.num_gpus == len(handles) for monitor in watched)
 
@@ -52,8 +52,8 @@ def test_a_machine_without_a_gpu_has_no_gpu_metrics(monkeypatch):
         def __init__(self):
             raise RuntimeError("no driver")
 
-    monkeypatch.setattr(system_metrics, "GPUMonitor", Monitor)
-    assert system_metrics._gpus() == []
+    monkeypatch.setattr(monitor, "GPUMonitor", Monitor)
+    assert monitor._gpus() == []
 
 
 def _sample(tree):
@@ -63,7 +63,7 @@ def _sample(tree):
 
 
 def test_the_process_tree_holds_the_processes_that_it_started():
-    tree = system_metrics.ProcessTree()
+    tree = monitor.ProcessTree()
     alone = _sample(tree)
     code = "x = bytearray(300_000_000); print(1, flush=True); s = 0\nwhile True: s += 1"
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as busy:
@@ -79,9 +79,9 @@ def test_the_process_tree_holds_the_processes_that_it_started():
 
 def test_every_sample_tells_of_host_and_process():
     logged = {}
-    monitor = system_metrics.Monitor(lambda values, step: logged.update(values), 0)
-    monitor.start()
-    monitor.finish()
+    watch = monitor.Monitor(lambda values, step: logged.update(values), 0)
+    watch.start()
+    watch.finish()
     host = {"system/cpu_utilization_percentage", "system/system_memory_usage_megabytes"}
     tree = {f"system/process_{name}" for name in ("cpu_percentage", "cpu_seconds", "memory_megabytes", "count")}
     assert host | tree <= set(logged)
