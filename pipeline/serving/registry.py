@@ -37,6 +37,12 @@ VERSION, MADE_AGAIN = "flowsculpt.version", "flowsculpt.made_again"
 LOCK = "mlflow.db.registry.lock"
 PACKAGE = Path(__file__).parents[1]
 BUNDLE = "artifacts/bundle"
+# The files and rooms of the package that scoring imports; a test holds them against its imports.
+CODE = (
+    *("artifacts.py", "base", "calibration", "datasets/schema.py", "preprocessing"),
+    *("models/detectors", "models/encoders", "models/layers.py"),
+    *(f"serving/{name}.py" for name in ("bundle", "manifest", "pyfunc", "two_stage")),
+)
 # What scoring imports, and what that needs beside its own requirements.
 REQUIRED = ("mlflow", "numpy", "pandas", "psutil", "pyarrow", "safetensors", "scipy", "torch")
 PREDICTION = {
@@ -253,7 +259,7 @@ def _save(folder: Path, sealed: HashedFolder, logged: Any, run_id: str) -> None:
     from mlflow.models import Model
 
     sealed.save(folder / "bundle")
-    shutil.copytree(PACKAGE, folder / "code" / PACKAGE.name, ignore=lambda _, names: [n for n in names if _unneeded(n)])
+    _copy_code(folder / "code" / PACKAGE.name)
     pyfunc.save_model(
         str(folder / "model"),
         python_model=str(folder / "code" / PACKAGE.name / Path(__file__).with_name("pyfunc.py").relative_to(PACKAGE)),
@@ -284,8 +290,16 @@ def _hushed() -> Iterator[None]:
             os.environ.pop(bars, None)
 
 
-def _unneeded(name: str) -> bool:
-    return name == "__pycache__" or Path(name).suffix == ".pyc"
+def _copy_code(target: Path) -> None:
+    """Copy what the registered model imports, each file beside the ``__init__.py`` of the packages around it."""
+    listed = [
+        file for name in CODE for file in ([PACKAGE / name] if name.endswith(".py") else (PACKAGE / name).rglob("*.py"))
+    ]
+    around = {parent / "__init__.py" for file in listed for parent in file.parents if parent.is_relative_to(PACKAGE)}
+    for file in {*listed, *around}:
+        copy = target / file.relative_to(PACKAGE)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(file, copy)
 
 
 def _signature(sealed: HashedFolder) -> Any:

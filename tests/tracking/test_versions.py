@@ -14,6 +14,7 @@ import warnings
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import grimp
 import numpy as np
 import pandas as pd
 import pytest
@@ -280,6 +281,17 @@ def test_no_file_of_a_version_is_a_pickle(pyfunc):
         read = load_tensors(content) if file.suffix == ".safetensors" else content.decode("utf-8")
         assert read or file.name == "head.safetensors"  # there is no head
     assert str(ROOT) not in (pyfunc / "MLmodel").read_text()
+
+
+def test_a_version_carries_the_code_that_it_imports_and_no_other_room(pyfunc):
+    graph = grimp.build_graph("pipeline")
+    imported = {"pipeline.serving.pyfunc"} | graph.find_upstream_modules("pipeline.serving.pyfunc")
+    carried = {file.relative_to(pyfunc / "code") for file in (pyfunc / "code").rglob("*.py")}
+    modules = {".".join(file.with_suffix("").parts).removesuffix(".__init__") for file in carried}
+    assert imported <= modules
+    rooms = {module.split(".")[1] for module in modules if "." in module}
+    assert rooms == {"artifacts", "base", "calibration", "datasets", "models", "preprocessing", "serving"}
+    assert not any(name in module for module in modules for name in ("synthetic", "training"))
 
 
 FRESH = """
