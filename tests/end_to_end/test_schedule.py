@@ -47,8 +47,8 @@ def served(project):
 
 
 @pytest.fixture
-def registry(project, monkeypatch):
-    """The registry of the project, as this process sees it."""
+def own_store(project, monkeypatch):
+    """This process reads the store of the project."""
     monkeypatch.chdir(project.folder)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     return tracking
@@ -76,7 +76,7 @@ def _first_and_dropped(served):
     )
 
 
-def test_a_schedule_fires_a_training_run_and_the_next_is_dropped_while_it_goes(served, registry):
+def test_a_schedule_fires_a_training_run_and_the_next_is_dropped_while_it_goes(served, own_store):
     both = until(lambda: _first_and_dropped(served), 180, served.log)
     _stop_schedule(served)
     assert both["dropped"]["auto_scheduled"]
@@ -138,7 +138,7 @@ def _log_of_promotions(project):
     return [json.loads(line) for line in (project.folder / artifacts.PROMOTIONS).read_text().splitlines()]
 
 
-def test_a_model_that_is_as_good_replaces_the_champion(served, project, registry):
+def test_a_model_that_is_as_good_replaces_the_champion(served, project, own_store):
     _train(served, project, {"calibrate": {"percentiles": [99, 97, 95, 90]}})
     assert registry.find_version("champion").number == 2
     assert registry.find_version("previous").number == 1
@@ -158,7 +158,7 @@ def test_a_scoring_run_judges_new_records_with_the_champion(served, project):
     assert set(scored.column("verdict").to_pylist()) <= {"benign", "unknown", "anomalous"}
 
 
-def test_a_worse_one_is_refused_with_its_reasons(served, project, registry):
+def test_a_worse_one_is_refused_with_its_reasons(served, project, own_store):
     end = _train(served, project, {"stage2": {"detector": "pca", "pca": {"variance": 0.01}}})
     assert "efused" in end["message"], end
     assert registry.find_version("champion").number == 2
@@ -168,12 +168,12 @@ def test_a_worse_one_is_refused_with_its_reasons(served, project, registry):
     assert any(str(reason) in end["message"] for reason in line["reasons"])
 
 
-def test_a_rollback_brings_the_previous_version_back(served, project, registry):
+def test_a_rollback_brings_the_previous_version_back(served, project, own_store):
     project.call(sys.executable, "-m", "flows.promotion", "--rollback", **served.shell)
     assert registry.find_version("champion").number == 1
 
 
-def test_the_chain_leads_from_a_scored_file_back_to_the_data(served, project, registry):
+def test_the_chain_leads_from_a_scored_file_back_to_the_data(served, project, own_store):
     (file,) = (project.folder / artifacts.SCORED).glob("*.parquet")
     name = file.relative_to(project.folder).as_posix()
     said = project.call(sys.executable, "-m", "flows.lineage", name, **served.shell)
@@ -184,15 +184,15 @@ def test_the_chain_leads_from_a_scored_file_back_to_the_data(served, project, re
 
 
 @pytest.mark.skipif(browser.PROGRAM is None, reason="needs Chromium, which is not installed here")
-def test_the_pages_say_what_happened(served, registry):
+def test_the_pages_say_what_happened(served, own_store):
     """Flow run and decision in Prefect, runs, system metrics and registry in MLflow; pictures stay in build/."""
     first, ui = registry.find_version(1), served.api.removesuffix("/api")
     shown = served.ask("artifacts/filter", {"sort": "CREATED_DESC"})
     decision = next(each["id"] for each in shown if each["key"] == "promotion-decision")
-    stage2 = registry.children(first.run_id)["stage2"].run_id
+    stage2 = tracking.children(first.run_id)["stage2"].run_id
     runs = f"{served.mlflow}/#/experiments/1/runs"
     pages = {
-        "prefect_training": (f"{ui}/runs/flow-run/{first.tags[registry.FLOW_RUN]}", "Completed", "training", "ingest"),
+        "prefect_training": (f"{ui}/runs/flow-run/{first.tags[tracking.FLOW_RUN]}", "Completed", "training", "ingest"),
         "prefect_decision": (f"{ui}/artifacts/artifact/{decision}", "refused", "champion", "candidate", "benign FPR"),
         "prefect_deployments": (f"{ui}/deployments", "training", "scoring", "drift-check", "promotion"),
         "mlflow_runs": (f"{runs}?workflowType=machine_learning", "training", "flowsculpt", "Duration"),
