@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from pipeline import artifacts, tracking
+from pipeline.serving import registry
 from tests.end_to_end import browser
 from tests.end_to_end.conftest import ROOT, SMALL, Project
 from tests.end_to_end.served import serving, until
@@ -51,7 +52,6 @@ def own_store(project, monkeypatch):
     """This process reads the store of the project."""
     monkeypatch.chdir(project.folder)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    return tracking
 
 
 def _training(served):
