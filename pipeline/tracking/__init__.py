@@ -16,8 +16,8 @@ stage of the graph, or with one that fails. Where dvc was asked for earlier stag
 the headline figures, the seconds that each stage took, the data set, the page and a description.
 
 A process that goes on with a Prefect flow run whose process was killed takes its parent over, and each stage that was
-killed goes on in its own run (``parents.py``, ``operations.py``). A server that is away stops nothing and loses nothing
-(``outbox.py``).
+killed goes on in its own run (``pipeline_run.py``, ``operations.py``). A server that does not answer stops nothing and
+loses nothing (``outbox.py``).
 
 The store is ``mlflow.db`` in the project root, its artefacts lie in ``mlruns/`` beside it; ``MLFLOW_TRACKING_URI``
 names another. The project root is what ``FLOWSCULPT_TRACKING_ROOT`` names where a flow runs stages in a copy of the

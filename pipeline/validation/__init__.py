@@ -2,21 +2,21 @@
 
 ::
 
-    limits.py       the budgets
-    identities.py   relations between features, as residuals
-    suite.py        the expectations, kept as code
-    frames.py       batches of records -> the frames that the suite judges
-    judge.py        Great Expectations over batch after batch
-    rules.py        the rules that each record breaks, and the trust in it
-    sample.py       a sample of the records of each class
-    telling.py      what one feature alone tells of attacks
-    shortcuts.py    the shortcut audit
-    meanings.py     what that means, in sentences
-    duplicates.py   the keys of all records, and what repeats
-    ranges.py       observed values by feature
-    audit.py        all of it in one pass
-    findings.py     what was found
-    docs.py         the page
+    budgets.py         the largest share of records that may break a rule
+    identities.py      relations between features, as residuals
+    suite.py           the expectations, kept as code
+    frames.py          batches of records -> the frames that the suite judges
+    runner.py          Great Expectations over batch after batch
+    rules.py           the rules that each record breaks, and the trust in it
+    sample.py          a sample of the records of each class
+    single_feature.py  how well one feature alone finds attacks
+    shortcuts.py       the shortcut audit
+    sentences.py       what that means, in sentences
+    duplicates.py      the keys of all records, and what repeats
+    ranges.py          observed values by feature
+    audit.py           all of it in one pass
+    findings.py        what was found
+    docs.py            the page
 """
 
 from pipeline.validation.audit import audit
