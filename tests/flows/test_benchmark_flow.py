@@ -12,6 +12,7 @@ from flows.grid import experiments
 from flows.grid.cells import Cell, Grid
 from flows.grid.experiments import ExperimentError, Snapshot
 from flows.grid.results import Result
+from flows.grid.results import table as tabulate
 from flows.runtime import dvc
 from pipeline import artifacts, config
 from pipeline.base.errors import ConfigError
@@ -108,7 +109,7 @@ def test_the_table_is_written_and_a_failure_ends_the_flow_as_failed(tmp_path, mo
     state = benchmark._published(grid, results, tmp_path)
     assert (state.is_failed(), state.message) == (True, f"1 of 2 cells failed, first {_cell(1).name}: a stage failed")
     report = artifacts.read_json(tmp_path / "benchmark.json")
-    assert report["failures"] == results.table(grid, results)["failures"]
+    assert report["failures"] == tabulate(grid, results)["failures"]
     assert [each["commit"] for each in report["cells"]] == ["c", ""]
     assert (tmp_path / "benchmark.md").read_text() == made["benchmark"]
     assert (tmp_path / "benchmark.csv").read_text().startswith("design,configuration,seeds")

@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from flows.grid import results
 from flows.grid.cells import Cell, Grid
 from flows.grid.paired import difference
-from flows.grid.results import Result
+from flows.grid.results import Result, figures
+from flows.grid.results import table as tabulate
 from flows.reports import pages
 from pipeline import config
 from pipeline.evaluation import metrics, sections
@@ -65,11 +65,11 @@ def _row(table, configuration="a"):
 
 
 def test_figures_are_those_of_the_metrics_and_a_key_that_is_absent_is_not_known():
-    found = results.figures(_result().metrics, {}, "p99")
+    found = figures(_result().metrics, {}, "p99")
     assert (found["auroc"], found["auroc_macro"], found["recall_at_1pct"]) == (0.9, pytest.approx(0.95), 0.5)
     assert (found["seen_f1"], found["fpr"]) == (0.7, 0.02)
     assert "recall_at_01pct" not in found
-    assert results.figures({"seen": {}, "unseen": {"auroc": None}}, {"bot": 1}, "p99") == {}
+    assert figures({"seen": {}, "unseen": {"auroc": None}}, {"bot": 1}, "p99") == {}
 
 
 def test_a_mix_gives_the_figures_of_records_of_that_composition():
@@ -87,7 +87,7 @@ def test_a_mix_gives_the_figures_of_records_of_that_composition():
 
     once = report(scores)
     mixed = report({name: np.repeat(part, mix[name] // len(part)) for name, part in scores.items()})
-    found = results.figures({"seen": once, "unseen": once}, mix, "p99")
+    found = figures({"seen": once, "unseen": once}, mix, "p99")
     assert found["auroc"] == pytest.approx(mixed["auroc"])
     assert found["recall"] == pytest.approx(mixed["thresholds"]["p99"]["recall"])
     assert found["f1_balanced"] == pytest.approx(mixed["thresholds"]["p99"]["f1_balanced"])
@@ -95,7 +95,7 @@ def test_a_mix_gives_the_figures_of_records_of_that_composition():
 
 
 def test_a_row_has_mean_and_deviation_over_seeds_and_the_worst_attack():
-    table = results.table(
+    table = tabulate(
         _grid(), [_result(seed=seed, auroc=auroc, bot=8, infiltration=6) for seed, auroc in enumerate((0.8, 0.9, 1.0))]
     )
     row = _row(table)
@@ -106,7 +106,7 @@ def test_a_row_has_mean_and_deviation_over_seeds_and_the_worst_attack():
 
 
 def test_realised_rates_are_pooled_over_seeds_and_both_test_splits():
-    (rate,) = _row(results.table(_grid(), [_result(seed=seed, fp=4) for seed in range(3)]))["realised"]
+    (rate,) = _row(tabulate(_grid(), [_result(seed=seed, fp=4) for seed in range(3)]))["realised"]
     assert (rate["nominal"], rate["fp"], rate["n"]) == (0.01, 18, 600)
     assert (rate["low"], rate["high"]) == metrics.wilson(18, 600)
     assert (rate["within"], rate["told"]) == (3, 6)  # the seen splits have fewer
@@ -116,7 +116,7 @@ def test_families_are_averaged_small_ones_are_told_and_benign_records_count_once
     grid = _grid(unseen=[], leave_out=["bot", "dos", "web"])
     cells = [("bot", 0.8, 8), ("dos", 1.0, 9), ("web", 0.1, 2)]
     results = [_result(seed=s, left_out=f, auroc=a, bot=n, infiltration=0) for s in range(3) for f, a, n in cells]
-    table = results.table(grid, results)
+    table = tabulate(grid, results)
     row = _row(table)
     assert row["figures"]["auroc_macro"]["mean"] == pytest.approx(0.9)
     assert "auroc" not in row["figures"]
@@ -129,7 +129,7 @@ def test_a_seed_that_lacks_a_cell_has_no_figure_and_the_failure_is_told():
     grid = _grid(unseen=[], leave_out=["bot", "dos"])
     results = [_result(seed=s, left_out=f) for s in (0, 1) for f in ("bot", "dos")]
     lost = results.pop()
-    table = results.table(grid, [*results, Result(lost.cell, error="the disk is full\nmore")])
+    table = tabulate(grid, [*results, Result(lost.cell, error="the disk is full\nmore")])
     assert (_row(table)["seeds"], _row(table)["done"], _row(table)["cells"]) == (1, 3, 4)
     assert table["failures"] == [{"cell": lost.cell.name, "error": "the disk is full\nmore"}]
     assert "the disk is full / more" in pages.markdown(table, grid)
@@ -139,12 +139,12 @@ def test_who_is_ahead_is_decided_on_the_same_seeds():
     gaps = (0.10, 0.11, 0.12)
     results = [_result("a", seed, auroc=0.8 + gap) for seed, gap in enumerate(gaps)]
     results += [_result("b", seed, auroc=0.8) for seed in range(3)]
-    table = results.table(_grid(), results)
+    table = tabulate(_grid(), results)
     pair = next(each for each in table["pairs"] if each["figure"] == "auroc")
     assert (pair["first"], pair["second"], pair["n"], pair["ahead"]) == ("a", "b", 3, "a")
     recall = next(each for each in table["pairs"] if each["figure"] == "recall_at_1pct")
     assert (recall["mean"], recall["ahead"]) == (0, "nobody")
-    single = results.table(_grid(), [each for each in results if each.cell.seed == 0])
+    single = tabulate(_grid(), [each for each in results if each.cell.seed == 0])
     assert {each["ahead"] for each in single["pairs"]} == {"nobody"}
 
 
@@ -177,7 +177,7 @@ def test_false_alarms_on_splits_of_one_pool_keep_to_the_level():
 
 def test_the_page_and_the_flat_rows_hold_every_row():
     grid = _grid()
-    table = results.table(grid, [_result(name, seed) for name in "ab" for seed in range(3)])
+    table = tabulate(grid, [_result(name, seed) for name in "ab" for seed in range(3)])
     page, rows = pages.markdown(table, grid), pages.flat(table["rows"])
     assert "| a | 3/3 | 100 / 10 | 0.5000 ± 0.0000 | 0.0200 ± 0.0000 |" in page  # recall and FPR of p99, first
     assert "Not counted, as fewer than 5 test records bear the name: infiltration (2)." in page

@@ -8,7 +8,7 @@ import pytest
 
 from pipeline.datasets.schema import Column
 from pipeline.evaluation import metrics
-from pipeline.validation import Limits, ShortcutLimits, audit, sentences
+from pipeline.validation import Limits, ShortcutLimits, audit, meanings
 from pipeline.validation.sample import ClassSample, Sample
 from pipeline.validation.single_feature import telling
 
@@ -104,7 +104,7 @@ def test_days_labels_attempts_and_few_records_are_told(make, only):
         "destination_port": {3: 2.0},
     }
     findings = audit([make(20, only(), **changed)], Limits(), only())
-    found, told = findings.shortcuts, sentences(findings.shortcuts)
+    found, told = findings.shortcuts, meanings(findings.shortcuts)
     assert list(found.attacks) == ["ddos", "bot"]
     assert found.too_few == ("bot",)
     assert found.one_day == {"bot": "monday"}
