@@ -105,7 +105,7 @@ def figures() -> dict[str, Any]:
     return found | {"f1": 2 * found["recall"] / (1 + found["recall"] + fpr)}
 
 
-def line(kind: str, seed: object, row: dict[str, Any], seconds: float) -> str:
+def line(kind: str, seed: object, row: dict[str, Any]) -> str:
     """A line of the table."""
     shares = " | ".join(f"{100 * row[name]:.2f}" for name in ("recall", "bots", "seen", "f1"))
     fpr = [100 * row[f"false.{name}"] / row["benign"] for name in LEVELS]
@@ -113,7 +113,7 @@ def line(kind: str, seed: object, row: dict[str, Any], seconds: float) -> str:
     holds = "yes" if low <= LEVELS["p99"] <= high else "no"
     return (
         f"| {kind} | {seed} | {row['n']:,} | {shares} | {fpr[0]:.2f} | {100 * low:.2f} to {100 * high:.2f} | {holds} | "
-        f"{fpr[1]:.3f} | {100 * row['own']:.2f} | {seconds:.0f} |"
+        f"{fpr[1]:.3f} | {100 * row['own']:.2f} | {row['seconds']:.0f} |"
     )
 
 
@@ -149,10 +149,10 @@ def main() -> None:
                     run(*STAGES[:2])
                 seconds = run("stage2")
                 run("calibrate")
-                rows[kind].append(figures())
-                print(line(kind, seed, rows[kind][-1], seconds), flush=True)
+                rows[kind].append(figures() | {"seconds": seconds})
+                print(line(kind, seed, rows[kind][-1]), flush=True)
     for kind, found in rows.items():
-        print(line(kind, "all", pooled(found), 0))
+        print(line(kind, "all", pooled(found)))
 
 
 if __name__ == "__main__":

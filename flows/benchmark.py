@@ -14,10 +14,10 @@ what the other does not, so that starting the same command twice uses two cores.
 
 import os
 
-from pipeline.tracking import environment
+from pipeline.tracking import quiet_tools
 
 if __name__ == "__main__":
-    os.environ.update({name: value for name, value in environment().items() if name not in os.environ})
+    quiet_tools()
 
 import argparse
 import sys

@@ -9,12 +9,10 @@ gate of promotion like any other. ``train``: a page and an event ask for trainin
 A version that has not judged enough records yet, as after each promotion, is waited for.
 """
 
-import os
-
-from pipeline.tracking import environment
+from pipeline.tracking import quiet_tools
 
 if __name__ == "__main__":
-    os.environ.update({name: value for name, value in environment().items() if name not in os.environ})
+    quiet_tools()
 
 import argparse
 import sys

@@ -16,12 +16,10 @@ promoted again by its alias, which a schedule would do the next night; whoever m
 The exit code is 0 where the champion is as wished, 3 where the gate refuses, 1 where it could not be decided.
 """
 
-import os
-
-from pipeline.tracking import environment
+from pipeline.tracking import quiet_tools
 
 if __name__ == "__main__":
-    os.environ.update({name: value for name, value in environment().items() if name not in os.environ})
+    quiet_tools()
 
 import argparse
 import sys

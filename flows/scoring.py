@@ -21,10 +21,10 @@ The exit code is 0, but 1 where the flow failed, or where one file was named and
 
 import os
 
-from pipeline.tracking import environment
+from pipeline.tracking import quiet_tools
 
 if __name__ == "__main__":
-    os.environ.update({name: value for name, value in environment().items() if name not in os.environ})
+    quiet_tools()
 
 import argparse
 import sys

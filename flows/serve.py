@@ -15,10 +15,10 @@ addresses. Other users of the machine can read neither file, nor what the server
 
 import os
 
-from pipeline.tracking import environment
+from pipeline.tracking import quiet_tools
 
 if __name__ == "__main__":
-    os.environ.update({name: value for name, value in environment().items() if name not in os.environ})
+    quiet_tools()
 
 import argparse
 import signal

@@ -11,12 +11,10 @@ Prefect's ephemeral server, which dies of the same Ctrl-C as the flow and leaves
 Run as a program it turns the telemetry of every tool off before Prefect is imported, which reports its first import.
 """
 
-import os
-
-from pipeline.tracking import environment
+from pipeline.tracking import quiet_tools
 
 if __name__ == "__main__":
-    os.environ.update({name: value for name, value in environment().items() if name not in os.environ})
+    quiet_tools()
 
 import argparse
 import sys

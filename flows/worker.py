@@ -11,10 +11,10 @@ be run again: the same flow run, which goes on in the same MLflow parent run fro
 
 import os
 
-from pipeline.tracking import environment
+from pipeline.tracking import quiet_tools
 
 if __name__ == "__main__":
-    os.environ.update({name: value for name, value in environment().items() if name not in os.environ})
+    quiet_tools()
 
 import argparse
 import signal
@@ -118,9 +118,8 @@ def work(pools: Sequence[str], stopped: threading.Event) -> None:
     """Keep one Prefect worker for each pool until ``stopped`` is set."""
     workers = {name_of(pool): pool for pool in pools}
     with ExitStack() as held:
-        held.callback(
-            recovery.try_to_revive, workers
-        )  # last of all: what was ended with the workers waits for the next
+        # Last of all: runs that ended with the workers wait for the next ones.
+        held.callback(recovery.try_to_revive, workers)
         for name, pool in workers.items():
             command = [sys.executable, "-m", "prefect", "worker", "start", "--type", "process"]
             command += ["--pool", pool, "--name", name]

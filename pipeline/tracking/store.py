@@ -40,6 +40,11 @@ def environment() -> dict[str, str]:
     }
 
 
+def quiet_tools() -> None:
+    """Turn off the telemetry of every tool in this process, unless the user has set its variable."""
+    os.environ.update({name: value for name, value in environment().items() if name not in os.environ})
+
+
 def project_root() -> Path:
     """The folder that holds the tracking store: see the head of this package."""
     if given := os.environ.get(ROOT_VARIABLE) or os.environ.get("DVC_ROOT"):

@@ -15,8 +15,10 @@ GRAPH = yaml.safe_load((ROOT / "dvc.yaml").read_text())
 STAGES = GRAPH["stages"]
 
 
-# What writes to MLflow alone and into no file of a stage: a word changed in it must make no model stale.
+# A word changed in what people look at must make no model stale. The first two write to MLflow alone. The others write
+# the reports of a stage, figures among them. Where the stage makes a model, these follow at its next run.
 SHOWN_ONLY = ("pipeline.tracking", "pipeline.stages.reports.overview")
+SHOWN_BESIDE_A_MODEL = ("pipeline.reporting", "pipeline.stages.reports")
 
 
 def _paths(entries):
@@ -30,12 +32,14 @@ def imports():
 
 def _closure(stage, imports):
     """Every module that the stage imports, with the packages around them and what those import."""
+    makes_a_model = any(path.is_relative_to("data/models") for path in artifacts.OUTPUTS[stage])
+    shown = SHOWN_ONLY + (SHOWN_BESIDE_A_MODEL if makes_a_model else ())
     found, new = set(), {f"pipeline.stages.{stage}"}
     while new:
         found |= new
         parents = {module.rpartition(".")[0] for module in found} - {""}
         read = {each for module in found for each in imports.find_modules_directly_imported_by(module)}
-        new = {module for module in (parents | read) - found if not _among(module, SHOWN_ONLY)}
+        new = {module for module in (parents | read) - found if not _among(module, shown)}
     return {module for module in found if not _says_only(_file(module))}
 
 

@@ -165,6 +165,10 @@ def test_it_names_nothing_outside_itself_and_runs_nothing(told):
     assert "url(" not in style and "@import" not in style
 
 
+def test_the_glossary_is_called_words(told):
+    assert "Words" in re.findall(r"<h2>(.*?)</h2>", render(told))
+
+
 def test_no_name_becomes_markup():
     page = Page(render(CASES["hostile"]()))
     assert page.text.count(HOSTILE) > 20

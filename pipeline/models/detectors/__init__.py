@@ -1,1 +1,4 @@
-"""Detectors: latent -> score, each under its name. To add one: a file, a line here, a section in params.yaml."""
+"""Detectors: latent -> score, each under its name.
+
+To add one: a file, a line in ``registry.py``, a section in params.yaml.
+"""

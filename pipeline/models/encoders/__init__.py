@@ -1,1 +1,4 @@
-"""Encoders: features -> latent, each under its name. To add one: a file, a line here, a section in params.yaml."""
+"""Encoders: features -> latent, each under its name.
+
+To add one: a file, a line in ``registry.py``, a section in params.yaml.
+"""

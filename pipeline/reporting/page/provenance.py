@@ -66,7 +66,7 @@ def lineage(facts: Facts) -> str:
 def words() -> str:
     """What the words of the page mean."""
     told = "".join(f"<dt>{escape(word)}</dt><dd>{escape(meaning)}</dd>" for word, meaning in WORDS.items())
-    return section("Categorical", f"<dl>{told}</dl>")
+    return section("Words", f"<dl>{told}</dl>")
 
 
 def _alert(record: str, attack: str, features: Sequence[Mapping[str, str]]) -> list[list[str]]:
