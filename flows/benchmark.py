@@ -39,7 +39,9 @@ from flows.grid.results import table as tabulate
 from flows.reports import pages
 from flows.reports.decisions import now
 from flows.runtime import dvc, gpu, program, servers
-from pipeline import artifacts, config
+from pipeline import config
+from pipeline.artifacts import paths
+from pipeline.artifacts.files import append_line, write_bytes, write_csv, write_json
 from pipeline.base.errors import FlowsculptError
 
 BUSY = "busy"
@@ -86,7 +88,7 @@ def _run(snapshot: Snapshot, cell: Cell, lock: Any) -> Result:
 
 def _note(snapshot: Snapshot, cell: Cell, event: str, **more: object) -> None:
     """A line in the log of cells, which is only appended to."""
-    artifacts.append_line(snapshot.root / artifacts.CELLS, {"time": now(), "cell": cell.name, "event": event, **more})
+    append_line(snapshot.root / paths.CELLS, {"time": now(), "cell": cell.name, "event": event, **more})
 
 
 @flow(name="benchmark", persist_result=False)
@@ -155,9 +157,9 @@ def _result(cell: Cell, state: State[Any]) -> Result | None:
 def _published(asked: Grid, done: Sequence[Result], out: Path) -> State[Any]:
     table = tabulate(asked, done)
     page = pages.markdown(table, asked)
-    artifacts.write_json(out / "benchmark.json", table | {"cells": [_cell(each) for each in done]})
-    artifacts.write_csv(out / "benchmark.csv", pages.flat(table["rows"]))
-    artifacts.write_bytes(out / "benchmark.md", page.encode())
+    write_json(out / "benchmark.json", table | {"cells": [_cell(each) for each in done]})
+    write_csv(out / "benchmark.csv", pages.flat(table["rows"]))
+    write_bytes(out / "benchmark.md", page.encode())
     create_markdown_artifact(page, key="benchmark")
     if table["failures"]:
         first = table["failures"][0]
@@ -182,7 +184,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--configurations", nargs="+", default=[], help="of benchmark.yaml; without it all")
     parser.add_argument("--seeds", nargs="+", type=int, default=[], help="without it those of benchmark.yaml")
     parser.add_argument("--path", default="", help="the folder that the records of every design lie below")
-    parser.add_argument("--out", default=str(artifacts.BENCHMARK), help="the folder that the table goes to")
+    parser.add_argument("--out", default=str(paths.BENCHMARK), help="the folder that the table goes to")
     given = parser.parse_args(arguments)
     return program.run("benchmark", lambda: _benchmarked(given))
 

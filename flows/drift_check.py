@@ -32,7 +32,10 @@ from prefect.states import Completed, Failed
 
 from flows import lineage, scoring
 from flows.runtime import program, servers
-from pipeline import artifacts, config, tracking
+from pipeline import config, tracking
+from pipeline.artifacts import paths
+from pipeline.artifacts.files import whole_folder, write_bytes, write_csv, write_json
+from pipeline.artifacts.samples import read_samples
 from pipeline.base.errors import FlowsculptError
 from pipeline.calibration.calibration import Calibration
 from pipeline.calibration.named_thresholds import Decision
@@ -159,10 +162,10 @@ def _features(
 
     Those at calibration are the split of this project, if the model was calibrated on it, else none are compared.
     """
-    path = artifacts.PROCESSED / "calibration.parquet"
+    path = paths.PROCESSED / "calibration.parquet"
     if samples is None or not path.exists():
         return {}
-    then = artifacts.read_samples(artifacts.PROCESSED, "calibration")
+    then = read_samples(paths.PROCESSED, "calibration")
     if then.columns != bundle.features.columns or not np.isin(then.record_id, bundle.used).all():
         return {}
     before = then.x[bundle.model.predict(then.x).score < edge]
@@ -208,10 +211,10 @@ def _publish(found: Finding, settings: config.Retraining) -> None:
         settings.large,
         subtitle=f"{found.records:,} records judged by version {found.version}, {found.kept:,} of which look benign",
     )
-    with artifacts.whole_folder(artifacts.DRIFT) as folder:
-        artifacts.write_bytes(folder / "drift.svg", svg(figure))
-        artifacts.write_csv(folder / "drift.csv", rows)
-        artifacts.write_json(folder / "drift.json", _told(found))
+    with whole_folder(paths.DRIFT) as folder:
+        write_bytes(folder / "drift.svg", svg(figure))
+        write_csv(folder / "drift.csv", rows)
+        write_json(folder / "drift.json", _told(found))
     create_table_artifact(rows, key="drift-changes", description="Distances to calibration, the largest first")
     create_markdown_artifact(markdown(found), key="drift-check", description=f"Drift: {found.outcome}")
     if found.outcome == "train":

@@ -19,7 +19,10 @@ from pathlib import Path
 from typing import Any
 
 from flows.runtime import program
-from pipeline import artifacts, tracking
+from pipeline import tracking
+from pipeline.artifacts import paths
+from pipeline.artifacts.files import read_json
+from pipeline.artifacts.tables import table_metadata
 from pipeline.base.errors import ArtifactError, near_miss
 from pipeline.serving import registry
 from pipeline.serving.registry import Version
@@ -97,11 +100,11 @@ def trace(what: str) -> Chain:
 
 
 def _of_file(path: Path) -> Chain:
-    told = artifacts.table_metadata(path) if path.suffix == ".parquet" and path.is_file() else {}
+    told = table_metadata(path) if path.suffix == ".parquet" and path.is_file() else {}
     if VERSION in told:
         return _of_scored(path, told)
     stage = _stage_of(path)
-    made = artifacts.content_hash(stage)
+    made = paths.content_hash(stage)
     runs = tracking.makers(stage, made) if made else []
     artefact = {"path": path.as_posix(), "stage": stage, "outputs": made, "runs": [run.run_id for run in runs]}
     if not runs:
@@ -115,10 +118,10 @@ def _of_file(path: Path) -> Chain:
 def _stage_of(path: Path) -> str:
     root = tracking.project_root()
     here = path.resolve()
-    for stage, outputs in artifacts.OUTPUTS.items():
+    for stage, outputs in paths.OUTPUTS.items():
         if any(here.is_relative_to((root / output).resolve()) for output in outputs):
             return stage
-    known = [output.as_posix() for outputs in artifacts.OUTPUTS.values() for output in outputs]
+    known = [output.as_posix() for outputs in paths.OUTPUTS.values() for output in outputs]
     miss = near_miss(path.as_posix(), known)
     raise ArtifactError(f"{path}: is no scored file and no output of a stage{miss}; outputs: {', '.join(known)}")
 
@@ -138,7 +141,7 @@ def _of_scored(path: Path, told: Mapping[str, str]) -> Chain:
 def _summary(path: Path) -> dict[str, str]:
     """Which flow run scored a file and when; not in the file, as the same records give the same bytes."""
     summary = path.parent / "summaries" / f"{path.stem}.json"
-    told = artifacts.read_json(summary) if summary.is_file() else {}
+    told = read_json(summary) if summary.is_file() else {}
     return {name: str(told[name]) for name in ("flow_run", "time") if told.get(name)}
 
 
@@ -177,7 +180,7 @@ def _of_run(run: Run) -> Chain:
 def _pipeline(run: Run) -> Chain:
     """A pipeline run and its stages, each with the run that made what it gave."""
     told = _told(run) | {"flow_run": run.tags.get(tracking.FLOW_RUN, ""), "git_commit": run.tags.get(GIT_COMMIT, "")}
-    order = {stage: position for position, stage in enumerate(artifacts.OUTPUTS)}
+    order = {stage: position for position, stage in enumerate(paths.OUTPUTS)}
     children = sorted(tracking.children(run.run_id).values(), key=lambda child: order.get(child.stage, len(order)))
     return {"run": told, "stages": [_stage(child.stage, child.state, child.run_id, run) for child in children]}
 
@@ -211,7 +214,7 @@ def _run(what: str) -> Run:
     versions = registry.versions()
     known = [*(alias for each in versions for alias in each.aliases), *(str(each.number) for each in versions)]
     named = f"versions and aliases: {', '.join(known)}" if known else "no version is registered yet"
-    files = [output.as_posix() for outputs in artifacts.OUTPUTS.values() for output in outputs]
+    files = [output.as_posix() for outputs in paths.OUTPUTS.values() for output in outputs]
     miss = near_miss(what, [*known, *ids, *files])
     raise ArtifactError(f"{what!r} is no file, no version or alias and no run of this store{miss}; {named}")
 

@@ -19,7 +19,8 @@ from typing import Any
 from flows.grid.experiments import ExperimentError, git
 from flows.runtime import dvc, presets, program
 from flows.runtime.presets import FOLDER, NONE
-from pipeline import artifacts, config
+from pipeline import config
+from pipeline.artifacts.files import write_bytes
 from pipeline.base.errors import ConfigError, near_miss
 from pipeline.config import PARAMS, PRESET
 
@@ -73,7 +74,7 @@ def apply(name: str, root: Path) -> dict[str, tuple[Any, Any]]:
         for section in config.SECTIONS.values():
             config.load(section, path)
     except ConfigError:
-        artifacts.write_bytes(path, before)
+        write_bytes(path, before)
         raise
     return changed
 

@@ -38,7 +38,8 @@ from prefect.states import Completed, Failed
 from flows.reports import decisions
 from flows.reports.decisions import Outcome
 from flows.runtime import servers
-from pipeline import artifacts, config
+from pipeline import config
+from pipeline.artifacts.files import encode_json
 from pipeline.base.errors import ArtifactError, ConflictError, DataError, FlowsculptError
 from pipeline.evaluation import promotion_gate
 from pipeline.serving import heldout, registry
@@ -243,7 +244,7 @@ def _note(candidate: Version, outcome: Outcome) -> None:
     stem = f"gate/{time.replace(':', '')}"
     files = {
         f"{stem}.md": decisions.markdown(outcome),
-        f"{stem}.json": artifacts.encode_json(decisions.figures(outcome)).decode(),
+        f"{stem}.json": encode_json(decisions.figures(outcome)).decode(),
     }
     registry.note(candidate, {GATE: outcome.kind, GATE_TIME: time, GATE_REASONS: reasons}, files)
 

@@ -193,9 +193,9 @@ def _failed(error: Exception) -> State[Any]:
 
 
 def _link(stage: str, parent: str) -> None:
-    from pipeline.artifacts import content_hash
+    from pipeline.artifacts import paths
 
-    tracking.link(parent, stage, content_hash(stage))
+    tracking.link(parent, stage, paths.content_hash(stage))
 
 
 def flow_run_id() -> str:

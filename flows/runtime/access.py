@@ -22,7 +22,7 @@ from typing import TextIO
 
 from prefect.settings import PREFECT_HOME
 
-from pipeline import artifacts
+from pipeline.artifacts.files import write_bytes
 from pipeline.base.errors import ConfigError
 
 USER = "flowsculpt"
@@ -82,7 +82,7 @@ def kept_login() -> str:
 
 def _write(path: Path, text: str) -> None:
     """A whole file in ``home``, which lets nobody but its owner read it, or none."""
-    artifacts.write_bytes(path, text.encode())
+    write_bytes(path, text.encode())
 
 
 def _write_first(path: Path, text: str) -> None:

@@ -34,7 +34,9 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 from scipy.stats import binom
 
-from pipeline import artifacts
+from pipeline.artifacts import paths
+from pipeline.artifacts.files import read_json, sha256_of, write_json
+from pipeline.artifacts.tables import TableWriter, read_table
 from pipeline.base import durable
 from pipeline.base.errors import ArtifactError, DataError, RejectedError, SchemaError, SourceError
 from pipeline.calibration.calibration import Calibration
@@ -79,16 +81,16 @@ SCHEMA: Final = pa.schema(
 
 def is_scored(file: Incoming, version: int) -> bool:
     """Whether this content was scored by this version, under whatever name, and all that was written is still whole."""
-    summaries = (artifacts.SCORED / "summaries").glob(f"*-{file.sha256}-v{version}.json")
+    summaries = (paths.SCORED / "summaries").glob(f"*-{file.sha256}-v{version}.json")
     return any(_told(path.stem, file.sha256) is not None for path in summaries)
 
 
 def _told(key: str, sha256: str | None = None) -> dict[str, Any] | None:
     """The summary of a file that was scored; None where it, or one of the tables that it names, is not whole."""
     try:
-        summary = artifacts.read_json(artifacts.SCORED / "summaries" / f"{key}.json")
+        summary = read_json(paths.SCORED / "summaries" / f"{key}.json")
         hashes = summary["tables"]
-        whole = all(artifacts.sha256(_table_path(key, room)) == digest for room, digest in hashes.items())
+        whole = all(sha256_of(_table_path(key, room)) == digest for room, digest in hashes.items())
     except (ArtifactError, KeyError, TypeError, AttributeError):
         return None
     fits = summary.get("source_sha256") == sha256 or sha256 is None
@@ -96,7 +98,7 @@ def _told(key: str, sha256: str | None = None) -> dict[str, Any] | None:
 
 
 def _table_path(key: str, room: str) -> Path:
-    return artifacts.SCORED / room / f"{key}.parquet"
+    return paths.SCORED / room / f"{key}.parquet"
 
 
 def check(file: Incoming, bundle: Bundle) -> None:
@@ -127,14 +129,14 @@ def score(
         RejectedError: not one of its rows can be read.
     """
     key = file.key(version)
-    durable.make_private(artifacts.SCORED)
+    durable.make_private(paths.SCORED)
     tally, sample = _Tally(bundle.calibration), _Sample(SAMPLE)
     p_values = [np.zeros(0)]
     about = {"version": str(version), "digest": bundle.digest, "source_sha256": file.sha256}
     schema = SCHEMA.with_metadata({f"flowsculpt.{name}": text for name, text in about.items()})
     with (
-        artifacts.TableWriter(_table_path(key, "."), schema) as scored,
-        artifacts.TableWriter(_table_path(key, "rejected"), REJECTED_SCHEMA) as rejected,
+        TableWriter(_table_path(key, "."), schema) as scored,
+        TableWriter(_table_path(key, "rejected"), REJECTED_SCHEMA) as rejected,
     ):
         for chunk in _chunks(file, bundle):
             judged = _judged(file, bundle, chunk.records)
@@ -153,7 +155,7 @@ def score(
         batch["batch"] = discoveries.mark(_table_path(key, "."), p_value, false_discovery, n)
     sample.save(_table_path(key, "samples"))
     now = datetime.now(UTC).isoformat(timespec="seconds")
-    tables = {room: artifacts.sha256(_table_path(key, room)) for room in TABLES}
+    tables = {room: sha256_of(_table_path(key, room)) for room in TABLES}
     summary = {
         "source": file.name,
         **about,
@@ -163,7 +165,7 @@ def score(
         **tally.told(),
         **batch,
     }
-    artifacts.write_json(artifacts.SCORED / "summaries" / f"{key}.json", {**summary, "tables": tables})
+    write_json(paths.SCORED / "summaries" / f"{key}.json", {**summary, "tables": tables})
     return summary
 
 
@@ -230,9 +232,9 @@ def recent(version: int, records: int) -> Recent:
             break
         if _told(key) is None:
             continue
-        table = artifacts.read_table(_table_path(key, "."), ["record_id", "score"])
+        table = read_table(_table_path(key, "."), ["record_id", "score"])
         tables.append(table.slice(max(0, table.num_rows - left)))
-        samples.append(artifacts.read_table(_table_path(key, "samples")))
+        samples.append(read_table(_table_path(key, "samples")))
         left -= table.num_rows
     schema = pa.schema([SCHEMA.field("record_id"), SCHEMA.field("score")])
     whole = pa.concat_tables([schema.empty_table(), *(each.replace_schema_metadata() for each in reversed(tables))])
@@ -243,9 +245,9 @@ def recent(version: int, records: int) -> Recent:
 def _keys(version: int) -> list[str]:
     """Of the files that ``version`` judged, in the order in which it did."""
     times = {}
-    for path in (artifacts.SCORED / "summaries").glob(f"*-v{version}.json"):
+    for path in (paths.SCORED / "summaries").glob(f"*-v{version}.json"):
         with suppress(ArtifactError, KeyError, TypeError):  # a summary that is not whole: the file does not count
-            times[path.stem] = str(artifacts.read_json(path)["time"])
+            times[path.stem] = str(read_json(path)["time"])
     return sorted(times, key=lambda key: (times[key], key))
 
 
@@ -335,7 +337,7 @@ class _Sample:
 
     def save(self, path: Path) -> None:
         if self.kept is not None:
-            with artifacts.TableWriter(path, self.kept.schema) as writer:
+            with TableWriter(path, self.kept.schema) as writer:
                 writer.write(self.kept)
 
 

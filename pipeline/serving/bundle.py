@@ -24,7 +24,10 @@ from safetensors import SafetensorError
 from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
-from pipeline import artifacts
+from pipeline.artifacts import paths
+from pipeline.artifacts.files import read_bytes, read_json
+from pipeline.artifacts.models import decode_model, encode_model
+from pipeline.artifacts.tables import column_type, read_table
 from pipeline.base.errors import ArtifactError, ConfigError, DataError, SchemaError, near_miss
 from pipeline.base.registry import build
 from pipeline.calibration.calibration import Calibration
@@ -47,8 +50,7 @@ Description = Mapping[str, Any]
 Weights = Mapping[str, NDArray[Any]]
 
 MODELS: Final = {
-    path.name: path
-    for path in (artifacts.FEATURES, artifacts.ENCODER, artifacts.DETECTOR, artifacts.HEAD, artifacts.THRESHOLDS)
+    path.name: path for path in (paths.FEATURES, paths.ENCODER, paths.DETECTOR, paths.HEAD, paths.THRESHOLDS)
 }
 USED: Final = "used.safetensors"
 FITTED_ON: Final = ("train", "val", "calibration")
@@ -76,7 +78,7 @@ class Bundle:
     sealed: HashedFolder = field(repr=False)
 
     @classmethod
-    def of_project(cls, data: Path = artifacts.DATA) -> Self:
+    def of_project(cls, data: Path = paths.DATA) -> Self:
         """The model that the last training left under ``data``.
 
         Raises:
@@ -84,24 +86,24 @@ class Bundle:
         """
 
         def here(path: Path) -> Path:
-            return data / path.relative_to(artifacts.DATA)
+            return data / path.relative_to(paths.DATA)
 
         files = {
-            f"{name}{kind}": artifacts.read_bytes(here(path).with_suffix(kind))
+            f"{name}{kind}": read_bytes(here(path).with_suffix(kind))
             for name, path in MODELS.items()
             for kind in manifest.KINDS
         }
         ids = [
-            artifacts.read_table(here(artifacts.PROCESSED) / f"{split}.parquet", ["record_id"]).column(0).to_numpy()
+            read_table(here(paths.PROCESSED) / f"{split}.parquet", ["record_id"]).column(0).to_numpy()
             for split in FITTED_ON
         ]
         files[USED] = save_tensors({"record_id": np.unique(np.concatenate(ids))})
-        features = Features.load(*_decoded(here(artifacts.FEATURES), files, "features"))
-        dataset = artifacts.read_json(here(artifacts.SOURCE))["dataset"]
+        features = Features.load(*_decoded(here(paths.FEATURES), files, "features"))
+        dataset = read_json(here(paths.SOURCE))["dataset"]
         about = {"dataset": dataset, "columns": _columns(features), "example": features.typical()}
-        group = _decoded(here(artifacts.THRESHOLDS), files, "thresholds")[0].get("group")
-        about |= {"group": group and _group(here(artifacts.RECORDS), group)}
-        return cls.of_sealed(HashedFolder(about, files), here(artifacts.FEATURES).parent)
+        group = _decoded(here(paths.THRESHOLDS), files, "thresholds")[0].get("group")
+        about |= {"group": group and _group(here(paths.RECORDS), group)}
+        return cls.of_sealed(HashedFolder(about, files), here(paths.FEATURES).parent)
 
     @classmethod
     def load(cls, folder: Path, device: str = "cpu") -> Self:
@@ -171,7 +173,7 @@ class Bundle:
             used: (m,) ids of the records that it was fitted on, which from now on may not judge it either.
         """
         ids = self.used if used is None else np.union1d(self.used, used)
-        files = dict(zip(_names("thresholds"), artifacts.encode_model(*calibration.state()), strict=True))
+        files = dict(zip(_names("thresholds"), encode_model(*calibration.state()), strict=True))
         files[USED] = save_tensors({"record_id": ids})
         sealed = HashedFolder(self.sealed.about, {**self.sealed.files, **files})
         return replace(self, used=ids, model=replace(self.model, calibration=calibration), sealed=sealed)
@@ -249,7 +251,7 @@ def _columns(features: Features) -> list[dict[str, Any]]:
 
 def _group(records: Path, name: str) -> dict[str, Any]:
     """The column that tells groups apart, and whether its values are words."""
-    return {"name": name, "categorical": pa.types.is_dictionary(artifacts.column_type(records, name))}
+    return {"name": name, "categorical": pa.types.is_dictionary(column_type(records, name))}
 
 
 def _names(model: str) -> tuple[str, str]:
@@ -264,7 +266,7 @@ def _require_files(sealed: HashedFolder, folder: Path) -> None:
 
 
 def _decoded(stem: Path, files: Mapping[str, bytes], name: str) -> tuple[Description, Weights]:
-    return artifacts.decode_model(stem, *(files[each] for each in _names(name)))
+    return decode_model(stem, *(files[each] for each in _names(name)))
 
 
 def _used(path: Path, content: bytes) -> NDArray[np.uint64]:

@@ -18,7 +18,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from pipeline import artifacts
+from pipeline.artifacts.tables import TableWriter, row_groups
 from pipeline.calibration.surprisal import Floats
 
 FIELD = pa.field("discovery", pa.bool_())  # null where no batch decision was asked for
@@ -52,9 +52,9 @@ def mark(table: Path, p_value: Floats, level: float, calibration: int) -> dict[s
         calibration: records that the p-values come from.
     """
     found, start = discoveries(p_value, level), 0
-    groups = artifacts.row_groups(table)
+    groups = row_groups(table)
     first = next(groups)
-    with artifacts.TableWriter(table, first.schema) as writer:
+    with TableWriter(table, first.schema) as writer:
         for group in chain([first], groups):
             said = pa.array(found[start : start + group.num_rows])
             writer.write(group.set_column(group.schema.get_field_index(FIELD.name), FIELD, said))

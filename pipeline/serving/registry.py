@@ -24,7 +24,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from pipeline import artifacts
+from pipeline.artifacts import paths
 from pipeline.base.errors import ArtifactError, ConflictError
 from pipeline.serving import manifest
 from pipeline.serving.manifest import HashedFolder
@@ -39,7 +39,7 @@ PACKAGE = Path(__file__).parents[1]
 BUNDLE = "artifacts/bundle"
 # The files and rooms of the package that scoring imports; a test holds them against its imports.
 CODE = (
-    *("artifacts.py", "base", "calibration", "datasets/schema.py", "preprocessing"),
+    *("artifacts", "base", "calibration", "datasets/schema.py", "preprocessing"),
     *("models/detectors", "models/encoders", "models/layers.py"),
     *(f"serving/{name}.py" for name in ("bundle", "manifest", "pyfunc", "two_stage")),
 )
@@ -125,7 +125,7 @@ def fetch(version: Version) -> Path:
     Raises:
         ArtifactError: the store does not hold it, or holds something else.
     """
-    target = store.project_root() / artifacts.REGISTERED / f"{version.number}-{version.digest[:16]}"
+    target = store.project_root() / paths.REGISTERED / f"{version.number}-{version.digest[:16]}"
     sealed = _stored(version)
     with _locked():  # another process may fetch the same version
         if not _holds(target, sealed):

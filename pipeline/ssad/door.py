@@ -16,7 +16,8 @@ from numpy.typing import ArrayLike, NDArray
 from safetensors.torch import save_model
 from torch import Tensor, nn
 
-from pipeline import artifacts, tracking
+from pipeline import tracking
+from pipeline.artifacts.files import atomic
 from pipeline.base.errors import ArtifactError, TrainingError
 from pipeline.calibration.thresholds.base import Thresholds
 from pipeline.models.layers import Model
@@ -229,7 +230,7 @@ def _run(
 def _finish(module: "Supervision", folder: Path) -> None:
     """The last files; a training that is done leaves nothing to resume."""
     assert module.report
-    with artifacts.atomic(folder / "model.safetensors") as temporary:
+    with atomic(folder / "model.safetensors") as temporary:
         save_model(module.model, str(temporary))
     module.report.history(module.history)
     module.report.file(folder / "model.safetensors")

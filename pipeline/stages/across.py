@@ -7,7 +7,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from pipeline import artifacts
+from pipeline.artifacts import paths
+from pipeline.artifacts.models import read_model
+from pipeline.artifacts.samples import read_samples, write_samples
+from pipeline.artifacts.tables import column_names
 from pipeline.base.errors import ConfigError, SplitError, near_miss
 from pipeline.base.samples import Samples, joined
 from pipeline.calibration import cross_conformal
@@ -58,20 +61,20 @@ def dealt(settings: Stage2, detector: Detector, report: Report) -> tuple[Samples
 
 def _hindrance(settings: Stage2, detector: Detector) -> str:
     """Which model is trained by gradient descent, so that one for each fold would take long; "" for none."""
-    encoder = artifacts.read_model(artifacts.ENCODER)[0]["encoder"]
+    encoder = read_model(paths.ENCODER)[0]["encoder"]
     if encoder != "identity":
         return f"stage1.encoder: {encoder} is trained"
     return f"stage2.detector: {settings.detector} is trained" if detector.trainable else ""
 
 
 def _say_held_out(why: str, report: Report) -> None:
-    held = len(artifacts.read_samples(artifacts.LATENT, "calibration"))
+    held = len(read_samples(paths.LATENT, "calibration"))
     report.say(f"{held:,} benign calibration records, on which no model is fitted, will set the thresholds: {why}")
 
 
 def pool() -> Samples:
     """The benign records that are dealt, with their latent and no margin."""
-    benign = _benign(artifacts.LATENT)
+    benign = _benign(paths.LATENT)
     return benign.map(lambda x: np.ascontiguousarray(x[:, :-1]), benign.columns[:-1])
 
 
@@ -93,18 +96,18 @@ def write(folder: Path, detectors: Sequence[Folds], fold: NDArray[np.int64]) -> 
             said = [each.by_fold(rows.to(device), at.to(device)).float().cpu().numpy() for each in detectors]
         evidence[elsewhere, 1:] = np.stack(said, axis=1)
     told = np.concatenate([evidence, fold[:, None].astype(np.float32)], axis=1)
-    artifacts.write_samples(folder, cross_conformal.OUT_OF_FOLD, scored.map(lambda _: told, (*scored.columns, "fold")))
+    write_samples(folder, cross_conformal.OUT_OF_FOLD, scored.map(lambda _: told, (*scored.columns, "fold")))
 
 
 def _benign(folder: Path) -> Samples:
     """The benign records that are dealt, as they stand in the splits in a folder."""
-    parts = [artifacts.read_samples(folder, split) for split in DEALT]
+    parts = [read_samples(folder, split) for split in DEALT]
     return joined([part.select(part.benign) for part in parts])
 
 
 def _values(name: str, record_id: NDArray[np.uint64]) -> NDArray[np.str_]:
     """(n,) values of a record column; a record that has none shares it with no other."""
-    known = artifacts.column_names(artifacts.RECORDS)
+    known = column_names(paths.RECORDS)
     if name not in known:
         raise ConfigError(f"stage2.calibration.together: {name!r} is no column of the records{near_miss(name, known)}")
     value = groups(name, record_id).astype(str)

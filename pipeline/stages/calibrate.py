@@ -3,7 +3,9 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline import artifacts
+from pipeline.artifacts import paths
+from pipeline.artifacts.models import read_model, write_model
+from pipeline.artifacts.samples import read_samples
 from pipeline.base.errors import ConfigError, SplitError
 from pipeline.base.registry import build, find
 from pipeline.base.samples import Samples
@@ -28,7 +30,7 @@ def calibrate(settings: Calibrate, report: Report) -> None:
     """Fit the decision on benign records, each scored by a model that has not seen it; show what it says of val."""
     find(FUSIONS, settings.fusion, "calibrate.fusion")
     if settings.group is not None:
-        reads = Features.load(*artifacts.read_model(artifacts.FEATURES)).reads
+        reads = Features.load(*read_model(paths.FEATURES)).reads
         groups.check("calibrate.group", [settings.group], reads)
     plugin = settings.settings(settings.thresholds, THRESHOLDS)
     strategy = build(THRESHOLDS, settings.thresholds, "calibrate.thresholds", **plugin)
@@ -36,7 +38,7 @@ def calibrate(settings: Calibrate, report: Report) -> None:
     report.reads(settings.drawn_from, benign)
     if settings.fusion != "cascade":
         _foretell(settings, len(benign), report)
-    val = artifacts.read_samples(artifacts.SCORES, "val")
+    val = read_samples(paths.SCORES, "val")
     calibration = Calibration.fit(
         **dict(zip(benign.columns, benign.x.T.astype(np.float64), strict=True)),
         fusion=settings.fusion,
@@ -55,7 +57,7 @@ def calibrate(settings: Calibrate, report: Report) -> None:
     _warn(calibration, val, report)
     if settings.group is not None:
         _say_groups(calibration, settings.group, benign, report)
-    artifacts.write_model(artifacts.THRESHOLDS, *calibration.state())
+    write_model(paths.THRESHOLDS, *calibration.state())
     own = {
         name: {"named": dict(each.thresholds), "n": each.reference.size} for name, each in calibration.groups.items()
     }
@@ -77,12 +79,12 @@ def _benign(settings: Calibrate) -> tuple[Samples, float]:
             "raise an alarm, which scores of training records cannot tell; choose fusion cascade, which promises "
             "nothing, or drawn_from calibration"
         )
-    if settings.drawn_from == "calibration" and (artifacts.SCORES / f"{OUT_OF_FOLD}.parquet").exists():
-        samples = artifacts.read_samples(artifacts.SCORES, OUT_OF_FOLD)
+    if settings.drawn_from == "calibration" and (paths.SCORES / f"{OUT_OF_FOLD}.parquet").exists():
+        samples = read_samples(paths.SCORES, OUT_OF_FOLD)
         worst = worst_factor(samples.x[:, -1].astype(np.int64)) if len(samples) else 1.0
         samples = samples.map(lambda x: x[:, :-1], samples.columns[:-1])
     else:
-        samples, worst = artifacts.read_samples(artifacts.SCORES, settings.drawn_from), 1.0
+        samples, worst = read_samples(paths.SCORES, settings.drawn_from), 1.0
     benign = samples.select(samples.benign)
     if not len(benign):
         raise SplitError(

@@ -8,7 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline import artifacts
+from pipeline.artifacts import paths
+from pipeline.artifacts.files import read_json, write_bytes, write_json
+from pipeline.artifacts.models import read_model
+from pipeline.artifacts.samples import read_samples
+from pipeline.artifacts.tables import column_names
 from pipeline.base.errors import ConfigError, near_miss
 from pipeline.base.samples import Samples
 from pipeline.calibration.calibration import Calibration
@@ -37,15 +41,15 @@ RATES = RANKING | {"precision", "recall", "f1", "f1_balanced", "fpr"}  # what ML
 
 def evaluate(settings: Evaluate, report: Report) -> None:
     """Judge both test splits with the calibrated decision."""
-    calibration = Calibration.load(*artifacts.read_model(artifacts.THRESHOLDS))
+    calibration = Calibration.load(*read_model(paths.THRESHOLDS))
     if settings.threshold not in calibration.thresholds:
         known = list(calibration.thresholds)
         miss = near_miss(settings.threshold, known)
         raise ConfigError(f"evaluate.threshold: {settings.threshold!r} is not known{miss}; known: {', '.join(known)}")
     latent_map.require(settings)
-    reads = Features.load(*artifacts.read_model(artifacts.FEATURES)).reads
+    reads = Features.load(*read_model(paths.FEATURES)).reads
     check("evaluate.groups", [name for name in settings.groups if name not in TOLD], reads)
-    tests = {name: artifacts.read_samples(artifacts.SCORES, split) for name, split in SECTIONS.items()}
+    tests = {name: read_samples(paths.SCORES, split) for name, split in SECTIONS.items()}
     for name, samples in tests.items():
         report.reads(SECTIONS[name], samples)
     judged = {name: _judged(calibration, samples) for name, samples in tests.items()}
@@ -54,7 +58,7 @@ def evaluate(settings: Evaluate, report: Report) -> None:
     tested = {name: _section(tests[name], judged[name], asked) for name in tests}
     for name, section in tested.items():
         section["one_feature"] = _one_feature(feature, SECTIONS[name])
-    source = artifacts.read_json(artifacts.SOURCE)
+    source = read_json(paths.SOURCE)
     about = {"dataset": source["dataset"], "synthetic": source["synthetic"], "fusion": calibration.fusion}
     recalls = {name: {key: at["recall"] for key, at in each["thresholds"].items()} for name, each in tested.items()}
     false_alarms = _false_alarms(tests, judged)
@@ -64,9 +68,9 @@ def evaluate(settings: Evaluate, report: Report) -> None:
     promised["by"] = calibration.group if calibration.groups else None
     promised["worst"] = calibration.worst
     found = {**about, **tested, "guarantee": promised}
-    artifacts.write_json(artifacts.METRICS, found)
+    write_json(paths.METRICS, found)
     report.run.metrics(dict(_flat(tested)))
-    report.run.file(artifacts.METRICS)
+    report.run.file(paths.METRICS)
     _verdicts(tests, judged, calibration, report)
     _figures(calibration.intervals, tests, judged, report)
     _calibration_curve(calibration, tests, judged, report)
@@ -104,12 +108,12 @@ def _section(samples: Samples, judged: Prediction, asked: Asked) -> dict[str, An
 
 def _feature() -> Feature | None:
     """The trivial baseline of one feature, chosen on val: seen attacks against benign records."""
-    val = artifacts.read_samples(artifacts.PROCESSED, "val")
+    val = read_samples(paths.PROCESSED, "val")
     return sections.best_feature(val.y, val.x, val.columns)
 
 
 def _one_feature(feature: Feature | None, split: str) -> dict[str, Any] | None:
-    samples = artifacts.read_samples(artifacts.PROCESSED, split)
+    samples = read_samples(paths.PROCESSED, split)
     return sections.one_feature(feature, samples.y, samples.x)
 
 
@@ -130,7 +134,7 @@ def _by_group(
 ) -> dict[str, Any]:
     """Column -> its groups and their false alarms; columns that the records lack, or never fill, are passed over."""
     record_id = np.concatenate([samples.record_id[samples.benign] for samples in tests.values()])
-    there = [name for name in columns if name in artifacts.column_names(artifacts.RECORDS)]
+    there = [name for name in columns if name in column_names(paths.RECORDS)]
     named = {column: groups(column, record_id) for column in there}
     own = {
         name: replace(asked, nominal=calibration.promises(name), n_calibration=decision.reference.size)
@@ -146,8 +150,8 @@ def _by_group(
 def _page(found: dict[str, Any], threshold: str, report: Report) -> None:
     """``report.html``, made last: it holds what was written before."""
     page = render(report_page.facts(found, threshold, report.folder))
-    artifacts.write_bytes(artifacts.PAGE, page.encode())
-    report.run.file(artifacts.PAGE)
+    write_bytes(paths.PAGE, page.encode())
+    report.run.file(paths.PAGE)
 
 
 def _verdicts(

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline import artifacts
+from pipeline.artifacts import paths
+from pipeline.artifacts.tables import read_table
 from pipeline.base.errors import ArtifactError, ConfigError, near_miss
 from pipeline.calibration.named_thresholds import Names, group_names
 from pipeline.datasets.schema import PROVENANCE, TOLD
@@ -35,11 +36,11 @@ def groups(column: str, record_id: NDArray[np.uint64]) -> Names:
     Raises:
         ArtifactError: the records are absent, or others than those that the ids are of.
     """
-    table = artifacts.read_table(artifacts.RECORDS, ["record_id", column])
+    table = read_table(paths.RECORDS, ["record_id", column])
     ids, names = table.column("record_id").to_numpy(), group_names(np.asarray(table.column(column).to_pandas()))
     order = np.argsort(ids)
     at = order[np.searchsorted(ids[order], record_id).clip(max=max(len(ids) - 1, 0))] if len(ids) else np.zeros(0, int)
     if len(at) != len(record_id) or (ids[at] != record_id).any():
-        raise ArtifactError(f"{artifacts.RECORDS}: holds other records than {artifacts.SCORES}; run dvc repro")
+        raise ArtifactError(f"{paths.RECORDS}: holds other records than {paths.SCORES}; run dvc repro")
     found: Names = names[at]
     return found

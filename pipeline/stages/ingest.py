@@ -7,7 +7,9 @@ from typing import Any
 import numpy as np
 import pyarrow.compute as pc
 
-from pipeline import artifacts
+from pipeline.artifacts import paths
+from pipeline.artifacts.files import write_json
+from pipeline.artifacts.tables import TableWriter
 from pipeline.base.errors import RejectedError
 from pipeline.base.registry import build
 from pipeline.config import Ingest
@@ -28,9 +30,9 @@ def ingest(settings: Ingest, report: Report) -> None:
     plugin = settings.settings(settings.dataset, DATASETS)
     dataset = build(DATASETS, settings.dataset, "ingest.dataset", path=Path(settings.path), **plugin)
     tally, extent = Tally(), Extent(dataset.columns)
-    with artifacts.TableWriter(artifacts.RECORDS, record_schema(dataset.columns)) as records:
+    with TableWriter(paths.RECORDS, record_schema(dataset.columns)) as records:
         with (
-            artifacts.TableWriter(artifacts.REJECTED, REJECTED_SCHEMA) as rejected,
+            TableWriter(paths.REJECTED, REJECTED_SCHEMA) as rejected,
             confidence_table.writer(report.folder, 0, TRUST_SCHEMA) as confidence,
         ):
             for chunk in dataset.read():
@@ -42,7 +44,7 @@ def ingest(settings: Ingest, report: Report) -> None:
                 tally.add(chunk, int((sure.column("confidence").to_numpy() < 1).sum()))
         tally.check(settings.max_rejected_share)
     source = tally.source(settings.dataset, dataset)
-    artifacts.write_json(artifacts.SOURCE, source)
+    write_json(paths.SOURCE, source)
     report.json("ingest", source)
     report.json("confidence_intervals_epoch_0", extent.result())
     for name, limit in {"max_rejected_share": settings.max_rejected_share, **LEVELS}.items():
@@ -103,7 +105,7 @@ class Tally:
             rows = "; ".join(map(_spelt, self.examples))
             raise RejectedError(
                 f"{rejected:,} of {rejected + self.records:,} rows cannot be read, more than the {max_share:g} "
-                f"that ingest.max_rejected_share allows ({rows}); all are kept in {artifacts.REJECTED}"
+                f"that ingest.max_rejected_share allows ({rows}); all are kept in {paths.REJECTED}"
             )
 
     def source(self, name: str, dataset: Dataset) -> dict[str, Any]:

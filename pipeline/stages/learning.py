@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from pipeline import artifacts
+from pipeline.artifacts import paths
+from pipeline.artifacts.confidence import read_confidence
 from pipeline.base.errors import CollapseError, ConfigError, DataError, TrainingError
 from pipeline.base.registry import build
 from pipeline.base.samples import Samples
@@ -82,7 +83,7 @@ def learn(model: Scorer, data: Splits, settings: Stage1 | Stage2, stage: str, re
         return Learnt(0, train.confidence)
     judge = batch_of(data.val)
     # A stage that dies loses its reports, and its training goes on: those of updates wait beside the checkpoint.
-    waiting = Report(artifacts.CHECKPOINTS / stage / BESIDE, report.run)
+    waiting = Report(paths.CHECKPOINTS / stage / BESIDE, report.run)
     untrained = _loss(model, judge)
     try:
         history = fit(
@@ -90,7 +91,7 @@ def learn(model: Scorer, data: Splits, settings: Stage1 | Stage2, stage: str, re
             batch_of(train),
             judge,
             FitSettings(**settings.fit.model_dump()),
-            artifacts.CHECKPOINTS / stage,
+            paths.CHECKPOINTS / stage,
             on_epoch=lambda epoch, values: report.run.metrics(_as_metrics(values), step=epoch),
             watched=batch_of(data.watched) if len(np.unique(data.watched.y)) == 2 else None,
             updates=plan,
@@ -190,7 +191,7 @@ def _report(update: Update, train: Samples, plan: Updates, report: Report) -> No
 def _with_given_confidence(train: Samples, settings: ConfidenceSettings, report: Report) -> Samples:
     if settings.initial is None:
         return train
-    given = artifacts.read_confidence(Path(settings.initial))
+    given = read_confidence(Path(settings.initial))
     try:
         matched = confidence.matched(train.record_id, *given)
     except DataError as error:

@@ -12,7 +12,11 @@ import pyarrow as pa
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from pipeline import artifacts
+from pipeline.artifacts import paths
+from pipeline.artifacts.files import whole_folder
+from pipeline.artifacts.models import write_model
+from pipeline.artifacts.samples import read_samples, samples_schema
+from pipeline.artifacts.tables import TableWriter, column_names, read_table, row_groups, strings
 from pipeline.base.errors import DataError, SplitError
 from pipeline.base.parallel import in_order
 from pipeline.calibration import confidence
@@ -58,7 +62,7 @@ def preprocess(settings: Preprocess, report: Report) -> None:
     if settings.features.fit_on == "benign":
         benign, every = train & (rows.y == 0), replace(recipe, drop_constant=False)
         features = features.scaled_as(Features.fit(_train_columns(benign), int(benign.sum()), every))
-    artifacts.write_model(artifacts.FEATURES, *features.state())
+    write_model(paths.FEATURES, *features.state())
     _write_splits(rows, features)
     _report(rows, features, settings, passed_over, report)
 
@@ -113,24 +117,24 @@ def _identities(recipe: Recipe) -> tuple[NDArray[Any], ...]:
     def identity(table: pa.Table) -> tuple[NDArray[Any], ...]:
         attempted = table.column("attempted").fill_null(False).to_numpy()
         content = content_hash(_columns(table, names), recipe)
-        attack, day = (artifacts.strings(table.column(name)) for name in ("attack", "day"))
+        attack, day = (strings(table.column(name)) for name in ("attack", "day"))
         return table.column("record_id").to_numpy(), attack, attempted, day, content
 
-    tables = artifacts.row_groups(artifacts.RECORDS, ["record_id", "attack", "attempted", "day", *names])
+    tables = row_groups(paths.RECORDS, ["record_id", "attack", "attempted", "day", *names])
     parts = list(in_order(identity, tables))
     if not any(len(record_id) for record_id, *_ in parts):
-        raise DataError(f"{artifacts.RECORDS}: holds no records; run ingest on a source that does")
+        raise DataError(f"{paths.RECORDS}: holds no records; run ingest on a source that does")
     return tuple(np.concatenate(column) for column in zip(*parts, strict=True))
 
 
 def _raw_columns() -> list[str]:
-    return [name for name in artifacts.column_names(artifacts.RECORDS) if name not in PROVENANCE]
+    return [name for name in column_names(paths.RECORDS) if name not in PROVENANCE]
 
 
 def _columns(table: pa.Table, names: Sequence[str]) -> Columns:
     columns = {name: table.column(name) for name in names}
     return {
-        name: artifacts.strings(column) if pa.types.is_dictionary(column.type) else column.to_numpy()
+        name: strings(column) if pa.types.is_dictionary(column.type) else column.to_numpy()
         for name, column in columns.items()
     }
 
@@ -154,19 +158,17 @@ def _slices(n_rows: Iterator[pa.Table]) -> Iterator[tuple[pa.Table, slice]]:
 def _train_columns(train: NDArray[np.bool_]) -> Iterator[Columns]:
     """Second pass: the raw columns of the train rows."""
     names = _raw_columns()
-    for table, rows in _slices(artifacts.row_groups(artifacts.RECORDS, names)):
+    for table, rows in _slices(row_groups(paths.RECORDS, names)):
         yield {name: values[train[rows]] for name, values in _columns(table, names).items()}
 
 
 def _write_splits(rows: Rows, features: Features) -> None:
     """Third pass: map every record, and write it to its split."""
-    schema = artifacts.samples_schema(features.columns)
-    tables = _slices(artifacts.row_groups(artifacts.RECORDS, features.reads))
+    schema = samples_schema(features.columns)
+    tables = _slices(row_groups(paths.RECORDS, features.reads))
     with ExitStack() as stack:
-        folder = stack.enter_context(artifacts.whole_folder(artifacts.PROCESSED))
-        writers = [
-            stack.enter_context(artifacts.TableWriter(folder / f"{name}.parquet", schema)) for name in splits.SPLITS
-        ]
+        folder = stack.enter_context(whole_folder(paths.PROCESSED))
+        writers = [stack.enter_context(TableWriter(folder / f"{name}.parquet", schema)) for name in splits.SPLITS]
         for parts in in_order(lambda part: _mapped(*part, rows, features, schema), tables):
             for writer, part in zip(writers, parts, strict=True):
                 writer.write(part)
@@ -207,7 +209,7 @@ def _report(rows: Rows, features: Features, settings: Preprocess, passed_over: t
     report.run.metrics({**others, **sizes})
     digest = f"{int(np.bitwise_xor.reduce(rows.record_id[used])):016x}"
     columns = dict.fromkeys(features.columns, "float")
-    report.run.dataset("records", str(artifacts.RECORDS), digest, int(used.sum()), columns, "splits")
+    report.run.dataset("records", str(paths.RECORDS), digest, int(used.sum()), columns, "splits")
     told = ", ".join(f"{name} {counter.total():,}" for name, counter in counts.items())
     report.say(f"{len(features.columns)} features; {told}" + (f"; hidden {hidden.total():,}" if hidden else ""))
     if passed_over:
@@ -231,14 +233,14 @@ def _floor(rows: Rows, columns: Sequence[str], seed: int, report: Report) -> Non
 
 def _labelled(split: str, column: str) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
     """(n,) labels and (n,) values of one feature of a split."""
-    table = artifacts.read_table(artifacts.PROCESSED / f"{split}.parquet", ["y", column])
+    table = read_table(paths.PROCESSED / f"{split}.parquet", ["y", column])
     return table.column("y").to_numpy(), table.column(column).to_numpy()
 
 
 def _features_at(split: str, columns: Sequence[str], at: NDArray[np.intp]) -> NDArray[np.float32]:
     """(k, F) features of the rows ``at`` of a split, in ascending order, a row group in memory at a time."""
     parts = [np.empty((0, len(columns)), np.float32)]
-    for table, rows in _slices(artifacts.row_groups(artifacts.PROCESSED / f"{split}.parquet", columns)):
+    for table, rows in _slices(row_groups(paths.PROCESSED / f"{split}.parquet", columns)):
         inside = at[np.searchsorted(at, rows.start) : np.searchsorted(at, rows.stop)] - rows.start
         parts.append(np.stack([table.column(name).to_numpy()[inside] for name in columns], axis=1))
     return np.concatenate(parts)
@@ -251,7 +253,7 @@ def _counts(attack: NDArray[np.object_]) -> Counter[str]:
 
 def _spread(columns: Sequence[str], subtitle: str) -> Figure:
     """Quantiles of each feature over validation rows."""
-    x = artifacts.read_samples(artifacts.PROCESSED, "val").x
+    x = read_samples(paths.PROCESSED, "val").x
     x = np.ascontiguousarray(x[:: -(-len(x) // SPREAD_ROWS)].T)  # (F, rows)
     quantiles = np.quantile(x, [0, 0.01, 0.25, 0.5, 0.75, 0.99, 1], axis=1, overwrite_input=True)
     return feature_spread(columns, quantiles.T, subtitle=subtitle)

@@ -7,7 +7,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pipeline import artifacts
+from pipeline.artifacts import paths
+from pipeline.artifacts.files import whole_folder
+from pipeline.artifacts.models import write_model
+from pipeline.artifacts.samples import read_samples, write_samples
 from pipeline.base.registry import build
 from pipeline.calibration.thresholds.percentile import Percentile
 from pipeline.config import Stage1
@@ -24,13 +27,13 @@ from pipeline.stages.reports.report import Report
 
 def stage1(settings: Stage1, report: Report) -> None:
     """Train the encoder on the balanced train rows, then map every split to its latent and margin."""
-    train = artifacts.read_samples(artifacts.PROCESSED, "train")
+    train = read_samples(paths.PROCESSED, "train")
     balanced = train.select(train.balanced)
     report.reads("train", balanced)
     torch.manual_seed(settings.fit.seed)  # of the starting weights, so that a killed stage goes on with its own
     encoder = _build(settings, len(train.columns))
     encoder.initialise(torch.from_numpy(balanced.x), torch.tensor(balanced.y))
-    val = artifacts.read_samples(artifacts.PROCESSED, "val")
+    val = read_samples(paths.PROCESSED, "val")
     learnt = learn(encoder, Splits(balanced, val, val), settings, "stage1", report)
     device = device_of(settings.fit)
     encoder.to(device)
@@ -40,7 +43,7 @@ def stage1(settings: Stage1, report: Report) -> None:
     encoder.cpu().centre(z[taken], y[taken])
     encoder.verify(z, y)
     weights = {name: tensor.numpy() for name, tensor in encoder.state_dict().items()}
-    artifacts.write_model(artifacts.ENCODER, _description(settings, train.columns), weights)
+    write_model(paths.ENCODER, _description(settings, train.columns), weights)
     _map(encoder.to(device), device, settings.pass_features)
     _report(learnt.epoch, report)
 
@@ -81,17 +84,17 @@ def _map(encoder: Encoder, device: torch.device, pass_features: bool) -> None:
         return _in_parts(latent_and_margin, x, device)
 
     latent = tuple(f"z{i}" for i in range(encoder.latent))
-    with artifacts.whole_folder(artifacts.LATENT) as folder:
+    with whole_folder(paths.LATENT) as folder:
         for split in splits.SPLITS:
-            samples = artifacts.read_samples(artifacts.PROCESSED, split)
+            samples = read_samples(paths.PROCESSED, split)
             columns = (*latent, *(samples.columns if pass_features else ()), "margin")
-            artifacts.write_samples(folder, split, samples.map(function, columns))
+            write_samples(folder, split, samples.map(function, columns))
 
 
 def _report(epoch: int, report: Report) -> None:
-    val = artifacts.read_samples(artifacts.LATENT, "val")
+    val = read_samples(paths.LATENT, "val")
     margin = val.x[:, -1].astype(np.float64)
-    thresholds = Percentile()(artifacts.read_samples(artifacts.LATENT, "calibration").x[:, -1])
+    thresholds = Percentile()(read_samples(paths.LATENT, "calibration").x[:, -1])
     scores.judged(report, epoch, val, margin, thresholds)
     report.test_metrics(val.y, margin > 0, 0.0)  # the published decision of stage 1
     report.test_metrics(val.y, margin > thresholds.high, thresholds.high, "p99")

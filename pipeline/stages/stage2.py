@@ -9,7 +9,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from pipeline import artifacts
+from pipeline.artifacts import paths
+from pipeline.artifacts.files import whole_folder
+from pipeline.artifacts.models import write_model
+from pipeline.artifacts.samples import read_samples, write_samples
 from pipeline.base.errors import ConfigError
 from pipeline.base.registry import build
 from pipeline.base.samples import EVIDENCE, Samples
@@ -43,11 +46,11 @@ def stage2(settings: Stage2, report: Report) -> None:
     detector.fit(torch.from_numpy(known.x), _families(known))
     learnt = learn(detector, Splits(known, judge, val), settings, "stage2", report)
     detector.verify(torch.from_numpy(judge.x))
-    _keep(settings, detector, artifacts.DETECTOR, settings.detector, train)
+    _keep(settings, detector, paths.DETECTOR, settings.detector, train)
     head = _head(settings, train, val)
     with _scores([detector] if head is None else [detector, head], device_of(settings.fit)):
         pass
-    _report(learnt.epoch, artifacts.read_samples(artifacts.SCORES, "calibration"), report)
+    _report(learnt.epoch, read_samples(paths.SCORES, "calibration"), report)
 
 
 def _fit_folds(
@@ -69,17 +72,17 @@ def _fit_folds(
         fitted.append(folds)
     learn(make(), Splits(benign, val, val), settings, "stage2", report)  # draws that there is nothing to train
     if settings.head == "none":
-        artifacts.write_model(artifacts.HEAD, {"detector": "none"}, {})
+        write_model(paths.HEAD, {"detector": "none"}, {})
     with _scores(fitted, device_of(settings.fit)) as folder:
         across.write(folder, fitted, fold)
-    _report(0, artifacts.read_samples(artifacts.SCORES, cross_conformal.OUT_OF_FOLD), report)
+    _report(0, read_samples(paths.SCORES, cross_conformal.OUT_OF_FOLD), report)
 
 
 def _models(settings: Stage2) -> list[tuple[str, str, Path]]:
     """Name, role and place of the detector, and of the head where there is one."""
     _check_head(settings)
-    head = [] if settings.head == "none" else [(settings.head, "head", artifacts.HEAD)]
-    return [(settings.detector, "detector", artifacts.DETECTOR), *head]
+    head = [] if settings.head == "none" else [(settings.head, "head", paths.HEAD)]
+    return [(settings.detector, "detector", paths.DETECTOR), *head]
 
 
 def _builder(settings: Stage2, name: str, role: str, train: Samples) -> Callable[[], Detector]:
@@ -93,19 +96,19 @@ def _keep(settings: Stage2, model: Detector, stem: Path, name: str, train: Sampl
     description = {"detector": name, "settings": plugin, "columns": list(train.columns)}
     if isinstance(model, Folds):
         description["folds"] = {"number": len(model.models), "seed": model.seed}
-    artifacts.write_model(stem, description, {key: value.numpy() for key, value in model.state_dict().items()})
+    write_model(stem, description, {key: value.numpy() for key, value in model.state_dict().items()})
 
 
 def _head(settings: Stage2, train: Samples, val: Samples) -> Detector | None:
     """A supervised detector beside the other one, which learns what the seen attacks look like; stored either way."""
     _check_head(settings)
     if settings.head == "none":
-        artifacts.write_model(artifacts.HEAD, {"detector": "none"}, {})
+        write_model(paths.HEAD, {"detector": "none"}, {})
         return None
     head = _builder(settings, settings.head, "head", train)()
     head.fit(torch.from_numpy(train.x), _families(train))
     head.verify(torch.from_numpy(val.x))
-    _keep(settings, head, artifacts.HEAD, settings.head, train)
+    _keep(settings, head, paths.HEAD, settings.head, train)
     return head
 
 
@@ -136,7 +139,7 @@ def _families(samples: Samples) -> torch.Tensor:
 
 def _latent(split: str) -> Samples:
     """The latent of a split without its margin."""
-    samples = artifacts.read_samples(artifacts.LATENT, split)
+    samples = read_samples(paths.LATENT, split)
     return samples.map(lambda x: np.ascontiguousarray(x[:, :-1]), samples.columns[:-1])
 
 
@@ -145,19 +148,19 @@ def _scores(detectors: Sequence[Detector], device: torch.device) -> Iterator[Pat
     """Store the evidence of every split, the margin and the score of each detector; gives the folder for more."""
     for detector in detectors:
         detector.to(device)
-    with artifacts.whole_folder(artifacts.SCORES) as folder:
+    with whole_folder(paths.SCORES) as folder:
         for split in splits.SPLITS:
-            latent = artifacts.read_samples(artifacts.LATENT, split)
+            latent = read_samples(paths.LATENT, split)
             z, margin = np.ascontiguousarray(latent.x[:, :-1]), latent.x[:, -1]
             scores = [margin, *(in_batches(each.scores, z, ROWS_AT_ONCE, device) for each in detectors)]
             evidence = np.stack(scores, axis=1)
-            artifacts.write_samples(folder, split, latent.map(lambda _, x=evidence: x, EVIDENCE[: len(scores)]))  # type: ignore[misc]
+            write_samples(folder, split, latent.map(lambda _, x=evidence: x, EVIDENCE[: len(scores)]))  # type: ignore[misc]
         yield folder
 
 
 def _report(epoch: int, benign: Samples, report: Report) -> None:
     """What the density says of val, at the percentiles of ``benign`` records that it has not seen."""
-    val = artifacts.read_samples(artifacts.SCORES, "val")
+    val = read_samples(paths.SCORES, "val")
     density = val.x[:, 1].astype(np.float64)
     thresholds = Percentile()(benign.x[:, 1])
     scores.judged(report, epoch, val, density, thresholds)

@@ -7,7 +7,10 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from pipeline import artifacts, validation
+from pipeline import validation
+from pipeline.artifacts import paths
+from pipeline.artifacts.files import read_json, write_bytes
+from pipeline.artifacts.tables import row_groups
 from pipeline.base.errors import ArtifactError
 from pipeline.config import Validate
 from pipeline.datasets.schema import Column
@@ -21,8 +24,8 @@ from pipeline.stages.reports.report import LEVELS, Report
 def validate(settings: Validate, report: Report) -> Verdict:
     """Audit the records in batches; what was found is written before it stops the line."""
     limits = _limits(settings)
-    columns, attacks = _promised(artifacts.read_json(artifacts.SOURCE))
-    findings = validation.audit(artifacts.row_groups(artifacts.RECORDS), limits, columns, attacks)
+    columns, attacks = _promised(read_json(paths.SOURCE))
+    findings = validation.audit(row_groups(paths.RECORDS), limits, columns, attacks)
     report.json("summary", findings.summary())
     report.json("confidence_intervals_epoch_0", findings.intervals())
     _confidence(findings.trust, report)
@@ -40,7 +43,7 @@ def validate(settings: Validate, report: Report) -> Verdict:
     )
     _shortcuts(findings.shortcuts, report)
     for name, text in validation.data_docs(findings, report.subtitle).items():
-        artifacts.write_bytes(report.folder / "docs" / name, text.encode())
+        write_bytes(report.folder / "docs" / name, text.encode())
     broken = f"{len(findings.breaches)} hard and {len(findings.warnings)} soft broken"
     report.say(f"{len(findings.results)} expectations, {broken}")
     return findings.check
@@ -123,9 +126,7 @@ def _promised(source: dict[str, Any]) -> tuple[tuple[Column, ...], dict[str, tup
         columns = tuple(Column(**column) for column in source["columns"])
         return columns, {attack: (family, ()) for attack, family in source["families"].items()}
     except (KeyError, TypeError, AttributeError) as error:
-        raise ArtifactError(
-            f"{artifacts.SOURCE}: tells no columns ({error}); run `dvc repro` to make it again"
-        ) from error
+        raise ArtifactError(f"{paths.SOURCE}: tells no columns ({error}); run `dvc repro` to make it again") from error
 
 
 if __name__ == "__main__":

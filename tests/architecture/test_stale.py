@@ -19,6 +19,8 @@ EDITED = {
     "pipeline/tracking/pipeline_run.py": [],
     "pipeline/serving/registry.py": [],
     "pipeline/serving/batch.py": [],
+    "pipeline/artifacts/models.py": ["calibrate", "evaluate", "preprocess", "stage1", "stage2"],
+    "pipeline/artifacts/confidence.py": ["evaluate", "ingest", "stage1", "stage2", "validate"],
     "pipeline/evaluation/drift.py": [],
     "pipeline/evaluation/promotion_gate/measure.py": [],
     "pipeline/reporting/figures/drift.py": [],

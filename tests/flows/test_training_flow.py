@@ -15,7 +15,8 @@ from prefect.states import Completed
 from flows import training
 from flows.reports import summary, tables
 from flows.runtime import dvc, servers
-from pipeline import artifacts, tracking
+from pipeline import tracking
+from pipeline.artifacts import paths
 from pipeline.base.errors import ConfigError
 
 METRICS = {
@@ -34,7 +35,7 @@ STAGE = dvc.Stage("ingest", "python ingest")
 @pytest.fixture
 def metrics(tmp_path, monkeypatch):
     path = tmp_path / "metrics.json"
-    monkeypatch.setattr(artifacts, "METRICS", path)
+    monkeypatch.setattr(paths, "METRICS", path)
     path.write_text(json.dumps(METRICS))
     return path
 
@@ -71,7 +72,7 @@ def test_the_result_artefacts_hold_the_tables_and_the_failure(metrics, monkeypat
 def test_a_stage_that_dvc_skipped_is_linked(monkeypatch, outcome, links):
     seen = []
     monkeypatch.setattr(dvc, "reproduce", lambda *_: outcome)
-    monkeypatch.setattr(artifacts, "content_hash", lambda _: "h")
+    monkeypatch.setattr(paths, "content_hash", lambda _: "h")
     monkeypatch.setattr(tracking, "link", lambda *names: seen.append(names))
     with disable_run_logger():
         state = training.reproduce.fn(STAGE, "up", False)
@@ -152,8 +153,8 @@ stages:
 PROGRAM = """
 import sys
 from pathlib import Path
-from pipeline import artifacts
-artifacts.content_hash, artifacts.METRICS = str, Path("none")
+from pipeline.artifacts import paths
+paths.content_hash, paths.METRICS = str, Path("none")
 from flows.training import main
 sys.exit(main())
 """

@@ -193,10 +193,10 @@ TRAIN = "import os, time; a = time.time(); time.sleep(3); print([os.environ['CUD
 PROGRAM = """
 import sys
 from pathlib import Path
-from pipeline import artifacts
+from pipeline.artifacts import paths
 from flows import training
 from flows.runtime import gpu
-artifacts.content_hash, artifacts.METRICS = str, Path("none")
+paths.content_hash, paths.METRICS = str, Path("none")
 gpu.find_devices = lambda: (gpu.Device(0, "GPU-pretend"),)
 class Version: number = 1
 training.register = lambda *_, **__: training.Completed(data=Version())

@@ -7,7 +7,8 @@ import pyarrow as pa
 import pytest
 
 from flows import drift_check
-from pipeline import artifacts
+from pipeline.artifacts import paths
+from pipeline.artifacts.files import read_csv, read_json
 from pipeline.base.errors import ArtifactError, ConfigError, DataError
 from pipeline.calibration import calibration
 from pipeline.calibration.calibration import Calibration
@@ -36,7 +37,7 @@ def test_evaluate_the_bundle_and_the_gate_judge_a_record_by_its_group(by_day: An
     by_day.run("evaluate")
     bundle = Bundle.of_project()
     assert len(bundle.calibration.groups) >= 2
-    told = {row["record_id"]: row for row in artifacts.read_csv(artifacts.REPORTS / "evaluate/confidence_epoch_0.csv")}
+    told = {row["record_id"]: row for row in read_csv(paths.REPORTS / "evaluate/confidence_epoch_0.csv")}
     differs = 0
     for split in TESTS:
         records = raw(split)
@@ -58,7 +59,7 @@ def test_evaluate_the_bundle_and_the_gate_judge_a_record_by_its_group(by_day: An
 
 def test_false_alarms_are_shown_by_group_and_promised_where_thresholds_are_its_own(by_day: Any) -> None:
     by_day.run("evaluate")
-    guarantee = artifacts.read_json(artifacts.METRICS)["guarantee"]
+    guarantee = read_json(paths.METRICS)["guarantee"]
     assert guarantee["groups"].keys() == {"day"}  # these files do not tell the protocol
     days = guarantee["groups"]["day"]
     assert sum(day["n"] for day in days.values()) == guarantee["n_benign"]
@@ -69,12 +70,12 @@ def test_false_alarms_are_shown_by_group_and_promised_where_thresholds_are_its_o
     for level, promised in guarantee["levels"].items():
         alarms = sum(round(day["levels"][level]["fpr"] * day["n"]) for day in days.values())
         assert alarms == round(promised["fpr"] * guarantee["n_benign"])
-    assert "by day" in artifacts.PAGE.read_text()
+    assert "by day" in paths.PAGE.read_text()
 
 
 def test_scoring_knows_the_group_of_new_records_in_both_forms(by_day: Any) -> None:
     bundle = Bundle.of_project()
-    for path in (by_day.file("Wednesday"), artifacts.RECORDS):
+    for path in (by_day.file("Wednesday"), paths.RECORDS):
         (chunk,) = incoming(path, "cicids2017", bundle.columns).read()
         judged, blind = bundle.predict(chunk.records), bundle.predict(chunk.records.drop_columns("day"))
         assert (judged.p_value != blind.p_value).any()
@@ -86,9 +87,9 @@ def test_scoring_knows_the_group_of_new_records_in_both_forms(by_day: Any) -> No
 def test_the_model_still_judges_after_it_was_stored(by_day: Any) -> None:
     bundle = Bundle.of_project()
     assert bundle.sealed.about["group"] == {"name": "day", "categorical": True}
-    bundle.save(artifacts.DATA / "stored")
+    bundle.save(paths.DATA / "stored")
     records = raw("test_seen")
-    one, other = bundle.predict(records), Bundle.load(artifacts.DATA / "stored").predict(records)
+    one, other = bundle.predict(records), Bundle.load(paths.DATA / "stored").predict(records)
     assert np.array_equal(one.p_value, other.p_value) and np.array_equal(one.verdict, other.verdict)
     with pytest.raises(DataError, match="column 'day' holds"):
         bundle.predict(records.set_column(records.column_names.index("day"), "day", pa.array([1.0] * len(records))))

@@ -11,7 +11,9 @@ import pyarrow.parquet as pq
 import pytest
 from scipy.stats import false_discovery_control
 
-from pipeline import artifacts
+from pipeline.artifacts import paths
+from pipeline.artifacts.files import read_json, sha256_of, write_json
+from pipeline.artifacts.tables import read_table
 from pipeline.base.errors import DataError, RejectedError, SchemaError, SourceError
 from pipeline.calibration.prediction import Prediction
 from pipeline.serving import arrivals, batch
@@ -34,11 +36,11 @@ def wednesday(week, tmp_path):
 def score(path, bundle, version=3):
     (file,) = arrivals.find(path)
     summary = batch.score(file, bundle, version, "a-flow-run")
-    return summary, artifacts.SCORED / f"{file.key(version)}.parquet"
+    return summary, paths.SCORED / f"{file.key(version)}.parquet"
 
 
 def contents():
-    return {path.relative_to(artifacts.SCORED): path.read_bytes() for path in artifacts.SCORED.rglob("*.parquet")}
+    return {path.relative_to(paths.SCORED): path.read_bytes() for path in paths.SCORED.rglob("*.parquet")}
 
 
 def test_records_are_judged_as_the_bundle_judges(bundle, wednesday):
@@ -62,9 +64,9 @@ def test_the_file_says_what_judged_what(bundle, wednesday):
     assert told["flowsculpt.source_sha256"] == file.sha256
     assert path.name == f"wednesday.csv-{file.sha256}-v3.parquet"
     assert b"a-flow-run" not in path.read_bytes()
-    stored = artifacts.read_json(artifacts.SCORED / "summaries" / f"{path.stem}.json")
-    rooms = {room: artifacts.SCORED / room / path.name for room in (".", "rejected", "samples")}
-    assert stored == {**summary, "tables": {room: artifacts.sha256(each) for room, each in rooms.items()}}
+    stored = read_json(paths.SCORED / "summaries" / f"{path.stem}.json")
+    rooms = {room: paths.SCORED / room / path.name for room in (".", "rejected", "samples")}
+    assert stored == {**summary, "tables": {room: sha256_of(each) for room, each in rooms.items()}}
     assert (summary["flow_run"], summary["source"], summary["version"]) == ("a-flow-run", "wednesday.csv", 3)
 
 
@@ -87,7 +89,7 @@ def test_the_expected_number_has_its_binomial_interval():
 def test_a_second_time_gives_the_same_bytes(bundle, wednesday):
     score(wednesday, bundle)
     first = contents()
-    shutil.rmtree(artifacts.SCORED)
+    shutil.rmtree(paths.SCORED)
     score(wednesday, bundle)
     assert contents() == first
     assert len(first) == 3
@@ -98,16 +100,16 @@ def test_the_packing_does_not_change_what_is_said(bundle, wednesday):
     (folder / "a.csv.gz").write_bytes(gzip.compress(wednesday.read_bytes()))
     with zipfile.ZipFile(folder / "b.zip", "w") as archive:
         archive.write(wednesday, "deep/wednesday.csv")
-    shutil.copy(artifacts.RECORDS, folder / "all.parquet")
+    shutil.copy(paths.RECORDS, folder / "all.parquet")
     scores = {}
     for file in arrivals.find(folder):
         batch.score(file, bundle, 1)
-        scores[file.name] = pq.read_table(artifacts.SCORED / f"{file.key(1)}.parquet")
+        scores[file.name] = pq.read_table(paths.SCORED / f"{file.key(1)}.parquet")
     assert list(scores) == ["a.csv.gz", "all.parquet", "b.zip", "wednesday.csv"]
     for name in ("a.csv.gz", "b.zip"):
         assert scores[name]["score"].equals(scores["wednesday.csv"]["score"])
     assert scores["b.zip"]["record_id"].equals(scores["wednesday.csv"]["record_id"])
-    stored = artifacts.read_table(artifacts.RECORDS)
+    stored = read_table(paths.RECORDS)
     assert scores["all.parquet"]["record_id"].equals(stored["record_id"])
 
 
@@ -129,7 +131,7 @@ def test_what_a_power_cut_has_cut_short_does_not_count_as_scored(bundle, wednesd
     """A file system may bring back a name whose content never reached the disk."""
     score(wednesday, bundle)
     first, (file,) = contents(), arrivals.find(wednesday)
-    (damaged,) = (artifacts.SCORED / room).glob(f"{file.key(3)}.*")
+    (damaged,) = (paths.SCORED / room).glob(f"{file.key(3)}.*")
     whole = damaged.read_bytes()
     if left is None:
         damaged.unlink()
@@ -161,7 +163,7 @@ def test_two_contents_whose_hashes_begin_alike_are_both_scored(bundle, wednesday
     (file,) = arrivals.find(other)
     assert not batch.is_scored(file, 3)
     score(other, bundle)
-    assert len(list(artifacts.SCORED.glob("*.parquet"))) == 2
+    assert len(list(paths.SCORED.glob("*.parquet"))) == 2
 
 
 def test_what_is_scored_is_for_this_user_alone(bundle, wednesday):
@@ -170,7 +172,7 @@ def test_what_is_scored_is_for_this_user_alone(bundle, wednesday):
         score(wednesday, bundle)
     finally:
         os.umask(before)
-    made = [artifacts.SCORED, *artifacts.SCORED.rglob("*")]
+    made = [paths.SCORED, *paths.SCORED.rglob("*")]
     assert not [path for path in made if path.stat().st_mode & 0o077]
 
 
@@ -190,13 +192,13 @@ def test_what_is_scored_is_for_this_user_alone(bundle, wednesday):
     ],
 )
 def test_records_that_are_not_what_they_should_be_are_the_fault_of_the_file(bundle, tmp_path, change, said):
-    table = artifacts.read_table(artifacts.RECORDS)
+    table = read_table(paths.RECORDS)
     assert table.column_names[0] == "record_id"
     pq.write_table(change(table), tmp_path / "new.parquet")
     with pytest.raises(SchemaError) as caught:
         score(tmp_path / "new.parquet", bundle)
     assert arrivals.blames_file(caught.value)
-    assert not [path for path in artifacts.SCORED.rglob("*") if path.is_file()]
+    assert not [path for path in paths.SCORED.rglob("*") if path.is_file()]
 
 
 def test_a_model_that_refuses_what_is_typical_is_no_fault_of_the_file(bundle, wednesday, monkeypatch):
@@ -220,7 +222,7 @@ def test_a_file_that_changes_while_it_is_read_leaves_nothing(bundle, wednesday, 
     monkeypatch.setattr(batch, "_table", meanwhile)
     with pytest.raises(SourceError, match="changed while it was read; nothing was written"):
         score(wednesday, bundle)
-    assert [path for path in artifacts.SCORED.rglob("*") if path.is_file()] == []
+    assert [path for path in paths.SCORED.rglob("*") if path.is_file()] == []
 
 
 def test_a_missing_column_is_refused_before_a_record_is_read(bundle, wednesday):
@@ -235,7 +237,7 @@ def test_unreadable_rows_are_kept(bundle, wednesday):
     lines[3] = "x" + lines[3]
     wednesday.write_text("\n".join(lines) + "\n")
     summary, path = score(wednesday, bundle)
-    rejected = pq.read_table(artifacts.SCORED / "rejected" / path.name).to_pylist()
+    rejected = pq.read_table(paths.SCORED / "rejected" / path.name).to_pylist()
     assert summary["rejected"] == 1
     assert [(row["row"], row["column"]) for row in rejected] == [(3, "Destination Port")]
 
@@ -263,7 +265,7 @@ def test_a_file_without_one_readable_row_is_refused(bundle, wednesday):
     wednesday.write_text("\n".join([head, *("x" + row for row in rows)]) + "\n")
     with pytest.raises(RejectedError, match=r"not one of .* rows can be read, because 'x"):
         score(wednesday, bundle)
-    assert not list(artifacts.SCORED.glob("*.parquet"))
+    assert not list(paths.SCORED.glob("*.parquet"))
 
 
 def test_nothing_to_score_is_told(tmp_path):
@@ -302,9 +304,9 @@ def test_the_last_records_come_in_the_order_in_which_they_were_judged(bundle, we
         (wednesday.parent / name).write_text("\n".join([lines[0], *lines[1 + i :]]) + "\n")
         (file,) = arrivals.find(wednesday.parent / name)
         batch.score(file, bundle, 3)
-        summary = artifacts.SCORED / "summaries" / f"{file.key(3)}.json"
-        artifacts.write_json(summary, artifacts.read_json(summary) | {"time": f"2026-01-0{i + 1}"})
-        files.append(pq.read_table(artifacts.SCORED / f"{file.key(3)}.parquet"))
+        summary = paths.SCORED / "summaries" / f"{file.key(3)}.json"
+        write_json(summary, read_json(summary) | {"time": f"2026-01-0{i + 1}"})
+        files.append(pq.read_table(paths.SCORED / f"{file.key(3)}.parquet"))
     ids = np.concatenate([each["record_id"].to_numpy() for each in files])
     recent = batch.recent(3, 10**6)
     np.testing.assert_array_equal(recent.record_id, ids)

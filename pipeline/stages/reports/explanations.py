@@ -6,7 +6,9 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline import artifacts
+from pipeline.artifacts import paths
+from pipeline.artifacts.models import read_model
+from pipeline.artifacts.samples import read_samples
 from pipeline.base.samples import Samples, joined
 from pipeline.calibration.prediction import Prediction
 from pipeline.evaluation.attribution import Native, Scoring, explain, rows
@@ -32,7 +34,7 @@ def explained(splits: Mapping[str, Prediction], threshold: str) -> list[dict[str
     scoring, native = _scoring(bundle), _native(bundle)
     found: list[tuple[int, int, list[dict[str, Any]]]] = []
     for number, (split, judged) in enumerate(splits.items()):
-        samples = artifacts.read_samples(artifacts.PROCESSED, split)
+        samples = read_samples(paths.PROCESSED, split)
         chosen, places = _strongest(samples.attack, judged.score, judged.flagged[threshold])
         alerts = samples.select(chosen)
         for place, name, each in zip(places, alerts.attack, explain(alerts, benign, scoring, native), strict=True):
@@ -44,7 +46,7 @@ def explained(splits: Mapping[str, Prediction], threshold: str) -> list[dict[str
 def _fitted_on(bundle: Bundle) -> Samples:
     """The benign records that the detector was fitted on, in their order; with folds not of train alone."""
     names = FITTED_ON if isinstance(bundle.model.detector, Folds) else ("train",)
-    parts = [artifacts.read_samples(artifacts.PROCESSED, name) for name in names]
+    parts = [read_samples(paths.PROCESSED, name) for name in names]
     return joined([part.select(part.benign) for part in parts])
 
 
@@ -65,7 +67,7 @@ def _native(bundle: Bundle) -> Native:
             lambda part: with_features(model.encoder(part), part, model.pass_features), x, ROWS_AT_ONCE, model.device
         )
 
-    columns = tuple(artifacts.read_model(artifacts.DETECTOR)[0]["columns"])
+    columns = tuple(read_model(paths.DETECTOR)[0]["columns"])
     return Native(model.detector, seen, columns, model.device)  # type: ignore[arg-type]  # every registered one explains
 
 
