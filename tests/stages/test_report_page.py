@@ -2,11 +2,11 @@
 
 import json
 import re
-from html import escape
 from typing import Any
 
 import numpy as np
 import pytest
+from markupsafe import escape
 
 from pipeline import artifacts
 
@@ -31,7 +31,7 @@ def test_the_page_tells_metrics_json_and_is_the_same_bytes_again(prepared: Any) 
     assert artifacts.sha256(artifacts.SCORES / "test_unseen.parquet") in page
     assert "Why alerts were raised" in page
     found = artifacts.read_json(artifacts.REPORTS / "validate" / "shortcuts.json")["means"]
-    assert found and all(escape(sentence) in page for sentence in found.values())
+    assert found and all(str(escape(sentence)) in page for sentence in found.values())
     explained = artifacts.read_csv(artifacts.REPORTS / "evaluate" / "explanations.csv")
     assert {row["attack"] for row in explained} & set(metrics["unseen"]["recall_by_attack"])
     assert explained[0]["record_id"] in page and explained[0]["feature"] in page
