@@ -43,7 +43,7 @@ class Page(HTMLParser):
             self.figures.append([dict(attrs)["title"], dict(attrs)["value"], ""])
 
     def handle_data(self, data):
-        self.text += data
+        self.text += re.sub("[ \n]+", " ", data)  # as a browser shows it
         if self.figures and not self.figures[-1][2]:
             self.figures[-1][2] = data
 

@@ -1,12 +1,12 @@
-"""A JSON document whose figures can be shown, each with the place that it was taken from."""
+"""A JSON document whose figures are shown with the place that each was read from."""
 
 from collections.abc import Callable
-from html import escape
 from typing import Any
 
 from pipeline.reporting.figures import style
+from pipeline.reporting.html import Markup
 
-NONE = '<span class="none">–</span>'
+NONE = Markup('<span class="none">–</span>')
 
 
 class Document:
@@ -24,7 +24,7 @@ class Document:
         self.base = base
 
     def __call__(self, *path: str) -> Any:
-        """What stands at ``path``; None where there is no such place."""
+        """The value at ``path``; None where there is no such place."""
         place = self.content
         for key in (*self.base, *path):
             if not isinstance(place, dict) or key not in place:
@@ -41,37 +41,40 @@ class Document:
         place = self(*path)
         return list(place) if isinstance(place, dict) else []
 
-    def share(self, *path: str) -> str:
+    def share(self, *path: str) -> Markup:
         """A share in percent."""
         return self._shown(path, style.percent)
 
-    def count(self, *path: str) -> str:
+    def count(self, *path: str) -> Markup:
         """A number of records, rounded to whole ones."""
         return self._shown(path, lambda value: f"{value:,.0f}")
 
-    def area(self, *path: str) -> str:
+    def area(self, *path: str) -> Markup:
         """An area under a curve or an F1 in four digits, never rounded up to 1."""
         return self._shown(path, lambda value: f"{min(value, 0.9999) if value < 1 else value:.4f}")
 
-    def interval(self, low: str = "low", high: str = "high") -> str:
+    def interval(self, low: str = "low", high: str = "high") -> Markup:
         """From one share to another."""
-        return f"{self._shown((low,), _bare)} to {self.share(high)}" if self(low) is not None else NONE
+        return (
+            Markup("{} to {}").format(self._shown((low,), _bare), self.share(high)) if self(low) is not None else NONE
+        )
 
-    def share_within(self, key: str, low: str = "low", high: str = "high") -> str:
+    def share_within(self, key: str, low: str = "low", high: str = "high") -> Markup:
         """A share above its interval."""
-        return f"{self.share(key)}<small>{self.interval(low, high)}</small>"
+        return Markup("{}<small>{}</small>").format(self.share(key), self.interval(low, high))
 
-    def area_within(self, key: str) -> str:
+    def area_within(self, key: str) -> Markup:
         """An area above its interval, whose keys end with ``_low`` and ``_high``."""
-        low, high = self.area(f"{key}_low"), self.area(f"{key}_high")
-        return f"{self.area(key)}<small>{low} to {high}</small>"
+        bounds = self.area(f"{key}_low"), self.area(f"{key}_high")
+        return Markup("{}<small>{} to {}</small>").format(self.area(key), *bounds)
 
-    def _shown(self, path: tuple[str, ...], text: Callable[[Any], str]) -> str:
+    def _shown(self, path: tuple[str, ...], text: Callable[[Any], str]) -> Markup:
         value = self(*path)
         if value is None:
             return NONE
         pointer = "".join(f"/{key.replace('~', '~0').replace('/', '~1')}" for key in (*self.base, *path))
-        return f'<data value="{value!r}" title="{escape(f"{self.name}#{pointer}")}">{_unbroken(text(value))}</data>'
+        shown = Markup('<data value="{!r}" title="{}#{}">{}</data>')
+        return shown.format(value, self.name, pointer, _unbroken(text(value)))
 
 
 def percent(share: str) -> str:

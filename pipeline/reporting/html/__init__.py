@@ -1,0 +1,29 @@
+"""The one door to Jinja2: a page of HTML from a template, with the style sheet that all pages share.
+
+::
+
+    base.html     the frame of a page
+    bricks.html   macros that every template can call: tables, badges, bars, figures
+    style.css     the look, on a light and a dark screen and on paper
+
+A page loads nothing: the style sheet and the pictures are in it. Jinja2 escapes every value that is not ``Markup``, and
+a name that a template does not know is an error.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+__all__ = ["Markup", "page"]
+
+
+def page(template: Path, **facts: Any) -> str:
+    """The page that a template makes of facts; it can include the files of its own folder and those of this one."""
+    folders = FileSystemLoader([template.parent, Path(__file__).parent])
+    environment = Environment(
+        loader=folders, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.globals |= vars(environment.get_template("bricks.html").module)
+    return environment.get_template(template.name).render(facts)
