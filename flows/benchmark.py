@@ -38,7 +38,7 @@ from flows.grid.results import Result
 from flows.grid.results import table as tabulate
 from flows.reports import pages
 from flows.reports.decisions import now
-from flows.runtime import dvc, gpu, program, servers
+from flows.runtime import gpu, graph, program, servers, working_copy
 from pipeline import config
 from pipeline.artifacts import paths
 from pipeline.artifacts.files import append_line, write_bytes, write_csv, write_json
@@ -76,7 +76,7 @@ def _run(snapshot: Snapshot, cell: Cell, lock: Any) -> Result:
     log, started = get_run_logger().info, time.monotonic()
     _note(snapshot, cell, "started")
     try:
-        devices = gpu.usable_devices() if any(stage.device for stage in dvc.stages(snapshot.root)) else ()
+        devices = gpu.usable_devices() if any(stage.device for stage in graph.stages(snapshot.root)) else ()
         with gpu.lease(devices, log) as device:
             commit = experiments.run(snapshot, cell.name, cell.params, log, lock, device)
     except FlowsculptError as error:
@@ -190,7 +190,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _benchmarked(given: argparse.Namespace) -> str:
-    dvc.check(Path.cwd())
+    working_copy.check(Path.cwd())
     # A misspelt name waits for no server.
     Grid.of(config.read(), config.load_benchmark(), given.designs, given.configurations, given.seeds)
     with servers.connected("benchmark"):

@@ -284,14 +284,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _promoted(version: str, dry_run: bool) -> Outcome:
     with servers.connected("promotion"):
-        state = promotion(version, dry_run, return_state=True)
+        return outcome_of(promotion(version, dry_run, return_state=True))
+
+
+def outcome_of(state: State[Any]) -> Outcome:
+    """What the flow decided; an error that kept it from deciding is raised."""
     done: Any = state.result(raise_on_failure=False)
-    if isinstance(done, PromotionError):
-        return done.outcome
-    if isinstance(done, Exception):
+    if isinstance(done, Exception) and not isinstance(done, PromotionError):
         raise done
-    result: Outcome = done
-    return result
+    outcome: Outcome = done.outcome if isinstance(done, PromotionError) else done
+    return outcome
 
 
 if __name__ == "__main__":

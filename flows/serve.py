@@ -29,7 +29,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from flows import worker
-from flows.runtime import access, dvc, gpu, processes, program, servers
+from flows.runtime import access, dvc, gpu, processes, program, servers, working_copy
 from pipeline.base.errors import FlowsculptError
 
 PREFECT_PORT, MLFLOW_PORT = 4200, 5000
@@ -68,7 +68,7 @@ def serve(given: argparse.Namespace, held: ExitStack, stopped: threading.Event) 
     names = [name.strip() for name in given.allowed_hosts.split(",") if name.strip()]
     servers.refuse_nameless(given.host, names)
     access.refuse_second()
-    dvc.check(Path.cwd())
+    working_copy.check(Path.cwd())
     own = {name for name in (access.PREFECT_SERVER, access.MLFLOW_SERVER) if os.environ.get(name)}
     login = access.kept_login()
     env = access.prefect_settings(login) | access.mlflow_client_settings(login)

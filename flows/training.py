@@ -31,7 +31,8 @@ from prefect.states import Completed, Failed
 
 from flows import lineage
 from flows.reports import summary
-from flows.runtime import dvc, gpu, program, servers
+from flows.runtime import dvc, gpu, graph, program, servers, working_copy
+from flows.runtime.heartbeat import heartbeat
 from pipeline import tracking
 from pipeline.base.errors import FlowsculptError
 from pipeline.serving import registry
@@ -60,7 +61,7 @@ HEALING: dict[str, Any] = {
 
 
 @task(task_run_name="{stage.name}", **HEALING)
-def reproduce(stage: dvc.Stage, parent: str, force: bool) -> State[Any]:
+def reproduce(stage: graph.Stage, parent: str, force: bool) -> State[Any]:
     """Bring one stage up to date; a failure that no other try can mend is a state, not a traceback."""
     started, log = time.monotonic(), get_run_logger().info
     try:
@@ -84,7 +85,7 @@ def register(parent: str) -> State[Any]:
 
     tags = {tracking.FLOW_RUN: flow_run_id(), **lineage.provenance(Path.cwd())}
     try:
-        with TemporaryDirectory() as folder:
+        with heartbeat("register"), TemporaryDirectory() as folder:
             Bundle.of_project().save(Path(folder) / "bundle")
             run = tracking.resolve(parent)
             version = registry.register(Path(folder) / "bundle", run, tags, summary.sentence())
@@ -98,7 +99,7 @@ def register(parent: str) -> State[Any]:
 
 
 @flow(name="training", persist_result=False)
-def training(force: bool = False, promote: bool = False, when_busy: dvc.WhenBusy = "wait") -> State[Any]:
+def training(force: bool = False, promote: bool = False, when_busy: working_copy.WhenBusy = "wait") -> State[Any]:
     """Reproduce the pipeline, register the model that it makes, and let it stand for promotion.
 
     Every stage is brought up to date in the order of the graph, up to the first that fails. A run that is started again
@@ -111,9 +112,9 @@ def training(force: bool = False, promote: bool = False, when_busy: dvc.WhenBusy
     """
     gpu.outlast_outages()
     try:
-        with dvc.alone(Path.cwd(), f"flow run {runtime.flow_run.name}", when_busy, get_run_logger().info):
+        with working_copy.alone(Path.cwd(), f"flow run {runtime.flow_run.name}", when_busy, get_run_logger().info):
             return _train(force, promote)
-    except dvc.BusyError as error:
+    except working_copy.BusyError as error:
         return _failed(error)
 
 
@@ -144,7 +145,8 @@ def _tell(what: Literal["settings", "results"], parent: str) -> None:
     from pipeline.stages.reports import overview
 
     try:
-        getattr(overview, what)(tracking.StageRun(parent))
+        with heartbeat(what):
+            getattr(overview, what)(tracking.StageRun(parent))
     except FlowsculptError as error:
         get_run_logger().warning("the MLflow run tells no %s: %s", what, error)
 
@@ -164,7 +166,8 @@ def _promoted(message: str, parent: str, rows: "list[summary.Row]") -> State[Any
     """What became of the candidate; a refusal is no failure of the training."""
     from flows.promotion import promotion
 
-    state: State[Any] = promotion("candidate", return_state=True)
+    with heartbeat("promotion"):
+        state: State[Any] = promotion("candidate", return_state=True)
     error = _result(state)
     if isinstance(error, Exception):
         return _failed(error)
@@ -174,7 +177,7 @@ def _promoted(message: str, parent: str, rows: "list[summary.Row]") -> State[Any
 def _reproduce_all(parent: str, force: bool) -> tuple[Exception | None, dict[str, float]]:
     """The error of the stage that failed, if any, and the seconds that each of those before it took."""
     seconds: dict[str, float] = {}
-    for stage in dvc.stages(Path.cwd()):
+    for stage in graph.stages(Path.cwd()):
         done = _result(reproduce(stage, parent, force, return_state=True))
         if isinstance(done, Exception):
             return done, seconds
@@ -216,8 +219,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return program.run("training", lambda: _trained(given.force, given.promote, given.when_busy))
 
 
-def _trained(force: bool, promote: bool, when_busy: dvc.WhenBusy) -> str:
-    dvc.check(Path.cwd())
+def _trained(force: bool, promote: bool, when_busy: working_copy.WhenBusy) -> str:
+    working_copy.check(Path.cwd())
     with servers.connected("training"):
         gpu.ensure_devices()
         return summary.text(*program.result(training(force, promote, when_busy, return_state=True)))

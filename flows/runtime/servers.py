@@ -21,6 +21,7 @@ from prefect.settings import (
 
 from flows.runtime import access, processes
 from flows.runtime.api import LOCAL_NAMES
+from flows.runtime.heartbeat import heartbeat
 from pipeline import tracking
 from pipeline.base.errors import ConfigError, FlowsculptError
 
@@ -47,7 +48,8 @@ def connected(program: str) -> Iterator[None]:
         held = ExitStack()
         atexit.register(held.close)  # not before: Prefect sends its last logs and events when the interpreter ends
         login = access.fresh_login()
-        api = held.enter_context(prefect(port, login=login, options=("--no-services", "--no-ui")))
+        with heartbeat("starting the Prefect server"):
+            api = held.enter_context(prefect(port, login=login, options=("--no-services", "--no-ui")))
         with temporary_settings({PREFECT_API_URL: api, **client_settings(login)}):
             yield
 

@@ -377,9 +377,9 @@ ALLOWED = {  # what no later step trusts: locks, and copies of the project that 
     "flows/runtime/processes.py: open",
     "flows/grid/experiments.py: open",
     "flows/grid/experiments.py: write_text",
-    "flows/runtime/dvc.py: open",
     "flows/runtime/healing.py: open",
     "flows/runtime/healing.py: rename",
+    "flows/runtime/working_copy.py: open",
 }
 WRITES = {"write_text", "write_bytes", "copytree", "copyfile", "copy2", "rename", "to_parquet", "to_csv", "savez"}
 

@@ -13,7 +13,7 @@ from flows.grid.cells import Cell, Grid
 from flows.grid.experiments import ExperimentError, Snapshot
 from flows.grid.results import Result
 from flows.grid.results import table as tabulate
-from flows.runtime import dvc
+from flows.runtime import graph
 from pipeline import config
 from pipeline.artifacts import paths
 from pipeline.artifacts.files import read_json, read_lines
@@ -44,7 +44,7 @@ def snapshot(tmp_path, monkeypatch):
     monkeypatch.setattr(experiments, "find", lambda _: done)
     monkeypatch.setattr(experiments, "metrics", lambda _, commit: None if commit == "lost" else METRICS)
     monkeypatch.setattr(experiments, "run", run)
-    monkeypatch.setattr(dvc, "stages", lambda _: ())
+    monkeypatch.setattr(graph, "stages", lambda _: ())
     vars(made)["tests"] = (done, ran)
     with disable_run_logger():
         yield made

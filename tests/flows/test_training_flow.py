@@ -14,7 +14,7 @@ from prefect.states import Completed
 
 from flows import training
 from flows.reports import summary, tables
-from flows.runtime import dvc, servers
+from flows.runtime import dvc, graph, servers, working_copy
 from pipeline import tracking
 from pipeline.artifacts import paths
 from pipeline.base.errors import ConfigError
@@ -29,7 +29,7 @@ METRICS = {
     "dataset": "synthetic",
 }
 ROWS = [summary.Row("ingest", "ran", 1.5, "a" * 32, "#/a"), summary.Row("evaluate", "cached", 0.7, "", "#/")]
-STAGE = dvc.Stage("ingest", "python ingest")
+STAGE = graph.Stage("ingest", "python ingest")
 
 
 @pytest.fixture
@@ -134,7 +134,7 @@ def test_the_program_ends_with_a_code_and_a_word(monkeypatch, capsys, metrics, o
     def server():
         yield
 
-    monkeypatch.setattr(dvc, "check", lambda root: None)
+    monkeypatch.setattr(working_copy, "check", lambda root: None)
     monkeypatch.setattr(tracking, "page", lambda run: run)
     monkeypatch.setattr(servers, "connected", lambda program: server())
     monkeypatch.setattr(training, "training", flow)

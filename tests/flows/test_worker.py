@@ -22,7 +22,7 @@ from websockets.exceptions import ConnectionClosedError, InvalidStatus
 from websockets.sync.client import connect
 
 from flows import training, worker
-from flows.runtime import access, dvc, gpu, recovery, servers
+from flows.runtime import access, dvc, gpu, graph, recovery, servers
 from pipeline import tracking
 from pipeline.base.errors import ConfigError, DataError
 
@@ -226,9 +226,9 @@ def test_two_training_flows_queue_for_one_gpu_that_their_training_stages_alone_s
 
 # What is tried again.
 
-AWAY = dvc.StageFailedError(dvc.Stage("s", "c"), os.EX_TEMPFAIL, ["a server does not answer"])
-LOCKED = dvc.StageFailedError(dvc.Stage("s", "c"), 255, ["ERROR: failed to reproduce 's': Unable to acquire lock."])
-BROKEN = dvc.StageFailedError(dvc.Stage("s", "c"), 1, ["s: the records are bad"])
+AWAY = dvc.StageFailedError(graph.Stage("s", "c"), os.EX_TEMPFAIL, ["a server does not answer"])
+LOCKED = dvc.StageFailedError(graph.Stage("s", "c"), 255, ["ERROR: failed to reproduce 's': Unable to acquire lock."])
+BROKEN = dvc.StageFailedError(graph.Stage("s", "c"), 1, ["s: the records are bad"])
 
 
 @pytest.mark.parametrize(
@@ -257,7 +257,7 @@ def test_what_can_heal_is_tried_again_and_bad_data_never(error, tries, api, sett
 
     @flow(name="trial")
     def trial():
-        return at_once(dvc.Stage("s", "c"), "parent", False, return_state=True)
+        return at_once(graph.Stage("s", "c"), "parent", False, return_state=True)
 
     state = trial(return_state=True)
     assert len(calls) == tries

@@ -32,9 +32,9 @@ def test_the_page_tells_metrics_json_and_is_the_same_bytes_again(prepared: Any) 
     assert page.count("data:image/svg+xml;base64,") == 7
     assert sha256_of(paths.SCORES / "test_unseen.parquet") in page
     assert "Why alerts were raised" in page
-    found = artifacts.read_json(artifacts.REPORTS / "validate" / "shortcuts.json")["means"]
+    found = read_json(paths.REPORTS / "validate" / "shortcuts.json")["means"]
     assert found and all(str(escape(sentence)) in page for sentence in found.values())
-    explained = artifacts.read_csv(artifacts.REPORTS / "evaluate" / "explanations.csv")
+    explained = read_csv(paths.REPORTS / "evaluate" / "explanations.csv")
     assert {row["attack"] for row in explained} & set(metrics["unseen"]["recall_by_attack"])
     assert explained[0]["record_id"] in page and explained[0]["feature"] in page
     prepared.run("evaluate")
