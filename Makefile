@@ -17,6 +17,7 @@ export MPLBACKEND := Agg
 SERVE ?=
 
 .PHONY: run serve test install core check
+.NOTPARALLEL:
 
 run: core
 	@python -m flows.quickstart
