@@ -131,6 +131,15 @@ def test_a_folder_that_cannot_work_is_refused_before_anything_runs(flows, monkey
     assert flows.called == []
 
 
+def test_make_says_before_it_installs_that_the_folder_is_no_repository(tmp_path):
+    shutil.copy(ROOT / "Makefile", tmp_path)
+    done = subprocess.run(["make", "run"], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode
+    assert "is no git repository, and DVC does not work without one" in done.stderr
+    assert "git init && git add --all && git commit" in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["Makefile"]
+
+
 def test_a_file_that_was_not_scored_is_refused_with_the_command(project):
     with pytest.raises(ArtifactError, match="version 4 has not scored it; run `flowsculpt score"):
         first_alerts.text(quickstart.EXAMPLE, 4)
