@@ -16,12 +16,13 @@ export MPLBACKEND := Agg
 
 SERVE ?=
 
-.PHONY: run serve test install core check
+.PHONY: run serve test install core check repository
+.NOTPARALLEL:
 
-run: core
+run: repository core
 	@python -m flows.quickstart
 
-serve: core
+serve: repository core
 	@exec python -m flows.serve $(SERVE)
 
 test: check
@@ -32,6 +33,12 @@ check: install
 	ruff check .
 	mypy
 	lint-imports
+
+# Asked before the install, so that nobody waits for it in vain.
+repository:
+	@git rev-parse --git-dir > /dev/null 2>&1 || { \
+		echo "this folder is no git repository, and DVC does not work without one: it compares settings and code with" >&2; \
+		echo "those of the last commit; run: git init && git add --all && git commit --message start" >&2; exit 1; }
 
 # DVC's cache of pickles becomes this user's alone, where it would be a folder that everybody may write.
 core: $(CORE)

@@ -34,6 +34,7 @@ PROGRAMS: Final = {
     "drift": Program("drift_check", "Check whether recent traffic is still what the champion was calibrated on."),
     "lineage": Program("lineage", "Go from an alert, a version or a run back to its data and its code."),
     "serve": Program("serve", "Start the servers, the schedules and one worker."),
+    "doctor": Program("doctor", "Say what keeps the project from running here, and what to do about it."),
     "benchmark": Program("benchmark", "Run the evaluation protocol: designs, configurations and seeds."),
     "preset": Program("preset", "Write a published system's settings into params.yaml; without a name, list them."),
 }

@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flows.runtime import program
+from flows.runtime import program, working_copy
 from flows.runtime.heartbeat import heartbeat
 
 if TYPE_CHECKING:
@@ -37,12 +37,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run() -> str:
+    working_copy.check(Path.cwd())
     with heartbeat("loading Prefect, MLflow and PyTorch"):
-        from flows.runtime import gpu, servers, working_copy
-
-        working_copy.check(Path.cwd())
         from flows import promotion, training
         from flows.reports import summary
+        from flows.runtime import gpu, servers
 
     with servers.connected("quickstart"):
         gpu.ensure_devices()

@@ -29,7 +29,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from flows import worker
-from flows.runtime import access, dvc, gpu, processes, program, servers, working_copy
+from flows.runtime import access, devices, dvc, gpu, processes, program, reach, servers, working_copy
 from pipeline.base.errors import FlowsculptError
 
 PREFECT_PORT, MLFLOW_PORT = 4200, 5000
@@ -39,7 +39,7 @@ FOR_A_SHELL = ("PREFECT_API_URL", access.PREFECT_CLIENT, "MLFLOW_TRACKING_URI", 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Serve until a signal comes; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m flows.serve", description="Servers, deployments and one worker.")
-    parser.add_argument("--host", default=servers.LOCAL, help="the address that both servers listen on")
+    parser.add_argument("--host", default=reach.LOCAL, help="the address that both servers listen on")
     parser.add_argument("--prefect-port", type=int, default=PREFECT_PORT, help="0: a free one")
     parser.add_argument("--mlflow-port", type=int, default=MLFLOW_PORT, help="0: a free one")
     parser.add_argument(
@@ -124,7 +124,7 @@ def deploy() -> None:
 
 def _gpu_workers() -> tuple[str, ...]:
     """A machine without a GPU serves the pool ``gpu`` all the same: on its processor."""
-    if gpu.gpu_workers() is None and not gpu.find_devices():
+    if gpu.gpu_workers() is None and not devices.find_devices():
         print("serve: no GPU on this machine: every stage runs on the CPU", flush=True)
         return ("--gpu-workers", "0")
     return ()
