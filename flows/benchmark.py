@@ -14,10 +14,12 @@ what the other does not, so that starting the same command twice uses two cores.
 
 import os
 
+from flows import arguments
 from pipeline.tracking import quiet_tools
 
 if __name__ == "__main__":
     quiet_tools()
+    arguments.parse("benchmark")  # help, and what is misspelt, before the imports below, which take seconds
 
 import argparse
 import sys
@@ -177,15 +179,9 @@ def _cell(result: Result) -> dict[str, Any]:
 # The program.
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(options: Sequence[str] | None = None) -> int:
     """Run the grid from the command line; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m flows.benchmark", description="Run a grid of experiments.")
-    parser.add_argument("--designs", nargs="+", default=[], help="of benchmark.yaml; without it all")
-    parser.add_argument("--configurations", nargs="+", default=[], help="of benchmark.yaml; without it all")
-    parser.add_argument("--seeds", nargs="+", type=int, default=[], help="without it those of benchmark.yaml")
-    parser.add_argument("--path", default="", help="the folder that the records of every design lie below")
-    parser.add_argument("--out", default=str(paths.BENCHMARK), help="the folder that the table goes to")
-    given = parser.parse_args(arguments)
+    given = arguments.parse("benchmark", options)
     return program.run("benchmark", lambda: _benchmarked(given))
 
 

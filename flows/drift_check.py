@@ -9,12 +9,13 @@ gate of promotion like any other. ``train``: a page and an event ask for trainin
 A version that has not judged enough records yet, as after each promotion, is waited for.
 """
 
+from flows import arguments
 from pipeline.tracking import quiet_tools
 
 if __name__ == "__main__":
     quiet_tools()
+    arguments.parse("drift_check")  # help, and what is misspelt, before the imports below, which take seconds
 
-import argparse
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -30,7 +31,7 @@ from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.events import emit_event
 from prefect.states import Completed, Failed
 
-from flows import lineage, scoring
+from flows import lineage
 from flows.runtime import program, servers
 from pipeline import config, tracking
 from pipeline.artifacts import paths
@@ -44,7 +45,7 @@ from pipeline.evaluation import drift
 from pipeline.evaluation.drift import Change, Limits, Outcome, Recalibration
 from pipeline.reporting.figures.drift import drift as draw_drift
 from pipeline.reporting.figures.style import svg
-from pipeline.serving import batch, registry
+from pipeline.serving import loading, registry, scored
 from pipeline.serving.bundle import Bundle
 from pipeline.serving.registry import Version
 
@@ -88,8 +89,8 @@ def drift_check(alias: str = "champion", dry_run: bool = False) -> State[Any]:
     """
     settings = config.load(config.Retraining)
     try:
-        version, bundle = scoring.load(alias)
-        recent = batch.recent(version.number, settings.records)
+        version, bundle = loading.load(alias)
+        recent = scored.recent(version.number, settings.records)
         if recent.score.size < settings.min_records:
             return Completed(name="Waiting", message=_too_few(version, recent, settings))
         found = check(version.number, bundle, recent, settings)
@@ -102,7 +103,7 @@ def drift_check(alias: str = "champion", dry_run: bool = False) -> State[Any]:
     return Completed(name=found.outcome.capitalize(), message=found.reason, data=found)
 
 
-def check(version: int, bundle: Bundle, recent: batch.Recent, settings: config.Retraining) -> Finding:
+def check(version: int, bundle: Bundle, recent: scored.Recent, settings: config.Retraining) -> Finding:
     """Compare recent scores and features with those of the calibration; nothing is changed.
 
     Raises:
@@ -126,13 +127,13 @@ def check(version: int, bundle: Bundle, recent: batch.Recent, settings: config.R
     return Finding(outcome, reason, version, n, now.size, changes, path)
 
 
-def _too_few(version: Version, recent: batch.Recent, settings: config.Retraining) -> str:
+def _too_few(version: Version, recent: scored.Recent, settings: config.Retraining) -> str:
     """What is waited for, as after each promotion."""
     needed = f"needed are {settings.min_records:,}; score more with `python -m flows.scoring`"
     return f"version {version.number} has scored {recent.score.size:,} records, {needed}"
 
 
-def recalibrate(bundle: Bundle, recent: batch.Recent, settings: config.Retraining) -> Bundle:
+def recalibrate(bundle: Bundle, recent: scored.Recent, settings: config.Retraining) -> Bundle:
     """The bundle with calibration scores and thresholds that follow recent ones; see ``drift.Recalibration``.
 
     The records that looked benign have been used by it, and may not judge it.
@@ -183,7 +184,7 @@ def _values(column: pa.ChunkedArray) -> NDArray[Any]:
 
 
 def _recalibrated(
-    found: Finding, version: Version, bundle: Bundle, recent: batch.Recent, settings: config.Retraining
+    found: Finding, version: Version, bundle: Bundle, recent: scored.Recent, settings: config.Retraining
 ) -> Finding:
     """Register the model with moved thresholds as a candidate, and let the gate judge it."""
     from flows.promotion import promotion
@@ -264,12 +265,9 @@ def markdown(found: Finding) -> str:
 # The program.
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(options: Sequence[str] | None = None) -> int:
     """Check from the command line; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m flows.drift_check", description="Has benign traffic drifted?")
-    parser.add_argument("--alias", default="champion", help="of the version that is watched, or its number")
-    parser.add_argument("--dry-run", action="store_true", help="look only; register nothing")
-    given = parser.parse_args(arguments)
+    given = arguments.parse("drift_check", options)
     return program.run("drift_check", lambda: _checked(given.alias, given.dry_run))
 
 

@@ -10,7 +10,11 @@ commit, each stage with the run that made what it gave (also where it came from 
 the raw input and of all outputs. It reads the MLflow store and needs no Prefect server.
 """
 
-import argparse
+from flows import arguments
+
+if __name__ == "__main__":
+    arguments.parse("lineage")  # help, and what is misspelt, before the imports below, which take seconds
+
 import hashlib
 import json
 import sys
@@ -279,12 +283,9 @@ def _data_lines(data: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield from (("output", f"{stage:<11}{path}  {digest}") for path, digest in outputs.items())
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(options: Sequence[str] | None = None) -> int:
     """Print a chain; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m flows.lineage", description="From an alert back to the data.")
-    parser.add_argument("what", metavar="RUN_OR_VERSION_OR_FILE", help="a run id, a version, an alias or a file")
-    parser.add_argument("--json", action="store_true", help="print JSON")
-    given = parser.parse_args(arguments)
+    given = arguments.parse("lineage", options)
     return program.run("lineage", lambda: _printed(given.what, given.json))
 
 

@@ -16,12 +16,13 @@ promoted again by its alias, which a schedule would do the next night; whoever m
 The exit code is 0 where the champion is as wished, 3 where the gate refuses, 1 where it could not be decided.
 """
 
+from flows import arguments
 from pipeline.tracking import quiet_tools
 
 if __name__ == "__main__":
     quiet_tools()
+    arguments.parse("promotion")  # help, and what is misspelt, before the imports below, which take seconds
 
-import argparse
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -261,15 +262,9 @@ def _swapped(candidate: Version, outcome: Outcome) -> Outcome:
 # The program.
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(options: Sequence[str] | None = None) -> int:
     """Promote or roll back from the command line; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m flows.promotion", description="Promote a model, or go back.")
-    parser.add_argument("version", nargs="?", default=CANDIDATE, help="an alias or a number, candidate if left out")
-    parser.add_argument("--dry-run", action="store_true", help="judge it, and move nothing")
-    parser.add_argument("--rollback", action="store_true", help="make the previous version the champion again")
-    given = parser.parse_args(arguments)
-    if given.rollback and (given.dry_run or given.version != CANDIDATE):
-        parser.error("--rollback goes back to the previous version, and takes neither a version nor --dry-run")
+    given = arguments.parse("promotion", options)
     try:
         outcome = roll_back() if given.rollback else _promoted(given.version, given.dry_run)
     except FlowsculptError as error:

@@ -55,20 +55,19 @@ def _run() -> str:
 
 def _found(outcome: "Outcome") -> str:
     """What became of the model, what it found in the example, and what to do next."""
-    from flows import scoring
-    from flows.reports import first_alerts
+    from flows import score
+    from pipeline.serving import loading
 
     judged = _judged(outcome)
     if outcome.serving is None:
         return (
             f"{judged}\nNo model serves, so nothing was scored.\n\n{_next('promote --dry-run', 'the gate in detail')}"
         )
-    version, bundle = scoring.load("champion")
+    _, bundle = loading.load("champion")
     ahead = _next("score YOUR_RECORDS.csv", "alarms on records of your own")
     if bundle.dataset.partition(" ")[0] not in SAME_FORMAT:
         return f"{judged}\n\n{ahead}"
-    program.result(scoring.scoring(str(EXAMPLE), return_state=True))
-    return f"{judged}\n{first_alerts.text(EXAMPLE, version.number)}\n\n{ahead}"
+    return f"{judged}\n{score.here([EXAMPLE])}\n\n{ahead}"
 
 
 def _judged(outcome: "Outcome") -> str:

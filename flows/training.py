@@ -11,12 +11,13 @@ Prefect's ephemeral server, which dies of the same Ctrl-C as the flow and leaves
 Run as a program it turns the telemetry of every tool off before Prefect is imported, which reports its first import.
 """
 
+from flows import arguments
 from pipeline.tracking import quiet_tools
 
 if __name__ == "__main__":
     quiet_tools()
+    arguments.parse("training")  # help, and what is misspelt, before the imports below, which take seconds
 
-import argparse
 import sys
 import time
 from collections.abc import Sequence
@@ -209,13 +210,9 @@ def flow_run_id() -> str:
 # The program.
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(options: Sequence[str] | None = None) -> int:
     """Run the flow from the command line; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m flows.training", description="Reproduce the pipeline.")
-    parser.add_argument("--force", action="store_true", help="run every stage, also where nothing changed")
-    parser.add_argument("--promote", action="store_true", help="promote the new version if it passes the gate")
-    parser.add_argument("--when-busy", choices=("wait", "refuse"), default="wait", help="while another run works here")
-    given = parser.parse_args(arguments)
+    given = arguments.parse("training", options)
     return program.run("training", lambda: _trained(given.force, given.promote, given.when_busy))
 
 

@@ -19,9 +19,21 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from pipeline.artifacts.tables import TableWriter, row_groups
+from pipeline.base.errors import ConfigError
 from pipeline.calibration.surprisal import Floats
 
 FIELD = pa.field("discovery", pa.bool_())  # null where no batch decision was asked for
+
+
+def asked(level: float) -> float | None:
+    """The level of a batch decision, None where 0 asks for none.
+
+    Raises:
+        ConfigError: it is no share.
+    """
+    if not 0 <= level < 1:
+        raise ConfigError(f"false_discovery: {level:g} is no share of alarms, allowed is 0 or more, below 1")
+    return level or None
 
 
 def discoveries(p_value: Floats, level: float) -> NDArray[np.bool_]:

@@ -50,9 +50,10 @@ def _among(module, packages):
 
 @cache
 def _says_only(file):
-    """Whether a file holds a docstring and nothing else, as most packages do."""
-    body = ast.parse((ROOT / file).read_text()).body
-    return len(body) == 1 and isinstance(body[0], ast.Expr)
+    """Whether a file holds a docstring and nothing else, as most packages do, or names that are imported when asked."""
+    first, *others = ast.parse((ROOT / file).read_text()).body
+    lazy = any(isinstance(each, ast.FunctionDef) and each.name == "__getattr__" for each in others)
+    return isinstance(first, ast.Expr) and (lazy or not others)
 
 
 def _file(module):

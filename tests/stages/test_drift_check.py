@@ -16,7 +16,7 @@ from pipeline.artifacts.files import read_json
 from pipeline.artifacts.tables import read_table
 from pipeline.base.errors import ArtifactError, ConfigError
 from pipeline.calibration.calibration import Calibration
-from pipeline.serving import batch
+from pipeline.serving import batch, loading, scored
 from pipeline.serving.registry import Version
 
 SETTINGS = config.load(config.Retraining, Path(__file__).parents[2] / "params.yaml")
@@ -78,7 +78,7 @@ def watched(store, monkeypatch, tmp_path):
     """A champion with a calibration of many records."""
     calibration = Calibration.fit(*REFERENCE)
     store.bundle = store.bundle.with_calibration(calibration)
-    monkeypatch.setattr(scoring, "load", lambda alias: (Version(3, "run", store.bundle.digest, {}, ()), store.bundle))
+    monkeypatch.setattr(loading, "load", lambda alias: (Version(3, "run", store.bundle.digest, {}, ()), store.bundle))
     monkeypatch.setattr(config, "load", lambda section: SETTINGS)
     monkeypatch.setattr("flows.promotion.promotion", store_gate(store))
     return store
@@ -94,7 +94,7 @@ def store_gate(store):
 
 def recent(scores, monkeypatch, samples=None):
     ids = np.arange(len(scores), dtype=np.uint64) + np.uint64(10**9)
-    monkeypatch.setattr(batch, "recent", lambda *_: batch.Recent(ids, np.asarray(scores), samples, 2))
+    monkeypatch.setattr(scored, "recent", lambda *_: scored.Recent(ids, np.asarray(scores), samples, 2))
 
 
 def drawn(store, n=5000, seed=1):
@@ -173,13 +173,13 @@ def test_features_are_compared_with_those_of_the_calibration(store, monkeypatch,
     """All of what was scored: benign features as ever, until one of them is changed."""
     run(str(folder))
     settings = SETTINGS.model_copy(update={"min_records": 50, "looks": 0.1})
-    seen = batch.recent(3, 10**6)
+    seen = scored.recent(3, 10**6)
     found = drift_check.check(3, store.bundle, seen, settings)
     assert {change.name for change in found.changes} == {"score", *store.bundle.features.columns}
     assert not [change.name for change in found.changes if change.exceeds(1e-4, 0.0)]
     at = seen.samples.column_names.index("idle_min")
     moved = seen.samples.set_column(at, "idle_min", pa.array(np.full(seen.samples.num_rows, 1e9)))
-    again = drift_check.check(3, store.bundle, batch.Recent(seen.record_id, seen.score, moved, seen.files), settings)
+    again = drift_check.check(3, store.bundle, scored.Recent(seen.record_id, seen.score, moved, seen.files), settings)
     assert [change.name for change in again.changes if change.exceeds(1e-4, 0.2)] == ["idle_min"]
 
 
@@ -187,7 +187,7 @@ def test_features_of_another_project_are_not_compared(store, task, folder):
     run(str(folder))
     shutil.rmtree(paths.PROCESSED)
     settings = SETTINGS.model_copy(update={"min_records": 50, "looks": 0.1})
-    found = drift_check.check(3, store.bundle, batch.recent(3, 10**6), settings)
+    found = drift_check.check(3, store.bundle, scored.recent(3, 10**6), settings)
     assert [change.name for change in found.changes] == ["score"]
 
 

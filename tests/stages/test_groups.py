@@ -16,8 +16,9 @@ from pipeline.calibration.prediction import Prediction
 from pipeline.calibration.thresholds.conformal import interval
 from pipeline.datasets.incoming import incoming
 from pipeline.evaluation.drift import Recalibration
-from pipeline.serving import batch, heldout
+from pipeline.serving import heldout
 from pipeline.serving.bundle import Bundle
+from pipeline.serving.tally import Tally
 from pipeline.stages.groups import groups
 from tests.stages.test_bundle import raw
 
@@ -79,7 +80,7 @@ def test_scoring_knows_the_group_of_new_records_in_both_forms(by_day: Any) -> No
         (chunk,) = incoming(path, "cicids2017", bundle.columns).read()
         judged, blind = bundle.predict(chunk.records), bundle.predict(chunk.records.drop_columns("day"))
         assert (judged.p_value != blind.p_value).any()
-    tally = batch._Tally(bundle.calibration)
+    tally = Tally(bundle.calibration)
     tally.add(judged, chunk.rejected)
     assert tally.alarms == {name: int(mask.sum()) for name, mask in judged.flagged.items()}
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from flows import scoring
-from flows.runtime import program
+from flows import score, scoring
+from flows.runtime import gpu, program, servers
 from pipeline.artifacts import paths
 from pipeline.artifacts.files import read_json, sha256_of, write_json
 from pipeline.base import durable
@@ -122,16 +122,16 @@ def test_one_file_that_is_named_and_bad_is_an_error_of_the_command(store, folder
     without_columns(folder / "bad.csv")
     body = scoring.scoring.fn
     monkeypatch.setattr(scoring, "scoring", lambda *given, **_: body(*given))
-    monkeypatch.setattr(scoring.servers, "connected", lambda _: nullcontext())
-    monkeypatch.setattr(scoring.gpu, "ensure_devices", lambda: None)
-    assert scoring.main([str(folder / "bad.csv")]) == 1
+    monkeypatch.setattr(servers, "connected", lambda _: nullcontext())
+    monkeypatch.setattr(gpu, "ensure_devices", lambda: None)
+    assert score.main([str(folder / "bad.csv")]) == 1
     said = capsys.readouterr().err
     assert "nothing was scored" in said and "bad.csv" in said and "is missing" in said
     assert aside() == ["bad.csv", "bad.csv.json"]
     without_columns(folder / "bad.csv")
-    assert scoring.main([str(folder)]) == 0
+    assert score.main([str(folder)]) == 0
     good = sorted(folder.iterdir())[0]
-    assert scoring.main([str(good)]) == 0
+    assert score.main([str(good)]) == 0
 
 
 # What is no fault of the file.

@@ -16,9 +16,10 @@ from pipeline.artifacts.files import read_json, sha256_of, write_json
 from pipeline.artifacts.tables import read_table
 from pipeline.base.errors import DataError, RejectedError, SchemaError, SourceError
 from pipeline.calibration.prediction import Prediction
-from pipeline.serving import arrivals, batch
+from pipeline.serving import arrivals, batch, reading, scored
 from pipeline.serving.bundle import Bundle
 from pipeline.serving.discoveries import fewest
+from pipeline.serving.tally import Sample, expected
 
 
 @pytest.fixture
@@ -46,7 +47,7 @@ def contents():
 def test_records_are_judged_as_the_bundle_judges(bundle, wednesday):
     _, path = score(wednesday, bundle)
     table = pq.read_table(path)
-    records = pa.concat_tables([chunk.records for chunk in batch._reader(arrivals.find(wednesday)[0], bundle).read()])
+    records = pa.concat_tables([chunk.records for chunk in reading.reader(arrivals.find(wednesday)[0], bundle).read()])
     judged: Prediction = bundle.predict(records)
     for name in ("score", "p_value", "confidence", "margin", "density"):
         np.testing.assert_array_equal(table[name].to_numpy(), getattr(judged, name))
@@ -83,7 +84,7 @@ def test_the_summary_counts_verdicts_and_what_chance_would_give(bundle, wednesda
 
 
 def test_the_expected_number_has_its_binomial_interval():
-    assert batch.expected("p99", 10_000) == {"expected": 100.0, "low": 81, "high": 120}
+    assert expected("p99", 10_000) == {"expected": 100.0, "low": 81, "high": 120}
 
 
 def test_a_second_time_gives_the_same_bytes(bundle, wednesday):
@@ -117,12 +118,12 @@ def test_what_was_scored_is_known_by_its_content_and_the_version(bundle, wednesd
     score(wednesday, bundle)
     again = shutil.copy(wednesday, wednesday.with_name("copy.csv"))
     (file,) = arrivals.find(again)
-    assert batch.is_scored(file, 3)
-    assert not batch.is_scored(file, 4)
+    assert scored.is_scored(file, 3)
+    assert not scored.is_scored(file, 4)
     with again.open("a") as stream:
         stream.write(again.read_text().splitlines()[-1] + "\n")
     (file,) = arrivals.find(again)
-    assert not batch.is_scored(file, 3)
+    assert not scored.is_scored(file, 3)
 
 
 @pytest.mark.parametrize("room", [".", "rejected", "samples", "summaries"])
@@ -137,11 +138,11 @@ def test_what_a_power_cut_has_cut_short_does_not_count_as_scored(bundle, wednesd
         damaged.unlink()
     else:
         damaged.write_bytes(whole[: int(len(whole) * left)])
-    assert not batch.is_scored(file, 3)
-    assert batch.recent(3, 10**6).score.size == 0
+    assert not scored.is_scored(file, 3)
+    assert scored.recent(3, 10**6).score.size == 0
     score(wednesday, bundle)
     assert contents() == first
-    assert batch.is_scored(file, 3)
+    assert scored.is_scored(file, 3)
 
 
 def test_a_bit_that_flips_in_a_verdict_is_seen(bundle, wednesday):
@@ -149,7 +150,7 @@ def test_a_bit_that_flips_in_a_verdict_is_seen(bundle, wednesday):
     content = bytearray(path.read_bytes())
     content[len(content) // 3] ^= 1
     path.write_bytes(content)
-    assert not batch.is_scored(arrivals.find(wednesday)[0], 3)
+    assert not scored.is_scored(arrivals.find(wednesday)[0], 3)
 
 
 def test_two_contents_whose_hashes_begin_alike_are_both_scored(bundle, wednesday, monkeypatch):
@@ -161,7 +162,7 @@ def test_two_contents_whose_hashes_begin_alike_are_both_scored(bundle, wednesday
     monkeypatch.setattr(batch, "content_hash", alike.__getitem__)
     score(wednesday, bundle)
     (file,) = arrivals.find(other)
-    assert not batch.is_scored(file, 3)
+    assert not scored.is_scored(file, 3)
     score(other, bundle)
     assert len(list(paths.SCORED.glob("*.parquet"))) == 2
 
@@ -229,7 +230,7 @@ def test_a_missing_column_is_refused_before_a_record_is_read(bundle, wednesday):
     wednesday.write_text(wednesday.read_text().replace("Flow Duration", "Flow Duratoin", 1))
     (file,) = arrivals.find(wednesday)
     with pytest.raises(SchemaError, match="did you mean 'Flow Duratoin'"):
-        batch.check(file, bundle)
+        reading.check(file, bundle)
 
 
 def test_unreadable_rows_are_kept(bundle, wednesday):
@@ -257,7 +258,7 @@ def test_a_file_that_is_no_table_is_refused_with_a_reason(bundle, tmp_path, name
     (tmp_path / name).write_bytes(content)
     (file,) = arrivals.find(tmp_path / name)
     with pytest.raises(error, match=said):
-        batch.check(file, bundle)
+        reading.check(file, bundle)
 
 
 def test_a_file_without_one_readable_row_is_refused(bundle, wednesday):
@@ -308,22 +309,22 @@ def test_the_last_records_come_in_the_order_in_which_they_were_judged(bundle, we
         write_json(summary, read_json(summary) | {"time": f"2026-01-0{i + 1}"})
         files.append(pq.read_table(paths.SCORED / f"{file.key(3)}.parquet"))
     ids = np.concatenate([each["record_id"].to_numpy() for each in files])
-    recent = batch.recent(3, 10**6)
+    recent = scored.recent(3, 10**6)
     np.testing.assert_array_equal(recent.record_id, ids)
     assert recent.files == 2
     assert recent.samples.num_rows == ids.size
-    last = batch.recent(3, 5)
+    last = scored.recent(3, 5)
     np.testing.assert_array_equal(last.record_id, ids[-5:])
     assert last.files == 1
-    assert batch.recent(4, 5).score.size == 0
+    assert scored.recent(4, 5).score.size == 0
 
 
 def test_the_sample_is_the_same_whatever_the_batches(bundle, wednesday):
-    reader = batch._reader(arrivals.find(wednesday)[0], bundle)
+    reader = reading.reader(arrivals.find(wednesday)[0], bundle)
     records = pa.concat_tables([chunk.records for chunk in reader.read()])
     kept = []
     for size in (7, 1000):
-        sample = batch._Sample(20)
+        sample = Sample(20)
         for start in range(0, records.num_rows, size):
             part = records.slice(start, size)
             sample.add(part, np.zeros(part.num_rows), ["flow_duration"])
@@ -347,4 +348,4 @@ def test_a_batch_decision_marks_records_and_changes_nothing_else(bundle, wednesd
     n = bundle.calibration.reference.size
     told = {"level": 0.2, "discoveries": int(found.sum()), "fewest": fewest(len(found), n, 0.2)}
     assert summary["batch"] == told
-    assert batch.is_scored(file, 3)
+    assert scored.is_scored(file, 3)

@@ -11,10 +11,11 @@ from pipeline.artifacts.models import read_model
 from pipeline.artifacts.samples import read_samples
 from pipeline.base.samples import Samples, joined
 from pipeline.calibration.prediction import Prediction
-from pipeline.evaluation.attribution import Native, Scoring, explain, rows
+from pipeline.evaluation.attribution import Native, explain, rows
 from pipeline.models.detectors.folds import Folds
 from pipeline.models.layers import in_batches, with_features
 from pipeline.serving.bundle import FITTED_ON, ROWS_AT_ONCE, Bundle
+from pipeline.serving.reasons import scoring_of
 
 MOST_OF_A_KIND: Final = 3
 
@@ -31,7 +32,7 @@ def explained(splits: Mapping[str, Prediction], threshold: str) -> list[dict[str
     """
     bundle = Bundle.of_project()
     benign = _fitted_on(bundle)
-    scoring, native = _scoring(bundle), _native(bundle)
+    scoring, native = scoring_of(bundle), _native(bundle)
     found: list[tuple[int, int, list[dict[str, Any]]]] = []
     for number, (split, judged) in enumerate(splits.items()):
         samples = read_samples(paths.PROCESSED, split)
@@ -48,15 +49,6 @@ def _fitted_on(bundle: Bundle) -> Samples:
     names = FITTED_ON if isinstance(bundle.model.detector, Folds) else ("train",)
     parts = [read_samples(paths.PROCESSED, name) for name in names]
     return joined([part.select(part.benign) for part in parts])
-
-
-def _scoring(bundle: Bundle) -> Scoring:
-    calibration = bundle.calibration
-
-    def evidence(x: NDArray[np.float32]) -> dict[str, NDArray[np.float64]]:
-        return dict(zip(calibration.tails, bundle.model.scores(x).T.astype(np.float64), strict=True))
-
-    return Scoring(evidence, lambda scores: calibration.score(*(scores[name] for name in calibration.tails)))
 
 
 def _native(bundle: Bundle) -> Native:
