@@ -120,7 +120,8 @@ def training(force: bool = False, promote: bool = False, when_busy: working_copy
 
 
 def _train(force: bool, promote: bool) -> State[Any]:
-    parent = tracking.open_parent("training", {tracking.FLOW_RUN: flow_run_id()})
+    with heartbeat("opening the MLflow run"):
+        parent = tracking.open_parent("training", {tracking.FLOW_RUN: flow_run_id()})
     try:
         _tell("settings", parent)
         error, seconds = _reproduce_all(parent, force)

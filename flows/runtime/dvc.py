@@ -28,8 +28,9 @@ SHELL = "${shell} "  # the variables that dvc.yaml puts before each command; the
 
 _BUSY = re.compile(r"^ERROR: .*(Unable to acquire lock|is busy, it is being blocked by)")
 _EXITED = re.compile(r"^ERROR: .*exited with (-?\d+)")
-_HINT = re.compile(  # what DVC says after each stage, of git and of a remote; the blank lines around it go too
-    r"^(To track the changes with git, run:|To enable auto staging, run:|Use `dvc push` to send .*"
+_NOISE = re.compile(  # what DVC says around each stage, of git, a remote, and outputs that no run has made yet
+    r"^(WARNING: No file hash info found for .* It won't be created\."
+    r"|To track the changes with git, run:|To enable auto staging, run:|Use `dvc push` to send .*"
     r"|\s+git add dvc\.lock|\s+dvc config core\.autostage true|\s*)$"
 )
 _OWN_TO_A_RUN = ("DVC_ROOT", "DVC_STAGE", "MLFLOW_RUN_ID")
@@ -189,7 +190,7 @@ def _run_once(
             if line.startswith(f"Running stage '{name}"):
                 ran = True
                 last.clear()  # what dvc said before is not what made the stage fail
-            if not _HINT.match(line):
+            if not _NOISE.match(line):
                 last.append(line)
                 log(line)
         return process.wait(), last, ran

@@ -17,6 +17,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from flows.runtime.heartbeat import heartbeat
 from pipeline.base.errors import ConfigError, FlowsculptError
 
 VARIABLE, OPTION = "DVC_SITE_CACHE_DIR", "core.site_cache_dir"
@@ -98,7 +99,8 @@ def refuse_shared(folder: Path) -> None:
 def main() -> int:
     """Prepare the clone that this is run in; returns the exit code."""
     try:
-        prepare(Path.cwd() / ".dvc")
+        with heartbeat("preparing DVC"):
+            prepare(Path.cwd() / ".dvc")
     except FlowsculptError as error:
         print(f"site_cache: {error}", file=sys.stderr)
         return 1

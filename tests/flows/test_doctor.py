@@ -78,20 +78,22 @@ def test_the_packages_of_this_environment_fit():
 @pytest.mark.parametrize(("name", "version"), [("fastapi", "0.151.0"), ("sqlalchemy", "2.1.0"), ("torch", "3.0.0")])
 def test_a_package_that_fails_at_run_time_blocks_and_says_why(tmp_path, name, version):
     have = dict(environment._installed()) | {name: version}
-    found = _only(environment.packages(tmp_path, have), "blocks", f"package {name} {version} is not", "make core")
+    found = _only(environment.packages(tmp_path, have), "blocks", f"package {name} {version} is not", ".ci/install")
     assert environment.KNOWN_TO_FAIL[name] in found.text
 
 
 def test_a_package_that_is_absent_blocks(tmp_path):
     have = dict(environment._installed())
     del have["safetensors"]
-    _only(environment.packages(tmp_path, have), "blocks", "package safetensors is not installed", "make core")
+    _only(environment.packages(tmp_path, have), "blocks", "package safetensors is not installed", ".ci/install")
 
 
 def test_versions_beside_the_constraints_are_named_and_a_build_is_none(tmp_path):
     have = dict(environment._installed())
     (tmp_path / "constraints.txt").write_text(f"# torch==1.0\nnumpy==1.0.0\ntorch=={have['torch'].partition('+')[0]}\n")
-    _only(environment.packages(tmp_path, have), "note", f"numpy {have['numpy']} for 1.0.0", "make core")
+    _only(environment.packages(tmp_path, have), "note", f"numpy {have['numpy']} for 1.0.0", ".ci/install")
+    (tmp_path / "constraints.txt").write_text("pip==1.0\nnot-installed==1.0\n")
+    assert _levels(environment.packages(tmp_path, have)) == ["ok"]
     assert _levels(environment.packages(tmp_path, have | {"numpy": "1.0.0", "pandas": have["pandas"]}))[-1] == "blocks"
 
 

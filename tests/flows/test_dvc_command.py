@@ -131,6 +131,33 @@ def test_a_stage_runs_is_skipped_and_can_be_forced(project, monkeypatch):
     assert dvc.reproduce(stage, lines.append, environment, project, force=True) is dvc.Outcome.RAN
 
 
+CHATTER = """
+WARNING: No file hash info found for '/clone/data/reports'. It won't be created.
+To track the changes with git, run:
+
+\tgit add dvc.lock
+
+To enable auto staging, run:
+
+\tdvc config core.autostage true
+Use `dvc push` to send your updates to remote storage.
+"""
+
+
+def test_what_dvc_says_around_each_stage_is_left_out_and_nothing_of_the_stage(project):
+    said = "WARNING: No label\nUse `dvc push` and wait\n  git add\n"
+    (project / "chatter").write_text(f"{CHATTER}{said}")
+    stage = project / "dvc.yaml"
+    before = stage.read_text()
+    stage.write_text(f"{before}  chatter: {{cmd: cat chatter}}\n")
+    lines = []
+    try:
+        dvc.reproduce(_stage(project, "chatter"), lines.append, {}, project)
+    finally:
+        stage.write_text(before)
+    assert [line for line in lines if line in f"{CHATTER}{said}".splitlines()] == said.splitlines()
+
+
 def test_a_stage_that_fails_says_which_what_and_its_last_lines_and_is_not_tried_again(project):
     with pytest.raises(dvc.StageFailedError, match=r"stage 'bad' failed with exit code 3: echo.*exit 3") as failure:
         dvc.reproduce(_stage(project, "bad"), lambda line: None, {}, project)
