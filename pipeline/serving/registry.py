@@ -40,7 +40,7 @@ BUNDLE = "artifacts/bundle"
 # The files and rooms of the package that scoring imports; a test holds them against its imports.
 CODE = (
     *("artifacts.py", "base", "calibration", "datasets/schema.py", "preprocessing"),
-    *("models/detectors", "models/encoders", "models/layers.py"),
+    *("models/base.py", "models/detectors", "models/encoders", "models/layers.py", "models/scoring.py"),
     *(f"serving/{name}.py" for name in ("bundle", "manifest", "pyfunc", "two_stage")),
 )
 # What scoring imports, and what that needs beside its own requirements.

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from pipeline import artifacts, tracking
 from pipeline.base.errors import ArtifactError, TrainingError
 from pipeline.calibration.thresholds.base import Thresholds
-from pipeline.models.layers import Model
+from pipeline.models.base import Model
 from pipeline.models.training import checkpoints
 from pipeline.models.training.updates import Updates
 from pipeline.ssad.initial import initial as initial_confidence
@@ -115,7 +115,8 @@ def train(
         DataError: the data cannot be used.
     """
     from pipeline.ssad.data import data_module
-    from pipeline.ssad.module import Plan, Supervision
+    from pipeline.ssad.module import Supervision
+    from pipeline.ssad.plan import Plan
 
     _refuse_undo(updates)
     folder, draw = Path(out), Draw(seed)

@@ -8,8 +8,9 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
+from pipeline.models.base import Batch, is_fused, shares, weighted_mean
 from pipeline.models.detectors.base import Detector
-from pipeline.models.layers import Batch, Standardise, is_fused, shares, weighted_mean
+from pipeline.models.layers import Standardise
 
 
 def made_masks(degrees: Tensor, features: int) -> tuple[Tensor, Tensor]:

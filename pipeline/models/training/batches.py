@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from pipeline.models.layers import Batch
+from pipeline.models.base import Batch
 
 
 class Batches:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from pipeline.base.errors import ArtifactError, TrainingError
-from pipeline.models.layers import Batch, Model, Scorer
+from pipeline.models.base import Batch, Model, Scorer
 from pipeline.models.training.batches import Batches
 from pipeline.models.training.checkpoints import read
 from pipeline.models.training.history import Epoch, History

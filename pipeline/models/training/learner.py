@@ -20,7 +20,7 @@ from torch import Tensor
 
 from pipeline.base.errors import TrainingError
 from pipeline.calibration.thresholds.base import Thresholds
-from pipeline.models.layers import Batch, Model, Scorer
+from pipeline.models.base import Batch, Model, Scorer
 from pipeline.models.training import checkpoints
 from pipeline.models.training.batches import Batches, mix
 from pipeline.models.training.flat import Flat

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.distributions import AffineTransform
 
+from pipeline.models.base import Batch
 from pipeline.models.detectors.maf import MAF, _Layers, _layers, made_masks
-from pipeline.models.layers import Batch
 
 
 def maf(features: int, layers: int = 3, hidden: int = 40, seed: int = 0, gain: float = 2.0) -> MAF:

@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from pipeline.models.layers import Batch, shares
+from pipeline.models.base import Batch, shares
 
 
 class Centroids(NamedTuple):
