@@ -22,7 +22,8 @@ from pipeline.calibration.confidence import Binary
 from pipeline.calibration.thresholds.evt import EVT
 from pipeline.evaluation.metrics import auroc
 from pipeline.models.base import Batch
-from pipeline.models.detectors.grand import GRAnD, Likelihood
+from pipeline.models.detectors.free_energy import Likelihood
+from pipeline.models.detectors.grand import GRAnD
 from pipeline.models.scoring import in_batches
 from pipeline.models.training import FitSettings, Updates, fit
 

@@ -1,4 +1,4 @@
-"""Planar flows: invertible maps of a latent variable, with their log-determinant."""
+"""Planar flows: invertible maps of a latent variable, their log-determinant, and their gradient written by hand."""
 
 import math
 
@@ -7,11 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 _TINY = 1e-12
-
-
-_FOLD = 1e-6 - 1  # w'u (1 - tanh^2) stays above it: of rounding alone could a determinant become 0
-
-
+_FOLD = 1e-6 - 1  # w'u (1 - tanh^2) stays above it: only rounding could bring a determinant to 0
 _IDENTITY = math.log(math.e - 1)  # the w'u at which a planar map is the identity
 
 
@@ -21,7 +17,7 @@ class Planar(nn.Module):
     ladj = sum over k of log(1 + w'u (1 - tanh^2(w'z + b)))
 
     Rezende, Mohamed, "Variational Inference with Normalizing Flows", 2015, equations 10 to 12. As in their appendix
-    A.1, u is moved along w so that w'u = softplus(w'u) - 1 > -1: without it, as in SSAD 0.1.3, the map may fold and
+    A.1, u is moved along w so that w'u = softplus(w'u) - 1 > -1. Without this, as in SSAD 0.1.3, the map may fold and
     its determinant vanish. It starts as the identity.
     """
 
@@ -46,7 +42,7 @@ class Planar(nn.Module):
 
 
 class PlanarByHand:
-    """``Planar`` and its gradient without autograd, with the records last: a (K, B) row is one map.
+    """``Planar`` and its gradient without autograd. Records come last: each row of a (K, B) tensor is one map.
 
     a_k = w_k'z_0 + b_k + sum over j < k of (w_k'u_j) tanh(a_j),  z_K = z_0 + sum over k of u_k tanh(a_k)
     """
@@ -82,7 +78,7 @@ class PlanarByHand:
         of_couple = (pre @ self.bend.T).tril_(-1)
         of_u = torch.addmm(self.bend @ of_z, of_couple.T, self.w)
         of_w = torch.addmm(pre @ self.z, of_couple, self.u)
-        # From here on the way from (w, u) to the u that folds nothing.
+        # The rest is the gradient of the step from (w, u) to the u that cannot fold.
         of_along = (of_u * self.w).sum(-1) / self.norm
         of_inner = torch.linalg.vecdot(of_det, self.slope) + of_along
         of_given = (of_inner * self.given.sigmoid() - of_along)[:, None]

@@ -57,6 +57,19 @@ class Batches:
         return rows if shards == 1 else rows.repeat(math.ceil(shards / len(rows)))[rank::shards]
 
 
+class Groups:
+    """An iterable over the rows of ``batches``, ``size`` batches at a time."""
+
+    def __init__(self, batches: Batches, size: int) -> None:
+        self.batches, self.size = batches, size
+
+    def __len__(self) -> int:
+        return math.ceil(len(self.batches) / self.size)
+
+    def __iter__(self) -> Iterator[tuple[Tensor, ...]]:
+        return self.batches.groups(self.size)
+
+
 def mix(*numbers: int) -> int:
     """One seed from several numbers, so that (1, 2) and (2, 1) differ (the step of splitmix64, Steele et al., 2014)."""
     mixed = 0

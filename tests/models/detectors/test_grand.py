@@ -12,7 +12,8 @@ from torch.distributions import Bernoulli, Normal, kl_divergence
 from pipeline.base.errors import DataError
 from pipeline.models.base import Batch
 from pipeline.models.detectors import grand as module
-from pipeline.models.detectors.grand import GRAnD, ecdf, least_error, reconstruction_error
+from pipeline.models.detectors.free_energy import least_error, reconstruction_error
+from pipeline.models.detectors.grand import GRAnD, ecdf
 from pipeline.models.detectors.planar import Planar
 
 
