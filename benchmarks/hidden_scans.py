@@ -38,8 +38,9 @@ from pipeline.artifacts.samples import read_samples
 from pipeline.base.samples import Samples, joined
 from pipeline.config import Stage2
 from pipeline.evaluation import metrics
+from pipeline.models.base import Batch
 from pipeline.models.detectors.base import Detector
-from pipeline.models.layers import Batch, in_batches
+from pipeline.models.scoring import in_batches
 from pipeline.models.training import History, Update, fit
 
 ROOT = Path(__file__).resolve().parent.parent

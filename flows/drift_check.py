@@ -41,8 +41,9 @@ from pipeline.base.errors import FlowsculptError
 from pipeline.calibration.calibration import Calibration
 from pipeline.calibration.named_thresholds import Decision
 from pipeline.calibration.thresholds.base import Thresholds
-from pipeline.evaluation import drift
-from pipeline.evaluation.drift import Change, Limits, Outcome, Recalibration
+from pipeline.evaluation import drift, martingale
+from pipeline.evaluation.drift import Change, Limits, Outcome
+from pipeline.evaluation.recalibration import Recalibration
 from pipeline.reporting.figures.drift import drift as draw_drift
 from pipeline.reporting.figures.style import svg
 from pipeline.serving import loading, registry, scored
@@ -121,7 +122,7 @@ def check(version: int, bundle: Bundle, recent: scored.Recent, settings: config.
         {"score": then, **{name: values for name, (values, _) in features.items()}},
         {"score": now, **{name: values for name, (_, values) in features.items()}},
     )
-    path = drift.jumper(drift.p_values(then, now, settings.seed), settings.rate)
+    path = martingale.jumper(martingale.p_values(then, now, settings.seed), settings.rate)
     limits = Limits(settings.alpha, settings.small, settings.large, settings.features)
     outcome, reason = drift.decide(changes[0], changes[1:], float(path.max()), limits)
     return Finding(outcome, reason, version, n, now.size, changes, path)
@@ -134,7 +135,7 @@ def _too_few(version: Version, recent: scored.Recent, settings: config.Retrainin
 
 
 def recalibrate(bundle: Bundle, recent: scored.Recent, settings: config.Retraining) -> Bundle:
-    """The bundle with calibration scores and thresholds that follow recent ones; see ``drift.Recalibration``.
+    """The bundle with calibration scores and thresholds that follow recent ones, by ``Recalibration``.
 
     The records that looked benign have been used by it, and may not judge it.
 

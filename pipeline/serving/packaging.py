@@ -28,7 +28,7 @@ SCORING = ("benign", "bundle", "bundle_parts", "frames", "manifest", "pyfunc", "
 CODE = (
     *("artifacts", "base", "calibration", "preprocessing"),
     *(f"datasets/{name}.py" for name in ("header", "labels", "names", "schema")),
-    *("models/detectors", "models/encoders", "models/layers.py"),
+    *("models/base.py", "models/detectors", "models/encoders", "models/layers.py", "models/scoring.py"),
     *(f"serving/{name}.py" for name in SCORING),
 )
 # What scoring imports, and what that needs beside its own requirements.

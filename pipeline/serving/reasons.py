@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from pipeline.base.errors import ArtifactError
 from pipeline.base.samples import Samples
 from pipeline.evaluation.attribution import Explanation, Scoring, explain
-from pipeline.preprocessing.features import DERIVED, Features
+from pipeline.preprocessing.derived import DERIVED
+from pipeline.preprocessing.features import Features
 from pipeline.preprocessing.frequency import RARITY
 from pipeline.serving import benign, record_columns
 from pipeline.serving.bundle import Bundle

@@ -22,7 +22,7 @@ from pipeline.reporting.figures.style import svg
 from pipeline.tracking import StageRun
 
 if TYPE_CHECKING:
-    from pipeline.ssad.module import Seen
+    from pipeline.ssad.scored import Seen
 
 TABLES = ("confidence_epoch_*.csv", "confidence_epoch_*.parquet", "confidence_epoch_*_sample.json")
 WRITTEN = (*TABLES, "confidence_intervals_epoch_*.json", "confidence_analysis_epoch_*.svg")

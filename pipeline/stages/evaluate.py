@@ -21,8 +21,9 @@ from pipeline.calibration.prediction import Prediction
 from pipeline.calibration.thresholds.base import Thresholds
 from pipeline.config import Evaluate
 from pipeline.datasets.schema import TOLD
-from pipeline.evaluation import metrics, sections
-from pipeline.evaluation.sections import Asked, Feature
+from pipeline.evaluation import metrics, sections, single_feature
+from pipeline.evaluation.sections import Asked
+from pipeline.evaluation.single_feature import Feature
 from pipeline.preprocessing.features import Features
 from pipeline.reporting.figures.evaluation import calibration_curve, confusion, recall_per_attack, roc_pr
 from pipeline.reporting.figures.models import score_histogram
@@ -109,12 +110,12 @@ def _section(samples: Samples, judged: Prediction, asked: Asked) -> dict[str, An
 def _feature() -> Feature | None:
     """The trivial baseline of one feature, chosen on val: seen attacks against benign records."""
     val = read_samples(paths.PROCESSED, "val")
-    return sections.best_feature(val.y, val.x, val.columns)
+    return single_feature.best_feature(val.y, val.x, val.columns)
 
 
 def _one_feature(feature: Feature | None, split: str) -> dict[str, Any] | None:
     samples = read_samples(paths.PROCESSED, split)
-    return sections.one_feature(feature, samples.y, samples.x)
+    return single_feature.one_feature(feature, samples.y, samples.x)
 
 
 def _false_alarms(tests: dict[str, Samples], judged: dict[str, Prediction]) -> dict[str, NDArray[np.bool_]]:

@@ -19,7 +19,7 @@ from pipeline.calibration.confidence import CONFIDENCES
 from pipeline.calibration.thresholds.base import VERDICTS
 from pipeline.calibration.thresholds.registry import THRESHOLDS
 from pipeline.config import ConfidenceSettings, Fit, Stage1, Stage2
-from pipeline.models.layers import Batch, Model, Scorer
+from pipeline.models.base import Batch, Model, Scorer
 from pipeline.models.training import BESIDE, FitSettings, History, UnscoredError, Update, Updates, fit
 from pipeline.reporting.figures.confidence import confidence_analysis
 from pipeline.reporting.figures.models import loss_curves

@@ -23,8 +23,10 @@ from pipeline.calibration import confidence
 from pipeline.config import Preprocess
 from pipeline.datasets.schema import FEATURE_NAMES, PROVENANCE
 from pipeline.datasets.vocabulary import VOCABULARY
-from pipeline.preprocessing import splits
-from pipeline.preprocessing.features import Columns, Features, Recipe, content_hash
+from pipeline.preprocessing import contamination, splits
+from pipeline.preprocessing.derived import Columns
+from pipeline.preprocessing.features import Features
+from pipeline.preprocessing.recipe import Recipe, content_hash
 from pipeline.reporting.figures.records import feature_spread
 from pipeline.reporting.figures.records import splits as draw_splits
 from pipeline.stages import launch
@@ -107,7 +109,7 @@ def _hide(
     if not asked.share:
         return np.zeros(len(attack), dtype=bool), split
     names = asked.attacks or sorted(set(attack) - {"benign", *settings.unseen})
-    return splits.contaminate(attack, content, split, names, asked.share, asked.seed)
+    return contamination.contaminate(attack, content, split, names, asked.share, asked.seed)
 
 
 def _identities(recipe: Recipe) -> tuple[NDArray[Any], ...]:

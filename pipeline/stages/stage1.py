@@ -17,7 +17,7 @@ from pipeline.config import Stage1
 from pipeline.models.encoders.base import Encoder
 from pipeline.models.encoders.losses.registry import LOSSES
 from pipeline.models.encoders.registry import ENCODERS
-from pipeline.models.layers import in_batches, in_parts, with_features
+from pipeline.models.scoring import in_batches, in_parts, with_features
 from pipeline.preprocessing import splits
 from pipeline.stages import launch
 from pipeline.stages.learning import ROWS_AT_ONCE, Splits, device_of, learn

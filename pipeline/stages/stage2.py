@@ -23,7 +23,7 @@ from pipeline.datasets.labels import family
 from pipeline.models.detectors.base import Detector
 from pipeline.models.detectors.folds import Folds
 from pipeline.models.detectors.registry import DETECTORS
-from pipeline.models.layers import in_batches
+from pipeline.models.scoring import in_batches
 from pipeline.preprocessing import splits
 from pipeline.stages import across, launch
 from pipeline.stages.learning import ROWS_AT_ONCE, Splits, device_of, learn

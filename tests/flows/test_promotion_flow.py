@@ -35,7 +35,8 @@ from pipeline.datasets.schema import Column
 from pipeline.models.detectors.registry import DETECTORS
 from pipeline.models.encoders.losses.registry import LOSSES
 from pipeline.models.encoders.registry import ENCODERS
-from pipeline.preprocessing.features import Features, Recipe
+from pipeline.preprocessing.features import Features
+from pipeline.preprocessing.recipe import Recipe
 from pipeline.preprocessing.splits import SPLITS
 from pipeline.serving import heldout, registry
 from pipeline.serving.bundle import Bundle

@@ -15,7 +15,7 @@ from pipeline.calibration.calibration import Calibration
 from pipeline.calibration.prediction import Prediction
 from pipeline.calibration.thresholds.conformal import interval
 from pipeline.datasets.incoming import incoming
-from pipeline.evaluation.drift import Recalibration
+from pipeline.evaluation.recalibration import Recalibration
 from pipeline.serving import heldout
 from pipeline.serving.bundle import Bundle
 from pipeline.serving.tally import Tally

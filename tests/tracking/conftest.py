@@ -14,7 +14,8 @@ from pipeline.calibration.named_thresholds import group_names
 from pipeline.models.detectors.registry import DETECTORS
 from pipeline.models.encoders.losses.dccl import DCCL
 from pipeline.models.encoders.registry import ENCODERS
-from pipeline.preprocessing.features import Features, Recipe
+from pipeline.preprocessing.features import Features
+from pipeline.preprocessing.recipe import Recipe
 from pipeline.serving.bundle import Bundle
 from pipeline.serving.manifest import HashedFolder
 from pipeline.serving.two_stage import TwoStage

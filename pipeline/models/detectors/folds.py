@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from pipeline.base.errors import TrainingError
 from pipeline.calibration.cross_conformal import route
 from pipeline.models.detectors.base import Detector
-from pipeline.models.layers import in_parts
+from pipeline.models.scoring import in_parts
 
 ROWS_AT_ONCE = 8192
 

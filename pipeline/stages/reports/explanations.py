@@ -13,7 +13,7 @@ from pipeline.base.samples import Samples, joined
 from pipeline.calibration.prediction import Prediction
 from pipeline.evaluation.attribution import Native, explain, rows
 from pipeline.models.detectors.folds import Folds
-from pipeline.models.layers import in_batches, with_features
+from pipeline.models.scoring import in_batches, with_features
 from pipeline.serving.bundle import FITTED_ON, ROWS_AT_ONCE, Bundle
 from pipeline.serving.reasons import scoring_of
 
