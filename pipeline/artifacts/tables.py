@@ -1,6 +1,6 @@
 """Parquet tables, read and written a row group at a time, and the CSV of their columns."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
@@ -67,6 +67,14 @@ def row_groups(path: Path, columns: Sequence[str] | None = None) -> Iterator[pa.
             yield file.read_row_group(group, columns=None if columns is None else list(columns))
 
 
+def with_slices(tables: Iterable[pa.Table]) -> Iterator[tuple[pa.Table, slice]]:
+    """Each table with the place of its rows among all."""
+    start = 0
+    for table in tables:
+        yield table, slice(start, start + table.num_rows)
+        start += table.num_rows
+
+
 def column_names(path: Path) -> list[str]:
     """The columns of a Parquet file.
 
@@ -122,6 +130,22 @@ def opened(path: Path) -> Iterator[pq.ParquetFile]:
         raise unreadable(path, error) from error
     with file:
         yield file
+
+
+def values_by_id(path: Path, column: str, record_id: NDArray[np.uint64]) -> NDArray[Any]:
+    """(n,) values of a column of the records whose ids, (n,), are given.
+
+    Raises:
+        ArtifactError: the table is absent, or lacks a record.
+    """
+    table = read_table(path, ["record_id", column])
+    ids, values = table.column("record_id").to_numpy(), np.asarray(table.column(column).to_pandas())
+    order = np.argsort(ids)
+    at = order[np.searchsorted(ids[order], record_id).clip(max=max(len(ids) - 1, 0))] if len(ids) else np.zeros(0, int)
+    if len(at) != len(record_id) or (ids[at] != record_id).any():
+        raise ArtifactError(f"{path}: holds other records than later stages were run on; run `dvc repro`")
+    found: NDArray[Any] = values[at]
+    return found
 
 
 def strings(column: pa.ChunkedArray) -> NDArray[np.object_]:

@@ -44,6 +44,11 @@ EDITED = {
     "pipeline/models/training/learner.py": ["stage1", "stage2"],
     "pipeline/calibration/thresholds/evt.py": ["calibrate", "stage1", "stage2"],
     "pipeline/calibration/fusion.py": ["calibrate", "evaluate"],
+    "pipeline/calibration/groups.py": ["calibrate", "evaluate", "stage2"],
+    "pipeline/stages/reports/calibrate.py": [],
+    "pipeline/stages/reports/evaluate.py": ["evaluate"],
+    "pipeline/stages/fitting.py": ["stage2"],
+    "pipeline/stages/records.py": ["preprocess"],
 }
 STATUS = """
 import json, sys

@@ -13,7 +13,16 @@ from pipeline.artifacts.confidence import read_confidence
 from pipeline.artifacts.files import atomic, read_json, whole_folder, write_csv, write_json
 from pipeline.artifacts.models import read_model, write_model
 from pipeline.artifacts.samples import read_samples, write_samples
-from pipeline.artifacts.tables import ROW_GROUP, TableWriter, read_table, row_groups, strings, write_columns
+from pipeline.artifacts.tables import (
+    ROW_GROUP,
+    TableWriter,
+    read_table,
+    row_groups,
+    strings,
+    values_by_id,
+    with_slices,
+    write_columns,
+)
 from pipeline.base.errors import ArtifactError
 from pipeline.base.samples import Samples
 
@@ -171,3 +180,20 @@ def test_a_confidence_file_reads_back_what_was_written(tmp_path):
     read_ids, read_values = read_confidence(tmp_path / "c.csv")
     assert read_ids.tolist() == ids.tolist()
     assert read_values.tolist() == values.tolist()
+
+
+def test_values_are_found_by_the_ids_of_their_records(tmp_path):
+    ids = np.array([9, 2, 2**64 - 1, 5], dtype=np.uint64)
+    table = pa.table({"record_id": ids, "day": ["mon", "tue", "wed", "thu"]})
+    with TableWriter(tmp_path / "t.parquet", table.schema) as writer:
+        writer.write(table)
+    asked = np.array([2**64 - 1, 9], dtype=np.uint64)
+    assert values_by_id(tmp_path / "t.parquet", "day", asked).tolist() == ["wed", "mon"]
+    assert values_by_id(tmp_path / "t.parquet", "day", asked[:0]).tolist() == []
+    with pytest.raises(ArtifactError, match="holds other records than"):
+        values_by_id(tmp_path / "t.parquet", "day", np.array([3], dtype=np.uint64))
+
+
+def test_slices_follow_each_other():
+    parts = [pa.table({"a": range(n)}) for n in (3, 0, 2)]
+    assert [place for _, place in with_slices(parts)] == [slice(0, 3), slice(3, 3), slice(3, 5)]

@@ -18,7 +18,7 @@ from pipeline.calibration.cross_conformal import OUT_OF_FOLD, route, worst_facto
 from pipeline.calibration.prediction import Prediction
 from pipeline.models.detectors.folds import Folds
 from pipeline.serving.bundle import Bundle
-from pipeline.stages.across import DEALT
+from pipeline.stages.dealt import DEALT
 
 TESTS = ("test_seen", "test_unseen")
 

@@ -19,7 +19,7 @@ from pipeline.calibration.thresholds.base import VERDICTS
 from pipeline.models.detectors.maf import MAF
 from pipeline.models.detectors.radon import RADON
 from pipeline.models.detectors.registry import DETECTORS
-from pipeline.stages.learning import updates_of
+from pipeline.models.training.plan import updates_of
 
 PARAMS = Path(__file__).parents[2] / "params.yaml"
 REPORTS = paths.REPORTS / "stage2"

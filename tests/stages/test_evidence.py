@@ -18,8 +18,9 @@ from pipeline.base.errors import ArtifactError
 from pipeline.datasets.schema import FEATURE_NAMES
 from pipeline.evaluation.metrics import wilson
 from pipeline.reporting import confidence_table
-from pipeline.stages import preprocess
+from pipeline.stages import records, split_files
 from pipeline.stages.reports import floor
+from pipeline.stages.reports import preprocess as reports
 from pipeline.validation.rules import broken
 
 LEVELS = {"p99.9": 0.001, "p99": 0.01, "p97": 0.03, "p95": 0.05}
@@ -192,9 +193,11 @@ def test_preprocess_states_the_share_of_each_class(project: Any) -> None:
 def test_preprocess_states_the_floor_without_a_look_at_the_test(project: Any, monkeypatch: Any) -> None:
     read: list[str] = []
     whole, groups = read_table, row_groups
-    monkeypatch.setattr(preprocess, "read_table", lambda path, *rest: (read.append(path.stem), whole(path, *rest))[1])
-    monkeypatch.setattr(preprocess, "row_groups", lambda path, *rest: (read.append(path.stem), groups(path, *rest))[1])
+    monkeypatch.setattr(reports, "read_table", lambda path, *rest: (read.append(path.stem), whole(path, *rest))[1])
+    for module in (reports, records, split_files):
+        monkeypatch.setattr(module, "row_groups", lambda path, *rest: (read.append(path.stem), groups(path, *rest))[1])
     project.run("ingest", "preprocess")
+    assert {"records", "train", "calibration", "val"} <= set(read)
     assert not {"test_seen", "test_unseen"} & set(read)
     val = read_samples(paths.PROCESSED, "val")
     benign = read_samples(paths.PROCESSED, "calibration")

@@ -10,7 +10,7 @@ from flows import drift_check
 from pipeline.artifacts import paths
 from pipeline.artifacts.files import read_csv, read_json
 from pipeline.base.errors import ArtifactError, ConfigError, DataError
-from pipeline.calibration import calibration
+from pipeline.calibration import fused
 from pipeline.calibration.calibration import Calibration
 from pipeline.calibration.prediction import Prediction
 from pipeline.calibration.thresholds.conformal import interval
@@ -19,7 +19,7 @@ from pipeline.evaluation.recalibration import Recalibration
 from pipeline.serving import heldout
 from pipeline.serving.bundle import Bundle
 from pipeline.serving.tally import Tally
-from pipeline.stages.groups import groups
+from pipeline.stages.record_groups import groups_of
 from tests.stages.test_bundle import raw
 
 TESTS = ("test_seen", "test_unseen")
@@ -28,7 +28,7 @@ TESTS = ("test_seen", "test_unseen")
 @pytest.fixture
 def by_day(prepared: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
     """A project whose thresholds are set by day; its 44 calibration records would be too few for 1 %."""
-    monkeypatch.setattr(calibration, "frequent", lambda names: sorted({str(name) for name in names} - {""}))
+    monkeypatch.setattr(fused, "frequent", lambda names: sorted({str(name) for name in names} - {""}))
     prepared.set("calibrate.group", "day")
     prepared.run("calibrate")
     return prepared
@@ -141,4 +141,4 @@ def test_more_of_one_group_moves_no_threshold_of_a_group_in_a_recalibration(shar
 def test_records_that_are_others_are_refused(prepared: Any) -> None:
     strangers = np.array([1, 2**63], np.uint64)
     with pytest.raises(ArtifactError, match="holds other records than"):
-        groups("day", strangers)
+        groups_of("day", strangers)

@@ -9,7 +9,7 @@ from pipeline.artifacts import paths
 from pipeline.artifacts.files import read_json
 from pipeline.artifacts.samples import read_samples
 from pipeline.base.errors import ConfigError, SplitError
-from pipeline.stages import calibrate
+from pipeline.stages import calibration_scores
 
 
 @pytest.fixture
@@ -44,5 +44,7 @@ def test_in_sample_thresholds_are_refused_where_levels_are_promised(cascade: Any
 
 def test_a_split_without_benign_records_is_refused(cascade: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     read = read_samples
-    monkeypatch.setattr(calibrate, "read_samples", lambda folder, split: (s := read(folder, split)).select(~s.benign))
+    monkeypatch.setattr(
+        calibration_scores, "read_samples", lambda folder, split: (s := read(folder, split)).select(~s.benign)
+    )
     assert "no benign calibration records" in cascade.refusal("calibrate", SplitError)

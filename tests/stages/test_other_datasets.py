@@ -13,7 +13,7 @@ from pipeline.artifacts.models import read_model
 from pipeline.artifacts.samples import read_samples
 from pipeline.artifacts.tables import read_table
 from pipeline.base.errors import ArtifactError, ConfigError, DataError, ExpectationError, RejectedError, SchemaError
-from pipeline.calibration import calibration
+from pipeline.calibration import fused
 from pipeline.datasets.nslkdd import COLUMNS
 from pipeline.preprocessing import splits
 from pipeline.preprocessing.features import Features
@@ -206,7 +206,7 @@ def test_a_bundle_of_records_with_words_judges_as_evaluate_does(connections: Any
 
 
 def test_a_column_of_words_tells_groups_too(connections: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(calibration, "frequent", lambda names: sorted({str(name) for name in names} - {""}))
+    monkeypatch.setattr(fused, "frequent", lambda names: sorted({str(name) for name in names} - {""}))
     connections.set("calibrate.group", "protocol_type")
     connections.run("ingest", "validate", "preprocess", "stage1", "stage2", "calibrate", "evaluate")
     told = read_json(paths.METRICS)["guarantee"]
