@@ -1,4 +1,4 @@
-"""New records to be scored, in any form that a data set knows or as Parquet of canonical columns; labels may lack."""
+"""New records to be scored: in any form that a data set knows, or Parquet of canonical columns; labels may be absent."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -60,7 +60,7 @@ class Recorded(Dataset):
 
     @property
     def columns(self) -> tuple[Column, ...]:
-        """Those that are needed.
+        """The columns that are needed.
 
         Raises:
             SchemaError: one of them is missing.

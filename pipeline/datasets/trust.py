@@ -1,4 +1,4 @@
-"""How far each record can be trusted as it was read, and what the records reach over."""
+"""How far each record can be trusted as it was read, and the ranges that the records cover."""
 
 from collections.abc import Sequence
 from typing import Any

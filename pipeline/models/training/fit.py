@@ -111,8 +111,8 @@ def _learner(
     if updates:
         updates.refuse_too_late(settings.epochs_for(len(train.y)))
     fingerprint = _fingerprint(model, (train, val, *([watched] if watched else [])), settings, updates)
-    batches = (Batches(rows, settings.batch_size, settings.seed) for rows in (train, val))
-    learner = Learner(model, *batches, settings, fingerprint)
+    of_train, of_val = (Batches(rows, settings.batch_size, settings.seed) for rows in (train, val))
+    learner = Learner(model, of_train, of_val, settings, fingerprint)
     learner.updates, learner.watched = updates, watched
     return learner
 
