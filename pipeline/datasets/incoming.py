@@ -1,4 +1,4 @@
-"""New records to be scored: in any form that a data set knows, or Parquet of canonical columns; labels may be absent."""
+"""New records to be scored: in any form that a data set knows, or canonical Parquet; labels are optional."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
