@@ -26,13 +26,13 @@ Row = Mapping[str, Any]
 def flat(rows: Sequence[Row]) -> list[dict[str, Any]]:
     """One level of columns, the same for every row: mean, sd and n of each figure, and the realised rates."""
     names = list(dict.fromkeys(name for row in rows for name in row["figures"]))
-    levels = sorted({each["threshold"] for row in rows for each in row["realised"]})
+    levels = sorted({rate["threshold"] for row in rows for rate in row["realised"]})
     return [_flat(row, names, levels) for row in rows]
 
 
 def _flat(row: Row, names: Sequence[str], levels: Sequence[str]) -> dict[str, Any]:
     plain = ("design", "configuration", "seeds", "cells", "done", "n_benign", "n_attack")
-    worst, realised = row["worst"] or {}, {each["threshold"]: each for each in row["realised"]}
+    worst, realised = row["worst"] or {}, {rate["threshold"]: rate for rate in row["realised"]}
     figures = {f"{name}_{key}": row["figures"].get(name, {}).get(key) for name in names for key in ("mean", "sd", "n")}
     rates = {
         f"{name}_{key}": realised.get(name, {}).get(key)
@@ -44,53 +44,49 @@ def _flat(row: Row, names: Sequence[str], levels: Sequence[str]) -> dict[str, An
 
 
 def markdown(table: Mapping[str, Any], grid: Grid) -> str:
-    """The page: for each design its standings, its attacks or families, and who is ahead."""
-    parts = ["# Benchmark", _about(grid)]
-    for design in grid.designs:
-        rows, pairs = ([each for each in table[key] if each["design"] == design] for key in ("rows", "pairs"))
-        few = [each for each in table["not_counted"] if each["design"] == design]
-        parts += [
-            f"## {design}",
-            _mix(grid, design),
-            tables.markdown([_standing(row) for row in rows]),
-            _few(few, grid),
-        ]
-        parts += [
-            _titled(
-                "At the deployed threshold, each seed", [_seed(row, each) for row in rows for each in row["by_seed"]]
-            )
-        ]
-        parts += [
-            _titled(
-                "Realised benign false positive rates", [_rate(row, each) for row in rows for each in row["realised"]]
-            )
-        ]
-        parts += [
-            _titled("By attack or family", [_part(row, *each) for row in rows for each in row["by_attack"].items()])
-        ]
-        parts += [_titled("Paired differences", [_pair(each) for each in pairs])]
-    parts += [_titled("Failed", [{**each, "error": each["error"].replace("\n", " / ")} for each in table["failures"]])]
-    return "\n\n".join(part for part in parts if part) + "\n"
+    """The page: for each design its results, its attacks or families, and which configuration is ahead."""
+    failed = [{**cell, "error": cell["error"].replace("\n", " / ")} for cell in table["failures"]]
+    designs = [part for design in grid.designs for part in _design(table, grid, design)]
+    return "\n\n".join(filter(None, ["# Benchmark", _about(grid), *designs, _titled("Failed", failed)])) + "\n"
+
+
+def _design(table: Mapping[str, Any], grid: Grid, design: str) -> list[str]:
+    rows, pairs, few = (
+        [row for row in table[key] if row["design"] == design] for key in ("rows", "pairs", "not_counted")
+    )
+    seeds = [_seed(row, found) for row in rows for found in row["by_seed"]]
+    rates = [_rate(row, rate) for row in rows for rate in row["realised"]]
+    attacks = [_part(row, name, figures) for row in rows for name, figures in row["by_attack"].items()]
+    return [
+        f"## {design}",
+        _mix(grid, design),
+        tables.markdown([_standing(row) for row in rows]),
+        _few(few, grid),
+        _titled("At the deployed threshold, each seed", seeds),
+        _titled("Realised benign false positive rates", rates),
+        _titled("By attack or family", attacks),
+        _titled("Paired differences", [_pair(pair) for pair in pairs]),
+    ]
 
 
 def _about(grid: Grid) -> str:
     level, threshold = 100 * grid.settings.level, grid.settings.threshold
     return (
-        f"Mean ± standard deviation over seeds {', '.join(map(str, grid.seeds))}. Recall, false positive rate (FPR), "
-        f"and F1 are those of the alarms at {threshold}, as it is deployed. F1 is that of as many attacks as benign "
-        "records, where flagging everything has 0.667. Recall at an own FPR is another thing: its threshold is read "
-        "from the test records themselves, so that it speaks of their ranking alone. "
-        f"Intervals hold with {level:g} %: those of "
-        "realised rates are Wilson's; those of paired differences are corrected resampled t intervals over seeds, not "
-        "corrected for how many are compared, and speak of other splits of these records, not of other records. "
+        f"Mean ± standard deviation over seeds {', '.join(map(str, grid.seeds))}. Recall, false positive rate (FPR) "
+        f"and F1 are those of the deployed alarms at {threshold}. F1 is that of as many attacks as benign records, "
+        "where flagging everything has 0.667. Recall at an own FPR is another thing: its threshold is read from the "
+        "test records themselves, so it measures the ranking alone. "
+        f"All intervals hold with {level:g} %. Those of realised rates are Wilson's. Those of paired differences are "
+        "corrected resampled t intervals over seeds. They are not corrected for the number of comparisons, and they "
+        "hold for other splits of these records, not for other records. "
         f"`{NOT_KNOWN}`: not known."
     )
 
 
 def _mix(grid: Grid, design: str) -> str:
     mix = grid.settings.designs[design].mix
-    told = ", ".join(f"{attack} {count:,}" for attack, count in mix.items())
-    return f"Unseen classes are weighted as {told}." if told else ""
+    weights = ", ".join(f"{attack} {count:,}" for attack, count in mix.items())
+    return f"Unseen classes are weighted as {weights}." if weights else ""
 
 
 def _standing(row: Row) -> dict[str, Any]:
@@ -151,8 +147,8 @@ def _pair(pair: Row) -> dict[str, Any]:
 
 
 def _few(few: Sequence[Row], grid: Grid) -> str:
-    told = ", ".join(f"{each['name']} ({each['n']})" for each in few)
-    return f"Not counted, as fewer than {grid.settings.minimum} test records bear the name: {told}." if told else ""
+    names = ", ".join(f"{part['name']} ({part['n']})" for part in few)
+    return f"Not counted, as fewer than {grid.settings.minimum} test records bear the name: {names}." if names else ""
 
 
 def _titled(title: str, rows: Sequence[Row]) -> str:

@@ -1,8 +1,8 @@
-"""The table of a confidence in each record: a CSV, or a stated sample of it beside the whole table as Parquet.
+"""The table with the confidence in each record: a CSV, or a sample as CSV beside the whole table as Parquet.
 
 ::
 
-    confidence_epoch_{n}.csv            every record; where there are more than 100,000, so many of them
+    confidence_epoch_{n}.csv            every record, or 100,000 of them where there are more
     confidence_epoch_{n}.parquet        only then: every record
     confidence_epoch_{n}_sample.json    only then: rows, sampled, seed and the name of the whole
 """
@@ -33,7 +33,7 @@ def write(folder: Path, epoch: int, columns: Mapping[str, NDArray[Any] | pa.Arra
 
 @contextmanager
 def writer(folder: Path, epoch: int, schema: pa.Schema) -> Iterator[TableWriter]:
-    """Gives what the table of ``epoch`` is written to, some records at a time."""
+    """A writer that takes the table of ``epoch`` part by part."""
     whole = folder / f"confidence_epoch_{epoch}.parquet"
     with TableWriter(whole, schema) as target:
         yield target
@@ -46,7 +46,7 @@ def writer(folder: Path, epoch: int, schema: pa.Schema) -> Iterator[TableWriter]
 
 
 def files(folder: Path, epoch: int) -> list[Path]:
-    """What was written of the table of ``epoch``: the CSV, or all three files."""
+    """The files of the table of ``epoch``: the CSV, or all three."""
     whole = folder / f"confidence_epoch_{epoch}.parquet"
     return [path for path in (whole.with_suffix(".csv"), whole, sample_note(whole)) if path.is_file()]
 

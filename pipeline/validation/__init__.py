@@ -5,13 +5,13 @@
     budgets.py         the largest share of records that may break a rule
     identities.py      relations between features, as residuals
     suite.py           the expectations, kept as code
-    frames.py          batches of records -> the frames that the suite judges
-    runner.py          Great Expectations over batch after batch
+    frames.py          batches of records -> the frames that the rules are about
+    runner.py          counts over batches, which Great Expectations judges
     rules.py           the rules that each record breaks, and the trust in it
     sample.py          a sample of the records of each class
-    single_feature.py  how well one feature alone finds attacks
+    single_feature.py  how well one feature alone separates attacks from benign records
     shortcuts.py       the shortcut audit
-    sentences.py       what that means, in sentences
+    sentences.py       what the shortcut audit found, in sentences
     duplicates.py      the keys of all records, and what repeats
     ranges.py          observed values by feature
     audit.py           all of it in one pass
@@ -24,7 +24,7 @@ from pipeline.validation.budgets import Limits, ShortcutLimits
 from pipeline.validation.docs import data_docs
 from pipeline.validation.findings import Duplicates, Example, Finding, Findings, Range
 from pipeline.validation.rules import Trust
-from pipeline.validation.sentences import meanings
+from pipeline.validation.sentences import shortcut_sentences
 from pipeline.validation.shortcuts import Shortcuts
 from pipeline.validation.suite import suite
 
@@ -40,6 +40,6 @@ __all__ = [
     "Trust",
     "audit",
     "data_docs",
-    "meanings",
+    "shortcut_sentences",
     "suite",
 ]

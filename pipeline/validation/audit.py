@@ -1,4 +1,4 @@
-"""Judge all records in one pass of bounded memory."""
+"""Checks all records in one pass, in bounded memory."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -16,15 +16,15 @@ from pipeline.validation.duplicates import Keys
 from pipeline.validation.findings import ClassKey, Duplicates, Example, Findings
 from pipeline.validation.identities import identities, residuals
 from pipeline.validation.ranges import Ranges
-from pipeline.validation.rules import Rules, Trust, described
-from pipeline.validation.runner import Judge
+from pipeline.validation.rules import Rules, Trust
+from pipeline.validation.runner import Counts
 from pipeline.validation.sample import ClassSample, Sample
 from pipeline.validation.sentences import details
 from pipeline.validation.shortcuts import AttackCount, Shortcuts
-from pipeline.validation.single_feature import telling
+from pipeline.validation.single_feature import feature_aurocs
 from pipeline.validation.suite import Suite, suite
 
-ROWS = 65_536  # per judged batch: 40 MB at 78 features
+ROWS = 65_536  # per batch: 40 MB at 78 features
 UNKNOWN = "unknown"
 Attacks = Mapping[str, tuple[str, tuple[str, ...]]]
 
@@ -36,7 +36,7 @@ def audit(
     attacks: Attacks = ATTACKS,
     rows: int = ROWS,
 ) -> Findings:
-    """Judge records by the suite.
+    """Check records by the suite.
 
     Args:
         batches: tables of ``record_schema(columns)``, of any size; the findings do not depend on how rows are cut.
@@ -46,7 +46,7 @@ def audit(
         rows: how many rows are held at a time.
 
     Returns:
-        The findings. Where the schema is not the canonical one, they are about the schema only.
+        The findings. Where the schema is not the canonical one, they are about the schema alone.
     """
     limits = limits or Limits()
     rules = suite(columns, attacks, limits)
@@ -60,7 +60,7 @@ class _Stream:
     def __init__(self, rules: Suite, columns: Sequence[Column], attacks: Attacks, shortcuts: ShortcutLimits) -> None:
         self.columns, self.attacks, self.limits = columns, attacks, shortcuts
         self.identities = identities(columns)
-        self.judge = Judge(rules)
+        self.counts = Counts(rules)
         self.keys = Keys()
         self.rules = Rules(len(columns))
         self.ranges = Ranges(tuple(column.name for column in columns if not column.categorical))
@@ -73,12 +73,12 @@ class _Stream:
 
     def fitting(self, batches: Iterable[pa.Table | pa.RecordBatch]) -> Iterator[pa.Table | pa.RecordBatch]:
         """The batches up to the first one whose schema is not the canonical one."""
-        judged = False
+        checked = False
         for batch in batches:
             self.broken = not frames.fits(batch.schema, self.columns)
-            if self.broken or not judged:
-                self._judge_schema(batch.schema)
-                judged = True
+            if self.broken or not checked:
+                self._check_schema(batch.schema)
+                checked = True
             if self.broken:
                 return
             yield batch
@@ -87,38 +87,36 @@ class _Stream:
         labels, values = frames.labels(table, self.attacks), frames.features(table, self.columns)
         words = frames.words(table, self.columns)
         look = partial(frames.example, table)
-        judged = {
+        frames_by_scope = {
             "labels": labels,
-            "features": frames.judged(values, words, self.columns),
+            "features": frames.checked(values, words, self.columns),
             "identities": pd.DataFrame(residuals(values, self.identities), copy=False),
         }
-        broken = [
-            described(each, frame) for scope, frame in judged.items() for each in self.judge.judge(scope, frame, look)
-        ]
+        broken = [rule for scope, frame in frames_by_scope.items() for rule in self.counts.add(scope, frame, look)]
         self.rules.add(trust(table, self.columns), broken)
         self.keys.add(labels, frames.content(values, words))
         self.ranges.add(values, labels["record_id"].fillna(0).to_numpy("uint64"))
-        for name, each in words.items():
-            told = each.value_counts()
-            self.words[name].update({str(word): int(number) for word, number in told.items() if number})
-            self.words[name][""] += len(each) - int(told.sum())
+        for name, column in words.items():
+            numbers = column.value_counts()
+            self.words[name].update({str(word): int(number) for word, number in numbers.items() if number})
+            self.words[name][""] += len(column) - int(numbers.sum())
         counts = labels.groupby(["attack", "source_file", "day"], observed=True, dropna=False).size().reset_index()
         for attack, file, day, number in counts.astype(object).fillna(UNKNOWN).itertuples(index=False):
             self.classes[str(attack), str(file), str(day)] += int(number)
         self.sample.add(labels, values, words)
         for truth in (True, False):
-            told = pc.equal(table.column("attempted"), truth).fill_null(False).to_numpy()
-            for attack, number in labels["attack"][told].value_counts().to_dict().items():
+            rows = pc.equal(table.column("attempted"), truth).fill_null(False).to_numpy()
+            for attack, number in labels["attack"][rows].value_counts().to_dict().items():
                 self.attempted[str(attack), truth] += number
         self.rows += len(table)
 
     def findings(self, rules: Suite) -> Findings:
-        duplicates, known = (Duplicates(), Trust()) if self.broken else self._judge_stream()
+        duplicates, known = (Duplicates(), Trust()) if self.broken else self._check_stream()
         sample = self.sample.result()
-        shortcuts = Shortcuts(limits=self.limits) if self.broken else self._judge_shortcuts(duplicates, sample)
+        shortcuts = Shortcuts(limits=self.limits) if self.broken else self._check_shortcuts(duplicates, sample)
         return Findings(
             rows=self.rows,
-            results=self.judge.findings(),
+            results=self.counts.findings(),
             ranges=self.ranges.result(),
             words={name: dict((+counts).most_common()) for name, counts in self.words.items()},
             duplicates=duplicates,
@@ -129,29 +127,29 @@ class _Stream:
             suite=rules.to_json_dict(),
         )
 
-    def _judge_schema(self, schema: pa.Schema) -> None:
-        told = frames.differences(schema, self.columns)
-        self.judge.judge("columns", pd.DataFrame(columns=schema.names), detail="; ".join(told[:10]))
+    def _check_schema(self, schema: pa.Schema) -> None:
+        differences = frames.differences(schema, self.columns)
+        self.counts.add("columns", pd.DataFrame(columns=schema.names), detail="; ".join(differences[:10]))
         kinds = frames.types(schema, self.columns)
         wrong = kinds[kinds["type"] != kinds["declared"]]
-        told = [f"{column!r} is {kind}, not {declared}" for column, kind, declared in wrong.itertuples(index=False)]
-        self.judge.judge("types", kinds, detail="; ".join(told[:10]))
+        texts = [f"{column!r} is {kind}, not {declared}" for column, kind, declared in wrong.itertuples(index=False)]
+        self.counts.add("types", kinds, detail="; ".join(texts[:10]))
 
-    def _judge_shortcuts(self, duplicates: Duplicates, sample: Sample) -> Shortcuts:
+    def _check_shortcuts(self, duplicates: Duplicates, sample: Sample) -> Shortcuts:
         days: dict[str, Counter[str]] = {}
         for (attack, _, day), number in self.classes.items():
             days.setdefault(attack, Counter())[day] += number
         found = Shortcuts(
-            tellings=telling(sample, self.columns),
+            features=feature_aurocs(sample, self.columns),
             attacks=self._attack_counts(days, duplicates.disagreeing_by_attack),
             limits=self.limits,
             both_labels=duplicates.disagreeing_labels,
             several_days=len({day for counts in days.values() for day in counts} - {UNKNOWN}) > 1,
         )
-        told = details(found)
+        texts = details(found)
         for scope, frame in found.frames().items():
             if len(frame):
-                self.judge.judge(scope, frame, detail=told[scope])
+                self.counts.add(scope, frame, detail=texts[scope])
         return found
 
     def _attack_counts(
@@ -169,10 +167,10 @@ class _Stream:
         }
 
     def _attempted(self, attack: str) -> int | None:
-        told = {truth: self.attempted[attack, truth] for truth in (True, False)}
-        return told[True] if any(told.values()) else None
+        known = {truth: self.attempted[attack, truth] for truth in (True, False)}
+        return known[True] if any(known.values()) else None
 
-    def _judge_stream(self) -> tuple[Duplicates, Trust]:
+    def _check_stream(self) -> tuple[Duplicates, Trust]:
         keys = self.keys.frame()
         present = set(keys["y"].unique())
         absent = [f"no record with y = {y} ({name})" for y, name in enumerate(("benign", "attack")) if y not in present]
@@ -180,7 +178,7 @@ class _Stream:
         def look(columns: Sequence[str], position: int) -> Example:
             return self.keys.example(keys, columns[0], position)
 
-        hurt = self.judge.judge("stream", keys, look, detail="; ".join(absent))
-        broken = [described(rule, keys) for rule in hurt if rule.meta["kind"] == "duplicates"]
+        self.counts.add("classes", keys, detail="; ".join(absent))
+        broken = self.counts.add("stream", keys, look)
         known = self.rules.result(keys["record_id"].to_numpy(), keys["contradicts"].to_numpy(), broken)
         return self.keys.audit(keys), known

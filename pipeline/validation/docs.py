@@ -12,7 +12,7 @@ from typing import Final
 
 from pipeline.reporting.html import page
 from pipeline.validation.findings import Findings, Range
-from pipeline.validation.sentences import meanings
+from pipeline.validation.sentences import shortcut_sentences
 from pipeline.validation.suite import DAYS
 
 MOST_WORDS: Final = 12  # that the page lists of one feature
@@ -42,7 +42,7 @@ def render(findings: Findings, title: str) -> str:
         days=days,
         week=[day for day in (*DAYS, *sorted(set(days) - set(DAYS))) if day in days],
         shortcuts=findings.shortcuts,
-        sentences=meanings(findings.shortcuts),
+        sentences=shortcut_sentences(findings.shortcuts),
         ranges=findings.ranges,
         places=_places(findings.ranges),
         bar=BAR,

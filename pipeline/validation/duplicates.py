@@ -1,4 +1,4 @@
-"""The keys of all records, about 24 bytes for each, and what they tell of rows that repeat others."""
+"""The keys of all records, about 24 bytes each, and the rows that repeat others."""
 
 import numpy as np
 import pandas as pd
@@ -45,7 +45,7 @@ KEYS = {
 
 
 class Keys:
-    """Gathers what is needed of each record to judge it among all others."""
+    """Gathers what is needed of each record to compare it with all others."""
 
     def __init__(self) -> None:
         self.codes: dict[str, dict[str, int]] = {"attack": {}, "source_file": {}}
@@ -62,7 +62,7 @@ class Keys:
         self.parts.append(pd.DataFrame(part | {name: self._codes(labels[name]) for name in self.codes}))
 
     def frame(self) -> pd.DataFrame:
-        """All keys, and what the copies of each record say.
+        """All keys, beside them how the copies of a record differ.
 
         ``repeats`` is 1 where all features are those of an earlier record, ``disagrees`` where a copy has another
         attack; ``contradicts`` is true where a copy has the other label.

@@ -1,4 +1,4 @@
-"""What the suite found in the records: counts, examples, ranges, duplicates; and whether the line must stop."""
+"""What the suite found in the records (counts, examples, ranges, duplicates), and whether the line must stop."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -39,11 +39,11 @@ class Finding:
         columns: the columns that it is about.
         hard: whether a breach stops the line.
         unexpected: rows that break it (columns, or classes, where it is about those).
-        total: rows that it was judged on.
+        total: rows that were checked.
         allowed: share of them that may break it.
-        passed: whether no more than the allowed share did.
+        passed: whether no more than the allowed share breaks it.
         examples: the first three rows that break it.
-        detail: what rows cannot tell, say which column is missing.
+        detail: what rows cannot show, say which column is missing.
     """
 
     expectation: str
@@ -123,7 +123,7 @@ class Findings:
     """All that the suite found.
 
     Attributes:
-        rows: records that were judged.
+        rows: records that were checked.
         results: one finding for each expectation, in the order of the suite.
         ranges: by feature that is a number.
         words: by feature that is a word, the number of records that have each, the most frequent first; "" for none.
@@ -173,15 +173,17 @@ class Findings:
         if not self.breaches:
             return
         first, *others = self.breaches
-        told = ", ".join(f"{other.subject} ({other.text})" for other in others[:5])
+        shown = ", ".join(f"{other.subject} ({other.text})" for other in others[:5])
         are = "expectation is" if len(others) == 1 else "expectations are"
-        raise ExpectationError(f"{first}" + (f"; {len(others)} more hard {are} breached: {told}" if others else ""))
+        raise ExpectationError(f"{first}" + (f"; {len(others)} more hard {are} breached: {shown}" if others else ""))
 
     def broken_at(self, budget: float) -> dict[str, list[str]]:
-        """The rules that would be broken if this share of the records might break each: hard ones, and soft ones."""
-        over = [each for each in self.results if each.kind in BUDGETED and each.share > budget]
-        told = {hard: [f"{each.subject}: {each.text}" for each in over if each.hard is hard] for hard in (True, False)}
-        return {"hard": told[True], "soft": told[False]}
+        """The hard rules, and the soft ones, that more than this share of the records break."""
+        over = [found for found in self.results if found.kind in BUDGETED and found.share > budget]
+        return {
+            name: [f"{found.subject}: {found.text}" for found in over if found.hard is hard]
+            for name, hard in (("hard", True), ("soft", False))
+        }
 
     def counts(self, by: int) -> dict[str, dict[str, int]]:
         """Records of each attack by source file (``by`` 1) or by day (2)."""
@@ -192,7 +194,7 @@ class Findings:
         return table
 
     def summary(self) -> dict[str, Any]:
-        """One page of JSON: what was judged, what failed, the duplicates, the classes."""
+        """One page of JSON: what was checked, what failed, the duplicates, the classes."""
         return {
             "rows": self.rows,
             "passed": not self.breaches,
@@ -213,10 +215,10 @@ class Findings:
 
 
 def _most(counts: Mapping[str, int]) -> dict[str, Any]:
-    told = {word: number for word, number in counts.items() if word}
-    most = dict(list(told.items())[:MOST_WORDS])
-    others = sum(told.values()) - sum(most.values())
-    return {"words": len(told), "records": most, "other_records": others, "nulls": counts.get("", 0)}
+    words = {word: number for word, number in counts.items() if word}
+    most = dict(list(words.items())[:MOST_WORDS])
+    others = sum(words.values()) - sum(most.values())
+    return {"words": len(words), "records": most, "other_records": others, "nulls": counts.get("", 0)}
 
 
 def _plain(finding: Finding) -> dict[str, Any]:

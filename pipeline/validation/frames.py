@@ -1,4 +1,4 @@
-"""Batches of records -> the frames that the suite judges."""
+"""Batches of records -> the frames that the rules are about."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
@@ -33,9 +33,9 @@ def chunks(batches: Iterable[pa.Table | pa.RecordBatch], rows: int) -> Iterator[
 
 
 def labels(table: pa.Table, attacks: Mapping[str, tuple[str, tuple[str, ...]]]) -> pd.DataFrame:
-    """Provenance of (n,) records, text as categories, with ``mismatch_family`` and ``mismatch_y`` (1 where they do).
+    """Provenance of n records, text as categories; ``mismatch_family`` and ``mismatch_y`` are 1 where these are wrong.
 
-    An unknown attack mismatches no family: the vocabulary is another rule.
+    The family of an unknown attack is never wrong: another rule looks at the vocabulary.
     """
     frame = pd.DataFrame({name: _labels(table.column(name)) for name in LABELS})
     families = frame["attack"].map({attack: family for attack, (family, _) in attacks.items()}).astype(object)
@@ -54,22 +54,23 @@ def words(table: pa.Table, columns: Sequence[Column]) -> dict[str, pd.Series]:
     """(n,) categories for each feature that is a word, "" as null."""
     series = {column.name: _labels(table.column(column.name)) for column in columns if column.categorical}
     return {
-        name: each.cat.remove_categories([""]) if "" in each.cat.categories else each for name, each in series.items()
+        name: column.cat.remove_categories([""]) if "" in column.cat.categories else column
+        for name, column in series.items()
     }
 
 
-def judged(
+def checked(
     values: Mapping[str, NDArray[np.float64]], words: Mapping[str, pd.Series], columns: Sequence[Column]
 ) -> pd.DataFrame:
-    """The features as the suite judges them: Infinity counts as null where the extractor never writes it."""
+    """The features as the rules see them: Infinity counts as null where the extractor never writes it."""
     undefined = {column.name for column in columns if column.may_be_undefined}
-    numbers = {name: each if name in undefined else _finite(each) for name, each in values.items()}
+    numbers = {name: column if name in undefined else _finite(column) for name, column in values.items()}
     return pd.DataFrame({**numbers, **words}, copy=False)
 
 
 def content(values: Mapping[str, NDArray[np.float64]], words: Mapping[str, pd.Series]) -> NDArray[np.uint64]:
     """(n,) hash of all features."""
-    hashes = (pd.util.hash_array(each.array) for each in words.values())
+    hashes = (pd.util.hash_array(column.array) for column in words.values())
     return row_hash([*values.values(), *hashes])
 
 
@@ -87,19 +88,19 @@ def types(schema: pa.Schema, columns: Sequence[Column]) -> pd.DataFrame:
 
 
 def differences(schema: pa.Schema, columns: Sequence[Column]) -> list[str]:
-    """In words, each column that is missing, extra or out of place."""
+    """A text for each column that is missing, extra or out of place."""
     declared = record_schema(tuple(columns)).names
     missing = [name for name in declared if name not in schema.names]
     extra = [name for name in schema.names if name not in declared]
-    told = [f"{name!r} is missing{near_miss(name, extra)}" for name in missing]
-    told += [f"{name!r} is not of the schema" for name in extra]
+    differences = [f"{name!r} is missing{near_miss(name, extra)}" for name in missing]
+    differences += [f"{name!r} is not of the schema" for name in extra]
     shared = [name for name in declared if name in schema.names], [name for name in schema.names if name in declared]
-    told += [f"{found!r} stands where {name!r} belongs" for name, found in zip(*shared, strict=False) if name != found]
-    return told
+    moved = [f"{found!r} stands where {name!r} belongs" for name, found in zip(*shared, strict=False) if name != found]
+    return differences + moved
 
 
 def fits(schema: pa.Schema, columns: Sequence[Column]) -> bool:
-    """Whether ``schema`` is the canonical one, whichever way text is encoded."""
+    """Whether ``schema`` is the canonical one, however text is encoded."""
     kinds = types(schema, columns)
     return schema.names == record_schema(tuple(columns)).names and bool((kinds["type"] == kinds["declared"]).all())
 
@@ -107,7 +108,7 @@ def fits(schema: pa.Schema, columns: Sequence[Column]) -> bool:
 def example(table: pa.Table, columns: Sequence[str], position: int) -> Example:
     """Where the record at ``position`` lies, and its values of ``columns``."""
     cells = {name: table.column(name)[position].as_py() for name in columns}
-    value = plain(*cells.values()) if len(cells) == 1 else ", ".join(_telling(cells))
+    value = plain(*cells.values()) if len(cells) == 1 else ", ".join(_assignments(cells))
     return Example(str(table.column("source_file")[position]), table.column("row")[position].as_py() or 0, value)
 
 
@@ -122,7 +123,7 @@ def plain(value: Value) -> Value:
     return int(value) if value.is_integer() else value
 
 
-def _telling(cells: Mapping[str, Value]) -> list[str]:
+def _assignments(cells: Mapping[str, Value]) -> list[str]:
     names = list(cells)
     if len(names) > MANY:  # those with a fraction first, then the largest
         size = {name: abs(float(cells[name] or 0)) for name in names}

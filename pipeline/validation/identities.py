@@ -34,7 +34,7 @@ class Identity:
 
 
 def residuals(features: Mapping[str, Array], identities: Sequence[Identity]) -> dict[str, Array]:
-    """(n,) residuals of each identity by its name; 0 where an operand is undefined, which other rules judge."""
+    """(n,) residuals of each identity by its name; 0 where an operand is undefined: other rules look at that."""
     with np.errstate(all="ignore"):
         return {
             identity.name: np.nan_to_num(identity.residual(*(features[name] for name in identity.columns)), nan=0.0)

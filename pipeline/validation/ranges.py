@@ -16,7 +16,7 @@ PERCENTILES = (1, 25, 50, 75, 99)
 class Ranges:
     """Gathers extremes and counts of each feature, and a sample of the records for the percentiles.
 
-    The sample holds the ``SAMPLE`` records whose hashed ids are smallest: random, yet the same for whatever batches.
+    The sample holds the ``SAMPLE`` records whose hashed ids are smallest: random, yet the same for all batches.
     """
 
     def __init__(self, names: tuple[str, ...]) -> None:

@@ -1,7 +1,9 @@
-"""Which rules each record breaks, and how far it can be trusted after them."""
+"""The rules that each record breaks, and how far it can be trusted."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import zip_longest
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,18 +13,18 @@ from pipeline.validation.suite import Expectation
 
 Mask = NDArray[np.bool_]
 Broken = tuple[str, str, Mask]  # the rule in words, its kind, (n,) which rows break it
-COUNTED = "undefined numbers"  # what reading took off already
+COUNTED = "undefined numbers"  # ingest has taken these off the trust already
 
 
 @dataclass(frozen=True)
 class Trust:
-    """n records after the rules.
+    """The trust in n records.
 
     Attributes:
         record_id: (n,) uint64.
         confidence: (n,) float32 in [0, 1], trust in each.
         code: (n,) index into ``rules``.
-        rules: what a record breaks, "" for nothing.
+        rules: each combination of rules that a record breaks, "" for none.
     """
 
     record_id: NDArray[np.uint64] = field(default_factory=lambda: np.empty(0, np.uint64))
@@ -32,10 +34,10 @@ class Trust:
 
 
 class Rules:
-    """Gathers, batch by batch, the trust in each record and the rules that it breaks: 8 bytes for each record.
+    """Gathers the trust in each record and the rules that it breaks, batch by batch: 8 bytes for each record.
 
     Args:
-        features: how many there are; each broken rule about a number takes away what one of them counts.
+        features: how many there are. A broken rule about a number lowers the trust by one over their number.
     """
 
     def __init__(self, features: int) -> None:
@@ -45,20 +47,20 @@ class Rules:
         self._codes: dict[tuple[str, ...], int] = {(): 0}
 
     def add(self, trust: NDArray[np.float32], broken: Sequence[Broken]) -> None:
-        """Take in the records of a batch, as they were read, and the rules that some of them break."""
-        trust, told = trust.copy(), [each for each in broken if each[2].any()]
-        for _, kind, mask in told:
+        """Take in the trust in the records of a batch, as ingest read them, and the rules that some of them break."""
+        trust, hurt = trust.copy(), [rule for rule in broken if rule[2].any()]
+        for _, kind, mask in hurt:
             trust[mask] = 0 if kind == "labels" else np.maximum(trust[mask] - self._cost * (kind != COUNTED), 0)
         self._trust.append(trust)
-        self._code.append(self._coded(len(trust), told))
+        self._code.append(self._coded(len(trust), hurt))
 
     def result(self, record_id: NDArray[np.uint64], contradicted: Mask, broken: Sequence[Broken]) -> Trust:
-        """What is known of all records at the end.
+        """The trust in all records, at the end.
 
         Args:
-            record_id: (n,) of the records, in the order in which they came.
-            contradicted: (n,) which of them have a copy with the other label; there is no trust in them.
-            broken: the rules over all records that some of them break.
+            record_id: (n,), in the order in which the records came.
+            contradicted: (n,) which records have a copy with the other label; the trust in them is 0.
+            broken: the rules about all records at once, say duplicates, that some records break.
         """
         trust, code = np.concatenate(self._trust), np.concatenate(self._code).astype(np.int64)
         trust[contradicted] = 0
@@ -67,7 +69,7 @@ class Rules:
             code = 2 * code + mask
         codes, found = pd.factorize(code)
         names = [name for name, _, _ in broken]
-        rules = tuple(self._named(int(each), names) for each in found)
+        rules = tuple(self._named(int(combination), names) for combination in found)
         return Trust(record_id, trust, codes.astype(np.int32), rules)
 
     def _coded(self, n: int, broken: Sequence[Broken]) -> NDArray[np.int32]:
@@ -80,7 +82,7 @@ class Rules:
         found, inverse = np.unique(bits[rows], axis=0, return_inverse=True)
         sets = np.unpackbits(found, axis=1, count=len(broken)).astype(bool)
         combinations = [tuple(name for (name, _, _), hit in zip(broken, row, strict=True) if hit) for row in sets]
-        known = [self._codes.setdefault(each, len(self._codes)) for each in combinations]
+        known = [self._codes.setdefault(names, len(self._codes)) for names in combinations]
         code[rows] = np.array(known, np.int32)[inverse.reshape(-1)]
         return code
 
@@ -90,25 +92,37 @@ class Rules:
         return "; ".join([*list(self._codes)[own], *reversed(last)])
 
 
-def broken(expectation: Expectation, frame: pd.DataFrame) -> Mask:
-    """(n,) which rows of a frame break an expectation about one column; nothing is known of a null, as in the suite."""
-    values, kind = frame[expectation.column], type(expectation).__name__
-    if kind == "ExpectColumnValuesToNotBeNull":
-        return np.asarray(values.isna(), dtype=bool)
-    if kind == "ExpectColumnValuesToBeInSet":
-        return np.asarray(values.notna() & ~values.isin(expectation.value_set), dtype=bool)
-    if kind == "ExpectColumnValuesToBeUnique":
-        return np.asarray(values.duplicated(keep=False), dtype=bool)
-    if kind != "ExpectColumnValuesToBeBetween":
-        return np.zeros(len(frame), dtype=bool)
-    numbers = values.to_numpy(np.float64, na_value=np.nan)
-    low, high = expectation.min_value, expectation.max_value
-    below = np.zeros(len(frame), dtype=bool) if low is None else numbers < low
-    return below if high is None else below | (numbers > high)
+def described(rule: Expectation, rows: Mask) -> Broken:
+    """The rule in words, its kind and the rows that break it."""
+    kind, columns = rule.meta["kind"], rule.meta["columns"]
+    about = f"{columns[0]} " if columns and kind not in ("identities", "duplicates") else ""
+    return f"{about}{rule.description}", kind, rows
 
 
-def described(expectation: Expectation, frame: pd.DataFrame) -> Broken:
-    """The rule in words, its kind and the rows of a frame that break it."""
-    kind, columns = expectation.meta["kind"], expectation.meta["columns"]
-    about = "" if kind in ("identities", "duplicates") else f"{columns[0]} "
-    return f"{about}{expectation.description}", kind, broken(expectation, frame)
+def broken(rule: Expectation, frame: pd.DataFrame) -> Mask:
+    """Which rows of a frame break a rule; of its columns or its values, where the rule is about those.
+
+    A null breaks no rule but the one against nulls, as in Great Expectations.
+    """
+    return np.asarray(_BROKEN[type(rule).__name__](rule, frame), dtype=bool)
+
+
+def _outside(rule: Expectation, frame: pd.DataFrame) -> Any:
+    values = np.asarray(frame[rule.column], dtype=np.float64)  # a comparison with NaN is false
+    below = False if rule.min_value is None else values < rule.min_value
+    return below | (values > (np.inf if rule.max_value is None else rule.max_value))
+
+
+_BROKEN: Mapping[str, Callable[[Expectation, pd.DataFrame], Any]] = {
+    "ExpectColumnValuesToNotBeNull": lambda rule, frame: frame[rule.column].isna(),
+    "ExpectColumnValuesToBeBetween": _outside,
+    "ExpectColumnValuesToBeInSet": lambda rule, frame: (
+        ~frame[rule.column].isin(rule.value_set) & frame[rule.column].notna()
+    ),
+    "ExpectColumnValuesToBeUnique": lambda rule, frame: frame[rule.column].duplicated(keep=False),
+    "ExpectColumnPairValuesToBeEqual": lambda rule, frame: frame[rule.column_A] != frame[rule.column_B],
+    "ExpectColumnDistinctValuesToContainSet": lambda rule, frame: ~np.isin(rule.value_set, frame[rule.column].unique()),
+    "ExpectTableColumnsToMatchOrderedList": lambda rule, frame: [
+        expected != found for expected, found in zip_longest(rule.column_list, frame.columns)
+    ],
+}

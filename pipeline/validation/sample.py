@@ -17,13 +17,13 @@ Keys = NDArray[np.uint64]
 
 @dataclass(frozen=True)
 class Sample:
-    """n records, those of a class together.
+    """n records, sorted by class.
 
     Attributes:
         attack: (n,) index into ``attacks``.
         attacks: names of the classes, ``benign`` among them.
-        half: (n,) which of two random halves a record belongs to, 0 or 1.
-        x: (n, F) features; a word is a number that stands for it, one that is missing NaN.
+        half: (n,) the random half that a record belongs to, 0 or 1.
+        x: (n, F) features; a word is a code, a missing one NaN.
     """
 
     attack: NDArray[np.intp] = field(default_factory=lambda: np.empty(0, np.intp))
@@ -33,7 +33,7 @@ class Sample:
 
 
 class ClassSample:
-    """Keeps, of each class, the ``rows`` records whose hashed ids are smallest: random, yet the same for all batches.
+    """Keeps the ``rows`` records of each class whose hashed ids are smallest: random, yet the same for all batches.
 
     Args:
         columns: the F features.
@@ -48,7 +48,7 @@ class ClassSample:
     def add(self, labels: pd.DataFrame, values: Mapping[str, Array], words: Mapping[str, pd.Series]) -> None:
         """Take in a batch: the frame of ``frames.labels``, and (n,) for each feature."""
         keys = row_hash([labels["record_id"].fillna(0).to_numpy(np.uint64)])
-        numbers = {**values, **{name: self._numbers(name, each) for name, each in words.items()}}
+        numbers = {**values, **{name: self._numbers(name, column) for name, column in words.items()}}
         read = partial(_rows, [numbers[column.name] for column in self.columns])
         codes = labels["attack"].cat.codes.to_numpy()
         for code, attack in enumerate(labels["attack"].cat.categories):

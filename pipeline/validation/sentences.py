@@ -1,4 +1,4 @@
-"""What the shortcut audit found and what that means, one sentence each."""
+"""What the shortcut audit found and what that means, a sentence for each finding."""
 
 from collections.abc import Iterable
 
@@ -10,8 +10,8 @@ from pipeline.validation.single_feature import MIN_RECORDS, FeatureAuroc
 SHOWN = 5  # names in a sentence
 
 
-def meanings(found: Shortcuts) -> dict[str, str]:
-    """Finding -> one sentence; a finding that these records cannot have is left out."""
+def shortcut_sentences(found: Shortcuts) -> dict[str, str]:
+    """Finding -> its sentence; a finding that these records cannot have is left out."""
     sentences = {
         "leak": _leak(found),
         "one_feature": _one_feature(found),
@@ -25,48 +25,50 @@ def meanings(found: Shortcuts) -> dict[str, str]:
 
 
 def details(found: Shortcuts) -> dict[str, str]:
-    """What stands beside the verdict on each of ``found.frames()``: what breaks the expectation, and the remedy."""
-    told = (f"{attack} by {feature} ({auroc:.4f})" for attack, (feature, auroc) in found.told.items())
+    """Name of a frame of ``found.frames()`` -> what breaks the rules about it, and the remedy."""
+    best = (f"{attack} by {feature} ({auroc:.4f})" for attack, (feature, auroc) in found.by_one_feature.items())
     days = (f"{attack} ({day})" for attack, day in found.one_day.items())
-    return {"leaks": "; ".join(_leaked(found, each) for each in found.leaks), "told": _few(told), "one_day": _few(days)}
+    leaks = "; ".join(_leaked(found, leak) for leak in found.leaks)
+    return {"leaks": leaks, "one_feature": _few(best), "one_day": _few(days)}
 
 
-def _leaked(found: Shortcuts, each: FeatureAuroc) -> str:
-    name = "leak_auroc" if len(found.judged) > FEW else "leak_auroc_of_few"
+def _leaked(found: Shortcuts, leak: FeatureAuroc) -> str:
+    name = "leak_auroc" if len(found.measured) > FEW else "leak_auroc_of_few"
     return (
-        f"{each.feature!r} tells {_attacks(found)} from benign with an AUROC of {each.pooled:.4f} pooled and "
-        f"{each.mean:.4f} in the mean over attacks, validate.shortcuts.{name} allows {found.leak_limit:g}: the label "
+        f"{leak.feature!r} tells {_attacks(found)} from benign with an AUROC of {leak.pooled:.4f} pooled and "
+        f"{leak.mean:.4f} in the mean over attacks, validate.shortcuts.{name} allows {found.leak_limit:g}: the label "
         "has leaked into it; leave it out with ingest.*.ignore_columns, or, where it is genuine, name it in "
         "preprocess.features.drop and validate.shortcuts.known"
     )
 
 
 def _leak(found: Shortcuts) -> str:
-    if not found.tellings:
-        return "There are too few benign or attack records to see what a feature alone tells."
+    if not found.features:
+        return "There are too few benign or attack records to see how much one feature alone tells."
     if found.leaks:
-        leaks = _few(each.feature for each in found.leaks)
+        leaks = _few(leak.feature for leak in found.leaks)
         return f"The label has leaked into {leaks}: whatever is measured on these records is worth nothing."
-    others = [each for each in found.ranked() if each.feature not in found.known_here]
+    others = [auroc for auroc in found.ranked() if auroc.feature not in found.known_here]
     best = f"{others[0].feature} comes nearest with an AUROC of {others[0].of_all:.3f}" if others else "all are known"
     return f"No column carries the label: of all attacks at once, {best}; {found.leak_limit:g} is allowed."
 
 
 def _one_feature(found: Shortcuts) -> str:
-    if not found.judged:
+    if not found.measured:
         return ""
     limit = f"with an AUROC above {found.limits.attack_auroc:g}"
-    if not found.told:
-        return f"No feature alone tells an attack {limit}: to find one takes more than a threshold on one feature."
-    told = f"{len(found.told)} of {_attacks(found, every='')}" if len(found.judged) > 1 else _attacks(found)
-    return f"One feature alone tells {told} {limit}: to find what one threshold finds proves little."
+    if not found.by_one_feature:
+        return f"No feature alone tells an attack {limit}: finding one takes more than a threshold on one feature."
+    some = f"{len(found.by_one_feature)} of {_attacks(found, every='')}"
+    which = some if len(found.measured) > 1 else _attacks(found)
+    return f"One feature alone tells {which} {limit}: finding what one threshold finds proves little."
 
 
 def _known(found: Shortcuts) -> str:
-    if not found.judged or not found.known_here:
+    if not found.measured or not found.known_here:
         return ""
     with_them, without = (
-        np.mean([found.strongest(attack, names)[1] for attack in found.judged]) for names in ((), found.known_here)
+        np.mean([found.strongest(attack, names)[1] for attack in found.measured]) for names in ((), found.known_here)
     )
     return (
         f"The strongest feature of an attack has an AUROC of {with_them:.3f} on average, and of {without:.3f} without "
@@ -76,7 +78,7 @@ def _known(found: Shortcuts) -> str:
 
 def _day(found: Shortcuts) -> str:
     if not found.several_days:
-        return "The records tell of no more than one capture day: what changes from day to day cannot be seen."
+        return "The records name no more than one capture day: what changes from day to day cannot be seen."
     association = found.day_association
     strength = "" if association is None else f" (Cramér's V of attack and day: {association:.2f})"
     dated = sum(bool(count.days) for count in found.attacks.values())
@@ -90,18 +92,17 @@ def _labels(found: Shortcuts) -> str:
     other = sum(count.disagreeing for count in found.attacks.values())
     if not other:
         return "No attack record equals one of another class in all features."
-    told = f"{other:,} attack records equal one of another class in all features, which no model can tell apart"
+    copies = f"{other:,} attack records equal one of another class in all features, which no model can tell apart"
     if not found.both_labels:
-        return f"{told}; none of them equals a benign one, so that no alarm depends on it."
-    return (
-        f"{told}; {found.both_labels:,} records, benign ones among them, bear both labels, so that errors are certain."
-    )
+        return f"{copies}; none of them equals a benign one, so that no alarm depends on it."
+    both = f"{found.both_labels:,} records, benign ones among them, bear both labels"
+    return f"{copies}; {both}, so that errors are certain."
 
 
 def _attempted(found: Shortcuts) -> str:
     share = found.attempted_share
     if share is None:
-        return "The labels do not tell which attacks were only attempted: some attack records may hold no attack."
+        return "The labels do not say which attacks were only attempted: some attack records may hold no attack."
     if not share:
         return "No attack record is labelled as attempted: by the labels, each one reached something."
     return (
@@ -111,10 +112,10 @@ def _attempted(found: Shortcuts) -> str:
 
 
 def _attacks(found: Shortcuts, every: str = "all ") -> str:
-    number = len(found.judged)
+    number = len(found.measured)
     return f"{every}{number} attacks" if number > 1 else "the one attack"
 
 
 def _few(names: Iterable[str]) -> str:
-    told = list(names)
-    return ", ".join(told[:SHOWN]) + (f" and {len(told) - SHOWN} more" if len(told) > SHOWN else "")
+    first, others = (listed := list(names))[:SHOWN], len(listed) - SHOWN
+    return ", ".join(first) + (f" and {others} more" if others > 0 else "")

@@ -1,4 +1,4 @@
-"""The shortcut audit: what would let a detector look good without having learnt what an attack is."""
+"""The shortcut audit: what would let a detector look good though it has not learnt what an attack is."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -11,7 +11,7 @@ from scipy.stats.contingency import association
 from pipeline.validation.budgets import ShortcutLimits
 from pipeline.validation.single_feature import MIN_RECORDS, FeatureAuroc
 
-FEW = 2  # attacks: a genuine feature may tell so many apart from all benign records
+FEW = 2  # attacks; a genuine feature may tell that many from all benign records
 
 
 @dataclass(frozen=True)
@@ -21,8 +21,8 @@ class AttackCount:
     Attributes:
         records: how many there are.
         days: known capture day -> records.
-        attempted: records that reached nothing, None where the source tells of none of them.
-        disagreeing: records that equal one of another class, another attack or benign, in all features.
+        attempted: records that reached nothing, None where the source does not say.
+        disagreeing: records with a copy of another class, another attack or benign.
     """
 
     records: int
@@ -36,71 +36,72 @@ class Shortcuts:
     """The findings of the audit.
 
     Attributes:
-        tellings: what each feature alone tells; none where there are too few records.
+        features: how well each feature alone tells attacks from benign records; none where there are too few records.
         attacks: what is known of each attack, the most frequent first.
-        limits: what a feature may tell.
-        both_labels: records that equal one with the other y in all features, benign ones among them.
-        several_days: whether the records, benign ones among them, were captured on several known days.
+        limits: of the audit.
+        both_labels: records, benign ones included, with a copy that has the other label.
+        several_days: whether the records, benign ones included, were captured on several known days.
     """
 
-    tellings: tuple[FeatureAuroc, ...] = ()
+    features: tuple[FeatureAuroc, ...] = ()
     attacks: Mapping[str, AttackCount] = field(default_factory=dict)
     limits: ShortcutLimits = field(default_factory=ShortcutLimits)
     both_labels: int = 0
     several_days: bool = False
 
     @property
-    def judged(self) -> tuple[str, ...]:
-        """The attacks with records enough."""
-        return tuple(attack for attack in self.attacks if any(attack in each.by_attack for each in self.tellings))
+    def measured(self) -> tuple[str, ...]:
+        """The attacks with enough records."""
+        return tuple(attack for attack in self.attacks if any(attack in feature.by_attack for feature in self.features))
 
     @property
     def too_few(self) -> tuple[str, ...]:
-        """The attacks of which fewer than five records are there."""
+        """The attacks with fewer than five records."""
         return tuple(attack for attack, count in self.attacks.items() if count.records < MIN_RECORDS)
 
     @property
     def known_here(self) -> tuple[str, ...]:
         """The known shortcuts that these records have."""
-        names = {each.feature for each in self.tellings}
+        names = {auroc.feature for auroc in self.features}
         return tuple(name for name in self.limits.known if name in names)
 
     @property
     def leak_limit(self) -> float:
         """The AUROC above which a feature that tells all attacks carries the label."""
-        return self.limits.leak_auroc if len(self.judged) > FEW else self.limits.leak_auroc_of_few
+        return self.limits.leak_auroc if len(self.measured) > FEW else self.limits.leak_auroc_of_few
 
     @property
     def leaks(self) -> tuple[FeatureAuroc, ...]:
         """The features that tell all attacks and are no known shortcuts, the strongest first."""
         return tuple(
-            each for each in self.ranked() if each.of_all > self.leak_limit and each.feature not in self.known_here
+            auroc for auroc in self.ranked() if auroc.of_all > self.leak_limit and auroc.feature not in self.known_here
         )
 
     @property
-    def told(self) -> dict[str, tuple[str, float]]:
-        """The attacks that one feature alone tells, which one, and its AUROC."""
-        best = {attack: self.strongest(attack) for attack in self.judged}
-        return {attack: each for attack, each in best.items() if each[1] > self.limits.attack_auroc}
+    def by_one_feature(self) -> dict[str, tuple[str, float]]:
+        """Attack that one feature alone tells from benign -> that feature and its AUROC."""
+        best = {attack: self.strongest(attack) for attack in self.measured}
+        return {attack: (name, auroc) for attack, (name, auroc) in best.items() if auroc > self.limits.attack_auroc}
 
     @property
     def one_day(self) -> dict[str, str]:
-        """The attacks whose records of known day are all of one, and which."""
+        """Attack that was captured on one day only, as far as its days are known -> that day."""
         days = {attack: count.days for attack, count in self.attacks.items()} if self.several_days else {}
-        return {attack: next(iter(each)) for attack, each in days.items() if len(each) == 1}
+        return {attack: next(iter(counts)) for attack, counts in days.items() if len(counts) == 1}
 
     def ranked(self) -> list[FeatureAuroc]:
-        """The features, those first that tell most of all attacks."""
-        return sorted(self.tellings, key=lambda each: -each.of_all)
+        """The features, first the one that tells all attacks best."""
+        return sorted(self.features, key=lambda auroc: -auroc.of_all)
 
     def strongest(self, attack: str, without: Sequence[str] = ()) -> tuple[str, float]:
         """The feature that tells ``attack`` best, and its AUROC; "" and chance where there is none."""
-        told = [(each.feature, each.by_attack[attack]) for each in self.tellings if each.feature not in without]
-        return max(told, key=lambda each: each[1], default=("", 0.5))
+        others = [auroc for auroc in self.features if auroc.feature not in without]
+        best = max(others, key=lambda auroc: auroc.by_attack[attack], default=None)
+        return (best.feature, best.by_attack[attack]) if best else ("", 0.5)
 
     @property
     def day_association(self) -> float | None:
-        """Cramér's V of attack and day: 1 where the day names the attack; None where days or attacks do not vary.
+        """Cramér's V of attack and day: 1 where the day determines the attack; None where days or attacks do not vary.
 
         Source: Cramér, "Mathematical Methods of Statistics" (1946), section 21.9.
         """
@@ -112,18 +113,18 @@ class Shortcuts:
 
     @property
     def attempted_share(self) -> float | None:
-        """Share of the attack records that reached nothing, None where the source does not tell."""
-        told = [count for count in self.attacks.values() if count.attempted is not None]
-        return sum(count.attempted or 0 for count in told) / sum(count.records for count in told) if told else None
+        """Share of the attack records that reached nothing, None where the source does not say."""
+        known = [count for count in self.attacks.values() if count.attempted is not None]
+        return sum(count.attempted or 0 for count in known) / sum(count.records for count in known) if known else None
 
     def frames(self) -> dict[str, pd.DataFrame]:
-        """What the suite judges: a row for each feature that is no known shortcut, and one for each attack."""
-        leaks = {each.feature for each in self.leaks}
-        features = [each.feature for each in self.tellings if each.feature not in self.known_here]
+        """The frames that the rules are about: a row for each feature that is no known shortcut, or for each attack."""
+        leaks = {auroc.feature for auroc in self.leaks}
+        features = [auroc.feature for auroc in self.features if auroc.feature not in self.known_here]
         dated = [attack for attack, count in self.attacks.items() if count.days and self.several_days]
         return {
             "leaks": _marks("leaks", features, leaks),
-            "told": _marks("told", self.judged, self.told),
+            "one_feature": _marks("one_feature", self.measured, self.by_one_feature),
             "one_day": _marks("one_day", dated, self.one_day),
         }
 
@@ -133,13 +134,13 @@ class Shortcuts:
             {
                 "attack": attack,
                 "records": self.attacks[attack].records,
-                "feature": each.feature,
-                "read_by": each.reading,
-                "auroc": round(each.by_attack[attack], 6),
-                "known": int(each.feature in self.known_here),
+                "feature": auroc.feature,
+                "read_by": auroc.reading,
+                "auroc": round(auroc.by_attack[attack], 6),
+                "known": int(auroc.feature in self.known_here),
             }
-            for attack in self.judged
-            for each in sorted(self.tellings, key=lambda each: -each.by_attack[attack])
+            for attack in self.measured
+            for auroc in sorted(self.features, key=lambda auroc: -auroc.by_attack[attack])
         ]
 
     def table(self) -> list[dict[str, Any]]:
@@ -147,9 +148,9 @@ class Shortcuts:
         return [self._row(attack, count) for attack, count in self.attacks.items()]
 
     def _row(self, attack: str, count: AttackCount) -> dict[str, Any]:
-        judged = attack in self.judged
-        feature, auroc = self.strongest(attack) if judged else (None, None)
-        other, without = self.strongest(attack, self.known_here) if judged else (None, None)
+        measured = attack in self.measured
+        feature, auroc = self.strongest(attack) if measured else (None, None)
+        other, without = self.strongest(attack, self.known_here) if measured else (None, None)
         return {
             "attack": attack,
             "records": count.records,
@@ -165,14 +166,14 @@ class Shortcuts:
     def summary(self) -> dict[str, Any]:
         """Ready for JSON."""
         features = [
-            {"feature": each.feature, "read_by": each.reading, "pooled": each.pooled, "mean": each.mean}
-            | {"known": each.feature in self.known_here, "leaks": each in self.leaks}
-            for each in self.ranked()
+            {"feature": auroc.feature, "read_by": auroc.reading, "pooled": auroc.pooled, "mean": auroc.mean}
+            | {"known": auroc.feature in self.known_here, "leaks": auroc in self.leaks}
+            for auroc in self.ranked()
         ]
         return {
             "limits": asdict(self.limits) | {"known": list(self.limits.known)},
-            "leaks": [each.feature for each in self.leaks],
-            "told_by_one_feature": list(self.told),
+            "leaks": [auroc.feature for auroc in self.leaks],
+            "told_by_one_feature": list(self.by_one_feature),
             "too_few_records": list(self.too_few),
             "one_day": self.one_day,
             "day_association": self.day_association,

@@ -1,4 +1,4 @@
-"""What one feature alone tells of attacks: its AUROC against the benign records.
+"""How well one feature alone separates attacks from benign records, as an AUROC.
 
 The AUROC is the probability that an attack record has a larger value than a benign one, a tie counting one half
 (Fawcett, "An introduction to ROC analysis", 2006).
@@ -23,7 +23,7 @@ class FeatureAuroc:
 
     Attributes:
         feature: its name.
-        reading: ``rank``: larger or smaller; ``value``: how often a value is that of an attack.
+        reading: ``rank`` (larger or smaller values) or ``value`` (how often a value is that of an attack).
         pooled: AUROC of all attack records of the sample, in the direction that serves ``mean``.
         mean: mean of the attacks' AUROC in one direction, the same for all.
         by_attack: AUROC of each attack, in the direction that serves it.
@@ -37,15 +37,15 @@ class FeatureAuroc:
 
     @property
     def of_all(self) -> float:
-        """How well it tells all attacks at once: neither many records nor many attacks may be missing."""
+        """How well it tells all attacks at once: the smaller of both, so that it misses few records and few attacks."""
         return min(self.pooled, self.mean)
 
 
-def telling(sample: Sample, columns: Sequence[Column]) -> tuple[FeatureAuroc, ...]:
-    """What each of the F features tells of the attacks that have records enough; none without benign records.
+def feature_aurocs(sample: Sample, columns: Sequence[Column]) -> tuple[FeatureAuroc, ...]:
+    """One for each of the F features, over the attacks with enough records; none without benign records.
 
-    A word, a port, and a number that takes no more values than there are classes, are names: they are read by value.
-    The other numbers are read by rank, a missing one below all, as it were minus infinity.
+    Words, ports, and numbers with no more values than there are classes, are names: they are read by value. All other
+    numbers are read by rank. There a missing number is the smallest.
     """
     benign, groups = _groups(sample)
     if len(benign) < MIN_RECORDS or not groups:
@@ -53,17 +53,17 @@ def telling(sample: Sample, columns: Sequence[Column]) -> tuple[FeatureAuroc, ..
     rows = np.concatenate([benign, *groups.values()])
     among = _Among(len(benign), tuple(groups), np.repeat(np.arange(len(groups)), [*map(len, groups.values())]))
     half = sample.half[rows]
-    told = []
+    aurocs = []
     for index, column in enumerate(columns):
-        each = np.nan_to_num(sample.x[rows, index], nan=-np.inf, posinf=np.inf, neginf=-np.inf)
-        nominal = column.categorical or column.unit == "port" or _few(each, len(sample.attacks))
-        told.append(among.by_value(column.name, each, half) if nominal else among.by_rank(column.name, each))
-    return tuple(told)
+        values = np.nan_to_num(sample.x[rows, index], nan=-np.inf, posinf=np.inf, neginf=-np.inf)
+        nominal = column.categorical or column.unit == "port" or _few(values, len(sample.attacks))
+        aurocs.append(among.by_value(column.name, values, half) if nominal else among.by_rank(column.name, values))
+    return tuple(aurocs)
 
 
 @dataclass(frozen=True)
 class _Among:
-    """b benign records and after them k attack records; ``group``, (k,), is the index of an attack's name."""
+    """b benign records, then k attack records; ``group``, (k,), is the index of an attack's name."""
 
     benign: int
     attacks: tuple[str, ...]
@@ -71,25 +71,25 @@ class _Among:
 
     def by_rank(self, feature: str, values: Array) -> FeatureAuroc:
         """Values: (b + k,)."""
-        pooled, each = self._auroc(values)
-        mean = float(each.mean())
+        pooled, by_attack = self._auroc(values)
+        mean = float(by_attack.mean())
         pooled, mean = (pooled, mean) if mean >= 0.5 else (1 - pooled, 1 - mean)
-        return FeatureAuroc(feature, "rank", pooled, mean, self._named(np.maximum(each, 1 - each)))
+        return FeatureAuroc(feature, "rank", pooled, mean, self._named(np.maximum(by_attack, 1 - by_attack)))
 
     def by_value(self, feature: str, values: Array, half: NDArray[np.intp]) -> FeatureAuroc:
-        """Values and half: (b + k,). A value counts as much of an attack as it is in the other half of the records."""
+        """Values and half: (b + k,). Values are encoded with the attack rate in the other half (cross-fitting)."""
         _, codes = np.unique(values, return_inverse=True)
         is_attack = np.arange(len(values)) >= self.benign
-        pooled, each = self._auroc(_shares(codes, half, is_attack))
+        pooled, by_attack = self._auroc(_shares(codes, half, is_attack))
         own = np.empty(len(self.attacks))
         for index in range(len(own)):
             rows = np.concatenate([np.arange(self.benign), self.benign + np.flatnonzero(self.group == index)])
             one = _shares(codes[rows], half[rows], is_attack[rows])
             own[index] = placements(one[: self.benign], one[self.benign :]).mean()
-        return FeatureAuroc(feature, "value", pooled, float(each.mean()), self._named(np.maximum(own, 0.5)))
+        return FeatureAuroc(feature, "value", pooled, float(by_attack.mean()), self._named(np.maximum(own, 0.5)))
 
     def _auroc(self, values: Array) -> tuple[float, Array]:
-        """Of all attack records, and (A,) of each attack's."""
+        """That of all attack records, and (A,) those of the attacks."""
         above = placements(values[: self.benign], values[self.benign :])
         return float(above.mean()), np.bincount(self.group, above) / np.bincount(self.group)
 
@@ -105,7 +105,7 @@ def placements(benign: Array, attack: Array) -> Array:
 
 
 def _shares(codes: NDArray[np.intp], half: NDArray[np.intp], is_attack: NDArray[np.bool_]) -> Array:
-    """(n,) share of attacks among the records of the other half that have the code; of all where none has it."""
+    """(n,) attack rate of a record's code in the other half; near that of all records where the code is rare there."""
     shares = np.empty(len(codes))
     size, rate = int(codes.max()) + 1, float(is_attack.mean())
     for side in (0, 1):

@@ -1,18 +1,19 @@
 """The suite of expectations over the records, kept as code.
 
-Each expectation belongs to a scope, the frame that it is judged on:
+Each expectation belongs to a scope, the frame that it is about:
 
-============== ==================================================================================
-``columns``    no rows, the columns of the table
-``types``      a row per column: its type, the type that it should have
-``labels``     provenance of a batch of records
-``features``   features of a batch of records
-``identities`` a column per identity of ``identities.py``: its residual in a batch of records
-``stream``     the keys of all records: id, label, duplicates
-``leaks``      a row per feature: whether it tells all attacks, as a label that leaked does
-``told``       a row per attack: whether one feature alone tells it
-``one_day``    a row per attack: whether it was captured on one day only
-============== ==================================================================================
+=============== ==================================================================================
+``columns``     no rows, the columns of the table
+``types``       a row per column: its type, the type that it should have
+``labels``      provenance of a batch of records
+``features``    features of a batch of records
+``identities``  a column per identity of ``identities.py``: its residual in a batch of records
+``stream``      the keys of all records: id, duplicates
+``classes``     the same keys: whether both labels are present
+``leaks``       a row per feature: whether it tells all attacks, as a label that leaked does
+``one_feature`` a row per attack: whether one feature alone tells it
+``one_day``     a row per attack: whether it was captured on one day only
+=============== ==================================================================================
 """
 
 import sys
@@ -25,7 +26,6 @@ from pipeline.datasets.schema import ATTACKS, FEATURES, Column
 from pipeline.validation.budgets import Limits
 from pipeline.validation.identities import identities
 
-SCOPES = ("columns", "types", "labels", "features", "identities", "stream", "leaks", "told", "one_day")
 ALWAYS_KNOWN = ("record_id", "source_file", "row", "y", "attack", "family")
 DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 
@@ -34,7 +34,7 @@ Suite = Any  # great_expectations.ExpectationSuite
 
 
 def great_expectations() -> Any:
-    """The tool, imported on first use: it takes seconds and uses modules that Python has deprecated."""
+    """Great Expectations, imported on first use: that takes seconds, and it uses modules that Python deprecates."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         import great_expectations as gx
@@ -69,13 +69,13 @@ def suite(
 def expect(
     name: str, about: tuple[str, str, str], columns: Sequence[str], allowed: float | None = None, **settings: Any
 ) -> Expectation:
-    """A Great Expectations object that carries what a finding tells.
+    """A Great Expectations object that carries what a finding needs.
 
     Args:
         name: the class of the expectation.
         about: scope, kind (a heading of the report) and what is expected, in words.
         columns: the columns that a finding names and whose values it shows.
-        allowed: share of rows that may break it; None where a share has no meaning.
+        allowed: share of rows that may break it; None where a share makes no sense.
         settings: of the expectation; ``hard`` (default True) becomes its severity.
     """
     scope, kind, text = about
@@ -118,7 +118,7 @@ def _labels(attacks: Mapping[str, tuple[str, tuple[str, ...]]], limits: Limits) 
 
 
 def _stream(limits: Limits) -> Iterator[Expectation]:
-    about = ("stream", "classes", "benign and attack records are both present")
+    about = ("classes", "classes", "benign and attack records are both present")
     yield expect("ExpectColumnDistinctValuesToContainSet", about, ("y",), column="y", value_set=[0, 1])
     about = ("stream", "duplicates", "is unique")
     yield expect("ExpectColumnValuesToBeUnique", about, ("record_id",), 0.0, column="record_id")
@@ -132,7 +132,7 @@ def _feature(column: Column, limits: Limits) -> Iterator[Expectation]:
     name = column.name
     if not column.may_be_undefined:
         about = ("features", "undefined numbers", "is told" if column.categorical else "is a finite number")
-        # frames.py hands Infinity on as null
+        # frames.py makes Infinity null
         yield expect("ExpectColumnValuesToNotBeNull", about, (name,), limits.missing_share, column=name)
     else:
         about = ("features", "undefined numbers", "is not null")
@@ -142,11 +142,11 @@ def _feature(column: Column, limits: Limits) -> Iterator[Expectation]:
         bounds = {"min_value": -sys.float_info.max, "max_value": sys.float_info.max}
         yield expect("ExpectColumnValuesToBeBetween", about, (name,), limits.infinite_share, column=name, **bounds)
     ends = {"at least": column.low, "at most": column.high}
-    told = " and ".join(f"{words} {end:g}" for words, end in ends.items() if end is not None)
-    if told and not column.categorical:
+    span = " and ".join(f"{words} {end:g}" for words, end in ends.items() if end is not None)
+    if span and not column.categorical:
         yield expect(
             "ExpectColumnValuesToBeBetween",
-            ("features", "ranges", f"is {told} ({column.unit})"),
+            ("features", "ranges", f"is {span} ({column.unit})"),
             (name,),
             limits.outside_share,
             column=name,
@@ -166,7 +166,7 @@ def _identities(columns: Sequence[Column], limits: Limits) -> Iterator[Expectati
 def _shortcuts() -> Iterator[Expectation]:
     for scope, text, columns, hard in (
         ("leaks", "no feature alone tells all attacks from benign", (), True),
-        ("told", "no feature alone tells it from benign", ("attack",), False),
+        ("one_feature", "no feature alone tells it from benign", ("attack",), False),
         ("one_day", "was captured on several days", ("attack",), False),
     ):
         yield _none_above(scope, 0.0, (scope, "shortcuts", text), columns, 0.0, hard=hard)

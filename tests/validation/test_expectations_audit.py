@@ -5,6 +5,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -14,7 +15,8 @@ from pipeline.base.errors import ExpectationError
 from pipeline.datasets.base import record_schema
 from pipeline.datasets.registry import DATASETS
 from pipeline.datasets.schema import Column
-from pipeline.validation import Example, Limits, ShortcutLimits, audit, runner, suite
+from pipeline.validation import Example, Limits, ShortcutLimits, audit, rules, runner, suite
+from pipeline.validation.suite import expect, great_expectations
 
 REAL = Path(__file__).parents[2] / ".." / "shared" / "data"
 NONE = dict.fromkeys(("missing_share", "null_share", "infinite_share", "outside_share", "identity_share"), 0.0)
@@ -259,10 +261,54 @@ def test_findings_do_not_depend_on_how_the_rows_are_cut(faulty, cuts, rows):
     assert audit(iter(parts), STRICT, columns, rows=rows) == whole
 
 
-def test_a_column_that_its_extremes_clear_is_cleared_by_great_expectations_too(faulty, monkeypatch):
-    table, columns, quick = faulty
-    monkeypatch.setattr(runner, "_surely_kept", lambda expectation, frame: False)
-    assert audit([table], STRICT, columns) == quick
+def _by_great_expectations(rule, frame):
+    """How many rows of a frame break a rule; how many columns or values, where the rule is about those."""
+    context = great_expectations().get_context(mode="ephemeral")
+    context.variables.progress_bars = {"globally": False}
+    result = context.data_sources.pandas_default.read_dataframe(frame).validate(rule).result
+    if "element_count" in result:
+        return result["unexpected_count"], result["element_count"]
+    wrong = result.get("missing_count", len(result.get("details", {}).get("mismatched", ())))
+    return wrong, 2 if "missing_count" in result else len(result["observed_value"])
+
+
+def test_the_counts_are_those_of_great_expectations(faulty, monkeypatch):
+    table, columns, _ = faulty
+    frames, add = {}, runner.Counts.add
+
+    def seen(counts, scope, frame, *rest, **more):
+        frames[scope] = frame
+        return add(counts, scope, frame, *rest, **more)
+
+    monkeypatch.setattr(runner.Counts, "add", seen)
+    results = audit([table], STRICT, columns).results
+    assert {"columns", "types", "labels", "features", "identities", "stream", "classes"} <= frames.keys()
+    for rule, found in zip(suite(columns, limits=STRICT).expectations, results, strict=True):
+        if rule.meta["scope"] in frames:
+            assert (found.unexpected, found.total) == _by_great_expectations(rule, frames[rule.meta["scope"]]), found
+
+
+@pytest.mark.parametrize("names", [["a", "b", "c"], ["a", "c", "b"], ["a", "c"], ["a", "b", "c", "d"], ["x", "a"]])
+def test_columns_out_of_place_are_those_of_great_expectations(names):
+    rule = expect(
+        "ExpectTableColumnsToMatchOrderedList", ("columns", "schema", "in order"), (), column_list=list("abc")
+    )
+    frame = pd.DataFrame(columns=names)
+    assert rules.broken(rule, frame).sum() == _by_great_expectations(rule, frame)[0]
+
+
+@pytest.mark.parametrize("values", [[0, 1, 1], [1, 1], [], [2, 0]])
+def test_absent_values_are_those_of_great_expectations(values):
+    about = ("classes", "classes", "both")
+    rule = expect("ExpectColumnDistinctValuesToContainSet", about, ("y",), column="y", value_set=[0, 1])
+    frame = pd.DataFrame({"y": np.array(values, np.int8)})
+    assert rules.broken(rule, frame).sum() == _by_great_expectations(rule, frame)[0]
+
+
+def test_great_expectations_judges_the_sums_by_their_budgets():
+    counts = pd.DataFrame({"unexpected": [0, 3, 5, 0], "allowed": [0.0, 2.5, 5.0, 1.0]})
+    assert runner.over_budget(counts) == {1}
+    assert runner.over_budget(counts[:1]) == set()
 
 
 def test_the_summary_is_plain_json(faulty):

@@ -8,9 +8,9 @@ import pytest
 
 from pipeline.datasets.schema import Column
 from pipeline.evaluation import metrics
-from pipeline.validation import Limits, ShortcutLimits, audit, meanings
+from pipeline.validation import Limits, ShortcutLimits, audit, shortcut_sentences
 from pipeline.validation.sample import ClassSample, Sample
-from pipeline.validation.single_feature import telling
+from pipeline.validation.single_feature import feature_aurocs
 
 NUMBER = Column("size", integer=False)
 ATTACKS = ("benign", "bot", "ddos", "dos")
@@ -32,7 +32,7 @@ def mixed(rng):
 
 def test_the_auroc_is_that_of_the_metrics(mixed):
     x, attack = mixed
-    (told,) = telling(sample(x, attack), [NUMBER])
+    (told,) = feature_aurocs(sample(x, attack), [NUMBER])
     score = np.where(np.isnan(x), -np.inf, x)
     expected = [metrics.auroc(attack[rows] > 0, score[rows]) for k in (1, 2, 3) for rows in [np.isin(attack, [0, k])]]
     assert told.reading == "rank"
@@ -45,7 +45,7 @@ def test_the_auroc_is_that_of_the_metrics(mixed):
 def test_a_monotone_change_of_the_feature_changes_nothing(rng, change):
     attack = np.sort(rng.integers(0, 4, 300))
     x = rng.normal(size=300) + attack
-    (before,), (after,) = (telling(sample(each, attack), [NUMBER]) for each in (x, change(x)))
+    (before,), (after,) = (feature_aurocs(sample(each, attack), [NUMBER]) for each in (x, change(x)))
     assert after.by_attack == pytest.approx(before.by_attack)
     assert after.of_all == pytest.approx(before.of_all)
 
@@ -53,7 +53,7 @@ def test_a_monotone_change_of_the_feature_changes_nothing(rng, change):
 def test_one_direction_serves_all_attacks(rng):
     attack = np.repeat([0, 1, 2, 3], 100)
     x = rng.normal(size=400) + np.choose(attack, [0, 9, -9, 9])
-    (told,) = telling(sample(x, attack), [NUMBER])
+    (told,) = feature_aurocs(sample(x, attack), [NUMBER])
     assert min(told.by_attack.values()) > 0.999
     assert told.of_all < 0.7
 
@@ -63,17 +63,17 @@ def test_codes_and_words_are_read_by_value_and_names_of_single_records_tell_noth
     code = np.choose(attack, [1.0, 0.0, 2.0, 3.0])  # benign in the middle: no order tells it from the others
     unique, word = rng.permutation(600), np.choose(attack, [7, 5, 9, 5]) + 10 * rng.integers(0, 3, 600)
     columns = [Column("code"), Column("id", categorical=True), Column("word", categorical=True), Column("p", "port")]
-    told = telling(sample(np.stack([code, unique, word, word], axis=1), attack), columns)
+    told = feature_aurocs(sample(np.stack([code, unique, word, word], axis=1), attack), columns)
     assert [each.reading for each in told] == ["value"] * 4
     assert [each.of_all for each in told] == pytest.approx([1.0, 0.5, 1.0, 1.0], abs=0.1)
 
 
 def test_classes_of_fewer_than_five_records_tell_nothing():
     attack = np.repeat([0, 1, 2], [20, 4, 5])
-    (told,) = telling(sample(attack, attack), [NUMBER])
+    (told,) = feature_aurocs(sample(attack, attack), [NUMBER])
     assert list(told.by_attack) == ["ddos"]
-    assert telling(sample(attack[18:], attack[18:]), [NUMBER]) == ()
-    assert telling(sample(attack[:24], attack[:24]), [NUMBER]) == ()
+    assert feature_aurocs(sample(attack[18:], attack[18:]), [NUMBER]) == ()
+    assert feature_aurocs(sample(attack[:24], attack[:24]), [NUMBER]) == ()
 
 
 def test_the_sample_is_bounded_and_the_same_for_whatever_batches(rng):
@@ -104,7 +104,7 @@ def test_days_labels_attempts_and_few_records_are_told(make, only):
         "destination_port": {3: 2.0},
     }
     findings = audit([make(20, only(), **changed)], Limits(), only())
-    found, told = findings.shortcuts, meanings(findings.shortcuts)
+    found, told = findings.shortcuts, shortcut_sentences(findings.shortcuts)
     assert list(found.attacks) == ["ddos", "bot"]
     assert found.too_few == ("bot",)
     assert found.one_day == {"bot": "monday"}

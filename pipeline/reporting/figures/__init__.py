@@ -1,5 +1,5 @@
-"""Arrays -> matplotlib ``Figure``, in one look; ``svg(figure)`` makes the file's bytes.
+"""Arrays -> matplotlib ``Figure``, all in one style; ``svg(figure)`` makes the bytes of the file.
 
-Nothing here draws on a screen, keeps a figure alive or changes a global setting. Titles say what is to be seen,
-captions how many records it is seen on.
+Nothing here draws on a screen, keeps a figure alive or changes a global setting. The title says what the figure
+shows, the caption on how many records.
 """

@@ -1,4 +1,4 @@
-"""Figure of a confidence update: the distribution of the scores, and how it was cut."""
+"""Figure of a confidence update: the distribution of the scores, and the thresholds that cut it."""
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from pipeline.calibration.thresholds.base import VERDICTS, Analysis, Thresholds
 from pipeline.reporting.figures import style
-from pipeline.reporting.figures.models import bands, group_names, name_bands
+from pipeline.reporting.figures.models import bands, group_names, name_bands, stairs
 from pipeline.reporting.figures.style import INK, MUTED
 
 
@@ -25,11 +25,11 @@ def confidence_analysis(
 
     Args:
         scores: (n,), higher = more anomalous.
-        groups: (n,) labels (0 benign, 1 attack) or names such as ``benign``, ``attack``; all the same where no truth
-            is known.
+        groups: (n,) labels (0 benign, 1 attack) or names such as ``benign``, ``attack``; one name for all where the
+            truth is not known.
         thresholds: where benign ends and anomalous begins.
-        analysis: what the strategy saw in these scores.
-        title: instead of the shares of the verdicts.
+        analysis: the histogram and the tail that the strategy read from these scores.
+        title: in place of the shares of the verdicts.
         subtitle: where the data come from.
     """
     values, names = np.asarray(scores, dtype=np.float64), group_names(groups)
@@ -45,9 +45,7 @@ def confidence_analysis(
         ax.stairs(np.histogram(shown, edges)[0] / values.size, edges, color=MUTED, linewidth=0.9, label="all")
     for position, group in enumerate(order):
         share = np.histogram(shown[names == group], edges)[0] / values.size
-        tone = style.colour_of(group, position)
-        ax.stairs(share, edges, fill=True, color=tone, alpha=0.28)
-        ax.stairs(share, edges, color=tone, linewidth=1.5, label=group)
+        stairs(ax, share, edges, style.colour_of(group, position), group)
     ax.set_ylim(0, 1.15 * ax.get_ylim()[1])
     _draw_tail(ax, analysis, float(edges[1] - edges[0]))
     ax.set_xlim(*_limits(edges, thresholds))
@@ -94,7 +92,7 @@ def _draw_tail(ax: Axes, analysis: Analysis, width: float) -> None:
 
 
 def _limits(edges: NDArray[np.float64], thresholds: Thresholds) -> tuple[float, float]:
-    """Of the axis: the histogram, and thresholds outside it that do not squeeze it into less than half."""
+    """Limits of the axis: they hold the histogram, and a threshold outside it that leaves it half of the axis."""
     first, last = float(edges[0]), float(edges[-1])
     span = last - first
     near = [cut for cut in (thresholds.low, thresholds.high) if first - span / 2 <= cut <= last + span / 2]

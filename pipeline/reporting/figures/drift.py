@@ -4,8 +4,9 @@ import math
 from collections.abc import Mapping
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from pipeline.reporting.figures import style
 from pipeline.reporting.figures.style import ANOMALOUS, BENIGN, INK, MUTED, SMALL, UNKNOWN
@@ -30,8 +31,8 @@ def drift(
         changed: the same names -> whether the change is significant.
         path: (m,) natural log of the capital after each record that looks benign.
         alpha: false alarm rate; the martingale alarms at 1 / alpha.
-        small: distance of the score that sets thresholds anew.
-        large: distance that asks for training.
+        small: distance of the score from which on thresholds are set anew.
+        large: distance from which on the models are trained anew.
         subtitle: where the data come from.
     """
     log = np.asarray(path, dtype=np.float64) / math.log(10)
@@ -48,31 +49,40 @@ def drift(
     names = _shown(distances)
     size = (11.0, 1.9 + 0.26 * max(len(names), 9))
     figure, (left, right) = style.canvas(size, f"{title}; the martingale {first}", subtitle, caption, (1.15, 1.0))
-    if names:
-        at = style.rows(left, names)
-        values = [distances[name] for name in names]
-        tones = [ANOMALOUS if v >= large else UNKNOWN if v >= small else BENIGN for v in values]
-        shades = [style.tint(t, 0.85 if changed[n] else 0.3) for t, n in zip(tones, names, strict=True)]
-        left.barh(at, values, height=0.62, color=shades)
-        for height, value in zip(at, values, strict=True):
-            left.text(value + 0.008, height, f"{value:.3f}", fontsize=SMALL, color=INK, va="center", bbox=PLATE)
-        left.set_xlim(0, min(1.12, 1.2 * max([*values, 1.2 * large])))
-        for edge, name in ((small, "small"), (large, "large")):
-            left.axvline(edge, color=INK, linewidth=0.9, linestyle=(0, (3, 3)))
-            above = left.get_xaxis_transform()
-            left.text(edge, 1.005, name, fontsize=SMALL, color=MUTED, ha="center", va="bottom", transform=above)
-    else:
-        style.nothing(left, "nothing to compare")
-    style.label(left, "KS distance to calibration")
-    if log.size:
-        right.plot(np.arange(1, log.size + 1), log, color=BENIGN, linewidth=1.8)
-        right.axhline(alarm, color=ANOMALOUS, linewidth=1.2, linestyle=(0, (4, 3)))
-        right.set_xlim(1, max(log.size, 2))
-        right.set_ylim(min(log.min(), -1.0) * 1.1, max(log.max(), alarm) * 1.15)
-    else:
-        style.nothing(right, "no records look benign")
-    style.label(right, "recent records, oldest first", "log10 of the capital", head="Martingale")
+    _draw_distances(left, {name: distances[name] for name in names}, changed, small, large)
+    _draw_capital(right, log, alarm)
     return figure
+
+
+def _draw_distances(
+    ax: Axes, distances: Mapping[str, float], changed: Mapping[str, bool], small: float, large: float
+) -> None:
+    style.label(ax, "KS distance to calibration")
+    if not distances:
+        style.nothing(ax, "nothing to compare")
+        return
+    at, values = style.rows(ax, list(distances)), list(distances.values())
+    tones = [ANOMALOUS if v >= large else UNKNOWN if v >= small else BENIGN for v in values]
+    shades = [style.tint(t, 0.85 if changed[n] else 0.3) for t, n in zip(tones, distances, strict=True)]
+    ax.barh(at, values, height=0.62, color=shades)
+    for height, value in zip(at, values, strict=True):
+        ax.text(value + 0.008, height, f"{value:.3f}", fontsize=SMALL, color=INK, va="center", bbox=PLATE)
+    ax.set_xlim(0, min(1.12, 1.2 * max([*values, 1.2 * large])))
+    for edge, name in ((small, "small"), (large, "large")):
+        ax.axvline(edge, color=INK, linewidth=0.9, linestyle=(0, (3, 3)))
+        above = ax.get_xaxis_transform()
+        ax.text(edge, 1.005, name, fontsize=SMALL, color=MUTED, ha="center", va="bottom", transform=above)
+
+
+def _draw_capital(ax: Axes, log: NDArray[np.float64], alarm: float) -> None:
+    style.label(ax, "recent records, oldest first", "log10 of the capital", head="Martingale")
+    if not log.size:
+        style.nothing(ax, "no records look benign")
+        return
+    ax.plot(np.arange(1, log.size + 1), log, color=BENIGN, linewidth=1.8)
+    ax.axhline(alarm, color=ANOMALOUS, linewidth=1.2, linestyle=(0, (4, 3)))
+    ax.set_xlim(1, max(log.size, 2))
+    ax.set_ylim(min(log.min(), -1.0) * 1.1, max(log.max(), alarm) * 1.15)
 
 
 def _shown(distances: Mapping[str, float]) -> list[str]:

@@ -1,6 +1,6 @@
 """Figures of calibrate and evaluate: what a score and a decision are worth."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -43,7 +43,7 @@ class Curve(Protocol):
 
 
 def roc_pr(curves: Mapping[str, Curve], subtitle: str = "") -> Figure:
-    """Recall against the false positive rate (logarithmic, where alarms are affordable), and precision against recall.
+    """Recall against the false positive rate (on a logarithmic axis), and precision against recall.
 
     Args:
         curves: section such as ``seen``, ``unseen`` -> curve; one without attacks or benign records is left out.
@@ -110,35 +110,30 @@ def recall_per_attack(sections: Mapping[str, Mapping[str, Any]], threshold: str,
         style.nothing(ax, "no attacks")
         return figure
     at = style.rows(ax, [attack for _, attack, *_ in bars])
-    names = list(sections)
-    for section in names:
+    for position, section in enumerate(sections):
         mine = [i for i, bar in enumerate(bars) if bar[0] == section]
-        if not mine:
-            continue
-        recall = np.array([bars[i][3]["recall"] for i in mine])
-        tone = style.colour_of(section, names.index(section))
-        ax.barh(at[mine], recall, height=0.62, color=style.tint(tone, 0.75), label=section)
-        reach = np.array([[bars[i][3]["low"], bars[i][3]["high"]] for i in mine]).reshape(-1, 2).T
-        ax.hlines(at[mine], *reach, color=INK, linewidth=1.1)
-        if mine[0] > 0:
-            ax.axhline(mine[0] - 0.5, color=GRID, linewidth=1.5)
+        if mine:
+            _draw_bars(ax, at[mine], [bars[i][3] for i in mine], style.colour_of(section, position), section)
+            if mine[0] > 0:
+                ax.axhline(mine[0] - 0.5, color=GRID, linewidth=1.5)
     for height, (_, _, n, rate) in zip(at, bars, strict=True):
+        size = f"n = {n:,}" if n < 1e6 else f"n = {style.count(n)}"
         ax.text(1.04, height, style.percent(rate["recall"]), fontsize=SMALL + 0.5, color=INK, va="center")
-        ax.text(
-            1.3,
-            height,
-            f"n = {n:,}" if n < 1e6 else f"n = {style.count(n)}",
-            fontsize=SMALL + 0.5,
-            color=MUTED,
-            va="center",
-            ha="right",
-        )
+        ax.text(1.3, height, size, fontsize=SMALL + 0.5, color=MUTED, va="center", ha="right")
     ax.set_xlim(0, 1.31)
     ax.set_xticks(np.linspace(0, 1, 5))
     ax.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     style.label(ax, "recall")
     style.key(ax, loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=4, borderaxespad=0.1)
     return figure
+
+
+def _draw_bars(
+    ax: Axes, at: NDArray[np.float64], rates: Sequence[Mapping[str, float]], tone: str, section: str
+) -> None:
+    """The recall of each attack of a section as a bar, with a whisker over its interval."""
+    ax.barh(at, [rate["recall"] for rate in rates], height=0.62, color=style.tint(tone, 0.75), label=section)
+    ax.hlines(at, [rate["low"] for rate in rates], [rate["high"] for rate in rates], color=INK, linewidth=1.1)
 
 
 def confusion(counts: Mapping[str, Mapping[str, int]], subtitle: str = "") -> Figure:
@@ -179,7 +174,7 @@ def calibration_curve(
         nominal: (k,) promised rates, ascending.
         realised: (k,) realised rates.
         interval: (k, 2) lower and upper bounds of the realised rates.
-        n: benign records they were measured on.
+        n: benign records that they were measured on.
         subtitle: where the data come from.
     """
     x, y = np.asarray(nominal, dtype=np.float64), np.asarray(realised, dtype=np.float64)
@@ -225,7 +220,7 @@ def _percent_axes(ax: Axes, floor: float) -> None:
 def _thinned(
     x: NDArray[np.float64], y: NDArray[np.float64], logarithmic: bool, cells: int = 400
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The first and last point of the path in each cell of a fine grid: what the eye can tell apart."""
+    """The first and last point of the path in each cell of a fine grid; the eye sees no more."""
     across = np.log10(x) / 6 if logarithmic else x
     cell = np.stack([np.round(across * cells), np.round(y * cells)])
     moved = np.append(True, (np.diff(cell, axis=1) != 0).any(axis=0))

@@ -33,17 +33,17 @@ def latent_map(
 ) -> Figure:
     """The latent in two dimensions: its directions of greatest variance, or what ``project`` makes of it.
 
-    At most ``rows`` points are drawn, in equal shares of benign records, seen and unseen attacks, and among these of
-    each attack, where there are enough.
+    At most ``rows`` points are drawn: as many of benign records as of seen and of unseen attacks, and as many of each
+    attack, as far as there are enough.
 
     Args:
         z: (n, Z) latent.
         attack: (n,) attack names.
         y: (n,) labels, 1 for an attack.
-        unseen: attacks of which no label was shown in training.
+        unseen: attacks without a label in training.
         rows: largest number of points.
         project: (n, Z) points -> (n, 2); None for principal components.
-        method: what ``project`` is called.
+        method: the name of ``project``.
         subtitle: where the data come from.
     """
     points, names = np.asarray(z, dtype=np.float64), np.asarray(attack).astype(str)
@@ -60,8 +60,8 @@ def latent_map(
     across, up = np.clip(flat, box[0], box[1]).T
     handles = [
         handle
-        for each in HEADS
-        for handle in _draw(ax, each, names[drawn], across, up, (kind[drawn] == each, names[kind == each]))
+        for head in HEADS
+        for handle in _draw(ax, head, names[drawn], across, up, (kind[drawn] == head, names[kind == head]))
     ]
     ax.set_xlim(*box[:, 0])
     ax.set_ylim(*box[:, 1])
@@ -75,7 +75,7 @@ def latent_map(
 def _draw(
     ax: Axes, kind: str, names: NDArray[np.str_], across: Points, up: Points, own: tuple[Any, NDArray[np.str_]]
 ) -> list[Line2D]:
-    """Draw the points of one kind, a mark for each name, and give the entries of the legend."""
+    """Draw the points of one kind, with a mark for each name, and return the entries of the legend."""
     mask, everyone = own
     found, counts = np.unique(everyone, return_counts=True)
     order = [str(name) for name in found[np.lexsort((found, -counts))]]
@@ -127,21 +127,21 @@ def _principal(z: Points) -> tuple[Points, float]:
 
 
 def _drawn(kind: NDArray[np.str_], names: NDArray[np.str_], most: int) -> NDArray[np.intp]:
-    """Positions of the points to draw: of each kind as many as of the others, and within it of each name."""
+    """Positions of the points to draw: as many of each kind, and as many of each name of a kind."""
     random = np.random.default_rng(0)
-    kinds = {str(each): np.flatnonzero(kind == each) for each in np.unique(kind)}
+    kinds = {str(name): np.flatnonzero(kind == name) for name in np.unique(kind)}
     picked = [np.zeros(0, dtype=np.intp)]
-    for each, room in _rooms({each: len(at) for each, at in kinds.items()}, most).items():
-        groups = {str(name): kinds[each][names[kinds[each]] == name] for name in np.unique(names[kinds[each]])}
+    for head, room in _rooms({name: len(at) for name, at in kinds.items()}, most).items():
+        groups = {str(name): kinds[head][names[kinds[head]] == name] for name in np.unique(names[kinds[head]])}
         for name, take in _rooms({name: len(at) for name, at in groups.items()}, room).items():
             picked.append(np.sort(random.permutation(groups[name])[:take]))
     return np.concatenate(picked)
 
 
 def _rooms(sizes: dict[str, int], room: int) -> dict[str, int]:
-    """How many of each may be drawn: what small ones leave goes to the larger ones."""
+    """How many of each name to draw: the room that small ones leave goes to the larger ones."""
     taken = {}
-    for rank, name in enumerate(sorted(sizes, key=lambda each: (sizes[each], each))):
+    for rank, name in enumerate(sorted(sizes, key=lambda name: (sizes[name], name))):
         taken[name] = min(sizes[name], room // (len(sizes) - rank))
         room -= taken[name]
     return taken

@@ -1,4 +1,4 @@
-"""Figures of stage1 and stage2: how a model learnt, and what it makes of the records."""
+"""Figures of stage1 and stage2: how a model learnt, and how it scores the records."""
 
 from collections.abc import Mapping, Sequence
 
@@ -60,9 +60,9 @@ def score_histogram(
     name: str = "score",
     subtitle: str = "",
 ) -> Figure:
-    """How the scores of each group are spread over the intervals of verdicts.
+    """The distribution of the scores of each group over the intervals of the verdicts.
 
-    The axis is linear near the centre and logarithmic in the tails where a linear one would hide most records; an
+    Where a linear axis would hide most records, the axis is linear near the centre and logarithmic in the tails. An
     infinite score is drawn at the edge.
 
     Args:
@@ -85,12 +85,9 @@ def score_histogram(
     stretch = style.stretch(values, benign if benign.size else values)
     edges = _edges(values, thresholds, stretch)
     shown = np.clip(values, edges[0], edges[-1])
-    for group in order:
-        mine = shown[names == group]
-        share, _ = np.histogram(mine, edges)
-        tone = style.colour_of(group, order.index(group))
-        ax.stairs(share / max(mine.size, 1), edges, fill=True, color=tone, alpha=0.28)
-        ax.stairs(share / max(mine.size, 1), edges, color=tone, linewidth=1.5, label=group)
+    for position, group in enumerate(order):
+        share = np.histogram(shown[names == group], edges)[0] / max((names == group).sum(), 1)
+        stairs(ax, share, edges, style.colour_of(group, position), group)
     ax.set_xlim(edges[0], edges[-1])
     if stretch:
         style.stretched(ax, *stretch)
@@ -106,8 +103,14 @@ def score_histogram(
     return figure
 
 
+def stairs(ax: Axes, share: NDArray[np.float64], edges: NDArray[np.float64], tone: str, label: str) -> None:
+    """The histogram of a group: a light area below a line."""
+    ax.stairs(share, edges, fill=True, color=tone, alpha=0.28)
+    ax.stairs(share, edges, color=tone, linewidth=1.5, label=label)
+
+
 def group_names(groups: ArrayLike) -> NDArray[np.str_]:
-    """(n,) names of groups, of labels (0 benign, 1 attack) or names."""
+    """(n,) names of groups, from labels (0 benign, 1 attack) or names."""
     given = np.asarray(groups)
     return np.where(given == 0, "benign", "attack") if given.dtype.kind in "iubf" else given.astype(str)
 
@@ -153,7 +156,7 @@ def bands(ax: Axes, thresholds: Thresholds) -> None:
 
 
 def name_bands(ax: Axes, thresholds: Thresholds) -> None:
-    """Name the intervals of the verdicts above the axis, beside the legend that it has."""
+    """Name the intervals of the verdicts above the axis, beside its legend."""
     low, high = style.brief(thresholds.low), style.brief(thresholds.high)
     texts = (f"benign ≤ {low}", f"{low} < unknown ≤ {high}", f"{high} < anomalous")
     patches = [

@@ -57,7 +57,7 @@ def expectations(
     hard: ArrayLike,
     subtitle: str = "",
 ) -> Figure:
-    """How far the records stray from each expectation, beside what it allows; the worst ones where there are many.
+    """The share of records that breaks each expectation, beside the share allowed; the worst ones where there are many.
 
     Args:
         names: the k expectations.
@@ -130,7 +130,7 @@ def splits(table: Mapping[str, Mapping[str, int]], subtitle: str = "", unseen: S
 
 
 def feature_spread(columns: Sequence[str], quantiles: ArrayLike, subtitle: str = "") -> Figure:
-    """Where the scaled values of each feature lie, widest first.
+    """The range of the scaled values of each feature, the widest first.
 
     Args:
         columns: the F features.
@@ -163,7 +163,7 @@ _beside: dict[str, Any] = {"textcoords": "offset points", "va": "center", "fonts
 
 
 def _files(ax: Axes, counts: Mapping[str, Mapping[str, int]]) -> None:
-    same_kind = len({name.partition(".")[2] for name in counts}) == 1  # then the suffix tells nothing
+    same_kind = len({name.partition(".")[2] for name in counts}) == 1  # then the suffix says nothing
     at = style.rows(ax, [name.partition(".")[0] if same_kind else name for name in counts], longest=46)
     benign = np.array([by.get("benign", 0) for by in counts.values()], dtype=np.float64)
     attack = np.array([sum(by.values()) for by in counts.values()], dtype=np.float64) - benign

@@ -1,4 +1,4 @@
-"""Figure of the shortcut audit: what one feature alone tells."""
+"""Figure of the shortcut audit: how well one feature alone separates attacks from benign records."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -14,23 +14,23 @@ Best = Mapping[str, tuple[str, float]]
 
 
 def shortcuts(strongest: Best, without_known: Best, limit: float, subtitle: str = "") -> Figure:
-    """The strongest single feature against each attack, the attack that is told best on top.
+    """The strongest single feature against each attack, the attack that is separated best on top.
 
     Args:
         strongest: attack -> the feature that tells it best, and its AUROC in [0.5, 1].
-        without_known: the same without the features that are known to be shortcuts; "" where there are no others.
+        without_known: the same without the known shortcuts; "" where there are no other features.
         limit: AUROC above which finding the attack proves little.
         subtitle: where the data come from.
     """
     order = sorted(strongest, key=lambda attack: -strongest[attack][1])
-    told, others = (sum(auroc > limit for _, auroc in best.values()) for best in (strongest, without_known))
+    separated, others = (sum(auroc > limit for _, auroc in best.values()) for best in (strongest, without_known))
     known = any(strongest[attack] != without_known[attack] for attack in order)
-    title = f"One feature alone tells {told} of {style.several(len(order), 'attack')} from benign"
+    title = f"One feature alone tells {separated} of {style.several(len(order), 'attack')} from benign"
     title += f", {others} without the known shortcuts" if known else ""
     caption = (
         f"Bar: AUROC of the strongest feature against the benign records, red above {limit:g}. 0.5 is chance."
         + " Ring: with the known shortcuts, where that is more." * known
-        + f" The {MOST_ROWS} that are told best are shown." * (len(order) > MOST_ROWS)
+        + f" The {MOST_ROWS} that are separated best are shown." * (len(order) > MOST_ROWS)
     )
     order = order[:MOST_ROWS]
     figure, (ax,) = style.canvas((9.5, 1.6 + 0.27 * max(len(order), 3)), title, subtitle, caption)
@@ -39,7 +39,7 @@ def shortcuts(strongest: Best, without_known: Best, limit: float, subtitle: str 
         return figure
     at = style.rows(ax, order)
     auroc = np.array([without_known[attack][1] for attack in order])
-    ax.barh(at, auroc - 0.5, left=0.5, height=0.6, color=[ANOMALOUS if each > limit else BENIGN for each in auroc])
+    ax.barh(at, auroc - 0.5, left=0.5, height=0.6, color=[ANOMALOUS if area > limit else BENIGN for area in auroc])
     ax.axvline(limit, color=MUTED, linewidth=0.8, linestyle=":")
     ax.set_xlim(0.5, 1.0)
     for height, attack in zip(at, order, strict=True):

@@ -1,4 +1,4 @@
-"""One calm look for every figure, kept in this module and out of matplotlib's global settings."""
+"""The style of every figure, kept in this module and out of matplotlib's global settings."""
 
 import io
 import textwrap
@@ -14,11 +14,11 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
 from numpy.typing import ArrayLike, NDArray
 
-# One colour for each meaning, told apart also with a colour vision deficiency (their lightness differs).
+# One colour for each meaning. Their lightness differs, so that they stay distinct with a colour vision deficiency.
 BENIGN: Final = "#3D6FA8"
 UNKNOWN: Final = "#E3A934"
 ANOMALOUS: Final = "#C64A33"  # also: attack
-UNSEEN: Final = "#64286E"  # an attack of which no label was shown in training
+UNSEEN: Final = "#64286E"  # an attack without a label in training
 INK: Final = "#1F2A35"
 MUTED: Final = "#66727F"
 GRID: Final = "#E4E8EC"
@@ -32,7 +32,7 @@ COLOURS: Final[Mapping[str, str]] = {
     "seen": ANOMALOUS,
     "unseen": UNSEEN,
 }
-SPARE: Final = ("#4C8C6B", "#8A6D3B", "#5B6B8C", "#A0527E")  # for names without a meaning of their own
+SPARE: Final = ("#4C8C6B", "#8A6D3B", "#5B6B8C", "#A0527E")  # for all other names
 
 SMALL, NORMAL, LARGE = 8.0, 9.5, 13.0  # font sizes in points
 
@@ -48,7 +48,7 @@ def canvas(
 
     Args:
         size: width and height in inches.
-        title: what is to be seen.
+        title: what the figure shows.
         subtitle: where the data come from, such as ``synthetic data``.
         caption: how many records, and what the marks mean.
         columns: relative widths of the axes.
@@ -98,7 +98,7 @@ def label(ax: Axes, x: str = "", y: str = "", head: str = "") -> None:
 
 
 def rows(ax: Axes, names: Sequence[str], longest: int = 34) -> NDArray[np.float64]:
-    """(k,) heights for one horizontal row a name, the first on top, named at the left."""
+    """(k,) heights of one horizontal row for each name, the first on top; the names stand at the left."""
     at = np.arange(len(names), dtype=np.float64)
     ax.set_yticks(at, [shorten(name, longest) for name in names])
     ax.set_ylim(max(len(names), 1) - 0.4, -0.6)
@@ -108,7 +108,7 @@ def rows(ax: Axes, names: Sequence[str], longest: int = 34) -> NDArray[np.float6
 
 
 def key(ax: Axes, **options: Any) -> None:
-    """A frameless legend of what bears a label."""
+    """A legend without a frame, of all that has a label."""
     if ax.get_legend_handles_labels()[1]:
         ax.legend(frameon=False, fontsize=SMALL + 0.5, labelcolor=INK, handlelength=1.2, **options)
 
@@ -122,7 +122,7 @@ def nothing(ax: Axes, what: str) -> None:
 def tiles(
     ax: Axes, share: NDArray[np.float64], text: Sequence[Sequence[str]], colours: Sequence[Sequence[str]]
 ) -> None:
-    """A table of (r, c) tiles, each tinted with its own colour by ``share`` in [0, 1] and bearing its text."""
+    """A table of (r, c) tiles, each with its text, and tinted with its own colour by ``share`` in [0, 1]."""
     for (r, c), value in np.ndenumerate(share):
         fill = tint(colours[r][c], float(value))
         ax.add_patch(mpl.patches.Rectangle((c - 0.48, r - 0.46), 0.96, 0.92, facecolor=fill, edgecolor="none"))
@@ -161,7 +161,7 @@ def several(n: int, what: str) -> str:
 
 
 def percent(share: float) -> str:
-    """A share in percent with two or three digits that matter."""
+    """A share in percent with two or three significant digits."""
     value = 100 * share
     if 0 < value < 0.001:
         return "<0.001 %"
@@ -169,13 +169,13 @@ def percent(share: float) -> str:
 
 
 def shorten(name: str, longest: int = 34) -> str:
-    """The name, its middle left out where it is too long to stand beside an axis."""
+    """The name, without its middle where it is too long to stand beside an axis."""
     half = (longest - 1) // 2
     return name if len(name) <= longest else f"{name[:half]}…{name[-half:]}"
 
 
 def stretch(values: NDArray[np.float64], core: NDArray[np.float64]) -> tuple[float, float] | None:
-    """Centre and unit, those of ``core``, of an asinh axis; None where a linear axis shows ``core`` well enough."""
+    """Centre and unit of an asinh axis, taken from ``core``; None where a linear axis shows ``core`` well enough."""
     finite, core = values[np.isfinite(values)], core[np.isfinite(core)]
     if core.size == 0:
         return None

@@ -3,7 +3,7 @@
 ::
 
     base.html     the frame of a page
-    bricks.html   macros that every template can call: tables, badges, bars, figures
+    bricks.html   macros that every template can call: tables, badges, cards, figures
     style.css     the look, on a light and a dark screen and on paper
 
 A page loads nothing: the style sheet and the pictures are in it. Jinja2 escapes every value that is not ``Markup``, and
@@ -20,7 +20,7 @@ __all__ = ["Markup", "page"]
 
 
 def page(template: Path, **facts: Any) -> str:
-    """The page that a template makes of facts; it can include the files of its own folder and those of this one."""
+    """The page that a template makes of facts. A template can include files of its own folder and of this one."""
     folders = FileSystemLoader([template.parent, Path(__file__).parent])
     environment = Environment(
         loader=folders, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True

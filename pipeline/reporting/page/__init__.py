@@ -1,7 +1,7 @@
-"""The report of a run on one page that needs nothing but itself: it opens from disk, without script or network.
+"""The report of a run on one page, which opens from disk, without scripts and without the network.
 
-Every figure on it is a ``<data>`` element that carries the exact value and, in its title, the file and the place in
-that file (a JSON pointer) that it was taken from. The same facts give the same bytes.
+Every figure on it is a ``<data>`` element. It holds the exact value, and in its title the file and the place in that
+file (a JSON pointer) that the value was read from. The same facts give the same bytes.
 """
 
 from pipeline.reporting.page.facts import Facts
