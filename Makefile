@@ -16,7 +16,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 SERVE ?=
 
-.PHONY: run serve test install check
+.PHONY: run serve test install check docs
 
 run: install
 	@python -m flows.training
@@ -32,6 +32,12 @@ check: install
 	ruff check .
 	mypy
 	lint-imports
+	codespell
+
+# The documentation as a site, in build/site; it needs no network.
+docs: install
+	@NO_MKDOCS_2_WARNING=1 mkdocs build --strict --quiet
+	@echo "build/site/index.html"
 
 # DVC's cache of pickles becomes this user's alone, where it would be a folder that everybody may write.
 install: $(STAMP)
