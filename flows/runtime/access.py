@@ -204,7 +204,7 @@ def refuse_second() -> None:
 
 
 def served() -> dict[str, str]:
-    """What ``make serve`` tells of its servers while it runs in this project; else nothing."""
+    """What ``make serve`` wrote about its servers, while it runs in this project; else nothing."""
     try:
         with (Path(PREFECT_HOME.value()) / SHELL_FILE).open(encoding="utf-8") as file:
             if not _is_locked(file):

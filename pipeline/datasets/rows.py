@@ -235,7 +235,7 @@ def _without_blank(
 def _without_nothing(
     block: Block, layout: Layout, table: pa.Table, rows: NDArray[np.int64], rejects: list[_Reject]
 ) -> tuple[pa.Table, NDArray[np.int64]]:
-    """Without the rows in which no feature is told; a missing label is the word ""."""
+    """Without the rows in which no feature has a value; a missing label is the word ""."""
     empty = np.ones(table.num_rows, dtype=bool)
     for column in layout.columns:
         values = table.column(layout.copied.get(column.name, column.name))

@@ -126,9 +126,9 @@ class Recipe:
         categorical: what stands for a word: ``one_hot``, a column of 0 and 1 for each word of the train rows, unscaled;
             ``count``, log(1 + n) of the n train rows that have it, standardised unless the scaling is ``none``. A word
             that no train row has is 0 in every column, and n = 0.
-        rarity: raw columns of numbers that are names, dropped or not, of which it is told how rare their value is
-            among the rows that scales come from; see ``pipeline.preprocessing.frequency``. It does not tell records
-            apart: those that differ in such a column alone have one content.
+        rarity: numeric columns that are names, such as ports, to frequency-encode over the rows that scales come from;
+            they may also be in ``drop``. See ``pipeline.preprocessing.frequency``. Records that differ in such a column
+            alone have one content.
     """
 
     drop: tuple[str, ...] = ("destination_port",)

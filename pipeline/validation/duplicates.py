@@ -1,4 +1,4 @@
-"""The keys of all records, about 24 bytes for each, and what they tell of rows that repeat others."""
+"""The keys of all records, about 24 bytes for each, and which rows repeat others."""
 
 import numpy as np
 import pandas as pd

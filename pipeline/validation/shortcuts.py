@@ -21,7 +21,7 @@ class AttackCount:
     Attributes:
         records: how many there are.
         days: known capture day -> records.
-        attempted: records that reached nothing, None where the source tells of none of them.
+        attempted: records that reached nothing, None where the source does not say.
         disagreeing: records that equal one of another class, another attack or benign, in all features.
     """
 

@@ -1,4 +1,4 @@
-"""What one feature alone tells of attacks: its AUROC against the benign records.
+"""How well one feature alone finds attacks: its AUROC against the benign records.
 
 The AUROC is the probability that an attack record has a larger value than a benign one, a tie counting one half
 (Fawcett, "An introduction to ROC analysis", 2006).
@@ -42,7 +42,7 @@ class FeatureAuroc:
 
 
 def telling(sample: Sample, columns: Sequence[Column]) -> tuple[FeatureAuroc, ...]:
-    """What each of the F features tells of the attacks that have records enough; none without benign records.
+    """How well each of the F features finds the attacks that have records enough; none without benign records.
 
     A word, a port, and a number that takes no more values than there are classes, are names: they are read by value.
     The other numbers are read by rank, a missing one below all, as it were minus infinity.
@@ -77,7 +77,7 @@ class _Among:
         return FeatureAuroc(feature, "rank", pooled, mean, self._named(np.maximum(each, 1 - each)))
 
     def by_value(self, feature: str, values: Array, half: NDArray[np.intp]) -> FeatureAuroc:
-        """Values and half: (b + k,). A value counts as much of an attack as it is in the other half of the records."""
+        """Values and half: (b + k,). Values are encoded with the attack rate in the other half of the records."""
         _, codes = np.unique(values, return_inverse=True)
         is_attack = np.arange(len(values)) >= self.benign
         pooled, each = self._auroc(_shares(codes, half, is_attack))

@@ -71,7 +71,7 @@ class Heldout:
     Attributes:
         y: (n,) 1 for an attack.
         family: (n,) its family, read where y is 1.
-        unseen: (n,) whether it is an attack that no model was told of.
+        unseen: (n,) whether it is an attack that no model has seen a label of.
     """
 
     y: NDArray[np.int8]

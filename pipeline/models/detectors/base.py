@@ -114,7 +114,7 @@ class Detector(Scorer):
 
 
 def rows_at_once(entries: int) -> int:
-    """How many rows, each of which takes ``entries`` entries of working memory, keep a device busy."""
+    """How many rows keep a device busy, if each takes ``entries`` entries of working memory."""
     return max(1, ENTRIES_AT_ONCE // entries)
 
 

@@ -343,7 +343,7 @@ class Learner(LightningModule):  # type: ignore[misc]
             )
 
     def configure_optimizers(self) -> dict[str, Any]:
-        """Adam or AdamW, fused, and a cosine over all steps of the run; a plateau is told from the history."""
+        """Adam or AdamW, fused, and a cosine over all steps of the run; a plateau is read from the history."""
         kind = torch.optim.AdamW if self.settings.optimizer == "adamw" else torch.optim.Adam
         trained = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
         if self.settings.plain:

@@ -16,7 +16,7 @@ class Facts:
     Attributes:
         metrics: ``metrics.json``.
         source: ``source.json`` of ingest.
-        threshold: the one that the result is told at, a name in ``metrics.json``.
+        threshold: the one of the headline result, a name in ``metrics.json``.
         splits: ``splits.json`` of preprocess; None where it is absent.
         audit: ``summary.json`` of validate; None where it is absent.
         shortcuts: ``shortcuts.json`` of validate; None where it is absent.
@@ -51,7 +51,7 @@ class Facts:
 
     @property
     def shown(self) -> str:
-        """The section that the result is told of: ``unseen``, or ``seen`` where there are no unseen attacks."""
+        """The section of the headline result: ``unseen``, or ``seen`` where there are no unseen attacks."""
         return "unseen" if self.metrics("unseen", "n_attack") else "seen"
 
     @property
