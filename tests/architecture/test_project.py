@@ -124,6 +124,14 @@ def test_a_map_that_lacks_or_adds_a_name_fails(monkeypatch, old, new):
         test_the_map_names_every_stage_and_no_module_that_is_absent()
 
 
+def test_a_commit_is_checked_by_the_tools_of_make_check_and_fetches_nothing():
+    hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"]
+    assert [(repo["repo"], hook["language"]) for repo in hooks for hook in repo["hooks"]] == [("local", "system")] * 5
+    recipe = re.search(r"^check:.*\n((?:\t.*\n)+)", (ROOT / "Makefile").read_text(), re.MULTILINE)[1]
+    tools = {tuple(line.split()[:2]) if "ruff" in line else (line.split()[0],) for line in recipe.splitlines()}
+    assert tools == {tuple(hook["entry"].split()[: 2 if "ruff" in hook["entry"] else 1]) for hook in hooks[0]["hooks"]}
+
+
 def test_constraints_pin_every_version_once():
     lines = [line for line in (ROOT / "constraints.txt").read_text().splitlines() if not line.startswith("#")]
     names = [line.split("==")[0] for line in lines]
