@@ -25,7 +25,7 @@ from pipeline.reporting.figures.models import score_histogram
 from pipeline.reporting.page import render
 from pipeline.stages import launch
 from pipeline.stages.groups import check, groups
-from pipeline.stages.reports import latent_map, report_page
+from pipeline.stages.reports import cards, latent_map, report_page
 from pipeline.stages.reports.explanations import explained
 from pipeline.stages.reports.report import Report
 
@@ -77,6 +77,7 @@ def evaluate(settings: Evaluate, report: Report) -> None:
     report.table(
         "explanations", explained({SECTIONS[name]: judged[name] for name in ("unseen", "seen")}, settings.threshold)
     )
+    cards.write(found, settings.threshold, report)
     _page(found, settings.threshold, report)
     _say(settings.threshold, tested, report)
 
