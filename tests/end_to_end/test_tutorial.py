@@ -10,7 +10,12 @@ from tests.documentation.pages import ROOT, commands
 from tests.end_to_end.conftest import Project
 
 TUTORIAL = [words for words in commands(ROOT / "docs" / "tutorial.md") if words[0] in {"dvc", "git", "flowsculpt"}]
-ATTACKS = {"flood": 200, "scan": 200, "bot": 150, "infiltration": 150}
+ATTACKS = {"flood": 120, "scan": 120, "bot": 80, "infiltration": 80}
+QUICK = {  # the same work, less of it
+    "stage2": {"calibration": {"folds": 2}, "boosting": {"families": "together"}},
+    "evaluate": {"bootstrap": {"rounds": 20}, "latent_map_rows": 200},
+    "promotion": {"min_benign": 200, "rounds": 100},
+}
 
 
 def _records(seed, benign, attacks):
@@ -28,7 +33,9 @@ def _records(seed, benign, attacks):
 def learner(tmp_path_factory):
     """The project in the hands of somebody who has a file of records."""
     made = Project(tmp_path_factory.mktemp("tutorial"))
-    _records(0, 3000, ATTACKS).to_csv(made.folder / "my_records.csv", index=False)
+    made.settings(QUICK)
+    made.commit()
+    _records(0, 1500, ATTACKS).to_csv(made.folder / "my_records.csv", index=False)
     (made.folder / "data" / "incoming").mkdir(parents=True)
     new = _records(1, 180, dict.fromkeys(ATTACKS, 5)).drop(columns="verdict")
     new.to_csv(made.folder / "data" / "incoming" / "today.csv", index=False)
