@@ -13,7 +13,7 @@ TUTORIAL = [words for words in commands(ROOT / "docs" / "tutorial.md") if words[
 ATTACKS = {"flood": 120, "scan": 120, "bot": 80, "infiltration": 80}
 QUICK = {  # the same work, less of it
     "stage2": {"calibration": {"folds": 2}, "boosting": {"families": "together"}},
-    "evaluate": {"bootstrap": {"rounds": 20}, "latent_map_rows": 200},
+    "evaluate": {"bootstrap": {"rounds": 100}, "latent_map_rows": 200},
     "promotion": {"min_benign": 200, "rounds": 100},
 }
 
