@@ -131,7 +131,7 @@ def test_the_strongest_alerts_of_a_file_are_explained(store, folder):
     file = next(path for path in folder.iterdir() if "DDos" in path.name)
     score.here([file])
     path, record = strongest()
-    summary = artifacts.read_json(artifacts.SCORED / "summaries" / f"{path.stem}.json")
+    summary = read_json(paths.SCORED / "summaries" / f"{path.stem}.json")
     said = explain.explained(chosen(file, "--most", "2", "--features", "3"))
     alerts = said.split("\n\n")
     assert len(alerts) == 2 * min(2, summary["alarms"]["p99"]["alarms"]) > 0  # what was decided, and the features
