@@ -82,8 +82,8 @@ def _warn(calibration: Calibration, val: Samples, report: Report) -> None:
 
 def _say_groups(calibration: Calibration, column: str, benign: Samples, report: Report) -> None:
     """Say which groups are judged by thresholds of their own."""
-    own = ", ".join(f"{name} ({each.reference.size:,})" for name, each in calibration.groups.items())
-    others = len(benign) - sum(each.reference.size for each in calibration.groups.values())
+    own = ", ".join(f"{name} ({group.reference.size:,})" for name, group in calibration.groups.items())
+    others = len(benign) - sum(group.reference.size for group in calibration.groups.values())
     report.say(
         f"thresholds for each {column} with {LEAST_OF_A_GROUP} benign calibration records or more: {own or 'none'}; "
         f"the others ({others:,}) are judged by those of all records"

@@ -87,7 +87,9 @@ def _verdicts(
     report.json("confidence_intervals_epoch_0", calibration.intervals.intervals())
     y = np.concatenate([samples.y for samples in tests.values()])
     for name, threshold in calibration.thresholds.items():
-        report.test_metrics(y, np.concatenate([each.flagged[name] for each in predictions.values()]), threshold, name)
+        report.test_metrics(
+            y, np.concatenate([prediction.flagged[name] for prediction in predictions.values()]), threshold, name
+        )
 
 
 def _figures(
@@ -95,7 +97,7 @@ def _figures(
 ) -> None:
     curves = {name: metrics.Curve.of(tests[name].y, predictions[name].score) for name in tests}
     report.figure("roc_pr", roc_pr(curves, subtitle=report.subtitle))
-    score = np.concatenate([each.score for each in predictions.values()])
+    score = np.concatenate([prediction.score for prediction in predictions.values()])
     groups = np.concatenate([np.where(tests[name].benign, "benign", name) for name in tests])
     report.figure("confusion", confusion(_confusion(tests, predictions), subtitle=report.subtitle))
     report.figure("score_histogram", score_histogram(score, groups, intervals, subtitle=report.subtitle))
@@ -106,7 +108,7 @@ def _calibration_curve(
 ) -> None:
     """How many of all benign test records have a p-value of at most each level that the calibration supports."""
     levels = LEVELS[LEVELS * (calibration.reference.size + 1) >= 1]
-    p_value = np.concatenate([each.p_value[tests[name].benign] for name, each in predictions.items()])
+    p_value = np.concatenate([prediction.p_value[tests[name].benign] for name, prediction in predictions.items()])
     alarms = [int((p_value <= level).sum()) for level in levels] if len(p_value) else []
     interval = np.array([metrics.wilson(k, len(p_value)) for k in alarms])
     realised, nominal = np.array(alarms) / max(len(p_value), 1), levels[: len(alarms)]

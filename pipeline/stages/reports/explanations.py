@@ -38,10 +38,10 @@ def explained(splits: Mapping[str, Prediction], threshold: str) -> list[dict[str
         samples = read_samples(paths.PROCESSED, split)
         chosen, places = _strongest(samples.attack, judged.score, judged.flagged[threshold])
         alerts = samples.select(chosen)
-        for place, name, each in zip(places, alerts.attack, explain(alerts, benign, scoring, native), strict=True):
-            about = {"split": split, "attack": str(name), "stage": max(each.shares, key=lambda key: each.shares[key])}
-            found.append((place, number, [about | row for row in rows([each])]))
-    return [row for _, _, part in sorted(found, key=lambda each: each[:2]) for row in part]
+        for place, name, alert in zip(places, alerts.attack, explain(alerts, benign, scoring, native), strict=True):
+            about = {"split": split, "attack": str(name), "stage": max(alert.shares, key=lambda key: alert.shares[key])}
+            found.append((place, number, [about | row for row in rows([alert])]))
+    return [row for _, _, part in sorted(found, key=lambda part: part[:2]) for row in part]
 
 
 def _fitted_on(bundle: Bundle) -> Samples:

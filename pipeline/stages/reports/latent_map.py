@@ -34,8 +34,8 @@ def require(settings: Evaluate) -> None:
 def latent_map(settings: Evaluate, subtitle: str) -> Figure:
     """The figure, of at most ``latent_map_rows`` records of both test splits."""
     tests = {split: read_samples(paths.LATENT, split) for split in SPLITS}
-    z = np.concatenate([each.x[:, _latent(each.columns)] for each in tests.values()])
-    y, attack = (np.concatenate([getattr(each, name) for each in tests.values()]) for name in ("y", "attack"))
+    z = np.concatenate([samples.x[:, _latent(samples.columns)] for samples in tests.values()])
+    y, attack = (np.concatenate([getattr(samples, name) for samples in tests.values()]) for name in ("y", "attack"))
     unseen = sorted(set(tests["test_unseen"].attack[~tests["test_unseen"].benign]))
     drawn = partial(draw_latent_map, z, attack, y, unseen, settings.latent_map_rows, subtitle=f"{subtitle}, test")
     return drawn(project=_umap, method="UMAP") if settings.latent_map == "umap" else drawn()

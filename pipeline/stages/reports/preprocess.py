@@ -57,8 +57,8 @@ def write_reports(
     digest = f"{int(np.bitwise_xor.reduce(rows.record_id[used])):016x}"
     columns = dict.fromkeys(features.columns, "float")
     report.run.dataset("records", str(paths.RECORDS), digest, int(used.sum()), columns, "splits")
-    told = ", ".join(f"{name} {counter.total():,}" for name, counter in counts.items())
-    report.say(f"{len(features.columns)} features; {told}" + (f"; hidden {hidden.total():,}" if hidden else ""))
+    shown = ", ".join(f"{name} {counter.total():,}" for name, counter in counts.items())
+    report.say(f"{len(features.columns)} features; {shown}" + (f"; hidden {hidden.total():,}" if hidden else ""))
     if passed_over:
         report.say(f"passed over, as these records have none of it: {', '.join(passed_over)}")
 

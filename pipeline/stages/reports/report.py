@@ -93,9 +93,9 @@ class Report:
             limit: the largest share.
             counts: what is counted -> how many it is, of how many.
         """
-        told = {what: _share(k, n) | {"within": k <= limit * n} for what, (k, n) in counts.items()}
-        self.json(f"test_metrics_threshold={name}", {"threshold": limit, **told})
-        self.run.metrics({f"{name}.{what}": each["share"] for what, each in told.items() if each["n"]})
+        stated = {what: _share(k, n) | {"within": k <= limit * n} for what, (k, n) in counts.items()}
+        self.json(f"test_metrics_threshold={name}", {"threshold": limit, **stated})
+        self.run.metrics({f"{name}.{what}": share["share"] for what, share in stated.items() if share["n"]})
 
     def reads(self, name: str, samples: Samples) -> None:
         """Name ``samples`` as an input of the run."""

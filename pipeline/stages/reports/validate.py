@@ -70,10 +70,10 @@ def _thresholds(findings: validation.Findings, columns: Sequence[Column], report
     best = floor.strongest(y[chosen], x[chosen], names)
     for name, budget in LEVELS.items():
         stops = findings.broken_at(budget)
-        told: dict[str, Any] = {"budget": budget, "would_stop": stops["hard"], "would_warn": stops["soft"]}
+        budgeted: dict[str, Any] = {"budget": budget, "would_stop": stops["hard"], "would_warn": stops["soft"]}
         report.run.metrics({f"{name}.would_stop": len(stops["hard"]), f"{name}.would_warn": len(stops["soft"])})
         if name not in best:
-            report.json(f"test_metrics_threshold={name}", {"threshold": None, **told})
+            report.json(f"test_metrics_threshold={name}", {"threshold": None, **budgeted})
             continue
         values = x[:, names.index(best[name].name)]
         judged_on = "the other half of a sample of each class"
@@ -85,7 +85,7 @@ def _thresholds(findings: validation.Findings, columns: Sequence[Column], report
             values[~chosen],
             report,
             judged_on=judged_on,
-            **told,
+            **budgeted,
         )
 
 
@@ -95,8 +95,8 @@ def _ranked(
     """Labels (n,) and features (n, F) of the sampled records, and the names of those that have an order."""
     sample = findings.sample
     benign = [code for code, attack in enumerate(sample.attacks) if attack == "benign"]
-    ordered = {each.feature for each in findings.shortcuts.features if each.reading == "rank"}
-    kept = [place for place, column in enumerate(columns) if column.name in ordered]
+    ranked = {alone.feature for alone in findings.shortcuts.features if alone.reading == "rank"}
+    kept = [place for place, column in enumerate(columns) if column.name in ranked]
     x = np.nan_to_num(sample.x[:, kept], nan=-np.inf, posinf=np.inf, neginf=-np.inf)
     return (~np.isin(sample.attack, benign)).astype(np.int8), x, [columns[place].name for place in kept]
 
