@@ -47,7 +47,7 @@ def _run() -> str:
         gpu.ensure_devices()
         parent, rows = program.result(training.training(return_state=True))
         with heartbeat("promotion"):
-            outcome = promotion.outcome_of(promotion.promotion(return_state=True))
+            outcome = program.result(promotion.promotion(return_state=True))
         with heartbeat("scoring"):
             found = _found(outcome)
     return f"{summary.text(parent, rows)}\n\n{found}"
