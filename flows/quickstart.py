@@ -74,6 +74,8 @@ def _found(outcome: "Outcome") -> str:
 def _judged(outcome: "Outcome") -> str:
     if outcome.kind == "promoted" and outcome.candidate:
         return f"Version {outcome.candidate.number} passed the gate and is the champion."
+    if outcome.kind == "unchanged" and outcome.champion:
+        return f"Version {outcome.champion.number} is the champion already: nothing has changed."
     return f"{outcome.title}: {'; '.join(outcome.reasons)}."
 
 
