@@ -279,16 +279,14 @@ def main(options: Sequence[str] | None = None) -> int:
 
 def _promoted(version: str, dry_run: bool) -> Outcome:
     with servers.connected("promotion"):
-        return outcome_of(promotion(version, dry_run, return_state=True))
-
-
-def outcome_of(state: State[Any]) -> Outcome:
-    """What the flow decided; an error that kept it from deciding is raised."""
+        state = promotion(version, dry_run, return_state=True)
     done: Any = state.result(raise_on_failure=False)
-    if isinstance(done, Exception) and not isinstance(done, PromotionError):
+    if isinstance(done, PromotionError):
+        return done.outcome
+    if isinstance(done, Exception):
         raise done
-    outcome: Outcome = done.outcome if isinstance(done, PromotionError) else done
-    return outcome
+    result: Outcome = done
+    return result
 
 
 if __name__ == "__main__":

@@ -47,7 +47,7 @@ def _run() -> str:
         gpu.ensure_devices()
         parent, rows = program.result(training.training(return_state=True))
         with heartbeat("promotion"):
-            outcome = promotion.outcome_of(promotion.promotion(return_state=True))
+            outcome = program.result(promotion.promotion(return_state=True))
         with heartbeat("scoring"):
             found = _found(outcome)
     return f"{summary.text(parent, rows)}\n\n{found}"
@@ -73,6 +73,8 @@ def _found(outcome: "Outcome") -> str:
 def _judged(outcome: "Outcome") -> str:
     if outcome.kind == "promoted" and outcome.candidate:
         return f"Version {outcome.candidate.number} passed the gate and is the champion."
+    if outcome.kind == "unchanged" and outcome.champion:
+        return f"Version {outcome.champion.number} is the champion already: nothing has changed."
     return f"{outcome.title}: {'; '.join(outcome.reasons)}."
 
 

@@ -3,6 +3,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -129,6 +130,23 @@ def test_a_stage_runs_is_skipped_and_can_be_forced(project, monkeypatch):
     assert str(Path(sys.executable).parent / "python") in lines
     assert dvc.reproduce(stage, lines.append, environment, project) is dvc.Outcome.CACHED
     assert dvc.reproduce(stage, lines.append, environment, project, force=True) is dvc.Outcome.RAN
+
+
+def test_a_stage_has_a_sign_of_life_that_rests_while_it_speaks_and_other_commands_have_none(project, monkeypatch):
+    seen, lines = [], []
+
+    @contextmanager
+    def pretended(step):
+        seen.append(step)
+        yield lambda: seen.append("spoken")
+
+    monkeypatch.setattr(dvc, "heartbeat", pretended)
+    dvc.call(["--version"], lines.append, {}, project)
+    assert seen == []
+    lines.clear()
+    dvc.reproduce(_stage(project, "whole"), lines.append, {}, project, force=True)
+    assert seen[0] == "whole"
+    assert seen.count("spoken") >= len(lines) > 0
 
 
 CHATTER = """
