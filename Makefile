@@ -1,8 +1,9 @@
-# make run: install, run the main job, say where the results are.   make test: everything that guards the project.
+# make run: install, train a model, promote it, score a small file with it.   make test: everything that guards the project.
 # make serve: servers, schedules and one worker on this machine, until Ctrl-C; options in SERVE, such as --mlflow-port 0.
 PYTHON ?= python3
 BIN := $(CURDIR)/.venv/bin
-STAMP := .venv/.installed
+CORE := .venv/.core
+DEV := .venv/.dev
 
 export PATH := $(BIN):$(PATH)
 export DO_NOT_TRACK := 1
@@ -12,16 +13,16 @@ export MLFLOW_DISABLE_TELEMETRY := true
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
 export GOMP_SPINCOUNT := 1000
 export MPLBACKEND := Agg
-export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 SERVE ?=
 
-.PHONY: run serve test install check
+.PHONY: run serve test install core check repository
+.NOTPARALLEL:
 
-run: install
-	@python -m flows.training
+run: repository core
+	@python -m flows.quickstart
 
-serve: install
+serve: repository core
 	@exec python -m flows.serve $(SERVE)
 
 test: check
@@ -33,13 +34,23 @@ check: install
 	mypy
 	lint-imports
 
+# Asked before the install, so that nobody waits for it in vain.
+repository:
+	@git rev-parse --git-dir > /dev/null 2>&1 || { \
+		echo "this folder is no git repository, and DVC does not work without one: it compares settings and code with" >&2; \
+		echo "those of the last commit; run: git init && git add --all && git commit --message start" >&2; exit 1; }
+
 # DVC's cache of pickles becomes this user's alone, where it would be a folder that everybody may write.
-install: $(STAMP)
+core: $(CORE)
 	@python -m flows.runtime.site_cache
 
-# Exact versions from constraints.txt; torch is taken as a CPU wheel where only that is at hand.
-$(STAMP): pyproject.toml constraints.txt
-	@echo "installing into .venv (two to four minutes, once)"
-	@$(PYTHON) -m venv .venv
-	@python -m pip install --quiet --editable '.[dev]' --constraint constraints.txt
+install: $(DEV) core
+
+# What a run needs, in .venv; and beside it the tools of development, which `make run` does without.
+$(CORE): pyproject.toml constraints.txt .ci/install
+	@PYTHON='$(PYTHON)' .ci/install .
 	@touch $@
+
+$(DEV): pyproject.toml constraints.txt .ci/install
+	@PYTHON='$(PYTHON)' .ci/install '.[dev]'
+	@touch $(CORE) $@

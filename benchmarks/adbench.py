@@ -45,9 +45,10 @@ from benchmarks.published import fit_settings, shipped, updates
 from pipeline.base.errors import CollapseError
 from pipeline.base.registry import build
 from pipeline.evaluation.metrics import auroc
+from pipeline.models.base import Batch
 from pipeline.models.detectors.base import Detector
 from pipeline.models.detectors.registry import DETECTORS
-from pipeline.models.layers import Batch, in_batches
+from pipeline.models.scoring import in_batches
 from pipeline.models.training import FitSettings, History, fit
 
 SETTINGS = ("unsupervised", "one_class", "supervised")

@@ -33,7 +33,7 @@ from pipeline.datasets.nslkdd import NSLKDD
 from pipeline.evaluation.metrics import auroc, tpr_at_fpr
 from pipeline.models.detectors.base import Detector
 from pipeline.models.detectors.registry import DETECTORS
-from pipeline.preprocessing.features import Recipe
+from pipeline.preprocessing.recipe import Recipe
 
 RECIPE = Recipe(scaling="quantile", derive=("bytes_per_packet", "packets_per_second", "ratios"))
 PORTS: dict[str, dict[str, Any]] = {"none": {}, "number": {"drop": ()}, "rarity": {"rarity": ("destination_port",)}}

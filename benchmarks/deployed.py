@@ -29,7 +29,10 @@ import yaml
 from numpy.typing import NDArray
 from scipy.stats import beta
 
-from pipeline import artifacts, config
+from pipeline import config
+from pipeline.artifacts import paths
+from pipeline.artifacts.models import read_model
+from pipeline.artifacts.samples import read_samples
 from pipeline.calibration.calibration import Calibration
 from pipeline.calibration.prediction import Prediction
 from pipeline.evaluation.metrics import tpr_at_fpr
@@ -54,7 +57,7 @@ def run(*stages: str) -> float:
     """Run the bodies of stages in the working folder; processor seconds that they took."""
     started = time.process_time()
     for stage in stages:
-        folder = artifacts.REPORTS / stage
+        folder = paths.REPORTS / stage
         folder.mkdir(parents=True, exist_ok=True)
         body = getattr(importlib.import_module(f"pipeline.stages.{stage}"), stage)
         body(config.load(config.SECTIONS[stage]), Report(folder, NoRun()))  # type: ignore[arg-type]
@@ -80,13 +83,13 @@ def exact(k: int, n: int, level: float = 0.95) -> tuple[float, float]:
 
 def judged(split: str, calibration: Calibration) -> tuple[NDArray[np.str_], Prediction]:
     """Attack names of a test split, and what is said of its records."""
-    samples = artifacts.read_samples(artifacts.SCORES, split)
+    samples = read_samples(paths.SCORES, split)
     return samples.attack.astype(str), Prediction.of(calibration, *samples.x.T)
 
 
 def figures() -> dict[str, Any]:
     """What the thresholds in the working folder do."""
-    calibration = Calibration.load(*artifacts.read_model(artifacts.THRESHOLDS))
+    calibration = Calibration.load(*read_model(paths.THRESHOLDS))
     (seen, said_seen), (unseen, said_unseen) = (judged(name, calibration) for name in ("test_seen", "test_unseen"))
     benign = np.concatenate([seen == "benign", unseen == "benign"])
     flags = {name: np.concatenate([each.flagged[name] for each in (said_seen, said_unseen)]) for name in LEVELS}

@@ -35,14 +35,17 @@ from pipeline.base.registry import build
 from pipeline.datasets.cicids2017 import CICIDS2017
 from pipeline.datasets.schema import FEATURE_NAMES, PROVENANCE
 from pipeline.evaluation.metrics import auroc
+from pipeline.models.base import Batch
 from pipeline.models.detectors.knn import KNN
 from pipeline.models.encoders.base import Encoder
 from pipeline.models.encoders.losses.registry import LOSSES
 from pipeline.models.encoders.registry import ENCODERS
-from pipeline.models.layers import Batch, in_batches
+from pipeline.models.scoring import in_batches
 from pipeline.models.training import FitSettings, fit
 from pipeline.preprocessing import splits
-from pipeline.preprocessing.features import Columns, Features, Recipe, content_hash
+from pipeline.preprocessing.derived import Columns
+from pipeline.preprocessing.features import Features
+from pipeline.preprocessing.recipe import Recipe, content_hash
 
 UNSEEN = ("bot", "infiltration", "dos_slowloris", "dos_slowhttptest")
 SHARES = {"train": 0.6, "val": 0.1, "calibration": 0.1, "test_seen": 0.1, "test_unseen": 0.1}

@@ -33,12 +33,14 @@ import torch
 import yaml
 
 from benchmarks.published import detector, fit_settings, parsed, shipped, updates
-from pipeline import artifacts
+from pipeline.artifacts import paths
+from pipeline.artifacts.samples import read_samples
 from pipeline.base.samples import Samples, joined
 from pipeline.config import Stage2
 from pipeline.evaluation import metrics
+from pipeline.models.base import Batch
 from pipeline.models.detectors.base import Detector
-from pipeline.models.layers import Batch, in_batches
+from pipeline.models.scoring import in_batches
 from pipeline.models.training import History, Update, fit
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -105,8 +107,8 @@ def judged(model: Detector, test: Samples, hidden: str) -> dict[str, float]:
 def judging(reading: str) -> Samples:
     """The records that judge: those of test_unseen, or benign ones of calibration and the labelled attacks of train."""
     if reading == "test":
-        return artifacts.read_samples(artifacts.PROCESSED, "test_unseen")
-    benign, train = (artifacts.read_samples(artifacts.PROCESSED, split) for split in ("calibration", "train"))
+        return read_samples(paths.PROCESSED, "test_unseen")
+    benign, train = (read_samples(paths.PROCESSED, split) for split in ("calibration", "train"))
     return joined([benign.select(benign.benign), train.select(~train.benign)])
 
 
@@ -155,7 +157,7 @@ def once(name: str, seed: int, updated: bool, given: argparse.Namespace) -> dict
     """Train and judge one detector on what preprocess wrote."""
     changes = (MAF if name == "maf" else {}) | parsed(given.set)
     chosen = shipped(name, changes | ({} if updated else {"stage2.confidence.updates": "never"}))
-    parts = {split: artifacts.read_samples(artifacts.PROCESSED, split) for split in ("train", "val")}
+    parts = {split: read_samples(paths.PROCESSED, split) for split in ("train", "val")}
     train, val = (parts[split].select(parts[split].benign) for split in ("train", "val"))
     watched = None if given.unwatched else parts["val"]
     model, update, history = trained(chosen, train, val, watched, seed)

@@ -33,7 +33,8 @@ from benchmarks.nslkdd import KINDS, NO_UPDATES, Records, Result, draw, learnt, 
 from benchmarks.published import ROOT, parsed, shipped
 from pipeline import config
 from pipeline.datasets.schema import FEATURE_NAMES
-from pipeline.preprocessing.features import Features, Recipe
+from pipeline.preprocessing.features import Features
+from pipeline.preprocessing.recipe import Recipe
 
 PARETO, HELD_OUT = 0.6, 20_000
 FILES = {

@@ -49,9 +49,12 @@ from benchmarks.published import detector, fit_settings, parsed, shipped, stage2
 from pipeline.config import Stage2
 from pipeline.datasets.nslkdd import NSLKDD
 from pipeline.evaluation.metrics import auprc, auroc
-from pipeline.models.layers import Batch, in_batches
+from pipeline.models.base import Batch
+from pipeline.models.scoring import in_batches
 from pipeline.models.training import fit
-from pipeline.preprocessing.features import Columns, Features, Recipe
+from pipeline.preprocessing.derived import Columns
+from pipeline.preprocessing.features import Features
+from pipeline.preprocessing.recipe import Recipe
 
 BATCH, VAL_SHARE = 256, 0.05
 KINDS = ("grand", "radon")

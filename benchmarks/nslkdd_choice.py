@@ -21,8 +21,10 @@ from benchmarks.nslkdd import BATCH, Records, draw, features, read
 from pipeline.calibration.confidence import Binary
 from pipeline.calibration.thresholds.evt import EVT
 from pipeline.evaluation.metrics import auroc
-from pipeline.models.detectors.grand import GRAnD, Likelihood
-from pipeline.models.layers import Batch, in_batches
+from pipeline.models.base import Batch
+from pipeline.models.detectors.free_energy import Likelihood
+from pipeline.models.detectors.grand import GRAnD
+from pipeline.models.scoring import in_batches
 from pipeline.models.training import FitSettings, Updates, fit
 
 BENIGN, HELD_OUT = 20_000, 20_000

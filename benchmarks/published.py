@@ -14,7 +14,7 @@ from pipeline.config import Stage2
 from pipeline.models.detectors.base import Detector
 from pipeline.models.detectors.registry import DETECTORS
 from pipeline.models.training import FitSettings, Updates
-from pipeline.stages.learning import updates_of
+from pipeline.models.training.plan import updates_of
 
 ROOT = Path(__file__).resolve().parent.parent
 

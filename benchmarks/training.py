@@ -21,10 +21,10 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
+from pipeline.models.base import Batch, Model
 from pipeline.models.detectors.maf import MAF
 from pipeline.models.encoders.cnn_transformer import CNNTransformer
 from pipeline.models.encoders.losses.dccl import DCCL
-from pipeline.models.layers import Batch, Model
 from pipeline.models.training import FitSettings, fit
 
 FEATURES, LATENT, BATCH = 71, 32, 512

@@ -14,10 +14,12 @@ what the other does not, so that starting the same command twice uses two cores.
 
 import os
 
+from flows import arguments
 from pipeline.tracking import quiet_tools
 
 if __name__ == "__main__":
     quiet_tools()
+    arguments.parse("benchmark")  # help, and what is misspelt, before the imports below, which take seconds
 
 import argparse
 import sys
@@ -38,8 +40,10 @@ from flows.grid.results import Result
 from flows.grid.results import table as tabulate
 from flows.reports import pages
 from flows.reports.decisions import now
-from flows.runtime import dvc, gpu, program, servers
-from pipeline import artifacts, config
+from flows.runtime import gpu, graph, program, servers, working_copy
+from pipeline import config
+from pipeline.artifacts import paths
+from pipeline.artifacts.files import append_line, write_bytes, write_csv, write_json
 from pipeline.base.errors import FlowsculptError
 
 BUSY = "busy"
@@ -74,7 +78,7 @@ def _run(snapshot: Snapshot, cell: Cell, lock: Any) -> Result:
     log, started = get_run_logger().info, time.monotonic()
     _note(snapshot, cell, "started")
     try:
-        devices = gpu.usable_devices() if any(stage.device for stage in dvc.stages(snapshot.root)) else ()
+        devices = gpu.usable_devices() if any(stage.device for stage in graph.stages(snapshot.root)) else ()
         with gpu.lease(devices, log) as device:
             commit = experiments.run(snapshot, cell.name, cell.params, log, lock, device)
     except FlowsculptError as error:
@@ -86,7 +90,7 @@ def _run(snapshot: Snapshot, cell: Cell, lock: Any) -> Result:
 
 def _note(snapshot: Snapshot, cell: Cell, event: str, **more: object) -> None:
     """A line in the log of cells, which is only appended to."""
-    artifacts.append_line(snapshot.root / artifacts.CELLS, {"time": now(), "cell": cell.name, "event": event, **more})
+    append_line(snapshot.root / paths.CELLS, {"time": now(), "cell": cell.name, "event": event, **more})
 
 
 @flow(name="benchmark", persist_result=False)
@@ -155,9 +159,9 @@ def _result(cell: Cell, state: State[Any]) -> Result | None:
 def _published(asked: Grid, done: Sequence[Result], out: Path) -> State[Any]:
     table = tabulate(asked, done)
     page = pages.markdown(table, asked)
-    artifacts.write_json(out / "benchmark.json", table | {"cells": [_cell(each) for each in done]})
-    artifacts.write_csv(out / "benchmark.csv", pages.flat(table["rows"]))
-    artifacts.write_bytes(out / "benchmark.md", page.encode())
+    write_json(out / "benchmark.json", table | {"cells": [_cell(each) for each in done]})
+    write_csv(out / "benchmark.csv", pages.flat(table["rows"]))
+    write_bytes(out / "benchmark.md", page.encode())
     create_markdown_artifact(page, key="benchmark")
     if table["failures"]:
         first = table["failures"][0]
@@ -175,20 +179,14 @@ def _cell(result: Result) -> dict[str, Any]:
 # The program.
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(options: Sequence[str] | None = None) -> int:
     """Run the grid from the command line; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m flows.benchmark", description="Run a grid of experiments.")
-    parser.add_argument("--designs", nargs="+", default=[], help="of benchmark.yaml; without it all")
-    parser.add_argument("--configurations", nargs="+", default=[], help="of benchmark.yaml; without it all")
-    parser.add_argument("--seeds", nargs="+", type=int, default=[], help="without it those of benchmark.yaml")
-    parser.add_argument("--path", default="", help="the folder that the records of every design lie below")
-    parser.add_argument("--out", default=str(artifacts.BENCHMARK), help="the folder that the table goes to")
-    given = parser.parse_args(arguments)
+    given = arguments.parse("benchmark", options)
     return program.run("benchmark", lambda: _benchmarked(given))
 
 
 def _benchmarked(given: argparse.Namespace) -> str:
-    dvc.check(Path.cwd())
+    working_copy.check(Path.cwd())
     # A misspelt name waits for no server.
     Grid.of(config.read(), config.load_benchmark(), given.designs, given.configurations, given.seeds)
     with servers.connected("benchmark"):

@@ -6,8 +6,8 @@
     flowsculpt score data/incoming
     flowsculpt train --help         what a program takes
 
-A program is imported when it is called, so that ``flowsculpt --help`` answers at once. What follows the word goes to
-the program as it is.
+A program is imported when it is called, and after its arguments were read, so that ``--help`` answers at once. What
+follows the word goes to the program as it is.
 """
 
 import importlib
@@ -16,6 +16,8 @@ from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
 import typer
+
+from flows import arguments
 
 
 class Program(NamedTuple):
@@ -28,12 +30,14 @@ class Program(NamedTuple):
 
 PROGRAMS: Final = {
     "train": Program("training", "Run the seven stages, register the model, and promote it with --promote."),
-    "score": Program("scoring", "Score a file or a folder of new records with the champion."),
+    "score": Program("score", "Score files, or a folder, of new records with the champion; files need no server."),
+    "explain": Program("explain", "Say why the strongest alerts of a file are alerts."),
     "promote": Program("promotion", "Let the candidate take the champion's place, if it passes the gate."),
     "rollback": Program("promotion", "Make the previous version the champion again.", ("--rollback",)),
     "drift": Program("drift_check", "Check whether recent traffic is still what the champion was calibrated on."),
     "lineage": Program("lineage", "Go from an alert, a version or a run back to its data and its code."),
     "serve": Program("serve", "Start the servers, the schedules and one worker."),
+    "doctor": Program("doctor", "Say what keeps the project from running here, and what to do about it."),
     "benchmark": Program("benchmark", "Run the evaluation protocol: designs, configurations and seeds."),
     "preset": Program("preset", "Write a published system's settings into params.yaml; without a name, list them."),
 }
@@ -45,8 +49,11 @@ def _command(program: Program) -> Callable[[typer.Context], None]:
     def run(context: typer.Context) -> None:
         from pipeline.tracking import quiet_tools
 
+        given = [*program.given, *context.args]
+        if program.module in arguments.PROGRAMS:  # before the program is imported, which takes seconds
+            arguments.parse(program.module, given, context.command_path)
         quiet_tools()
-        sys.exit(importlib.import_module(f"flows.{program.module}").main([*program.given, *context.args]))
+        sys.exit(importlib.import_module(f"flows.{program.module}").main(given))
 
     return run
 

@@ -9,12 +9,13 @@ gate of promotion like any other. ``train``: a page and an event ask for trainin
 A version that has not judged enough records yet, as after each promotion, is waited for.
 """
 
+from flows import arguments
 from pipeline.tracking import quiet_tools
 
 if __name__ == "__main__":
     quiet_tools()
+    arguments.parse("drift_check")  # help, and what is misspelt, before the imports below, which take seconds
 
-import argparse
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -30,18 +31,22 @@ from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.events import emit_event
 from prefect.states import Completed, Failed
 
-from flows import lineage, scoring
+from flows import lineage
 from flows.runtime import program, servers
-from pipeline import artifacts, config, tracking
+from pipeline import config, tracking
+from pipeline.artifacts import paths
+from pipeline.artifacts.files import whole_folder, write_bytes, write_csv, write_json
+from pipeline.artifacts.samples import read_samples
 from pipeline.base.errors import FlowsculptError
 from pipeline.calibration.calibration import Calibration
 from pipeline.calibration.named_thresholds import Decision
 from pipeline.calibration.thresholds.base import Thresholds
-from pipeline.evaluation import drift
-from pipeline.evaluation.drift import Change, Limits, Outcome, Recalibration
+from pipeline.evaluation import drift, martingale
+from pipeline.evaluation.drift import Change, Limits, Outcome
+from pipeline.evaluation.recalibration import Recalibration
 from pipeline.reporting.figures.drift import drift as draw_drift
 from pipeline.reporting.figures.style import svg
-from pipeline.serving import batch, registry
+from pipeline.serving import loading, registry, scored
 from pipeline.serving.bundle import Bundle
 from pipeline.serving.registry import Version
 
@@ -85,8 +90,8 @@ def drift_check(alias: str = "champion", dry_run: bool = False) -> State[Any]:
     """
     settings = config.load(config.Retraining)
     try:
-        version, bundle = scoring.load(alias)
-        recent = batch.recent(version.number, settings.records)
+        version, bundle = loading.load(alias)
+        recent = scored.recent(version.number, settings.records)
         if recent.score.size < settings.min_records:
             return Completed(name="Waiting", message=_too_few(version, recent, settings))
         found = check(version.number, bundle, recent, settings)
@@ -99,7 +104,7 @@ def drift_check(alias: str = "champion", dry_run: bool = False) -> State[Any]:
     return Completed(name=found.outcome.capitalize(), message=found.reason, data=found)
 
 
-def check(version: int, bundle: Bundle, recent: batch.Recent, settings: config.Retraining) -> Finding:
+def check(version: int, bundle: Bundle, recent: scored.Recent, settings: config.Retraining) -> Finding:
     """Compare recent scores and features with those of the calibration; nothing is changed.
 
     Raises:
@@ -117,20 +122,20 @@ def check(version: int, bundle: Bundle, recent: batch.Recent, settings: config.R
         {"score": then, **{name: values for name, (values, _) in features.items()}},
         {"score": now, **{name: values for name, (_, values) in features.items()}},
     )
-    path = drift.jumper(drift.p_values(then, now, settings.seed), settings.rate)
+    path = martingale.jumper(martingale.p_values(then, now, settings.seed), settings.rate)
     limits = Limits(settings.alpha, settings.small, settings.large, settings.features)
     outcome, reason = drift.decide(changes[0], changes[1:], float(path.max()), limits)
     return Finding(outcome, reason, version, n, now.size, changes, path)
 
 
-def _too_few(version: Version, recent: batch.Recent, settings: config.Retraining) -> str:
+def _too_few(version: Version, recent: scored.Recent, settings: config.Retraining) -> str:
     """What is waited for, as after each promotion."""
     needed = f"needed are {settings.min_records:,}; score more with `python -m flows.scoring`"
     return f"version {version.number} has scored {recent.score.size:,} records, {needed}"
 
 
-def recalibrate(bundle: Bundle, recent: batch.Recent, settings: config.Retraining) -> Bundle:
-    """The bundle with calibration scores and thresholds that follow recent ones; see ``drift.Recalibration``.
+def recalibrate(bundle: Bundle, recent: scored.Recent, settings: config.Retraining) -> Bundle:
+    """The bundle with calibration scores and thresholds that follow recent ones, by ``Recalibration``.
 
     The records that looked benign have been used by it, and may not judge it.
 
@@ -159,10 +164,10 @@ def _features(
 
     Those at calibration are the split of this project, if the model was calibrated on it, else none are compared.
     """
-    path = artifacts.PROCESSED / "calibration.parquet"
+    path = paths.PROCESSED / "calibration.parquet"
     if samples is None or not path.exists():
         return {}
-    then = artifacts.read_samples(artifacts.PROCESSED, "calibration")
+    then = read_samples(paths.PROCESSED, "calibration")
     if then.columns != bundle.features.columns or not np.isin(then.record_id, bundle.used).all():
         return {}
     before = then.x[bundle.model.predict(then.x).score < edge]
@@ -180,7 +185,7 @@ def _values(column: pa.ChunkedArray) -> NDArray[Any]:
 
 
 def _recalibrated(
-    found: Finding, version: Version, bundle: Bundle, recent: batch.Recent, settings: config.Retraining
+    found: Finding, version: Version, bundle: Bundle, recent: scored.Recent, settings: config.Retraining
 ) -> Finding:
     """Register the model with moved thresholds as a candidate, and let the gate judge it."""
     from flows.promotion import promotion
@@ -208,10 +213,10 @@ def _publish(found: Finding, settings: config.Retraining) -> None:
         settings.large,
         subtitle=f"{found.records:,} records judged by version {found.version}, {found.kept:,} of which look benign",
     )
-    with artifacts.whole_folder(artifacts.DRIFT) as folder:
-        artifacts.write_bytes(folder / "drift.svg", svg(figure))
-        artifacts.write_csv(folder / "drift.csv", rows)
-        artifacts.write_json(folder / "drift.json", _told(found))
+    with whole_folder(paths.DRIFT) as folder:
+        write_bytes(folder / "drift.svg", svg(figure))
+        write_csv(folder / "drift.csv", rows)
+        write_json(folder / "drift.json", _told(found))
     create_table_artifact(rows, key="drift-changes", description="Distances to calibration, the largest first")
     create_markdown_artifact(markdown(found), key="drift-check", description=f"Drift: {found.outcome}")
     if found.outcome == "train":
@@ -261,12 +266,9 @@ def markdown(found: Finding) -> str:
 # The program.
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(options: Sequence[str] | None = None) -> int:
     """Check from the command line; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m flows.drift_check", description="Has benign traffic drifted?")
-    parser.add_argument("--alias", default="champion", help="of the version that is watched, or its number")
-    parser.add_argument("--dry-run", action="store_true", help="look only; register nothing")
-    given = parser.parse_args(arguments)
+    given = arguments.parse("drift_check", options)
     return program.run("drift_check", lambda: _checked(given.alias, given.dry_run))
 
 

@@ -10,7 +10,11 @@ commit, each stage with the run that made what it gave (also where it came from 
 the raw input and of all outputs. It reads the MLflow store and needs no Prefect server.
 """
 
-import argparse
+from flows import arguments
+
+if __name__ == "__main__":
+    arguments.parse("lineage")  # help, and what is misspelt, before the imports below, which take seconds
+
 import hashlib
 import json
 import sys
@@ -19,7 +23,10 @@ from pathlib import Path
 from typing import Any
 
 from flows.runtime import program
-from pipeline import artifacts, tracking
+from pipeline import tracking
+from pipeline.artifacts import paths
+from pipeline.artifacts.files import read_json
+from pipeline.artifacts.tables import table_metadata
 from pipeline.base.errors import ArtifactError, near_miss
 from pipeline.serving import registry
 from pipeline.serving.registry import Version
@@ -97,11 +104,11 @@ def trace(what: str) -> Chain:
 
 
 def _of_file(path: Path) -> Chain:
-    told = artifacts.table_metadata(path) if path.suffix == ".parquet" and path.is_file() else {}
+    told = table_metadata(path) if path.suffix == ".parquet" and path.is_file() else {}
     if VERSION in told:
         return _of_scored(path, told)
     stage = _stage_of(path)
-    made = artifacts.content_hash(stage)
+    made = paths.content_hash(stage)
     runs = tracking.makers(stage, made) if made else []
     artefact = {"path": path.as_posix(), "stage": stage, "outputs": made, "runs": [run.run_id for run in runs]}
     if not runs:
@@ -115,10 +122,10 @@ def _of_file(path: Path) -> Chain:
 def _stage_of(path: Path) -> str:
     root = tracking.project_root()
     here = path.resolve()
-    for stage, outputs in artifacts.OUTPUTS.items():
+    for stage, outputs in paths.OUTPUTS.items():
         if any(here.is_relative_to((root / output).resolve()) for output in outputs):
             return stage
-    known = [output.as_posix() for outputs in artifacts.OUTPUTS.values() for output in outputs]
+    known = [output.as_posix() for outputs in paths.OUTPUTS.values() for output in outputs]
     miss = near_miss(path.as_posix(), known)
     raise ArtifactError(f"{path}: is no scored file and no output of a stage{miss}; outputs: {', '.join(known)}")
 
@@ -138,7 +145,7 @@ def _of_scored(path: Path, told: Mapping[str, str]) -> Chain:
 def _summary(path: Path) -> dict[str, str]:
     """Which flow run scored a file and when; not in the file, as the same records give the same bytes."""
     summary = path.parent / "summaries" / f"{path.stem}.json"
-    told = artifacts.read_json(summary) if summary.is_file() else {}
+    told = read_json(summary) if summary.is_file() else {}
     return {name: str(told[name]) for name in ("flow_run", "time") if told.get(name)}
 
 
@@ -177,7 +184,7 @@ def _of_run(run: Run) -> Chain:
 def _pipeline(run: Run) -> Chain:
     """A pipeline run and its stages, each with the run that made what it gave."""
     told = _told(run) | {"flow_run": run.tags.get(tracking.FLOW_RUN, ""), "git_commit": run.tags.get(GIT_COMMIT, "")}
-    order = {stage: position for position, stage in enumerate(artifacts.OUTPUTS)}
+    order = {stage: position for position, stage in enumerate(paths.OUTPUTS)}
     children = sorted(tracking.children(run.run_id).values(), key=lambda child: order.get(child.stage, len(order)))
     return {"run": told, "stages": [_stage(child.stage, child.state, child.run_id, run) for child in children]}
 
@@ -211,7 +218,7 @@ def _run(what: str) -> Run:
     versions = registry.versions()
     known = [*(alias for each in versions for alias in each.aliases), *(str(each.number) for each in versions)]
     named = f"versions and aliases: {', '.join(known)}" if known else "no version is registered yet"
-    files = [output.as_posix() for outputs in artifacts.OUTPUTS.values() for output in outputs]
+    files = [output.as_posix() for outputs in paths.OUTPUTS.values() for output in outputs]
     miss = near_miss(what, [*known, *ids, *files])
     raise ArtifactError(f"{what!r} is no file, no version or alias and no run of this store{miss}; {named}")
 
@@ -276,12 +283,9 @@ def _data_lines(data: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield from (("output", f"{stage:<11}{path}  {digest}") for path, digest in outputs.items())
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(options: Sequence[str] | None = None) -> int:
     """Print a chain; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m flows.lineage", description="From an alert back to the data.")
-    parser.add_argument("what", metavar="RUN_OR_VERSION_OR_FILE", help="a run id, a version, an alias or a file")
-    parser.add_argument("--json", action="store_true", help="print JSON")
-    given = parser.parse_args(arguments)
+    given = arguments.parse("lineage", options)
     return program.run("lineage", lambda: _printed(given.what, given.json))
 
 

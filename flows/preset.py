@@ -10,7 +10,11 @@ A preset starts from what the last commit has: settings that another preset has 
 such as ``ingest.path``, stay as they are.
 """
 
-import argparse
+from flows import arguments
+
+if __name__ == "__main__":
+    arguments.parse("preset")  # help, and what is misspelt, before the imports below, which take seconds
+
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -19,7 +23,8 @@ from typing import Any
 from flows.grid.experiments import ExperimentError, git
 from flows.runtime import dvc, presets, program
 from flows.runtime.presets import FOLDER, NONE
-from pipeline import artifacts, config
+from pipeline import config
+from pipeline.artifacts.files import write_bytes
 from pipeline.base.errors import ConfigError, near_miss
 from pipeline.config import PARAMS, PRESET
 
@@ -73,7 +78,7 @@ def apply(name: str, root: Path) -> dict[str, tuple[Any, Any]]:
         for section in config.SECTIONS.values():
             config.load(section, path)
     except ConfigError:
-        artifacts.write_bytes(path, before)
+        write_bytes(path, before)
         raise
     return changed
 
@@ -90,11 +95,9 @@ def _committed(root: Path) -> dict[str, Any]:
 # The program.
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(options: Sequence[str] | None = None) -> int:
     """Apply or list presets from the command line; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m flows.preset", description="Write a preset into params.yaml.")
-    parser.add_argument("name", nargs="?", help="of a preset, or `shipped`; without it they are listed")
-    given = parser.parse_args(arguments)
+    given = arguments.parse("preset", options)
     return program.run("preset", lambda: _applied(given.name) if given.name else _listed())
 
 

@@ -16,12 +16,13 @@ promoted again by its alias, which a schedule would do the next night; whoever m
 The exit code is 0 where the champion is as wished, 3 where the gate refuses, 1 where it could not be decided.
 """
 
+from flows import arguments
 from pipeline.tracking import quiet_tools
 
 if __name__ == "__main__":
     quiet_tools()
+    arguments.parse("promotion")  # help, and what is misspelt, before the imports below, which take seconds
 
-import argparse
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -38,7 +39,8 @@ from prefect.states import Completed, Failed
 from flows.reports import decisions
 from flows.reports.decisions import Outcome
 from flows.runtime import servers
-from pipeline import artifacts, config
+from pipeline import config
+from pipeline.artifacts.files import encode_json
 from pipeline.base.errors import ArtifactError, ConflictError, DataError, FlowsculptError
 from pipeline.evaluation import promotion_gate
 from pipeline.serving import heldout, registry
@@ -243,7 +245,7 @@ def _note(candidate: Version, outcome: Outcome) -> None:
     stem = f"gate/{time.replace(':', '')}"
     files = {
         f"{stem}.md": decisions.markdown(outcome),
-        f"{stem}.json": artifacts.encode_json(decisions.figures(outcome)).decode(),
+        f"{stem}.json": encode_json(decisions.figures(outcome)).decode(),
     }
     registry.note(candidate, {GATE: outcome.kind, GATE_TIME: time, GATE_REASONS: reasons}, files)
 
@@ -260,15 +262,9 @@ def _swapped(candidate: Version, outcome: Outcome) -> Outcome:
 # The program.
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(options: Sequence[str] | None = None) -> int:
     """Promote or roll back from the command line; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m flows.promotion", description="Promote a model, or go back.")
-    parser.add_argument("version", nargs="?", default=CANDIDATE, help="an alias or a number, candidate if left out")
-    parser.add_argument("--dry-run", action="store_true", help="judge it, and move nothing")
-    parser.add_argument("--rollback", action="store_true", help="make the previous version the champion again")
-    given = parser.parse_args(arguments)
-    if given.rollback and (given.dry_run or given.version != CANDIDATE):
-        parser.error("--rollback goes back to the previous version, and takes neither a version nor --dry-run")
+    given = arguments.parse("promotion", options)
     try:
         outcome = roll_back() if given.rollback else _promoted(given.version, given.dry_run)
     except FlowsculptError as error:
@@ -283,14 +279,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _promoted(version: str, dry_run: bool) -> Outcome:
     with servers.connected("promotion"):
-        state = promotion(version, dry_run, return_state=True)
+        return outcome_of(promotion(version, dry_run, return_state=True))
+
+
+def outcome_of(state: State[Any]) -> Outcome:
+    """What the flow decided; an error that kept it from deciding is raised."""
     done: Any = state.result(raise_on_failure=False)
-    if isinstance(done, PromotionError):
-        return done.outcome
-    if isinstance(done, Exception):
+    if isinstance(done, Exception) and not isinstance(done, PromotionError):
         raise done
-    result: Outcome = done
-    return result
+    outcome: Outcome = done.outcome if isinstance(done, PromotionError) else done
+    return outcome
 
 
 if __name__ == "__main__":

@@ -15,10 +15,12 @@ addresses. Other users of the machine can read neither file, nor what the server
 
 import os
 
+from flows import arguments
 from pipeline.tracking import quiet_tools
 
 if __name__ == "__main__":
     quiet_tools()
+    arguments.parse("serve")  # help, and what is misspelt, before the imports below, which take seconds
 
 import argparse
 import signal
@@ -29,24 +31,15 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from flows import worker
-from flows.runtime import access, dvc, gpu, processes, program, servers
+from flows.runtime import access, devices, dvc, gpu, processes, program, servers, working_copy
 from pipeline.base.errors import FlowsculptError
 
-PREFECT_PORT, MLFLOW_PORT = 4200, 5000
 FOR_A_SHELL = ("PREFECT_API_URL", access.PREFECT_CLIENT, "MLFLOW_TRACKING_URI", *access.MLFLOW_CLIENT)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(options: Sequence[str] | None = None) -> int:
     """Serve until a signal comes; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m flows.serve", description="Servers, deployments and one worker.")
-    parser.add_argument("--host", default=servers.LOCAL, help="the address that both servers listen on")
-    parser.add_argument("--prefect-port", type=int, default=PREFECT_PORT, help="0: a free one")
-    parser.add_argument("--mlflow-port", type=int, default=MLFLOW_PORT, help="0: a free one")
-    parser.add_argument(
-        "--allowed-hosts", default="", help="names by which other machines call the servers: box.example,192.0.2.7"
-    )
-    parser.add_argument("--no-deploy", action="store_true", help="leave the deployments as they are")
-    given = parser.parse_args(arguments)
+    given = arguments.parse("serve", options)
     stopped = threading.Event()
     try:
         with program.heeding(stopped.set, [signal.SIGTERM, signal.SIGINT]), ExitStack() as held:
@@ -68,7 +61,7 @@ def serve(given: argparse.Namespace, held: ExitStack, stopped: threading.Event) 
     names = [name.strip() for name in given.allowed_hosts.split(",") if name.strip()]
     servers.refuse_nameless(given.host, names)
     access.refuse_second()
-    dvc.check(Path.cwd())
+    working_copy.check(Path.cwd())
     own = {name for name in (access.PREFECT_SERVER, access.MLFLOW_SERVER) if os.environ.get(name)}
     login = access.kept_login()
     env = access.prefect_settings(login) | access.mlflow_client_settings(login)
@@ -114,7 +107,7 @@ def deploy() -> None:
         FlowsculptError: Prefect refuses one.
     """
     with worker.connected():
-        worker.prepare(worker.POOLS)
+        worker.prepare(arguments.POOLS)
     command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"]
     with processes.group(command, os.environ, Path.cwd()) as process:
         said = list(processes.lines(process.stdout))
@@ -124,7 +117,7 @@ def deploy() -> None:
 
 def _gpu_workers() -> tuple[str, ...]:
     """A machine without a GPU serves the pool ``gpu`` all the same: on its processor."""
-    if gpu.gpu_workers() is None and not gpu.find_devices():
+    if gpu.gpu_workers() is None and not devices.find_devices():
         print("serve: no GPU on this machine: every stage runs on the CPU", flush=True)
         return ("--gpu-workers", "0")
     return ()

@@ -11,12 +11,13 @@ Prefect's ephemeral server, which dies of the same Ctrl-C as the flow and leaves
 Run as a program it turns the telemetry of every tool off before Prefect is imported, which reports its first import.
 """
 
+from flows import arguments
 from pipeline.tracking import quiet_tools
 
 if __name__ == "__main__":
     quiet_tools()
+    arguments.parse("training")  # help, and what is misspelt, before the imports below, which take seconds
 
-import argparse
 import sys
 import time
 from collections.abc import Sequence
@@ -31,7 +32,8 @@ from prefect.states import Completed, Failed
 
 from flows import lineage
 from flows.reports import summary
-from flows.runtime import dvc, gpu, program, servers
+from flows.runtime import dvc, gpu, graph, program, servers, working_copy
+from flows.runtime.heartbeat import heartbeat
 from pipeline import tracking
 from pipeline.base.errors import FlowsculptError
 from pipeline.serving import registry
@@ -60,7 +62,7 @@ HEALING: dict[str, Any] = {
 
 
 @task(task_run_name="{stage.name}", **HEALING)
-def reproduce(stage: dvc.Stage, parent: str, force: bool) -> State[Any]:
+def reproduce(stage: graph.Stage, parent: str, force: bool) -> State[Any]:
     """Bring one stage up to date; a failure that no other try can mend is a state, not a traceback."""
     started, log = time.monotonic(), get_run_logger().info
     try:
@@ -84,7 +86,7 @@ def register(parent: str) -> State[Any]:
 
     tags = {tracking.FLOW_RUN: flow_run_id(), **lineage.provenance(Path.cwd())}
     try:
-        with TemporaryDirectory() as folder:
+        with heartbeat("register"), TemporaryDirectory() as folder:
             Bundle.of_project().save(Path(folder) / "bundle")
             run = tracking.resolve(parent)
             version = registry.register(Path(folder) / "bundle", run, tags, summary.sentence())
@@ -98,7 +100,7 @@ def register(parent: str) -> State[Any]:
 
 
 @flow(name="training", persist_result=False)
-def training(force: bool = False, promote: bool = False, when_busy: dvc.WhenBusy = "wait") -> State[Any]:
+def training(force: bool = False, promote: bool = False, when_busy: working_copy.WhenBusy = "wait") -> State[Any]:
     """Reproduce the pipeline, register the model that it makes, and let it stand for promotion.
 
     Every stage is brought up to date in the order of the graph, up to the first that fails. A run that is started again
@@ -111,14 +113,15 @@ def training(force: bool = False, promote: bool = False, when_busy: dvc.WhenBusy
     """
     gpu.outlast_outages()
     try:
-        with dvc.alone(Path.cwd(), f"flow run {runtime.flow_run.name}", when_busy, get_run_logger().info):
+        with working_copy.alone(Path.cwd(), f"flow run {runtime.flow_run.name}", when_busy, get_run_logger().info):
             return _train(force, promote)
-    except dvc.BusyError as error:
+    except working_copy.BusyError as error:
         return _failed(error)
 
 
 def _train(force: bool, promote: bool) -> State[Any]:
-    parent = tracking.open_parent("training", {tracking.FLOW_RUN: flow_run_id()})
+    with heartbeat("opening the MLflow run"):
+        parent = tracking.open_parent("training", {tracking.FLOW_RUN: flow_run_id()})
     try:
         _tell("settings", parent)
         error, seconds = _reproduce_all(parent, force)
@@ -144,7 +147,8 @@ def _tell(what: Literal["settings", "results"], parent: str) -> None:
     from pipeline.stages.reports import overview
 
     try:
-        getattr(overview, what)(tracking.StageRun(parent))
+        with heartbeat(what):
+            getattr(overview, what)(tracking.StageRun(parent))
     except FlowsculptError as error:
         get_run_logger().warning("the MLflow run tells no %s: %s", what, error)
 
@@ -164,7 +168,8 @@ def _promoted(message: str, parent: str, rows: "list[summary.Row]") -> State[Any
     """What became of the candidate; a refusal is no failure of the training."""
     from flows.promotion import promotion
 
-    state: State[Any] = promotion("candidate", return_state=True)
+    with heartbeat("promotion"):
+        state: State[Any] = promotion("candidate", return_state=True)
     error = _result(state)
     if isinstance(error, Exception):
         return _failed(error)
@@ -174,7 +179,7 @@ def _promoted(message: str, parent: str, rows: "list[summary.Row]") -> State[Any
 def _reproduce_all(parent: str, force: bool) -> tuple[Exception | None, dict[str, float]]:
     """The error of the stage that failed, if any, and the seconds that each of those before it took."""
     seconds: dict[str, float] = {}
-    for stage in dvc.stages(Path.cwd()):
+    for stage in graph.stages(Path.cwd()):
         done = _result(reproduce(stage, parent, force, return_state=True))
         if isinstance(done, Exception):
             return done, seconds
@@ -193,9 +198,9 @@ def _failed(error: Exception) -> State[Any]:
 
 
 def _link(stage: str, parent: str) -> None:
-    from pipeline.artifacts import content_hash
+    from pipeline.artifacts import paths
 
-    tracking.link(parent, stage, content_hash(stage))
+    tracking.link(parent, stage, paths.content_hash(stage))
 
 
 def flow_run_id() -> str:
@@ -206,18 +211,14 @@ def flow_run_id() -> str:
 # The program.
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(options: Sequence[str] | None = None) -> int:
     """Run the flow from the command line; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m flows.training", description="Reproduce the pipeline.")
-    parser.add_argument("--force", action="store_true", help="run every stage, also where nothing changed")
-    parser.add_argument("--promote", action="store_true", help="promote the new version if it passes the gate")
-    parser.add_argument("--when-busy", choices=("wait", "refuse"), default="wait", help="while another run works here")
-    given = parser.parse_args(arguments)
+    given = arguments.parse("training", options)
     return program.run("training", lambda: _trained(given.force, given.promote, given.when_busy))
 
 
-def _trained(force: bool, promote: bool, when_busy: dvc.WhenBusy) -> str:
-    dvc.check(Path.cwd())
+def _trained(force: bool, promote: bool, when_busy: working_copy.WhenBusy) -> str:
+    working_copy.check(Path.cwd())
     with servers.connected("training"):
         gpu.ensure_devices()
         return summary.text(*program.result(training(force, promote, when_busy, return_state=True)))

@@ -11,12 +11,13 @@ be run again: the same flow run, which goes on in the same MLflow parent run fro
 
 import os
 
+from flows import arguments
 from pipeline.tracking import quiet_tools
 
 if __name__ == "__main__":
     quiet_tools()
+    arguments.parse("worker")  # help, and what is misspelt, before the imports below, which take seconds
 
-import argparse
 import signal
 import socket
 import sys
@@ -35,20 +36,14 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from flows.runtime import gpu, processes, program, recovery, servers
 from pipeline.base.errors import ConfigError, FlowsculptError
 
-POOLS = ("cpu", "gpu")
 ROOT_VARIABLE = "FLOWSCULPT_ROOT"  # the folder that prefect.yaml sets for each run
 LIMITS: Mapping[str, int] = {"promotion": 1}
 SECONDS_BETWEEN_REVIVALS = 30.0
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(options: Sequence[str] | None = None) -> int:
     """Work until a signal comes; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m flows.worker", description="Take up scheduled runs.")
-    parser.add_argument("--pool", action="append", choices=POOLS, help="a pool to poll; default: all that it can serve")
-    parser.add_argument(
-        "--gpu-workers", help="a number of GPUs, or auto, in place of workers.gpu_workers of the settings"
-    )
-    given = parser.parse_args(arguments)
+    given = arguments.parse("worker", options)
     if given.gpu_workers is not None:
         os.environ[gpu.GPU_WORKERS_VARIABLE] = given.gpu_workers
     os.environ.setdefault(ROOT_VARIABLE, str(Path.cwd()))
@@ -81,7 +76,7 @@ def choose_pools(wanted: Sequence[str] | None) -> tuple[str, ...]:
         )
     if not has_gpu and not wanted:
         print("worker: no GPU on this machine: it leaves the pool gpu alone; --gpu-workers 0 serves it on the CPU")
-    return tuple(dict.fromkeys(wanted or (POOLS if has_gpu else ("cpu",))))
+    return tuple(dict.fromkeys(wanted or (arguments.POOLS if has_gpu else ("cpu",))))
 
 
 def prepare(pools: Sequence[str]) -> None:

@@ -2,7 +2,8 @@
 
 A room imports only from the floors below its own::
 
-    5  stages         ingest validate preprocess stage1 stage2 calibrate evaluate
+    5  alarms         the Python door: AlarmModel
+       stages         ingest validate preprocess stage1 stage2 calibrate evaluate
        ssad           confidence updates for a user's own model and data
     4  serving        a trained detector outside the pipeline
     3  validation     VALIDATE       Great Expectations
@@ -32,3 +33,13 @@ Shape letters, the same in every docstring and comment:
 Directions, fixed once: a score is higher where a record is more anomalous; ``y`` is 1 for an attack; a confidence is
 +1 for surely benign, -1 for surely anomalous, 0 for unknown.
 """
+
+from importlib import import_module
+from typing import Any
+
+
+def __getattr__(name: str) -> Any:
+    """``AlarmModel``, imported when it is asked for: torch comes with it."""
+    if name != "AlarmModel":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return import_module("pipeline.alarms.model").AlarmModel

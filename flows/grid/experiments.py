@@ -20,13 +20,15 @@ from typing import Any, TextIO
 
 import yaml
 
-from flows.runtime import dvc, presets
-from pipeline import artifacts, config, tracking
+from flows.runtime import dvc, graph, presets
+from pipeline import config, tracking
+from pipeline.artifacts import paths
+from pipeline.artifacts.files import read_json, write_json
 from pipeline.base.errors import ConfigError, FlowsculptError
 
 COPIES = Path(".dvc") / "tmp" / "benchmark"
 REFERENCES = "refs/exps"
-SOURCES = ("pipeline", dvc.PIPELINE_FILE, str(config.PARAMS), str(presets.FOLDER))
+SOURCES = ("pipeline", graph.PIPELINE_FILE, str(config.PARAMS), str(presets.FOLDER))
 IDENTITY = ("-c", "user.name=flowsculpt", "-c", "user.email=flowsculpt@localhost")
 Log = Callable[[str], None]
 
@@ -71,8 +73,8 @@ class Snapshot:
     @cached_property
     def code(self) -> str:
         """A digest of all that the stages depend on and git tracks."""
-        paths = [path for path in dvc.dependencies(self.root) if "$" not in path]
-        listed = git(self.root, "ls-tree", "-r", self.tree, "--", dvc.PIPELINE_FILE, *paths)
+        read = [path for path in graph.dependencies(self.root) if "$" not in path]
+        listed = git(self.root, "ls-tree", "-r", self.tree, "--", graph.PIPELINE_FILE, *read)
         return hashlib.sha256(listed.encode()).hexdigest()
 
     @cached_property
@@ -112,9 +114,9 @@ def metrics(snapshot: Snapshot, commit: str) -> dict[str, Any] | None:
     """The metrics of an experiment; None where the cache holds them no longer."""
     outs = yaml.safe_load(git(snapshot.root, "show", f"{commit}:dvc.lock"))["stages"]["evaluate"]["outs"]
     digests = {out["path"]: out["md5"] for out in outs}
-    md5 = digests[artifacts.METRICS.as_posix()]
+    md5 = digests[paths.METRICS.as_posix()]
     path = snapshot.cache / "files" / "md5" / md5[:2] / md5[2:]
-    return dict(artifacts.read_json(path)) if path.is_file() else None
+    return dict(read_json(path)) if path.is_file() else None
 
 
 @contextmanager
@@ -165,7 +167,7 @@ def run(
     """
     with _copied(snapshot, name, params) as folder:
         _call(["repro"], folder, snapshot, log, lock, {**env, "DVC_EXP_NAME": name})
-        git(folder, "checkout", snapshot.tree, "--", dvc.PIPELINE_FILE)
+        git(folder, "checkout", snapshot.tree, "--", graph.PIPELINE_FILE)
         _call(["exp", "save", "--name", name, "--include-untracked", "dvc.lock"], folder, snapshot, log, lock, {})
         listed = git(folder, "for-each-ref", "--format=%(refname)", f"{REFERENCES}/*/*/{name}")
         git(snapshot.root, "fetch", "--quiet", "--no-tags", "--no-write-fetch-head", str(folder), f"+{listed}:{listed}")
@@ -189,8 +191,8 @@ def families(snapshot: Snapshot, name: str, params: Mapping[str, Any], log: Log)
         if lock and not known.exists():
             with _copied(snapshot, name, params) as folder:
                 _call(["repro", "--single-item", "ingest"], folder, snapshot, log, lock, {})
-                artifacts.write_json(known, _families(artifacts.read_json(folder / artifacts.SOURCE)))
-    return dict(artifacts.read_json(known))
+                write_json(known, _families(read_json(folder / paths.SOURCE)))
+    return dict(read_json(known))
 
 
 def _families(source: Mapping[str, Any]) -> dict[str, str]:
@@ -210,8 +212,8 @@ def _copied(snapshot: Snapshot, name: str, params: Mapping[str, Any]) -> Iterato
         git(folder, "read-tree", "--reset", "-u", snapshot.tree)
         (folder / ".dvc" / "config.local").write_text(f"[cache]\n    dir = {snapshot.cache}\n")
         (folder / config.PARAMS).write_text(yaml.safe_dump(dict(params), sort_keys=False))
-        graph = (folder / dvc.PIPELINE_FILE).read_text()
-        (folder / dvc.PIPELINE_FILE).write_text(graph.replace("persist: true", "persist: false"))
+        stages = (folder / graph.PIPELINE_FILE).read_text()
+        (folder / graph.PIPELINE_FILE).write_text(stages.replace("persist: true", "persist: false"))
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)

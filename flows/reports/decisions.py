@@ -9,7 +9,9 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final, Literal
 
-from pipeline import artifacts, tracking
+from pipeline import tracking
+from pipeline.artifacts import paths
+from pipeline.artifacts.files import append_line, read_lines
 from pipeline.evaluation.promotion_gate import Criterion, Decision
 from pipeline.serving.registry import Version
 
@@ -80,14 +82,14 @@ class Outcome:
 
 def log(outcome: Outcome, flow_run: str) -> None:
     """Append the line of an outcome, and before it what was found where the champion is not the one last logged."""
-    path = tracking.project_root() / artifacts.PROMOTIONS
-    lines = artifacts.read_lines(path)
+    path = tracking.project_root() / paths.PROMOTIONS
+    lines = read_lines(path)
     before = outcome.champion.number if outcome.champion else None
     if outcome.kind != "overtaken" and before != (lines[-1].get("serving") if lines else None):
         reason = f"version {before} is the champion, which no line of this log made it"
-        artifacts.append_line(path, _line("found", None, outcome.champion, (reason,), flow_run, before))
+        append_line(path, _line("found", None, outcome.champion, (reason,), flow_run, before))
     line = _line(outcome.kind, outcome.candidate, outcome.champion, outcome.reasons, flow_run, outcome.serving)
-    artifacts.append_line(path, line | figures(outcome))
+    append_line(path, line | figures(outcome))
 
 
 def figures(outcome: Outcome) -> dict[str, Any]:

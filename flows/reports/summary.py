@@ -46,11 +46,11 @@ def rows_of(parent: str, seconds: Mapping[str, float]) -> list[Row]:
 
 def headlines() -> list[dict[str, object]]:
     """For each section of the metrics and each threshold: ranking figures, recall and realised false positive rate."""
-    from pipeline.artifacts import METRICS
+    from pipeline.artifacts import paths
 
-    if not METRICS.is_file():
+    if not paths.METRICS.is_file():
         return []
-    metrics = json.loads(METRICS.read_text())
+    metrics = json.loads(paths.METRICS.read_text())
     return [
         {"section": section, "threshold": threshold}
         | {name: body.get(name) for name in HEADLINES}

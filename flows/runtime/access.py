@@ -18,11 +18,11 @@ import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TextIO
 
 from prefect.settings import PREFECT_HOME
 
-from pipeline import artifacts
+from flows.runtime import reach
+from pipeline.artifacts.files import write_bytes
 from pipeline.base.errors import ConfigError
 
 USER = "flowsculpt"
@@ -30,7 +30,7 @@ PREFECT_SERVER, PREFECT_CLIENT = "PREFECT_SERVER_API_AUTH_STRING", "PREFECT_API_
 MLFLOW_SERVER, MLFLOW_KEY = "MLFLOW_AUTH_CONFIG_PATH", "MLFLOW_FLASK_SERVER_SECRET_KEY"
 MLFLOW_ADMIN = ("MLFLOW_AUTH_ADMIN_USERNAME", "MLFLOW_AUTH_ADMIN_PASSWORD")
 MLFLOW_CLIENT = ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD")
-SECRET_FILE, SHELL_FILE = "secret", "env"
+SECRET_FILE, SHELL_FILE = "secret", reach.SHELL_FILE
 
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 _MLFLOW_SETTINGS = """# Made anew at each start of the server. Set MLFLOW_AUTH_CONFIG_PATH to use a file of your own.
@@ -82,7 +82,7 @@ def kept_login() -> str:
 
 def _write(path: Path, text: str) -> None:
     """A whole file in ``home``, which lets nobody but its owner read it, or none."""
-    artifacts.write_bytes(path, text.encode())
+    write_bytes(path, text.encode())
 
 
 def _write_first(path: Path, text: str) -> None:
@@ -205,20 +205,4 @@ def refuse_second() -> None:
 
 def served() -> dict[str, str]:
     """What ``make serve`` tells of its servers while it runs in this project; else nothing."""
-    try:
-        with (Path(PREFECT_HOME.value()) / SHELL_FILE).open(encoding="utf-8") as file:
-            if not _is_locked(file):
-                return {}
-            words = shlex.split(file.read())
-    except FileNotFoundError:
-        return {}
-    pairs = (word.partition("=") for word in words if word != "export")
-    return {name: value for name, _, value in pairs}
-
-
-def _is_locked(file: TextIO) -> bool:
-    try:
-        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    return False
+    return reach.served(Path(PREFECT_HOME.value()))

@@ -9,7 +9,6 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from typing import Any
 
 import httpx
@@ -18,6 +17,7 @@ from prefect.concurrency import _leases
 from prefect.concurrency.asyncio import ConcurrencySlotAcquisitionError
 from prefect.concurrency.sync import concurrency
 
+from flows.runtime.devices import Device, find_devices
 from pipeline import config
 from pipeline.base.errors import ConfigError
 
@@ -27,24 +27,6 @@ SECONDS_BETWEEN_TRIES = 2.0
 RENEWALS = 30  # tries, up to ten seconds apart
 
 
-@dataclass(frozen=True)
-class Device:
-    """A physical GPU.
-
-    Attributes:
-        number: its place in NVML's list of this machine.
-        uuid: what CUDA calls it, whatever order it lists devices in.
-    """
-
-    number: int
-    uuid: str
-
-    @property
-    def limit(self) -> str:
-        """The name of its concurrency limit."""
-        return f"gpu-{self.number}"
-
-
 def outlast_outages() -> None:
     """Let this process renew the lease of its deployment for minutes, where Prefect gives up after seconds.
 
@@ -52,26 +34,6 @@ def outlast_outages() -> None:
     that.
     """
     _leases._RENEWAL_MAX_ATTEMPTS = RENEWALS
-
-
-def find_devices() -> tuple[Device, ...]:
-    """The GPUs that NVML finds on this machine and ``CUDA_VISIBLE_DEVICES`` does not hide."""
-    import pynvml
-
-    try:
-        pynvml.nvmlInit()
-    except pynvml.NVMLError:
-        return ()
-    try:
-        handles = map(pynvml.nvmlDeviceGetHandleByIndex, range(pynvml.nvmlDeviceGetCount()))
-        found = [Device(number, str(pynvml.nvmlDeviceGetUUID(handle))) for number, handle in enumerate(handles)]
-    finally:
-        pynvml.nvmlShutdown()
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if visible is None:
-        return tuple(found)
-    names = [name.strip() for name in visible.split(",") if name.strip()]
-    return tuple(device for device in found if str(device.number) in names or device.uuid.startswith(_uuids(names)))
 
 
 def gpu_workers() -> int | None:
@@ -177,7 +139,3 @@ def _refuse_missing(device: Device, error: ConcurrencySlotAcquisitionError) -> N
             f"the concurrency limit {device.limit!r} does not exist; `python -m flows.worker` makes it, and so does "
             f"`prefect gcl create {device.limit} --limit 1`"
         ) from error
-
-
-def _uuids(names: Sequence[str]) -> tuple[str, ...]:
-    return tuple(name for name in names if name.startswith("GPU-"))

@@ -42,14 +42,35 @@ def heal(root: Path, log: Log) -> bool:
     clone = _clone(root)
     if clone is None:
         return False
-    suspects = {clone / ".dvc" / "tmp" / "rwlock": _is_rwlock, root / "dvc.lock": _is_lock_file}
-    if all(_is_whole(path, check) for path, check in suspects.items()):
+    if not broken(root):
         return False
     with _idle(clone) as idle:
-        broken = [path for path, check in suspects.items() if not _is_whole(path, check)]  # nobody writes them now
-        for path in broken:
+        found = broken(root)  # nobody writes them now
+        for path in found:
             _move_aside(path, idle, log)
-    return bool(broken) and idle
+    return bool(found) and idle
+
+
+def broken(root: Path) -> list[Path]:
+    """The files of DVC that it cannot read in the clone that holds ``root``."""
+    clone = _clone(root)
+    suspects = {clone / ".dvc" / "tmp" / "rwlock": _is_rwlock, root / "dvc.lock": _is_lock_file} if clone else {}
+    return [path for path, check in suspects.items() if not _is_whole(path, check)]
+
+
+def dead_holders(folder: Path) -> set[int]:
+    """The processes that claim paths in ``rwlock`` of a folder ``.dvc`` and are gone.
+
+    Raises:
+        ValueError: DVC cannot read the file either.
+    """
+    path = folder / "tmp" / "rwlock"
+    if not path.is_file():
+        return set()
+    claims = json.loads(path.read_text("utf-8"))
+    holders = [each for claim in claims.values() for each in claim.values()]
+    pids = {int(each["pid"]) for many in holders for each in (many if isinstance(many, list) else [many])}
+    return {pid for pid in pids if not psutil.pid_exists(pid)}
 
 
 def heal_databases(folder: Path, root: Path, log: Log) -> bool:
@@ -60,10 +81,10 @@ def heal_databases(folder: Path, root: Path, log: Log) -> bool:
         root: the project's folder.
         log: told what was moved, or why it was not.
     """
-    clone, broken = _clone(root), [path for path in folder.rglob("cache.db") if _is_torn(path)]
-    if clone and broken:
+    clone, torn = _clone(root), [path for path in folder.rglob("cache.db") if _is_torn(path)]
+    if clone and torn:
         with _idle(clone) as idle:
-            for path in broken:
+            for path in torn:
                 _move_aside(path, idle, log)
                 for beside in (path.with_name(f"{path.name}{kind}") for kind in ("-wal", "-shm") if idle):
                     beside.unlink(missing_ok=True)

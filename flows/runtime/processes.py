@@ -65,17 +65,7 @@ def group(
     theirs, ours = os.pipe()
     guard = [sys.executable, "-P", __file__, str(theirs), str(SECONDS_OF_GRACE), told, *command]
     try:
-        process = subprocess.Popen(
-            guard,
-            cwd=root,
-            env=dict(env),
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=None if output is None else subprocess.STDOUT,
-            start_new_session=True,
-            pass_fds=(theirs, *kept),
-            umask=umask,
-        )
+        process = _started(guard, env, root, output, (theirs, *kept), umask)
     finally:
         os.close(theirs)
     try:
@@ -89,6 +79,28 @@ def group(
             os.close(ours)
             if process.stdout:
                 process.stdout.close()
+
+
+def _started(
+    command: Sequence[str],
+    env: Mapping[str, str],
+    root: Path,
+    output: int | IO[bytes] | None,
+    kept: Sequence[int],
+    umask: int,
+) -> "subprocess.Popen[bytes]":
+    """A command in a session of its own, which no Ctrl-C of this terminal reaches."""
+    return subprocess.Popen(
+        command,
+        cwd=root,
+        env=dict(env),
+        stdin=subprocess.DEVNULL,
+        stdout=output,
+        stderr=None if output is None else subprocess.STDOUT,
+        start_new_session=True,
+        pass_fds=kept,
+        umask=umask,
+    )
 
 
 class Kept:

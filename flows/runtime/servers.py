@@ -7,7 +7,6 @@ import socket
 import sys
 import threading
 import time
-import urllib.request
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -21,11 +20,11 @@ from prefect.settings import (
 
 from flows.runtime import access, processes
 from flows.runtime.api import LOCAL_NAMES
+from flows.runtime.heartbeat import heartbeat
+from flows.runtime.reach import LOCAL, LOOPBACK, answers
 from pipeline import tracking
 from pipeline.base.errors import ConfigError, FlowsculptError
 
-LOCAL = "127.0.0.1"
-LOOPBACK = (LOCAL, "localhost", "::1")
 _NAME = re.compile(r"[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]")
 # What an MLflow server needs not: a queue of jobs, which would be thirteen processes more.
 LEAN: dict[str, str] = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
@@ -47,7 +46,8 @@ def connected(program: str) -> Iterator[None]:
         held = ExitStack()
         atexit.register(held.close)  # not before: Prefect sends its last logs and events when the interpreter ends
         login = access.fresh_login()
-        api = held.enter_context(prefect(port, login=login, options=("--no-services", "--no-ui")))
+        with heartbeat("starting the Prefect server"):
+            api = held.enter_context(prefect(port, login=login, options=("--no-services", "--no-ui")))
         with temporary_settings({PREFECT_API_URL: api, **client_settings(login)}):
             yield
 
@@ -179,16 +179,6 @@ def free_port() -> int:
     """A port of this machine that nobody listens on."""
     with socket.create_server((LOCAL, 0)) as free:
         return int(free.getsockname()[1])
-
-
-def answers(address: str) -> bool:
-    """Whether a server is up and well, by the address of its health check."""
-    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    try:
-        with direct.open(address, timeout=1) as response:
-            return bool(response.read().strip().lower() in (b"true", b"ok"))
-    except OSError:
-        return False
 
 
 @contextmanager

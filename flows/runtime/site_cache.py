@@ -17,6 +17,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from flows.runtime.heartbeat import heartbeat
 from pipeline.base.errors import ConfigError, FlowsculptError
 
 VARIABLE, OPTION = "DVC_SITE_CACHE_DIR", "core.site_cache_dir"
@@ -52,19 +53,20 @@ def prepare(dvc_folder: Path) -> Path:
         ConfigError: others can write to the folder, or its path is relative.
         FlowsculptError: DVC refuses the setting.
     """
-    configured, given = _configured(dvc_folder), os.environ.get(VARIABLE)
-    folder = Path(given or configured or dvc_folder.resolve() / FOLDER)
+    known, given = configured(dvc_folder), os.environ.get(VARIABLE)
+    folder = Path(given or known or dvc_folder.resolve() / FOLDER)
     if not folder.is_absolute():
         named = VARIABLE if given else f"{dvc_folder / 'config.local'}: {OPTION}"
         raise ConfigError(f"{named} = {folder}: needs an absolute path; DVC reads this one from the current folder")
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    _refuse_shared(folder)
-    if not configured:
+    refuse_shared(folder)
+    if not known:
         _configure(dvc_folder, folder)
     return folder
 
 
-def _configured(dvc_folder: Path) -> str:
+def configured(dvc_folder: Path) -> str:
+    """The folder that ``config.local`` names; empty where it names none."""
     try:
         found = _SET.search((dvc_folder / "config.local").read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -80,7 +82,7 @@ def _configure(dvc_folder: Path, folder: Path) -> None:
         raise FlowsculptError(f"{dvc_folder / 'config.local'}: DVC refuses {OPTION} = {folder}: {done.stderr.strip()}")
 
 
-def _refuse_shared(folder: Path) -> None:
+def refuse_shared(folder: Path) -> None:
     """DVC makes folders in it that everybody may write, so nobody else may even enter it."""
     found = folder.stat()
     mode = stat.S_IMODE(found.st_mode)
@@ -97,7 +99,8 @@ def _refuse_shared(folder: Path) -> None:
 def main() -> int:
     """Prepare the clone that this is run in; returns the exit code."""
     try:
-        prepare(Path.cwd() / ".dvc")
+        with heartbeat("preparing DVC"):
+            prepare(Path.cwd() / ".dvc")
     except FlowsculptError as error:
         print(f"site_cache: {error}", file=sys.stderr)
         return 1

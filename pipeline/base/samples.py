@@ -55,6 +55,10 @@ class Samples:
             x=self.x[rows],
         )
 
+    def without_last_column(self) -> Self:
+        """The same rows without the last column of x, such as the margin behind a latent."""
+        return self.map(lambda x: np.ascontiguousarray(x[:, :-1]), self.columns[:-1])
+
     def map(self, function: Callable[[NDArray[np.float32]], NDArray[np.float32]], columns: tuple[str, ...]) -> Self:
         """The same rows with ``x`` replaced by ``function(x)``, whose columns are named ``columns``."""
         return replace(self, x=function(self.x), columns=columns)

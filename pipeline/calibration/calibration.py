@@ -13,16 +13,19 @@ from typing import Any, Final, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from pipeline.base.errors import ArtifactError, ConfigError, DataError, SplitError, near_miss
+from pipeline.base.errors import ArtifactError, ConfigError, DataError, near_miss
 from pipeline.base.registry import find
 from pipeline.base.samples import EVIDENCE
+from pipeline.calibration.fused import Fused
 from pipeline.calibration.fusion import FUSIONS, Evidence
-from pipeline.calibration.named_thresholds import UNKNOWN, Decision, Names, frequent
+from pipeline.calibration.named_thresholds import UNKNOWN, Decision, Names
 from pipeline.calibration.surprisal import Floats, Surprisal, finite_scores
 from pipeline.calibration.thresholds.base import Strategy, Thresholds, without_nan
 from pipeline.calibration.thresholds.conformal import Guarantee
 from pipeline.calibration.thresholds.percentile import Percentile
 
+LEAST_FOR_TAILS: Final = 40  # benign records of val, below which a tail is better fitted on those of calibration
+LEAST_FOR_A_CLASS: Final = 19  # seen attacks of val that support a share of 5 %
 _NEEDS: Final = {"density": ("density",), "cascade": ("margin", "density")}
 
 
@@ -77,9 +80,8 @@ class Calibration:
     ) -> Self:
         """Calibrate on benign records.
 
-        The named thresholds are conformal: ``p99`` is exceeded by a new benign record with a probability of at most
-        1 %, if it is exchangeable with these and the tails were fitted on others (``tails_from``). Where there are too
-        few records for a level, its threshold is their highest score, which 1 / (n + 1) of all benign ones exceed.
+        The named thresholds are conformal; ``Decision.fit`` says what they promise. The promise is exact if the tails
+        were fitted on other records than these (``tails_from``).
 
         Args:
             margin: (n,) of the first stage, higher = more anomalous.
@@ -89,47 +91,26 @@ class Calibration:
             strategy: fits the intervals; ``Percentile()`` if None.
             head: (n,) of a supervised head, if there is one.
             counted: names of the evidence that the fusion takes, as far as there is; all if None.
-            tails_from: the same scores, (m,) each, of other benign records that no fit has seen; these very ones if
-                None.
-            attacks: the same scores, (k,) each, of seen attacks that no fit has seen, for a strategy that tells what
-                is like them.
+            tails_from: the same scores, (m,) each, of other benign records that no fit has seen; these if None.
+            attacks: the same scores, (k,) each, of seen attacks that no fit has seen; for the intervals.
             group: the record column that tells groups apart.
             groups: (n,) names of the groups of the benign records, "" where a record does not tell.
             attack_groups: (k,) those of the attacks; a group that has none is judged as if none were known.
             worst: see the attribute.
 
         Raises:
-            SplitError: if there are no records.
-            DataError: if a score is NaN or infinite, or the evidence differs in its rows.
-            UnknownPluginError: if ``fusion`` is not a known name.
-            ConfigError: ``counted`` names no evidence, or not what the fusion needs.
+            SplitError: there are no records.
+            DataError: a score is NaN or infinite, or the evidence differs in its rows.
+            ConfigError: ``fusion`` is unknown, or ``counted`` names no evidence, or not what the fusion needs.
         """
-        given = [margin, density] if head is None else [margin, density, head]
-        values = dict(zip(EVIDENCE, map(finite_scores, given), strict=False))
-        _require_rows(values)
+        values = _evidence(margin, density, head)
         names = _counted(fusion, tuple(values), counted)
-        others = list(values.values()) if tails_from is None else tails_from
-        tails = {name: Surprisal.fit(value) for name, value in zip(values, others, strict=True)}
-        scores = _fuse(fusion, tails, names, values)
+        tails = _tails(values, tails_from)
         known = None if attacks is None else _fuse(fusion, tails, names, dict(zip(values, attacks, strict=True)))
-        strategy = strategy or Percentile()
-
-        def decision(benign: NDArray[np.bool_], like: Floats | None) -> Decision:
-            if fusion == "cascade":
-                # The paper's percentiles are those of the second stage's score over all benign records, flagged or not.
-                return Decision.published(scores[benign], values["density"][benign], percentiles, strategy)
-            return Decision.fit(scores[benign], percentiles, strategy, like)
-
-        def like(name: str) -> Floats | None:
-            return None if known is None or attack_groups is None else known[attack_groups.astype(str) == name]
-
-        own, of = {}, np.full(scores.size, UNKNOWN, dtype=object) if groups is None else groups.astype(str)
-        for name in frequent(of):
-            try:
-                own[name] = decision(of == name, like(name))
-            except SplitError as error:
-                raise SplitError(f"{name!r} of {group}: {error}; or set calibrate.group to null") from error
-        return cls(fusion, tails, names, decision(np.ones(scores.size, bool), known), group, own, worst)
+        cut = values["density"] if fusion == "cascade" else None
+        fused = Fused(_fuse(fusion, tails, names, values), cut, known, percentiles, strategy or Percentile())
+        own = {} if groups is None else fused.by_group(str(group), groups, attack_groups)
+        return cls(fusion, tails, names, fused.whole(), group, own, worst)
 
     @property
     def reference(self) -> Floats:
@@ -269,7 +250,15 @@ def _counted(fusion: str, available: Sequence[str], named: Sequence[str] | None)
     return tuple(name for name in available if name in names)
 
 
-def _require_rows(values: Mapping[str, Floats]) -> None:
+def _evidence(margin: ArrayLike, density: ArrayLike, head: ArrayLike | None) -> dict[str, Floats]:
+    given = [margin, density] if head is None else [margin, density, head]
+    values = dict(zip(EVIDENCE, map(finite_scores, given), strict=False))
     if len({value.shape for value in values.values()}) > 1:
         sizes = ", ".join(f"{value.size} of {_SPELT[name]}" for name, value in values.items())
         raise DataError(f"calibration: the evidence differs in its rows: {sizes}")
+    return values
+
+
+def _tails(values: Mapping[str, Floats], tails_from: Sequence[ArrayLike] | None) -> dict[str, Surprisal]:
+    others = list(values.values()) if tails_from is None else tails_from
+    return {name: Surprisal.fit(value) for name, value in zip(values, others, strict=True)}

@@ -38,7 +38,10 @@ class Decision:
     def fit(
         cls, scores: Floats, percentiles: Sequence[float], strategy: Strategy, attacks: Floats | None = None
     ) -> Self:
-        """Conformal thresholds, of which ``p99`` is exceeded by 1 % of the benign records at most.
+        """Conformal thresholds: a new benign record exceeds ``p99`` with a probability of at most 1 %.
+
+        It must be exchangeable with these records. Where there are too few of them for a level, its threshold is their
+        highest score, which 1 / (n + 1) of all benign records exceed.
 
         Args:
             scores: (n,) of benign records.

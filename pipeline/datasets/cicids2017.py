@@ -12,9 +12,10 @@ from pathlib import Path
 from pipeline.base.parallel import in_order
 from pipeline.datasets import sources
 from pipeline.datasets.base import Chunk, Dataset
+from pipeline.datasets.blocks import Block, headed
 from pipeline.datasets.header import Layout, layout
 from pipeline.datasets.labels import Unknown, canonical
-from pipeline.datasets.rows import Block, headed, parse
+from pipeline.datasets.rows import parse
 from pipeline.datasets.schema import FEATURES, Column
 
 

@@ -26,7 +26,8 @@ UNUSED: frozenset[str] = frozenset(
 # The corrected extractor no longer writes this one twice.
 COPIED = {"fwd_header_length_repeated": "fwd_header_length"}
 
-_CANONICAL: dict[str, str] = {header: column.name for column in FEATURES for header in column.headers} | META
+# Header -> canonical name.
+CANONICAL: dict[str, str] = {header: column.name for column in FEATURES for header in column.headers} | META
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,7 @@ def layout(source: str, line: bytes, ignore: tuple[str, ...] = (), needed: tuple
         SchemaError: with the columns that are missing and those that are unknown, each with its near miss.
     """
     header = _numbered([text.strip().strip('"') for text in line.decode("utf-8-sig", "replace").strip().split(",")])
-    names = tuple(_CANONICAL.get(text, "") for text in header)
+    names = tuple(CANONICAL.get(text, "") for text in header)
     unknown = [text for text, name in zip(header, names, strict=True) if not name and text not in UNUSED | set(ignore)]
     twice = [name for name, count in Counter(filter(None, names)).items() if count > 1]
     copied = {name: twin for name, twin in COPIED.items() if name not in names and twin in names}
@@ -111,7 +112,7 @@ def _refuse(
     labelled: bool,
     twice: list[str],
 ) -> None:
-    known, told = [*_CANONICAL, *UNUSED], 5
+    known, told = [*CANONICAL, *UNUSED], 5
     faults = [f"column {names[0]!r} is missing{near_miss(names[0], unknown)}" for names in missing[:told]]
     if not labelled:
         faults.append(f"column 'Label' is missing{near_miss('Label', unknown)}")

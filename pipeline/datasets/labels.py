@@ -3,6 +3,9 @@
 import re
 from typing import Literal, NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
 from pipeline.base.errors import near_miss
 from pipeline.datasets.schema import ATTACKS
 
@@ -56,3 +59,16 @@ def canonical(text: str, unknown: Unknown = "refuse") -> Label:
 def family(attack: str) -> str:
     """The family of a canonical attack name; an attack outside the vocabulary is its own family."""
     return ATTACKS[attack][0] if attack in ATTACKS else attack
+
+
+def family_numbers(attack: NDArray[np.object_], benign: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """(n,) 0 for what is labelled benign, else the number of the attack's family, from 1 on.
+
+    Args:
+        attack: (n,) names.
+        benign: (n,) mask of what is labelled benign.
+    """
+    numbers = np.zeros(len(attack), np.int64)
+    names = np.array([family(name) for name in attack[~benign]], dtype=str)
+    numbers[~benign] = np.unique(names, return_inverse=True)[1] + 1
+    return numbers

@@ -22,9 +22,10 @@ from pipeline.base.errors import SchemaError, SourceError, near_miss
 from pipeline.base.parallel import in_order
 from pipeline.datasets import sources
 from pipeline.datasets.base import Chunk, Dataset
+from pipeline.datasets.blocks import Block, numbered
 from pipeline.datasets.header import Layout
 from pipeline.datasets.labels import Label, Unknown, snake
-from pipeline.datasets.rows import Block, numbered, parse
+from pipeline.datasets.rows import parse
 from pipeline.datasets.schema import Column
 from pipeline.datasets.vocabulary import FAMILIES
 

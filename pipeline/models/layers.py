@@ -1,147 +1,12 @@
 """Bricks that every model is built from: a batch, dropout, self-attention, standardisation, what can be trained."""
 
 import math
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
-from typing import Any, ClassVar, Final, NamedTuple
+from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
-
-BLOCK: Final = 128  # rows that stay in a CPU's cache as they pass through a model
-
-
-class Batch(NamedTuple):
-    """Rows that are drawn together.
-
-    Attributes:
-        x: (B, F) float, features of an encoder or latent of a detector.
-        y: (B,) 1 for an attack.
-        confidence: (B,) float in [-1, 1], +1 surely benign, -1 surely anomalous, 0 unknown.
-    """
-
-    x: Tensor
-    y: Tensor
-    confidence: Tensor
-
-
-LossAndGradients = tuple[Tensor, Sequence[Tensor]]
-"""A loss, and its gradient by each parameter of its model, in their order."""
-
-
-class Model(nn.Module, ABC):
-    """What a trainer can train: a module that owns its loss."""
-
-    @abstractmethod
-    def loss(self, batch: Batch) -> Tensor:
-        """The scalar that training lowers."""
-
-    def loss_and_gradients(self, batch: Batch) -> LossAndGradients | None:
-        """The same loss with its gradients, written down by hand; None, as for most, where autograd finds them.
-
-        For a small model on a CPU the number of operations that autograd records decides the speed, not the arithmetic.
-        """
-        return None
-
-    @property
-    def trainable(self) -> bool:
-        """Whether any parameter needs a gradient; a closed-form model has none."""
-        return any(parameter.requires_grad for parameter in self.parameters())
-
-
-class Scorer(Model):
-    """A model that can judge records, those that it is trained on among them.
-
-    Attributes:
-        updated: whether it was published with confidence updates, which are on for it unless settings say otherwise.
-        strategy: the threshold strategy of its updates, by name.
-        rule: what makes confidence of its scores, by name.
-        every_n_epochs: from one update to the next.
-        warm_up: epochs before the first update; None for as many as between two.
-        max_unknown_share: the largest share of the training records that an update is to leave unknown; below 1 where
-            the loss pushes away what is unknown.
-        decides_above: the score above which the model itself calls a record an attack; None where it leaves that to
-            thresholds.
-    """
-
-    updated: ClassVar[bool] = False
-    strategy: ClassVar[str] = "evt"
-    rule: ClassVar[str] = "binary"
-    every_n_epochs: ClassVar[int] = 3
-    warm_up: ClassVar[int | None] = None
-    max_unknown_share: ClassVar[float] = 1.0
-    decides_above: ClassVar[float | None] = None
-
-    @abstractmethod
-    def score(self, x: Tensor) -> Tensor:
-        """(B, F) to (B,): higher is more anomalous."""
-
-    def settle(self, train: Batch, rows_at_once: int) -> None:
-        """Set what a score needs beside the weights, before the training records are scored; most need nothing."""
-
-    @property
-    def heeds_confidence(self) -> bool:
-        """Whether the confidence of a record changes its loss."""
-        return self.updated
-
-
-def shares(confidence: Tensor, unknown: float) -> tuple[Tensor, Tensor]:
-    """How much of each record counts as benign and how much as anomalous, (B,) each in [0, 1].
-
-    The first falls from 1 at confidence 1 to ``unknown`` at 0 and to 0 at -1, the second rises from 0 at 0 to 1 at -1.
-    """
-    benign = torch.where(confidence >= 0, unknown + (1 - unknown) * confidence, unknown * (1 + confidence))
-    return benign, functional.relu(-confidence)
-
-
-def weighted_mean(values: Tensor, weight: Tensor) -> Tensor:
-    """Mean of ``values`` under ``weight``, (B,) each; 0 where every weight is 0."""
-    total = weight.sum()
-    return (weight * values).sum() / torch.where(total > 0, total, 1.0)
-
-
-def with_features(z: Tensor, x: Tensor, pass_features: bool) -> Tensor:
-    """What the second stage sees: the latent z (B, Z), and behind it the features x (B, F) where they are passed on."""
-    return torch.cat([z, x], dim=1) if pass_features else z
-
-
-def in_parts(function: Callable[[Tensor], Tensor], x: Tensor, rows: int) -> Tensor:
-    """``function`` of x, (n, F), with at most ``rows`` rows at a time in memory; on a CPU with ``BLOCK`` rows.
-
-    On a CPU every part has the same shape, the last one filled up: a matrix product of a few rows rounds in another way
-    than one of many. So a row seldom depends on those beside it, not even in its last bits.
-    """
-    if x.device.type != "cpu":
-        return torch.cat([function(part) for part in torch.split(x, rows)])
-    return torch.cat([function(_filled(part))[: len(part)] for part in torch.split(x, BLOCK)])
-
-
-def _filled(x: Tensor) -> Tensor:
-    """x, (n, F), with its first row repeated below it until there are ``BLOCK`` rows; nothing stays nothing."""
-    return torch.cat([x, x[:1].expand(BLOCK - len(x), *x.shape[1:])]) if 0 < len(x) < BLOCK else x
-
-
-def in_batches(
-    function: Callable[[Tensor], Tensor], x: NDArray[np.float32], batch_size: int, device: torch.device | str
-) -> NDArray[np.float32]:
-    """``function`` of the rows of ``x``, ``batch_size`` rows at a time and without gradients.
-
-    Args:
-        function: maps (B, F) to (B,) or (B, Z), row by row.
-        x: (n, F).
-        batch_size: rows on the device at once; more than the result is never held.
-        device: where ``function`` computes.
-
-    Returns:
-        (n,) or (n, Z) float32.
-    """
-    with torch.inference_mode():
-        parts = torch.split(torch.from_numpy(np.ascontiguousarray(x, dtype=np.float32)), batch_size)
-        return np.concatenate([function(part.to(device)).float().cpu().numpy() for part in parts])
 
 
 def _dropped_bytes(p: float) -> int:
@@ -213,14 +78,6 @@ def perceptron(x: Tensor, first: Affine, second: Affine, p: float = 0.0) -> Tens
     if x.device.type == "cpu" and not torch.is_autocast_enabled("cpu"):
         return _Perceptron.apply(x, p, *first, *second)  # type: ignore[no-any-return, no-untyped-call]
     return functional.linear(functional.dropout(functional.relu(functional.linear(x, *first)), p), *second)
-
-
-def is_fused(x: Tensor) -> bool:
-    """Whether a function of ``x`` is worth computing with its gradient by hand: training on a CPU, in one precision.
-
-    For a small model the number of operations that autograd records decides the speed there, not the arithmetic.
-    """
-    return torch.is_grad_enabled() and x.device.type == "cpu" and not torch.is_autocast_enabled("cpu")
 
 
 class SelfAttention(nn.Module):

@@ -1,4 +1,4 @@
-"""Categorical columns: words -> numbers, as the train rows have them."""
+"""Categorical columns: words become numbers, by the words of the train rows."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -13,12 +13,12 @@ from pipeline.base.errors import DataError
 
 Encoding = Literal["one_hot", "count"]
 
-MOST_ONE_HOT = 256  # columns that all categorical ones together may become
+MOST_ONE_HOT = 256  # one-hot columns at most, of all categorical columns together
 COUNT = "_count"
 
 
 class WordFit:
-    """How many of some rows have which word."""
+    """Counts how many rows have each word."""
 
     def __init__(self, values: NDArray[np.object_]) -> None:
         codes, words = pd.factorize(values)
@@ -30,7 +30,7 @@ class WordFit:
         return self.counts.total()
 
     def add(self, other: "WordFit") -> None:
-        """Count the rows of ``other`` too."""
+        """Include the rows of ``other``."""
         self.counts.update(other.counts)
 
 
@@ -39,8 +39,8 @@ class Categorical:
     """The words of a categorical column in the train rows.
 
     Attributes:
-        words: (W,) in ascending order, without "", which stands for none.
-        counts: (W,) train rows that have each.
+        words: (W,) in ascending order, without "", which means no word.
+        counts: (W,) how many train rows have each.
         rows: all train rows.
     """
 
@@ -50,12 +50,12 @@ class Categorical:
 
     @classmethod
     def of(cls, counts: Mapping[str, int]) -> Self:
-        """Those that ``counts`` counts."""
+        """The words in ``counts``, which says how many rows have each."""
         words = sorted(word for word in counts if word)
         return cls(tuple(words), tuple(counts[word] for word in words), sum(counts.values()))
 
     def varies(self, categorical: Encoding) -> bool:
-        """Whether what they become is not the same in every train row: words of one count are one number."""
+        """Whether the encoded column varies over the train rows; words with equal counts get the same number."""
         values = self.words if categorical == "one_hot" else set(self.counts)
         return len(values) + (sum(self.counts) < self.rows) > 1
 
@@ -65,13 +65,13 @@ class Categorical:
         return max(zip(self.counts, self.words, strict=True), default=(0, ""))[1]
 
     def codes(self, values: NDArray[np.object_]) -> NDArray[np.intp]:
-        """(n,) index into ``words`` of each value, W where it is none of them."""
+        """(n,) index into ``words`` of each value; W for a word that is not among them."""
         seen, unique = pd.factorize(values)
         codes = pd.Index(np.array(self.words, dtype=object), dtype=object).get_indexer(pd.Index(unique, dtype=object))
         return np.where(codes < 0, len(self.words), codes)[seen]
 
     def logs(self, standard: bool) -> NDArray[np.float64]:
-        """(W + 1,) log(1 + n) of each word, and of one that no train row has; standardised over the train rows."""
+        """(W + 1,) log(1 + n) of each word, and of an unknown one; standardised over the train rows if asked for."""
         logs = np.log1p(np.array([*self.counts, 0], dtype=np.float64))
         weight = np.array([*self.counts, self.rows - sum(self.counts)], dtype=np.float64) / max(self.rows, 1)
         mean = float((weight * logs).sum())
@@ -81,7 +81,7 @@ class Categorical:
     def encode(
         self, name: str, values: NDArray[np.object_], categorical: Encoding, standard: bool, limit: float
     ) -> dict[str, NDArray[np.float32]]:
-        """Feature name -> (n,) float32: what the column ``name`` with ``values``, (n,), becomes.
+        """The features of the column ``name`` with ``values``, (n,): feature name -> (n,) float32.
 
         Args:
             name: of the column.
@@ -98,17 +98,17 @@ class Categorical:
 
 
 def feature_names(words: Mapping[str, Categorical], categorical: Encoding) -> tuple[str, ...]:
-    """Names of the features that categorical columns become."""
+    """Names of the features that encode categorical columns."""
     if categorical == "count":
         return tuple(name + COUNT for name in words)
-    return tuple(_one_hot(name, word) for name, seen in words.items() for word in seen.words)
+    return tuple(_one_hot(name, word) for name, column in words.items() for word in column.words)
 
 
 def require_few(words: Mapping[str, Categorical], categorical: Encoding) -> None:
     """Refuse more one-hot columns than a model should see.
 
     Raises:
-        DataError: with the column that has most words.
+        DataError: there are too many; it names the column with the most words.
     """
     columns = len(feature_names(words, categorical))
     if categorical == "one_hot" and columns > MOST_ONE_HOT:

@@ -1,280 +1,33 @@
-"""Records -> features: select, derive, fill, drop what is constant, scale, encode words. Fitted on train rows only.
+"""Turns records into features: select, derive, fill, drop constant columns, scale, encode words.
+
+Everything is fitted on train rows only.
 
 The published setting of Chhetri, Thapa, Chen, "Latent Sculpting" (2025) is ``fill="zero"``, ``scaling="standard"`` with
 ``destination_port`` dropped and two derived columns: 71 features on CIC-IDS-2017.
 """
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, NamedTuple, Self
+from typing import Any, Self
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
-from scipy.special import ndtri
 
 from pipeline.base.errors import ArtifactError, ConfigError, DataError, near_miss
 from pipeline.base.parallel import in_order
-from pipeline.base.samples import row_hash
-from pipeline.preprocessing.categorical import Categorical, Encoding, WordFit, feature_names, require_few
+from pipeline.preprocessing.categorical import Categorical, WordFit, feature_names, require_few
+from pipeline.preprocessing.columns import QUANTILES, ColumnFit, normal_scores, warp_of
+from pipeline.preprocessing.derived import (
+    Columns,
+    needs_of,
+    value_of,
+)
 from pipeline.preprocessing.frequency import RARITY, Frequency, RarityFit
+from pipeline.preprocessing.recipe import Recipe
 
-Columns = Mapping[str, NDArray[Any]]  # column name -> (n,) float64, or str objects where it is categorical, "" for none
-_Warp = Callable[[NDArray[np.float64]], NDArray[np.float64]]
-Fill = Literal["zero", "median", "indicator"]
-Scaling = Literal["none", "standard", "signed_log", "unit", "quantile"]
-
-QUANTILES = 1001  # knots of a quantile scaling
-SAMPLE_ROWS = 100_000  # train rows at most that medians and quantiles are taken from
+SAMPLE_ROWS = 100_000  # train rows at most of which medians and quantiles are computed
 _UNDEFINED = "_undefined"
 _LARGEST = float(np.finfo(np.float32).max)
-
-
-class Derived(NamedTuple):
-    """A feature that is computed from raw columns.
-
-    Attributes:
-        needs: the columns.
-        formula: (n,) each -> (n,).
-    """
-
-    needs: tuple[str, ...]
-    formula: Callable[..., NDArray[np.float64]]
-
-
-_Floats = NDArray[np.float64]
-
-
-def _log_ratio(a: _Floats, b: _Floats) -> _Floats:
-    """log((a + 1) / (b + 1)): by how much one exceeds the other, at any size; negative ones count as 0."""
-    ratio: _Floats = np.log((np.maximum(a, 0) + 1) / (np.maximum(b, 0) + 1))
-    return ratio
-
-
-def _per_packet(value: _Floats, fwd: _Floats, bwd: _Floats) -> _Floats:
-    return value / (fwd + bwd + 1)
-
-
-# What a size says grows with the length of a conversation; what a ratio says stays: how the two sides share the work,
-# how regular the pauses are, what a packet looks like. Tools differ in that, whatever the volume of what they do.
-_RATIOS: dict[str, Derived] = {
-    f"{a}_over_{b}": Derived((a, b), _log_ratio)
-    for a, b in (
-        ("total_fwd_packets", "total_bwd_packets"),
-        ("total_length_fwd_packets", "total_length_bwd_packets"),
-        ("total_length_fwd_packets", "total_fwd_packets"),
-        ("total_length_bwd_packets", "total_bwd_packets"),
-        ("fwd_header_length", "total_fwd_packets"),
-        ("bwd_header_length", "total_bwd_packets"),
-        ("fwd_data_packets", "total_fwd_packets"),
-        ("flow_iat_max", "flow_duration"),
-        ("flow_iat_std", "flow_iat_mean"),
-        ("fwd_iat_max", "fwd_iat_total"),
-        ("bwd_iat_max", "bwd_iat_total"),
-        ("fwd_iat_total", "flow_duration"),
-        ("bwd_iat_total", "flow_duration"),
-        ("fwd_iat_mean", "bwd_iat_mean"),
-        ("fwd_packet_length_std", "fwd_packet_length_mean"),
-        ("bwd_packet_length_std", "bwd_packet_length_mean"),
-        ("packet_length_std", "packet_length_mean"),
-        ("fwd_packet_length_max", "bwd_packet_length_max"),
-        ("active_mean", "flow_duration"),
-        ("idle_mean", "flow_duration"),
-    )
-} | {
-    f"{flag}_per_packet": Derived((flag, "total_fwd_packets", "total_bwd_packets"), _per_packet)
-    for flag in (
-        "fin_flag_count",
-        "syn_flag_count",
-        "rst_flag_count",
-        "psh_flag_count",
-        "ack_flag_count",
-        "urg_flag_count",
-        "fwd_psh_flags",
-    )
-}
-
-GROUPS: dict[str, tuple[str, ...]] = {"ratios": tuple(_RATIOS)}
-"""Names that stand for several derived features."""
-
-# The first two count forward packets only, as published.
-DERIVED: dict[str, Derived] = {
-    "bytes_per_packet": Derived(
-        ("total_length_fwd_packets", "total_fwd_packets"), lambda length, packets: length / (packets + 1e-6)
-    ),
-    "packets_per_second": Derived(
-        ("total_fwd_packets", "flow_duration"), lambda packets, duration: packets / (duration / 1e6 + 1e-6)
-    ),
-    **_RATIOS,
-}
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """What is fixed before any row is seen.
-
-    Attributes:
-        drop: raw columns that no model may see.
-        derive: names of ``DERIVED`` to add, or of ``GROUPS`` of them.
-        fill: what stands for Infinity and NaN: 0 (as published), the median of the train rows, or 0 beside an
-            indicator column that says so.
-        drop_constant: whether columns without variance in the train rows are dropped.
-        scaling: ``standard`` as published; ``signed_log`` is sign(x) log(1 + |x|), then standard; ``unit`` the same
-            logarithm, then to [0, 1] by the train rows; ``quantile`` maps the train distribution to a standard normal
-            one.
-        clip: largest absolute value of a scaled feature, None for no limit.
-        categorical: what stands for a word: ``one_hot``, a column of 0 and 1 for each word of the train rows, unscaled;
-            ``count``, log(1 + n) of the n train rows that have it, standardised unless the scaling is ``none``. A word
-            that no train row has is 0 in every column, and n = 0.
-        rarity: raw columns of numbers that are names, dropped or not, of which it is told how rare their value is
-            among the rows that scales come from; see ``pipeline.preprocessing.frequency``. It does not tell records
-            apart: those that differ in such a column alone have one content.
-    """
-
-    drop: tuple[str, ...] = ("destination_port",)
-    derive: tuple[str, ...] = ("bytes_per_packet", "packets_per_second")
-    fill: Fill = "zero"
-    drop_constant: bool = True
-    scaling: Scaling = "standard"
-    clip: float | None = None
-    categorical: Encoding = "one_hot"
-    rarity: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        names = tuple(each for name in self.derive for each in GROUPS.get(name, (name,)))
-        object.__setattr__(self, "derive", tuple(dict.fromkeys(names)))
-
-    def within(self, available: Iterable[str], known: Collection[str]) -> tuple[Self, tuple[str, ...]]:
-        """The same recipe for records that have no more than the columns ``available``, and the names passed over.
-
-        A dropped column that they lack, or one whose rarity is asked for, is passed over if some data set has it, that
-        is, if it is ``known``; a derived one if a column that it needs is absent.
-
-        Raises:
-            ConfigError: a dropped name is neither available nor known.
-        """
-        here = set(available)
-        for setting, names in (("drop", self.drop), ("rarity", self.rarity)):
-            for name in names:
-                _require_column(name, {*here, *known}, setting)
-        rarity = tuple(name for name in self.rarity if name in here)
-        drop = tuple(name for name in self.drop if name in here)
-        derive = tuple(name for name in self.derive if name not in DERIVED or here.issuperset(DERIVED[name].needs))
-        asked = (*self.drop, *self.derive, *(name + RARITY for name in self.rarity))
-        over = tuple(name for name in asked if name not in {*drop, *derive, *(name + RARITY for name in rarity)})
-        return replace(self, drop=drop, derive=derive, rarity=rarity), over
-
-    def raw(self, available: Iterable[str]) -> tuple[str, ...]:
-        """The raw columns that stay.
-
-        Raises:
-            ConfigError: a dropped or derived name is unknown.
-            DataError: the records lack a column that a derived one needs.
-        """
-        available = tuple(available)
-        for name in set(DERIVED).intersection(available):
-            raise DataError(f"column {name!r} of the records bears the name of a derived feature; rename it")
-        for name in self.drop:
-            _require_column(name, available)
-        for name in self.derive:
-            if name not in DERIVED:
-                names = [*GROUPS, *DERIVED]
-                known = f"{near_miss(name, names)}; known: {', '.join(names)}"
-                raise ConfigError(f"preprocess.features.derive: {name!r} is not known{known}")
-            for need in set(DERIVED[name].needs).difference(available):
-                remedy = "take it out of preprocess.features.derive"
-                raise DataError(f"{name!r} needs the column {need!r}, which the records lack; {remedy}")
-        return tuple(name for name in available if name not in self.drop)
-
-    def reads(self, available: Iterable[str]) -> tuple[str, ...]:
-        """The raw columns that features are made of: those that stay, and what derived ones need beside them."""
-        kept = self.raw(available)
-        return tuple(dict.fromkeys([*kept, *(need for name in self.derive for need in _needs(name))]))
-
-
-def _require_column(name: str, known: Collection[str], setting: str = "drop") -> None:
-    if name not in known:
-        raise ConfigError(
-            f"preprocess.features.{setting}: {name!r} is no column of the records{near_miss(name, known)}"
-        )
-
-
-def content_hash(columns: Columns, recipe: Recipe) -> NDArray[np.uint64]:
-    """(n,) hash of the raw values that a model sees: equal for records that it cannot tell apart."""
-    return row_hash(_hashable(columns[name]) for name in recipe.reads(columns))
-
-
-def _hashable(values: NDArray[Any]) -> NDArray[Any]:
-    return pd.util.hash_array(values) if values.dtype == object else values
-
-
-class _ColumnFit:
-    """What some rows of one column amount to: moments of its finite values, how many are not, and a sample of rows."""
-
-    def __init__(self, values: NDArray[np.float64], sampled: slice, warp: _Warp) -> None:
-        finite = _finite(values)
-        self.warp = warp
-        self.n, self.undefined = len(finite), len(values) - len(finite)
-        self.mean, self.squares = 0.0, 0.0
-        self.low, self.high = finite.min(initial=np.inf), finite.max(initial=-np.inf)
-        self.sample = [values[sampled].copy()]
-        if len(finite):
-            warped = warp(finite)
-            self.mean = float(warped.mean())
-            self.squares = float(np.square(warped - self.mean).sum())  # no BLAS: its threads would fight ours
-
-    def add(self, other: "_ColumnFit") -> None:
-        """Count the rows of ``other`` too."""
-        self.undefined += other.undefined
-        self.sample += other.sample
-        self.low, self.high = min(self.low, other.low), max(self.high, other.high)
-        self._merge(other.n, other.mean, other.squares)
-
-    def fill(self, value: float) -> None:
-        """Count each undefined cell as ``value``."""
-        if self.undefined:
-            self._merge(self.undefined, float(self.warp(np.array([value]))[0]), 0.0)
-            self.low, self.high = min(self.low, value), max(self.high, value)
-
-    def _merge(self, n: int, mean: float, squares: float) -> None:
-        # Chan, Golub, LeVeque, "Updating formulae and a pairwise algorithm for computing sample variances" (1979)
-        delta, total = mean - self.mean, self.n + n
-        if n:
-            self.squares += squares + delta * delta * self.n * n / total
-            self.mean += delta * n / total
-            self.n = total
-
-    @property
-    def rows(self) -> int:
-        return self.n + self.undefined
-
-    @property
-    def is_partly_undefined(self) -> bool:
-        return 0 < self.undefined < self.n + self.undefined
-
-    @property
-    def median(self) -> float:
-        sample = _finite(np.concatenate(self.sample))
-        return float(np.median(sample)) if len(sample) else 0.0
-
-    @property
-    def scale(self) -> float:
-        """Standard deviation; 1 where rounding errors could make it up, as for a constant column that is kept."""
-        variance, eps = self.squares / self.n, np.finfo(np.float64).eps
-        # The bound of scikit-learn's StandardScaler on the error of a variance.
-        return float(np.sqrt(variance)) if variance > self.n * eps * variance + (self.n * self.mean * eps) ** 2 else 1.0
-
-    def origin_and_scale(self, scaling: Scaling) -> tuple[float, float]:
-        """What is taken off a warped value, and what it is then divided by."""
-        if scaling != "unit":
-            return self.mean, self.scale
-        low, high = self.warp(np.array([self.low, self.high]))
-        return float(low), float(high - low) or 1.0
-
-    def knots(self, fill: float) -> NDArray[np.float64]:
-        """(``QUANTILES``,) quantiles of the sample, its undefined cells filled."""
-        sample = np.concatenate(self.sample)
-        return np.quantile(np.where(np.isfinite(sample), sample, fill), np.linspace(0, 1, QUANTILES))
 
 
 @dataclass(frozen=True)
@@ -282,12 +35,11 @@ class Features:
     """The fitted transform.
 
     Attributes:
-        recipe: what was fixed before.
-        raw: names of the raw and derived columns of numbers that are read, (R,).
-        columns: names of the features that come out, (F,): those of ``raw`` that vary, the indicators, the rarities,
-            then what the categorical columns become.
+        recipe: which features to make.
+        raw: (R,) names of the numeric columns, raw or derived, that features are made of.
+        columns: (F,) names of the features: those of ``raw``, then indicators, rarities and encoded words.
         fill, mean, scale: (R,) each.
-        knots: (R, ``QUANTILES``) of a quantile scaling, else (R, 0).
+        knots: (R, ``QUANTILES``) for quantile scaling, else (R, 0).
         dropped: constant columns that were dropped.
         words: categorical column -> its words.
         rarities: raw column -> how rare its values are.
@@ -311,7 +63,7 @@ class Features:
         Args:
             batches: the raw columns of train rows, some rows at a time.
             rows: how many train rows there are in all.
-            recipe: what to make of them.
+            recipe: which features to make.
 
         Raises:
             DataError: there are no rows, no column varies, or the words of the train rows need too many columns.
@@ -336,7 +88,7 @@ class Features:
 
     @classmethod
     def _from_fits(
-        cls, fits: dict[str, _ColumnFit], words: dict[str, Categorical], rarities: dict[str, Frequency], recipe: Recipe
+        cls, fits: dict[str, ColumnFit], words: dict[str, Categorical], rarities: dict[str, Frequency], recipe: Recipe
     ) -> Self:
         undefined = [name for name, fit in fits.items() if fit.is_partly_undefined]
         fill = {name: fit.median if recipe.fill == "median" else 0.0 for name, fit in fits.items()}
@@ -344,10 +96,10 @@ class Features:
             fit.fill(fill[name])
         constant = tuple(name for name, fit in fits.items() if recipe.drop_constant and fit.low == fit.high)
         constant += tuple(
-            name for name, seen in words.items() if recipe.drop_constant and not seen.varies(recipe.categorical)
+            name for name, column in words.items() if recipe.drop_constant and not column.varies(recipe.categorical)
         )
         kept = {name: fit for name, fit in fits.items() if name not in constant}
-        words = {name: seen for name, seen in words.items() if name not in constant}
+        words = {name: column for name, column in words.items() if name not in constant}
         if not kept and not words:
             raise DataError("preprocess: every column is constant in the train rows; there is nothing to learn from")
         require_few(words, recipe.categorical)
@@ -372,13 +124,16 @@ class Features:
         )
 
     def scaled_as(self, other: Self) -> Self:
-        """The same columns and words with fills, scales, quantiles, rarities of ``other``, which dropped no column."""
+        """These columns and words with the fills, scales, quantiles and rarities of ``other``.
+
+        ``other`` must have dropped no column.
+        """
         at = [other.raw.index(name) for name in self.raw]
         taken = {name: getattr(other, name)[at] for name in ("fill", "mean", "scale", "knots")}
         return replace(self, **taken, rarities=other.rarities)
 
     def map(self, columns: Columns) -> dict[str, NDArray[np.float32]]:
-        """Feature name -> (n,) float32, for the raw columns of any rows.
+        """The features of any rows: feature name -> (n,) float32.
 
         Raises:
             DataError: a raw column that the fit used is missing.
@@ -387,9 +142,9 @@ class Features:
             if name not in columns:
                 raise DataError(f"features: column {name!r} is missing{near_miss(name, columns)}")
         with np.errstate(over="ignore"):
-            features = {name: self._scaled(position, _value(name, columns)) for position, name in enumerate(self.raw)}
+            features = {name: self._scaled(position, value_of(name, columns)) for position, name in enumerate(self.raw)}
         for name in self._indicators:
-            features[name] = (~np.isfinite(_value(name.removesuffix(_UNDEFINED), columns))).astype(np.float32)
+            features[name] = (~np.isfinite(value_of(name.removesuffix(_UNDEFINED), columns))).astype(np.float32)
         for name, rarity in self.rarities.items():
             features[name + RARITY] = np.clip(rarity.encode(columns[name]), -self._limit, self._limit).astype(
                 np.float32
@@ -402,21 +157,18 @@ class Features:
     @property
     def reads(self) -> tuple[str, ...]:
         """The raw columns that ``map`` needs."""
-        made = (
+        sources = (
             *self.raw,
             *(name.removesuffix(_UNDEFINED) for name in self._indicators),
             *self.rarities,
             *self.words,
         )
-        return tuple(dict.fromkeys(need for name in made for need in _needs(name)))
+        return tuple(dict.fromkeys(need for name in sources for need in needs_of(name)))
 
     def typical(self) -> dict[str, float | str]:
-        """A raw record as the train rows have it in the middle: what an example may look like."""
+        """A typical raw record of the train rows, to serve as an example."""
         numbers = {name: self._middle(position) for position, name in enumerate(self.raw)}
-        words = {
-            name: max(zip(seen.counts, seen.words, strict=True), default=(0, ""))[1]
-            for name, seen in self.words.items()
-        }
+        words = {name: column.commonest for name, column in self.words.items()}
         return {name: words[name] if name in words else numbers.get(name, 0.0) for name in self.reads}
 
     def _middle(self, position: int) -> float:
@@ -434,11 +186,11 @@ class Features:
         finite = np.isfinite(values)
         filled = values if finite.all() else np.where(finite, values, self.fill[position])
         if self.recipe.scaling == "quantile":
-            scaled = _normal_scores(filled, self.knots[position])
+            scaled = normal_scores(filled, self.knots[position])
         elif self.recipe.scaling == "none":
             scaled = filled
         else:
-            scaled = _warp(self.recipe)(filled) - self.mean[position]
+            scaled = warp_of(self.recipe)(filled) - self.mean[position]
             scaled /= self.scale[position]
         return np.clip(scaled, -self._limit, self._limit).astype(np.float32)
 
@@ -448,12 +200,12 @@ class Features:
         return self.recipe.clip or _LARGEST
 
     def state(self) -> tuple[dict[str, Any], dict[str, NDArray[np.float64]]]:
-        """What ``load`` needs: a part for JSON and a part for arrays."""
+        """What ``load`` needs: a part to store as JSON and a part to store as arrays."""
         recipe = {key: list(value) if isinstance(value, tuple) else value for key, value in vars(self.recipe).items()}
         names = {"raw": list(self.raw), "columns": list(self.columns), "dropped": list(self.dropped)}
         words = {
-            name: {"words": list(seen.words), "counts": list(seen.counts), "rows": seen.rows}
-            for name, seen in self.words.items()
+            name: {"words": list(column.words), "counts": list(column.counts), "rows": column.rows}
+            for name, column in self.words.items()
         }
         arrays = {"fill": self.fill, "mean": self.mean, "scale": self.scale, "knots": self.knots}
         for name, rarity in self.rarities.items():
@@ -463,22 +215,22 @@ class Features:
 
     @classmethod
     def load(cls, names: Mapping[str, Any], arrays: Mapping[str, NDArray[np.float64]]) -> Self:
-        """The transform that ``state`` described.
+        """The transform that ``state`` describes.
 
         Raises:
-            ArtifactError: the two parts do not fit each other.
+            ArtifactError: the two parts do not fit together.
         """
         try:
             recipe: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in names["recipe"].items()}
             parts: dict[str, Any] = {key: arrays[key] for key in ("fill", "mean", "scale", "knots")}
             parts |= {key: tuple(names[key]) for key in ("raw", "columns", "dropped")}
             words = {
-                name: Categorical(tuple(seen["words"]), tuple(seen["counts"]), seen["rows"])
-                for name, seen in names["words"].items()
+                name: Categorical(tuple(column["words"]), tuple(column["counts"]), column["rows"])
+                for name, column in names["words"].items()
             }
             rarities = {
                 name: Frequency(arrays[f"{name}{RARITY}.values"], arrays[f"{name}{RARITY}.counts"], rows)
-                for name, rows in names.get("rarities", {}).items()  # an older transform knows none
+                for name, rows in names.get("rarities", {}).items()  # an older transform has none
             }
             loaded = cls(Recipe(**recipe), **parts, words=words, rarities=rarities)
         except (KeyError, TypeError) as error:
@@ -494,19 +246,19 @@ class Features:
 
 
 def _numbered(batches: Iterable[Columns]) -> Iterator[tuple[int, Columns]]:
-    """Each batch behind the number of its first row."""
+    """Each batch, with the number of its first row before it."""
     start = 0
     for batch in batches:
         yield start, batch
         start += len(next(iter(batch.values())))
 
 
-def _fit(start: int, batch: Columns, stride: int, recipe: Recipe) -> dict[str, _ColumnFit | WordFit | RarityFit]:
+def _fit(start: int, batch: Columns, stride: int, recipe: Recipe) -> dict[str, ColumnFit | WordFit | RarityFit]:
     sampled = slice(-start % stride, None, stride)
-    values = {name: _value(name, batch) for name in (*recipe.raw(batch), *recipe.derive)}
+    values = {name: value_of(name, batch) for name in (*recipe.raw(batch), *recipe.derive)}
     with np.errstate(over="ignore"):  # of squares beyond 1e308
-        fits: dict[str, _ColumnFit | WordFit | RarityFit] = {
-            name: WordFit(value) if value.dtype == object else _ColumnFit(value, sampled, _warp(recipe))
+        fits: dict[str, ColumnFit | WordFit | RarityFit] = {
+            name: WordFit(value) if value.dtype == object else ColumnFit(value, sampled, warp_of(recipe))
             for name, value in values.items()
         }
     return fits | {name + RARITY: RarityFit(_numbers(name, batch)) for name in recipe.rarity}
@@ -517,40 +269,3 @@ def _numbers(name: str, batch: Columns) -> NDArray[np.float64]:
         remedy = "words are counted by preprocess.features.categorical: count"
         raise ConfigError(f"preprocess.features.rarity: column {name!r} holds words, not numbers; {remedy}")
     return batch[name]
-
-
-def _needs(name: str) -> tuple[str, ...]:
-    return DERIVED[name].needs if name in DERIVED else (name,)
-
-
-def _value(name: str, columns: Columns) -> NDArray[Any]:
-    if name not in DERIVED:
-        return columns[name]
-    with np.errstate(all="ignore"):  # a duration of -1 us gives Infinity, to be filled like that of the extractor
-        return DERIVED[name].formula(*(columns[need] for need in DERIVED[name].needs))
-
-
-def _finite(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    finite = np.isfinite(values)
-    return values if finite.all() else values[finite]
-
-
-def _warp(recipe: Recipe) -> _Warp:
-    return _signed_log if recipe.scaling in ("signed_log", "unit") else _same
-
-
-def _same(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    return values
-
-
-def _signed_log(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.copysign(np.log1p(np.abs(values)), values)
-
-
-def _normal_scores(values: NDArray[np.float64], knots: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Ranks among the knots, mapped to a standard normal; a run of equal knots gives the middle of its ranks."""
-    ranks = np.linspace(0, 1, len(knots))
-    upper = np.interp(values, knots, ranks)
-    lower = -np.interp(-values, -knots[::-1], -ranks[::-1])
-    limit = 0.5 / len(knots)  # beyond the outermost knots nothing is known
-    return ndtri(np.clip((upper + lower) / 2, limit, 1 - limit))

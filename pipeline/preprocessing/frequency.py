@@ -1,4 +1,4 @@
-"""How rarely a value occurs: for columns whose numbers are names, such as a port."""
+"""How rare a value is: for columns whose numbers are names, such as a port."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ RARITY: Final = "_rarity"
 
 
 class RarityFit:
-    """How many of some rows have which value; NaN and Infinity are none."""
+    """Counts how many rows have each value; NaN and Infinity are not counted as values."""
 
     def __init__(self, values: NDArray[np.float64]) -> None:
         found, counts = np.unique(values[np.isfinite(values)], return_counts=True)
@@ -20,7 +20,7 @@ class RarityFit:
         self.rows = len(values)
 
     def add(self, other: "RarityFit") -> None:
-        """Count the rows of ``other`` too."""
+        """Include the rows of ``other``."""
         self.counts.update(other.counts)
         self.rows += other.rows
 
@@ -31,12 +31,12 @@ class Frequency:
 
         r(v) = log((N + 1) / max(n(v), 1))
 
-    of N rows, n(v) of which have v. A value that one row alone has is as rare as one that none has, so that a row of
-    the fit, which has seen itself, and a new one are measured alike.
+    where n(v) of N rows have v. A value that only one row has counts as rare as one that no row has. Otherwise a row of
+    the fit, which counts itself, would look less rare than a new row with the same value.
 
     Attributes:
-        values: (V,) those that two rows or more have, ascending.
-        counts: (V,) how many.
+        values: (V,) values that at least two rows have, ascending.
+        counts: (V,) how many rows have each.
         rows: N.
     """
 
@@ -46,12 +46,12 @@ class Frequency:
 
     @classmethod
     def of(cls, counts: Mapping[float, int], rows: int) -> Self:
-        """That of ``rows`` rows, of which ``counts`` counts those with a value."""
+        """The encoding for ``rows`` rows, where ``counts`` says how many have each value."""
         often = sorted(value for value, count in counts.items() if count > 1)
         return cls(np.array(often, dtype=np.float64), np.array([counts[v] for v in often], dtype=np.float64), rows)
 
     def encode(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
-        """(n,) of values, (n,)."""
+        """The standardised surprise of values, (n,) to (n,)."""
         rarity = np.full(len(values), np.log(self.rows + 1.0))
         if len(self.values):
             at = np.searchsorted(self.values, values).clip(max=len(self.values) - 1)

@@ -16,7 +16,9 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from pipeline import artifacts
+from pipeline.artifacts.confidence import sample_note
+from pipeline.artifacts.files import write_json
+from pipeline.artifacts.tables import TableWriter, read_table, row_groups, write_columns
 
 MOST_ROWS: Final = 100_000  # of a CSV
 SEED: Final = 0  # of the sample
@@ -30,40 +32,40 @@ def write(folder: Path, epoch: int, columns: Mapping[str, NDArray[Any] | pa.Arra
 
 
 @contextmanager
-def writer(folder: Path, epoch: int, schema: pa.Schema) -> Iterator[artifacts.TableWriter]:
+def writer(folder: Path, epoch: int, schema: pa.Schema) -> Iterator[TableWriter]:
     """A writer that takes the table of ``epoch`` part by part."""
     whole = folder / f"confidence_epoch_{epoch}.parquet"
-    with artifacts.TableWriter(whole, schema) as target:
+    with TableWriter(whole, schema) as target:
         yield target
     if target.rows > MOST_ROWS:
         _sample(whole, target.rows)
     else:
-        _write_csv(whole, artifacts.read_table(whole))
+        _write_csv(whole, read_table(whole))
         whole.unlink()
-        artifacts.sample_note(whole).unlink(missing_ok=True)  # of a longer table that was here before
+        sample_note(whole).unlink(missing_ok=True)  # of a longer table that was here before
 
 
 def files(folder: Path, epoch: int) -> list[Path]:
     """The files of the table of ``epoch``: the CSV, or all three."""
     whole = folder / f"confidence_epoch_{epoch}.parquet"
-    return [path for path in (whole.with_suffix(".csv"), whole, artifacts.sample_note(whole)) if path.is_file()]
+    return [path for path in (whole.with_suffix(".csv"), whole, sample_note(whole)) if path.is_file()]
 
 
 def _sample(whole: Path, n: int) -> None:
     """Write the CSV of a random sample, in the order of the records, and the JSON that says so."""
     rows = np.sort(np.random.default_rng(SEED).choice(n, MOST_ROWS, replace=False))
     parts, start = [], 0
-    for group in artifacts.row_groups(whole):
+    for group in row_groups(whole):
         inside = rows[np.searchsorted(rows, start) : np.searchsorted(rows, start + group.num_rows)]
         parts.append(group.take(pa.array(inside - start)))
         start += group.num_rows
     _write_csv(whole, pa.concat_tables(parts))
     about = {"rows": n, "sampled": MOST_ROWS, "seed": SEED, "whole": whole.name}
-    artifacts.write_json(artifacts.sample_note(whole), about)
+    write_json(sample_note(whole), about)
 
 
 def _write_csv(whole: Path, table: pa.Table) -> None:
     words = {name: column.cast(pa.string()) for name, column in zip(table.column_names, table.columns, strict=True)
              if pa.types.is_dictionary(column.type)}  # fmt: skip
     columns = {name: words.get(name, table.column(name)) for name in table.column_names}
-    artifacts.write_columns(whole.with_suffix(".csv"), columns)
+    write_columns(whole.with_suffix(".csv"), columns)

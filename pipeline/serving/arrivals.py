@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from pipeline import artifacts
+from pipeline.artifacts import paths
+from pipeline.artifacts.files import sha256_of
 from pipeline.base.errors import ArtifactError, RejectedError, SchemaError, SourceError, near_miss, spelt
 from pipeline.datasets.incoming import SUFFIXES
 
@@ -85,7 +86,7 @@ def content_hash(file: Path) -> str:
         SourceError: it cannot be read.
     """
     try:
-        return artifacts.sha256(file)
+        return sha256_of(file)
     except ArtifactError as error:
         raise SourceError(f"{file}: cannot be read ({error}); check its rights or fetch it again") from error
 
@@ -132,7 +133,7 @@ def blames_file(error: Exception) -> bool:
 
 
 def _is_passed_over(file: Path, root: Path) -> bool:
-    own = (artifacts.SCORED.resolve(), artifacts.QUARANTINE.resolve())
+    own = (paths.SCORED.resolve(), paths.QUARANTINE.resolve())
     hidden = any(part.startswith(".") for part in _name(file, root).split("/"))
     return hidden or any(file.resolve().is_relative_to(folder) for folder in own)
 

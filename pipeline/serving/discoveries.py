@@ -18,10 +18,22 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from pipeline import artifacts
+from pipeline.artifacts.tables import TableWriter, row_groups
+from pipeline.base.errors import ConfigError
 from pipeline.calibration.surprisal import Floats
 
 FIELD = pa.field("discovery", pa.bool_())  # null where no batch decision was asked for
+
+
+def asked(level: float) -> float | None:
+    """The level of a batch decision, None where 0 asks for none.
+
+    Raises:
+        ConfigError: it is no share.
+    """
+    if not 0 <= level < 1:
+        raise ConfigError(f"false_discovery: {level:g} is no share of alarms, allowed is 0 or more, below 1")
+    return level or None
 
 
 def discoveries(p_value: Floats, level: float) -> NDArray[np.bool_]:
@@ -52,9 +64,9 @@ def mark(table: Path, p_value: Floats, level: float, calibration: int) -> dict[s
         calibration: records that the p-values come from.
     """
     found, start = discoveries(p_value, level), 0
-    groups = artifacts.row_groups(table)
+    groups = row_groups(table)
     first = next(groups)
-    with artifacts.TableWriter(table, first.schema) as writer:
+    with TableWriter(table, first.schema) as writer:
         for group in chain([first], groups):
             said = pa.array(found[start : start + group.num_rows])
             writer.write(group.set_column(group.schema.get_field_index(FIELD.name), FIELD, said))

@@ -8,7 +8,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from pipeline import artifacts
+from pipeline.artifacts import paths
+from pipeline.artifacts.tables import column_names, read_table, row_groups, strings
 from pipeline.base.errors import ArtifactError, ConfigError, near_miss
 from pipeline.calibration.prediction import Prediction
 from pipeline.evaluation.promotion_gate import Heldout, Judged
@@ -78,7 +79,7 @@ def check(bundle: Bundle, threshold: str) -> None:
         SchemaError: the records lack a column that it reads.
         ConfigError: it has no such threshold.
     """
-    bundle.require(artifacts.column_names(artifacts.RECORDS))
+    bundle.require(column_names(paths.RECORDS))
     known = bundle.calibration.thresholds
     if threshold not in known:
         miss = near_miss(threshold, known)
@@ -95,7 +96,7 @@ def predict(selection: Selection, bundles: Sequence[Bundle], threshold: str) -> 
     """
     read = {column.name for bundle in bundles for column in bundle.columns}
     groups = {group for bundle in bundles if (group := bundle.calibration.group) is not None}
-    columns = sorted({"record_id"} | read | groups & {*artifacts.column_names(artifacts.RECORDS)})
+    columns = sorted({"record_id"} | read | groups & {*column_names(paths.RECORDS)})
     wanted = np.sort(selection.record_id)
     parts: list[list[Prediction]] = [[] for _ in bundles]
     for table in _rows(wanted, columns):
@@ -112,7 +113,7 @@ def _judged(bundle: Bundle, parts: Sequence[Prediction], threshold: str) -> Judg
 
 def _tests() -> tuple[Ids, NDArray[np.int8], NDArray[np.bool_]]:
     """(n,) ids of the test splits in ascending order, their labels, and whether they stand in the unseen one."""
-    tables = [artifacts.read_table(artifacts.PROCESSED / f"{split}.parquet", ["record_id", "y"]) for split in TESTS]
+    tables = [read_table(paths.PROCESSED / f"{split}.parquet", ["record_id", "y"]) for split in TESTS]
     ids, y = (np.concatenate([table.column(name).to_numpy() for table in tables]) for name in ("record_id", "y"))
     unseen = np.repeat([False, True], [table.num_rows for table in tables])
     order = np.argsort(ids)
@@ -126,10 +127,10 @@ def _identities(wanted: Ids, used: Ids) -> tuple[NDArray[np.intp], NDArray[np.ob
     called it benign.
     """
     places, families, attacks, told = [], [], [], set()
-    for table in artifacts.row_groups(artifacts.RECORDS, ["record_id", "attack", "family", "attempted"]):
+    for table in row_groups(paths.RECORDS, ["record_id", "attack", "family", "attempted"]):
         ids = table.column("record_id").to_numpy()
         rows = _among(ids, wanted)
-        attack, family = (artifacts.strings(table.column(name)) for name in ("attack", "family"))
+        attack, family = (strings(table.column(name)) for name in ("attack", "family"))
         done = ~table.column("attempted").fill_null(False).to_numpy()
         told |= set(attack[_among(ids, used) & done].tolist()) - {"benign"}
         places.append(np.searchsorted(wanted, ids[rows]))
@@ -137,14 +138,14 @@ def _identities(wanted: Ids, used: Ids) -> tuple[NDArray[np.intp], NDArray[np.ob
         attacks.append(attack[rows])
     if sum(part.size for part in places) != wanted.size:
         raise ArtifactError(
-            f"{artifacts.RECORDS}: does not hold the {wanted.size:,} records of {artifacts.PROCESSED}, which were made "
+            f"{paths.RECORDS}: does not hold the {wanted.size:,} records of {paths.PROCESSED}, which were made "
             "of other ones; run `dvc repro` to make both again"
         )
     return np.concatenate(places), np.concatenate(families), np.concatenate(attacks), told
 
 
 def _rows(wanted: Ids, columns: Sequence[str]) -> Iterator[pa.Table]:
-    for table in artifacts.row_groups(artifacts.RECORDS, columns):
+    for table in row_groups(paths.RECORDS, columns):
         rows = _among(table.column("record_id").to_numpy(), wanted)
         if rows.any():
             yield table.filter(pa.array(rows))

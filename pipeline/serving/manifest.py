@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline import artifacts
+from pipeline.artifacts.files import encode_json, read_bytes, whole_folder, write_bytes
 from pipeline.base.errors import ArtifactError, near_miss
 
 MANIFEST = "bundle.json"
@@ -35,7 +35,7 @@ class HashedFolder:
     def manifest(self) -> bytes:
         """The content of the manifest; the same for the same folder."""
         hashes = {name: hashlib.sha256(content).hexdigest() for name, content in sorted(self.files.items())}
-        return artifacts.encode_json({"format": FORMAT, **self.about, "files": hashes})
+        return encode_json({"format": FORMAT, **self.about, "files": hashes})
 
     @property
     def digest(self) -> str:
@@ -48,9 +48,9 @@ class HashedFolder:
         Raises:
             ArtifactError: it cannot be written.
         """
-        with artifacts.whole_folder(folder) as temporary:
+        with whole_folder(folder) as temporary:
             for name, content in {**self.files, MANIFEST: self.manifest}.items():
-                artifacts.write_bytes(temporary / name, content)
+                write_bytes(temporary / name, content)
 
 
 def load(folder: Path) -> HashedFolder:
@@ -64,19 +64,19 @@ def load(folder: Path) -> HashedFolder:
     manifest = _manifest(folder / MANIFEST)
     hashes = manifest.pop("files")
     _check_names(folder, hashes)
-    files = {name: artifacts.read_bytes(folder / name) for name in hashes}
+    files = {name: read_bytes(folder / name) for name in hashes}
     for name, content in files.items():
         if hashlib.sha256(content).hexdigest() != hashes[name]:
             raise ArtifactError(f"{folder / name}: was changed; its bytes are not those that {MANIFEST} names")
     sealed = HashedFolder({key: value for key, value in manifest.items() if key != "format"}, files)
-    if sealed.manifest != artifacts.read_bytes(folder / MANIFEST):
+    if sealed.manifest != read_bytes(folder / MANIFEST):
         raise ArtifactError(f"{folder / MANIFEST}: was changed; it is not spelt as it was written")
     return sealed
 
 
 def _manifest(path: Path) -> dict[str, Any]:
     try:
-        manifest = json.loads(artifacts.read_bytes(path))
+        manifest = json.loads(read_bytes(path))
     except ValueError as error:
         raise ArtifactError(f"{path}: cannot be read ({error})") from error
     if not isinstance(manifest, dict) or not isinstance(manifest.get("files"), dict):

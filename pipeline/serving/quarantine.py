@@ -22,7 +22,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from pipeline import artifacts
+from pipeline.artifacts import paths
+from pipeline.artifacts.files import read_json, sha256_of, write_json
 from pipeline.base import durable
 from pipeline.base.errors import ArtifactError, ConflictError, spelt
 
@@ -67,12 +68,12 @@ def put(path: Path, name: str, sha256: str, version: int, reason: str) -> Held:
         ConflictError: it changed meanwhile, and stays where it is, or it is gone.
         ArtifactError: the reason cannot be written; the file stays where it is.
     """
-    durable.make_private(artifacts.QUARANTINE)
-    target = artifacts.QUARANTINE / f"{sha256}-{re.sub(r'[^A-Za-z0-9.+_]+', '-', name)[-LONGEST:]}"
+    durable.make_private(paths.QUARANTINE)
+    target = paths.QUARANTINE / f"{sha256}-{re.sub(r'[^A-Za-z0-9.+_]+', '-', name)[-LONGEST:]}"
     about = target.with_name(f"{target.name}.json")
     now, said = datetime.now(UTC).isoformat(timespec="seconds"), spelt(reason)
     held = Held(spelt(name), sha256, version, said, now, target.as_posix())
-    artifacts.write_json(about, asdict(held))
+    write_json(about, asdict(held))
     try:
         _move(path, target, sha256)
     except ConflictError:
@@ -83,15 +84,15 @@ def put(path: Path, name: str, sha256: str, version: int, reason: str) -> Held:
             return held  # another run of this moved it
         place = spelt(path.as_posix())
         held = Held(**asdict(held) | {"path": place, "stays": str(error.strerror or error)})
-        artifacts.write_json(about, asdict(held))
+        write_json(about, asdict(held))
     return held
 
 
 def known(sha256: str, version: int) -> Held | None:
     """What was found when this version met this content before; None if it did not, or could score it."""
-    for about in artifacts.QUARANTINE.glob(f"{sha256}-*.json"):
+    for about in paths.QUARANTINE.glob(f"{sha256}-*.json"):
         with suppress(ArtifactError, TypeError):  # a file that is damaged tells nothing
-            held = Held(**artifacts.read_json(about))
+            held = Held(**read_json(about))
             if (held.sha256, held.version) == (sha256, version):
                 return held
     return None
@@ -101,8 +102,8 @@ def _move(path: Path, target: Path, sha256: str) -> None:
     """Raises OSError where it cannot be moved, ConflictError where it is no longer what it was."""
     if path.is_symlink():
         raise OSError(errno.EMLINK, "it is a link")
-    if not path.resolve().is_relative_to(artifacts.INCOMING.resolve()):
-        raise OSError(errno.EPERM, f"it does not lie in {artifacts.INCOMING}")
+    if not path.resolve().is_relative_to(paths.INCOMING.resolve()):
+        raise OSError(errno.EPERM, f"it does not lie in {paths.INCOMING}")
     try:
         durable.publish(path, target)
         durable.sync(path.parent)
@@ -110,7 +111,7 @@ def _move(path: Path, target: Path, sha256: str) -> None:
         if error.errno != errno.EXDEV:
             raise
         _move_across(path, target, sha256)
-    if artifacts.sha256(target) != sha256:
+    if sha256_of(target) != sha256:
         _put_back(target, path)
         raise ConflictError(f"{path}: changed while it was looked at")
 
@@ -119,7 +120,7 @@ def _move_across(path: Path, target: Path, sha256: str) -> None:
     """From another file system."""
     with durable.atomic(target, REMEDY) as temporary:
         shutil.copyfile(path, temporary)
-    if artifacts.sha256(target) == artifacts.sha256(path) == sha256:
+    if sha256_of(target) == sha256_of(path) == sha256:
         path.unlink()
         durable.sync(path.parent)
 

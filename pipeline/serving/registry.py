@@ -1,8 +1,6 @@
 """The model registry: versions of one model, and the aliases ``candidate``, ``champion`` and ``previous``.
 
-A version is an MLflow pyfunc that is stored as code (``pipeline/serving/pyfunc.py``), the package ``pipeline`` beside
-it, and a sealed bundle of JSON and safetensors; nothing in it is pickled. It loads in any process that has the pinned
-requirements, without this repository. Its tags say where it comes from::
+A version is an MLflow pyfunc, see ``packaging``. Its tags say where it comes from::
 
     flowsculpt.digest      of the bundle: equal digests, the same model
     flowsculpt.made_again  the last run that made the same model again
@@ -13,10 +11,7 @@ Aliases change under a lock of this project's folder and in an order in which ea
 
 import fcntl
 import json
-import os
-import shutil
 import tempfile
-import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,9 +19,9 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from pipeline import artifacts
+from pipeline.artifacts import paths
 from pipeline.base.errors import ArtifactError, ConflictError
-from pipeline.serving import manifest
+from pipeline.serving import manifest, packaging
 from pipeline.serving.manifest import HashedFolder
 from pipeline.tracking import operations, outbox, store
 
@@ -35,25 +30,6 @@ CANDIDATE, CHAMPION, PREVIOUS = "candidate", "champion", "previous"
 DIGEST, DATASET, COMMIT, LIBRARIES = (f"flowsculpt.{tag}" for tag in ("digest", "dataset", "git_commit", "libraries"))
 VERSION, MADE_AGAIN = "flowsculpt.version", "flowsculpt.made_again"
 LOCK = "mlflow.db.registry.lock"
-PACKAGE = Path(__file__).parents[1]
-BUNDLE = "artifacts/bundle"
-# The files and rooms of the package that scoring imports; a test holds them against its imports.
-CODE = (
-    *("artifacts.py", "base", "calibration", "datasets/schema.py", "preprocessing"),
-    *("models/detectors", "models/encoders", "models/layers.py"),
-    *(f"serving/{name}.py" for name in ("bundle", "manifest", "pyfunc", "two_stage")),
-)
-# What scoring imports, and what that needs beside its own requirements.
-REQUIRED = ("mlflow", "numpy", "pandas", "psutil", "pyarrow", "safetensors", "scipy", "torch")
-PREDICTION = {
-    "score": "double",
-    "p_value": "double",
-    "confidence": "float",
-    "verdict": "string",
-    "margin": "double",
-    "density": "double",
-    "head": "double",
-}
 DESCRIPTION = "Calibrated alarms on network records: raw records in; score, p-value, confidence and verdict out."
 
 
@@ -125,7 +101,7 @@ def fetch(version: Version) -> Path:
     Raises:
         ArtifactError: the store does not hold it, or holds something else.
     """
-    target = store.project_root() / artifacts.REGISTERED / f"{version.number}-{version.digest[:16]}"
+    target = store.project_root() / paths.REGISTERED / f"{version.number}-{version.digest[:16]}"
     sealed = _stored(version)
     with _locked():  # another process may fetch the same version
         if not _holds(target, sealed):
@@ -223,10 +199,10 @@ def _create(client: Any, sealed: HashedFolder, run_id: str, tags: Mapping[str, s
     own = {**_origin(client, run_id), DIGEST: sealed.digest, DATASET: str(sealed.about["dataset"])}
     given = {name: value for name, value in {**own, **tags}.items() if value}
     experiment = client.get_run(run_id).info.experiment_id
-    with tempfile.TemporaryDirectory() as folder, _hushed():
+    with tempfile.TemporaryDirectory() as folder, packaging.hushed():
         _create_model(client)
         logged = client.create_logged_model(experiment, MODEL, run_id, given, model_type="pyfunc")
-        _save(Path(folder), sealed, logged, run_id)
+        packaging.save(Path(folder), sealed, logged, run_id)
         client.log_model_artifacts(logged.model_id, str(Path(folder) / "model"))
         client.finalize_logged_model(logged.model_id, "READY")
         client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, step=0)])
@@ -244,76 +220,12 @@ def _create_model(client: Any) -> None:
 def _origin(client: Any, run_id: str) -> dict[str, str]:
     """What the run says of itself, and the libraries at hand."""
     tags = client.get_run(run_id).data.tags
-    libraries = {name: metadata.version(name) for name in REQUIRED}
+    libraries = {name: metadata.version(name) for name in packaging.REQUIRED}
     return {
         operations.FLOW_RUN: tags.get(operations.FLOW_RUN, ""),
         COMMIT: tags.get("mlflow.source.git.commit", ""),
         LIBRARIES: json.dumps(libraries),
     }
-
-
-def _save(folder: Path, sealed: HashedFolder, logged: Any, run_id: str) -> None:
-    """Write the pyfunc as ``folder/model``."""
-    import pandas as pd
-    from mlflow import pyfunc
-    from mlflow.models import Model
-
-    sealed.save(folder / "bundle")
-    _copy_code(folder / "code" / PACKAGE.name)
-    pyfunc.save_model(
-        str(folder / "model"),
-        python_model=str(folder / "code" / PACKAGE.name / Path(__file__).with_name("pyfunc.py").relative_to(PACKAGE)),
-        artifacts={"bundle": str(folder / "bundle")},
-        code_paths=[str(folder / "code" / PACKAGE.name)],
-        signature=_signature(sealed),
-        input_example=pd.DataFrame([sealed.about["example"]]),
-        pip_requirements=[f"{name}=={metadata.version(name).partition('+')[0]}" for name in REQUIRED],
-        model_config={"digest": sealed.digest, "device": "cpu"},
-        mlflow_model=Model(artifact_path=logged.artifact_location, run_id=run_id, model_id=logged.model_id),
-    )
-    for cache in folder.rglob("__pycache__"):
-        shutil.rmtree(cache)
-
-
-@contextmanager
-def _hushed() -> Iterator[None]:
-    """Without MLflow's progress bars, and its warnings of its own type hints and of how it calls pandas."""
-    bars = "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR"
-    given = os.environ.get(bars)
-    os.environ[bars] = given or "false"
-    try:
-        with store.quiet("mlflow"), warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        if given is None:
-            os.environ.pop(bars, None)
-
-
-def _copy_code(target: Path) -> None:
-    """Copy what the registered model imports, each file beside the ``__init__.py`` of the packages around it."""
-    listed = [
-        file for name in CODE for file in ([PACKAGE / name] if name.endswith(".py") else (PACKAGE / name).rglob("*.py"))
-    ]
-    around = {parent / "__init__.py" for file in listed for parent in file.parents if parent.is_relative_to(PACKAGE)}
-    for file in {*listed, *around}:
-        copy = target / file.relative_to(PACKAGE)
-        copy.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(file, copy)
-
-
-def _signature(sealed: HashedFolder) -> Any:
-    from mlflow.models import ModelSignature
-    from mlflow.types import ColSpec, Schema
-
-    columns, group = sealed.about["columns"], sealed.about.get("group")
-    names = [column["name"] for column in columns]
-    optional = [group] if group and group["name"] not in names else []  # without it a record is judged as all are
-    read = [
-        ColSpec("string" if column["categorical"] else "double", column["name"], required=column not in optional)
-        for column in [*columns, *optional]
-    ]
-    return ModelSignature(Schema(read), Schema([ColSpec(kind, name) for name, kind in PREDICTION.items()]))
 
 
 # What the registry says.
@@ -357,7 +269,7 @@ def _stored(version: Version) -> HashedFolder:
         ArtifactError: it does not hold it, or holds something else.
     """
     with tempfile.TemporaryDirectory() as folder:
-        downloaded = _download(version, Path(folder))
+        downloaded = packaging.download(MODEL, version.number, Path(folder))
         try:
             sealed = manifest.load(downloaded)
         except ArtifactError as error:
@@ -369,20 +281,6 @@ def _stored(version: Version) -> HashedFolder:
             f"registered with {version.digest}; what is stored is another model"
         )
     return sealed
-
-
-def _download(version: Version, folder: Path) -> Path:
-    from mlflow.artifacts import download_artifacts
-    from mlflow.exceptions import MlflowException
-
-    client = store.client()
-    try:
-        source = client.get_model_version_download_uri(MODEL, str(version.number))
-        uri = f"{source.rstrip('/')}/{BUNDLE}"
-        with _hushed():
-            return Path(download_artifacts(uri, dst_path=str(folder), tracking_uri=client.tracking_uri))
-    except (MlflowException, OSError) as error:
-        raise ArtifactError(f"version {version.number} of {MODEL}: its bundle cannot be fetched: {error}") from error
 
 
 def _holds(folder: Path, sealed: HashedFolder) -> bool:

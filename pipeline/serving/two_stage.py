@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from pipeline.calibration.calibration import Calibration
 from pipeline.calibration.named_thresholds import Names
 from pipeline.calibration.prediction import Prediction
-from pipeline.models.layers import in_batches, in_parts, with_features
+from pipeline.models.scoring import in_batches, in_parts, with_features
 
 
 class Encoder(Protocol):

@@ -16,8 +16,9 @@ from pipeline.calibration.thresholds.evt import EVT
 from pipeline.calibration.thresholds.percentile import Percentile
 from pipeline.calibration.thresholds.triangular import Triangular
 from pipeline.models.training import Updates
-from pipeline.ssad.door import Result, train
+from pipeline.ssad.door import train
 from pipeline.ssad.objectives import RADON, GRAnD, Weighted, cosine_distance, squared_error
+from pipeline.ssad.result import Result
 from pipeline.ssad.rules import Manual, Mixture
 
 __all__ = [

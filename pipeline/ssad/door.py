@@ -1,4 +1,10 @@
-"""``train``: a user's model, data and rule in, scores and confidence out."""
+"""``train``: a user's model, data and rules in, scores and confidence out.
+
+Higher scores are more anomalous. The objective takes the loss of the rows if the model has one, else their score; if
+there is no score, the loss is the score. A batch is x, (x, y) or a dict of the two. y is 0 for normal, 1 for anomalous,
+-1 or NaN for unknown; results are measured against it, and it is never learnt. After an interruption the same call goes
+on after the last whole epoch.
+"""
 
 import hashlib
 import re
@@ -6,59 +12,31 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from safetensors.torch import save_model
 from torch import Tensor, nn
 
-from pipeline import artifacts, tracking
+from pipeline import tracking
+from pipeline.artifacts.files import atomic
 from pipeline.base.errors import ArtifactError, TrainingError
-from pipeline.calibration.thresholds.base import Thresholds
-from pipeline.models.layers import Model
+from pipeline.models.base import Model
 from pipeline.models.training import checkpoints
 from pipeline.models.training.updates import Updates
 from pipeline.ssad.initial import initial as initial_confidence
 from pipeline.ssad.loaders import Draw
 from pipeline.ssad.objectives import Objective, PerRow, Weighted
+from pipeline.ssad.plan import Plan
+from pipeline.ssad.result import Result
 
 if TYPE_CHECKING:
     from pipeline.ssad.module import Supervision
 
 LAST = "checkpoints/last.safetensors"
-
-
-@dataclass(frozen=True)
-class Result:
-    """What a training leaves beside the weights, n training rows in the order of the data set.
-
-    Attributes:
-        record_id: (n,) of the rows.
-        scores: (n,) by the trained model, higher = more anomalous.
-        confidence: (n,) in [-1, 1], which the trained model's scores amount to; as at the start where there are no
-            updates.
-        thresholds: that cut ``scores``; None where there are no updates.
-        history: one dict for each epoch.
-        test: ``auroc``, ``auprc`` and, under each threshold, counts and rates; empty where no test labels are known.
-        folder: where all files lie.
-    """
-
-    record_id: NDArray[Any]
-    scores: NDArray[np.float64]
-    confidence: NDArray[np.float32]
-    thresholds: Thresholds | None
-    history: Sequence[Mapping[str, Any]]
-    folder: Path
-    test: Mapping[str, Any] = field(default_factory=dict)
-
-    @property
-    def verdict(self) -> NDArray[np.str_] | None:
-        """(n,) ``benign``, ``unknown`` or ``anomalous``; None where there are no thresholds."""
-        return self.thresholds.verdict(self.scores) if self.thresholds else None
 
 
 def train(
@@ -82,58 +60,63 @@ def train(
     mlflow: bool | None = None,
     **trainer: Any,
 ) -> Result:
-    """Train ``model`` on contaminated data, and leave it trained, on the CPU, in evaluation mode.
-
-    After an interruption the same call goes on behind the last whole epoch.
+    """Train ``model`` on contaminated data; it ends trained, on the CPU, in evaluation mode.
 
     Args:
-        model: with a method ``score(x)`` or ``loss(x)``, each from B rows to (B,), or with ``score`` or ``loss`` below.
-            Higher scores are more anomalous. The objective takes the loss where there is one, else the score; where
-            there is no score, the loss is the score.
-        data: a ``LightningDataModule``, or a ``DataLoader`` or ``Dataset`` of the training rows. A batch is x, (x, y)
-            or a dict of the two. y (0 normal, 1 anomalous, -1 or NaN unknown) is measured against and never learnt.
-        updates: strategy, rule, and when; None trains without.
+        model: with a method ``score(x)`` or ``loss(x)``, x -> (B,), unless ``score`` or ``loss`` below is given.
+        data: a ``LightningDataModule``, or a ``DataLoader`` or ``Dataset`` of the training rows.
+        updates: strategy, rule, and when to update; None trains without updates.
         out: folder for all files of this training.
-        objective: values, confidence -> scalar; ``RADON``, ``GRAnD``, ``Weighted`` or any function.
+        objective: values, confidence -> scalar: ``RADON``, ``GRAnD``, ``Weighted`` (the default) or any function.
         score: model, x -> (B,), instead of a method.
         loss: model, x -> (B,), instead of a method.
-        optimizer: parameters -> what Lightning's ``configure_optimizers`` may return; None: Adam at 1e-3.
-        val: ``DataLoader`` or ``Dataset`` of validation rows, where ``data`` is no data module.
-        test: of test rows, likewise.
+        optimizer: parameters -> what ``configure_optimizers`` may return; None: the model's own, else Adam at 1e-3.
+        val: ``DataLoader`` or ``Dataset`` of validation rows, if ``data`` is no data module.
+        test: likewise of test rows.
         batch_size: rows of a batch of a ``Dataset``.
-        initial: confidence at the start: (N,) values, or a ``confidence_epoch_{n}.csv`` or ``.parquet``; None for 1.
+        initial: confidence at the start: (N,) values, or ``confidence_epoch_{n}.csv`` or ``.parquet``; None for 1.
         record_id: position of a row in the data set -> its id in every file.
-        thresholds: at which test rows are decided, beside those of the updates.
+        thresholds: at which test rows are judged, beside those of the updates.
         seed: of the order of rows, dropout and noise.
         resume: whether to go on with an interrupted training in ``out``; False starts afresh.
-        mlflow: whether to log to the project's MLflow store too; None: where there is one.
-        **trainer: settings of Lightning's ``Trainer``, such as max_epochs, callbacks, logger, devices, strategy.
+        mlflow: whether to log to the project's MLflow store too; None: if there is one.
+        **trainer: of Lightning's ``Trainer``, such as max_epochs, callbacks, logger, devices, strategy.
 
     Raises:
-        TrainingError: the model gives no usable score or loss, ``updates.undo`` is on, or ``out`` holds another
-            interrupted training.
+        TrainingError: no usable score or loss, ``updates.undo``, or another interrupted training in ``out``.
         DataError: the data cannot be used.
     """
-    from pipeline.ssad.data import data_module
-    from pipeline.ssad.module import Plan, Supervision
+    rules = (updates, objective or Weighted(), optimizer, seed)
+    plan = _plan(model, _values(model, score, loss), rules, initial_confidence(initial, record_id), thresholds)
+    return _trained(model, plan, (data, val, test, batch_size), Path(out), seed, record_id, resume, mlflow, trainer)
 
+
+def _plan(
+    model: nn.Module, values: tuple[PerRow, PerRow], rules: tuple[Any, ...], initial: Any, thresholds: Sequence[float]
+) -> Plan:
+    updates, objective, optimizer, _ = rules
     _refuse_undo(updates)
-    folder, draw = Path(out), Draw(seed)
-    scored, value = _values(model, score, loss)
-    objective = objective or Weighted()
-    fingerprint = _fingerprint(model, updates, objective, optimizer, seed)
-    plan = Plan(
-        score=scored,
-        value=value,
-        objective=objective,
-        updates=updates,
-        optimizer=optimizer,
-        initial=initial_confidence(initial, record_id),
-        thresholds=tuple(thresholds),
-        fingerprint=fingerprint,
-    )
-    supervised = data_module(data, val, test, batch_size, draw)
-    resumed = _resumable(folder / LAST, fingerprint) if resume else None
+    fingerprint = _fingerprint(model, *rules)
+    return Plan(*values, objective, updates, optimizer, initial, tuple(thresholds), fingerprint)
+
+
+def _trained(
+    model: nn.Module,
+    plan: Plan,
+    sources: tuple[Any, Any, Any, int],
+    folder: Path,
+    seed: int,
+    record_id: Callable[[int], int | str],
+    resume: bool,
+    mlflow: bool | None,
+    trainer: dict[str, Any],
+) -> Result:
+    from pipeline.ssad.data import data_module
+    from pipeline.ssad.module import Supervision
+
+    draw = Draw(seed)
+    supervised = data_module(*sources, draw)
+    resumed = _resumable(folder / LAST, plan.fingerprint) if resume else None
     key = checkpoints.read(resumed)["ssad"]["run"] if resumed else tracking.new_key()
     module = Supervision(model, plan, draw, key, record_id)
     with _quiet(), torch.random.fork_rng(devices=[]):
@@ -229,7 +212,7 @@ def _run(
 def _finish(module: "Supervision", folder: Path) -> None:
     """The last files; a training that is done leaves nothing to resume."""
     assert module.report
-    with artifacts.atomic(folder / "model.safetensors") as temporary:
+    with atomic(folder / "model.safetensors") as temporary:
         save_model(module.model, str(temporary))
     module.report.history(module.history)
     module.report.file(folder / "model.safetensors")
@@ -239,7 +222,7 @@ def _finish(module: "Supervision", folder: Path) -> None:
 def _trainer(folder: Path, settings: dict[str, Any]) -> Any:
     from lightning.pytorch import Trainer
 
-    from pipeline.models.training.learner import SafetensorsIO
+    from pipeline.models.training.trainer import SafetensorsIO
     from pipeline.ssad.module import KeepLast
 
     own = {"max_epochs": 10, "logger": False, "enable_model_summary": False, "num_sanity_val_steps": 0}

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import ArrayLike, NDArray
 
-from pipeline import artifacts
+from pipeline.artifacts.confidence import refuse_sample
 from pipeline.base.errors import ArtifactError, DataError
 
 Initial = Callable[[NDArray[np.int64]], NDArray[np.float32]]
@@ -44,7 +44,7 @@ def _taken(values: NDArray[np.float64], rows: NDArray[np.int64]) -> NDArray[np.f
 
 
 def _read(path: Path, ids: list[str]) -> NDArray[np.float64]:
-    artifacts.refuse_sample(path)
+    refuse_sample(path)
     try:
         known = _of_parquet(path) if path.suffix == ".parquet" else _of_csv(path)
     except (OSError, KeyError, TypeError, ValueError, pa.ArrowInvalid) as error:

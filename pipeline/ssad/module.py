@@ -5,80 +5,24 @@ import math
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from pipeline.base.errors import TrainingError
 from pipeline.calibration.thresholds.base import Thresholds
-from pipeline.evaluation import metrics
-from pipeline.models.layers import Batch
+from pipeline.models.base import Batch
 from pipeline.models.training.batches import mix
 from pipeline.models.training.updates import UnscoredError, Update, Updates, from_state, state
 from pipeline.ssad.loaders import Draw, labels, unpacked
-from pipeline.ssad.objectives import Objective, PerRow
+from pipeline.ssad.plan import Plan
 from pipeline.ssad.report import Report
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What is trained, and by which rules.
-
-    Attributes:
-        score: model, x -> (B,), higher = more anomalous.
-        value: model, x -> (B,), what the objective takes.
-        objective: values, confidence -> the loss.
-        updates: None for none.
-        optimizer: parameters -> whatever Lightning's ``configure_optimizers`` may return; None: the model's own, if
-            it has one, else Adam at 1e-3 as in SSAD.
-        initial: gives the (n,) confidence at the start from the positions of the rows.
-        thresholds: at which the test rows are decided beside those of the updates.
-        fingerprint: of all this.
-    """
-
-    score: PerRow
-    value: PerRow
-    objective: Objective
-    updates: Updates | None
-    optimizer: Callable[[Any], Any] | None
-    initial: Callable[[NDArray[np.int64]], NDArray[np.float32]]
-    thresholds: tuple[float, ...]
-    fingerprint: str
-
-
-class Seen(NamedTuple):
-    """Rows that were scored, in the order of their positions, (m,) each.
-
-    Attributes:
-        rows: their positions.
-        score: higher = more anomalous.
-        y: 0 normal, 1 anomalous, -1 unknown.
-        value: what the objective takes.
-    """
-
-    rows: NDArray[np.int64]
-    score: NDArray[np.float64]
-    y: NDArray[np.int8]
-    value: NDArray[np.float64]
-
-    def ranking(self) -> dict[str, float]:
-        """AUROC and AUPRC over the rows that have a label, where both labels occur."""
-        known = self.y >= 0
-        y, score = self.y[known], self.score[known]
-        values = {"auroc": metrics.auroc(y, score), "auprc": metrics.auprc(y, score)}
-        return {name: value for name, value in values.items() if value is not None}
-
-    def decided(self, threshold: float) -> dict[str, float | None]:
-        """Counts and rates where a score above ``threshold`` is an alarm, over the rows that have a label."""
-        known = self.y >= 0
-        return metrics.test_metrics(self.y[known], self.score[known] > threshold, threshold)
+from pipeline.ssad.scored import Seen, per_row
 
 
 class KeepLast(Checkpoint):  # type: ignore[misc]
@@ -316,18 +260,6 @@ class Supervision(LightningModule):  # type: ignore[misc]
     @property
     def _who(self) -> str:
         return type(self.model).__name__
-
-
-def per_row(values: Any, rows: int, who: str) -> Tensor:
-    """``values``, if they are one number for each row, (B,).
-
-    Raises:
-        TrainingError: they are not.
-    """
-    if not isinstance(values, Tensor) or values.shape != (rows,) or not values.is_floating_point():
-        given = f"{values.dtype} {tuple(values.shape)}" if isinstance(values, Tensor) else type(values).__name__
-        raise TrainingError(f"{who}: needs one floating-point number for each of {rows} rows, ({rows},), gave {given}")
-    return values
 
 
 @contextlib.contextmanager

@@ -10,8 +10,8 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor, nn
 
+from pipeline.models.base import shares, weighted_mean
 from pipeline.models.detectors.grand import ecdf
-from pipeline.models.layers import shares, weighted_mean
 
 Objective = Callable[[Tensor, Tensor], Tensor]
 """(B,) values and (B,) confidence in [-1, 1] to a scalar."""

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline import artifacts, tracking
+from pipeline import tracking
+from pipeline.artifacts.files import append_line, read_lines, write_bytes, write_csv, write_json
 from pipeline.calibration.thresholds.base import VERDICTS, Strategy
 from pipeline.models.training.updates import Update
 from pipeline.reporting import confidence_table
@@ -21,7 +22,7 @@ from pipeline.reporting.figures.style import svg
 from pipeline.tracking import StageRun
 
 if TYPE_CHECKING:
-    from pipeline.ssad.module import Seen
+    from pipeline.ssad.scored import Seen
 
 TABLES = ("confidence_epoch_*.csv", "confidence_epoch_*.parquet", "confidence_epoch_*_sample.json")
 WRITTEN = (*TABLES, "confidence_intervals_epoch_*.json", "confidence_analysis_epoch_*.svg")
@@ -50,14 +51,14 @@ class FolderRun:
     def metrics(self, values: Mapping[str, float], step: int | None = None) -> None:
         """Append one line."""
         known = {name: float(value) for name, value in values.items() if math.isfinite(value)}
-        artifacts.append_line(self.path, {"step": step or 0, **known})
+        append_line(self.path, {"step": step or 0, **known})
 
     def file(self, path: Path) -> None:
         """It lies in the folder."""
 
     def next_step(self, name: str) -> int:
         """The step behind the last one of a number."""
-        return 1 + max((line["step"] for line in artifacts.read_lines(self.path) if name in line), default=-1)
+        return 1 + max((line["step"] for line in read_lines(self.path) if name in line), default=-1)
 
 
 class LoggerRun:
@@ -119,9 +120,9 @@ class Report:
         labels = {"y": seen.y} if (seen.y >= 0).any() else {}
         confidence_table.write(self.folder, epoch, {**columns, "verdict": verdict, **labels})
         intervals = self.folder / f"confidence_intervals_epoch_{epoch}.json"
-        artifacts.write_json(intervals, update.thresholds.intervals())
+        write_json(intervals, update.thresholds.intervals())
         drawn = self.folder / f"confidence_analysis_epoch_{epoch}.svg"
-        artifacts.write_bytes(drawn, svg(_figure(update, seen, strategy)))
+        write_bytes(drawn, svg(_figure(update, seen, strategy)))
         for path in (*confidence_table.files(self.folder, epoch), intervals, drawn):
             self.file(path)
         self.metrics(_amounts(update, seen, verdict), epoch)
@@ -132,7 +133,7 @@ class Report:
         for name, threshold in thresholds.items():
             values = seen.decided(threshold)
             path = self.folder / f"test_metrics_threshold={threshold:g}.json"
-            artifacts.write_json(path, values)
+            write_json(path, values)
             self.file(path)
             rates = {key: values[key] for key in ("precision", "recall", "f1", "FPR")}
             self.metrics({f"threshold_{name}.{key.lower()}": v for key, v in rates.items() if v is not None})
@@ -140,7 +141,7 @@ class Report:
     def history(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """``history.csv``."""
         names = dict.fromkeys(name for row in rows for name in row)
-        artifacts.write_csv(self.folder / "history.csv", [{name: row.get(name) for name in names} for row in rows])
+        write_csv(self.folder / "history.csv", [{name: row.get(name) for name in names} for row in rows])
         self.file(self.folder / "history.csv")
 
     def ids(self, rows: NDArray[np.int64]) -> NDArray[Any]:

@@ -6,7 +6,9 @@ from collections.abc import Callable
 from functools import partial
 from typing import TypeVar
 
-from pipeline import artifacts, config, tracking
+from pipeline import config, tracking
+from pipeline.artifacts import paths
+from pipeline.artifacts.files import whole_folder
 from pipeline.base.errors import FlowsculptError
 from pipeline.stages.reports import overview
 from pipeline.stages.reports.report import Report
@@ -27,16 +29,16 @@ def launch(name: str, shape: type[S], body: Callable[[S, Report], Verdict | None
     """
     try:
         settings = config.load(shape)
-        upstream = {stage: partial(artifacts.content_hash, stage) for stage in artifacts.upstream(name)}
-        outputs = partial(artifacts.content_hash, name)
-        last = name == next(reversed(artifacts.OUTPUTS))
+        upstream = {stage: partial(paths.content_hash, stage) for stage in paths.upstream(name)}
+        outputs = partial(paths.content_hash, name)
+        last = name == next(reversed(paths.OUTPUTS))
         with tracking.stage(name, settings.model_dump(mode="json"), upstream, outputs, last) as run:
             overview.settings(run.pipeline)
-            with artifacts.whole_folder(artifacts.REPORTS / name) as folder:
+            with whole_folder(paths.REPORTS / name) as folder:
                 verdict = body(settings, Report(folder, run))
-            for file in sorted((artifacts.REPORTS / name).rglob("*")):
+            for file in sorted((paths.REPORTS / name).rglob("*")):
                 if file.is_file():
-                    parent = file.parent.relative_to(artifacts.REPORTS / name).as_posix()
+                    parent = file.parent.relative_to(paths.REPORTS / name).as_posix()
                     run.file(file, None if parent == "." else parent)
             if verdict:
                 verdict()

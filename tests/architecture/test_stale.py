@@ -19,6 +19,8 @@ EDITED = {
     "pipeline/tracking/pipeline_run.py": [],
     "pipeline/serving/registry.py": [],
     "pipeline/serving/batch.py": [],
+    "pipeline/artifacts/models.py": ["calibrate", "evaluate", "preprocess", "stage1", "stage2"],
+    "pipeline/artifacts/confidence.py": ["evaluate", "ingest", "stage1", "stage2", "validate"],
     "pipeline/evaluation/drift.py": [],
     "pipeline/evaluation/promotion_gate/measure.py": [],
     "pipeline/reporting/figures/drift.py": [],
@@ -42,6 +44,11 @@ EDITED = {
     "pipeline/models/training/learner.py": ["stage1", "stage2"],
     "pipeline/calibration/thresholds/evt.py": ["calibrate", "stage1", "stage2"],
     "pipeline/calibration/fusion.py": ["calibrate", "evaluate"],
+    "pipeline/calibration/groups.py": ["calibrate", "evaluate", "stage2"],
+    "pipeline/stages/reports/calibrate.py": [],
+    "pipeline/stages/reports/evaluate.py": ["evaluate"],
+    "pipeline/stages/fitting.py": ["stage2"],
+    "pipeline/stages/records.py": ["preprocess"],
 }
 STATUS = """
 import json, sys

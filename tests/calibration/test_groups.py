@@ -11,6 +11,7 @@ from scipy.stats import binom
 
 from pipeline.base.errors import DataError, SplitError
 from pipeline.calibration.calibration import Calibration
+from pipeline.calibration.groups import apart_where_unknown, frequent_only
 from pipeline.calibration.named_thresholds import LEAST_OF_A_GROUP, Decision, frequent, group_names
 from pipeline.calibration.prediction import Prediction
 from pipeline.calibration.thresholds.base import VERDICTS
@@ -182,3 +183,15 @@ def test_a_group_needs_as_many_records_as_one_per_cent_does():
     assert frequent(groups) == ["a"]
     own = Decision.fit(np.arange(float(LEAST_OF_A_GROUP)), [99], Percentile())
     assert own.thresholds["p99"] == LEAST_OF_A_GROUP - 1
+
+
+def test_records_without_a_group_share_it_with_no_other():
+    names = apart_where_unknown(np.array(["tcp", "", "udp", "", "tcp"], dtype=object))
+    assert names[0] == names[4] == "tcp"
+    assert len(set(names.tolist())) == 4
+
+
+def test_rare_groups_become_unknown():
+    names = np.array(["a", "b", "a", "", "b", "a"], dtype=object)
+    assert frequent_only(names, 3).tolist() == ["a", "", "a", "", "", "a"]
+    assert frequent_only(None, 3) is None

@@ -5,9 +5,9 @@ import torch
 from torch import Tensor
 
 from pipeline.base.registry import build
+from pipeline.models.base import Batch
 from pipeline.models.detectors.base import Detector
 from pipeline.models.detectors.registry import DETECTORS
-from pipeline.models.layers import Batch
 
 F, N = 5, 400
 SUPERVISED = {"MLP", "Boosting"}  # learn from attacks, so that what is far must be among them

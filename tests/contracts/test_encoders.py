@@ -7,10 +7,10 @@ import torch
 from torch import Tensor
 
 from pipeline.base.registry import build
+from pipeline.models.base import Batch
 from pipeline.models.encoders.base import Encoder
 from pipeline.models.encoders.losses.registry import LOSSES
 from pipeline.models.encoders.registry import ENCODERS
-from pipeline.models.layers import Batch
 
 F, N = 16, 64
 PAIRS = [(encoder, loss) for encoder in ENCODERS for loss in LOSSES]

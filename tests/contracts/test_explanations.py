@@ -10,9 +10,10 @@ from pipeline.base.registry import build
 from pipeline.base.samples import Samples
 from pipeline.calibration.surprisal import Surprisal
 from pipeline.evaluation.attribution import Explanation, Native, Scoring, explain
+from pipeline.models.base import Batch
 from pipeline.models.detectors.base import Detector
 from pipeline.models.detectors.registry import DETECTORS
-from pipeline.models.layers import Batch, in_batches
+from pipeline.models.scoring import in_batches
 
 F, N, SHIFT = 6, 1_000, 8.0
 COLUMNS = tuple("abcdef")

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from pipeline.base.registry import build
+from pipeline.models.base import Batch
 from pipeline.models.encoders.losses.base import Centroids, LatentLoss, class_means
 from pipeline.models.encoders.losses.registry import LOSSES
-from pipeline.models.layers import Batch
 
 
 @pytest.fixture(params=sorted(LOSSES))

@@ -15,10 +15,10 @@ import torch
 from pipeline.base.registry import build
 from pipeline.calibration.confidence import CONFIDENCES
 from pipeline.calibration.thresholds.registry import THRESHOLDS
+from pipeline.models.base import Batch, Model
 from pipeline.models.detectors.registry import DETECTORS
 from pipeline.models.encoders.losses.registry import LOSSES
 from pipeline.models.encoders.registry import ENCODERS
-from pipeline.models.layers import Batch, Model
 from pipeline.models.training import FitSettings, History, Update, Updates, fit
 
 F, N = 16, 192

@@ -10,11 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.base.errors import DataError
-from pipeline.datasets import rows
+from pipeline.datasets import blocks, rows
 from pipeline.datasets.base import record_schema
+from pipeline.datasets.blocks import Block
 from pipeline.datasets.header import layout
 from pipeline.datasets.labels import canonical
-from pipeline.datasets.rows import BLANK, Block, parse
+from pipeline.datasets.rows import BLANK, parse
 from pipeline.datasets.schema import FEATURE_NAMES, FEATURES
 
 HEADER = ",".join([column.headers[0].removesuffix(".1") for column in FEATURES] + ["Label"])
@@ -210,12 +211,10 @@ def test_lines_of_nothing_are_rejected_as_blank_rows_whatever_else_the_file_hold
 
 @pytest.mark.parametrize("most", [1, 2, 3, 7])
 def test_a_block_has_no_more_lines_than_fit_into_memory(most, monkeypatch):
-    monkeypatch.setattr(rows, "MOST_LINES", most)
+    monkeypatch.setattr(blocks, "MOST_LINES", most)
     for stream in ([b"a\nb\nc\n", b"d\n"], [b"a\n\n\n\n\nb"], [b"", b"\n"]):
-        blocks = list(rows.numbered("s", iter(stream)))
-        assert b"".join(block.lines for block in blocks) == b"".join(stream)
-        assert max(block.lines.count(b"\n") for block in blocks) <= most
-        firsts = [
-            1 + b"".join(stream)[: sum(len(b.lines) for b in blocks[:i])].count(b"\n") for i in range(len(blocks))
-        ]
-        assert [block.first_row for block in blocks] == firsts
+        cut = list(blocks.numbered("s", iter(stream)))
+        assert b"".join(block.lines for block in cut) == b"".join(stream)
+        assert max(block.lines.count(b"\n") for block in cut) <= most
+        firsts = [1 + b"".join(stream)[: sum(len(b.lines) for b in cut[:i])].count(b"\n") for i in range(len(cut))]
+        assert [block.first_row for block in cut] == firsts

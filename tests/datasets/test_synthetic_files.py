@@ -1,6 +1,7 @@
 """The synthetic files: the published format with its quirks, the same for the same seed."""
 
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -288,3 +289,12 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path, monkeypatch):
         write(tmp_path, 500, 1)
     assert monday.read_bytes() == before
     assert {path.name for path in tmp_path.iterdir()} == set(LABELS)
+
+
+def test_the_example_is_every_tenth_record_of_another_seed_without_its_label(tmp_path):
+    shipped = Path(__file__).parents[2] / "data" / "example" / "flows.csv"
+    files = [path.read_text().splitlines() for path in write(tmp_path, 2_000, 1)]
+    rows = [row for _, *rows in files for row in rows]
+    kept = [line.rpartition(",")[0] for line in (files[0][0], *rows[::10])]
+    assert shipped.read_text().splitlines() == kept
+    assert len(kept) == 201

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.base.errors import DataError, FlowsculptError, SchemaError, SourceError
-from pipeline.datasets import table
+from pipeline.datasets import arrow
 from pipeline.datasets.base import record_schema
 from pipeline.datasets.schema import Column
 from pipeline.datasets.table import Table
@@ -94,7 +94,7 @@ def test_numbers_survive_exactly_however_the_rows_are_cut(tmp_path_factory, valu
     np.savez(folder / "t.npz", X=x, y=labels)
     pq.write_table(pa.table({"x0": x[:, 0], "x1": x[:, 1], "label": labels}), folder / "t.parquet")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(table, "ROWS", rows)
+        patch.setattr(arrow, "ROWS", rows)
         parts = [read(path)[0] for path in sorted(folder.iterdir())]
     for records in parts:
         np.testing.assert_array_equal(records["x0"].to_numpy(), x[:, 0])
@@ -170,7 +170,7 @@ FAULTS = {
     "all missing": (
         "a,b,label\n1,,0\n2,NA,1\n",
         SchemaError,
-        r"nothing is told in any of 2 records by 'b'; .*ignore_col",
+        r"none of 2 records has a value in 'b'; .*ignore_col",
     ),
     "benign only": ("a,label\n1,0\n2,0\n", DataError, r"every one of 2 records is benign .* set ingest\.table\.benign"),
     "attacks only": ("a,label\n1,3\n2,x\n", DataError, r"is an attack by its column 'label' \(attack_3, x\); set inge"),
@@ -216,7 +216,7 @@ ARRAYS = {
     "lengths": ({"X": X, "y": Y[:2]}, SchemaError, r"given X float64 \(3, 2\) and y int64 \(2,\)"),
     "flat": ({"X": X[:, 0], "y": Y}, SchemaError, "X must be numbers"),
     "no rows": ({"X": X[:0], "y": Y[:0]}, SourceError, "has no records"),
-    "undefined": ({"X": X * np.nan, "y": Y}, SchemaError, "nothing is told in any of 3 records by 'x0', 'x1'"),
+    "undefined": ({"X": X * np.nan, "y": Y}, SchemaError, "none of 3 records has a value in 'x0', 'x1'"),
 }
 
 

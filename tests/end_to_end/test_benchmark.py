@@ -13,7 +13,8 @@ import pytest
 import yaml
 
 from flows.grid import experiments
-from pipeline import artifacts
+from pipeline.artifacts import paths
+from pipeline.artifacts.files import read_lines
 from tests.end_to_end.conftest import BIN, Project
 from tests.end_to_end.served import until
 
@@ -41,7 +42,7 @@ def project(tmp_path_factory):
 
 
 def _events(project):
-    return [(line["event"], line["cell"]) for line in artifacts.read_lines(project.folder / artifacts.CELLS)]
+    return [(line["event"], line["cell"]) for line in read_lines(project.folder / paths.CELLS)]
 
 
 def _left(project):
@@ -98,7 +99,7 @@ def test_a_grid_that_is_killed_half_way_is_completed_and_nothing_that_was_done_r
     assert finished["evaluate"] == 2
     assert "| sum | 1/1 |" in said
     assert "| largest | 1/1 |" in said
-    report = json.loads((project.folder / artifacts.BENCHMARK / "benchmark.json").read_text())
+    report = json.loads((project.folder / paths.BENCHMARK / "benchmark.json").read_text())
     assert {each["name"]: each["commit"] for each in report["cells"]} == found
     assert report["failures"] == []
     assert experiments.git(project.folder, "status", "--short") == status

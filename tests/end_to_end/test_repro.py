@@ -6,9 +6,9 @@ import re
 import pandas as pd
 import pytest
 
-from pipeline.artifacts import OUTPUTS
+from pipeline.artifacts import paths
 
-STAGES = list(OUTPUTS)
+STAGES = list(paths.OUTPUTS)
 # The artefacts that each stage logs, as patterns; {n} is an epoch, {t} a threshold.
 LOGGED = {
     "ingest": ["class_counts.svg", "ingest.json", "test_metrics_threshold=max_rejected_share.json"],

@@ -12,7 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from pipeline import artifacts, tracking
+from pipeline import tracking
+from pipeline.artifacts import paths
 from pipeline.serving import registry
 from tests.end_to_end import browser
 from tests.end_to_end.conftest import ROOT, SMALL, Project
@@ -135,7 +136,7 @@ def _train(served, project, changes):
 
 
 def _log_of_promotions(project):
-    return [json.loads(line) for line in (project.folder / artifacts.PROMOTIONS).read_text().splitlines()]
+    return [json.loads(line) for line in (project.folder / paths.PROMOTIONS).read_text().splitlines()]
 
 
 def test_a_model_that_is_as_good_replaces_the_champion(served, project, own_store):
@@ -147,11 +148,11 @@ def test_a_model_that_is_as_good_replaces_the_champion(served, project, own_stor
 def test_a_scoring_run_judges_new_records_with_the_champion(served, project):
     incoming = project.folder / "data" / "incoming"
     incoming.mkdir()
-    records = pq.read_table(project.folder / artifacts.RECORDS).slice(0, 300)
+    records = pq.read_table(project.folder / paths.RECORDS).slice(0, 300)
     pq.write_table(records, incoming / "today.parquet")
     run = served.start("scoring/scoring")
     assert served.wait(run)["type"] == "COMPLETED"
-    (file,) = (project.folder / artifacts.SCORED).glob("*.parquet")
+    (file,) = (project.folder / paths.SCORED).glob("*.parquet")
     scored = pq.read_table(file)
     assert scored.num_rows == 300
     assert set(scored.column("model_version").to_pylist()) == {2}
@@ -174,13 +175,13 @@ def test_a_rollback_brings_the_previous_version_back(served, project, own_store)
 
 
 def test_the_chain_leads_from_a_scored_file_back_to_the_data(served, project, own_store):
-    (file,) = (project.folder / artifacts.SCORED).glob("*.parquet")
+    (file,) = (project.folder / paths.SCORED).glob("*.parquet")
     name = file.relative_to(project.folder).as_posix()
     said = project.call(sys.executable, "-m", "flows.lineage", name, **served.shell)
     version = registry.find_version(2)
     for part in (version.digest[:12], version.tags[tracking.FLOW_RUN], version.tags["flowsculpt.dvc_lock"][:12]):
         assert part in said
-    assert all(stage in said for stage in artifacts.OUTPUTS)
+    assert all(stage in said for stage in paths.OUTPUTS)
 
 
 @pytest.mark.skipif(browser.PROGRAM is None, reason="needs Chromium, which is not installed here")

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy.stats import binom
 from sklearn.metrics import roc_auc_score
 
-from pipeline.evaluation import metrics, sections
+from pipeline.evaluation import metrics, sections, single_feature
 from pipeline.evaluation.sections import Asked
 
 ASKED = Asked({"p99": 0.01, "p95": 0.05}, n_calibration=400, rounds=100)
@@ -167,16 +167,16 @@ def test_the_single_feature_is_the_one_that_tells_attacks_apart_in_its_direction
     x = random.standard_normal((400, 3)).astype(np.float32)
     x[:, 0] += y  # attacks are high, not by much
     x[:, 2] -= 2 * y  # attacks are low
-    best = sections.best_feature(y, x, ("some", "nothing", "most"))
+    best = single_feature.best_feature(y, x, ("some", "nothing", "most"))
     assert (best.name, best.direction, best.position) == ("most", "low", 2)
-    baseline = sections.one_feature(best, y[::2], x[::2])
+    baseline = single_feature.one_feature(best, y[::2], x[::2])
     assert baseline["auroc"] == pytest.approx(roc_auc_score(y[::2], -x[::2, 2]))
     assert baseline["auroc_val"] == pytest.approx(roc_auc_score(y, -x[:, 2]))
 
 
 def test_without_attacks_no_feature_is_chosen():
-    assert sections.best_feature(np.zeros(3), np.zeros((3, 1), dtype=np.float32), ("a",)) is None
-    assert sections.one_feature(None, np.zeros(3), np.zeros((3, 1), dtype=np.float32)) is None
+    assert single_feature.best_feature(np.zeros(3), np.zeros((3, 1), dtype=np.float32), ("a",)) is None
+    assert single_feature.one_feature(None, np.zeros(3), np.zeros((3, 1), dtype=np.float32)) is None
 
 
 def test_the_false_alarms_of_groups_are_those_of_all_records_told_apart():

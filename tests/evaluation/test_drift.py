@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from scipy.stats import binom, false_discovery_control, kstest
 
 from pipeline.base.errors import DataError, SplitError
-from pipeline.evaluation import drift
-from pipeline.evaluation.drift import Change, Limits, Recalibration
+from pipeline.evaluation import drift, martingale
+from pipeline.evaluation.drift import Change, Limits
+from pipeline.evaluation.recalibration import Recalibration
 
 LIMITS = Limits(alpha=0.01, small=0.05, large=0.2, features=0.25)
 LEVELS = {"looks": 0.05, "body": 0.25, "step": 2.0}
@@ -148,7 +149,7 @@ def test_a_change_has_three_outcomes(score, features, martingale, outcome, reaso
 def test_p_values_are_uniform_and_independent_also_with_ties():
     random = np.random.default_rng(5)
     p = np.concatenate([
-        drift.p_values(scores[:60], scores[60:], seed)
+        martingale.p_values(scores[:60], scores[60:], seed)
         for seed, scores in enumerate(random.integers(0, 6, (60, 100)).astype(float))
     ])  # fmt: skip
     assert kstest(p, "uniform").pvalue > 1e-4
@@ -156,13 +157,13 @@ def test_p_values_are_uniform_and_independent_also_with_ties():
 
 
 def test_p_values_are_ranks_among_all_before():
-    p = drift.p_values([1.0, 2.0, 3.0, 4.0], [2.5, 9.0, 0.0], seed=0)
+    p = martingale.p_values([1.0, 2.0, 3.0, 4.0], [2.5, 9.0, 0.0], seed=0)
     assert np.floor(p * [5, 6, 7]).tolist() == [2, 0, 6]
 
 
 def test_a_seed_makes_the_draws_of_ties_repeatable():
-    same, other = (drift.p_values([1.0] * 5, [1.0] * 9, seed) for seed in (0, 1))
-    np.testing.assert_array_equal(same, drift.p_values([1.0] * 5, [1.0] * 9, 0))
+    same, other = (martingale.p_values([1.0] * 5, [1.0] * 9, seed) for seed in (0, 1))
+    np.testing.assert_array_equal(same, martingale.p_values([1.0] * 5, [1.0] * 9, 0))
     assert (same != other).any()
 
 
@@ -171,13 +172,13 @@ def test_the_martingale_seldom_alarms_under_exchangeability(rate):
     random, alarms = np.random.default_rng(6), 0
     for seed in range(400):
         scores = surprise(random, 300).round(1)  # a short calibration, with ties
-        alarms += drift.jumper(drift.p_values(scores[:100], scores[100:], seed), rate).max() >= math.log(20)
+        alarms += martingale.jumper(martingale.p_values(scores[:100], scores[100:], seed), rate).max() >= math.log(20)
     assert alarms <= at_most(1 / 20, 400)
 
 
 def test_the_capital_is_a_fair_game():
     random = np.random.default_rng(7)
-    final = [math.exp(drift.jumper(random.random(20))[-1]) for _ in range(4000)]
+    final = [math.exp(martingale.jumper(random.random(20))[-1]) for _ in range(4000)]
     assert abs(np.mean(final) - 1) < 5 * np.std(final) / math.sqrt(4000)
 
 
@@ -186,13 +187,13 @@ def test_the_martingale_finds_a_shift_and_when(shift):
     random = np.random.default_rng(8)
     reference, recent = surprise(random, 3000), surprise(random, 3000)
     recent[1000:] += shift
-    path = drift.jumper(drift.p_values(reference, recent, seed=0))
+    path = martingale.jumper(martingale.p_values(reference, recent, seed=0))
     assert path[:1000].max() < math.log(100)
     assert 1000 < np.argmax(path >= math.log(100)) < 1600
 
 
 def test_a_long_and_extreme_game_stays_finite():
-    path = drift.jumper(np.concatenate([np.zeros(20_000), np.ones(20_000)]))
+    path = martingale.jumper(np.concatenate([np.zeros(20_000), np.ones(20_000)]))
     assert np.isfinite(path).all()
     assert path.max() > 5000
 
@@ -200,7 +201,7 @@ def test_a_long_and_extreme_game_stays_finite():
 @pytest.mark.parametrize("rate", [0.0, 1.5])
 def test_a_rate_is_a_share(rate):
     with pytest.raises(ValueError, match="needs a rate in"):
-        drift.jumper([0.5], rate)
+        martingale.jumper([0.5], rate)
 
 
 # How far may the thresholds follow?

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.artifacts import write_csv
+from pipeline.artifacts.files import write_csv
 from pipeline.base.errors import DataError, SplitError
 from pipeline.base.samples import Samples
 from pipeline.calibration.surprisal import Surprisal

@@ -13,8 +13,10 @@ from flows.grid.cells import Cell, Grid
 from flows.grid.experiments import ExperimentError, Snapshot
 from flows.grid.results import Result
 from flows.grid.results import table as tabulate
-from flows.runtime import dvc
-from pipeline import artifacts, config
+from flows.runtime import graph
+from pipeline import config
+from pipeline.artifacts import paths
+from pipeline.artifacts.files import read_json, read_lines
 from pipeline.base.errors import ConfigError
 
 ROOT = Path(__file__).parents[2]
@@ -42,14 +44,14 @@ def snapshot(tmp_path, monkeypatch):
     monkeypatch.setattr(experiments, "find", lambda _: done)
     monkeypatch.setattr(experiments, "metrics", lambda _, commit: None if commit == "lost" else METRICS)
     monkeypatch.setattr(experiments, "run", run)
-    monkeypatch.setattr(dvc, "stages", lambda _: ())
+    monkeypatch.setattr(graph, "stages", lambda _: ())
     vars(made)["tests"] = (done, ran)
     with disable_run_logger():
         yield made
 
 
 def _events(snapshot):
-    return [(line["event"], line["cell"]) for line in artifacts.read_lines(snapshot.root / artifacts.CELLS)]
+    return [(line["event"], line["cell"]) for line in read_lines(snapshot.root / paths.CELLS)]
 
 
 def test_a_cell_is_run_once_and_found_afterwards(snapshot):
@@ -70,7 +72,7 @@ def test_a_failure_is_a_state_of_one_line_and_is_noted_with_all_lines(snapshot):
     state = benchmark.run_cell.fn(snapshot, _cell(1), False)
     assert (state.is_failed(), state.message) == (True, "a stage failed")
     assert benchmark._result(_cell(1), state).error == "a stage failed\nits last line"
-    assert artifacts.read_lines(snapshot.root / artifacts.CELLS)[-1]["error"] == "a stage failed\nits last line"
+    assert read_lines(snapshot.root / paths.CELLS)[-1]["error"] == "a stage failed\nits last line"
     assert benchmark.run_cell.fn(snapshot, _cell(0), False).is_completed()
 
 
@@ -108,7 +110,7 @@ def test_the_table_is_written_and_a_failure_ends_the_flow_as_failed(tmp_path, mo
     assert benchmark._published(grid, results[:1], tmp_path).is_completed()
     state = benchmark._published(grid, results, tmp_path)
     assert (state.is_failed(), state.message) == (True, f"1 of 2 cells failed, first {_cell(1).name}: a stage failed")
-    report = artifacts.read_json(tmp_path / "benchmark.json")
+    report = read_json(tmp_path / "benchmark.json")
     assert report["failures"] == tabulate(grid, results)["failures"]
     assert [each["commit"] for each in report["cells"]] == ["c", ""]
     assert (tmp_path / "benchmark.md").read_text() == made["benchmark"]

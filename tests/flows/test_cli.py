@@ -18,9 +18,11 @@ def test_what_follows_the_word_goes_to_the_program(monkeypatch, command):
     found = {f"flows.{program.module}": SimpleNamespace(main=lambda arguments: called.append(arguments) or 3)}
     monkeypatch.setattr(cli, "importlib", SimpleNamespace(import_module=found.__getitem__))
     monkeypatch.setattr(tracking, "quiet_tools", lambda: None)
-    done = CliRunner().invoke(cli.app, [command, "--alias", "7", "--help", "a file.csv"])
+    monkeypatch.setattr(cli.arguments, "parse", lambda module, given, usage: called.append((module, given, usage)))
+    done = CliRunner().invoke(cli.app, [command, "--alias", "7", "--help", "a file.csv"], prog_name="flowsculpt")
+    given = [*program.given, "--alias", "7", "--help", "a file.csv"]
     assert done.exit_code == 3
-    assert called == [[*program.given, "--alias", "7", "--help", "a file.csv"]]
+    assert called == [(program.module, given, f"flowsculpt {command}"), given]
 
 
 def test_every_program_is_there():

@@ -10,7 +10,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flows.runtime import dvc, healing
+from flows.runtime import dvc, graph, healing, working_copy
 from pipeline import tracking
 from pipeline.base.errors import ConfigError
 
@@ -28,10 +28,10 @@ def test_a_stage_comes_after_every_stage_whose_outputs_it_reads(data):
     count = data.draw(st.integers(1, 8))
     reads = {i: data.draw(st.sets(st.integers(0, i - 1))) if i else set() for i in range(count)}
     listed = data.draw(st.permutations(range(count)))
-    graph = {f"s{i}": {"cmd": "true", "deps": [f"d{j}/x" for j in reads[i]], "outs": [f"d{i}"]} for i in listed}
+    entries = {f"s{i}": {"cmd": "true", "deps": [f"d{j}/x" for j in reads[i]], "outs": [f"d{i}"]} for i in listed}
     with tempfile.TemporaryDirectory() as folder:
-        order = [stage.name for stage in dvc.stages(_write(Path(folder), yaml.safe_dump({"stages": graph})))]
-    assert sorted(order) == sorted(graph)
+        order = [stage.name for stage in graph.stages(_write(Path(folder), yaml.safe_dump({"stages": entries})))]
+    assert sorted(order) == sorted(entries)
     assert all(order.index(f"s{j}") < order.index(f"s{i}") for i in reads for j in reads[i])
 
 
@@ -43,7 +43,7 @@ def test_every_way_of_naming_an_output_makes_an_edge(tmp_path):
       wide: {cmd: [w, x], deps: [a], metrics: [b/metrics.json: {cache: false}]}
       first: {cmd: f, outs: [a/out: {persist: true}]}
     """
-    stages = dvc.stages(_write(tmp_path, text))
+    stages = graph.stages(_write(tmp_path, text))
     assert [stage.name for stage in stages] == ["first", "do", "wide", "plots"]
     assert [stage.command for stage in stages] == ["f", "d ${item}", "w && x", "p"]
 
@@ -64,14 +64,31 @@ def test_every_way_of_naming_an_output_makes_an_edge(tmp_path):
 )
 def test_a_broken_graph_is_refused_with_what_is_wrong(tmp_path, text, message):
     with pytest.raises(ConfigError, match=f"(?s)dvc.yaml.*{message}"):
-        dvc.stages(_write(tmp_path, text))
+        graph.stages(_write(tmp_path, text))
 
 
 def test_a_folder_without_a_graph_or_without_dvc_is_refused(tmp_path):
     with pytest.raises(ConfigError, match=r"dvc\.yaml: there is no such file"):
-        dvc.stages(tmp_path)
+        graph.stages(tmp_path)
     with pytest.raises(ConfigError, match=r"DVC is not initialised here; run .*dvc init"):
-        dvc.check(_write(tmp_path, "stages: {a: {cmd: x}}"))
+        working_copy.check(_write(tmp_path, "stages: {a: {cmd: x}}"))
+
+
+def test_a_folder_without_git_is_refused_with_the_command_that_makes_it_a_repository(tmp_path):
+    root = tmp_path / "project"
+    (root / ".dvc").mkdir(parents=True)
+    (root / ".dvc" / "config").write_text("[core]\n    autostage = false\n")
+    _write(root, "stages: {a: {cmd: x}}")
+    with pytest.raises(ConfigError, match=r"is no git repository.*run `git init && git add"):
+        working_copy.check(root)
+    (tmp_path / ".git").write_text("gitdir: elsewhere")  # as in a worktree, and in a folder of the repository
+    working_copy.check(root)
+
+
+def test_a_folder_that_is_set_up_without_git_needs_none(tmp_path):
+    (tmp_path / ".dvc").mkdir()
+    (tmp_path / ".dvc" / "config").write_text("[core]\n    no_scm = True\n")
+    working_copy.check(_write(tmp_path, "stages: {a: {cmd: x}}"))
 
 
 # The command.
@@ -99,7 +116,7 @@ def project(tmp_path_factory):
 
 
 def _stage(root, name):
-    return next(stage for stage in dvc.stages(root) if stage.name == name)
+    return next(stage for stage in graph.stages(root) if stage.name == name)
 
 
 def test_a_stage_runs_is_skipped_and_can_be_forced(project, monkeypatch):
@@ -112,6 +129,33 @@ def test_a_stage_runs_is_skipped_and_can_be_forced(project, monkeypatch):
     assert str(Path(sys.executable).parent / "python") in lines
     assert dvc.reproduce(stage, lines.append, environment, project) is dvc.Outcome.CACHED
     assert dvc.reproduce(stage, lines.append, environment, project, force=True) is dvc.Outcome.RAN
+
+
+CHATTER = """
+WARNING: No file hash info found for '/clone/data/reports'. It won't be created.
+To track the changes with git, run:
+
+\tgit add dvc.lock
+
+To enable auto staging, run:
+
+\tdvc config core.autostage true
+Use `dvc push` to send your updates to remote storage.
+"""
+
+
+def test_what_dvc_says_around_each_stage_is_left_out_and_nothing_of_the_stage(project):
+    said = "WARNING: No label\nUse `dvc push` and wait\n  git add\n"
+    (project / "chatter").write_text(f"{CHATTER}{said}")
+    stage = project / "dvc.yaml"
+    before = stage.read_text()
+    stage.write_text(f"{before}  chatter: {{cmd: cat chatter}}\n")
+    lines = []
+    try:
+        dvc.reproduce(_stage(project, "chatter"), lines.append, {}, project)
+    finally:
+        stage.write_text(before)
+    assert [line for line in lines if line in f"{CHATTER}{said}".splitlines()] == said.splitlines()
 
 
 def test_a_stage_that_fails_says_which_what_and_its_last_lines_and_is_not_tried_again(project):

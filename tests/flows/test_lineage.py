@@ -9,7 +9,10 @@ import pyarrow as pa
 import pytest
 
 from flows import lineage
-from pipeline import artifacts, tracking
+from pipeline import tracking
+from pipeline.artifacts import paths
+from pipeline.artifacts.files import write_json
+from pipeline.artifacts.tables import TableWriter
 from pipeline.base.errors import ArtifactError
 from pipeline.serving import registry
 from pipeline.tracking import store as stores
@@ -42,10 +45,10 @@ class Life:
         self.folder = folder
         (folder / "params.yaml").touch()
         (folder / "dvc.lock").write_text(LOCK)
-        for output in artifacts.OUTPUTS["calibrate"]:
-            artifacts.write_json(output if output.suffix else output / "thresholds.json", {})
+        for output in paths.OUTPUTS["calibrate"]:
+            write_json(output if output.suffix else output / "thresholds.json", {})
         self.first, self.second = (self.run(name) for name in ("first", "second"))
-        tracking.link(self.second, "calibrate", artifacts.content_hash("calibrate"))
+        tracking.link(self.second, "calibrate", paths.content_hash("calibrate"))
         self.child = tracking.children(self.first)["calibrate"].run_id
         client = stores.client()
         client.create_registered_model(registry.MODEL)
@@ -60,7 +63,7 @@ class Life:
         if name == "first":
             with pytest.MonkeyPatch.context() as patch:
                 patch.setenv(tracking.PARENT_VARIABLE, parent)
-                outputs = partial(artifacts.content_hash, "calibrate")
+                outputs = partial(paths.content_hash, "calibrate")
                 with tracking.stage("calibrate", {}, {}, outputs):
                     pass
         tracking.close_parent(parent)
@@ -69,7 +72,7 @@ class Life:
     def score(self, path, version, digest):
         metadata = {"version": version, "digest": digest, "source_sha256": "5" * 64, "flow_run": "scoring-run"}
         schema = pa.schema([("score", pa.float64())], {f"flowsculpt.{key}": value for key, value in metadata.items()})
-        with artifacts.TableWriter(path, schema) as writer:
+        with TableWriter(path, schema) as writer:
             writer.write(schema.empty_table())
 
 
@@ -104,7 +107,7 @@ def assert_whole(chain, life):
         life.child,
         life.first,
     )
-    assert stage["outputs"] == artifacts.content_hash("calibrate")
+    assert stage["outputs"] == paths.content_hash("calibrate")
     assert chain["data"]["inputs"] == {"data/raw": "md5:aaaa.dir"}
     assert chain["data"]["outputs"]["preprocess"] == {"data/processed": "md5:dddd.dir"}
     assert len(chain["data"]["dvc_lock"]) == 64

@@ -17,7 +17,7 @@ from pipeline.calibration.thresholds.registry import THRESHOLDS
 from pipeline.models.detectors.registry import DETECTORS
 from pipeline.models.encoders.losses.registry import LOSSES
 from pipeline.models.encoders.registry import ENCODERS
-from pipeline.stages.learning import updates_of
+from pipeline.models.training.plan import updates_of
 from tests.test_params_layout import moved
 
 ROOT = Path(__file__).parents[2]

@@ -20,7 +20,12 @@ from prefect.settings import PREFECT_API_URL, PREFECT_HOME, PREFECT_LOGGING_TO_A
 from flows import promotion
 from flows.reports import decisions
 from flows.runtime import servers
-from pipeline import artifacts, config, tracking
+from pipeline import config, tracking
+from pipeline.artifacts import paths, tables
+from pipeline.artifacts.files import append_line, read_lines, write_json
+from pipeline.artifacts.models import write_model
+from pipeline.artifacts.samples import write_samples
+from pipeline.artifacts.tables import TableWriter, read_table, row_groups
 from pipeline.base.errors import ArtifactError, ConfigError, ConflictError
 from pipeline.base.registry import build
 from pipeline.base.samples import Samples
@@ -30,7 +35,8 @@ from pipeline.datasets.schema import Column
 from pipeline.models.detectors.registry import DETECTORS
 from pipeline.models.encoders.losses.registry import LOSSES
 from pipeline.models.encoders.registry import ENCODERS
-from pipeline.preprocessing.features import Features, Recipe
+from pipeline.preprocessing.features import Features
+from pipeline.preprocessing.recipe import Recipe
 from pipeline.preprocessing.splits import SPLITS
 from pipeline.serving import heldout, registry
 from pipeline.serving.bundle import Bundle
@@ -64,8 +70,8 @@ class World:
         self.x = random.standard_normal((n, len(COLUMNS))) + 2.2 * self.y[:, None]
         self.write_records(COLUMNS)
         for split in SPLITS:
-            artifacts.write_samples(artifacts.PROCESSED, split, self.samples(split))
-        artifacts.write_json(artifacts.SOURCE, {"dataset": "toy", "synthetic": True})
+            write_samples(paths.PROCESSED, split, self.samples(split))
+        write_json(paths.SOURCE, {"dataset": "toy", "synthetic": True})
 
     def samples(self, split):
         rows = self.split == split
@@ -89,7 +95,7 @@ class World:
             pa.array(known[field.name]).cast(field.type) if field.name in known else pa.nulls(len(order), field.type)
             for field in schema
         ]
-        with artifacts.TableWriter(artifacts.RECORDS, schema) as writer:
+        with TableWriter(paths.RECORDS, schema) as writer:
             writer.write(pa.Table.from_arrays(arrays, schema=schema))
 
     def bundle(self, folder, columns=COLUMNS, percentile=99.0, fitted_on=SPLITS[:3], silent=False):
@@ -112,12 +118,12 @@ class World:
         calibration = replace(calibration, whole=replace(calibration.whole, thresholds=named))
         names = list(features.columns)
         about = {"encoder": "identity", "settings": {}, "loss": "dccl", "loss_settings": {}, "columns": names}
-        artifacts.write_model(artifacts.FEATURES, *features.state())
-        artifacts.write_model(artifacts.ENCODER, about, _weights(encoder))
+        write_model(paths.FEATURES, *features.state())
+        write_model(paths.ENCODER, about, _weights(encoder))
         about = {"detector": "mahalanobis", "settings": {}, "columns": names}
-        artifacts.write_model(artifacts.DETECTOR, about, _weights(detector))
-        artifacts.write_model(artifacts.HEAD, {"detector": "none"}, {})
-        artifacts.write_model(artifacts.THRESHOLDS, *calibration.state())
+        write_model(paths.DETECTOR, about, _weights(detector))
+        write_model(paths.HEAD, {"detector": "none"}, {})
+        write_model(paths.THRESHOLDS, *calibration.state())
         bundle = Bundle.of_project()
         if set(fitted_on) != set(SPLITS[:3]):
             bundle = bundle.with_calibration(calibration, self.ids[np.isin(self.split, list(fitted_on))])
@@ -212,7 +218,7 @@ def project(folder, monkeypatch):
 
 
 def _log():
-    return artifacts.read_lines(artifacts.PROMOTIONS)
+    return read_lines(paths.PROMOTIONS)
 
 
 def _served(project, made, *names):
@@ -356,10 +362,10 @@ def test_too_few_records_are_a_refusal_that_says_how_many_were_left_out(project,
 
 
 def test_each_record_keeps_its_label_and_its_score_whatever_the_order_of_the_table(project, made, monkeypatch):
-    monkeypatch.setattr(artifacts, "ROW_GROUP", 500)
+    monkeypatch.setattr(tables, "ROW_GROUP", 500)
     monkeypatch.chdir(made.root)
     made.world.write_records(COLUMNS)
-    assert len(list(artifacts.row_groups(artifacts.RECORDS))) > 5
+    assert len(list(row_groups(paths.RECORDS))) > 5
     selection = heldout.select([made.good])
     (judged,) = heldout.predict(selection, [made.good], "p99")
     row = {each: i for i, each in enumerate(made.world.ids.tolist())}
@@ -376,9 +382,9 @@ def test_each_record_keeps_its_label_and_its_score_whatever_the_order_of_the_tab
 
 
 def test_records_of_another_ingest_than_the_splits_are_refused(project, made, tmp_path):
-    table = artifacts.read_table(artifacts.RECORDS)
+    table = read_table(paths.RECORDS)
     (tmp_path / "data" / "interim").unlink()
-    with artifacts.TableWriter(artifacts.RECORDS, table.schema) as writer:
+    with TableWriter(paths.RECORDS, table.schema) as writer:
         writer.write(table.slice(3))
     with pytest.raises(ArtifactError, match="dvc repro"):
         heldout.select([made.good])
@@ -551,32 +557,32 @@ def test_the_command_refuses_what_makes_no_sense(capsys):
 
 def test_lines_are_appended_whole_and_a_torn_one_spoils_no_other(tmp_path):
     path = tmp_path / "log.jsonl"
-    artifacts.append_line(path, {"a": 1})
+    append_line(path, {"a": 1})
     with path.open("ab") as stream:
         stream.write(b'{"to')
-    artifacts.append_line(path, {"b": 2})
-    assert artifacts.read_lines(path) == [{"a": 1}, {"b": 2}]
-    assert artifacts.read_lines(tmp_path / "absent") == []
+    append_line(path, {"b": 2})
+    assert read_lines(path) == [{"a": 1}, {"b": 2}]
+    assert read_lines(tmp_path / "absent") == []
 
 
 def test_many_writers_lose_no_line_and_mix_none(tmp_path):
     path, lines = tmp_path / "log.jsonl", [{"line": i, "filler": "x" * 5000} for i in range(100)]
     with ThreadPoolExecutor(8) as pool:
-        list(pool.map(lambda line: artifacts.append_line(path, line), lines))
-    assert sorted(line["line"] for line in artifacts.read_lines(path)) == list(range(100))
+        list(pool.map(lambda line: append_line(path, line), lines))
+    assert sorted(line["line"] for line in read_lines(path)) == list(range(100))
 
 
 def test_a_line_that_does_not_fit_on_the_disk_leaves_the_log_as_it_was(tmp_path, monkeypatch):
     path = tmp_path / "log.jsonl"
-    artifacts.append_line(path, {"a": 1})
+    append_line(path, {"a": 1})
 
     def full(_):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(ArtifactError, match="cannot be written"):
-        artifacts.append_line(path, {"b": 2})
-    assert artifacts.read_lines(path) == [{"a": 1}]
+        append_line(path, {"b": 2})
+    assert read_lines(path) == [{"a": 1}]
 
 
 # The registry of MLflow.

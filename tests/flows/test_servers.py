@@ -5,7 +5,7 @@ import socket
 import pytest
 
 from flows import serve
-from flows.runtime import dvc, servers
+from flows.runtime import servers, working_copy
 from pipeline.base.errors import ConfigError
 
 
@@ -38,11 +38,14 @@ def test_a_port_that_is_taken_is_named():
 
 
 def test_a_second_run_in_a_clone_waits_or_is_refused_with_the_name_of_the_first(tmp_path, monkeypatch):
-    monkeypatch.setattr(dvc, "SECONDS_BETWEEN_TRIES", 0.01)
+    monkeypatch.setattr(working_copy, "SECONDS_BETWEEN_TRIES", 0.01)
     (tmp_path / ".dvc").mkdir()
-    with dvc.alone(tmp_path, "flow run first", "refuse", print):
+    with working_copy.alone(tmp_path, "flow run first", "refuse", print):
         named = r"another run works in this clone: flow run first, process \d+ on .*, since .* UTC; .*when_busy"
-        with pytest.raises(dvc.BusyError, match=named), dvc.alone(tmp_path, "second", "refuse", print):
+        with (
+            pytest.raises(working_copy.BusyError, match=named),
+            working_copy.alone(tmp_path, "second", "refuse", print),
+        ):
             pytest.fail("two at once")
         said = []
 
@@ -50,8 +53,8 @@ def test_a_second_run_in_a_clone_waits_or_is_refused_with_the_name_of_the_first(
             said.append(line)
             raise KeyboardInterrupt  # a run that waits can be cancelled
 
-        with pytest.raises(KeyboardInterrupt), dvc.alone(tmp_path, "second", "wait", log):
+        with pytest.raises(KeyboardInterrupt), working_copy.alone(tmp_path, "second", "wait", log):
             pytest.fail("two at once")
         assert said[0].startswith("another run works in this clone: flow run first")
-    with dvc.alone(tmp_path, "second", "refuse", print):
-        assert (tmp_path / ".dvc" / "tmp" / dvc.CLONE_LOCK).read_text().startswith("second, process")
+    with working_copy.alone(tmp_path, "second", "refuse", print):
+        assert (tmp_path / ".dvc" / "tmp" / working_copy.LOCK).read_text().startswith("second, process")

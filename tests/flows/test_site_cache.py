@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from flows.runtime import dvc, site_cache
+from flows.runtime import dvc, graph, site_cache, working_copy
 from pipeline.base.errors import ConfigError
 
 
@@ -40,7 +40,7 @@ def test_the_folder_is_private_absolute_and_known_to_dvc(clone):
 
 
 def test_a_flow_keeps_dvc_from_the_folder_of_all_users(clone):
-    stage = dvc.stages(clone)[0]
+    stage = graph.stages(clone)[0]
     seen = []
     assert dvc.reproduce(stage, seen.append, {}, clone) is dvc.Outcome.RAN
     inside = clone / ".dvc" / "site-cache" / "repo"
@@ -66,7 +66,7 @@ def test_a_folder_that_others_can_enter_is_refused_with_what_to_do(mode, how, cl
         monkeypatch.setenv(site_cache.VARIABLE, str(folder))
     if how == "config":
         (clone / ".dvc" / "config.local").write_text(f"[core]\n    site_cache_dir = {folder}\n")
-    for call in (lambda: dvc.check(clone), lambda: dvc.call(["status"], print, {}, clone)):
+    for call in (lambda: working_copy.check(clone), lambda: dvc.call(["status"], print, {}, clone)):
         with pytest.raises(ConfigError, match=rf"{folder}: has mode {mode:o}.*delete it.*set DVC_SITE_CACHE_DIR"):
             call()
 
@@ -76,7 +76,7 @@ def test_a_folder_of_another_user_is_refused(clone):
     folder = site_cache.prepare(clone / ".dvc")
     os.chown(folder, 65534, 65534)
     with pytest.raises(ConfigError, match=r"belongs to another user"):
-        dvc.check(clone)
+        working_copy.check(clone)
 
 
 def test_a_relative_path_is_refused(clone, monkeypatch):

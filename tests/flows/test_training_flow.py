@@ -14,8 +14,9 @@ from prefect.states import Completed
 
 from flows import training
 from flows.reports import summary, tables
-from flows.runtime import dvc, servers
-from pipeline import artifacts, tracking
+from flows.runtime import dvc, graph, servers, working_copy
+from pipeline import tracking
+from pipeline.artifacts import paths
 from pipeline.base.errors import ConfigError
 
 METRICS = {
@@ -28,13 +29,13 @@ METRICS = {
     "dataset": "synthetic",
 }
 ROWS = [summary.Row("ingest", "ran", 1.5, "a" * 32, "#/a"), summary.Row("evaluate", "cached", 0.7, "", "#/")]
-STAGE = dvc.Stage("ingest", "python ingest")
+STAGE = graph.Stage("ingest", "python ingest")
 
 
 @pytest.fixture
 def metrics(tmp_path, monkeypatch):
     path = tmp_path / "metrics.json"
-    monkeypatch.setattr(artifacts, "METRICS", path)
+    monkeypatch.setattr(paths, "METRICS", path)
     path.write_text(json.dumps(METRICS))
     return path
 
@@ -71,7 +72,7 @@ def test_the_result_artefacts_hold_the_tables_and_the_failure(metrics, monkeypat
 def test_a_stage_that_dvc_skipped_is_linked(monkeypatch, outcome, links):
     seen = []
     monkeypatch.setattr(dvc, "reproduce", lambda *_: outcome)
-    monkeypatch.setattr(artifacts, "content_hash", lambda _: "h")
+    monkeypatch.setattr(paths, "content_hash", lambda _: "h")
     monkeypatch.setattr(tracking, "link", lambda *names: seen.append(names))
     with disable_run_logger():
         state = training.reproduce.fn(STAGE, "up", False)
@@ -133,7 +134,7 @@ def test_the_program_ends_with_a_code_and_a_word(monkeypatch, capsys, metrics, o
     def server():
         yield
 
-    monkeypatch.setattr(dvc, "check", lambda root: None)
+    monkeypatch.setattr(working_copy, "check", lambda root: None)
     monkeypatch.setattr(tracking, "page", lambda run: run)
     monkeypatch.setattr(servers, "connected", lambda program: server())
     monkeypatch.setattr(training, "training", flow)
@@ -152,8 +153,8 @@ stages:
 PROGRAM = """
 import sys
 from pathlib import Path
-from pipeline import artifacts
-artifacts.content_hash, artifacts.METRICS = str, Path("none")
+from pipeline.artifacts import paths
+paths.content_hash, paths.METRICS = str, Path("none")
 from flows.training import main
 sys.exit(main())
 """

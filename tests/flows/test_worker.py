@@ -22,7 +22,7 @@ from websockets.exceptions import ConnectionClosedError, InvalidStatus
 from websockets.sync.client import connect
 
 from flows import training, worker
-from flows.runtime import access, dvc, gpu, recovery, servers
+from flows.runtime import access, dvc, gpu, graph, recovery, servers
 from pipeline import tracking
 from pipeline.base.errors import ConfigError, DataError
 
@@ -193,10 +193,10 @@ TRAIN = "import os, time; a = time.time(); time.sleep(3); print([os.environ['CUD
 PROGRAM = """
 import sys
 from pathlib import Path
-from pipeline import artifacts
+from pipeline.artifacts import paths
 from flows import training
 from flows.runtime import gpu
-artifacts.content_hash, artifacts.METRICS = str, Path("none")
+paths.content_hash, paths.METRICS = str, Path("none")
 gpu.find_devices = lambda: (gpu.Device(0, "GPU-pretend"),)
 class Version: number = 1
 training.register = lambda *_, **__: training.Completed(data=Version())
@@ -226,9 +226,9 @@ def test_two_training_flows_queue_for_one_gpu_that_their_training_stages_alone_s
 
 # What is tried again.
 
-AWAY = dvc.StageFailedError(dvc.Stage("s", "c"), os.EX_TEMPFAIL, ["a server does not answer"])
-LOCKED = dvc.StageFailedError(dvc.Stage("s", "c"), 255, ["ERROR: failed to reproduce 's': Unable to acquire lock."])
-BROKEN = dvc.StageFailedError(dvc.Stage("s", "c"), 1, ["s: the records are bad"])
+AWAY = dvc.StageFailedError(graph.Stage("s", "c"), os.EX_TEMPFAIL, ["a server does not answer"])
+LOCKED = dvc.StageFailedError(graph.Stage("s", "c"), 255, ["ERROR: failed to reproduce 's': Unable to acquire lock."])
+BROKEN = dvc.StageFailedError(graph.Stage("s", "c"), 1, ["s: the records are bad"])
 
 
 @pytest.mark.parametrize(
@@ -257,7 +257,7 @@ def test_what_can_heal_is_tried_again_and_bad_data_never(error, tries, api, sett
 
     @flow(name="trial")
     def trial():
-        return at_once(dvc.Stage("s", "c"), "parent", False, return_state=True)
+        return at_once(graph.Stage("s", "c"), "parent", False, return_state=True)
 
     state = trial(return_state=True)
     assert len(calls) == tries

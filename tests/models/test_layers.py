@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn import functional
 
+from pipeline.models.base import is_fused
 from pipeline.models.detectors.mlp import layers_back, layers_forth
 from pipeline.models.layers import (
     Dropout,
@@ -17,10 +18,9 @@ from pipeline.models.layers import (
     TransformerLayer,
     dropout_mask,
     dropout_scale,
-    in_batches,
-    is_fused,
     perceptron,
 )
+from pipeline.models.scoring import in_batches
 
 
 @given(rows=st.integers(0, 20), size=st.integers(1, 25), wide=st.booleans())

@@ -13,7 +13,8 @@ from sklearn.preprocessing import StandardScaler
 from pipeline.base.errors import ArtifactError, ConfigError, DataError
 from pipeline.datasets.cicids2017 import CICIDS2017
 from pipeline.datasets.schema import FEATURE_NAMES
-from pipeline.preprocessing.features import Features, Recipe, content_hash
+from pipeline.preprocessing.features import Features
+from pipeline.preprocessing.recipe import Recipe, content_hash
 
 REAL = Path(__file__).parents[3] / "shared" / "data" / "cicids2017"
 PLAIN = Recipe(drop=(), derive=())

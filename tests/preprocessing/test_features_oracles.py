@@ -6,12 +6,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from scipy.special import ndtri
 from sklearn.preprocessing import QuantileTransformer, StandardScaler
 
 from pipeline.base.errors import ArtifactError, DataError
 from pipeline.datasets.schema import FEATURE_NAMES
-from pipeline.preprocessing import features as module
-from pipeline.preprocessing.features import QUANTILES, Features, Recipe
+from pipeline.preprocessing.columns import QUANTILES
+from pipeline.preprocessing.features import Features
+from pipeline.preprocessing.recipe import Recipe
 
 NOTHING = Recipe(drop=(), derive=())
 numbers = arrays(np.float64, st.integers(2, 60), elements=st.floats(-1e12, 1e12) | st.sampled_from([0.0, 1.0, 1e9]))
@@ -44,7 +46,7 @@ def test_quantile_scaling_is_that_of_scikit_learn_between_the_outermost_knots():
     oracle = QuantileTransformer(n_quantiles=QUANTILES, output_distribution="normal", subsample=None).fit(
         train[:, None]
     )
-    limit = -module.ndtri(0.5 / QUANTILES)
+    limit = -ndtri(0.5 / QUANTILES)
     expected = np.clip(oracle.transform(values[:, None])[:, 0], -limit, limit)
     np.testing.assert_allclose(mapped(fitted(train, plain(scaling="quantile")), values), expected, rtol=1e-6, atol=1e-6)
 
@@ -61,7 +63,7 @@ def test_fills_are_those_of_pandas(values):
 def test_a_run_of_equal_values_gets_the_middle_of_its_ranks():
     values = np.repeat([0.0, 1.0], [600, 400])  # scikit-learn would put the lowest value at its lower bound
     scaled = mapped(fitted(values, plain(scaling="quantile")), np.array([0.0, 1.0]))
-    np.testing.assert_allclose(scaled, [module.ndtri(0.3), module.ndtri(0.8)], atol=0.01)
+    np.testing.assert_allclose(scaled, [ndtri(0.3), ndtri(0.8)], atol=0.01)
 
 
 def test_signed_log_is_odd():
@@ -113,7 +115,7 @@ def test_a_sample_of_many_rows_does_not_depend_on_the_batches(cuts, recipe):
     rows[::7] = np.nan
     setting = plain(scaling="quantile") if recipe == "quantile" else plain(fill="median")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "SAMPLE_ROWS", 100)
+        patch.setattr("pipeline.preprocessing.features.SAMPLE_ROWS", 100)
         whole = Features.fit([{"a": rows}], 3000, setting)
         parts = [{"a": part} for part in np.split(rows, cuts)]
         pieces = Features.fit(parts, 3000, setting)

@@ -6,7 +6,7 @@ from hypothesis import given, reject, settings
 from hypothesis import strategies as st
 
 from pipeline.base.errors import ConfigError, SplitError
-from pipeline.preprocessing import splits
+from pipeline.preprocessing import contamination, splits
 
 SHARES = {"train": 0.6, "val": 0.1, "calibration": 0.1, "test_seen": 0.1, "test_unseen": 0.1}
 UNSEEN = ("bot", "infiltration")
@@ -175,7 +175,7 @@ def test_disagreeing_rows_are_those_whose_content_has_both_labels():
 
 def contaminated(attack, content, share, names=("dos_hulk", "port_scan"), seed=0, duplicates="group"):
     split = splits.assign(attack, content, UNSEEN, SHARES, duplicates=duplicates)
-    return split, *splits.contaminate(attack, content, split, names, share, seed)
+    return split, *contamination.contaminate(attack, content, split, names, share, seed)
 
 
 def many(n=4000, contents=None):

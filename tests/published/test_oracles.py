@@ -20,6 +20,7 @@ from pipeline.calibration.thresholds.evt import EVT
 from pipeline.calibration.thresholds.knuth import Histogram
 from pipeline.calibration.thresholds.registry import THRESHOLDS
 from pipeline.calibration.thresholds.triangular import Triangular, corner
+from pipeline.models.base import Batch
 from pipeline.models.detectors.grand import GRAnD
 from pipeline.models.detectors.maf import MAF
 from pipeline.models.detectors.radon import RADON
@@ -27,7 +28,6 @@ from pipeline.models.detectors.registry import DETECTORS
 from pipeline.models.encoders.cnn_transformer import CNNTransformer
 from pipeline.models.encoders.losses.dccl import DCCL
 from pipeline.models.encoders.registry import ENCODERS
-from pipeline.models.layers import Batch
 
 ROOT = Path(__file__).parents[2]
 

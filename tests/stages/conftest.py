@@ -13,7 +13,9 @@ import pytest
 import yaml
 
 from flows.runtime import presets
-from pipeline import artifacts, config
+from pipeline import config
+from pipeline.artifacts import paths
+from pipeline.artifacts.tables import TableWriter, read_table
 from pipeline.base.errors import FlowsculptError
 from pipeline.datasets.synthetic.files import write
 from pipeline.stages.reports.report import Report
@@ -70,7 +72,7 @@ class Project:
     def run(self, *stages: str) -> None:
         """Run the bodies of stages, with the settings of params.yaml and no tracking."""
         for stage in stages:
-            folder = artifacts.REPORTS / stage
+            folder = paths.REPORTS / stage
             folder.mkdir(parents=True, exist_ok=True)
             body = getattr(importlib.import_module(f"pipeline.stages.{stage}"), stage)
             verdict = body(config.load(config.SECTIONS[stage]), Report(folder, NoRun(self.on_metrics)))  # type: ignore[arg-type]
@@ -104,10 +106,10 @@ class Project:
 
     def doctor(self, change: Callable[[dict[str, list[Any]]], object]) -> None:
         """Change the columns of the ingested records, as lists."""
-        table = artifacts.read_table(artifacts.RECORDS)
+        table = read_table(paths.RECORDS)
         columns = table.to_pydict()
         change(columns)
-        with artifacts.TableWriter(artifacts.RECORDS, table.schema) as writer:
+        with TableWriter(paths.RECORDS, table.schema) as writer:
             writer.write(pa.Table.from_pydict(columns, schema=table.schema))
 
 

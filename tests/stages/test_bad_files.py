@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 
-from pipeline import artifacts
+from pipeline.artifacts import paths
+from pipeline.artifacts.files import read_json
+from pipeline.artifacts.tables import read_table
 from pipeline.base.errors import DataError, RejectedError, SchemaError, SourceError
 
 MONDAY = "Monday-WorkingHours.pcap_ISCX.csv"
@@ -17,12 +19,12 @@ TUESDAY = "Tuesday-WorkingHours.pcap_ISCX.csv"
 
 
 def rejected() -> list[dict[str, Any]]:
-    rows: list[dict[str, Any]] = artifacts.read_table(artifacts.REJECTED).to_pylist()
+    rows: list[dict[str, Any]] = read_table(paths.REJECTED).to_pylist()
     return rows
 
 
 def counts() -> tuple[int, int]:
-    source = artifacts.read_json(artifacts.SOURCE)
+    source = read_json(paths.SOURCE)
     return source["records"], source["rejected"]
 
 
@@ -128,14 +130,14 @@ def test_a_row_that_cannot_be_read_is_kept_with_its_reason_and_counted(
     [row] = rejected()
     assert (row["source_file"], row["row"], row["column"], row["reason"]) == (MONDAY, 7, column, reason)
     assert row["text"] == path.read_text().splitlines()[7]
-    kept = artifacts.read_table(artifacts.RECORDS, ["source_file", "row"]).to_pylist()
+    kept = read_table(paths.RECORDS, ["source_file", "row"]).to_pylist()
     monday = [record["row"] for record in kept if record["source_file"] == MONDAY]
     assert monday == [number for number in range(1, 111) if number != 7]
 
 
 def test_above_the_set_share_the_stage_fails_and_nothing_is_lost(project: Any) -> None:
     project.run("ingest")
-    before = artifacts.RECORDS.read_bytes(), artifacts.SOURCE.read_bytes()
+    before = paths.RECORDS.read_bytes(), paths.SOURCE.read_bytes()
     for row in (3, 4, 9, 11):
         project.edit("Monday", lambda cells, row=row: cells[row].__setitem__(1, f"?{row}"))
     message = project.refusal("ingest", RejectedError)
@@ -145,10 +147,10 @@ def test_above_the_set_share_the_stage_fails_and_nothing_is_lost(project: Any) -
     for row in (3, 4, 9):
         assert f"{MONDAY}, row {row}, column 'Flow Duration': '?{row}' is not a number" in message
     assert "row 11" not in message
-    assert str(artifacts.REJECTED) in message
+    assert str(paths.REJECTED) in message
     assert [row["row"] for row in rejected()] == [3, 4, 9, 11]
-    assert (artifacts.RECORDS.read_bytes(), artifacts.SOURCE.read_bytes()) == before
-    assert not list(artifacts.RECORDS.parent.glob(".*"))
+    assert (paths.RECORDS.read_bytes(), paths.SOURCE.read_bytes()) == before
+    assert not list(paths.RECORDS.parent.glob(".*"))
 
 
 def test_a_file_without_a_readable_row(project: Any) -> None:
@@ -220,7 +222,7 @@ def test_an_unknown_label_that_is_to_be_kept(project: Any) -> None:
     project.run("ingest")
     record = next(
         row
-        for row in artifacts.read_table(artifacts.RECORDS, ["attack", "family", "y", "row"]).to_pylist()
+        for row in read_table(paths.RECORDS, ["attack", "family", "y", "row"]).to_pylist()
         if row["attack"] == "heartbled"
     )
     assert (record["family"], record["y"], record["row"]) == ("heartbled", 1, 5)
@@ -228,8 +230,8 @@ def test_an_unknown_label_that_is_to_be_kept(project: Any) -> None:
 
 def test_a_refused_file_leaves_the_records_of_the_run_before(project: Any) -> None:
     project.run("ingest")
-    before = artifacts.RECORDS.read_bytes()
+    before = paths.RECORDS.read_bytes()
     project.file("Wednesday").write_bytes(b"")  # is read after other files
     project.refusal("ingest", SourceError)
-    assert artifacts.RECORDS.read_bytes() == before
-    assert not list(artifacts.RECORDS.parent.glob(".*"))
+    assert paths.RECORDS.read_bytes() == before
+    assert not list(paths.RECORDS.parent.glob(".*"))

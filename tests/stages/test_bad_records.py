@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline import artifacts
+from pipeline.artifacts import paths
+from pipeline.artifacts.samples import read_samples, write_samples
 from pipeline.base.errors import ArtifactError, ConfigError, DataError, ExpectationError, SplitError
 from pipeline.datasets.schema import FEATURES
 
@@ -46,7 +47,7 @@ def test_no_record_at_all(project: Any) -> None:
     project.run("ingest")
     project.doctor(lambda columns: [values.clear() for values in columns.values()])
     message = project.refusal("preprocess", DataError)
-    assert f"{artifacts.RECORDS}: holds no records; run ingest" in message
+    assert f"{paths.RECORDS}: holds no records; run ingest" in message
 
 
 def test_no_benign_calibration_records(project: Any) -> None:
@@ -65,12 +66,12 @@ def test_a_share_that_gives_calibration_no_record(project: Any) -> None:
     shares = {"train": 0.6, "val": 0.1, "calibration": 1e-9, "test_seen": 0.2, "test_unseen": 0.1 - 1e-9}
     project.set("preprocess.shares", shares)
     project.run("ingest", "preprocess")
-    assert artifacts.read_samples(artifacts.PROCESSED, "calibration").benign.sum() >= 1
+    assert read_samples(paths.PROCESSED, "calibration").benign.sum() >= 1
 
 
 def test_calibration_scores_without_a_record(prepared: Any) -> None:
-    scores = artifacts.read_samples(artifacts.SCORES, "calibration")
-    artifacts.write_samples(artifacts.SCORES, "calibration", scores.select(slice(0, 0)))
+    scores = read_samples(paths.SCORES, "calibration")
+    write_samples(paths.SCORES, "calibration", scores.select(slice(0, 0)))
     message = prepared.refusal("calibrate", SplitError)
     assert "no benign calibration records" in message
     assert "preprocess.shares.calibration" in message
@@ -82,10 +83,10 @@ def test_fewer_rows_than_a_batch(prepared: Any) -> None:
         prepared.set(f"{stage}.fit", prepared.params[stage]["fit"] | fit)
     prepared.set("stage2.detector", "maf")
     prepared.run("stage1", "stage2")
-    scores = artifacts.read_samples(artifacts.SCORES, "val")
+    scores = read_samples(paths.SCORES, "val")
     assert np.isfinite(scores.x).all()
     assert scores.x.std(0).min() > 0
-    assert len(artifacts.REPORTS.joinpath("stage2/history.csv").read_text().splitlines()) == 3
+    assert len(paths.REPORTS.joinpath("stage2/history.csv").read_text().splitlines()) == 3
 
 
 def constant(columns: Columns) -> None:
@@ -135,15 +136,15 @@ def test_a_breached_hard_expectation(project: Any, change: Callable[[Columns], N
     assert column in message
     assert f"broken by {count} of 600" in message
     assert message.count(".csv, row ") >= 3
-    assert artifacts.REPORTS.joinpath("validate/summary.json").exists()
+    assert paths.REPORTS.joinpath("validate/summary.json").exists()
 
 
 def test_an_artefact_that_is_absent_or_damaged(prepared: Any) -> None:
-    artifacts.PROCESSED.joinpath("train.parquet").write_bytes(b"PAR1 and no more")
+    paths.PROCESSED.joinpath("train.parquet").write_bytes(b"PAR1 and no more")
     message = prepared.refusal("stage1", ArtifactError)
     assert "data/processed/train.parquet: cannot be read" in message
     assert "dvc repro" in message
-    artifacts.LATENT.joinpath("train.parquet").unlink()
+    paths.LATENT.joinpath("train.parquet").unlink()
     message = prepared.refusal("stage2", ArtifactError)
     assert "data/latent/train.parquet: is absent" in message
     assert "dvc repro" in message

@@ -6,7 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline import artifacts
+from pipeline.artifacts import paths
+from pipeline.artifacts.models import read_model
+from pipeline.artifacts.samples import read_samples
+from pipeline.artifacts.tables import read_table
 from pipeline.base.errors import ArtifactError, DataError, SchemaError
 from pipeline.calibration.calibration import Calibration
 from pipeline.calibration.thresholds.percentile import Percentile
@@ -30,8 +33,8 @@ def folder(bundle, tmp_path):
 
 def raw(split):
     """The raw records of a split, in its order."""
-    ids = artifacts.read_samples(artifacts.PROCESSED, split).record_id
-    records = artifacts.read_table(artifacts.RECORDS)
+    ids = read_samples(paths.PROCESSED, split).record_id
+    records = read_table(paths.RECORDS)
     order = {each: row for row, each in enumerate(records.column("record_id").to_pylist())}
     return records.take([order[each] for each in ids.tolist()])
 
@@ -48,20 +51,20 @@ def parts(judged):
 
 def test_it_judges_test_records_bit_for_bit_as_evaluate_does(folder):
     loaded = Bundle.load(folder)
-    calibration = Calibration.load(*artifacts.read_model(artifacts.THRESHOLDS))
+    calibration = Calibration.load(*read_model(paths.THRESHOLDS))
     for split in TESTS:
         judged = loaded.predict(raw(split))
-        margin, density = artifacts.read_samples(artifacts.SCORES, split).x.T.astype(np.float64)
+        margin, density = read_samples(paths.SCORES, split).x.T.astype(np.float64)
         np.testing.assert_array_equal(judged.margin, margin)
         np.testing.assert_array_equal(judged.density, density)
         np.testing.assert_array_equal(judged.score, calibration.score(margin, density))
 
 
 def test_it_knows_the_records_that_may_not_judge_it(bundle):
-    used = [artifacts.read_samples(artifacts.PROCESSED, split).record_id for split in FITTED_ON]
+    used = [read_samples(paths.PROCESSED, split).record_id for split in FITTED_ON]
     np.testing.assert_array_equal(bundle.used, np.unique(np.concatenate(used)))
     for split in TESTS:
-        assert not np.isin(artifacts.read_samples(artifacts.PROCESSED, split).record_id, bundle.used).any()
+        assert not np.isin(read_samples(paths.PROCESSED, split).record_id, bundle.used).any()
 
 
 def test_equal_models_have_equal_digests_and_another_calibration_another_one(bundle, folder, tmp_path):
@@ -86,7 +89,7 @@ def test_equal_models_have_equal_digests_and_another_calibration_another_one(bun
 def test_batches_bound_memory_and_change_no_verdict(bundle):
     records, rows = raw("test_seen"), []
     scores = type(bundle.model).scores
-    small = Bundle.of_sealed(bundle.sealed, artifacts.DATA, batch_size=64)
+    small = Bundle.of_sealed(bundle.sealed, paths.DATA, batch_size=64)
 
     def counted(model, x):
         rows.append(len(x))

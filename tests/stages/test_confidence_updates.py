@@ -11,16 +11,18 @@ import pandas as pd
 import pytest
 import torch
 
-from pipeline import artifacts, config
+from pipeline import config
+from pipeline.artifacts import paths
+from pipeline.artifacts.samples import read_samples
 from pipeline.base.errors import ArtifactError, CollapseError, ConfigError, DataError, TrainingError
 from pipeline.calibration.thresholds.base import VERDICTS
 from pipeline.models.detectors.maf import MAF
 from pipeline.models.detectors.radon import RADON
 from pipeline.models.detectors.registry import DETECTORS
-from pipeline.stages.learning import updates_of
+from pipeline.models.training.plan import updates_of
 
 PARAMS = Path(__file__).parents[2] / "params.yaml"
-REPORTS = artifacts.REPORTS / "stage2"
+REPORTS = paths.REPORTS / "stage2"
 
 
 @pytest.fixture
@@ -40,7 +42,7 @@ def trained(prepared: Any) -> Any:
 
 
 def train_ids() -> list[str]:
-    train = artifacts.read_samples(artifacts.LATENT, "train")
+    train = read_samples(paths.LATENT, "train")
     return [f"{value:016x}" for value in train.select(train.benign).record_id.tolist()]
 
 
@@ -86,7 +88,7 @@ def test_a_stage_that_goes_on_reports_the_updates_before_it_was_killed(trained: 
     trained.run("stage2")
     assert epochs == ([2, 3, 4] if rate == 3e-3 else [0, 1, 2, 3, 4])  # it goes on, or is another training
     assert {f"confidence_epoch_{epoch}.csv" for epoch in (1, 3, 4)} <= {path.name for path in REPORTS.iterdir()}
-    assert [path.name for path in (artifacts.CHECKPOINTS / "stage2").iterdir()] == ["best.safetensors"]
+    assert [path.name for path in (paths.CHECKPOINTS / "stage2").iterdir()] == ["best.safetensors"]
 
 
 def test_the_report_tells_which_epoch_was_kept_and_how_many_updates_it_has_seen(trained: Any, capsys: Any) -> None:
@@ -149,8 +151,8 @@ def test_an_encoder_can_be_trained_with_updates(prepared: Any) -> None:
     ):
         prepared.set(f"stage1.{name}", value)
     prepared.run("stage1")
-    table = pd.read_csv(artifacts.REPORTS / "stage1" / "confidence_epoch_0.csv")
-    train = artifacts.read_samples(artifacts.PROCESSED, "train")
+    table = pd.read_csv(paths.REPORTS / "stage1" / "confidence_epoch_0.csv")
+    train = read_samples(paths.PROCESSED, "train")
     balanced = train.select(train.balanced)
     attack = ~balanced.benign
     assert attack.any()
@@ -231,7 +233,7 @@ def test_an_absent_confidence_file(trained: Any) -> None:
 
 
 def test_a_score_that_is_nan_names_the_record(trained: Any, monkeypatch: Any) -> None:
-    train = artifacts.read_samples(artifacts.LATENT, "train")
+    train = read_samples(paths.LATENT, "train")
     benign = train.select(train.benign)
     score, row = RADON.score, torch.from_numpy(benign.x[5, :-1])
 
@@ -244,7 +246,7 @@ def test_a_score_that_is_nan_names_the_record(trained: Any, monkeypatch: Any) ->
     message = trained.refusal("stage2", TrainingError)
     assert message.startswith(f"record {benign.record_id[5]:016x}: ")
     assert "the last good checkpoint is kept" in message
-    assert (artifacts.CHECKPOINTS / "stage2" / "last.safetensors").exists()
+    assert (paths.CHECKPOINTS / "stage2" / "last.safetensors").exists()
 
 
 def test_a_training_that_makes_the_model_worse_fails_the_stage(trained: Any, monkeypatch: Any) -> None:

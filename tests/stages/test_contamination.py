@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline import artifacts
+from pipeline.artifacts import paths
+from pipeline.artifacts.samples import read_samples
 from pipeline.base.errors import ConfigError, SplitError
 from pipeline.base.samples import Samples
 from pipeline.config import SECTIONS, load
@@ -14,7 +15,7 @@ from pipeline.preprocessing import splits
 
 
 def stored() -> dict[str, Samples]:
-    return {name: artifacts.read_samples(artifacts.PROCESSED, name) for name in splits.SPLITS}
+    return {name: read_samples(paths.PROCESSED, name) for name in splits.SPLITS}
 
 
 def hidden(samples: Samples) -> Any:
@@ -48,10 +49,10 @@ def test_hidden_records_look_benign_and_keep_their_name(contaminated: Any) -> No
     for name in ("val", "calibration", "test_seen", "test_unseen"):
         assert np.array_equal(parts[name].record_id, clean[name].record_id)
         assert np.array_equal(parts[name].y, clean[name].y)
-    told = json.loads((artifacts.REPORTS / "preprocess" / "splits.json").read_text())
+    told = json.loads((paths.REPORTS / "preprocess" / "splits.json").read_text())
     assert sum(told["hidden"].values()) == mask.sum()
     assert set(told["hidden"]) == set(train.attack[mask])
-    figure = (artifacts.REPORTS / "preprocess" / "splits.svg").read_text()
+    figure = (paths.REPORTS / "preprocess" / "splits.svg").read_text()
     assert "labelled benign" in figure
 
 

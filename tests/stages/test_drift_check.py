@@ -10,10 +10,13 @@ import pyarrow as pa
 import pytest
 
 from flows import drift_check, scoring
-from pipeline import artifacts, config
+from pipeline import config
+from pipeline.artifacts import paths
+from pipeline.artifacts.files import read_json
+from pipeline.artifacts.tables import read_table
 from pipeline.base.errors import ArtifactError, ConfigError
 from pipeline.calibration.calibration import Calibration
-from pipeline.serving import batch
+from pipeline.serving import batch, loading, scored
 from pipeline.serving.registry import Version
 
 SETTINGS = config.load(config.Retraining, Path(__file__).parents[2] / "params.yaml")
@@ -27,15 +30,15 @@ def test_a_folder_is_scored_once(task, store, folder):
     state = run(str(folder))
     result = state.result()
     assert (len(result.scored), result.passed_over, result.refused, result.version) == (8, 0, (), 3)
-    assert len(list(artifacts.SCORED.glob("*.parquet"))) == 8
+    assert len(list(paths.SCORED.glob("*.parquet"))) == 8
     page = store.shown["scoring-summary"]
     n = sum(summary["records"] for summary in result.scored)
     assert f"| p99 | {sum(s['alarms']['p99']['alarms'] for s in result.scored):,} | {round(n * 0.01, 1)} (" in page
     assert [row["source"] for row in store.shown["scoring-files"]] == sorted(path.name for path in folder.iterdir())
-    before = {path: path.read_bytes() for path in artifacts.SCORED.rglob("*") if path.is_file()}
+    before = {path: path.read_bytes() for path in paths.SCORED.rglob("*") if path.is_file()}
     again = run(str(folder)).result()
     assert (len(again.scored), again.passed_over) == (0, 8)
-    assert {path: path.read_bytes() for path in artifacts.SCORED.rglob("*") if path.is_file()} == before
+    assert {path: path.read_bytes() for path in paths.SCORED.rglob("*") if path.is_file()} == before
 
 
 def test_the_champion_is_asked_for_once(task, store, folder, monkeypatch):
@@ -48,7 +51,7 @@ def test_the_champion_is_asked_for_once(task, store, folder, monkeypatch):
     monkeypatch.setattr(batch, "score", meanwhile)
     run(str(folder))
     assert store.asked == ["champion"]
-    versions = [artifacts.read_table(path, ["model_version"]) for path in artifacts.SCORED.glob("*.parquet")]
+    versions = [read_table(path, ["model_version"]) for path in paths.SCORED.glob("*.parquet")]
     assert set(pa.concat_tables(versions).column(0).to_pylist()) == {3}
 
 
@@ -75,7 +78,7 @@ def watched(store, monkeypatch, tmp_path):
     """A champion with a calibration of many records."""
     calibration = Calibration.fit(*REFERENCE)
     store.bundle = store.bundle.with_calibration(calibration)
-    monkeypatch.setattr(scoring, "load", lambda alias: (Version(3, "run", store.bundle.digest, {}, ()), store.bundle))
+    monkeypatch.setattr(loading, "load", lambda alias: (Version(3, "run", store.bundle.digest, {}, ()), store.bundle))
     monkeypatch.setattr(config, "load", lambda section: SETTINGS)
     monkeypatch.setattr("flows.promotion.promotion", store_gate(store))
     return store
@@ -91,7 +94,7 @@ def store_gate(store):
 
 def recent(scores, monkeypatch, samples=None):
     ids = np.arange(len(scores), dtype=np.uint64) + np.uint64(10**9)
-    monkeypatch.setattr(batch, "recent", lambda *_: batch.Recent(ids, np.asarray(scores), samples, 2))
+    monkeypatch.setattr(scored, "recent", lambda *_: scored.Recent(ids, np.asarray(scores), samples, 2))
 
 
 def drawn(store, n=5000, seed=1):
@@ -154,8 +157,8 @@ def test_a_large_drift_asks_for_training_and_promotes_nothing(watched, monkeypat
 def test_the_reports_are_written(watched, monkeypatch):
     recent(drawn(watched), monkeypatch)
     check()
-    assert {path.name for path in artifacts.DRIFT.iterdir()} == {"drift.svg", "drift.csv", "drift.json"}
-    told = artifacts.read_json(artifacts.DRIFT / "drift.json")
+    assert {path.name for path in paths.DRIFT.iterdir()} == {"drift.svg", "drift.csv", "drift.json"}
+    told = read_json(paths.DRIFT / "drift.json")
     assert (told["outcome"], told["version"], told["records"]) == ("stable", 3, 5000)
 
 
@@ -170,21 +173,21 @@ def test_features_are_compared_with_those_of_the_calibration(store, monkeypatch,
     """All of what was scored: benign features as ever, until one of them is changed."""
     run(str(folder))
     settings = SETTINGS.model_copy(update={"min_records": 50, "looks": 0.1})
-    seen = batch.recent(3, 10**6)
+    seen = scored.recent(3, 10**6)
     found = drift_check.check(3, store.bundle, seen, settings)
     assert {change.name for change in found.changes} == {"score", *store.bundle.features.columns}
     assert not [change.name for change in found.changes if change.exceeds(1e-4, 0.0)]
     at = seen.samples.column_names.index("idle_min")
     moved = seen.samples.set_column(at, "idle_min", pa.array(np.full(seen.samples.num_rows, 1e9)))
-    again = drift_check.check(3, store.bundle, batch.Recent(seen.record_id, seen.score, moved, seen.files), settings)
+    again = drift_check.check(3, store.bundle, scored.Recent(seen.record_id, seen.score, moved, seen.files), settings)
     assert [change.name for change in again.changes if change.exceeds(1e-4, 0.2)] == ["idle_min"]
 
 
 def test_features_of_another_project_are_not_compared(store, task, folder):
     run(str(folder))
-    shutil.rmtree(artifacts.PROCESSED)
+    shutil.rmtree(paths.PROCESSED)
     settings = SETTINGS.model_copy(update={"min_records": 50, "looks": 0.1})
-    found = drift_check.check(3, store.bundle, batch.recent(3, 10**6), settings)
+    found = drift_check.check(3, store.bundle, scored.recent(3, 10**6), settings)
     assert [change.name for change in found.changes] == ["score"]
 
 

@@ -8,29 +8,36 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline import artifacts, validation
+from pipeline import validation
+from pipeline.artifacts import paths
+from pipeline.artifacts.confidence import read_confidence
+from pipeline.artifacts.files import read_json
+from pipeline.artifacts.samples import read_samples
+from pipeline.artifacts.tables import read_table, row_groups
 from pipeline.base.errors import ArtifactError
 from pipeline.datasets.schema import FEATURE_NAMES
 from pipeline.evaluation.metrics import wilson
 from pipeline.reporting import confidence_table
+from pipeline.stages import records, split_files
 from pipeline.stages.reports import floor
+from pipeline.stages.reports import preprocess as reports
 from pipeline.validation.rules import broken
 
 LEVELS = {"p99.9": 0.001, "p99": 0.01, "p97": 0.03, "p95": 0.05}
 
 
 def confidence(stage: str) -> pd.DataFrame:
-    path = artifacts.REPORTS / stage / "confidence_epoch_0.csv"
+    path = paths.REPORTS / stage / "confidence_epoch_0.csv"
     table = pd.read_csv(path, dtype={"record_id": str}, keep_default_na=False)
     return table.set_index("record_id")
 
 
 def told(stage: str, name: str) -> Any:
-    return json.loads((artifacts.REPORTS / stage / f"{name}.json").read_text())
+    return json.loads((paths.REPORTS / stage / f"{name}.json").read_text())
 
 
 def ids() -> list[str]:
-    return [f"{each:016x}" for each in artifacts.read_table(artifacts.RECORDS)["record_id"].to_pylist()]
+    return [f"{each:016x}" for each in read_table(paths.RECORDS)["record_id"].to_pylist()]
 
 
 @pytest.fixture
@@ -68,8 +75,8 @@ def test_ingest_trusts_what_it_read_as_it_was(project: Any) -> None:
     reach = told("ingest", "confidence_intervals_epoch_0")
     assert set(reach["columns"]) == set(FEATURE_NAMES)
     assert reach["columns"]["flow_bytes_per_s"]["infinite"] == 1
-    assert reach["files"][path.name]["records"] == artifacts.read_json(artifacts.SOURCE)["files"][path.name]["records"]
-    values = artifacts.read_table(artifacts.RECORDS)["flow_duration"].to_numpy()
+    assert reach["files"][path.name]["records"] == read_json(paths.SOURCE)["files"][path.name]["records"]
+    values = read_table(paths.RECORDS)["flow_duration"].to_numpy()
     assert reach["columns"]["flow_duration"]["high"] == values.max()
 
 
@@ -93,7 +100,7 @@ def test_the_time_that_a_file_covers(project: Any) -> None:
     project.set("ingest.synthetic.seed", 3)
     project.run("ingest")
     files = told("ingest", "confidence_intervals_epoch_0")["files"]
-    times = artifacts.read_table(artifacts.RECORDS, ["source_file", "timestamp"]).to_pandas()
+    times = read_table(paths.RECORDS, ["source_file", "timestamp"]).to_pandas()
     for name, file in files.items():
         own = times["timestamp"][times["source_file"] == name].dropna()
         assert (file["from"], file["to"]) == ((str(own.min()), str(own.max())) if len(own) else (None, None))
@@ -142,7 +149,7 @@ def test_a_rule_tells_which_rows_break_it(name: str, settings: Any, values: Any,
 
 def test_batches_do_not_change_the_trust(project: Any) -> None:
     project.run("ingest")
-    table = artifacts.read_table(artifacts.RECORDS)
+    table = read_table(paths.RECORDS)
     whole, cut = (validation.audit([table], rows=rows).trust for rows in (10_000, 64))
     assert (whole.record_id == cut.record_id).all()
     assert (whole.confidence == cut.confidence).all()
@@ -162,12 +169,12 @@ def test_validate_tells_what_would_stop_the_line_at_each_budget(doubtful: Any) -
 
 def test_the_trust_of_validate_can_start_a_training(prepared: Any) -> None:
     prepared.run("validate")
-    path = artifacts.REPORTS / "validate" / "confidence_epoch_0.csv"
+    path = paths.REPORTS / "validate" / "confidence_epoch_0.csv"
     prepared.set("stage2.confidence.initial", str(path))
     logged: dict[str, float] = {}
     prepared.on_metrics = lambda values, step=None: logged.update(values)
     prepared.run("stage2")
-    train = artifacts.read_samples(artifacts.PROCESSED, "train")
+    train = read_samples(paths.PROCESSED, "train")
     assert logged["confidence.of_other_records"] == len(confidence("validate")) - train.benign.sum()
 
 
@@ -185,13 +192,15 @@ def test_preprocess_states_the_share_of_each_class(project: Any) -> None:
 
 def test_preprocess_states_the_floor_without_a_look_at_the_test(project: Any, monkeypatch: Any) -> None:
     read: list[str] = []
-    whole, groups = artifacts.read_table, artifacts.row_groups
-    monkeypatch.setattr(artifacts, "read_table", lambda path, *rest: (read.append(path.stem), whole(path, *rest))[1])
-    monkeypatch.setattr(artifacts, "row_groups", lambda path, *rest: (read.append(path.stem), groups(path, *rest))[1])
+    whole, groups = read_table, row_groups
+    monkeypatch.setattr(reports, "read_table", lambda path, *rest: (read.append(path.stem), whole(path, *rest))[1])
+    for module in (reports, records, split_files):
+        monkeypatch.setattr(module, "row_groups", lambda path, *rest: (read.append(path.stem), groups(path, *rest))[1])
     project.run("ingest", "preprocess")
+    assert {"records", "train", "calibration", "val"} <= set(read)
     assert not {"test_seen", "test_unseen"} & set(read)
-    val = artifacts.read_samples(artifacts.PROCESSED, "val")
-    benign = artifacts.read_samples(artifacts.PROCESSED, "calibration")
+    val = read_samples(paths.PROCESSED, "val")
+    benign = read_samples(paths.PROCESSED, "calibration")
     for name, share in LEVELS.items():
         level = told("preprocess", f"test_metrics_threshold={name}")
         sign, place = {"high": 1, "low": -1}[level["direction"]], val.columns.index(level["feature"])
@@ -225,23 +234,23 @@ def test_many_records_are_reported_as_a_stated_sample_beside_the_whole(tmp_path:
     expected = dict(zip([f"{each:016x}" for each in record_id.tolist()], values.tolist(), strict=True))
     assert sample["confidence"].to_numpy() == pytest.approx([expected[each] for each in sample["record_id"]], abs=1e-6)
     assert sample["confidence"].mean() == pytest.approx(0, abs=0.06)
-    read_ids, read_values = artifacts.read_confidence(whole)
+    read_ids, read_values = read_confidence(whole)
     assert (read_ids == record_id).all()
     assert (read_values == values).all()
     with pytest.raises(
         ArtifactError, match=r"is a sample of 1,000 of 70,000 records; give .*confidence_epoch_3.parquet"
     ):
-        artifacts.read_confidence(csv)
+        read_confidence(csv)
 
 
 def test_few_records_are_reported_whole(tmp_path: Any) -> None:
     (tmp_path / "confidence_epoch_0_sample.json").write_text("{}")  # an earlier table was longer
     confidence_table.write(tmp_path, 0, {"record_id": np.arange(5, dtype=np.uint64), "confidence": np.ones(5)})
     assert [path.name for path in tmp_path.iterdir()] == ["confidence_epoch_0.csv"]
-    assert len(artifacts.read_confidence(tmp_path / "confidence_epoch_0.csv")[0]) == 5
+    assert len(read_confidence(tmp_path / "confidence_epoch_0.csv")[0]) == 5
 
 
 def test_a_parquet_file_without_the_columns_is_refused(tmp_path: Any) -> None:
     pd.DataFrame({"record_id": [1]}).to_parquet(tmp_path / "x.parquet")
     with pytest.raises(ArtifactError, match="a CSV or Parquet file with the columns record_id and confidence"):
-        artifacts.read_confidence(tmp_path / "x.parquet")
+        read_confidence(tmp_path / "x.parquet")

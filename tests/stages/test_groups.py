@@ -7,17 +7,19 @@ import pyarrow as pa
 import pytest
 
 from flows import drift_check
-from pipeline import artifacts
+from pipeline.artifacts import paths
+from pipeline.artifacts.files import read_csv, read_json
 from pipeline.base.errors import ArtifactError, ConfigError, DataError
-from pipeline.calibration import calibration
+from pipeline.calibration import fused
 from pipeline.calibration.calibration import Calibration
 from pipeline.calibration.prediction import Prediction
 from pipeline.calibration.thresholds.conformal import interval
 from pipeline.datasets.incoming import incoming
-from pipeline.evaluation.drift import Recalibration
-from pipeline.serving import batch, heldout
+from pipeline.evaluation.recalibration import Recalibration
+from pipeline.serving import heldout
 from pipeline.serving.bundle import Bundle
-from pipeline.stages.groups import groups
+from pipeline.serving.tally import Tally
+from pipeline.stages.record_groups import groups_of
 from tests.stages.test_bundle import raw
 
 TESTS = ("test_seen", "test_unseen")
@@ -26,7 +28,7 @@ TESTS = ("test_seen", "test_unseen")
 @pytest.fixture
 def by_day(prepared: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
     """A project whose thresholds are set by day; its 44 calibration records would be too few for 1 %."""
-    monkeypatch.setattr(calibration, "frequent", lambda names: sorted({str(name) for name in names} - {""}))
+    monkeypatch.setattr(fused, "frequent", lambda names: sorted({str(name) for name in names} - {""}))
     prepared.set("calibrate.group", "day")
     prepared.run("calibrate")
     return prepared
@@ -36,7 +38,7 @@ def test_evaluate_the_bundle_and_the_gate_judge_a_record_by_its_group(by_day: An
     by_day.run("evaluate")
     bundle = Bundle.of_project()
     assert len(bundle.calibration.groups) >= 2
-    told = {row["record_id"]: row for row in artifacts.read_csv(artifacts.REPORTS / "evaluate/confidence_epoch_0.csv")}
+    told = {row["record_id"]: row for row in read_csv(paths.REPORTS / "evaluate/confidence_epoch_0.csv")}
     differs = 0
     for split in TESTS:
         records = raw(split)
@@ -58,7 +60,7 @@ def test_evaluate_the_bundle_and_the_gate_judge_a_record_by_its_group(by_day: An
 
 def test_false_alarms_are_shown_by_group_and_promised_where_thresholds_are_its_own(by_day: Any) -> None:
     by_day.run("evaluate")
-    guarantee = artifacts.read_json(artifacts.METRICS)["guarantee"]
+    guarantee = read_json(paths.METRICS)["guarantee"]
     assert guarantee["groups"].keys() == {"day"}  # these files do not tell the protocol
     days = guarantee["groups"]["day"]
     assert sum(day["n"] for day in days.values()) == guarantee["n_benign"]
@@ -69,16 +71,16 @@ def test_false_alarms_are_shown_by_group_and_promised_where_thresholds_are_its_o
     for level, promised in guarantee["levels"].items():
         alarms = sum(round(day["levels"][level]["fpr"] * day["n"]) for day in days.values())
         assert alarms == round(promised["fpr"] * guarantee["n_benign"])
-    assert "by day" in artifacts.PAGE.read_text()
+    assert "by day" in paths.PAGE.read_text()
 
 
 def test_scoring_knows_the_group_of_new_records_in_both_forms(by_day: Any) -> None:
     bundle = Bundle.of_project()
-    for path in (by_day.file("Wednesday"), artifacts.RECORDS):
+    for path in (by_day.file("Wednesday"), paths.RECORDS):
         (chunk,) = incoming(path, "cicids2017", bundle.columns).read()
         judged, blind = bundle.predict(chunk.records), bundle.predict(chunk.records.drop_columns("day"))
         assert (judged.p_value != blind.p_value).any()
-    tally = batch._Tally(bundle.calibration)
+    tally = Tally(bundle.calibration)
     tally.add(judged, chunk.rejected)
     assert tally.alarms == {name: int(mask.sum()) for name, mask in judged.flagged.items()}
 
@@ -86,9 +88,9 @@ def test_scoring_knows_the_group_of_new_records_in_both_forms(by_day: Any) -> No
 def test_the_model_still_judges_after_it_was_stored(by_day: Any) -> None:
     bundle = Bundle.of_project()
     assert bundle.sealed.about["group"] == {"name": "day", "categorical": True}
-    bundle.save(artifacts.DATA / "stored")
+    bundle.save(paths.DATA / "stored")
     records = raw("test_seen")
-    one, other = bundle.predict(records), Bundle.load(artifacts.DATA / "stored").predict(records)
+    one, other = bundle.predict(records), Bundle.load(paths.DATA / "stored").predict(records)
     assert np.array_equal(one.p_value, other.p_value) and np.array_equal(one.verdict, other.verdict)
     with pytest.raises(DataError, match="column 'day' holds"):
         bundle.predict(records.set_column(records.column_names.index("day"), "day", pa.array([1.0] * len(records))))
@@ -139,4 +141,4 @@ def test_more_of_one_group_moves_no_threshold_of_a_group_in_a_recalibration(shar
 def test_records_that_are_others_are_refused(prepared: Any) -> None:
     strangers = np.array([1, 2**63], np.uint64)
     with pytest.raises(ArtifactError, match="holds other records than"):
-        groups("day", strangers)
+        groups_of("day", strangers)

@@ -5,7 +5,11 @@ import math
 import numpy as np
 import pytest
 
-from pipeline import artifacts
+from pipeline.artifacts import paths
+from pipeline.artifacts.files import read_bytes
+from pipeline.artifacts.models import read_model
+from pipeline.artifacts.samples import read_samples, write_samples
+from pipeline.artifacts.tables import read_table
 from pipeline.base.errors import ConfigError
 from pipeline.calibration.calibration import Calibration
 from pipeline.datasets.schema import FEATURE_NAMES
@@ -13,7 +17,7 @@ from pipeline.serving.bundle import Bundle
 from tests.stages.conftest import shipped_settings
 
 TRAINED = ("preprocess", "stage1", "stage2", "calibrate")
-MODELS = (artifacts.FEATURES, artifacts.ENCODER, artifacts.DETECTOR, artifacts.HEAD, artifacts.THRESHOLDS)
+MODELS = (paths.FEATURES, paths.ENCODER, paths.DETECTOR, paths.HEAD, paths.THRESHOLDS)
 TESTS = ("test_seen", "test_unseen")
 
 
@@ -30,18 +34,18 @@ def shipped(project):
 def models():
     """The bytes of every model file."""
     files = [stem.with_suffix(kind) for stem in MODELS for kind in (".json", ".safetensors")]
-    return {file.name: artifacts.read_bytes(file) for file in files}
+    return {file.name: read_bytes(file) for file in files}
 
 
 def test_evidence_is_named_and_the_bundle_judges_as_the_stages_score(shipped):
     shipped.run(*TRAINED, "evaluate")
-    calibration = Calibration.load(*artifacts.read_model(artifacts.THRESHOLDS))
+    calibration = Calibration.load(*read_model(paths.THRESHOLDS))
     assert (tuple(calibration.tails), calibration.counted) == (("margin", "density", "head"), ("density", "head"))
     bundle = Bundle.of_project()
-    records = artifacts.read_table(artifacts.RECORDS)
+    records = read_table(paths.RECORDS)
     order = {each: row for row, each in enumerate(records.column("record_id").to_pylist())}
     for split in TESTS:
-        samples = artifacts.read_samples(artifacts.SCORES, split)
+        samples = read_samples(paths.SCORES, split)
         assert samples.columns == ("margin", "density", "head")
         judged = bundle.predict(records.take([order[each] for each in samples.record_id.tolist()]))
         np.testing.assert_array_equal(np.stack([*judged.evidence.values()], axis=1), samples.x)
@@ -53,11 +57,11 @@ def test_features_pass_the_encoder_where_asked(shipped):
     shipped.set("stage1.fit.epochs", 1)
     shipped.set("stage1.pass_features", True)
     shipped.run(*TRAINED)
-    features = artifacts.read_samples(artifacts.PROCESSED, "val").columns
-    latent = artifacts.read_samples(artifacts.LATENT, "val").columns
+    features = read_samples(paths.PROCESSED, "val").columns
+    latent = read_samples(paths.LATENT, "val").columns
     assert latent[0] == "z0" and latent[-1] == "margin" and latent[-1 - len(features) : -1] == features
-    x = artifacts.read_samples(artifacts.PROCESSED, "val").x
-    scores = artifacts.read_samples(artifacts.SCORES, "val").x
+    x = read_samples(paths.PROCESSED, "val").x
+    scores = read_samples(paths.SCORES, "val").x
     np.testing.assert_array_equal(Bundle.of_project().model.scores(x), scores)
 
 
@@ -79,7 +83,7 @@ def test_one_model_does_not_count_twice(shipped):
 def test_evidence_that_is_unknown_or_absent_is_refused(shipped):
     shipped.set("stage2.head", "none")
     shipped.run("preprocess", "stage1", "stage2", "calibrate")
-    calibration = Calibration.load(*artifacts.read_model(artifacts.THRESHOLDS))
+    calibration = Calibration.load(*read_model(paths.THRESHOLDS))
     assert calibration.counted == ("density",)
     shipped.set("calibrate.evidence", ["density", "haed"])
     assert "there is no 'haed' (did you mean 'head'?)" in shipped.refusal("calibrate", ConfigError)
@@ -91,8 +95,8 @@ def test_no_test_record_reaches_a_fitted_number(shipped):
     shipped.run(*TRAINED)
     before = models()
     for split in TESTS:
-        samples = artifacts.read_samples(artifacts.PROCESSED, split)
-        artifacts.write_samples(artifacts.PROCESSED, split, samples.map(lambda x: 7 - 3 * x, samples.columns))
+        samples = read_samples(paths.PROCESSED, split)
+        write_samples(paths.PROCESSED, split, samples.map(lambda x: 7 - 3 * x, samples.columns))
     shipped.run("stage1", "stage2", "calibrate")
     assert models() == before
 
@@ -122,12 +126,12 @@ def test_no_unseen_attack_reaches_a_fitted_number(shipped):
 
 def test_scales_come_from_benign_records_alone_where_asked(shipped):
     shipped.run("preprocess")
-    train = artifacts.read_samples(artifacts.PROCESSED, "train")
+    train = read_samples(paths.PROCESSED, "train")
     benign = train.x[train.benign]
     spread = benign.std(axis=0)
     varied = spread > 0.5  # not nearly one value
     assert varied.any() and np.abs(np.median(benign[:, varied], axis=0)).max() < 1
     shipped.set("preprocess.features.fit_on", "train")
-    before = artifacts.read_bytes(artifacts.FEATURES.with_suffix(".safetensors"))
+    before = read_bytes(paths.FEATURES.with_suffix(".safetensors"))
     shipped.run("preprocess")
-    assert artifacts.read_bytes(artifacts.FEATURES.with_suffix(".safetensors")) != before
+    assert read_bytes(paths.FEATURES.with_suffix(".safetensors")) != before

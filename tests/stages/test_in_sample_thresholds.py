@@ -5,8 +5,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline import artifacts
+from pipeline.artifacts import paths
+from pipeline.artifacts.files import read_json
+from pipeline.artifacts.samples import read_samples
 from pipeline.base.errors import ConfigError, SplitError
+from pipeline.stages import calibration_scores
 
 
 @pytest.fixture
@@ -19,14 +22,14 @@ def cascade(prepared: Any) -> Any:
 
 
 def named() -> dict[str, float]:
-    return dict(artifacts.read_json(artifacts.REPORTS / "calibrate" / "thresholds.json")["named"])
+    return dict(read_json(paths.REPORTS / "calibrate" / "thresholds.json")["named"])
 
 
 @pytest.mark.parametrize("split", ["train", "calibration"])
 def test_the_percentiles_are_those_of_the_split_that_is_named(cascade: Any, split: str) -> None:
     cascade.set("calibrate.drawn_from", split)
     cascade.run("calibrate")
-    scores = artifacts.read_samples(artifacts.SCORES, split)
+    scores = read_samples(paths.SCORES, split)
     density = scores.x[scores.benign, 1].astype(np.float64)
     for name, threshold in named().items():
         assert (density > threshold).mean() == pytest.approx(1 - float(name[1:]) / 100, abs=2 / len(density))
@@ -40,6 +43,8 @@ def test_in_sample_thresholds_are_refused_where_levels_are_promised(cascade: Any
 
 
 def test_a_split_without_benign_records_is_refused(cascade: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    read = artifacts.read_samples
-    monkeypatch.setattr(artifacts, "read_samples", lambda folder, split: (s := read(folder, split)).select(~s.benign))
+    read = read_samples
+    monkeypatch.setattr(
+        calibration_scores, "read_samples", lambda folder, split: (s := read(folder, split)).select(~s.benign)
+    )
     assert "no benign calibration records" in cascade.refusal("calibrate", SplitError)

@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 
-from pipeline import artifacts
+from pipeline.artifacts import paths
+from pipeline.artifacts.files import read_json
+from pipeline.artifacts.tables import read_table
 from pipeline.datasets import sources
 from pipeline.datasets.base import record_schema
 from pipeline.datasets.schema import FEATURE_NAMES, FEATURES
@@ -18,14 +20,14 @@ REAL = Path(__file__).parents[3] / "shared" / "data"
 
 
 def report() -> dict[str, Any]:
-    return json.loads((artifacts.REPORTS / "ingest" / "ingest.json").read_text())  # type: ignore[no-any-return]
+    return json.loads((paths.REPORTS / "ingest" / "ingest.json").read_text())  # type: ignore[no-any-return]
 
 
 def test_records_and_counts(project: Any) -> None:
     project.run("ingest")
-    records = artifacts.read_table(artifacts.RECORDS)
+    records = read_table(paths.RECORDS)
     assert records.schema.names == record_schema(FEATURES).names
-    source = artifacts.read_json(artifacts.SOURCE)
+    source = read_json(paths.SOURCE)
     assert source == report()
     assert [column["name"] for column in source["columns"]] == list(FEATURE_NAMES)
     assert source["columns"][0] == {"name": "destination_port", "unit": "port", "high": 65535}
@@ -42,14 +44,14 @@ def test_records_and_counts(project: Any) -> None:
         attacks = rows["attack"].to_pylist()
         assert file["records"] == len(attacks)
         assert file["attacks"] == {attack: attacks.count(attack) for attack in set(attacks)}
-    assert (artifacts.REPORTS / "ingest" / "class_counts.svg").read_bytes().startswith(b"<?xml")
+    assert (paths.REPORTS / "ingest" / "class_counts.svg").read_bytes().startswith(b"<?xml")
 
 
 def test_every_artefact_that_is_declared_is_written_and_nothing_else(project: Any) -> None:
     project.run("ingest")
-    assert all(path.exists() for path in artifacts.OUTPUTS["ingest"])
+    assert all(path.exists() for path in paths.OUTPUTS["ingest"])
     assert {path.name for path in Path("data").iterdir()} == {"raw", "interim", "reports"}
-    assert len(list(artifacts.RECORDS.parent.iterdir())) == 3
+    assert len(list(paths.RECORDS.parent.iterdir())) == 3
 
 
 def test_synthetic_records_say_so(project: Any) -> None:
@@ -64,26 +66,26 @@ def test_synthetic_records_say_so(project: Any) -> None:
 
 def test_the_packing_does_not_change_the_table(project: Any) -> None:
     project.run("ingest")
-    plain = artifacts.RECORDS.read_bytes()
+    plain = paths.RECORDS.read_bytes()
     shutil.make_archive("records", "zip", project.raw)
     project.set("ingest.path", "records.zip")
     project.run("ingest")
-    assert artifacts.RECORDS.read_bytes() == plain
+    assert paths.RECORDS.read_bytes() == plain
     for path in list(project.raw.iterdir()):
         path.with_name(f"{path.name}.gz").write_bytes(gzip.compress(path.read_bytes()))
         path.unlink()
     project.set("ingest.path", str(project.raw))
     project.run("ingest")
-    assert artifacts.RECORDS.read_bytes() == plain
+    assert paths.RECORDS.read_bytes() == plain
 
 
 def test_blank_rows_are_kept_and_counted_apart(project: Any) -> None:
     path = project.file("Monday")
     path.write_bytes(path.read_bytes() + (b"," * 78 + b"\n") * 900)
     project.run("ingest")  # more of them than max_rejected_share would allow
-    source = artifacts.read_json(artifacts.SOURCE)
+    source = read_json(paths.SOURCE)
     assert (source["records"], source["blank"], source["rejected"]) == (600, 900, 0)
-    assert artifacts.read_table(artifacts.REJECTED)["reason"].to_pylist() == ["blank row"] * 900
+    assert read_table(paths.REJECTED)["reason"].to_pylist() == ["blank row"] * 900
 
 
 def test_a_few_rejected_rows_are_reported_per_file(project: Any) -> None:
@@ -144,7 +146,7 @@ def test_real_records(project: Any, shape: str, records: int, attacks: dict[str,
         pytest.skip(f"the real records are absent: {REAL / shape}")
     project.set("ingest.path", str(REAL / shape))
     project.run("ingest")
-    source = artifacts.read_json(artifacts.SOURCE)
+    source = read_json(paths.SOURCE)
     assert (source["records"], source["rejected"], source["blank"]) == (records, 0, 0)
     counted: dict[str, int] = {}
     for file in source["files"].values():

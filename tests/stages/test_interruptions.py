@@ -11,14 +11,18 @@ from typing import Any
 
 import pytest
 
-from pipeline import artifacts
+from pipeline.artifacts import paths
+from pipeline.artifacts.files import write_json
 
 HEAD = """
     import resource, signal, sys
     from pathlib import Path
     import numpy as np
     import pyarrow as pa
-    from pipeline import artifacts
+    from pipeline.artifacts import paths
+    from pipeline.artifacts.files import whole_folder, write_json
+    from pipeline.artifacts.models import write_model
+    from pipeline.artifacts.tables import TableWriter, write_columns
     from pipeline.base.errors import ArtifactError
 
     def full_disk():
@@ -28,11 +32,11 @@ HEAD = """
     rng = np.random.default_rng(0)
 """
 WRITERS = {
-    "data/a.json": "artifacts.write_json(Path('data/a.json'), rng.random(5_000).tolist())",
-    "data/a.csv": "artifacts.write_columns(Path('data/a.csv'), {'x': rng.random(5_000)})",
-    "data/a.safetensors": "artifacts.write_model(Path('data/a'), {'name': 'new'}, {'w': rng.random(5_000)})",
+    "data/a.json": "write_json(Path('data/a.json'), rng.random(5_000).tolist())",
+    "data/a.csv": "write_columns(Path('data/a.csv'), {'x': rng.random(5_000)})",
+    "data/a.safetensors": "write_model(Path('data/a'), {'name': 'new'}, {'w': rng.random(5_000)})",
     "data/a.parquet": """
-with artifacts.TableWriter(Path('data/a.parquet'), pa.schema([('x', pa.float64())])) as writer:
+with TableWriter(Path('data/a.parquet'), pa.schema([('x', pa.float64())])) as writer:
     for _ in range(3):
         writer.write(pa.table({'x': rng.random(20_000)}))
 """,
@@ -40,13 +44,13 @@ with artifacts.TableWriter(Path('data/a.parquet'), pa.schema([('x', pa.float64()
 
 
 def python(code: str, **variables: str) -> subprocess.CompletedProcess[str]:
-    here = {"PYTHONPATH": str(Path(artifacts.__file__).parents[1]), "KILL_IN_EPOCH": "-1"}
+    here = {"PYTHONPATH": str(Path(paths.__file__).parents[2]), "KILL_IN_EPOCH": "-1"}
     command, environment = [sys.executable, "-c", textwrap.dedent(HEAD) + code], os.environ | here | variables
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
 
 
 def old_files() -> dict[str, bytes]:
-    artifacts.write_json(Path("data/a.json"), {"old": True})
+    write_json(Path("data/a.json"), {"old": True})
     Path("data/a.csv").write_text("old")
     Path("data/a.safetensors").write_bytes(b"old")
     Path("data/a.parquet").write_bytes(b"old")
@@ -110,7 +114,7 @@ class Run:
 
 def run(stage):
     body = getattr(importlib.import_module(f"pipeline.stages.{stage}"), stage)
-    with artifacts.whole_folder(artifacts.REPORTS / stage) as folder:
+    with whole_folder(paths.REPORTS / stage) as folder:
         body(config.load(config.SECTIONS[stage]), Report(folder, Run()))
 """
 
@@ -118,8 +122,8 @@ def run(stage):
 @pytest.mark.parametrize(
     ("stage", "plugin", "name", "room", "model"),
     [
-        ("stage1", "encoder", "cnn_transformer", artifacts.LATENT, artifacts.ENCODER),
-        ("stage2", "detector", "maf", artifacts.SCORES, artifacts.DETECTOR),
+        ("stage1", "encoder", "cnn_transformer", paths.LATENT, paths.ENCODER),
+        ("stage2", "detector", "maf", paths.SCORES, paths.DETECTOR),
     ],
 )
 def test_a_killed_stage_goes_on_and_ends_where_an_uninterrupted_one_does(
@@ -133,7 +137,7 @@ def test_a_killed_stage_goes_on_and_ends_where_an_uninterrupted_one_does(
 
     killed = python(f"{STAGE}run({stage!r})", KILL_IN_EPOCH="1")
     assert killed.returncode == -signal.SIGKILL, killed.stderr
-    assert (artifacts.CHECKPOINTS / stage / "last.safetensors").exists()
+    assert (paths.CHECKPOINTS / stage / "last.safetensors").exists()
     assert [path.read_bytes() for path in outcome] == old
 
     assert epochs(prepared, stage) == [1, 2]  # epoch 1 was killed before it was kept

@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline import artifacts, config
+from pipeline import config
+from pipeline.artifacts import paths
+from pipeline.artifacts.samples import read_samples
 from pipeline.base.errors import ConfigError
 from pipeline.stages.reports import latent_map
 
@@ -26,7 +28,7 @@ def drawn(project: Any, **changes: Any) -> tuple[Any, Any]:
 
 def test_it_shows_the_test_records_by_name(prepared: Any) -> None:
     (z, attack, y, unseen, rows), named = drawn(prepared, latent_map_rows=123)
-    tests = [artifacts.read_samples(artifacts.LATENT, split) for split in ("test_seen", "test_unseen")]
+    tests = [read_samples(paths.LATENT, split) for split in ("test_seen", "test_unseen")]
     assert rows == 123
     assert z.shape == (sum(map(len, tests)), len(tests[0].columns) - 1)  # all but the margin
     assert (attack == np.concatenate([each.attack for each in tests])).all()
@@ -37,8 +39,8 @@ def test_it_shows_the_test_records_by_name(prepared: Any) -> None:
 
 def test_evaluate_draws_it_and_stage1_does_not(prepared: Any) -> None:
     prepared.run("evaluate")
-    assert (artifacts.REPORTS / "evaluate" / "latent_map.svg").is_file()
-    assert not (artifacts.REPORTS / "stage1" / "latent_map.svg").exists()
+    assert (paths.REPORTS / "evaluate" / "latent_map.svg").is_file()
+    assert not (paths.REPORTS / "stage1" / "latent_map.svg").exists()
 
 
 def test_umap_that_is_not_installed_is_refused_with_the_way_to_install_it(prepared: Any, monkeypatch: Any) -> None:

@@ -7,9 +7,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline import artifacts
+from pipeline.artifacts import paths
+from pipeline.artifacts.files import read_json, write_json
+from pipeline.artifacts.models import read_model
+from pipeline.artifacts.samples import read_samples
+from pipeline.artifacts.tables import read_table
 from pipeline.base.errors import ArtifactError, ConfigError, DataError, ExpectationError, RejectedError, SchemaError
-from pipeline.calibration import calibration
+from pipeline.calibration import fused
 from pipeline.datasets.nslkdd import COLUMNS
 from pipeline.preprocessing import splits
 from pipeline.preprocessing.features import Features
@@ -58,7 +62,7 @@ def table(project: Any, text: str) -> Any:
 
 
 def told(stage: str, name: str) -> Any:
-    return json.loads((artifacts.REPORTS / stage / f"{name}.json").read_text())
+    return json.loads((paths.REPORTS / stage / f"{name}.json").read_text())
 
 
 def test_nslkdd_runs_through_every_stage(connections: Any, capsys: pytest.CaptureFixture[str]) -> None:
@@ -70,12 +74,12 @@ def test_nslkdd_runs_through_every_stage(connections: Any, capsys: pytest.Captur
     assert told("preprocess", "splits")["passed_over"] == passed_over.replace("slowhttp", "slowhttptest").split(", ")
     assert told("validate", "summary")["failed_hard"] == 0
     assert told("validate", "confidence_intervals_epoch_0")["protocol_type"]["words"] == 2
-    train = artifacts.read_samples(artifacts.PROCESSED, "train")
+    train = read_samples(paths.PROCESSED, "train")
     assert {"service=http", "flag=S0", "src_bytes"} <= set(train.columns)
     assert set(np.unique(train.x[:, train.columns.index("service=http")])) == {0.0, 1.0}
     assert np.isfinite(train.x).all()
-    assert artifacts.read_samples(artifacts.PROCESSED, "test_unseen").benign.all()
-    metrics = artifacts.read_json(artifacts.METRICS)
+    assert read_samples(paths.PROCESSED, "test_unseen").benign.all()
+    metrics = read_json(paths.METRICS)
     assert metrics["unseen"]["auroc"] is None
     assert metrics["seen"]["auroc"] > 0.5
 
@@ -84,10 +88,10 @@ def test_an_unseen_attack_of_nslkdd_and_counts_for_words(connections: Any) -> No
     connections.set("preprocess.unseen", ["mscan", "bot"])
     connections.set("preprocess.features.categorical", "count")
     connections.run("ingest", "preprocess")
-    assert set(artifacts.read_samples(artifacts.PROCESSED, "test_unseen").attack) == {"benign", "mscan"}
-    features = Features.load(*artifacts.read_model(artifacts.FEATURES))
+    assert set(read_samples(paths.PROCESSED, "test_unseen").attack) == {"benign", "mscan"}
+    features = Features.load(*read_model(paths.FEATURES))
     assert features.columns[-2:] == ("service_count", "flag_count")
-    val = artifacts.read_samples(artifacts.PROCESSED, "val")
+    val = read_samples(paths.PROCESSED, "val")
     assert val.columns == features.columns
     assert np.isfinite(val.x).all()
 
@@ -114,9 +118,9 @@ def test_validate_judges_by_what_ingest_told(connections: Any) -> None:
     connections.run("ingest")
     connections.doctor(lambda columns: columns["attack"].__setitem__(0, "neptun"))
     assert "is a known attack or benign: broken by 1 of 800" in connections.refusal("validate", ExpectationError)
-    source = artifacts.read_json(artifacts.SOURCE)
+    source = read_json(paths.SOURCE)
     del source["columns"]
-    artifacts.write_json(artifacts.SOURCE, source)
+    write_json(paths.SOURCE, source)
     assert "data/interim/source.json: tells no columns" in connections.refusal("validate", ArtifactError)
 
 
@@ -130,18 +134,18 @@ def test_a_table_runs_through_every_stage(project: Any) -> None:
     table(project, "size,row,colour,label\n" + "".join(rows))
     project.set("ingest.table.categorical", ["colour"])
     project.run(*STAGES)
-    source = artifacts.read_json(artifacts.SOURCE)
+    source = read_json(paths.SOURCE)
     assert source["dataset"] == "table mine"
     assert source["families"] == {"attack": "attack", "benign": "benign"}
     assert [column["name"] for column in source["columns"]] == ["size", "row_column", "colour"]
-    assert artifacts.read_samples(artifacts.PROCESSED, "train").columns == (
+    assert read_samples(paths.PROCESSED, "train").columns == (
         "size",
         "row_column",
         "colour=blue",
         "colour=red",
     )
-    assert artifacts.read_json(artifacts.METRICS)["seen"]["auroc"] > 0.8
-    page = (artifacts.REPORTS / "validate" / "docs" / "index.html").read_text()
+    assert read_json(paths.METRICS)["seen"]["auroc"] > 0.8
+    page = (paths.REPORTS / "validate" / "docs" / "index.html").read_text()
     assert "Observed words" in page
     assert "records of table mine" in page
 
@@ -162,11 +166,11 @@ def test_a_table_that_is_none_leaves_what_was_there(
     project: Any, text: str, error: type[DataError], parts: list[str]
 ) -> None:
     project.run("ingest")
-    before = artifacts.RECORDS.read_bytes()
+    before = paths.RECORDS.read_bytes()
     message = table(project, text).refusal("ingest", error)
     for part in parts:
         assert part in message
-    assert artifacts.RECORDS.read_bytes() == before
+    assert paths.RECORDS.read_bytes() == before
 
 
 @pytest.mark.real
@@ -180,12 +184,12 @@ def test_published_records(project: Any, dataset: str, path: str, features: int)
     project.set("ingest.path", str(REAL / path))
     project.run("ingest", "validate", "preprocess")
     assert told("validate", "summary")["failed_hard"] == 0
-    train = artifacts.read_samples(artifacts.PROCESSED, "train")
+    train = read_samples(paths.PROCESSED, "train")
     assert len(train.columns) <= features
     told_of = told("preprocess", "splits")
     assert not told_of["left_out"].get("benign")
-    in_splits = sum(len(artifacts.read_samples(artifacts.PROCESSED, name)) for name in splits.SPLITS)
-    records = len(artifacts.read_table(artifacts.RECORDS, ["record_id"]))
+    in_splits = sum(len(read_samples(paths.PROCESSED, name)) for name in splits.SPLITS)
+    records = len(read_table(paths.RECORDS, ["record_id"]))
     assert in_splits + sum(told_of["left_out"].values()) == records
     assert sum(told_of["left_out"].values()) < 1e-3 * records  # the attacks among copies of calibration's benign rows
 
@@ -194,18 +198,18 @@ def test_a_bundle_of_records_with_words_judges_as_evaluate_does(connections: Any
     connections.run("ingest", "preprocess", "stage1", "stage2", "calibrate")
     bundle = Bundle.of_project()
     assert {column.name for column in bundle.columns if column.categorical} == {"protocol_type", "service", "flag"}
-    test = artifacts.read_samples(artifacts.SCORES, "test_seen")
-    records = artifacts.read_table(artifacts.RECORDS)
+    test = read_samples(paths.SCORES, "test_seen")
+    records = read_table(paths.RECORDS)
     order = {record: row for row, record in enumerate(records.column("record_id").to_pylist())}
     judged = bundle.predict(records.take([order[record] for record in test.record_id.tolist()]))
     np.testing.assert_array_equal(np.stack([judged.margin, judged.density], axis=1), test.x)
 
 
 def test_a_column_of_words_tells_groups_too(connections: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(calibration, "frequent", lambda names: sorted({str(name) for name in names} - {""}))
+    monkeypatch.setattr(fused, "frequent", lambda names: sorted({str(name) for name in names} - {""}))
     connections.set("calibrate.group", "protocol_type")
     connections.run("ingest", "validate", "preprocess", "stage1", "stage2", "calibrate", "evaluate")
-    told = artifacts.read_json(artifacts.METRICS)["guarantee"]
+    told = read_json(paths.METRICS)["guarantee"]
     assert told["by"] == "protocol_type" and set(Bundle.of_project().calibration.groups) <= {"tcp", "udp", "icmp"}
     assert sum(group["n"] for group in told["groups"]["protocol_type"].values()) == told["n_benign"]
     assert Bundle.of_project().sealed.about["group"] == {"name": "protocol_type", "categorical": True}

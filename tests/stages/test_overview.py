@@ -5,7 +5,9 @@ from typing import Any
 import pytest
 import yaml
 
-from pipeline import artifacts, config
+from pipeline import config
+from pipeline.artifacts import paths
+from pipeline.artifacts.files import read_json
 from pipeline.stages.reports import overview
 
 
@@ -37,7 +39,7 @@ def test_the_figures_of_metrics_json_whether_evaluate_ran_or_not(prepared: Any) 
     prepared.run("evaluate")
     run = Run()
     overview.results(run)  # type: ignore[arg-type]
-    metrics = artifacts.read_json(artifacts.METRICS)
+    metrics = read_json(paths.METRICS)
     told = run.logged["metrics"]
     for name in ("seen", "unseen"):
         assert told[f"{name}.recall.p99"] == metrics[name]["thresholds"]["p99"]["recall"]
@@ -48,7 +50,7 @@ def test_the_figures_of_metrics_json_whether_evaluate_ran_or_not(prepared: Any) 
     assert {name: told[f"fpr.{name}"] for name in levels} == {name: level["fpr"] for name, level in levels.items()}
     assert run.files == ["report.html"]
     (data,) = run.data
-    assert data[:4] == ("cicids2017", "data/raw", artifacts.read_json(artifacts.SOURCE)["digest"], 600)
+    assert data[:4] == ("cicids2017", "data/raw", read_json(paths.SOURCE)["digest"], 600)
     description = run.logged["tags"]["mlflow.note.content"]
     assert f"AUROC {metrics['unseen']['auroc']:.3f}" in description
     assert "detector mahalanobis" in description
@@ -56,7 +58,7 @@ def test_the_figures_of_metrics_json_whether_evaluate_ran_or_not(prepared: Any) 
 
 def test_the_description_has_three_sentences(prepared: Any) -> None:
     prepared.run("evaluate")
-    told = artifacts.read_json(artifacts.METRICS), artifacts.read_json(artifacts.SOURCE), config.read()
+    told = read_json(paths.METRICS), read_json(paths.SOURCE), config.read()
     sentences = overview.sentences(*told)
     assert len(sentences) == 3
     assert all(each.endswith(".") and ". " not in each for each in sentences)
@@ -64,13 +66,13 @@ def test_the_description_has_three_sentences(prepared: Any) -> None:
 
 def test_figures_that_the_data_do_not_define_are_left_out(prepared: Any) -> None:
     prepared.run("evaluate")
-    metrics = artifacts.read_json(artifacts.METRICS)
+    metrics = read_json(paths.METRICS)
     for key in ("auroc", "tpr_at_fpr_1pct", "tpr_at_fpr_01pct"):
         metrics["unseen"][key] = None
     for at in metrics["unseen"]["thresholds"].values():
         at["recall"] = None
     assert not any(name.startswith("unseen.") for name in overview.headlines(metrics))
-    sentences = overview.sentences(metrics, artifacts.read_json(artifacts.SOURCE), config.read())
+    sentences = overview.sentences(metrics, read_json(paths.SOURCE), config.read())
     assert "it finds an unknown share (AUROC undefined) of the attacks that it never saw" in sentences[1]
 
 

@@ -6,7 +6,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline import artifacts
+from pipeline.artifacts import paths
+from pipeline.artifacts.models import read_model
+from pipeline.artifacts.samples import read_samples
+from pipeline.artifacts.tables import read_table
 from pipeline.base.errors import ConfigError
 from pipeline.base.samples import Samples
 from pipeline.datasets.schema import FEATURE_NAMES
@@ -17,16 +20,16 @@ UNSEEN = {"bot", "infiltration", "dos_slowloris", "dos_slowhttptest"}
 
 
 def stored() -> dict[str, Samples]:
-    return {name: artifacts.read_samples(artifacts.PROCESSED, name) for name in splits.SPLITS}
+    return {name: read_samples(paths.PROCESSED, name) for name in splits.SPLITS}
 
 
 def transform() -> Features:
-    return Features.load(*artifacts.read_model(artifacts.FEATURES))
+    return Features.load(*read_model(paths.FEATURES))
 
 
 def left_out() -> int:
     """Records in no split; here those of seen attacks that share their content with an unseen one."""
-    told = json.loads((artifacts.REPORTS / "preprocess" / "splits.json").read_text())["left_out"]
+    told = json.loads((paths.REPORTS / "preprocess" / "splits.json").read_text())["left_out"]
     assert not set(told) & (UNSEEN | {"benign"})
     return sum(told.values())
 
@@ -39,7 +42,7 @@ def ingested(project: Any) -> Any:
 
 def test_every_record_stands_in_one_split_as_who_it_was(ingested: Any) -> None:
     ingested.run("preprocess")
-    records = artifacts.read_table(artifacts.RECORDS)
+    records = read_table(paths.RECORDS)
     known = {row["record_id"]: row for row in records.select(["record_id", "y", "attack"]).to_pylist()}
     parts = stored()
     ids = np.concatenate([part.record_id for part in parts.values()])
@@ -67,7 +70,7 @@ def test_attacks_stand_where_they_may_and_the_rest_is_as_promised(ingested: Any)
 
 def test_stored_features_are_those_of_the_stored_transform(ingested: Any) -> None:
     ingested.run("preprocess")
-    features, records = transform(), artifacts.read_table(artifacts.RECORDS)
+    features, records = transform(), read_table(paths.RECORDS)
     mapped = features.map({name: records[name].to_numpy() for name in FEATURE_NAMES})
     x = np.stack([mapped[name] for name in features.columns], axis=1)
     place = {record_id: row for row, record_id in enumerate(records["record_id"].to_pylist())}
@@ -83,7 +86,7 @@ def test_the_transform_is_fitted_on_the_train_rows_alone(ingested: Any) -> None:
     """Stored is exactly what a fit on the train rows gives, and not what one on all rows would."""
     ingested.run("preprocess")
     train = set(stored()["train"].record_id.tolist())
-    records = artifacts.read_table(artifacts.RECORDS)
+    records = read_table(paths.RECORDS)
     rows = np.array([each in train for each in records["record_id"].to_pylist()])
     columns = {name: records[name].to_numpy() for name in FEATURE_NAMES}
     recipe = transform().recipe
@@ -122,12 +125,12 @@ def test_copies_share_a_split_or_are_dropped_or_kept(ingested: Any) -> None:
 
 def test_the_same_records_and_seed_give_the_same_files(ingested: Any) -> None:
     ingested.run("preprocess")
-    first = {path.name: path.read_bytes() for path in artifacts.PROCESSED.iterdir()}
+    first = {path.name: path.read_bytes() for path in paths.PROCESSED.iterdir()}
     ingested.run("preprocess")
-    assert {path.name: path.read_bytes() for path in artifacts.PROCESSED.iterdir()} == first
+    assert {path.name: path.read_bytes() for path in paths.PROCESSED.iterdir()} == first
     ingested.set("preprocess.seed", 1)
     ingested.run("preprocess")
-    assert {path.name: path.read_bytes() for path in artifacts.PROCESSED.iterdir()} != first
+    assert {path.name: path.read_bytes() for path in paths.PROCESSED.iterdir()} != first
 
 
 def attempt(columns: dict[str, list[Any]]) -> None:
@@ -145,7 +148,7 @@ def test_attempted_attacks(ingested: Any, choice: str, stay: bool, are_attacks: 
     parts = stored().values()
     attacks = [attack for part in parts for attack in part.attack]
     assert ("dos_hulk" in attacks) == are_attacks
-    hulks = artifacts.read_table(artifacts.RECORDS)["attack"].to_pylist().count("dos_hulk")
+    hulks = read_table(paths.RECORDS)["attack"].to_pylist().count("dos_hulk")
     assert len(attacks) == 600 - (left_out() if stay else hulks)
     assert all((part.y == 0).tolist() == (part.attack == "benign").tolist() for part in parts)
 
@@ -162,21 +165,21 @@ def test_confidence_says_what_the_labels_say_and_nothing_where_they_disagree(ing
         assert set(part.confidence[part.y == 0]) <= {1.0, 0.0}
         assert set(part.confidence[part.y == 1]) <= {-1.0, 0.0}
     assert sum(int((part.confidence == 0).sum()) for part in stored().values()) >= 2
-    rows = (artifacts.REPORTS / "preprocess" / "confidence_epoch_0.csv").read_text().splitlines()
+    rows = (paths.REPORTS / "preprocess" / "confidence_epoch_0.csv").read_text().splitlines()
     assert rows[0] == '"record_id","confidence"'
     assert len(rows) == 601 - left_out()
 
 
 def test_reports_count_every_record(ingested: Any) -> None:
     ingested.run("preprocess")
-    told = json.loads((artifacts.REPORTS / "preprocess" / "splits.json").read_text())
+    told = json.loads((paths.REPORTS / "preprocess" / "splits.json").read_text())
     for name, part in stored().items():
         names, counts = np.unique(part.attack.astype(str), return_counts=True)
         assert told[name] == dict(zip(names.tolist(), counts.tolist(), strict=True))
     assert tuple(told["columns"]) == transform().columns
     assert tuple(told["dropped"]) == transform().dropped
     for figure in ("splits.svg", "feature_spread.svg"):
-        assert (artifacts.REPORTS / "preprocess" / figure).exists()
+        assert (paths.REPORTS / "preprocess" / figure).exists()
 
 
 @pytest.mark.parametrize(
@@ -197,7 +200,7 @@ def test_days_that_are_kept_for_the_test_are_in_no_other_split(ingested: Any) ->
     for key, value in days.items():
         ingested.set(key, value)
     ingested.run("preprocess")
-    records = artifacts.read_table(artifacts.RECORDS).select(["record_id", "day"]).to_pylist()
+    records = read_table(paths.RECORDS).select(["record_id", "day"]).to_pylist()
     day = {row["record_id"]: row["day"] for row in records}
     for name, part in stored().items():
         benign = {day[each] for each in part.record_id[part.benign].tolist()}

@@ -7,7 +7,11 @@ import numpy as np
 import pytest
 
 from flows.runtime import presets
-from pipeline import artifacts, config
+from pipeline import config
+from pipeline.artifacts import paths
+from pipeline.artifacts.files import read_json
+from pipeline.artifacts.models import read_model
+from pipeline.artifacts.samples import read_samples
 
 FOLDER = Path(__file__).parents[2] / "presets"
 QUICK = {
@@ -25,12 +29,12 @@ def test_a_preset_runs_to_the_report(project: Any, name: str) -> None:
         project.set(key, value)
     project.set("ingest.dataset", "cicids2017")
     project.run(*CHAIN)
-    assert (artifacts.REPORTS / "report.html").is_file()
-    scores = artifacts.read_samples(artifacts.SCORES, "test_seen").x
+    assert (paths.REPORTS / "report.html").is_file()
+    scores = read_samples(paths.SCORES, "test_seen").x
     assert np.isfinite(scores).all() and len(np.unique(scores[:, 1])) > 10
-    intervals = {path.stem.rpartition("_")[2] for path in (artifacts.REPORTS / "stage2").glob("*intervals_epoch_*")}
+    intervals = {path.stem.rpartition("_")[2] for path in (paths.REPORTS / "stage2").glob("*intervals_epoch_*")}
     assert intervals >= {"latent_sculpting": set(), "radon": {"3"}, "grand": {"0", "1", "2"}}[name]
     assert not intervals & {"latent_sculpting": {"0"}, "radon": {"0", "1", "2"}, "grand": set()}[name]
-    drawn = artifacts.read_samples(artifacts.SCORES, config.load(config.Calibrate).drawn_from)
-    assert artifacts.read_json(artifacts.REPORTS / "calibrate" / "thresholds.json")["n"] == drawn.benign.sum()
-    assert artifacts.read_model(artifacts.DETECTOR)[0]["detector"] == config.load(config.Stage2).detector
+    drawn = read_samples(paths.SCORES, config.load(config.Calibrate).drawn_from)
+    assert read_json(paths.REPORTS / "calibrate" / "thresholds.json")["n"] == drawn.benign.sum()
+    assert read_model(paths.DETECTOR)[0]["detector"] == config.load(config.Stage2).detector

@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from flows import scoring
-from flows.runtime import program
-from pipeline import artifacts
+from flows import score, scoring
+from flows.runtime import gpu, program, servers
+from pipeline.artifacts import paths
+from pipeline.artifacts.files import read_json, sha256_of, write_json
 from pipeline.base import durable
 from pipeline.base.errors import ArtifactError, ConflictError, SourceError
 from pipeline.datasets.schema import FEATURES
@@ -30,7 +31,7 @@ pytestmark = pytest.mark.usefixtures("task")
 @pytest.fixture(autouse=True)
 def inbox(tmp_path, monkeypatch):
     """Whatever a test makes has come in."""
-    monkeypatch.setattr(artifacts, "INCOMING", tmp_path)
+    monkeypatch.setattr(paths, "INCOMING", tmp_path)
 
 
 def run(*given):
@@ -53,11 +54,11 @@ BAD = {"bad.csv": without_columns, "bad.csv.gz": broken_archive, "empty.csv": wi
 
 
 def verdicts():
-    return sorted(path.name for path in artifacts.SCORED.glob("*.parquet"))
+    return sorted(path.name for path in paths.SCORED.glob("*.parquet"))
 
 
 def aside():
-    return sorted(path.name.partition("-")[2] for path in artifacts.QUARANTINE.iterdir())
+    return sorted(path.name.partition("-")[2] for path in paths.QUARANTINE.iterdir())
 
 
 @pytest.mark.parametrize("name", BAD)
@@ -72,8 +73,8 @@ def test_a_bad_file_moves_to_quarantine_and_all_others_are_scored(name, store, f
     assert aside() == [name, f"{name}.json"]
     (held,) = state.data.quarantined
     assert Path(held.path).read_bytes() == content
-    told = artifacts.read_json(Path(f"{held.path}.json"))
-    assert (told["source"], told["version"], told["sha256"]) == (name, 3, artifacts.sha256(Path(held.path)))
+    told = read_json(Path(f"{held.path}.json"))
+    assert (told["source"], told["version"], told["sha256"]) == (name, 3, sha256_of(Path(held.path)))
     assert told["reason"] == held.reason != ""
     assert told["time"].startswith("20")
     page = store.shown["scoring-summary"]
@@ -121,16 +122,16 @@ def test_one_file_that_is_named_and_bad_is_an_error_of_the_command(store, folder
     without_columns(folder / "bad.csv")
     body = scoring.scoring.fn
     monkeypatch.setattr(scoring, "scoring", lambda *given, **_: body(*given))
-    monkeypatch.setattr(scoring.servers, "connected", lambda _: nullcontext())
-    monkeypatch.setattr(scoring.gpu, "ensure_devices", lambda: None)
-    assert scoring.main([str(folder / "bad.csv")]) == 1
+    monkeypatch.setattr(servers, "connected", lambda _: nullcontext())
+    monkeypatch.setattr(gpu, "ensure_devices", lambda: None)
+    assert score.main([str(folder / "bad.csv")]) == 1
     said = capsys.readouterr().err
     assert "nothing was scored" in said and "bad.csv" in said and "is missing" in said
     assert aside() == ["bad.csv", "bad.csv.json"]
     without_columns(folder / "bad.csv")
-    assert scoring.main([str(folder)]) == 0
+    assert score.main([str(folder)]) == 0
     good = sorted(folder.iterdir())[0]
-    assert scoring.main([str(good)]) == 0
+    assert score.main([str(good)]) == 0
 
 
 # What is no fault of the file.
@@ -165,7 +166,7 @@ def test_an_error_of_ours_quarantines_nothing_and_keeps_no_other_waiting(error, 
     state = run(str(folder))
     assert state.is_failed()
     assert "1 files could not be scored" in state.message
-    assert first.exists() and not artifacts.QUARANTINE.exists()
+    assert first.exists() and not paths.QUARANTINE.exists()
     assert len(verdicts()) == 7
     monkeypatch.setattr(batch, "score", made)
     assert [each["source"] for each in run(str(folder)).result().scored] == [first.name]
@@ -174,7 +175,7 @@ def test_an_error_of_ours_quarantines_nothing_and_keeps_no_other_waiting(error, 
 def test_a_reason_that_cannot_be_written_leaves_the_file_where_it_is(store, folder, monkeypatch):
     without_columns(folder / "bad.csv")
     full = ArtifactError("data/quarantine/x.json: cannot be written (No space left on device)")
-    monkeypatch.setattr(artifacts, "write_json", _full_for_reasons(full))
+    monkeypatch.setattr(quarantine, "write_json", _full_for_reasons(full))
     state = run(str(folder))
     assert state.is_failed() and "No space left" in state.message
     assert (folder / "bad.csv").exists()
@@ -182,20 +183,18 @@ def test_a_reason_that_cannot_be_written_leaves_the_file_where_it_is(store, fold
 
 
 def _full_for_reasons(error):
-    made = artifacts.write_json
-
-    def write_json(path, value):
-        if artifacts.QUARANTINE in path.parents:
+    def write(path, value):
+        if paths.QUARANTINE in path.parents:
             raise error
-        made(path, value)
+        write_json(path, value)
 
-    return write_json
+    return write
 
 
 def test_without_a_champion_a_bad_file_stays(store, folder):
     without_columns(folder / "bad.csv")
     assert run(str(folder), "previous").is_failed()
-    assert (folder / "bad.csv").exists() and not artifacts.QUARANTINE.exists()
+    assert (folder / "bad.csv").exists() and not paths.QUARANTINE.exists()
 
 
 # What is not yet whole.
@@ -230,7 +229,7 @@ def test_a_file_that_goes_or_changes_meanwhile_is_left_for_the_next_run(end, sto
     state = run(str(folder))
     assert state.is_completed()
     assert (len(state.data.left), len(state.data.scored), state.data.quarantined) == (1, 7, ())
-    assert not artifacts.QUARANTINE.exists()
+    assert not paths.QUARANTINE.exists()
 
 
 def test_where_nobody_tells_who_writes_a_file_that_changed_lately_is_left(tmp_path, monkeypatch):
@@ -250,7 +249,7 @@ def test_where_nobody_tells_who_writes_a_file_that_changed_lately_is_left(tmp_pa
 
 
 def put(path, reason="because"):
-    return quarantine.put(path, path.name, artifacts.sha256(path), 3, reason)
+    return quarantine.put(path, path.name, sha256_of(path), 3, reason)
 
 
 @pytest.fixture
@@ -266,7 +265,7 @@ def test_a_kill_within_the_move_loses_nothing(step, bad, monkeypatch):
     class KilledError(BaseException):
         pass
 
-    owner = artifacts if step == "write_json" else durable
+    owner = quarantine if step == "write_json" else durable
     made = getattr(owner, step)
     with monkeypatch.context() as patch:
         patch.setattr(owner, step, _fails(KilledError()))
@@ -278,23 +277,23 @@ def test_a_kill_within_the_move_loses_nothing(step, bad, monkeypatch):
 
 
 def test_a_file_that_changed_before_the_move_stays(bad):
-    sha256 = artifacts.sha256(bad)
+    sha256 = sha256_of(bad)
     bad.write_text("corrected")
     with pytest.raises(ConflictError, match="changed while it was looked at"):
         quarantine.put(bad, bad.name, sha256, 3, "because")
     assert bad.read_text() == "corrected"
-    assert list(artifacts.QUARANTINE.iterdir()) == []
+    assert list(paths.QUARANTINE.iterdir()) == []
     assert quarantine.known(sha256, 3) is None
 
 
 def test_a_file_that_changed_is_put_back_where_no_file_has_two_names(bad, monkeypatch):
-    sha256 = artifacts.sha256(bad)
+    sha256 = sha256_of(bad)
     bad.write_text("corrected")
     monkeypatch.setattr(os, "link", _fails(OSError(errno.EPERM, "Operation not permitted")))
     with pytest.raises(ConflictError, match="changed while it was looked at"):
         quarantine.put(bad, bad.name, sha256, 3, "because")
     assert bad.read_text() == "corrected"
-    assert list(artifacts.QUARANTINE.iterdir()) == []
+    assert list(paths.QUARANTINE.iterdir()) == []
 
 
 def test_a_file_of_another_file_system_is_copied_and_removed(bad, monkeypatch):
@@ -325,18 +324,18 @@ def test_a_file_that_cannot_be_moved_stays_and_is_known(why, bad, monkeypatch):
     assert bad.exists()
     assert held.stays in ("it is a link", "Read-only file system")
     assert quarantine.known(held.sha256, 3) == held
-    assert [path.suffix for path in artifacts.QUARANTINE.iterdir()] == [".json"]
+    assert [path.suffix for path in paths.QUARANTINE.iterdir()] == [".json"]
 
 
 def test_what_does_not_lie_in_the_inbox_stays_and_is_not_tried_again(store, folder, monkeypatch):
-    monkeypatch.setattr(artifacts, "INCOMING", Path("data/incoming"))
+    monkeypatch.setattr(paths, "INCOMING", Path("data/incoming"))
     notes = folder / "notes.txt"
     notes.write_text("my notes")
     for _ in range(2):
         (held,) = run(str(folder)).result().quarantined
         assert notes.read_text() == "my notes"
         assert held.stays == "it does not lie in data/incoming"
-    artifacts.INCOMING.symlink_to(folder, target_is_directory=True)
+    paths.INCOMING.symlink_to(folder, target_is_directory=True)
     (held,) = run("data/incoming").result().quarantined
     assert Path(held.path).read_text() == "my notes" and not notes.exists()
 
@@ -367,7 +366,7 @@ def test_a_damaged_reason_tells_nothing(bad):
 
 def test_the_quarantine_is_for_this_user_alone_and_is_not_read_as_new(bad, tmp_path):
     put(bad)
-    assert artifacts.QUARANTINE.stat().st_mode & 0o077 == 0
+    assert paths.QUARANTINE.stat().st_mode & 0o077 == 0
     assert arrivals.listed(tmp_path) == []
     (tmp_path / ".upload" / "a").mkdir(parents=True)
     (tmp_path / ".upload" / "a" / "b.csv").write_text("being written")

@@ -8,18 +8,20 @@ import numpy as np
 import pytest
 from markupsafe import escape
 
-from pipeline import artifacts
+from pipeline.artifacts import paths
+from pipeline.artifacts.files import read_csv, read_json, sha256_of
+from pipeline.artifacts.samples import read_samples, write_samples
 
 
 def _metrics() -> dict[str, Any]:
-    metrics = artifacts.read_json(artifacts.METRICS)
+    metrics = read_json(paths.METRICS)
     json.dumps(metrics, allow_nan=False)
     return metrics  # type: ignore[no-any-return]
 
 
 def test_the_page_tells_metrics_json_and_is_the_same_bytes_again(prepared: Any) -> None:
     prepared.run("validate", "evaluate")
-    page, metrics = artifacts.PAGE.read_text(), _metrics()
+    page, metrics = paths.PAGE.read_text(), _metrics()
     shown = re.findall(r'<data value="([^"]+)" title="data/reports/metrics.json#/([^"]+)"', page)
     assert len(shown) > 100
     for value, pointer in shown:
@@ -28,21 +30,21 @@ def test_the_page_tells_metrics_json_and_is_the_same_bytes_again(prepared: Any) 
             place = place[key]
         assert float(value) == place
     assert page.count("data:image/svg+xml;base64,") == 7
-    assert artifacts.sha256(artifacts.SCORES / "test_unseen.parquet") in page
+    assert sha256_of(paths.SCORES / "test_unseen.parquet") in page
     assert "Why alerts were raised" in page
-    found = artifacts.read_json(artifacts.REPORTS / "validate" / "shortcuts.json")["means"]
+    found = read_json(paths.REPORTS / "validate" / "shortcuts.json")["means"]
     assert found and all(str(escape(sentence)) in page for sentence in found.values())
-    explained = artifacts.read_csv(artifacts.REPORTS / "evaluate" / "explanations.csv")
+    explained = read_csv(paths.REPORTS / "evaluate" / "explanations.csv")
     assert {row["attack"] for row in explained} & set(metrics["unseen"]["recall_by_attack"])
     assert explained[0]["record_id"] in page and explained[0]["feature"] in page
     prepared.run("evaluate")
-    assert (artifacts.PAGE.read_text(), _metrics()) == (page, metrics)
+    assert (paths.PAGE.read_text(), _metrics()) == (page, metrics)
 
 
 def test_the_single_feature_is_chosen_on_val_and_other_risks_are_stated(prepared: Any) -> None:
     for split in ("test_seen", "test_unseen"):
-        samples = artifacts.read_samples(artifacts.PROCESSED, split)
-        artifacts.write_samples(artifacts.PROCESSED, split, samples.map(np.zeros_like, samples.columns))
+        samples = read_samples(paths.PROCESSED, split)
+        write_samples(paths.PROCESSED, split, samples.map(np.zeros_like, samples.columns))
     prepared.set("evaluate.fprs", [0.2])
     prepared.set("evaluate.prevalences", [0.5, 0.25])
     prepared.run("evaluate")
@@ -51,15 +53,15 @@ def test_the_single_feature_is_chosen_on_val_and_other_risks_are_stated(prepared
     assert section["one_feature"]["auroc"] == pytest.approx(0.5)
     assert section["recall_at_fpr"].keys() == {"0.2"}
     assert section["thresholds"]["p99"]["precision_at_prevalence"].keys() == {"0.5", "0.25"}
-    assert "recall at own 20\N{NO-BREAK SPACE}% FPR" in artifacts.PAGE.read_text()
+    assert "recall at own 20\N{NO-BREAK SPACE}% FPR" in paths.PAGE.read_text()
 
 
 def test_no_unseen_attack(prepared: Any) -> None:
-    for room in (artifacts.PROCESSED, artifacts.SCORES):
-        samples = artifacts.read_samples(room, "test_unseen")
-        artifacts.write_samples(room, "test_unseen", samples.select(samples.benign))
+    for room in (paths.PROCESSED, paths.SCORES):
+        samples = read_samples(room, "test_unseen")
+        write_samples(room, "test_unseen", samples.select(samples.benign))
     prepared.run("evaluate")
     metrics = _metrics()
     assert metrics["unseen"]["auroc"] is metrics["unseen"]["one_feature"]["auroc"] is None
     assert metrics["guarantee"]["n_benign"] == metrics["seen"]["n_benign"] + metrics["unseen"]["n_benign"]
-    assert "No attack was held back as unseen" in artifacts.PAGE.read_text()
+    assert "No attack was held back as unseen" in paths.PAGE.read_text()

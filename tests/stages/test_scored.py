@@ -11,12 +11,15 @@ import pyarrow.parquet as pq
 import pytest
 from scipy.stats import false_discovery_control
 
-from pipeline import artifacts
+from pipeline.artifacts import paths
+from pipeline.artifacts.files import read_json, sha256_of, write_json
+from pipeline.artifacts.tables import read_table
 from pipeline.base.errors import DataError, RejectedError, SchemaError, SourceError
 from pipeline.calibration.prediction import Prediction
-from pipeline.serving import arrivals, batch
+from pipeline.serving import arrivals, batch, reading, scored
 from pipeline.serving.bundle import Bundle
 from pipeline.serving.discoveries import fewest
+from pipeline.serving.tally import Sample, expected
 
 
 @pytest.fixture
@@ -34,17 +37,17 @@ def wednesday(week, tmp_path):
 def score(path, bundle, version=3):
     (file,) = arrivals.find(path)
     summary = batch.score(file, bundle, version, "a-flow-run")
-    return summary, artifacts.SCORED / f"{file.key(version)}.parquet"
+    return summary, paths.SCORED / f"{file.key(version)}.parquet"
 
 
 def contents():
-    return {path.relative_to(artifacts.SCORED): path.read_bytes() for path in artifacts.SCORED.rglob("*.parquet")}
+    return {path.relative_to(paths.SCORED): path.read_bytes() for path in paths.SCORED.rglob("*.parquet")}
 
 
 def test_records_are_judged_as_the_bundle_judges(bundle, wednesday):
     _, path = score(wednesday, bundle)
     table = pq.read_table(path)
-    records = pa.concat_tables([chunk.records for chunk in batch._reader(arrivals.find(wednesday)[0], bundle).read()])
+    records = pa.concat_tables([chunk.records for chunk in reading.reader(arrivals.find(wednesday)[0], bundle).read()])
     judged: Prediction = bundle.predict(records)
     for name in ("score", "p_value", "confidence", "margin", "density"):
         np.testing.assert_array_equal(table[name].to_numpy(), getattr(judged, name))
@@ -62,9 +65,9 @@ def test_the_file_says_what_judged_what(bundle, wednesday):
     assert told["flowsculpt.source_sha256"] == file.sha256
     assert path.name == f"wednesday.csv-{file.sha256}-v3.parquet"
     assert b"a-flow-run" not in path.read_bytes()
-    stored = artifacts.read_json(artifacts.SCORED / "summaries" / f"{path.stem}.json")
-    rooms = {room: artifacts.SCORED / room / path.name for room in (".", "rejected", "samples")}
-    assert stored == {**summary, "tables": {room: artifacts.sha256(each) for room, each in rooms.items()}}
+    stored = read_json(paths.SCORED / "summaries" / f"{path.stem}.json")
+    rooms = {room: paths.SCORED / room / path.name for room in (".", "rejected", "samples")}
+    assert stored == {**summary, "tables": {room: sha256_of(each) for room, each in rooms.items()}}
     assert (summary["flow_run"], summary["source"], summary["version"]) == ("a-flow-run", "wednesday.csv", 3)
 
 
@@ -81,13 +84,13 @@ def test_the_summary_counts_verdicts_and_what_chance_would_give(bundle, wednesda
 
 
 def test_the_expected_number_has_its_binomial_interval():
-    assert batch.expected("p99", 10_000) == {"expected": 100.0, "low": 81, "high": 120}
+    assert expected("p99", 10_000) == {"expected": 100.0, "low": 81, "high": 120}
 
 
 def test_a_second_time_gives_the_same_bytes(bundle, wednesday):
     score(wednesday, bundle)
     first = contents()
-    shutil.rmtree(artifacts.SCORED)
+    shutil.rmtree(paths.SCORED)
     score(wednesday, bundle)
     assert contents() == first
     assert len(first) == 3
@@ -98,16 +101,16 @@ def test_the_packing_does_not_change_what_is_said(bundle, wednesday):
     (folder / "a.csv.gz").write_bytes(gzip.compress(wednesday.read_bytes()))
     with zipfile.ZipFile(folder / "b.zip", "w") as archive:
         archive.write(wednesday, "deep/wednesday.csv")
-    shutil.copy(artifacts.RECORDS, folder / "all.parquet")
+    shutil.copy(paths.RECORDS, folder / "all.parquet")
     scores = {}
     for file in arrivals.find(folder):
         batch.score(file, bundle, 1)
-        scores[file.name] = pq.read_table(artifacts.SCORED / f"{file.key(1)}.parquet")
+        scores[file.name] = pq.read_table(paths.SCORED / f"{file.key(1)}.parquet")
     assert list(scores) == ["a.csv.gz", "all.parquet", "b.zip", "wednesday.csv"]
     for name in ("a.csv.gz", "b.zip"):
         assert scores[name]["score"].equals(scores["wednesday.csv"]["score"])
     assert scores["b.zip"]["record_id"].equals(scores["wednesday.csv"]["record_id"])
-    stored = artifacts.read_table(artifacts.RECORDS)
+    stored = read_table(paths.RECORDS)
     assert scores["all.parquet"]["record_id"].equals(stored["record_id"])
 
 
@@ -115,12 +118,12 @@ def test_what_was_scored_is_known_by_its_content_and_the_version(bundle, wednesd
     score(wednesday, bundle)
     again = shutil.copy(wednesday, wednesday.with_name("copy.csv"))
     (file,) = arrivals.find(again)
-    assert batch.is_scored(file, 3)
-    assert not batch.is_scored(file, 4)
+    assert scored.is_scored(file, 3)
+    assert not scored.is_scored(file, 4)
     with again.open("a") as stream:
         stream.write(again.read_text().splitlines()[-1] + "\n")
     (file,) = arrivals.find(again)
-    assert not batch.is_scored(file, 3)
+    assert not scored.is_scored(file, 3)
 
 
 @pytest.mark.parametrize("room", [".", "rejected", "samples", "summaries"])
@@ -129,17 +132,17 @@ def test_what_a_power_cut_has_cut_short_does_not_count_as_scored(bundle, wednesd
     """A file system may bring back a name whose content never reached the disk."""
     score(wednesday, bundle)
     first, (file,) = contents(), arrivals.find(wednesday)
-    (damaged,) = (artifacts.SCORED / room).glob(f"{file.key(3)}.*")
+    (damaged,) = (paths.SCORED / room).glob(f"{file.key(3)}.*")
     whole = damaged.read_bytes()
     if left is None:
         damaged.unlink()
     else:
         damaged.write_bytes(whole[: int(len(whole) * left)])
-    assert not batch.is_scored(file, 3)
-    assert batch.recent(3, 10**6).score.size == 0
+    assert not scored.is_scored(file, 3)
+    assert scored.recent(3, 10**6).score.size == 0
     score(wednesday, bundle)
     assert contents() == first
-    assert batch.is_scored(file, 3)
+    assert scored.is_scored(file, 3)
 
 
 def test_a_bit_that_flips_in_a_verdict_is_seen(bundle, wednesday):
@@ -147,7 +150,7 @@ def test_a_bit_that_flips_in_a_verdict_is_seen(bundle, wednesday):
     content = bytearray(path.read_bytes())
     content[len(content) // 3] ^= 1
     path.write_bytes(content)
-    assert not batch.is_scored(arrivals.find(wednesday)[0], 3)
+    assert not scored.is_scored(arrivals.find(wednesday)[0], 3)
 
 
 def test_two_contents_whose_hashes_begin_alike_are_both_scored(bundle, wednesday, monkeypatch):
@@ -159,9 +162,9 @@ def test_two_contents_whose_hashes_begin_alike_are_both_scored(bundle, wednesday
     monkeypatch.setattr(batch, "content_hash", alike.__getitem__)
     score(wednesday, bundle)
     (file,) = arrivals.find(other)
-    assert not batch.is_scored(file, 3)
+    assert not scored.is_scored(file, 3)
     score(other, bundle)
-    assert len(list(artifacts.SCORED.glob("*.parquet"))) == 2
+    assert len(list(paths.SCORED.glob("*.parquet"))) == 2
 
 
 def test_what_is_scored_is_for_this_user_alone(bundle, wednesday):
@@ -170,7 +173,7 @@ def test_what_is_scored_is_for_this_user_alone(bundle, wednesday):
         score(wednesday, bundle)
     finally:
         os.umask(before)
-    made = [artifacts.SCORED, *artifacts.SCORED.rglob("*")]
+    made = [paths.SCORED, *paths.SCORED.rglob("*")]
     assert not [path for path in made if path.stat().st_mode & 0o077]
 
 
@@ -190,13 +193,13 @@ def test_what_is_scored_is_for_this_user_alone(bundle, wednesday):
     ],
 )
 def test_records_that_are_not_what_they_should_be_are_the_fault_of_the_file(bundle, tmp_path, change, said):
-    table = artifacts.read_table(artifacts.RECORDS)
+    table = read_table(paths.RECORDS)
     assert table.column_names[0] == "record_id"
     pq.write_table(change(table), tmp_path / "new.parquet")
     with pytest.raises(SchemaError) as caught:
         score(tmp_path / "new.parquet", bundle)
     assert arrivals.blames_file(caught.value)
-    assert not [path for path in artifacts.SCORED.rglob("*") if path.is_file()]
+    assert not [path for path in paths.SCORED.rglob("*") if path.is_file()]
 
 
 def test_a_model_that_refuses_what_is_typical_is_no_fault_of_the_file(bundle, wednesday, monkeypatch):
@@ -220,14 +223,14 @@ def test_a_file_that_changes_while_it_is_read_leaves_nothing(bundle, wednesday, 
     monkeypatch.setattr(batch, "_table", meanwhile)
     with pytest.raises(SourceError, match="changed while it was read; nothing was written"):
         score(wednesday, bundle)
-    assert [path for path in artifacts.SCORED.rglob("*") if path.is_file()] == []
+    assert [path for path in paths.SCORED.rglob("*") if path.is_file()] == []
 
 
 def test_a_missing_column_is_refused_before_a_record_is_read(bundle, wednesday):
     wednesday.write_text(wednesday.read_text().replace("Flow Duration", "Flow Duratoin", 1))
     (file,) = arrivals.find(wednesday)
     with pytest.raises(SchemaError, match="did you mean 'Flow Duratoin'"):
-        batch.check(file, bundle)
+        reading.check(file, bundle)
 
 
 def test_unreadable_rows_are_kept(bundle, wednesday):
@@ -235,7 +238,7 @@ def test_unreadable_rows_are_kept(bundle, wednesday):
     lines[3] = "x" + lines[3]
     wednesday.write_text("\n".join(lines) + "\n")
     summary, path = score(wednesday, bundle)
-    rejected = pq.read_table(artifacts.SCORED / "rejected" / path.name).to_pylist()
+    rejected = pq.read_table(paths.SCORED / "rejected" / path.name).to_pylist()
     assert summary["rejected"] == 1
     assert [(row["row"], row["column"]) for row in rejected] == [(3, "Destination Port")]
 
@@ -255,7 +258,7 @@ def test_a_file_that_is_no_table_is_refused_with_a_reason(bundle, tmp_path, name
     (tmp_path / name).write_bytes(content)
     (file,) = arrivals.find(tmp_path / name)
     with pytest.raises(error, match=said):
-        batch.check(file, bundle)
+        reading.check(file, bundle)
 
 
 def test_a_file_without_one_readable_row_is_refused(bundle, wednesday):
@@ -263,7 +266,7 @@ def test_a_file_without_one_readable_row_is_refused(bundle, wednesday):
     wednesday.write_text("\n".join([head, *("x" + row for row in rows)]) + "\n")
     with pytest.raises(RejectedError, match=r"not one of .* rows can be read, because 'x"):
         score(wednesday, bundle)
-    assert not list(artifacts.SCORED.glob("*.parquet"))
+    assert not list(paths.SCORED.glob("*.parquet"))
 
 
 def test_nothing_to_score_is_told(tmp_path):
@@ -302,26 +305,26 @@ def test_the_last_records_come_in_the_order_in_which_they_were_judged(bundle, we
         (wednesday.parent / name).write_text("\n".join([lines[0], *lines[1 + i :]]) + "\n")
         (file,) = arrivals.find(wednesday.parent / name)
         batch.score(file, bundle, 3)
-        summary = artifacts.SCORED / "summaries" / f"{file.key(3)}.json"
-        artifacts.write_json(summary, artifacts.read_json(summary) | {"time": f"2026-01-0{i + 1}"})
-        files.append(pq.read_table(artifacts.SCORED / f"{file.key(3)}.parquet"))
+        summary = paths.SCORED / "summaries" / f"{file.key(3)}.json"
+        write_json(summary, read_json(summary) | {"time": f"2026-01-0{i + 1}"})
+        files.append(pq.read_table(paths.SCORED / f"{file.key(3)}.parquet"))
     ids = np.concatenate([each["record_id"].to_numpy() for each in files])
-    recent = batch.recent(3, 10**6)
+    recent = scored.recent(3, 10**6)
     np.testing.assert_array_equal(recent.record_id, ids)
     assert recent.files == 2
     assert recent.samples.num_rows == ids.size
-    last = batch.recent(3, 5)
+    last = scored.recent(3, 5)
     np.testing.assert_array_equal(last.record_id, ids[-5:])
     assert last.files == 1
-    assert batch.recent(4, 5).score.size == 0
+    assert scored.recent(4, 5).score.size == 0
 
 
 def test_the_sample_is_the_same_whatever_the_batches(bundle, wednesday):
-    reader = batch._reader(arrivals.find(wednesday)[0], bundle)
+    reader = reading.reader(arrivals.find(wednesday)[0], bundle)
     records = pa.concat_tables([chunk.records for chunk in reader.read()])
     kept = []
     for size in (7, 1000):
-        sample = batch._Sample(20)
+        sample = Sample(20)
         for start in range(0, records.num_rows, size):
             part = records.slice(start, size)
             sample.add(part, np.zeros(part.num_rows), ["flow_duration"])
@@ -345,4 +348,4 @@ def test_a_batch_decision_marks_records_and_changes_nothing_else(bundle, wednesd
     n = bundle.calibration.reference.size
     told = {"level": 0.2, "discoveries": int(found.sum()), "fewest": fewest(len(found), n, 0.2)}
     assert summary["batch"] == told
-    assert batch.is_scored(file, 3)
+    assert scored.is_scored(file, 3)

@@ -9,7 +9,8 @@ import pytest
 import yaml
 from numpy.typing import NDArray
 
-from pipeline import artifacts
+from pipeline.artifacts import paths
+from pipeline.artifacts.files import read_json
 from pipeline.base.errors import ExpectationError
 
 PARAMS = Path(__file__).parents[2] / "params.yaml"
@@ -70,9 +71,9 @@ def test_a_leak_however_it_is_written_stops_the_line_and_says_what_to_do(mine: A
     assert "validate.shortcuts.leak_auroc allows 0.97" in message
     assert "ingest.*.ignore_columns" in message
     assert "preprocess.features.drop" in message
-    found = artifacts.read_json(artifacts.REPORTS / "validate" / "shortcuts.json")
+    found = read_json(paths.REPORTS / "validate" / "shortcuts.json")
     assert set(found["leaks"]) == set(LEAKS)
-    assert "The label has leaked into " in (artifacts.REPORTS / "validate" / "docs" / "index.html").read_text()
+    assert "The label has leaked into " in (paths.REPORTS / "validate" / "docs" / "index.html").read_text()
 
 
 def test_what_the_message_says_helps(mine: Any) -> None:
@@ -96,7 +97,7 @@ def test_a_label_that_leaked_into_a_table_of_one_attack_stops_the_line(mine: Any
 def test_a_feature_that_tells_the_one_attack_nearly_is_a_warning(mine: Any) -> None:
     write("noise_in_1_percent", names=("1",))
     mine.run("ingest", "validate")
-    found = artifacts.read_json(artifacts.REPORTS / "validate" / "shortcuts.json")
+    found = read_json(paths.REPORTS / "validate" / "shortcuts.json")
     assert found["leaks"] == []
     assert found["told_by_one_feature"] == ["attack"]
 
@@ -104,9 +105,9 @@ def test_a_feature_that_tells_the_one_attack_nearly_is_a_warning(mine: Any) -> N
 def test_a_genuine_table_passes_though_one_feature_tells_an_attack(mine: Any) -> None:
     write()
     mine.run("ingest", "validate")
-    found = artifacts.read_json(artifacts.REPORTS / "validate" / "shortcuts.json")
+    found = read_json(paths.REPORTS / "validate" / "shortcuts.json")
     assert found["told_by_one_feature"] == ["bot"]
-    rows = (artifacts.REPORTS / "validate" / "shortcuts.csv").read_text().splitlines()
+    rows = (paths.REPORTS / "validate" / "shortcuts.csv").read_text().splitlines()
     assert rows[0] == "attack,records,feature,read_by,auroc,known"
     assert len(rows) == 1 + 4 * 2
 

@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 
-from pipeline import artifacts
+from pipeline.artifacts import paths
+from pipeline.artifacts.models import read_model
+from pipeline.artifacts.samples import read_samples
 from pipeline.serving.bundle import Bundle
 
 
@@ -15,9 +17,9 @@ def test_the_stored_model_measures_the_margin_that_the_stage_did(prepared, loss)
     if loss == "binary":
         prepared.set("stage1.binary.centre", "ema")
     prepared.run("stage1", "stage2", "calibrate")
-    val = artifacts.read_samples(artifacts.PROCESSED, "val")
-    latent = artifacts.read_samples(artifacts.LATENT, "val")
+    val = read_samples(paths.PROCESSED, "val")
+    latent = read_samples(paths.LATENT, "val")
     margin = latent.x[:, latent.columns.index("margin")]
     assert margin[val.y == 1].mean() > margin[val.benign].mean()
     np.testing.assert_array_equal(Bundle.of_project().model.predict(val.x).margin, margin)
-    assert ("modes" in artifacts.read_model(artifacts.ENCODER)[1]) == (loss != "clad")
+    assert ("modes" in read_model(paths.ENCODER)[1]) == (loss != "clad")

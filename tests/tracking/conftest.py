@@ -5,14 +5,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.numpy import save as save_tensors
 
-from pipeline import artifacts, tracking
+from pipeline import tracking
+from pipeline.artifacts.models import encode_model
 from pipeline.calibration.calibration import Calibration
 from pipeline.calibration.named_thresholds import group_names
 from pipeline.models.detectors.registry import DETECTORS
 from pipeline.models.encoders.losses.dccl import DCCL
 from pipeline.models.encoders.registry import ENCODERS
-from pipeline.preprocessing.features import Features, Recipe
+from pipeline.preprocessing.features import Features
+from pipeline.preprocessing.recipe import Recipe
 from pipeline.serving.bundle import Bundle
 from pipeline.serving.manifest import HashedFolder
 from pipeline.serving.two_stage import TwoStage
@@ -54,8 +57,8 @@ def made_bundle(seed=0):
     }
     files = {}
     for name, part in parts.items():
-        files |= dict(zip((f"{name}.json", f"{name}.safetensors"), artifacts.encode_model(*part), strict=True))
-    files["used.safetensors"] = artifacts.save_tensors({"record_id": np.arange(400, dtype=np.uint64)})
+        files |= dict(zip((f"{name}.json", f"{name}.safetensors"), encode_model(*part), strict=True))
+    files["used.safetensors"] = save_tensors({"record_id": np.arange(400, dtype=np.uint64)})
     columns = [{"name": name, "categorical": name == "service"} for name in features.reads]
     about = {"dataset": "table", "columns": columns, "example": features.typical()}
     about |= {"group": {"name": "protocol", "categorical": False}}

@@ -1,4 +1,4 @@
-"""Hosts of a small office: what their TCP and UDP stacks show, drawn anew for each conversation."""
+"""Hosts of a small office: the traits of their TCP and UDP stacks, drawn for each conversation."""
 
 import numpy as np
 from numpy.random import Generator
@@ -100,6 +100,11 @@ def attacker(rng: Generator, n: int, port: Ints | int = 80, system: int = LINUX)
     return link.but(window=np.stack([window, answer]), pads=link.header == 20)
 
 
+def joined(rng: Generator, n: int, share: float) -> Ints:
+    """(n,) openings: a ``share`` of the conversations was under way before the capture saw it."""
+    return np.where(rng.random(n) < share, Opening.JOINED, Opening.HANDSHAKE)
+
+
 def _table(by_system: dict[int, int], system: Ints) -> Ints:
     return np.array([by_system[key] for key in sorted(by_system)], np.int64)[system]
 
@@ -120,7 +125,7 @@ def _server_window(rng: Generator, n: int) -> Ints:
 
 
 def _segments(rng: Generator, n: int, header: Ints) -> Ints:
-    """Receive offload joins segments, so that captured packets exceed the MTU."""
+    """Segment sizes: receive offload joins segments, so captured packets may exceed the MTU."""
     mss = np.where(rng.random(n) < 0.12, 1_430, 1_480 - header)
     joined = rng.choice([1, 1, 1, 1, 1, 2, 2, 3], (2, n))
     return np.asarray(mss * joined, np.int64)

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pipeline.base.errors import CollapseError
-from pipeline.models.layers import Batch, Scorer, in_parts
+from pipeline.models.base import Batch, Scorer
+from pipeline.models.scoring import in_parts
 
 ROWS_AT_ONCE = 8192
 ENTRIES_AT_ONCE = 2**24

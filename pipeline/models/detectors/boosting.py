@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from pipeline.base.errors import TrainingError
 from pipeline.models.detectors.base import Detector, at_most, draw_with_attacks, rows_at_once
-from pipeline.models.layers import in_parts
+from pipeline.models.scoring import in_parts
 
 LEAST_EXCESS: Final = 1e-3  # of log-odds that hardly differ
 

@@ -6,8 +6,9 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from pipeline.models.base import Batch
 from pipeline.models.detectors.base import Detector
-from pipeline.models.layers import Batch, Standardise
+from pipeline.models.layers import Standardise
 
 LEAST_CENTRE = 0.1
 ROWS_AT_ONCE = 65_536

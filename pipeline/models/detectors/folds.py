@@ -2,15 +2,17 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Self
+from typing import Any, Self
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from pipeline.base.errors import TrainingError
 from pipeline.calibration.cross_conformal import route
 from pipeline.models.detectors.base import Detector
-from pipeline.models.layers import in_parts
+from pipeline.models.scoring import in_parts
 
 ROWS_AT_ONCE = 8192
 
@@ -118,6 +120,25 @@ class Folds(Detector):
             said = part.new_empty((len(x), *part.shape[1:])) if said is None else said
             said[rows] = part
         return said
+
+
+@torch.no_grad()
+def out_of_fold(models: Sequence[Folds], z: NDArray[np.float32], fold: NDArray[np.int64], scores: NDArray[Any]) -> None:
+    """Replace, in place, the scores of the rows whose model by ``route`` is not that of their fold.
+
+    Such a row was dealt into the fold of its group, so the model that ``route`` finds has seen it.
+
+    Args:
+        models: D of them, of the same folds.
+        z: (n, Z) benign rows.
+        fold: (n,) of each.
+        scores: (n, D) of the models by ``route``.
+    """
+    elsewhere = models[0].route(torch.from_numpy(z)).numpy() != fold
+    if elsewhere.any():
+        device = models[0].fold.device
+        rows, at = (torch.from_numpy(part[elsewhere]).to(device) for part in (z, fold))
+        scores[elsewhere] = np.stack([model.by_fold(rows, at).float().cpu().numpy() for model in models], axis=1)
 
 
 @contextmanager

@@ -1,186 +1,27 @@
-"""Variational autoencoder that is judged by its free energy and learns from a confidence in each record."""
+"""Variational autoencoder that scores by free energy and learns from a confidence in each record."""
 
 import math
-from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Literal, NamedTuple, get_args
+from typing import Literal, get_args
 
 import torch
-from torch import Tensor, nn
-from torch.nn import functional
+from torch import Tensor
 
 from pipeline.base.errors import DataError
+from pipeline.models.base import Batch, LossAndGradients, is_fused
 from pipeline.models.detectors.base import Detector
-from pipeline.models.detectors.mlp import Activation, layers_back, layers_forth, mlp
-from pipeline.models.layers import Batch, LossAndGradients, Standardise, is_fused
-
-LOG_VAR = (-20.0, 2.0)  # limits of the posterior's log variance, as published
-_TINY = 1e-12
-_FOLD = 1e-6 - 1  # w'u (1 - tanh^2) stays above it: of rounding alone could a determinant become 0
-_IDENTITY = math.log(math.e - 1)  # the w'u at which a planar map is the identity
-Likelihood = Literal["gaussian", "bernoulli"]
-
-
-class Planar(nn.Module):
-    """A chain of K planar maps z + u tanh(w'z + b), each one invertible.
-
-    ladj = sum over k of log(1 + w'u (1 - tanh^2(w'z + b)))
-
-    Rezende, Mohamed, "Variational Inference with Normalizing Flows", 2015, equations 10 to 12. As in their appendix
-    A.1, u is moved along w so that w'u = softplus(w'u) - 1 > -1: without it, as in SSAD 0.1.3, the map may fold and
-    its determinant vanish. It starts as the identity.
-    """
-
-    def __init__(self, maps: int, latent: int) -> None:
-        super().__init__()
-        w = torch.empty(maps, latent).uniform_(-(latent**-0.5), latent**-0.5)
-        self.w = nn.Parameter(w)  # (K, Z)
-        self.u = nn.Parameter(_IDENTITY * w / w.square().sum(-1, keepdim=True))
-        self.b = nn.Parameter(torch.zeros(maps))
-
-    def forward(self, z: Tensor) -> tuple[Tensor, Tensor]:
-        """The mapped z, (B, Z), and log |det|, (B,)."""
-        given = (self.w * self.u).sum(-1)  # (K,)
-        inner = functional.softplus(given) - 1
-        u = self.u + ((inner - given) / self.w.square().sum(-1).clamp_min(_TINY))[:, None] * self.w
-        ladj = torch.zeros_like(z[:, 0])
-        for w_k, u_k, b_k, inner_k in zip(self.w.unbind(), u.unbind(), self.b.unbind(), inner.unbind(), strict=True):
-            bend = (z @ w_k + b_k).tanh()  # (B,)
-            z = torch.addcmul(z, bend[:, None], u_k)
-            ladj = ladj + torch.log1p((inner_k * (1 - bend.square())).clamp_min(_FOLD))
-        return z, ladj
-
-
-_Weigh = Callable[[Tensor], tuple[Tensor, Tensor]]
-
-
-def reconstruction_error(given: Tensor, x: Tensor, likelihood: Likelihood) -> Tensor:
-    """-log p(x | z) of what a decoder gives, (B, F), for x, (B, F), without what is constant: (B,).
-
-    gaussian    |given - x|^2
-    bernoulli   -sum of x log p + (1 - x) log(1 - p),  p = sigmoid(given),  x in [0, 1] or moved there
-    """
-    if likelihood == "gaussian":
-        return (given - x).square().sum(-1)
-    error: Tensor = functional.softplus(given).sum(-1) - torch.linalg.vecdot(x.clamp(0, 1), given)
-    return error
-
-
-def least_error(x: Tensor, likelihood: Likelihood) -> Tensor:
-    """The ``reconstruction_error`` of x, (B, F), that no decoder can undercut: (B,).
-
-    For bernoulli it is the entropy of x, less the squared way to [0, 1] of what lies outside: what differs from all
-    that the decoder can say is the more anomalous the further off it lies.
-    """
-    if likelihood == "gaussian":
-        return torch.zeros_like(x[..., 0])
-    inside = x.clamp(0, 1)
-    entropy: Tensor = torch.special.entr(inside) + torch.special.entr(1 - inside)
-    return (entropy - (x - inside).square()).sum(-1)
-
-
-class _Planar:
-    """``Planar`` and its gradient without autograd, with the records last: a (K, B) row is one map.
-
-    a_k = w_k'z_0 + b_k + sum over j < k of (w_k'u_j) tanh(a_j),  z_K = z_0 + sum over k of u_k tanh(a_k)
-    """
-
-    def __init__(self, w: Tensor, u: Tensor, b: Tensor) -> None:
-        self.w, self.free, self.b = w, u, b
-        self.given, self.norm = (w * u).sum(-1), w.square().sum(-1).clamp_min_(_TINY)
-        self.inner = functional.softplus(self.given).sub_(1)
-        self.along = (self.inner - self.given).div_(self.norm)
-        self.u = torch.addcmul(u, self.along[:, None], w)
-        self.couple = w @ self.u.T  # (K, K)
-
-    def forth(self, z: Tensor) -> tuple[Tensor, Tensor]:
-        """The mapped z, (B, Z), and log |det|, (B,)."""
-        self.z, self.bend = z, torch.addmm(self.b[:, None], self.w, z.T)
-        for k, row in enumerate(self.bend.unbind()):
-            if k > 0:
-                row.addmv_(self.bend[:k].T, self.couple[k, :k])
-            row.tanh_()
-        self.slope = 1 - self.bend.square()
-        self.stretch = (self.inner[:, None] * self.slope).clamp_min_(_FOLD)
-        return torch.addmm(z, self.bend.T, self.u), self.stretch.log1p().sum(0)
-
-    def back(self, of_z: Tensor, of_ladj: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """The gradients of z_0, w, u and b from those of the mapped z and of log |det|."""
-        of_det = (self.stretch > _FOLD) * of_ladj / (1 + self.stretch)
-        pre = torch.addmm(self.bend * of_det * self.inner[:, None], self.u, of_z.T, beta=-2)
-        rows, slopes = pre.unbind(), self.slope.unbind()
-        for k in reversed(range(len(rows))):
-            if k < len(rows) - 1:
-                rows[k].addmv_(pre[k + 1 :].T, self.couple[k + 1 :, k])
-            rows[k].mul_(slopes[k])
-        of_couple = (pre @ self.bend.T).tril_(-1)
-        of_u = torch.addmm(self.bend @ of_z, of_couple.T, self.w)
-        of_w = torch.addmm(pre @ self.z, of_couple, self.u)
-        # From here on the way from (w, u) to the u that folds nothing.
-        of_along = (of_u * self.w).sum(-1) / self.norm
-        of_inner = torch.linalg.vecdot(of_det, self.slope) + of_along
-        of_given = (of_inner * self.given.sigmoid() - of_along)[:, None]
-        of_norm = (self.norm > _TINY) * of_along * self.along
-        of_w.addcmul_(self.along[:, None], of_u).addcmul_(of_given, self.free).addcmul_(
-            of_norm[:, None], self.w, value=-2
-        )
-        return torch.addmm(of_z, pre.T, self.w), of_w, torch.addcmul(of_u, of_given, self.w), pre.sum(-1)
-
-
-class _Kind(NamedTuple):
-    activation: Activation
-    likelihood: Likelihood
-    kl_floor: float | None
-
-
-@torch.inference_mode()
-def _descent(x: Tensor, noise: Tensor, weigh: _Weigh, kind: _Kind, weights: Sequence[Tensor]) -> LossAndGradients:
-    """The mean of ``GRAnD.free_energy`` F at the draw that ``noise`` makes, under planar maps, and its gradients.
-
-    Args:
-        x: (B, F), standardised.
-        noise: (B, Z).
-        weigh: F, (B,), to the weight of each record and to what is added to its weighted F, (B,) each.
-        kind: activation, likelihood and the least divergence.
-        weights: those of the planar maps, of the encoder's layers and of the decoder's.
-    """
-    (w, u, b), layers = weights[:3], weights[3:]
-    encoder, decoder = layers[: len(layers) // 2], layers[len(layers) // 2 :]
-    code, read = layers_forth(x, encoder, kind.activation)
-    mean, given = code.chunk(2, -1)
-    log_var = given.clamp(*LOG_VAR)
-    spread = (0.5 * log_var).exp_().mul_(noise)
-    planar = _Planar(w, u, b)
-    z, ladj = planar.forth(mean + spread)
-    decoded, read_back = layers_forth(z, decoder, kind.activation)
-    error, of_decoded = _error_and_gradient(decoded, x, kind.likelihood)
-    beside = (z.square() - noise.square()).sub_(log_var).sum(-1)
-    energy = error.add_(_floored(beside.mul_(0.5).sub_(ladj), kind.kl_floor))
-    weight, rest = weigh(energy)
-    loss = (energy * weight).add_(rest).mean()
-
-    pull = weight / len(weight)  # the gradient of F
-    column = pull[:, None]
-    first, of_decoder = layers_back(of_decoded.mul_(column), read_back, decoder, kind.activation)
-    of_mean, *of_planar = planar.back(torch.addmm(column * z, first, decoder[0]), -pull)
-    of_log_var = (of_mean * spread).sub_(column).mul_(0.5).mul_(given == log_var)
-    _, of_encoder = layers_back(torch.cat((of_mean, of_log_var), -1), read, encoder, kind.activation)
-    return loss, [*of_planar, *of_encoder, *of_decoder]
-
-
-def _floored(divergence: Tensor, floor: float | None) -> Tensor:
-    """The divergence, (B,), at least ``floor``; its gradient stays that of the divergence itself."""
-    if floor is None:
-        return divergence
-    return divergence + (floor - divergence).relu().detach()
-
-
-def _error_and_gradient(given: Tensor, x: Tensor, likelihood: Likelihood) -> tuple[Tensor, Tensor]:
-    """``reconstruction_error``, (B,), and its gradient by what the decoder gave, (B, F), which it overwrites."""
-    if likelihood == "gaussian":
-        miss = given.sub_(x)
-        return torch.linalg.vector_norm(miss, dim=-1).square_(), miss.mul_(2)
-    return reconstruction_error(given, x, likelihood), given.sigmoid_().sub_(x.clamp(0, 1))
+from pipeline.models.detectors.free_energy import (
+    LOG_VAR,
+    Kind,
+    Likelihood,
+    descent,
+    floored,
+    least_error,
+    reconstruction_error,
+)
+from pipeline.models.detectors.mlp import Activation, mlp
+from pipeline.models.detectors.planar import Planar
+from pipeline.models.layers import Standardise
 
 
 class GRAnD(Detector):
@@ -189,20 +30,20 @@ class GRAnD(Detector):
     F = -log p(x | z_K) + log q_0(z_0) - ladj - log p(z_K),  z_K = planar(z_0),  p(z) = N(0, I)
     L = mean of  c F for c > 0,  |c| |m - F| for c < 0,  and (1 - |c|) eCDF(F) |m - F| for what is unknown
 
-    Najari, Berlemont, Lefebvre, Duffner, Garcia, "GRAnD" (preprint 2021; AINA 2022): the energy of what is surely
-    benign falls, that of what is surely anomalous goes to the margin m, an unknown record is pushed there the harder
-    the higher it ranks among the unknown ones of its batch. At c in {-1, 0, 1} these are the published terms, averaged
-    over records as in SSAD 0.1.3. ``push: inverted`` is the term of the preprint: what is anomalous is made to look
-    like its own inverse, -log p(1 - x | z_K) + |m - divergence| in place of |m - F|.
+    Najari, Berlemont, Lefebvre, Duffner, Garcia, "GRAnD" (preprint 2021; AINA 2022): the energy of surely benign
+    records falls, that of surely anomalous ones goes to the margin m. An unknown record is pushed towards m, the harder
+    the higher it ranks among the unknown records of its batch. At c in {-1, 0, 1} these are the published terms,
+    averaged over records as in SSAD 0.1.3. ``push: inverted`` is the term of the preprint: an anomalous record is made
+    to look like its own inverse, -log p(1 - x | z_K) + |m - divergence| in place of |m - F|.
 
     Training draws one z_0 from the posterior q_0 = N(mean, variance). ``score``, and ``loss`` outside training, draw
     nothing: z_0 is the mean, the entropy of q_0 is exact, and its variance is added to |z_K|^2, which is exact for an
     identity map. For -log p(x | z) see ``reconstruction_error``.
 
-    Deviations. A score is F above its ``least_error``, or values between 0 and 1 would make a record anomalous. The
-    output is affine, as fits standardised features, or under a sigmoid; that of SSAD is a ReLU under a sigmoid, so
-    never below 1/2. The decoder has its activation behind each hidden layer; that of SSAD has none behind the layer
-    that reads the latent. The divergence of one draw may be below 0; SSAD lifts it to 1e-9 (``kl_floor``).
+    Deviations. A score is F minus its ``least_error``; otherwise values between 0 and 1 would make a record anomalous.
+    The output is affine, which suits standardised features, or a sigmoid; in SSAD it is a sigmoid of a ReLU, so never
+    below 1/2. The decoder has an activation after each hidden layer; in SSAD the layer that reads the latent has none.
+    The divergence of one draw may be below 0; SSAD lifts it to 1e-9 (``kl_floor``).
 
     Args:
         features: Z, the width of the input.
@@ -210,26 +51,26 @@ class GRAnD(Detector):
         latent: width of z.
         planar: how many planar maps, 0 for a plain variational autoencoder.
         margin: m, in units of ``margin_per``.
-        margin_per: ``feature``: m is ``margin`` times the number of features, as F grows with it; ``record``: m is
+        margin_per: ``feature``: m is ``margin`` times the number of features, because F grows with it; ``record``: m is
             ``margin``, as published (10 in the preprint, 100 at AINA).
-        push: ``absolute`` is |m - F|, as at AINA, which also pulls down what lies above m; ``hinge`` is max(0, m - F);
+        push: ``absolute`` is |m - F|, as at AINA, which also pulls down records above m; ``hinge`` is max(0, m - F);
             ``inverted`` is the preprint's, for features in [0, 1], so without ``standardise``.
         unknown: ``ecdf``, as at AINA, or ``ignore``, as in the preprint.
-        kl_floor: the least divergence that counts for a record, 1e-9 in SSAD; None for none, as in the papers.
-        activation: behind every hidden layer.
-        standardise: whether each feature is brought to mean 0 and variance 1 first; where the features are scaled
-            already, one-hot columns among them, a rare column is blown up by it.
+        kl_floor: smallest divergence that counts for a record, 1e-9 in SSAD; None for none, as in the papers.
+        activation: after every hidden layer.
+        standardise: whether to bring each feature to mean 0 and variance 1 first. If features are scaled already,
+            this would blow up rare one-hot columns.
         likelihood: of a feature: ``gaussian``, as in SSAD; ``bernoulli``, as in the preprint, for features in [0, 1],
             one-hot columns among them, so without ``standardise``.
 
     Raises:
-        ValueError: if a setting is out of its limits, or ``bernoulli`` or ``inverted`` meets ``standardise``.
+        ValueError: a setting is out of its limits, or ``bernoulli`` or ``inverted`` is combined with ``standardise``.
     """
 
     updated = True
     strategy = "evt"
     max_unknown_share = 0.1
-    every_n_epochs = 1  # from the first epoch on: what contaminates is soon learnt
+    every_n_epochs = 1  # from the first epoch on: contaminated records are learnt soon
 
     def __init__(
         self,
@@ -270,7 +111,7 @@ class GRAnD(Detector):
         """Standardise by x (n, F).
 
         Raises:
-            DataError: the likelihood is ``bernoulli``, and a feature lies outside [0, 1].
+            DataError: the likelihood is ``bernoulli`` and a feature lies outside [0, 1].
         """
         if self.standardised:
             self.standardise.fit(x)
@@ -285,7 +126,7 @@ class GRAnD(Detector):
             )
 
     def free_energy(self, x: Tensor, noise: Tensor | None = None) -> Tensor:
-        """F, (B, F) to (B,), at the posterior's mean, or at the draw that ``noise``, (B, Z) standard normal, makes."""
+        """F, (B, F) to (B,), at the posterior's mean, or at the draw by ``noise``, (B, Z) standard normal."""
         x = self.standardise(x)
         decoded, divergence = self._pass(x, noise)
         return reconstruction_error(decoded, x, self.likelihood) + divergence
@@ -300,7 +141,7 @@ class GRAnD(Detector):
         beside, ladj = (drawn - log_var).sum(-1), torch.zeros_like(x[:, 0])
         if self.planar is not None:
             z, ladj = self.planar(z)
-        return self.decoder(z), _floored(0.5 * (z.square().sum(-1) + beside) - ladj, self.kl_floor)
+        return self.decoder(z), floored(0.5 * (z.square().sum(-1) + beside) - ladj, self.kl_floor)
 
     def score(self, x: Tensor) -> Tensor:
         """F at the posterior's mean, less the ``least_error`` of x, (B, F) to (B,)."""
@@ -309,7 +150,7 @@ class GRAnD(Detector):
     def terms(self, x: Tensor) -> Tensor:
         """The reconstruction error of each feature above its least one, (B, F).
 
-        Their sum is the score, but for how far the latent is from its prior, in which no feature has a part.
+        Their sum is the score without the divergence of the latent from its prior, which belongs to no feature.
         """
         x = self.standardise(x)
         decoded, _ = self._pass(x, None)
@@ -339,8 +180,8 @@ class GRAnD(Detector):
         x = self.standardise(batch.x) if self.standardised else batch.x
         encoder, maps, decoder = self.encoder, self.planar, self.decoder
         weights = (maps.w, maps.u, maps.b, *encoder.layers, *decoder.layers)
-        kind = _Kind(encoder.activation, self.likelihood, self.kl_floor)
-        loss, found = _descent(x, self._noise(batch.x), partial(self._weigh, batch.confidence), kind, weights)
+        kind = Kind(encoder.activation, self.likelihood, self.kl_floor)
+        loss, found = descent(x, self._noise(batch.x), partial(self._weigh, batch.confidence), kind, weights)
         in_encoder = 3 + len(encoder.layers)
         return loss, [*found[3:in_encoder], *found[:3], *found[in_encoder:]]  # in the order of ``parameters``
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from pipeline.base.errors import TrainingError
 from pipeline.models.detectors.base import Detector, at_most, draw, rows_at_once
-from pipeline.models.layers import in_parts
+from pipeline.models.scoring import in_parts
 
 Floats = NDArray[np.float64]
 Grown = tuple[NDArray[np.int64], NDArray[np.float32], Floats]

@@ -7,7 +7,8 @@ from torch import Tensor
 
 from pipeline.base.errors import TrainingError
 from pipeline.models.detectors.base import Detector, draw, rows_at_once
-from pipeline.models.layers import Standardise, in_parts
+from pipeline.models.layers import Standardise
+from pipeline.models.scoring import in_parts
 
 
 class KNN(Detector):

@@ -1,15 +1,15 @@
 """Masked autoregressive flow."""
 
 import math
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
+from pipeline.models.base import Batch, shares, weighted_mean
 from pipeline.models.detectors.base import Detector
-from pipeline.models.layers import Batch, Standardise, is_fused, shares, weighted_mean
+from pipeline.models.layers import Standardise
 
 
 def made_masks(degrees: Tensor, features: int) -> tuple[Tensor, Tensor]:
@@ -23,55 +23,11 @@ def made_masks(degrees: Tensor, features: int) -> tuple[Tensor, Tensor]:
     return degrees[:, None] >= index, index[:, None] > degrees
 
 
-class _Layers(torch.autograd.Function):
-    """All layers of a MAF as one function, each tensor written once: for a CPU, where that decides the speed.
-
-    x (B, F), then the stacked weights and biases of the layers -> z (B, F), log |det dz/dx| (B,).
-    """
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, w1: Tensor, b1: Tensor, w2: Tensor, b2: Tensor) -> tuple[Tensor, Tensor]:
-        layers, units, features = w1.shape
-        z, log_scale = x.new_empty(layers + 1, len(x), features), x.new_empty(layers, len(x), features)
-        hidden = x.new_empty(layers, len(x), units)
-        z[0] = x
-        for k in range(layers):
-            torch.addmm(b1[k], z[k], w1[k].T, out=hidden[k]).relu_()
-            s, t = torch.addmm(b2[k], hidden[k], w2[k].T).chunk(2, -1)
-            torch.tanh(s, out=log_scale[k])
-            torch.addcmul(t, z[k], log_scale[k].exp(), out=z[k + 1])
-        ctx.save_for_backward(z, log_scale, hidden, w1, w2)
-        return z[layers].clone(), log_scale.sum((0, 2))
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad_z: Tensor, grad_ladj: Tensor) -> tuple[Tensor, ...]:
-        z, log_scale, hidden, w1, w2 = ctx.saved_tensors
-        (grad_w1, grad_b1), (grad_w2, grad_b2) = _room(w1), _room(w2)
-        grad_out = grad_z.new_empty(len(grad_z), w2.shape[1])
-        grad_s, grad_t = grad_out.chunk(2, -1)
-        for k in reversed(range(len(w1))):
-            passed = grad_z * log_scale[k].exp()
-            torch.addcmul(grad_ladj[:, None], passed, z[k], out=grad_s).mul_(1 - log_scale[k].square())
-            grad_t.copy_(grad_z)
-            torch.mm(grad_out.T, hidden[k], out=grad_w2[k])
-            torch.sum(grad_out, 0, out=grad_b2[k])
-            back = grad_out @ w2[k]
-            torch.ops.aten.threshold_backward.grad_input(back, hidden[k], 0, grad_input=back)
-            torch.mm(back.T, z[k], out=grad_w1[k])
-            torch.sum(back, 0, out=grad_b1[k])
-            grad_z = torch.addmm(passed, back, w1[k])
-        return grad_z, grad_w1, grad_b1, grad_w2, grad_b2
-
-
 def _layers(x: Tensor, *weights: Tensor) -> tuple[Tensor, Tensor]:
-    """``_Layers`` in PyTorch's own operations, for scoring, a GPU and mixed precision."""
-    z, log_scales = _by_feature(x, *weights)
-    return z, log_scales.sum(-1)
+    """All layers: x (B, F), then their stacked weights and biases -> z (B, F) and log |dz_i/dx_i|, (B, F).
 
-
-def _by_feature(x: Tensor, *weights: Tensor) -> tuple[Tensor, Tensor]:
-    """As ``_layers``, with log |dz_i/dx_i| at the other features given, (B, F), in place of their sum."""
+    The derivative of z_i is taken with the other features held fixed; the sum over i is log |det dz/dx|.
+    """
     log_scales = torch.zeros_like(x)
     for w1, b1, w2, b2 in zip(*(weight.unbind() for weight in weights), strict=True):
         hidden = functional.relu(functional.linear(x, w1, b1), inplace=True)
@@ -80,11 +36,6 @@ def _by_feature(x: Tensor, *weights: Tensor) -> tuple[Tensor, Tensor]:
         x = torch.addcmul(t, x, log_scale.exp())
         log_scales = log_scales + log_scale
     return x, log_scales
-
-
-def _room(weight: Tensor) -> tuple[Tensor, Tensor]:
-    """For the gradients of a stack of weights, (K, out, in), and of their biases."""
-    return weight.new_empty(weight.shape), weight.new_empty(weight.shape[:2])
 
 
 class MAF(Detector):
@@ -101,7 +52,7 @@ class MAF(Detector):
     The layers' weights are stacked, so that masking, clipping and the optimiser's step are one operation for all.
 
     With ``confidence`` other than ``ignore`` the likelihood is weighted, which is not in the paper:
-    L = sum_i b_i s_i / sum_i b_i, where b_i is the benign share of ``pipeline.models.layers.shares`` and s the score.
+    L = sum_i b_i s_i / sum_i b_i, where b_i is the benign share of ``pipeline.models.base.shares`` and s the score.
     ``push`` adds sum_i a_i relu(m + distance - s_i) / sum_i a_i over the anomalous shares a_i, with m the weighted mean
     score of the benign. What is surely anomalous is driven off until it lies ``distance`` nats above them.
 
@@ -173,12 +124,8 @@ class MAF(Detector):
 
     def transform(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """The base variable z, (B, F), and log |det dz/dx|, (B,)."""
-        z = self.standardise(x)
-        if is_fused(x):
-            z, ladj = _Layers.apply(z, *self._masked())  # type: ignore[no-untyped-call]
-        else:
-            z, ladj = _layers(z, *self._masked())
-        return z, ladj + self.standardise.ladj
+        z, log_scales = _layers(self.standardise(x), *self._masked())
+        return z, log_scales.sum(-1) + self.standardise.ladj
 
     def _masked(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Weights and biases of the layers, as they see the features."""
@@ -223,7 +170,7 @@ class MAF(Detector):
         standardisation. Of one layer a term is -log p(x_i | x_1 .. x_i-1). Of several it is no conditional density, as
         layers that read forwards and backwards condition z_i on all of x; only the sum is free of the order then.
         """
-        z, log_scales = _by_feature(self.standardise(x), *self._masked())
+        z, log_scales = _layers(self.standardise(x), *self._masked())
         return 0.5 * (z.square() + math.log(2 * math.pi)) - log_scales + self.standardise.scale.log()
 
 

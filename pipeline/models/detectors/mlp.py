@@ -8,8 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from pipeline.models.base import Batch
 from pipeline.models.detectors.base import Detector
-from pipeline.models.layers import Batch, Standardise
+from pipeline.models.layers import Standardise
 
 Activation = Literal["relu", "elu", "tanh"]
 _LAYERS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "elu": nn.ELU, "tanh": nn.Tanh}

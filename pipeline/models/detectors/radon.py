@@ -7,9 +7,10 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
+from pipeline.models.base import Batch, LossAndGradients, is_fused
 from pipeline.models.detectors.base import Detector
 from pipeline.models.detectors.mlp import Activation, layers_back, layers_forth, mlp
-from pipeline.models.layers import Batch, LossAndGradients, Standardise, is_fused
+from pipeline.models.layers import Standardise
 
 _TINY = 1e-12
 Output = Literal["affine", "sigmoid"]

@@ -6,8 +6,9 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.base.errors import CollapseError, TrainingError
+from pipeline.models.base import Batch, Scorer
 from pipeline.models.encoders.losses.base import Centroids, LatentLoss, class_means
-from pipeline.models.layers import Batch, Scorer, in_parts
+from pipeline.models.scoring import in_parts
 
 STARTING_ROWS = 4096
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from pipeline.models.layers import Batch
+from pipeline.models.base import Batch
 
 
 class Batches:
@@ -55,6 +55,19 @@ class Batches:
         """
         rank, shards = self.shard
         return rows if shards == 1 else rows.repeat(math.ceil(shards / len(rows)))[rank::shards]
+
+
+class Groups:
+    """An iterable over the rows of ``batches``, ``size`` batches at a time."""
+
+    def __init__(self, batches: Batches, size: int) -> None:
+        self.batches, self.size = batches, size
+
+    def __len__(self) -> int:
+        return math.ceil(len(self.batches) / self.size)
+
+    def __iter__(self) -> Iterator[tuple[Tensor, ...]]:
+        return self.batches.groups(self.size)
 
 
 def mix(*numbers: int) -> int:

@@ -4,11 +4,9 @@ import contextlib
 import hashlib
 import inspect
 import json
-import logging
 import shutil
 import sys
-import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from pipeline.base.errors import ArtifactError, TrainingError
-from pipeline.models.layers import Batch, Model, Scorer
+from pipeline.models.base import Batch, Model, Scorer
 from pipeline.models.training.batches import Batches
 from pipeline.models.training.checkpoints import read
 from pipeline.models.training.history import Epoch, History
@@ -43,59 +41,39 @@ def fit(
     watched: Batch | None = None,
     progress: bool = True,
 ) -> History:
-    """Train ``model``, which has ``loss(batch)``, and leave it with the weights that are kept, on the CPU, in eval.
+    """Train ``model`` and leave it with the kept weights, on the CPU, in evaluation mode.
 
-    After an interruption the same call goes on behind the last whole epoch and ends with the same weights. What lies
-    in ``checkpoints`` from another model, other settings or other data is removed. SIGTERM exits with code 143.
+    After an interruption the same call goes on after the last whole epoch and ends with the same weights. Checkpoints
+    of another model, other settings or other data are removed. SIGTERM exits with code 143.
 
     Args:
-        model: trained in place; a model without trainable parameters is left as it is.
+        model: trained in place by its ``loss``; without trainable parameters it is left as it is.
         train: all training rows.
         val: all validation rows, which choose the epoch.
         settings: see there.
-        checkpoints: folder of this training alone; ``best.safetensors`` stays in it. A caller may keep files in
-            its folder ``BESIDE``; they are removed together with the checkpoint of another training.
+        checkpoints: folder of this training alone; ``best.safetensors`` stays in it. A caller may keep files in its
+            folder ``BESIDE``; they are removed together with the checkpoint of another training.
         on_epoch: called after each epoch with its number and its row of the history.
-        updates: of the confidence of the training records, for a model with ``score``; None leaves it as it is.
+        updates: of the confidence of the training records; they need a model with ``score``. None for none.
         on_update: called after each update.
-        watched: validation rows of both classes, for a model with ``score``: the AUROC and F1 of each epoch are of
-            them. They choose the epoch where ``settings.select`` is ``val_f1``, and decide whether an update is taken
-            back where ``updates.undo`` is on.
-        progress: show a bar on a terminal, a line for each epoch in a log.
+        watched: validation rows of both classes, for the AUROC and F1 of each epoch; they need a model with ``score``.
+            They choose the epoch if ``settings.select`` is ``val_f1``, and judge an update if ``updates.undo`` is on.
+        progress: show a bar on a terminal, or a line for each epoch in a log.
 
     Raises:
-        TrainingError: on an empty set, non-finite features, a device that is absent, a loss that is not finite, updates
-            that no epoch would train on, or watched rows without both classes.
+        TrainingError: an empty set, non-finite features, an absent device, a loss that is not finite, updates that no
+            epoch would train on, or watched rows of one class only.
     """
     _refuse_useless(model, train, val)
     _refuse_impossible(model, settings, updates, watched)
     if not model.trainable:
         model.eval()
         return History((), -1)
-    if updates:
-        updates.refuse_too_late(settings.epochs_for(len(train.y)))
-    from pipeline.models.training.learner import Learner
-
-    fingerprint = _fingerprint(model, (train, val, *([watched] if watched else [])), settings, updates)
-    learner = Learner(
-        model,
-        Batches(train, settings.batch_size, settings.seed),
-        Batches(val, settings.batch_size, settings.seed),
-        settings,
-        fingerprint,
-    )
-    bar = progress and sys.stderr.isatty()
-    learner.listeners = [
-        listener for listener in (on_epoch, _print_epoch if progress and not bar else None) if listener
-    ]
-    learner.updates = updates
+    learner, bar = _learner(model, train, val, settings, updates, watched), progress and sys.stderr.isatty()
+    shown = _print_epoch if progress and not bar else None
+    learner.listeners = [listener for listener in (on_epoch, shown) if listener]
     learner.update_listeners = [on_update] if on_update else []
-    learner.watched = watched
-    resumed = _resumable(checkpoints, fingerprint)
-    with _quiet(), torch.random.fork_rng(devices=[]):
-        model.train()
-        wait = _run(learner, checkpoints, resumed, bar)
-    return _finish(learner, checkpoints, wait)
+    return _trained(learner, checkpoints, bar)
 
 
 def _refuse_useless(model: Model, train: Batch, val: Batch) -> None:
@@ -125,11 +103,25 @@ def _refuse_impossible(model: Model, settings: FitSettings, updates: Updates | N
         )
 
 
+def _learner(
+    model: Model, train: Batch, val: Batch, settings: FitSettings, updates: Updates | None, watched: Batch | None
+) -> "Learner":
+    from pipeline.models.training.learner import Learner
+
+    if updates:
+        updates.refuse_too_late(settings.epochs_for(len(train.y)))
+    fingerprint = _fingerprint(model, (train, val, *([watched] if watched else [])), settings, updates)
+    size, seed = settings.batch_size, settings.seed
+    learner = Learner(model, Batches(train, size, seed), Batches(val, size, seed), settings, fingerprint)
+    learner.updates, learner.watched = updates, watched
+    return learner
+
+
 def _fingerprint(model: Model, data: Sequence[Batch], settings: FitSettings, updates: Updates | None) -> str:
-    """Of whatever decides the outcome: settings, the code of the model, its start, the data."""
+    """Digest of all that decides the outcome: settings, code and initial weights of the model, and data."""
     digest = hashlib.sha256(json.dumps(asdict(settings), sort_keys=True).encode())
     digest.update(f"{model!r}{updates!r}".encode())
-    for part in model.modules():  # settings that no module's text tells
+    for part in model.modules():  # settings that the text of a module does not show
         plain = {key: value for key, value in vars(part).items() if isinstance(value, bool | int | float | str | tuple)}
         digest.update(repr(sorted({**plain, "training": None}.items())).encode())
     for module in sorted({type(part).__module__ for part in model.modules()}):
@@ -141,8 +133,18 @@ def _fingerprint(model: Model, data: Sequence[Batch], settings: FitSettings, upd
     return digest.hexdigest()
 
 
+def _trained(learner: "Learner", checkpoints: Path, bar: bool) -> History:
+    from pipeline.models.training.trainer import quiet
+
+    resumed = _resumable(checkpoints, learner.fingerprint)
+    with quiet(), torch.random.fork_rng(devices=[]):
+        learner.model.train()
+        wait = _run(learner, checkpoints, resumed, bar)
+    return _finish(learner, checkpoints, wait)
+
+
 def _resumable(folder: Path, fingerprint: str) -> Path | None:
-    """The last checkpoint if it is of this very training; what is of another one is removed."""
+    """The last checkpoint if it belongs to this training; files of another training are removed."""
     last = folder / "last.safetensors"
     with contextlib.suppress(ArtifactError):
         if read(last)["fingerprint"] == fingerprint:
@@ -154,47 +156,22 @@ def _resumable(folder: Path, fingerprint: str) -> Path | None:
 
 
 def _run(learner: "Learner", folder: Path, resumed: Path | None, bar: bool) -> Callable[[], Any]:
-    """Train, and return what waits until all processes have come as far."""
+    """Train, and return a function that waits until all processes have come this far."""
     from lightning.pytorch.utilities.exceptions import SIGTERMException
+
+    from pipeline.models.training.trainer import trainer_of
 
     if resumed:
         learner.on_load_checkpoint(read(resumed))
         if learner.ended:
             return lambda: None
-    trainer = _trainer(learner, folder, bar)
+    trainer = trainer_of(learner, folder, bar)
     try:
         trainer.fit(learner, ckpt_path=resumed)
     except SIGTERMException:
-        # A SystemExit with code 0: a stage that was killed would count as done.
+        # Lightning would exit with code 0, as if the stage were done.
         sys.exit(143)
     return trainer.strategy.barrier  # type: ignore[no-any-return]
-
-
-def _trainer(learner: "Learner", folder: Path, bar: bool) -> Any:
-    from lightning.pytorch import Trainer
-
-    from pipeline.models.training.learner import KeepBestAndLast, ProgressBar, SafetensorsIO
-
-    settings = learner.settings
-    callbacks: list[Any] = [KeepBestAndLast(folder)]
-    if bar:
-        callbacks.append(ProgressBar(refresh_rate=1))
-    return Trainer(
-        accelerator=_accelerator(settings.device),
-        devices=settings.devices,
-        strategy=settings.strategy,
-        precision=settings.precision,
-        max_epochs=settings.epochs_for(len(learner.train_batches.data.y)),
-        gradient_clip_val=None if settings.plain else settings.gradient_clip or None,
-        callbacks=callbacks,
-        plugins=[SafetensorsIO()],
-        logger=False,
-        enable_model_summary=False,
-        enable_progress_bar=bar,
-        num_sanity_val_steps=0,
-        use_distributed_sampler=False,
-        default_root_dir=folder,
-    )
 
 
 def _print_epoch(epoch: int, row: dict[str, float]) -> None:
@@ -205,32 +182,8 @@ def _print_epoch(epoch: int, row: dict[str, float]) -> None:
     )
 
 
-def _accelerator(device: str) -> str:
-    present = torch.cuda.is_available()
-    if device == "cuda" and not present:
-        raise TrainingError("device is 'cuda', but PyTorch finds no CUDA device; allowed here: 'auto', 'cpu'")
-    return "cpu" if device == "cpu" or not present else "gpu"
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Silence Lightning's tips and advice, which speak of a data loader and a logger that are not used."""
-    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric", "lightning")]
-    levels = [logger.level for logger in loggers]
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", module=r"lightning\.")
-        warnings.filterwarnings("ignore", message=".*LeafSpec")
-        for logger in loggers:
-            logger.setLevel(logging.ERROR)
-        try:
-            yield
-        finally:
-            for logger, level in zip(loggers, levels, strict=True):
-                logger.setLevel(level)
-
-
 def _finish(learner: "Learner", folder: Path, wait: Callable[[], Any]) -> History:
-    """Load the weights that are kept; a training that is done leaves nothing to resume."""
+    """Load the weights that are kept, and remove what only a resumed training would need."""
     if learner.flat:
         learner.flat.release()
     state = read(folder / f"{learner.settings.keep}.safetensors")["state_dict"]

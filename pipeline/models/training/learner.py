@@ -1,120 +1,50 @@
-"""The Lightning side: one module that trains anything with ``loss(batch)``."""
+"""What happens between epochs: the history, confidence updates and their trial, and checkpoints."""
 
 import copy
 import math
-import time
-from collections.abc import Callable, Iterator
 from dataclasses import asdict
-from functools import partial
-from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 import torch
-from lightning.fabric.plugins import CheckpointIO
-from lightning.pytorch import LightningModule, Trainer
-from lightning.pytorch.callbacks import Checkpoint, TQDMProgressBar
-from lightning.pytorch.utilities.exceptions import SIGTERMException
 from numpy.typing import NDArray
 from torch import Tensor
 
 from pipeline.base.errors import TrainingError
 from pipeline.calibration.thresholds.base import Thresholds
-from pipeline.models.layers import Batch, Model, Scorer
-from pipeline.models.training import checkpoints
-from pipeline.models.training.batches import Batches, mix
-from pipeline.models.training.flat import Flat
+from pipeline.models.base import Batch, Model, Scorer
+from pipeline.models.training.batches import Batches
 from pipeline.models.training.history import Undone
 from pipeline.models.training.selection import best, learning_rate, stops
 from pipeline.models.training.settings import FitSettings, OnEpoch
+from pipeline.models.training.steps import Steps
 from pipeline.models.training.trial import FEWEST, Before, Evidence
 from pipeline.models.training.updates import OnUpdate, Updates, from_state, joined, scores, state
 from pipeline.models.training.watch import figures
 
-CHECK_EVERY = 50  # steps: looking at a loss makes a GPU wait
-AT_ONCE = 32  # steps between two of Lightning's, whose own work costs as much as a step of a small model
 SCORED_AT_ONCE = 8192  # rows
 
 
-class SafetensorsIO(CheckpointIO):  # type: ignore[misc]
-    """Lightning's checkpoints as ``checkpoints`` writes them."""
+class Learner(Steps):
+    """Trains ``model`` epoch by epoch and updates the confidence of the training records in between.
 
-    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
-        """Write the file."""
-        checkpoints.write(checkpoint, Path(path))
-
-    def load_checkpoint(self, path: str | Path, map_location: Any = None, weights_only: Any = None) -> dict[str, Any]:
-        """Read the file."""
-        return checkpoints.read(Path(path))
-
-    def remove_checkpoint(self, path: str | Path) -> None:
-        """Remove the file."""
-        Path(path).unlink(missing_ok=True)
-
-
-class KeepBestAndLast(Checkpoint):  # type: ignore[misc]
-    """``best.safetensors`` after each epoch that is the best so far, and ``last.safetensors`` after every epoch.
-
-    The best one is written first. If the process dies between the two, the epoch is trained again, and ends the same.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    def on_train_epoch_end(self, trainer: Trainer, pl_module: "Learner") -> None:
-        """Write the files; every process has to call this."""
-        if pl_module.improved:
-            trainer.save_checkpoint(self.folder / "best.safetensors")
-        trainer.save_checkpoint(self.folder / "last.safetensors")
-
-
-class ProgressBar(TQDMProgressBar):  # type: ignore[misc]
-    """A bar for each epoch of training, none for validation."""
-
-    def init_validation_tqdm(self) -> Any:
-        """A bar that is never drawn."""
-        bar = super().init_validation_tqdm()
-        bar.disable = True
-        return bar
-
-
-class Groups:
-    """An iterable over the rows of ``batches``, ``size`` batches at a time."""
-
-    def __init__(self, batches: Batches, size: int) -> None:
-        self.batches, self.size = batches, size
-
-    def __len__(self) -> int:
-        return math.ceil(len(self.batches) / self.size)
-
-    def __iter__(self) -> Iterator[tuple[Tensor, ...]]:
-        return self.batches.groups(self.size)
-
-
-class Learner(LightningModule):  # type: ignore[misc]
-    """Trains ``model`` by its own loss; knows batches, noise, optimiser and schedule, and nothing of the model.
-
-    One process with plain precision makes its steps here, a group of them for each step of Lightning's; several
-    processes or mixed precision leave them to Lightning, one by one.
+    It knows batches, optimiser, schedule and updates, and nothing of the model but its loss and its score.
 
     Attributes:
-        rows: a dict for each epoch that is done, those before an interruption included.
+        rows: a dict for each finished epoch, those before an interruption included.
         listeners: called with each row in the first process.
-        updates: of the confidence of the training records, None for none.
+        updates: of the confidence of the training records; None for none.
         update_listeners: called with each update in the first process.
-        watched: validation rows of both classes for the AUROC and F1 of each epoch, None for none.
-        thresholds: those of the last update.
+        watched: validation rows of both classes for the AUROC and F1 of each epoch; None for none.
+        thresholds: of the last update.
         made: how many updates the next epoch will have trained on.
-        undone: the updates that were taken back; no update is made after one of them.
+        undone: updates that were taken back; after one of them no update is made any more.
         improved: whether the last epoch is the best so far.
-        flat: the parameters as one vector, where the steps are made here.
     """
 
     def __init__(self, model: Model, train: Batches, val: Batches, settings: FitSettings, fingerprint: str) -> None:
-        super().__init__()
-        self.model, self.train_batches, self.val_batches = model, train, val
-        self.settings, self.fingerprint = settings, fingerprint
-        self.automatic_optimization = not settings.plain
+        super().__init__(model, train, val, settings)
+        self.fingerprint = fingerprint
         self.listeners: list[OnEpoch] = []
         self.updates: Updates | None = None
         self.update_listeners: list[OnUpdate] = []
@@ -123,95 +53,19 @@ class Learner(LightningModule):  # type: ignore[misc]
         self.made = 0
         self.undone: list[Undone] = []
         self.improved = False
-        self.flat: Flat | None = None
         self.rows: list[dict[str, Any]] = []
-        self._losses: list[Tensor] = []
         self._before: Before | None = None
+
+    def on_train_epoch_start(self) -> None:
+        """Set the learning rate that a plateau asks for, too."""
+        super().on_train_epoch_start()
+        if self.settings.schedule == "plateau":
+            self._set_rates([learning_rate(self.rows, self.settings)])
 
     @property
     def updating(self) -> bool:
         """Whether updates are still to be made."""
         return self.updates is not None and not self.undone
-
-    def train_dataloader(self) -> Groups | Batches:
-        """The training batches, on the device, or in groups of them."""
-        batches = self._placed(self.train_batches)
-        return Groups(batches, AT_ONCE) if self.settings.plain else batches
-
-    def val_dataloader(self) -> Batches:
-        """The validation batches, on the device."""
-        return self._placed(self.val_batches)
-
-    def _placed(self, batches: Batches) -> Batches:
-        batches.to(self.device)
-        batches.shard = (self.global_rank, self.trainer.world_size)
-        return batches
-
-    def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
-        """What it is given, as it is: rows are drawn on the device."""
-        return batch
-
-    def on_train_epoch_start(self) -> None:
-        """Bind batches, noise and dropout to (seed, epoch): a resumed run draws what an uninterrupted one would."""
-        self.train_batches.epoch = self.current_epoch
-        torch.manual_seed(mix(self.settings.seed, self.current_epoch, self.global_rank))
-        if self.settings.schedule == "plateau":
-            self._set_rates([learning_rate(self.rows, self.settings)])
-        self._losses = []
-        self._started = time.perf_counter()
-
-    def training_step(self, given: Any, index: int) -> Tensor | None:
-        """The steps of a group, by the rows of its batches, or the loss of a batch where Lightning makes the step."""
-        if self.automatic_optimization:
-            return self._loss(given)
-        assert self.flat is not None
-        optimizer, schedule = self.optimizers(use_pl_optimizer=False), self.lr_schedulers()
-        move, trainer = partial(self.flat.step, optimizer), self.trainer
-        *before, last = given
-        for rows in before:
-            self._step(rows, move, schedule)
-            if trainer.received_sigterm:  # Lightning looks between groups alone
-                raise SIGTERMException
-        self._step(last, self.optimizers().step, schedule)  # Lightning counts this one
-        return None
-
-    def _step(self, rows: Tensor, move: Callable[[], Any], schedule: Any) -> None:
-        assert self.flat is not None
-        batch = self._noisy(self.train_batches.at(rows))
-        found = self.model.loss_and_gradients(batch)
-        if found is None:
-            loss = self.model.loss(batch)
-            found = loss, torch.autograd.grad(loss, self.flat.parameters, allow_unused=True, materialize_grads=True)
-        self._note(found[0])
-        self.flat.take(found[1], self.settings.gradient_clip)
-        move()
-        if schedule:
-            schedule.step()
-
-    def _loss(self, batch: Batch) -> Tensor:
-        """The loss of a batch, with noise on its x."""
-        loss: Tensor = self.model.loss(self._noisy(batch))
-        self._note(loss)
-        return loss
-
-    def _noisy(self, batch: Batch) -> Batch:
-        if self.settings.input_noise > 0:
-            return batch._replace(x=torch.randn_like(batch.x).mul_(self.settings.input_noise).add_(batch.x))
-        return batch
-
-    def _note(self, loss: Tensor) -> None:
-        self._losses.append(loss.detach())
-        if len(self._losses) % CHECK_EVERY == 1:
-            self._refuse_nan()
-
-    def on_validation_epoch_start(self) -> None:
-        """Training ends where validation begins."""
-        self._refuse_nan()
-        self._seconds = time.perf_counter() - self._started
-
-    def validation_step(self, batch: Batch, index: int) -> None:
-        """Add to the validation loss."""
-        self.log("val_loss", self.model.loss(batch), batch_size=len(batch.y), sync_dist=True)
 
     def on_train_epoch_end(self) -> None:
         """Write the epoch down, judge the update that it trained on, and make the next one where it is due."""
@@ -318,10 +172,6 @@ class Learner(LightningModule):  # type: ignore[misc]
         self.thresholds = before.thresholds
         self._believe(before.confidence)
 
-    def _set_rates(self, rates: list[float]) -> None:
-        for group, rate in zip(self.optimizers(use_pl_optimizer=False).param_groups, rates, strict=True):
-            group["lr"] = rate
-
     @torch.no_grad()
     def _scores(self, x: Tensor) -> NDArray[np.float64]:
         """(n,) of the rows of ``x``, (n, F), in evaluation mode."""
@@ -332,34 +182,6 @@ class Learner(LightningModule):  # type: ignore[misc]
         part = scores(model.score, x.to(self.device), self.train_batches.shard, SCORED_AT_ONCE)
         model.train(was_training)
         return joined(self.all_gather(part), len(x))
-
-    def _refuse_nan(self) -> None:
-        bad = (~torch.stack(self._losses).isfinite()).nonzero()
-        if len(bad):
-            raise TrainingError(
-                f"{type(self.model).__name__}: the loss became {float(self._losses[int(bad[0])])} in epoch "
-                f"{self.current_epoch}, step {int(bad[0])} of {len(self.train_batches)}; lower learning_rate or "
-                "gradient_clip, or check the features for extreme values"
-            )
-
-    def configure_optimizers(self) -> dict[str, Any]:
-        """Adam or AdamW, fused, and a cosine over all steps of the run; a plateau is told from the history."""
-        kind = torch.optim.AdamW if self.settings.optimizer == "adamw" else torch.optim.Adam
-        trained = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
-        if self.settings.plain:
-            self.flat = Flat(self.model)  # not before: the model is on its device by now
-            trained = [self.flat.vector]
-        optimizer = kind(
-            trained,
-            lr=self.settings.learning_rate,
-            weight_decay=self.settings.weight_decay,
-            fused=not self.settings.precision.endswith("-mixed"),
-        )
-        if self.settings.schedule != "cosine":
-            return {"optimizer": optimizer}
-        steps = len(self.train_batches) * self.trainer.max_epochs
-        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add what a resumed run needs to know."""

@@ -18,7 +18,8 @@ from torch import Tensor
 from pipeline.base.errors import TrainingError
 from pipeline.calibration.confidence import Confidence
 from pipeline.calibration.thresholds.base import Strategy, Thresholds
-from pipeline.models.layers import Batch, in_parts
+from pipeline.models.base import Batch
+from pipeline.models.scoring import in_parts
 
 
 @dataclass(frozen=True)

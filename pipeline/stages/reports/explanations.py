@@ -6,13 +6,16 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline import artifacts
+from pipeline.artifacts import paths
+from pipeline.artifacts.models import read_model
+from pipeline.artifacts.samples import read_samples
 from pipeline.base.samples import Samples, joined
 from pipeline.calibration.prediction import Prediction
-from pipeline.evaluation.attribution import Native, Scoring, explain, rows
+from pipeline.evaluation.attribution import Native, explain, rows
 from pipeline.models.detectors.folds import Folds
-from pipeline.models.layers import in_batches, with_features
+from pipeline.models.scoring import in_batches, with_features
 from pipeline.serving.bundle import FITTED_ON, ROWS_AT_ONCE, Bundle
+from pipeline.serving.reasons import scoring_of
 
 MOST_OF_A_KIND: Final = 3
 
@@ -29,10 +32,10 @@ def explained(splits: Mapping[str, Prediction], threshold: str) -> list[dict[str
     """
     bundle = Bundle.of_project()
     benign = _fitted_on(bundle)
-    scoring, native = _scoring(bundle), _native(bundle)
+    scoring, native = scoring_of(bundle), _native(bundle)
     found: list[tuple[int, int, list[dict[str, Any]]]] = []
     for number, (split, judged) in enumerate(splits.items()):
-        samples = artifacts.read_samples(artifacts.PROCESSED, split)
+        samples = read_samples(paths.PROCESSED, split)
         chosen, places = _strongest(samples.attack, judged.score, judged.flagged[threshold])
         alerts = samples.select(chosen)
         for place, name, each in zip(places, alerts.attack, explain(alerts, benign, scoring, native), strict=True):
@@ -44,17 +47,8 @@ def explained(splits: Mapping[str, Prediction], threshold: str) -> list[dict[str
 def _fitted_on(bundle: Bundle) -> Samples:
     """The benign records that the detector was fitted on, in their order; with folds not of train alone."""
     names = FITTED_ON if isinstance(bundle.model.detector, Folds) else ("train",)
-    parts = [artifacts.read_samples(artifacts.PROCESSED, name) for name in names]
+    parts = [read_samples(paths.PROCESSED, name) for name in names]
     return joined([part.select(part.benign) for part in parts])
-
-
-def _scoring(bundle: Bundle) -> Scoring:
-    calibration = bundle.calibration
-
-    def evidence(x: NDArray[np.float32]) -> dict[str, NDArray[np.float64]]:
-        return dict(zip(calibration.tails, bundle.model.scores(x).T.astype(np.float64), strict=True))
-
-    return Scoring(evidence, lambda scores: calibration.score(*(scores[name] for name in calibration.tails)))
 
 
 def _native(bundle: Bundle) -> Native:
@@ -65,7 +59,7 @@ def _native(bundle: Bundle) -> Native:
             lambda part: with_features(model.encoder(part), part, model.pass_features), x, ROWS_AT_ONCE, model.device
         )
 
-    columns = tuple(artifacts.read_model(artifacts.DETECTOR)[0]["columns"])
+    columns = tuple(read_model(paths.DETECTOR)[0]["columns"])
     return Native(model.detector, seen, columns, model.device)  # type: ignore[arg-type]  # every registered one explains
 
 

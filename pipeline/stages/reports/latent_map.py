@@ -9,7 +9,8 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-from pipeline import artifacts
+from pipeline.artifacts import paths
+from pipeline.artifacts.samples import read_samples
 from pipeline.base.errors import ConfigError
 from pipeline.config import Evaluate
 from pipeline.reporting.figures.latent import latent_map as draw_latent_map
@@ -32,7 +33,7 @@ def require(settings: Evaluate) -> None:
 
 def latent_map(settings: Evaluate, subtitle: str) -> Figure:
     """The figure, of at most ``latent_map_rows`` records of both test splits."""
-    tests = {split: artifacts.read_samples(artifacts.LATENT, split) for split in SPLITS}
+    tests = {split: read_samples(paths.LATENT, split) for split in SPLITS}
     z = np.concatenate([each.x[:, _latent(each.columns)] for each in tests.values()])
     y, attack = (np.concatenate([getattr(each, name) for each in tests.values()]) for name in ("y", "attack"))
     unseen = sorted(set(tests["test_unseen"].attack[~tests["test_unseen"].benign]))

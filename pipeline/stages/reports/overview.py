@@ -6,7 +6,9 @@ The settings come from all of params.yaml. They are told and never used: a stage
 from collections.abc import Mapping
 from typing import Any
 
-from pipeline import artifacts, config
+from pipeline import config
+from pipeline.artifacts import paths
+from pipeline.artifacts.files import read_json
 from pipeline.tracking import PRESET, StageRun
 
 FIGURES = {"auroc": "auroc", "tpr_at_fpr_1pct": "recall_at_1pct_fpr", "tpr_at_fpr_01pct": "recall_at_01pct_fpr"}
@@ -23,11 +25,11 @@ def settings(run: StageRun) -> None:
 
 def results(run: StageRun) -> None:
     """Log what the artefacts on disk say of this pipeline run, whether its stages ran or were skipped."""
-    if not artifacts.METRICS.is_file():
+    if not paths.METRICS.is_file():
         return
     metrics, source, params = (
-        artifacts.read_json(artifacts.METRICS),
-        artifacts.read_json(artifacts.SOURCE),
+        read_json(paths.METRICS),
+        read_json(paths.SOURCE),
         config.read(),
     )
     run.metrics(headlines(metrics), step=0)
@@ -35,8 +37,8 @@ def results(run: StageRun) -> None:
     where = str(params["ingest"]["path"])
     run.dataset(params["ingest"]["dataset"], where, source["digest"], source["records"], columns, "training")
     run.tags({"mlflow.note.content": " ".join(sentences(metrics, source, params))})
-    if artifacts.PAGE.is_file():
-        run.file(artifacts.PAGE)
+    if paths.PAGE.is_file():
+        run.file(paths.PAGE)
 
 
 def headlines(metrics: Mapping[str, Any]) -> dict[str, float]:

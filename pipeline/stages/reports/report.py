@@ -10,7 +10,8 @@ import pyarrow as pa
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from pipeline import artifacts
+from pipeline.artifacts import paths
+from pipeline.artifacts.files import read_json, write_bytes, write_csv, write_json
 from pipeline.base.samples import Samples
 from pipeline.evaluation import metrics
 from pipeline.reporting import confidence_table
@@ -36,7 +37,7 @@ class Report:
     @property
     def subtitle(self) -> str:
         """Where the data come from, for every figure; synthetic data are called so."""
-        source = artifacts.read_json(artifacts.SOURCE)
+        source = read_json(paths.SOURCE)
         kind = "synthetic records" if source["synthetic"] else f"records of {source['dataset']}"
         return f"{source['records']:,} {kind}"
 
@@ -53,15 +54,15 @@ class Report:
 
     def figure(self, name: str, figure: Figure) -> None:
         """``name.svg``."""
-        artifacts.write_bytes(self.folder / f"{name}.svg", svg(figure))
+        write_bytes(self.folder / f"{name}.svg", svg(figure))
 
     def json(self, name: str, value: Any) -> None:
         """``name.json``."""
-        artifacts.write_json(self.folder / f"{name}.json", value)
+        write_json(self.folder / f"{name}.json", value)
 
     def table(self, name: str, rows: Sequence[Mapping[str, Any]]) -> None:
         """``name.csv``."""
-        artifacts.write_csv(self.folder / f"{name}.csv", rows)
+        write_csv(self.folder / f"{name}.csv", rows)
 
     def initial_confidence(self, record_id: NDArray[np.uint64], values: NDArray[np.float32]) -> None:
         """``confidence_epoch_0.csv``: what the labels say, before any training."""
@@ -99,7 +100,7 @@ class Report:
     def reads(self, name: str, samples: Samples) -> None:
         """Name ``samples`` as an input of the run."""
         digest = f"{int(np.bitwise_xor.reduce(samples.record_id)):016x}"
-        self.run.dataset(name, str(artifacts.DATA), digest, len(samples), dict.fromkeys(samples.columns, "float"), name)
+        self.run.dataset(name, str(paths.DATA), digest, len(samples), dict.fromkeys(samples.columns, "float"), name)
 
     def confidence_table(self, epoch: int, columns: Mapping[str, NDArray[Any] | pa.Array]) -> None:
         """``confidence_epoch_{n}.csv``: record_id, confidence, and what else is known of each; see ``tables``."""

@@ -5,15 +5,16 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from pipeline import artifacts
+from pipeline.artifacts import paths
+from pipeline.artifacts.files import read_bytes, read_csv, read_json, sha256_of
 from pipeline.reporting.page import Facts
 from pipeline.reporting.page.cited import Document
 
 OTHER_FIGURES = ("ingest/class_counts",)  # drawn by earlier stages
-MODELS = (artifacts.FEATURES, artifacts.ENCODER, artifacts.DETECTOR, artifacts.HEAD, artifacts.THRESHOLDS)
+MODELS = (paths.FEATURES, paths.ENCODER, paths.DETECTOR, paths.HEAD, paths.THRESHOLDS)
 READ = (
-    *((artifacts.PROCESSED, split) for split in ("train", "val", "test_seen", "test_unseen")),
-    *((artifacts.SCORES, split) for split in ("test_seen", "test_unseen")),
+    *((paths.PROCESSED, split) for split in ("train", "val", "test_seen", "test_unseen")),
+    *((paths.SCORES, split) for split in ("test_seen", "test_unseen")),
 )
 SOFTWARE = ("flowsculpt", "torch", "numpy", "scipy", "scikit-learn", "lightning", "pyarrow")
 
@@ -26,33 +27,33 @@ def facts(metrics: dict[str, Any], threshold: str, folder: Path) -> Facts:
         threshold: the one that the result is told at.
         folder: where evaluate has written its own figures and explanations.
     """
-    pictures = [*sorted(folder.glob("*.svg")), *(artifacts.REPORTS / f"{name}.svg" for name in OTHER_FIGURES)]
+    pictures = [*sorted(folder.glob("*.svg")), *(paths.REPORTS / f"{name}.svg" for name in OTHER_FIGURES)]
     explained = folder / "explanations.csv"
     models = [stem.with_suffix(".json") for stem in MODELS]
     return Facts(
-        metrics=Document(artifacts.METRICS.as_posix(), metrics),
-        source=Document(artifacts.SOURCE.as_posix(), artifacts.read_json(artifacts.SOURCE)),
+        metrics=Document(paths.METRICS.as_posix(), metrics),
+        source=Document(paths.SOURCE.as_posix(), read_json(paths.SOURCE)),
         threshold=threshold,
-        splits=_document(artifacts.REPORTS / "preprocess" / "splits.json"),
-        audit=_document(artifacts.REPORTS / "validate" / "summary.json"),
-        shortcuts=_document(artifacts.REPORTS / "validate" / "shortcuts.json"),
-        figures={path.stem: artifacts.read_bytes(path) for path in pictures if path.is_file()},
-        explanations=artifacts.read_csv(explained) if explained.is_file() else (),
-        models={path.stem: artifacts.read_json(path) for path in models if path.is_file()},
+        splits=_document(paths.REPORTS / "preprocess" / "splits.json"),
+        audit=_document(paths.REPORTS / "validate" / "summary.json"),
+        shortcuts=_document(paths.REPORTS / "validate" / "shortcuts.json"),
+        figures={path.stem: read_bytes(path) for path in pictures if path.is_file()},
+        explanations=read_csv(explained) if explained.is_file() else (),
+        models={path.stem: read_json(path) for path in models if path.is_file()},
         versions={"Python": platform.python_version(), **_versions()},
         hashes=_hashes(models),
     )
 
 
 def _document(path: Path) -> Document | None:
-    return Document(path.as_posix(), artifacts.read_json(path)) if path.is_file() else None
+    return Document(path.as_posix(), read_json(path)) if path.is_file() else None
 
 
 def _hashes(models: list[Path]) -> dict[str, str]:
     """Of the records and models that the stage reads; the JSON of a model names the hash of its weights."""
     tables = [room / f"{split}.parquet" for room, split in READ]
-    files = [artifacts.SOURCE, *tables, *models]
-    return {path.as_posix(): artifacts.sha256(path) for path in files if path.is_file()}
+    files = [paths.SOURCE, *tables, *models]
+    return {path.as_posix(): sha256_of(path) for path in files if path.is_file()}
 
 
 def _versions() -> dict[str, str]:

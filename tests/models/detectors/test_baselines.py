@@ -5,6 +5,7 @@ from sklearn import decomposition, ensemble, kernel_approximation, linear_model,
 from torch import Tensor
 
 from pipeline.base.errors import TrainingError
+from pipeline.models.base import Batch
 from pipeline.models.detectors.base import Detector
 from pipeline.models.detectors.deep_svdd import DeepSVDD
 from pipeline.models.detectors.isolation_forest import IsolationForest, mean_depth
@@ -12,7 +13,6 @@ from pipeline.models.detectors.knn import KNN
 from pipeline.models.detectors.mlp import MLP
 from pipeline.models.detectors.ocsvm import OCSVM
 from pipeline.models.detectors.pca import PCA
-from pipeline.models.layers import Batch
 
 F = 4
 
@@ -172,7 +172,7 @@ def test_rows_are_drawn_by_seed(kind: type[OCSVM | KNN | IsolationForest]) -> No
 def test_parts_are_as_good_as_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     detectors = [fitted(IsolationForest(F, trees=5)), fitted(OCSVM(F)), fitted(KNN(F))]
     whole = [detector.score(rows(50, 1)) for detector in detectors]
-    monkeypatch.setattr("pipeline.models.layers.BLOCK", 7)
+    monkeypatch.setattr("pipeline.models.scoring.BLOCK", 7)
     parts = [detector.score(rows(50, 1)) for detector in detectors]
     assert all(torch.allclose(a, b) for a, b in zip(whole, parts, strict=True))
 

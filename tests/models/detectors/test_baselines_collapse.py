@@ -4,11 +4,11 @@ from safetensors.numpy import load, save
 from torch import Tensor
 
 from pipeline.base.errors import CollapseError
+from pipeline.models.base import Batch
 from pipeline.models.detectors.base import Detector
 from pipeline.models.detectors.deep_svdd import DeepSVDD
 from pipeline.models.detectors.knn import KNN
 from pipeline.models.detectors.ocsvm import OCSVM
-from pipeline.models.layers import Batch
 
 N = 4000
 

@@ -10,9 +10,11 @@ from torch.autograd.functional import jacobian
 from torch.distributions import Bernoulli, Normal, kl_divergence
 
 from pipeline.base.errors import DataError
+from pipeline.models.base import Batch
 from pipeline.models.detectors import grand as module
-from pipeline.models.detectors.grand import GRAnD, Planar, ecdf, least_error, reconstruction_error
-from pipeline.models.layers import Batch
+from pipeline.models.detectors.free_energy import least_error, reconstruction_error
+from pipeline.models.detectors.grand import GRAnD, ecdf
+from pipeline.models.detectors.planar import Planar
 
 
 def grand(features: int = 4, seed: int = 0, **settings: Any) -> GRAnD:

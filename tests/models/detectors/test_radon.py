@@ -6,9 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from pipeline.models.base import Batch
 from pipeline.models.detectors.mlp import mlp
 from pipeline.models.detectors.radon import RADON
-from pipeline.models.layers import Batch
 
 
 def radon(features: int = 4, seed: int = 0, **settings: Any) -> RADON:

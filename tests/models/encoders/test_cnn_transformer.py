@@ -5,11 +5,11 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.base.errors import CollapseError, TrainingError
+from pipeline.models.base import Batch
 from pipeline.models.encoders.base import Encoder
 from pipeline.models.encoders.cnn_transformer import CNNTransformer
 from pipeline.models.encoders.identity import Identity
 from pipeline.models.encoders.losses.dccl import DCCL
-from pipeline.models.layers import Batch
 
 
 def test_the_published_setting_has_158080_parameters() -> None:

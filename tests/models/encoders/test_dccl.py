@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
+from pipeline.models.base import Batch
 from pipeline.models.encoders.losses.dccl import DCCL
-from pipeline.models.layers import Batch
 
 
 def batch(y: Tensor) -> Batch:

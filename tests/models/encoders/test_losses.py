@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from pipeline.base.errors import CollapseError
+from pipeline.models.base import Batch
 from pipeline.models.encoders.identity import Identity
 from pipeline.models.encoders.losses.base import Centroids, LatentLoss
 from pipeline.models.encoders.losses.binary import Binary
@@ -17,7 +18,6 @@ from pipeline.models.encoders.losses.clad import CLAD
 from pipeline.models.encoders.losses.deep_sad import DeepSAD
 from pipeline.models.encoders.losses.modes import Modes
 from pipeline.models.encoders.residual_mlp import ResidualMLP
-from pipeline.models.layers import Batch
 
 CENTRE = torch.zeros(1, 3, dtype=torch.float64)
 

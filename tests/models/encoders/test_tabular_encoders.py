@@ -2,12 +2,12 @@ import pytest
 import torch
 from torch import Tensor
 
+from pipeline.models.base import Batch
 from pipeline.models.encoders.base import Encoder
 from pipeline.models.encoders.feature_tokens import FeatureTokens
 from pipeline.models.encoders.identity import Identity
 from pipeline.models.encoders.losses.dccl import DCCL
 from pipeline.models.encoders.residual_mlp import ResidualMLP
-from pipeline.models.layers import Batch
 
 
 @pytest.mark.parametrize("pool", ["cls", "mean"])

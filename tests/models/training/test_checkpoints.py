@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.base.errors import ArtifactError
-from pipeline.models.layers import Batch
+from pipeline.models.base import Batch
 from pipeline.models.training.batches import Batches, mix
 from pipeline.models.training.checkpoints import read, write
 

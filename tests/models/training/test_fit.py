@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.base.errors import TrainingError
-from pipeline.models.layers import Batch, Dropout, Model, Scorer
+from pipeline.models.base import Batch, Model, Scorer
+from pipeline.models.layers import Dropout
 from pipeline.models.training import FitSettings, History, fit
 from pipeline.models.training.selection import learning_rate
 

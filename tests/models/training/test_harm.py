@@ -12,10 +12,11 @@ from pipeline.calibration.confidence import CONFIDENCES
 from pipeline.calibration.thresholds.registry import THRESHOLDS
 from pipeline.datasets.nslkdd import NSLKDD
 from pipeline.evaluation.metrics import auroc
+from pipeline.models.base import Batch
 from pipeline.models.detectors.registry import DETECTORS
-from pipeline.models.layers import Batch
 from pipeline.models.training import FitSettings, History, Updates, fit
-from pipeline.preprocessing.features import Features, Recipe
+from pipeline.preprocessing.features import Features
+from pipeline.preprocessing.recipe import Recipe
 
 ROOT = Path(__file__).parents[3]
 RECORDS = ROOT.parent / "shared" / "data" / "nslkdd" / "KDDTrain+.txt.gz"

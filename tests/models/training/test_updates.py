@@ -17,7 +17,8 @@ from pipeline.base.errors import TrainingError
 from pipeline.calibration.confidence import Ecdf, binary
 from pipeline.calibration.thresholds.base import Thresholds
 from pipeline.calibration.thresholds.percentile import Percentile
-from pipeline.models.layers import Batch, Dropout, Model, Scorer
+from pipeline.models.base import Batch, Model, Scorer
+from pipeline.models.layers import Dropout
 from pipeline.models.training import FitSettings, History, Update, Updates, fit
 from pipeline.models.training.trial import Evidence
 

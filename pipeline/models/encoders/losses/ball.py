@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from pipeline.models.base import Batch, weighted_mean
 from pipeline.models.encoders.losses.base import Centroids, LatentLoss, class_means, weighted_means
-from pipeline.models.layers import Batch, weighted_mean
 
 
 @dataclass(frozen=True)

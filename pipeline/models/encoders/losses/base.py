@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from pipeline.models.layers import Batch, shares
+from pipeline.models.base import Batch, shares
 
 
 class Centroids(NamedTuple):
@@ -29,7 +29,7 @@ class LatentLoss(ABC):
     """A scalar of the latent of a batch.
 
     With ``confidence`` other than ``ignore`` every mean over a class is weighted: a record that is labelled benign
-    counts by its share of ``pipeline.models.layers.shares``, and one that is surely anomalous is left out, or counts
+    counts by its share of ``pipeline.models.base.shares``, and one that is surely anomalous is left out, or counts
     as an attack (``push``), as if it were labelled.
 
     Attributes:

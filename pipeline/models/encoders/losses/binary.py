@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from pipeline.models.base import Batch
 from pipeline.models.encoders.losses.ball import Ball
 from pipeline.models.encoders.losses.base import require_at_least, require_positive, weighted_means
-from pipeline.models.layers import Batch
 
 
 @dataclass(frozen=True)

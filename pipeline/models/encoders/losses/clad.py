@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from pipeline.models.base import Batch, weighted_mean
 from pipeline.models.encoders.losses.base import Centroids, LatentLoss, class_means, require_at_least, require_positive
-from pipeline.models.layers import Batch, weighted_mean
 
 
 @dataclass(frozen=True)

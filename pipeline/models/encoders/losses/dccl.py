@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from pipeline.models.base import Batch
 from pipeline.models.encoders.losses.base import (
     Centroids,
     LatentLoss,
@@ -13,7 +14,6 @@ from pipeline.models.encoders.losses.base import (
     require_positive,
     weighted_means,
 )
-from pipeline.models.layers import Batch
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,126 @@
+"""What each program takes on the command line.
+
+Nothing heavy is imported here, so that ``--help`` and a misspelt option answer at once: a program asks for its
+arguments before it imports what takes seconds.
+"""
+
+import argparse
+from collections.abc import Callable, Sequence
+from typing import Final
+
+LOCAL: Final = "127.0.0.1"
+PREFECT_PORT, MLFLOW_PORT = 4200, 5000
+CANDIDATE: Final = "candidate"
+POOLS: Final = ("cpu", "gpu")
+
+
+def parse(program: str, given: Sequence[str] | None = None, command: str = "") -> argparse.Namespace:
+    """The arguments of a program.
+
+    Args:
+        program: a module of ``flows``.
+        given: what was given; None: what this process was started with.
+        command: what the usage calls it; ``python -m flows.PROGRAM`` if left out.
+
+    Raises:
+        SystemExit: the help was asked for and is printed, or an argument is refused.
+    """
+    parser = argparse.ArgumentParser(prog=command or f"python -m flows.{program}")
+    PROGRAMS[program](parser)
+    chosen = parser.parse_args(given)
+    if program == "promotion" and chosen.rollback and (chosen.dry_run or chosen.version != CANDIDATE):
+        parser.error("--rollback goes back to the previous version, and takes neither a version nor --dry-run")
+    return chosen
+
+
+def _training(parser: argparse.ArgumentParser) -> None:
+    parser.description = "Reproduce the pipeline."
+    parser.add_argument("--force", action="store_true", help="run every stage, also where nothing changed")
+    parser.add_argument("--promote", action="store_true", help="promote the new version if it passes the gate")
+    parser.add_argument("--when-busy", choices=("wait", "refuse"), default="wait", help="while another run works here")
+
+
+def _score(parser: argparse.ArgumentParser) -> None:
+    parser.description = "Score new records: files here and now, without a server; a folder by the scoring flow."
+    parser.add_argument("path", nargs="+", help="files, or one folder of CSV, gz, zip or Parquet files")
+    parser.add_argument("--alias", default="champion", help="of the version that scores, or its number")
+    parser.add_argument(
+        "--false-discovery", type=float, default=0.0, help="largest share of false alarms among those of a file"
+    )
+
+
+def _explain(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Say why the strongest alerts of a file are alerts: which features, beside similar benign records."
+    )
+    parser.add_argument("path", help="a file of records")
+    parser.add_argument("--record", action="append", metavar="ID", help="explain this record; may be given again")
+    parser.add_argument("--alias", default="champion", help="of the version that scores, or its number")
+    parser.add_argument("--most", type=int, default=3, help="alerts that are explained, the strongest first")
+    parser.add_argument("--features", type=int, default=5, help="features that are named for each")
+
+
+def _promotion(parser: argparse.ArgumentParser) -> None:
+    parser.description = "Promote a model, or go back."
+    parser.add_argument("version", nargs="?", default=CANDIDATE, help="an alias or a number, candidate if left out")
+    parser.add_argument("--dry-run", action="store_true", help="judge it, and move nothing")
+    parser.add_argument("--rollback", action="store_true", help="make the previous version the champion again")
+
+
+def _drift_check(parser: argparse.ArgumentParser) -> None:
+    parser.description = "Has benign traffic drifted?"
+    parser.add_argument("--alias", default="champion", help="of the version that is watched, or its number")
+    parser.add_argument("--dry-run", action="store_true", help="look only; register nothing")
+
+
+def _lineage(parser: argparse.ArgumentParser) -> None:
+    parser.description = "From an alert back to the data."
+    parser.add_argument("what", metavar="RUN_OR_VERSION_OR_FILE", help="a run id, a version, an alias or a file")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def _serve(parser: argparse.ArgumentParser) -> None:
+    parser.description = "Servers, deployments and one worker."
+    parser.add_argument("--host", default=LOCAL, help="the address that both servers listen on")
+    parser.add_argument("--prefect-port", type=int, default=PREFECT_PORT, help="0: a free one")
+    parser.add_argument("--mlflow-port", type=int, default=MLFLOW_PORT, help="0: a free one")
+    parser.add_argument(
+        "--allowed-hosts", default="", help="names by which other machines call the servers: box.example,192.0.2.7"
+    )
+    parser.add_argument("--no-deploy", action="store_true", help="leave the deployments as they are")
+
+
+def _worker(parser: argparse.ArgumentParser) -> None:
+    parser.description = "Take up scheduled runs."
+    parser.add_argument("--pool", action="append", choices=POOLS, help="a pool to poll; default: all that it can serve")
+    parser.add_argument(
+        "--gpu-workers", help="a number of GPUs, or auto, in place of workers.gpu_workers of the settings"
+    )
+
+
+def _benchmark(parser: argparse.ArgumentParser) -> None:
+    parser.description = "Run a grid of experiments."
+    parser.add_argument("--designs", nargs="+", default=[], help="of benchmark.yaml; without it all")
+    parser.add_argument("--configurations", nargs="+", default=[], help="of benchmark.yaml; without it all")
+    parser.add_argument("--seeds", nargs="+", type=int, default=[], help="without it those of benchmark.yaml")
+    parser.add_argument("--path", default="", help="the folder that the records of every design lie below")
+    parser.add_argument("--out", default="data/reports/benchmark", help="the folder that the table goes to")
+
+
+def _preset(parser: argparse.ArgumentParser) -> None:
+    parser.description = "Write a preset into params.yaml."
+    parser.add_argument("name", nargs="?", help="of a preset, or `shipped`; without it they are listed")
+
+
+PROGRAMS: Final[dict[str, Callable[[argparse.ArgumentParser], None]]] = {
+    "training": _training,
+    "score": _score,
+    "explain": _explain,
+    "promotion": _promotion,
+    "drift_check": _drift_check,
+    "lineage": _lineage,
+    "serve": _serve,
+    "worker": _worker,
+    "benchmark": _benchmark,
+    "preset": _preset,
+}

@@ -1,0 +1,78 @@
+"""What keeps the project from running here, and what to do about it.
+
+::
+
+    python -m flows.doctor
+
+It looks at Python and its packages, the folder, git, DVC, the stores, the servers and the GPUs. It changes nothing and
+asks no other machine. The exit code is 1 where something blocks a run, else 0.
+"""
+
+from pipeline.tracking import quiet_tools
+
+if __name__ == "__main__":
+    quiet_tools()
+
+import argparse
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from flows.runtime.health import environment, folder, stores
+from flows.runtime.health.finding import Finding, blocks
+from flows.runtime.working_copy import dvc_folder
+from pipeline.base.errors import ConfigError
+
+NEEDED = ("params.yaml", "dvc.yaml")
+
+
+def examine(root: Path) -> Iterator[Finding]:
+    """All findings, in the order in which a person would mend them.
+
+    Args:
+        root: the project's folder.
+    """
+    yield from environment.python()
+    yield from environment.packages(root)
+    if absent := [name for name in NEEDED if not (root / name).is_file()]:
+        yield blocks(f"{root} is not a project: there is no {' and no '.join(absent)}", _home(root))
+        return
+    yield from environment.code(root)
+    yield from folder.rights(root)
+    yield from folder.settings(root)
+    yield from folder.git(root)
+    yield from folder.dvc(root)
+    yield from stores.mlflow(root)
+    yield from stores.prefect(root)
+    yield from stores.servers(root)
+    yield from environment.gpus()
+
+
+def _home(root: Path) -> str:
+    try:
+        return f"go to {dvc_folder(root).parent.resolve()} and try again"
+    except ConfigError:
+        return folder.HERE
+
+
+def text(findings: Sequence[Finding]) -> str:
+    """A line for each finding, its remedy below it, and the sum."""
+    lines = []
+    for finding in findings:
+        lines.append(f"{finding.level:7} {finding.text}")
+        lines += [f"        -> {finding.remedy}"] if finding.remedy else []
+    bad = sum(finding.level == "blocks" for finding in findings)
+    return "\n".join([*lines, f"{bad} block a run" if bad > 1 else "1 blocks a run" if bad else "nothing blocks a run"])
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Print the findings; returns the exit code."""
+    about = "Say what keeps the project from running here, and what to do about it."
+    argparse.ArgumentParser(prog="python -m flows.doctor", description=about).parse_args(arguments)
+    findings = list(examine(Path.cwd()))
+    print(text(findings))
+    return int(any(finding.level == "blocks" for finding in findings))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,104 @@
+"""What a scoring run leaves to read: a page for Prefect, and a few lines for the terminal."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from flows.reports import tables
+from pipeline.artifacts.tables import read_table
+from pipeline.serving import quarantine
+from pipeline.serving.intake import Result
+from pipeline.serving.scored import table_path
+from pipeline.serving.tally import expected
+
+STRONGEST: Final = 3
+
+
+def row(summary: Mapping[str, Any]) -> dict[str, object]:
+    """Counts and verdicts of a file."""
+    counts = {name: summary[name] for name in ("source", "records", "rejected")}
+    batch = {"discoveries": summary["batch"]["discoveries"]} if "batch" in summary else {}
+    return {**counts, **summary["verdicts"], **batch}
+
+
+def markdown(result: Result) -> str:
+    """A page: verdicts of each file, alarms of all beside those that benign records alone would raise."""
+    head = f"# Scoring\n\nVersion {result.version}, digest `{result.digest[:12]}`. "
+    parts = [
+        f"{head}{result.counts}, {len(result.refused)} failed.",
+        tables.markdown([row(summary) for summary in result.scored]),
+        tables.markdown(_alarms(result)),
+        *_titled("Quarantined", [f"{held.source}: {held.reason} ({_place(held)})" for held in result.quarantined]),
+        *_titled("Left for the next run", result.left),
+        *_titled("Failed", result.refused),
+    ]
+    return "\n\n".join(part for part in parts if part)
+
+
+def _place(held: quarantine.Held) -> str:
+    return f"it could not be moved: {held.stays}" if held.stays else f"now {held.path}"
+
+
+def _titled(title: str, reasons: Sequence[str]) -> list[str]:
+    return [f"## {title}\n\n{chr(10).join(f'- {reason}' for reason in reasons)}"] if reasons else []
+
+
+def _alarms(result: Result) -> list[dict[str, object]]:
+    """For each threshold the alarms, and how many there would be among as many benign records."""
+    n = sum(summary["records"] for summary in result.scored)
+    names = result.scored[0]["alarms"] if result.scored else ()
+    rows: list[dict[str, object]] = []
+    for name in names:
+        alarms = sum(summary["alarms"][name]["alarms"] for summary in result.scored)
+        by_chance = expected(name, n)
+        spelt = f"{by_chance['expected']:,} ({by_chance['low']:,} to {by_chance['high']:,})"
+        rows.append({"threshold": name, "alarms": alarms, "if all were benign": spelt})
+    return rows
+
+
+# For the terminal.
+
+
+def brief(summary: Mapping[str, Any], path: Path, alias: str, is_new: bool) -> str:
+    """A few lines on one file: records, alerts, the strongest of them, and where the table lies.
+
+    Args:
+        summary: of the file.
+        path: by which it was named.
+        alias: by which the model was named.
+        is_new: whether it was scored just now.
+    """
+    when = "scored" if is_new else "scored before"
+    lines = [f"{path}: {summary['records']:,} records {when} by version {summary['version']} ({alias})"]
+    if summary["rejected"]:
+        lines += [f"{summary['rejected']:,} rows could not be read: {table_path(key(summary), 'rejected')}"]
+    name = shown_threshold(summary["alarms"])
+    alarms = summary["alarms"][name]
+    chance = f"{alarms['expected']:,} ({alarms['low']:,} to {alarms['high']:,})"
+    lines += [f"{alarms['alarms']:,} alerts at {name}; if all were benign, {chance} would be expected"]
+    if "batch" in summary:
+        batch = summary["batch"]
+        lines += [f"{batch['discoveries']:,} discoveries, of which {batch['level']:g} may be false in expectation"]
+    table = table_path(key(summary))
+    strongest = tables.columns(_strongest(table))
+    return "\n".join([*lines, "", strongest, "", f"table    {table}", f"reasons  flowsculpt explain {path}"])
+
+
+def key(summary: Mapping[str, Any]) -> str:
+    """What the tables of a file that was scored are called."""
+    from pipeline.serving.arrivals import Incoming
+
+    return Incoming(Path(), summary["source"], summary["source_sha256"]).key(summary["version"])
+
+
+def shown_threshold(names: Sequence[str] | Mapping[str, Any]) -> str:
+    """The threshold whose alerts are told: p99, or the lowest where a model has others."""
+    return "p99" if "p99" in names else list(names)[-1]
+
+
+def _strongest(table: Path) -> list[dict[str, object]]:
+    """The records of the highest scores, the highest first."""
+    names = ["record_id", "source_file", "row", "score", "p_value", "verdict"]
+    found = read_table(table, names).sort_by([("score", "descending"), ("row", "ascending")])
+    rows = found.slice(0, STRONGEST).to_pylist()
+    return [each | {"record_id": f"{each['record_id']:016x}", "row": str(each["row"])} for each in rows]

@@ -1,0 +1,1 @@
+"""What `flowsculpt doctor` looks at: each check reads, changes nothing, and asks no other machine."""

@@ -1,0 +1,92 @@
+"""The command ``score``: files that are named are scored here, without a server; a folder by the scoring flow.
+
+::
+
+    flowsculpt score FILE [FILE ...] [--alias champion]
+    flowsculpt score FOLDER
+
+Both write the same tables under ``data/scored``, pass over what this version has scored, and put what cannot be read
+into quarantine. Here the model runs on the CPU: a GPU is lent by Prefect. At the end a few lines say what was found.
+
+The exit code is 0, but 1 where nothing of the named files was scored, or one of them could not be scored.
+"""
+
+import sys
+from argparse import Namespace
+from collections.abc import Sequence
+from pathlib import Path
+
+from flows import arguments
+from flows.runtime import program
+from pipeline.base.errors import ConfigError, FlowsculptError
+from pipeline.tracking import quiet_tools
+
+
+class ScoringError(FlowsculptError):
+    """Files that could not be scored; each has its reason."""
+
+
+def main(given: Sequence[str] | None = None) -> int:
+    """Score from the command line; returns the exit code."""
+    chosen = arguments.parse("score", given)
+    quiet_tools()
+    return program.run("scoring", lambda: _scored(chosen))
+
+
+def _scored(chosen: Namespace) -> str:
+    paths = [Path(path) for path in chosen.path]
+    folders = [path for path in paths if path.is_dir()]
+    if not folders:
+        return here(paths, chosen.alias, chosen.false_discovery)
+    if len(paths) > 1:
+        raise ConfigError(f"{folders[0]}: is a folder; give one folder alone, or files")
+    return _by_flow(chosen.path[0], chosen.alias, chosen.false_discovery)
+
+
+def here(paths: Sequence[Path], alias: str = "champion", false_discovery: float = 0.0) -> str:
+    """Score files in this process; returns the lines that say what was found.
+
+    Raises:
+        ArtifactError: there is no such version.
+        SourceError: a path is no table of records.
+        ScoringError: a file could not be scored; all others were.
+    """
+    from flows.reports import scoring as reports
+    from pipeline.serving import arrivals, discoveries, intake, loading, scored
+    from pipeline.serving.intake import Outcome, Result
+
+    level = discoveries.asked(false_discovery)
+    files = [file for path in paths for file in arrivals.listed(path)]
+    version, bundle = loading.load(alias)
+
+    def score(file: arrivals.Incoming) -> Outcome:
+        return intake.score(file, bundle, version.number, "", level)
+
+    texts: list[str] = []
+    outcomes: list[Outcome] = []
+    for path in files:
+        done = intake.take_in(path, path, version.number, score)
+        outcomes.append(done)
+        if isinstance(done, dict):
+            texts.append(reports.brief(done, path, alias, is_new=True))
+        elif done is None and (before := scored.summary(arrivals.identify(path, path), version.number)):
+            texts.append(reports.brief(before, path, alias, is_new=False))
+    result = Result.of(version.number, bundle.digest, outcomes)
+    if result.quarantined or result.left or result.refused:
+        what = "not every file was scored" if texts else "nothing was scored"
+        raise ScoringError("\n\n".join([what, reports.markdown(result), *texts]))
+    return "\n\n".join(texts)
+
+
+def _by_flow(path: str, alias: str, false_discovery: float) -> str:
+    from flows.reports.scoring import markdown
+    from flows.runtime import gpu, servers
+    from flows.scoring import scoring
+
+    with servers.connected("scoring"):
+        gpu.ensure_devices()
+        return markdown(program.result(scoring(path, alias, false_discovery, return_state=True)))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

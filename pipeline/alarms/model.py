@@ -1,0 +1,240 @@
+"""``AlarmModel``: learns what benign records look like, and raises calibrated alarms on what is unlike them.
+
+It is what ``flowsculpt train`` registers and ``flowsculpt score`` uses, without servers and without MLflow. Not called
+a detector: that word means one part of it, the second stage.
+"""
+
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Self
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+
+from pipeline.alarms import project
+from pipeline.base.errors import ArtifactError, ConfigError, TrainingError, near_miss
+from pipeline.calibration.prediction import Prediction
+from pipeline.serving import frames, loading, manifest, reasons
+from pipeline.serving.bundle import Bundle
+
+ROOT = Path(__file__).parents[2]
+WITHIN = ("", "artifacts/bundle")  # where a bundle lies: the folder itself, or a model as MLflow stores it
+
+
+class AlarmModel:
+    """A detector of attacks that no label has described, with calibrated alarms.
+
+    ::
+
+        from pipeline import AlarmModel
+
+        model = AlarmModel().fit(records)        # a DataFrame with labels, or fit(records, y)
+        model.predict(new)                       # record_id, score, p_value, verdict
+        model.explain(new)                       # why the strongest alerts are alerts
+        model.save(folder)
+
+        champion = AlarmModel.load("champion")   # of the registry; or a number, or a folder
+
+    Records are a pandas frame, a row for each: flows under any published header of CICFlowMeter, or any other table.
+    Columns that the model does not read are passed over.
+
+    Args:
+        settings: dotted names of settings of ``params.yaml`` -> values, in place of those that are shipped; for
+            instance ``{"stage2.detector": "maf"}``. By default the attacks that are named by ``preprocess.unseen`` are
+            kept for tests, so that the model learns nothing of them; ``{"preprocess.unseen": []}`` gives it all.
+        folder: an empty folder where ``fit`` works and leaves its files; None: a temporary one, which is removed.
+        verbose: whether ``fit`` prints what the stages say.
+
+    Attributes:
+        bundle_: the fitted model, from ``fit`` or ``load`` on.
+    """
+
+    bundle_: Bundle
+
+    def __init__(
+        self, settings: Mapping[str, Any] | None = None, folder: str | Path | None = None, verbose: bool = False
+    ) -> None:
+        self.settings = settings
+        self.folder = folder
+        self.verbose = verbose
+
+    @classmethod
+    def load(cls, where: str | Path = "champion", device: str = "cpu") -> Self:
+        """A model that was trained before.
+
+        Args:
+            where: a folder that ``save`` wrote, or that of a model as MLflow stores it; else an alias or the number of
+                a version in the registry of this project: ``champion``, ``candidate``, ``previous``.
+            device: where it scores: ``cpu``, ``cuda`` or ``cuda:1``.
+
+        Raises:
+            ArtifactError: there is none, or a byte of it has changed.
+        """
+        for folder in (Path(where) / place for place in WITHIN):
+            if (folder / manifest.MANIFEST).is_file():
+                return cls._of(Bundle.load(folder, device))
+        if isinstance(where, Path) or Path(where).is_dir():
+            raise ArtifactError(f"{where}: holds no model; a folder that holds {manifest.MANIFEST} is expected")
+        return cls._of(loading.load(where, device)[1])
+
+    @classmethod
+    def _of(cls, bundle: Bundle) -> Self:
+        model = cls()
+        model.bundle_ = bundle
+        return model
+
+    def fit(self, records: pd.DataFrame, y: ArrayLike | None = None) -> Self:
+        """Train on labelled records, by the stages of the pipeline, in a process and a folder of their own.
+
+        Args:
+            records: n raw records of both classes. Benign ones set the thresholds; about a thousand give p99 a meaning.
+            y: (n,) ``BENIGN`` or the name of an attack, or 0 and 1; None: a column ``Label`` or ``label`` says it.
+
+        Raises:
+            ConfigError: a setting is unknown, of the wrong type or out of its limits; or the folder is not empty.
+            DataError: the records lack labels or a class, or hold what cannot be read.
+            TrainingError: a stage refuses what it was given; the message says which and why.
+        """
+        with TemporaryDirectory(prefix="flowsculpt.") as temporary:
+            folder = Path(temporary if self.folder is None else self.folder).resolve()
+            folder.mkdir(parents=True, exist_ok=True)
+            if any(folder.iterdir()):
+                raise ConfigError(f"{folder}: is not empty; give a folder of its own, so that nothing is overwritten")
+            project.write(folder, records, y, self.settings or {})
+            self._train(folder)
+            self.bundle_ = Bundle.of_project(folder / "data")
+        return self
+
+    def _train(self, folder: Path) -> None:
+        """In a process of its own, which has a working folder and random numbers of its own."""
+        paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+        env = os.environ | {"PYTHONPATH": os.pathsep.join(paths), "MPLBACKEND": "Agg"}
+        command = [sys.executable, "-m", "pipeline.alarms.training"]
+        said = None if self.verbose else subprocess.DEVNULL
+        done = subprocess.run(command, cwd=folder, env=env, stdout=said, stderr=subprocess.PIPE, text=True, check=False)
+        if done.returncode:
+            lines = done.stderr.strip().splitlines() or [f"the training ended with exit code {done.returncode}"]
+            raise TrainingError(lines[-1])
+
+    def predict(self, records: pd.DataFrame) -> pd.DataFrame:
+        """Decide on n records.
+
+        Returns:
+            n rows with the index of the records: record_id (their column of that name, else their index), score
+            (higher = more anomalous), p_value (the share of benign records that score as high) and verdict: benign,
+            unknown or anomalous.
+
+        Raises:
+            SchemaError: a column is missing.
+            DataError: a column holds what it should not.
+        """
+        return _decided(records, self._predicted(records))
+
+    def decision_function(self, records: pd.DataFrame) -> NDArray[np.float64]:
+        """(n,) scores: higher = more anomalous, as everywhere here. scikit-learn's outlier detectors have it reversed.
+
+        Raises:
+            SchemaError: a column is missing.
+            DataError: a column holds what it should not.
+        """
+        return self._predicted(records).score
+
+    def explain(
+        self, records: pd.DataFrame, threshold: str | None = "p99", most: int | None = 10, top: int = 5
+    ) -> pd.DataFrame:
+        """Say why the strongest alerts are alerts.
+
+        Args:
+            records: n raw records.
+            threshold: what makes a record an alert, one of ``thresholds``; None: every record is explained.
+            most: records that are explained at most, the strongest first; None: all of them.
+            top: features that are named for each.
+
+        Returns:
+            ``top`` rows for each record. Beside what ``predict`` says: driver, the score with the largest share in the
+            fused one, and this share; rank and name of a feature; its value; what similar benign records have there;
+            and how far the score falls if the feature alone takes that value. The index is that of the records.
+
+        Raises:
+            ConfigError: there is no such threshold.
+            SchemaError: a column is missing.
+            DataError: a column holds what it should not.
+            ArtifactError: the model is an older one, which keeps no benign records.
+        """
+        predicted = self._predicted(records)
+        rows = np.argsort(-predicted.score, kind="stable")
+        if threshold is not None:
+            rows = rows[self._flagged(predicted, threshold)[rows]]
+        chosen = records.iloc[rows[:most]]
+        found = reasons.reasons(self.bundle_, frames.records(chosen, self.bundle_), top)
+        decided = _decided(records, predicted).iloc[rows[:most]]
+        about = pd.DataFrame([vars(each) for each in found], columns=[*reasons.Reason.__annotations__])
+        at = about.pop("row").to_numpy(dtype=np.intp)
+        return pd.concat([decided.iloc[at], about.set_index(decided.index[at])], axis=1)
+
+    @property
+    def thresholds(self) -> Mapping[str, float]:
+        """Name -> the score above which a record raises an alert; p99: about 1 % of benign records do."""
+        return self._fitted.calibration.thresholds
+
+    def save(self, folder: str | Path) -> None:
+        """Store the model as a folder of JSON and safetensors, whole or not at all; ``load`` reads it.
+
+        Raises:
+            ArtifactError: it cannot be written.
+        """
+        self._fitted.save(Path(folder))
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """What the constructor was given, as scikit-learn asks for it."""
+        return {"settings": self.settings, "folder": self.folder, "verbose": self.verbose}
+
+    def set_params(self, **params: Any) -> Self:
+        """Change what the constructor was given.
+
+        Raises:
+            ConfigError: a name is unknown.
+        """
+        for name, value in params.items():
+            if name not in self.get_params():
+                known = ", ".join(self.get_params())
+                raise ConfigError(
+                    f"AlarmModel: {name!r} is no parameter{near_miss(name, self.get_params())}; {known} are"
+                )
+            setattr(self, name, value)
+        return self
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "bundle_")
+
+    def __repr__(self) -> str:
+        given = ", ".join(f"{name}={value!r}" for name, value in self.get_params().items() if value)
+        return f"AlarmModel({given})"
+
+    @property
+    def _fitted(self) -> Bundle:
+        if not hasattr(self, "bundle_"):
+            raise ArtifactError("this AlarmModel is not fitted; call fit, or AlarmModel.load")
+        return self.bundle_
+
+    def _predicted(self, records: pd.DataFrame) -> Prediction:
+        return self._fitted.predict(frames.records(records, self._fitted))
+
+    def _flagged(self, predicted: Prediction, threshold: str) -> NDArray[np.bool_]:
+        if threshold not in predicted.flagged:
+            known = ", ".join(predicted.flagged)
+            raise ConfigError(
+                f"threshold {threshold!r} is not known{near_miss(threshold, predicted.flagged)}; {known} are"
+            )
+        return predicted.flagged[threshold]
+
+
+def _decided(records: pd.DataFrame, predicted: Prediction) -> pd.DataFrame:
+    ids = records["record_id"] if "record_id" in records.columns else records.index
+    said = {"score": predicted.score, "p_value": predicted.p_value, "verdict": predicted.verdict.astype(object)}
+    return pd.DataFrame({"record_id": np.asarray(ids), **said}, index=records.index)

@@ -1,0 +1,67 @@
+"""From the fused scores of benign records to a decision for all of them, and one for each frequent group."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.base.errors import SplitError
+from pipeline.calibration.named_thresholds import Decision, Names, frequent
+from pipeline.calibration.surprisal import Floats
+from pipeline.calibration.thresholds.base import Strategy
+
+
+@dataclass(frozen=True)
+class Fused:
+    """Scores, and how thresholds are fitted on them.
+
+    Attributes:
+        benign: (n,) fused scores of benign records.
+        cut: (n,) other scores of these that the thresholds of the published cascade are percentiles of; None for
+            conformal thresholds. The paper takes the scores of the second stage over all benign records, flagged or
+            not.
+        attacks: (k,) fused scores of seen attacks, for a strategy that tells what is like them.
+        percentiles: in percent, one for each named threshold.
+        strategy: fits the intervals.
+    """
+
+    benign: Floats
+    cut: Floats | None
+    attacks: Floats | None
+    percentiles: Sequence[float]
+    strategy: Strategy
+
+    def whole(self) -> Decision:
+        """The decision fitted on all records.
+
+        Raises:
+            SplitError: there are too few.
+        """
+        return self._decision(np.ones(self.benign.size, bool), self.attacks)
+
+    def by_group(self, column: str, groups: Names, attack_groups: Names | None) -> dict[str, Decision]:
+        """Name of each frequent group -> the decision fitted on its records.
+
+        Args:
+            column: that names the groups, for the message.
+            groups: (n,) of the benign records.
+            attack_groups: (k,) of the attacks, if they are known.
+
+        Raises:
+            SplitError: a group has too few records for the strategy.
+        """
+        names, known = groups.astype(str), self.attacks is not None and attack_groups is not None
+        decisions = {}
+        for name in frequent(names):
+            like = self.attacks[attack_groups.astype(str) == name] if known else None  # type: ignore[index,union-attr]
+            try:
+                decisions[name] = self._decision(names == name, like)
+            except SplitError as error:
+                raise SplitError(f"{name!r} of {column}: {error}; or set calibrate.group to null") from error
+        return decisions
+
+    def _decision(self, rows: NDArray[np.bool_], attacks: Floats | None) -> Decision:
+        if self.cut is not None:
+            return Decision.published(self.benign[rows], self.cut[rows], self.percentiles, self.strategy)
+        return Decision.fit(self.benign[rows], self.percentiles, self.strategy, attacks)

@@ -1,0 +1,100 @@
+"""Counts of what a data set holds, chunk by chunk."""
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.compute as pc
+
+from pipeline.base.errors import RejectedError
+from pipeline.datasets.base import Chunk, Dataset
+from pipeline.datasets.labels import family
+from pipeline.datasets.rows import BLANK
+from pipeline.datasets.schema import Column
+
+
+class Tally:
+    """Counts per file, and the first three rejected rows."""
+
+    def __init__(self) -> None:
+        self.files: dict[str, Counter[str]] = {}
+        self.rejected: Counter[str] = Counter()
+        self.blank = 0
+        self.distrusted = 0
+        self.examples: list[dict[str, Any]] = []
+        self.digest = 0  # of all record ids, whatever their order
+
+    @property
+    def records(self) -> int:
+        """Records so far."""
+        return sum(counts.total() for counts in self.files.values())
+
+    def add(self, chunk: Chunk, distrusted: int) -> None:
+        """Count the rows of ``chunk``; ``distrusted`` says how many of its records are."""
+        for row in chunk.records.group_by(["source_file", "attack"]).aggregate([([], "count_all")]).to_pylist():
+            self.files.setdefault(row["source_file"], Counter())[row["attack"]] += row["count_all"]
+        self.digest ^= int(np.bitwise_xor.reduce(chunk.records.column("record_id").to_numpy()))
+        blank = pc.equal(chunk.rejected.column("reason"), BLANK)
+        faulty = chunk.rejected.filter(pc.invert(blank))
+        self.blank += chunk.rejected.num_rows - faulty.num_rows
+        self.distrusted += distrusted
+        self.rejected.update(faulty.column("source_file").to_pylist())
+        self.examples += faulty.slice(0, 3 - len(self.examples)).to_pylist() if len(self.examples) < 3 else []
+
+    def shares(self) -> dict[str, tuple[int, int]]:
+        """Numbers of rejected, blank and distrusted rows, each with the number that it is a part of."""
+        rejected, records = self.rejected.total(), self.records
+        return {
+            "rejected": (rejected, rejected + records),
+            "blank": (self.blank, self.blank + rejected + records),
+            "distrusted": (self.distrusted, records),
+        }
+
+    def check(self, max_share: float, kept: Path) -> None:
+        """Refuse too many rejected rows. Rows that are blank from end to end do not count.
+
+        Args:
+            max_share: largest share of rejected rows.
+            kept: the file that holds the rejected rows, for the message.
+
+        Raises:
+            RejectedError: with the first three rejected rows.
+        """
+        rejected = self.rejected.total()
+        if not self.records or rejected > max_share * (rejected + self.records):
+            rows = "; ".join(map(_sentence, self.examples))
+            raise RejectedError(
+                f"{rejected:,} of {rejected + self.records:,} rows cannot be read, more than the {max_share:g} "
+                f"that ingest.max_rejected_share allows ({rows}); all are kept in {kept}"
+            )
+
+    def source(self, name: str, dataset: Dataset) -> dict[str, Any]:
+        """What later stages read of the data: its columns, its attacks, and the number of records of each."""
+        families = dataset.families or {attack: family(attack) for counts in self.files.values() for attack in counts}
+        return {
+            "dataset": f"{name} {dataset.title}".strip(),
+            "synthetic": dataset.is_synthetic,
+            "records": self.records,
+            "rejected": self.rejected.total(),
+            "blank": self.blank,
+            "distrusted": self.distrusted,
+            "digest": f"{self.digest:016x}",
+            "files": {
+                file: {"records": counts.total(), "rejected": self.rejected[file], "attacks": dict(counts)}
+                for file, counts in sorted(self.files.items())
+            },
+            "families": dict(sorted(families.items())),
+            "columns": [_described(column) for column in dataset.columns],
+        }
+
+
+def _described(column: Column) -> dict[str, Any]:
+    """A column as JSON: only what differs from the defaults, without its headers in the files."""
+    usual = vars(Column(name="", unit=""))
+    return {key: value for key, value in vars(column).items() if key != "headers" and value != usual[key]}
+
+
+def _sentence(example: dict[str, Any]) -> str:
+    column = f", column {example['column']!r}" if example["column"] else ""
+    return f"{example['source_file']}, row {example['row']}{column}: {example['reason']}"

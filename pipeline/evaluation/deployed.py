@@ -1,0 +1,83 @@
+"""What ``metrics.json`` states of the calibrated decision on both test splits."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.base.samples import Samples
+from pipeline.calibration.calibration import Calibration
+from pipeline.calibration.named_thresholds import UNKNOWN, Names
+from pipeline.calibration.prediction import Prediction
+from pipeline.evaluation import sections
+from pipeline.evaluation.sections import Asked
+
+SECTIONS = {"seen": "test_seen", "unseen": "test_unseen"}  # section of metrics.json -> split
+
+
+def asked_of(
+    calibration: Calibration, fprs: Sequence[float], prevalences: Sequence[float], rounds: int, seed: int
+) -> Asked:
+    """What each section states, beside what the calibration promises.
+
+    Args:
+        calibration: the decision.
+        fprs: rates of false alarms at which recall is stated.
+        prevalences: shares of attacks at which precision is stated.
+        rounds: of the bootstrap.
+        seed: of the bootstrap.
+    """
+    return Asked(calibration.promises(), calibration.reference.size, fprs, prevalences, rounds, seed)
+
+
+def section(samples: Samples, prediction: Prediction, asked: Asked) -> dict[str, Any]:
+    """One section: the whole decision, and stage 1 alone beside it."""
+    whole = sections.report(samples.y, samples.attack, prediction.score, prediction.flagged, asked)
+    alone = {"published": prediction.margin > 0}
+    return {**whole, "stage1_only": sections.report(samples.y, samples.attack, prediction.margin, alone, asked)}
+
+
+def guarantee(
+    calibration: Calibration,
+    tests: Mapping[str, Samples],
+    predictions: Mapping[str, Prediction],
+    found: Mapping[str, Mapping[str, Any]],
+    groups: Mapping[str, Names],
+    asked: Asked,
+) -> dict[str, Any]:
+    """The promised and the realised false alarms, of all benign test records and of each group.
+
+    Args:
+        calibration: the decision.
+        tests: section -> its records.
+        predictions: section -> the decision on its records.
+        found: section -> its content.
+        groups: record column -> (n,) groups of the benign records of all sections; "" where a record has none.
+        asked: what each section states.
+    """
+    recalls = {name: {key: at["recall"] for key, at in part["thresholds"].items()} for name, part in found.items()}
+    flagged = _false_alarms(tests, predictions)
+    stated = sections.guarantee(flagged, recalls, asked)
+    own = {
+        name: replace(asked, nominal=calibration.promises(name), n_calibration=decision.reference.size)
+        for name, decision in calibration.groups.items()
+    }
+    stated["groups"] = {
+        column: sections.by_group(flagged, names, own if column == calibration.group else {})
+        for column, names in groups.items()
+        if (names != UNKNOWN).any()
+    }
+    stated["by"] = calibration.group if calibration.groups else None
+    stated["worst"] = calibration.worst
+    return stated
+
+
+def _false_alarms(tests: Mapping[str, Samples], predictions: Mapping[str, Prediction]) -> dict[str, NDArray[np.bool_]]:
+    """Threshold -> mask of the benign records of all sections that it flags."""
+    names = next(iter(predictions.values())).flagged
+    return {
+        name: np.concatenate([part.flagged[name][tests[key].benign] for key, part in predictions.items()])
+        for name in names
+    }

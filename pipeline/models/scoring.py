@@ -1,0 +1,51 @@
+"""A function of many rows, computed some rows at a time."""
+
+from collections.abc import Callable
+from typing import Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+BLOCK: Final = 128  # rows that stay in a CPU's cache as they pass through a model
+
+
+def with_features(z: Tensor, x: Tensor, pass_features: bool) -> Tensor:
+    """What the second stage sees: the latent z (B, Z), and behind it the features x (B, F) where they are passed on."""
+    return torch.cat([z, x], dim=1) if pass_features else z
+
+
+def in_parts(function: Callable[[Tensor], Tensor], x: Tensor, rows: int) -> Tensor:
+    """``function`` of x, (n, F), with at most ``rows`` rows at a time in memory; on a CPU with ``BLOCK`` rows.
+
+    On a CPU every part has the same shape, the last one filled up: a matrix product of a few rows rounds in another way
+    than one of many. So a row seldom depends on those beside it, not even in its last bits.
+    """
+    if x.device.type != "cpu":
+        return torch.cat([function(part) for part in torch.split(x, rows)])
+    return torch.cat([function(_filled(part))[: len(part)] for part in torch.split(x, BLOCK)])
+
+
+def _filled(x: Tensor) -> Tensor:
+    """x, (n, F), with its first row repeated below it until there are ``BLOCK`` rows; nothing stays nothing."""
+    return torch.cat([x, x[:1].expand(BLOCK - len(x), *x.shape[1:])]) if 0 < len(x) < BLOCK else x
+
+
+def in_batches(
+    function: Callable[[Tensor], Tensor], x: NDArray[np.float32], batch_size: int, device: torch.device | str
+) -> NDArray[np.float32]:
+    """``function`` of the rows of ``x``, ``batch_size`` rows at a time and without gradients.
+
+    Args:
+        function: maps (B, F) to (B,) or (B, Z), row by row.
+        x: (n, F).
+        batch_size: rows on the device at once; more than the result is never held.
+        device: where ``function`` computes.
+
+    Returns:
+        (n,) or (n, Z) float32.
+    """
+    with torch.inference_mode():
+        parts = torch.split(torch.from_numpy(np.ascontiguousarray(x, dtype=np.float32)), batch_size)
+        return np.concatenate([function(part.to(device)).float().cpu().numpy() for part in parts])

@@ -1,0 +1,86 @@
+"""A few of the benign records that a model was fitted on, raw: what an alert is compared with.
+
+::
+
+    benign.json           the words of the columns that hold words
+    benign.safetensors    record_id (m,); each column (m,): float32, or the places of its words
+
+They are those with the smallest ids. Ids are hashes, so that this is a random sample, and always the same one.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from pipeline.artifacts.models import decode_model, encode_model
+from pipeline.artifacts.tables import column_names, read_table, row_groups
+from pipeline.base.errors import ArtifactError
+from pipeline.datasets.schema import Column
+from pipeline.serving import record_columns
+
+NAME: Final = "benign"
+FILES: Final = (f"{NAME}.json", f"{NAME}.safetensors")
+MOST: Final = 2_000
+ID: Final = "record_id"
+
+
+def chosen(train: Path) -> NDArray[np.uint64]:
+    """(m,) ids of benign train records, ascending; ``train`` is their Parquet file.
+
+    Raises:
+        ArtifactError: the file is absent or no Parquet.
+    """
+    table = read_table(train, [ID, "y"])
+    ids: NDArray[np.uint64] = table.column(ID).to_numpy()[table.column("y").to_numpy() == 0]
+    return np.sort(ids)[:MOST]
+
+
+def encoded(records: Path, ids: NDArray[np.uint64], columns: Sequence[Column]) -> dict[str, bytes]:
+    """The two files, from the Parquet file of all records, one row group in memory at a time.
+
+    Raises:
+        ArtifactError: the file is absent, no Parquet, or lacks a column or a record.
+    """
+    names = [ID, *(column.name for column in columns)]
+    if absent := {*names} - {*column_names(records)}:
+        raise ArtifactError(f"{records}: lacks {sorted(absent)}, which the features read; run `dvc repro`")
+    groups = row_groups(records, names)
+    parts = [group.filter(pa.array(np.isin(group.column(ID).to_numpy(), ids))) for group in groups]
+    found = pa.concat_tables(parts).sort_by(ID) if parts else None
+    if found is None or found.num_rows < ids.size:
+        raise ArtifactError(f"{records}: lacks records of the train split; run `dvc repro` to make both again")
+    words, arrays = {}, {ID: found.column(ID).to_numpy()}
+    for column, (name, values) in zip(columns, record_columns.arrays(columns, found), strict=True):
+        if column.categorical:
+            words[name], places = np.unique(values.astype(str), return_inverse=True)
+            arrays[name] = places.astype(np.int32)
+        else:
+            arrays[name] = values.astype(np.float32)
+    about = {"words": {name: known.tolist() for name, known in words.items()}}
+    return dict(zip(FILES, encode_model(about, arrays), strict=True))
+
+
+def decoded(folder: Path, files: Mapping[str, bytes], columns: Sequence[Column]) -> pa.Table | None:
+    """The records, their ids first; None where the model was made before any were kept.
+
+    Raises:
+        ArtifactError: the two files do not fit each other, or the columns.
+    """
+    if not {*FILES} <= {*files}:
+        return None
+    about, arrays = decode_model(folder / NAME, *(files[name] for name in FILES))
+    try:
+        read = {column.name: _values(column, about["words"], arrays) for column in columns}
+        return pa.table({ID: arrays[ID], **read})
+    except (KeyError, IndexError, TypeError, pa.ArrowInvalid) as error:
+        raise ArtifactError(f"{folder / NAME}: does not hold the columns that the model reads ({error!r})") from error
+
+
+def _values(column: Column, words: Mapping[str, Sequence[str]], arrays: Mapping[str, NDArray[Any]]) -> pa.Array:
+    if not column.categorical:
+        return pa.array(arrays[column.name].astype(np.float64))
+    return pa.array(np.array(words[column.name], dtype=object)[arrays[column.name]], pa.string())

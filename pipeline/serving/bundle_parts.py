@@ -1,0 +1,117 @@
+"""The parts of a bundle, made again from its files: the encoder, the detectors, the ids of the records it has used."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.numpy import load as load_tensors
+
+from pipeline.artifacts import paths
+from pipeline.artifacts.models import decode_model
+from pipeline.base.errors import ArtifactError, ConfigError, near_miss
+from pipeline.base.registry import build
+from pipeline.models.detectors.base import Detector
+from pipeline.models.detectors.folds import Folds
+from pipeline.models.detectors.registry import DETECTORS
+from pipeline.models.encoders.base import Encoder
+from pipeline.models.encoders.losses.registry import LOSSES
+from pipeline.models.encoders.registry import ENCODERS
+from pipeline.preprocessing.features import Features
+from pipeline.serving import benign
+from pipeline.serving.manifest import HashedFolder
+
+Description = Mapping[str, Any]
+Weights = Mapping[str, NDArray[Any]]
+
+MODELS: Final = {
+    path.name: path for path in (paths.FEATURES, paths.ENCODER, paths.DETECTOR, paths.HEAD, paths.THRESHOLDS)
+}
+USED: Final = "used.safetensors"
+
+
+def file_names(model: str) -> tuple[str, str]:
+    """The two files of a model."""
+    return f"{model}.json", f"{model}.safetensors"
+
+
+def require_files(sealed: HashedFolder, folder: Path) -> None:
+    """Refuse a folder that lacks a file of a bundle or holds another one; older bundles have no benign records.
+
+    Raises:
+        ArtifactError: with the file.
+    """
+    needed = {*(name for model in MODELS for name in file_names(model)), USED}
+    known, given = {*needed, *benign.FILES}, {*sealed.files}
+    beside = {*benign.FILES} if given & {*benign.FILES} else set()
+    for name in sorted((needed | beside) ^ given):
+        state = "is absent" if name in known else f"is no file of a bundle{near_miss(name, known)}"
+        raise ArtifactError(f"{folder / name}: {state}; a bundle holds {', '.join(sorted(known))}")
+
+
+def decoded(stem: Path, files: Mapping[str, bytes], name: str) -> tuple[Description, Weights]:
+    """What a model is, and its weights.
+
+    Raises:
+        ArtifactError: a part is damaged, or belongs to another model.
+    """
+    return decode_model(stem, *(files[each] for each in file_names(name)))
+
+
+def used_records(path: Path, content: bytes) -> NDArray[np.uint64]:
+    """(k,) ids.
+
+    Raises:
+        ArtifactError: ``content`` holds none.
+    """
+    try:
+        ids: NDArray[np.uint64] = load_tensors(content)["record_id"]
+    except (SafetensorError, KeyError) as error:
+        raise ArtifactError(f"{path}: holds no record ids ({error!r})") from error
+    if ids.dtype != np.uint64 or ids.ndim != 1:
+        raise ArtifactError(f"{path}: holds {ids.ndim}-dimensional {ids.dtype}, not record ids")
+    return ids
+
+
+def encoder(folder: Path, features: Features, about: Description, weights: Weights) -> Encoder:
+    """The trained encoder.
+
+    Raises:
+        ArtifactError: it does not fit the features, or its weights do not fit its settings.
+    """
+    try:
+        if tuple(about["columns"]) != features.columns:
+            raise ValueError("it was trained on other features than features.json gives")
+        loss = build(LOSSES, about["loss"], **about["loss_settings"])
+        built = build(ENCODERS, about["encoder"], features=len(features.columns), loss=loss, **about["settings"])
+        built.load_state_dict(_tensors(weights))
+    except (ConfigError, KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise ArtifactError(f"{folder / 'encoder'}: cannot be built again: {error}") from error
+    return built
+
+
+def detector(path: Path, width: int, about: Description, weights: Weights) -> Detector:
+    """The fitted detector on ``width`` latents.
+
+    Raises:
+        ArtifactError: it was fitted on others, or its weights do not fit its settings.
+    """
+    try:
+        if len(about["columns"]) != width:
+            raise ValueError(f"it was trained on {len(about['columns'])} latents, the first stage gives {width}")
+        folds = about.get("folds") or {"number": 1}  # an older bundle knows no folds
+        models = [
+            build(DETECTORS, about["detector"], features=width, **about["settings"]) for _ in range(folds["number"])
+        ]
+        built = Folds(width, models, folds["seed"]) if "folds" in about else models[0]
+        built.load_state_dict(_tensors(weights))
+    except (ConfigError, KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise ArtifactError(f"{path}: cannot be built again: {error}") from error
+    return built
+
+
+def _tensors(weights: Weights) -> dict[str, torch.Tensor]:
+    return {name: torch.tensor(array) for name, array in weights.items()}

@@ -1,0 +1,118 @@
+"""What becomes of each file that came in: it is scored, put into quarantine, left for the next run, or refused.
+
+Each file is decided on alone, and none keeps another waiting:
+
+- one that cannot be read, or lacks a column, moves from ``data/incoming`` to ``data/quarantine/`` with its reason. Its
+  content is known from now on and not tried again by the same version. A file that lies elsewhere stays there: only its
+  reason is kept;
+- one that is gone, changed meanwhile or is still being written is left for the next run;
+- where the fault is not the file's (a full disk, missing rights) the file stays where it is, and the run fails when all
+  the others are done.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from pipeline.base.errors import ConflictError, FlowsculptError, SourceError, spelt
+from pipeline.serving import arrivals, batch, quarantine, scored
+from pipeline.serving.arrivals import Incoming
+from pipeline.serving.bundle import Bundle
+from pipeline.serving.quarantine import Held
+
+
+@dataclass(frozen=True)
+class Left:
+    """A file that waits for the next run, with the reason."""
+
+    reason: str
+
+
+Outcome: TypeAlias = dict[str, Any] | Held | Left | Exception | None
+"""A summary; ``Held``; ``Left``; why it could not be scored; None where it had been scored before."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a run did.
+
+    Attributes:
+        version: number of the version that scored.
+        digest: of its bundle.
+        scored: the summary of each file that was scored.
+        passed_over: how many files had been scored before.
+        quarantined: each file that cannot be scored.
+        left: why each file that waits for the next run does.
+        refused: why each file that could not be scored through no fault of its own was not.
+    """
+
+    version: int
+    digest: str
+    scored: tuple[Mapping[str, Any], ...]
+    passed_over: int
+    quarantined: tuple[Held, ...]
+    left: tuple[str, ...]
+    refused: tuple[str, ...]
+
+    @classmethod
+    def of(cls, version: int, digest: str, outcomes: Iterable[Outcome]) -> "Result":
+        """The outcomes of all files, sorted by their kinds."""
+        done = list(outcomes)
+        return cls(
+            version,
+            digest,
+            tuple(each for each in done if isinstance(each, dict)),
+            done.count(None),
+            tuple(each for each in done if isinstance(each, Held)),
+            tuple(each.reason for each in done if isinstance(each, Left)),
+            tuple(spelt(str(each)) for each in done if isinstance(each, Exception)),
+        )
+
+    @property
+    def counts(self) -> str:
+        """In one line."""
+        return (
+            f"{len(self.quarantined)} quarantined, {len(self.scored)} files scored, {self.passed_over} passed over, "
+            f"{len(self.left)} left for the next run"
+        )
+
+
+def take_in(path: Path, root: Path, version: int, score: Callable[[Incoming], Outcome]) -> Outcome:
+    """What becomes of a file that was found under ``root``; ``score`` is called where it is new and whole."""
+    if arrivals.is_growing(path):
+        return Left(f"{spelt(path.name)}: it is still being written")
+    try:
+        file = arrivals.identify(path, root)
+    except SourceError as error:
+        return error if path.exists() else Left(f"{spelt(path.name)}: it is gone")
+    return None if scored.is_scored(file, version) else score(file)
+
+
+def score(
+    file: Incoming, bundle: Bundle, version: int, flow_run: str = "", false_discovery: float | None = None
+) -> Outcome:
+    """What becomes of a file that is new and whole; see ``batch.score`` for the arguments."""
+    try:
+        held = quarantine.known(file.sha256, version)
+        if held is not None:
+            return _quarantined(file, version, held.reason)
+        return batch.score(file, bundle, version, flow_run, false_discovery)
+    except FlowsculptError as error:
+        return _refused(file, version, error)
+
+
+def _refused(file: Incoming, version: int, error: FlowsculptError) -> Outcome:
+    try:
+        if arrivals.has_changed(file):
+            return Left(f"{file.name}: it is gone or still changes")
+        return _quarantined(file, version, str(error)) if arrivals.blames_file(error) else error
+    except FlowsculptError as another:  # the disk is full, say
+        return another
+
+
+def _quarantined(file: Incoming, version: int, reason: str) -> Held | Left:
+    try:
+        return quarantine.put(file.path, file.name, file.sha256, version, reason)
+    except ConflictError as error:
+        return Left(spelt(str(error)))

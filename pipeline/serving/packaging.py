@@ -1,0 +1,127 @@
+"""What a registered version is made of: an MLflow pyfunc that is stored as code, and a sealed bundle beside it.
+
+``pipeline/serving/pyfunc.py`` is the model, and the files of ``pipeline`` that it imports lie beside it. The bundle is
+JSON and safetensors; nothing is pickled. It loads in any process that has the pinned requirements, without this
+repository.
+
+MLflow knows what comes out, but enforces no types on what goes in: it would refuse whole numbers where a column holds
+rates elsewhere, and drop a column under its published name. The model checks its input itself, see ``frames``.
+"""
+
+import os
+import shutil
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from pipeline.base.errors import ArtifactError
+from pipeline.serving.manifest import HashedFolder
+from pipeline.tracking import store
+
+BUNDLE = "artifacts/bundle"  # of the pyfunc's folder
+PACKAGE = Path(__file__).parents[1]
+SCORING = ("benign", "bundle", "bundle_parts", "frames", "manifest", "pyfunc", "record_columns", "two_stage")
+# The files and rooms of the package that scoring imports; a test holds them against its imports.
+CODE = (
+    *("artifacts", "base", "calibration", "preprocessing"),
+    *(f"datasets/{name}.py" for name in ("header", "labels", "names", "schema")),
+    *("models/base.py", "models/detectors", "models/encoders", "models/layers.py", "models/scoring.py"),
+    *(f"serving/{name}.py" for name in SCORING),
+)
+# What scoring imports, and what that needs beside its own requirements.
+REQUIRED = ("mlflow", "numpy", "pandas", "psutil", "pyarrow", "safetensors", "scipy", "torch")
+PREDICTION = {
+    "score": "double",
+    "p_value": "double",
+    "confidence": "float",
+    "verdict": "string",
+    "margin": "double",
+    "density": "double",
+    "head": "double",
+}
+
+
+def save(folder: Path, sealed: HashedFolder, logged: Any, run_id: str) -> None:
+    """Write the pyfunc as ``folder/model``.
+
+    Args:
+        folder: an empty one.
+        sealed: the bundle.
+        logged: MLflow's model, which it belongs to.
+        run_id: of the pipeline run that made it.
+    """
+    import pandas as pd
+    from mlflow import pyfunc
+    from mlflow.models import Model
+
+    sealed.save(folder / "bundle")
+    _copy_code(folder / "code" / PACKAGE.name)
+    pyfunc.save_model(
+        str(folder / "model"),
+        python_model=str(folder / "code" / PACKAGE.name / Path(__file__).with_name("pyfunc.py").relative_to(PACKAGE)),
+        artifacts={"bundle": str(folder / "bundle")},
+        code_paths=[str(folder / "code" / PACKAGE.name)],
+        signature=_signature(),
+        input_example=pd.DataFrame([sealed.about["example"]]),
+        pip_requirements=[f"{name}=={metadata.version(name).partition('+')[0]}" for name in REQUIRED],
+        model_config={"digest": sealed.digest, "device": "cpu"},
+        mlflow_model=Model(artifact_path=logged.artifact_location, run_id=run_id, model_id=logged.model_id),
+    )
+    for cache in folder.rglob("__pycache__"):
+        shutil.rmtree(cache)
+
+
+def download(model: str, version: int, folder: Path) -> Path:
+    """The bundle of a version, below ``folder``, as the store gives it: unchecked.
+
+    Raises:
+        ArtifactError: the store does not give it.
+    """
+    from mlflow.artifacts import download_artifacts
+    from mlflow.exceptions import MlflowException
+
+    client = store.client()
+    try:
+        source = client.get_model_version_download_uri(model, str(version))
+        uri = f"{source.rstrip('/')}/{BUNDLE}"
+        with hushed():
+            return Path(download_artifacts(uri, dst_path=str(folder), tracking_uri=client.tracking_uri))
+    except (MlflowException, OSError) as error:
+        raise ArtifactError(f"version {version} of {model}: its bundle cannot be fetched: {error}") from error
+
+
+@contextmanager
+def hushed() -> Iterator[None]:
+    """Without MLflow's progress bars, and its warnings of its own type hints and of how it calls pandas."""
+    bars = "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR"
+    given = os.environ.get(bars)
+    os.environ[bars] = given or "false"
+    try:
+        with store.quiet("mlflow"), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        if given is None:
+            os.environ.pop(bars, None)
+
+
+def _copy_code(target: Path) -> None:
+    """Copy what the registered model imports, each file beside the ``__init__.py`` of the packages around it."""
+    listed = [
+        file for name in CODE for file in ([PACKAGE / name] if name.endswith(".py") else (PACKAGE / name).rglob("*.py"))
+    ]
+    around = {parent / "__init__.py" for file in listed for parent in file.parents if parent.is_relative_to(PACKAGE)}
+    for file in {*listed, *around}:
+        copy = target / file.relative_to(PACKAGE)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(file, copy)
+
+
+def _signature() -> Any:
+    from mlflow.models import ModelSignature
+    from mlflow.types import ColSpec, Schema
+
+    return ModelSignature(outputs=Schema([ColSpec(kind, name) for name, kind in PREDICTION.items()]))

@@ -1,0 +1,79 @@
+"""The records of a file that came in, as a model reads and decides on them; what is wrong with a file says so."""
+
+import lzma
+import struct
+import zipfile
+import zlib
+from collections import Counter
+from collections.abc import Iterator
+from typing import Final
+
+import numpy as np
+import pyarrow as pa
+
+from pipeline.base.errors import DataError, SchemaError, SourceError
+from pipeline.calibration.prediction import Prediction
+from pipeline.datasets.base import Chunk, Dataset
+from pipeline.datasets.incoming import incoming
+from pipeline.serving.arrivals import Incoming
+from pipeline.serving.bundle import Bundle
+
+BROKEN: Final = (  # what the libraries raise over bytes that are not what they should be
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    struct.error,
+    EOFError,
+    UnicodeError,
+    NotImplementedError,
+    pa.ArrowException,
+)
+
+
+def reader(file: Incoming, bundle: Bundle) -> Dataset:
+    """What reads a file in the format of the data set that the model was trained on, or as Parquet."""
+    return incoming(file.path, bundle.dataset.split(" ")[0], bundle.columns)
+
+
+def check(file: Incoming, bundle: Bundle) -> None:
+    """Refuse a file that lacks a column, before a record is read.
+
+    Raises:
+        SourceError: it cannot be read.
+        SchemaError: with the columns that are missing, and near misses.
+    """
+    bundle.require([column.name for column in reader(file, bundle).columns])
+
+
+def chunks(file: Incoming, bundle: Bundle) -> Iterator[Chunk]:
+    """What can be read of a file.
+
+    Raises:
+        SourceError: a library gave up on its bytes.
+        SchemaError: two of its columns have one name.
+    """
+    try:
+        for chunk in reader(file, bundle).read():
+            twice = [name for name, count in Counter(chunk.records.column_names).items() if count > 1]
+            if twice:
+                raise SchemaError(f"{file.path}: two columns are called {twice[0]!r}; rename one")
+            yield chunk
+    except MemoryError:
+        raise
+    except BROKEN as error:
+        told = f"{type(error).__name__}: {error}"
+        raise SourceError(f"{file.path}: cannot be read ({told}); fetch the file again") from error
+
+
+def predict(file: Incoming, bundle: Bundle, records: pa.Table) -> Prediction:
+    """What the model says of some records of a file.
+
+    Raises:
+        SchemaError: the model refuses the records, though it judges a typical one.
+        DataError: it refuses that one too.
+    """
+    try:
+        return bundle.predict(records)
+    except DataError as error:
+        bundle.predict({name: np.array([value]) for name, value in bundle.sealed.about["example"].items()})
+        raise SchemaError(f"{file.path}: {error}") from error

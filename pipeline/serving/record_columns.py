@@ -1,0 +1,98 @@
+"""Raw records as the columns that a model reads: checked, and in Arrow's types."""
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from pipeline.base.errors import DataError, SchemaError, near_miss
+from pipeline.datasets.schema import Column
+
+Records: TypeAlias = Mapping[str, Any] | pa.Table  # canonical column -> (n,) values; other columns are passed over
+
+
+def names_of(records: Records) -> Collection[str]:
+    """The columns that records have."""
+    names: Collection[str] = records.column_names if isinstance(records, pa.Table) else records.keys()
+    return names
+
+
+def require(columns: Sequence[Column], names: Collection[str]) -> None:
+    """Refuse records that lack a column.
+
+    Raises:
+        SchemaError: with all that are missing.
+    """
+    missing = [column.name for column in columns if column.name not in names]
+    if missing:
+        spelt = ", ".join(f"{name!r}{near_miss(name, set(names) - {*missing})}" for name in missing)
+        raise SchemaError(f"the records lack {len(missing)} of the {len(columns)} columns read: {spelt}")
+
+
+def table(columns: Sequence[Column], records: Records) -> pa.Table:
+    """The columns of records, checked.
+
+    Raises:
+        SchemaError: one is missing.
+        DataError: one holds what it should not, or is shorter than the others.
+    """
+    require(columns, names_of(records))
+    read = {column.name: arrow(column, records[column.name]) for column in columns}
+    _check_lengths({name: len(values) for name, values in read.items()})
+    return pa.table(read)
+
+
+def arrow(column: Column, values: Any) -> pa.ChunkedArray | pa.Array:
+    """The values of a column as Arrow has them.
+
+    Raises:
+        DataError: they are not what the column holds.
+    """
+    found = converted(column.name, values)
+    _check_kind(column, found.type)
+    return found
+
+
+def converted(name: str, values: Any) -> pa.ChunkedArray | pa.Array:
+    """Values of any kind as Arrow has them.
+
+    Raises:
+        DataError: they are of several kinds.
+    """
+    if isinstance(values, pa.ChunkedArray | pa.Array):
+        return values
+    array = np.asarray(values)
+    try:
+        return pa.array(array, from_pandas=array.dtype == object)
+    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError) as error:
+        raise DataError(f"column {name!r} holds values of several kinds: {error}") from error
+
+
+def arrays(columns: Sequence[Column], read: pa.Table) -> Iterator[tuple[str, NDArray[Any]]]:
+    """Each column of a checked table as the features read it: float64, or words, "" for none."""
+    for column in columns:
+        values = read.column(column.name)
+        if column.categorical:
+            words = values.cast(pa.string()).fill_null("")
+            yield column.name, words.to_numpy(zero_copy_only=False).astype(object)
+        else:
+            yield column.name, values.cast(pa.float64(), safe=False).to_numpy()  # a huge integer is rounded
+
+
+def _check_kind(column: Column, kind: pa.DataType) -> None:
+    words = kind.value_type if pa.types.is_dictionary(kind) else kind
+    is_text = pa.types.is_string(words) or pa.types.is_large_string(words)
+    is_number = pa.types.is_floating(kind) or pa.types.is_integer(kind) or pa.types.is_boolean(kind)
+    if not (pa.types.is_null(kind) or (is_text if column.categorical else is_number)):
+        raise DataError(
+            f"column {column.name!r} holds {kind}, allowed are {'words' if column.categorical else 'numbers'}"
+        )
+
+
+def _check_lengths(rows: Mapping[str, int]) -> None:
+    usual = max(rows.values(), key=list(rows.values()).count, default=0)
+    for name, n in rows.items():
+        if n != usual:
+            raise DataError(f"column {name!r} holds {n} values, the others hold {usual}")

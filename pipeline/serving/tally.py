@@ -1,0 +1,82 @@
+"""What is counted while a file is scored, and the sample that is kept of it."""
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+from scipy.stats import binom
+
+from pipeline.artifacts.tables import TableWriter
+from pipeline.base.errors import RejectedError
+from pipeline.calibration.calibration import Calibration
+from pipeline.calibration.prediction import Prediction
+from pipeline.serving.arrivals import Incoming
+
+
+class Tally:
+    """Counts of what was judged."""
+
+    def __init__(self, calibration: Calibration) -> None:
+        self.verdicts: Counter[str] = Counter(benign=0, unknown=0, anomalous=0)
+        self.alarms: Counter[str] = Counter(dict.fromkeys(calibration.thresholds, 0))
+        self.reasons: Counter[str] = Counter()
+
+    def add(self, judged: Prediction, rejected: pa.Table) -> None:
+        """Count what was decided, and the rows that could not be read."""
+        self.verdicts.update(judged.verdict.tolist())
+        for name in self.alarms:
+            self.alarms[name] += int(judged.flagged[name].sum())
+        self.reasons.update(rejected.column("reason").to_pylist())
+
+    def require(self, file: Incoming) -> None:
+        """Refuse a file of which nothing can be read."""
+        if not self.verdicts.total():
+            reason, _ = (self.reasons.most_common(1) or [("there is none", 0)])[0]
+            raise RejectedError(f"{file.path}: not one of {self.reasons.total():,} rows can be read, because {reason}")
+
+    def counts(self) -> dict[str, Any]:
+        """Counts, and how many alarms there would be if every record were benign."""
+        n = self.verdicts.total()
+        return {
+            "records": n,
+            "rejected": self.reasons.total(),
+            "verdicts": dict(self.verdicts),
+            "alarms": {name: {"alarms": count, **expected(name, n)} for name, count in self.alarms.items()},
+        }
+
+
+def expected(threshold: str, n: int, level: float = 0.95) -> dict[str, float]:
+    """How many of ``n`` benign records a threshold such as ``p99`` flags, with the binomial interval of that number."""
+    nominal = 1 - float(threshold.removeprefix("p")) / 100
+    low, high = binom.interval(level, n, nominal)
+    return {"expected": round(n * nominal, 1), "low": int(low), "high": int(high)}
+
+
+class Sample:
+    """The records of the smallest ids, which are hashes: a random sample, whatever the order and the batches."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self.kept: pa.Table | None = None
+
+    def add(self, records: pa.Table, score: NDArray[np.float64], columns: list[str]) -> None:
+        """Look at the raw ``columns`` of n more records; score is (n,)."""
+        new = records.select(["record_id", *columns]).append_column("score", pa.array(score))
+        new = pa.table({name: _plain(new.column(name)) for name in new.column_names})
+        both = new if self.kept is None else pa.concat_tables([self.kept, new])
+        order = pc.sort_indices(both, sort_keys=[("record_id", "ascending")])
+        self.kept = both.take(order.slice(0, self.size)).combine_chunks()
+
+    def save(self, path: Path) -> None:
+        """Write what is kept, as a Parquet file; nothing where no record came."""
+        if self.kept is not None:
+            with TableWriter(path, self.kept.schema) as writer:
+                writer.write(self.kept)
+
+
+def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    return column.cast(pa.string()) if pa.types.is_dictionary(column.type) else column

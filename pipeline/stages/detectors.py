@@ -1,0 +1,57 @@
+"""The detector and the head of stage 2: built from the settings, and stored."""
+
+from collections.abc import Callable
+from functools import partial
+
+from pipeline.artifacts import paths
+from pipeline.artifacts.models import write_model
+from pipeline.base.errors import ConfigError
+from pipeline.base.registry import build
+from pipeline.config import Stage2
+from pipeline.models.detectors.base import Detector
+from pipeline.models.detectors.folds import Folds
+from pipeline.models.detectors.registry import DETECTORS
+
+PLACES = {"detector": paths.DETECTOR, "head": paths.HEAD}
+
+
+def builder(settings: Stage2, name: str, role: str, features: int) -> Callable[[], Detector]:
+    """What gives a detector that is not fitted yet."""
+    plugin = settings.settings(name, DETECTORS)
+    return partial(build, DETECTORS, name, f"stage2.{role}", features=features, **plugin)
+
+
+def keep(settings: Stage2, model: Detector, role: str, columns: tuple[str, ...]) -> None:
+    """Store a fitted model."""
+    name = settings.detector if role == "detector" else settings.head
+    description = {"detector": name, "settings": settings.settings(name, DETECTORS), "columns": list(columns)}
+    if isinstance(model, Folds):
+        description["folds"] = {"number": len(model.models), "seed": model.seed}
+    write_model(PLACES[role], description, {key: value.numpy() for key, value in model.state_dict().items()})
+
+
+def keep_no_head() -> None:
+    """Store that there is no head."""
+    write_model(paths.HEAD, {"detector": "none"}, {})
+
+
+def roles(settings: Stage2) -> dict[str, str]:
+    """Role -> name of the detector, and of the head where there is one.
+
+    Raises:
+        ConfigError: the head is no other detector that learns from seen attacks in closed form.
+    """
+    if settings.head == "none":
+        return {"detector": settings.detector}
+    plugin = settings.settings(settings.head, DETECTORS)
+    head = build(DETECTORS, settings.head, "stage2.head", features=1, **plugin)
+    if settings.head == settings.detector:
+        raise ConfigError(
+            f"stage2.head: {settings.head!r} is stage2.detector already, and would count twice; set one to another"
+        )
+    if head.trains_on != "all" or head.trainable:
+        raise ConfigError(
+            f"stage2.head: {settings.head!r} is no detector that learns from seen attacks in closed form; allowed are "
+            "none and boosting"
+        )
+    return {"detector": settings.detector, "head": settings.head}

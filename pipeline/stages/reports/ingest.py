@@ -1,0 +1,31 @@
+"""The reports of ingest: what was read, what was rejected, and the classes in each file."""
+
+from typing import Any
+
+from pipeline.config import Ingest
+from pipeline.datasets.tally import Tally
+from pipeline.datasets.trust import Extent
+from pipeline.reporting.figures.records import class_counts
+from pipeline.stages.reports.report import LEVELS, Report
+
+
+def write_reports(settings: Ingest, source: dict[str, Any], tally: Tally, extent: Extent, report: Report) -> None:
+    """Write them.
+
+    Args:
+        settings: of the stage.
+        source: the content of ``source.json``.
+        tally: the counts of all records and rows.
+        extent: the range of each column.
+        report: of the stage.
+    """
+    report.json("ingest", source)
+    report.json("confidence_intervals_epoch_0", extent.result())
+    for name, limit in {"max_rejected_share": settings.max_rejected_share, **LEVELS}.items():
+        report.shares(name, limit, tally.shares())
+    counts = {name: file["attacks"] for name, file in source["files"].items()}
+    report.figure("class_counts", class_counts(counts, subtitle=report.subtitle))
+    columns = {column["name"]: "string" if column.get("categorical") else "double" for column in source["columns"]}
+    report.run.dataset(settings.dataset, settings.path, source["digest"], tally.records, columns, "raw")
+    report.run.metrics({key: source[key] for key in ("records", "rejected", "blank", "distrusted")})
+    report.say(f"{source['records']:,} records of {len(counts)} files, {source['rejected']:,} rows rejected")

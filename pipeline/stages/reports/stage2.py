@@ -1,0 +1,39 @@
+"""The reports of stage 2: which records will set the thresholds, and what the detector alone says of val."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.artifacts import paths
+from pipeline.artifacts.samples import read_samples
+from pipeline.base.samples import Samples
+from pipeline.calibration.cross_conformal import worst_factor
+from pipeline.calibration.thresholds.percentile import Percentile
+from pipeline.stages.reports import scores
+from pipeline.stages.reports.report import Report
+
+
+def say_held_out(why: str, report: Report) -> None:
+    """One model for all: the calibration records set the thresholds."""
+    held = len(read_samples(paths.LATENT, "calibration"))
+    report.say(f"{held:,} benign calibration records, on which no model is fitted, will set the thresholds: {why}")
+
+
+def say_folds(fold: NDArray[np.int64], folds: int, splits: Sequence[str], report: Report) -> None:
+    """A model for each fold: all benign records of ``splits`` set the thresholds; ``fold``, (n,), is that of each."""
+    report.say(
+        f"All {len(fold):,} benign records of {', '.join(splits)} will set the thresholds, in {folds} folds. "
+        "If the models of the folds are alike, about 1 % of new benign records exceed a level of 1 %. "
+        f"Whatever the models are, at most {worst_factor(fold):.1f} % do."
+    )
+
+
+def write_reports(epoch: int, benign: Samples, report: Report) -> None:
+    """Judge val by its density, at the percentiles of ``benign`` records that the detector has not seen."""
+    val = read_samples(paths.SCORES, "val")
+    density = val.x[:, 1].astype(np.float64)
+    thresholds = Percentile()(benign.x[:, 1])
+    scores.judged(report, epoch, val, density, thresholds)
+    report.test_metrics(val.y, density > thresholds.high, thresholds.high, "p99")
+    scores.ranking(report, val, density, epoch + 1)

@@ -1,0 +1,43 @@
+"""The samples of every split, mapped from the records and stored."""
+
+from contextlib import ExitStack
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from pipeline.artifacts import paths
+from pipeline.artifacts.files import whole_folder
+from pipeline.artifacts.samples import samples_schema
+from pipeline.artifacts.tables import TableWriter, row_groups, with_slices
+from pipeline.base.parallel import in_order
+from pipeline.preprocessing import splits
+from pipeline.preprocessing.assignment import Rows
+from pipeline.preprocessing.features import Features
+from pipeline.stages.records import columns_of
+
+
+def write_splits(rows: Rows, features: Features) -> None:
+    """Map every record, and write it to its split."""
+    schema = samples_schema(features.columns)
+    tables = with_slices(row_groups(paths.RECORDS, features.reads))
+    with ExitStack() as stack:
+        folder = stack.enter_context(whole_folder(paths.PROCESSED))
+        writers = [stack.enter_context(TableWriter(folder / f"{name}.parquet", schema)) for name in splits.SPLITS]
+        for parts in in_order(lambda part: _mapped(*part, rows, features, schema), tables):
+            for writer, part in zip(writers, parts, strict=True):
+                writer.write(part)
+
+
+def _mapped(table: pa.Table, part: slice, rows: Rows, features: Features, schema: pa.Schema) -> list[pa.Table]:
+    """The samples of a row group, apart for each split."""
+    who: dict[str, Any] = {
+        "record_id": rows.record_id[part],
+        "y": rows.y[part],
+        "attack": pa.array(rows.attack[part], pa.string()).dictionary_encode(),
+        "confidence": rows.confidence[part],
+        "balanced": rows.balanced[part],
+    }
+    x = features.map(columns_of(table, features.reads))
+    mapped = pa.Table.from_pydict({**who, **x}, schema=schema)
+    return [mapped.take(pa.array(np.flatnonzero(rows.split[part] == code))) for code in range(len(splits.SPLITS))]

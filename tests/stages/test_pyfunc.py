@@ -1,0 +1,51 @@
+"""A model that MLflow loads reads a CSV as pandas does: whole numbers, and the published headers."""
+
+import warnings
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from pipeline.datasets.names import canonical_names
+from pipeline.serving import packaging
+from pipeline.serving.bundle import Bundle
+
+
+@pytest.fixture
+def pyfunc(prepared, tmp_path):
+    """The loaded model, and its bundle."""
+    import mlflow
+    from mlflow.exceptions import MlflowException
+
+    bundle = Bundle.of_project()
+    with warnings.catch_warnings(), packaging.hushed():
+        packaging.save(tmp_path, bundle.sealed, SimpleNamespace(artifact_location=str(tmp_path), model_id=None), None)
+        return mlflow.pyfunc.load_model(str(tmp_path / "model")), bundle, MlflowException
+
+
+def test_a_published_file_is_scored_as_pandas_reads_it(pyfunc, week):
+    model, bundle, _ = pyfunc
+    file = next(path for path in sorted(week.iterdir()) if "Wednesday" in path.name)
+    frame = pd.read_csv(file)
+    assert " Flow Duration" in frame.columns and (frame.dtypes == "int64").sum() > 20
+    judged = model.predict(frame)
+    names = canonical_names(frame.columns, [column.name for column in bundle.columns])
+    expected = bundle.predict({name: frame[column].to_numpy(np.float64) for name, column in names.items()})
+    for name in ("score", "p_value", "confidence", "verdict"):
+        np.testing.assert_array_equal(judged[name], getattr(expected, name))
+    np.testing.assert_array_equal(model.predict(frame.iloc[::-1])["score"], expected.score[::-1])
+
+
+def test_a_column_that_is_missing_is_named(pyfunc, week):
+    model, _, refused = pyfunc
+    frame = pd.read_csv(sorted(week.iterdir())[0])
+    with pytest.raises(refused, match=r"lack 1 of the \d+ columns read: 'idle_max'"):
+        model.predict(frame.drop(columns=[" Idle Max"]))
+
+
+def test_what_comes_out_is_declared(pyfunc):
+    model, _, _ = pyfunc
+    schema = model.metadata.get_output_schema()
+    assert schema.input_names() == [*packaging.PREDICTION]
+    assert model.metadata.get_input_schema() is None

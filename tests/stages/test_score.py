@@ -1,0 +1,165 @@
+"""Files that are named are scored and explained in this process: as the flow does, and without a server."""
+
+import subprocess
+import sys
+from argparse import Namespace
+
+import pyarrow.parquet as pq
+import pytest
+
+from flows import arguments, explain, score, scoring
+from pipeline.artifacts import paths
+from pipeline.artifacts.files import read_json
+from pipeline.base.errors import ArtifactError, ConfigError
+from pipeline.serving import registry
+from pipeline.serving.bundle import Bundle
+from pipeline.serving.manifest import HashedFolder
+from pipeline.serving.registry import Version
+
+
+@pytest.fixture(autouse=True)
+def inbox(tmp_path, monkeypatch):
+    """Whatever a test makes has come in."""
+    monkeypatch.setattr(paths, "INCOMING", tmp_path)
+
+
+def tables():
+    """Every table under data/scored, and its bytes."""
+    return {path.relative_to(paths.SCORED): path.read_bytes() for path in paths.SCORED.rglob("*.parquet")}
+
+
+def strongest():
+    """The record of the highest score of the file that was scored."""
+    (path,) = paths.SCORED.glob("*.parquet")
+    table = pq.read_table(path)
+    return path, table.take([table["score"].to_numpy().argmax()]).to_pylist()[0]
+
+
+def test_files_that_are_named_leave_what_the_flow_leaves(task, store, folder):
+    files = sorted(folder.iterdir())[:2]
+    assert score.main([*map(str, files), "--false-discovery", "0.2"]) == 0
+    here = tables()
+    for path in paths.SCORED.rglob("*.*"):
+        path.unlink()
+    for file in files:
+        scoring.scoring.fn(str(file), "champion", 0.2)
+    assert here == tables()
+    assert len(here) == 6
+
+
+def test_it_ends_with_what_was_found_and_where(store, folder, capsys):
+    file = next(path for path in folder.iterdir() if "DDos" in path.name)
+    assert score.main([str(file)]) == 0
+    said = capsys.readouterr().out
+    path, record = strongest()
+    summary = read_json(paths.SCORED / "summaries" / f"{path.stem}.json")
+    assert f"{file}: {summary['records']:,} records scored by version 3 (champion)" in said
+    assert f"{summary['alarms']['p99']['alarms']:,} alerts at p99" in said
+    assert said.index(f"{record['record_id']:016x}") < said.index(f"table    {path}")
+    assert f"flowsculpt explain {file}" in said
+    before = tables()
+    assert score.main([str(file)]) == 0
+    assert "records scored before by version 3" in capsys.readouterr().out
+    assert tables() == before
+
+
+def test_a_file_that_cannot_be_scored_fails_the_command_and_keeps_no_other_waiting(store, folder, capsys):
+    (folder / "bad.csv").write_text("a,b\n1,2\n")
+    assert score.main([str(folder / "bad.csv")]) == 1
+    said = capsys.readouterr().err
+    assert "nothing was scored" in said and "bad.csv" in said and "is missing" in said
+    (folder / "bad.csv").write_text("a,b\n1,3\n")
+    good = sorted(folder.iterdir())[0]
+    assert score.main([str(folder / "bad.csv"), str(good)]) == 1
+    assert len(list(paths.SCORED.glob("*.parquet"))) == 1
+    assert "not every file was scored" in capsys.readouterr().err
+    assert len(list(paths.QUARANTINE.glob("*.json"))) == 2
+
+
+def test_a_folder_goes_through_the_flow(store, folder, monkeypatch):
+    asked = []
+    monkeypatch.setattr(score, "_by_flow", lambda *given: asked.append(given) or "done")
+    assert score.main([str(folder), "--alias", "previous"]) == 0
+    assert asked == [(str(folder), "previous", 0.0)]
+    with pytest.raises(ConfigError, match="give one folder alone, or files"):
+        score._scored(Namespace(path=[str(folder), "a.csv"], alias="champion", false_discovery=0.0))
+
+
+def test_without_a_champion_the_next_step_is_told(store, folder, monkeypatch):
+    file, candidate = sorted(folder.iterdir())[0], Version(1, "run", "", {}, ("candidate",))
+    monkeypatch.setattr(registry, "find_version", {"candidate": candidate}.get)
+    with pytest.raises(ArtifactError, match="version 1 is the candidate: promote it with `flowsculpt promote`"):
+        score.here([file])
+    monkeypatch.setattr(registry, "find_version", lambda _: None)
+    with pytest.raises(ArtifactError, match="flowsculpt train --promote"):
+        score.here([file])
+    with pytest.raises(ArtifactError, match="did you mean 'previous'"):
+        score.here([file], "previuos")
+
+
+WITHOUT_SERVERS = """
+import sys
+from pathlib import Path
+from pipeline.serving import loading
+from pipeline.serving.bundle import Bundle
+from pipeline.serving.registry import Version
+bundle = Bundle.load(Path("bundle"))
+loading.load = lambda alias: (Version(3, "run", bundle.digest, {}, ()), bundle)
+from flows import score
+code = score.main(sys.argv[1:])
+print(sorted({"prefect", "dvc", "mlflow", "lightning", "sklearn", "matplotlib"} & {*sys.modules}))
+sys.exit(code)
+"""
+
+
+def test_nothing_of_a_server_is_imported(store, folder):
+    file = sorted(folder.iterdir())[0]
+    command = [sys.executable, "-c", WITHOUT_SERVERS, str(file)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+# Reasons.
+
+
+def chosen(path, *given):
+    return arguments.parse("explain", [str(path), *given])
+
+
+def test_the_strongest_alerts_of_a_file_are_explained(store, folder):
+    file = next(path for path in folder.iterdir() if "DDos" in path.name)
+    score.here([file])
+    _, record = strongest()
+    said = explain.explained(chosen(file, "--most", "2", "--features", "3"))
+    alerts = said.split("\n\n")
+    assert len(alerts) == 4  # what was decided, and the features, of each
+    assert said.startswith(f"{record['record_id']:016x}   {record['source_file']}, row {record['row']}\n")
+    assert all(len(each.splitlines()) == 4 for each in alerts[1::2])
+    assert "similar benign" in said
+
+
+def test_a_record_that_is_named_is_explained_whatever_it_is(store, folder):
+    file = next(path for path in folder.iterdir() if "Monday" in path.name)
+    score.here([file])
+    (path,) = paths.SCORED.glob("*.parquet")
+    table = pq.read_table(path)
+    quiet = table["record_id"][int(table["score"].to_numpy().argmin())].as_py()
+    said = explain.explained(chosen(file, "--record", f"{quiet:016x}"))
+    assert said.startswith(f"{quiet:016x}   ") and "\nbenign, score" in said
+    with pytest.raises(ConfigError, match="has no record 00000000000000ff"):
+        explain.explained(chosen(file, "--record", "ff"))
+    with pytest.raises(ConfigError, match="'nine' is no id"):
+        explain.explained(chosen(file, "--record", "nine"))
+
+
+def test_a_model_that_keeps_no_benign_records_says_what_to_do(store, folder, tmp_path, monkeypatch):
+    sealed = store.bundle.sealed
+    files = {name: content for name, content in sealed.files.items() if not name.startswith("benign.")}
+    HashedFolder(sealed.about, files).save(tmp_path / "bundle")
+    store.bundle = Bundle.load(tmp_path / "bundle")
+    version = Version(3, "run", store.bundle.digest, {}, ("champion",))
+    monkeypatch.setattr(registry, "find_version", lambda _: version)
+    file = next(path for path in folder.iterdir() if "DDos" in path.name)
+    with pytest.raises(ArtifactError, match="train it again: flowsculpt train"):
+        explain.explained(chosen(file))
