@@ -16,7 +16,7 @@ export MPLBACKEND := Agg
 
 SERVE ?=
 
-.PHONY: run serve test install core check repository
+.PHONY: run serve test install core check docs repository
 .NOTPARALLEL:
 
 run: repository core
@@ -33,6 +33,12 @@ check: install
 	ruff check .
 	mypy
 	lint-imports
+	codespell
+
+# The documentation as a site, in build/site; it needs no network.
+docs: install
+	@NO_MKDOCS_2_WARNING=1 mkdocs build --strict --quiet
+	@echo "build/site/index.html"
 
 # Asked before the install, so that nobody waits for it in vain.
 repository:

@@ -1,4 +1,4 @@
-"""Encoders and losses of stage 1 on real records: does the seen shape of attacks tell of unseen ones?
+"""Encoders and losses of stage 1 on real records: does the shape of seen attacks help to find unseen ones?
 
     python -m benchmarks.encoders ../shared/data/cicids2017_improved [--seeds 2] [--steps 600]
         [--encoders residual_mlp ...] [--losses dccl ...]

@@ -9,8 +9,8 @@ confidence updates and without; the MAF is a small one (5 layers of 128 units), 
 
 Precision and recall are those of the last update: of the records that it takes for anomalous, the share that is a
 hidden scan, and the share of the hidden scans that it takes for anomalous. AUROC is on test_unseen: all attacks, the
-scans that were not hidden, and the others. Mean and standard deviation over the seeds, each of which draws splits,
-hidden scans, start and batches anew. Detectors, updates and training have the settings of the section ``stage2`` of
+scans that were not hidden, and the others. Mean and standard deviation over the seeds; each draws splits, hidden
+scans, start and batches anew. Detectors, updates and training have the settings of the section ``stage2`` of
 ``params.yaml``, but for the size of the MAF and its updates; ``--set`` changes one. As in stage 2, the seen attacks
 among the validation records are watched, and their AUROC decides whether an update is undone. ``--unwatched`` leaves
 that to what the benign validation records look like. No setting was chosen on these figures.

@@ -38,7 +38,7 @@ from pipeline import tracking
 from pipeline.base.errors import FlowsculptError
 from pipeline.serving import registry
 
-BACK_OFF = [10.0, 60.0, 300.0]  # seconds before another try of what can heal
+BACK_OFF = [10.0, 60.0, 300.0]  # seconds before a transient failure is retried
 
 
 def is_transient(error: object) -> bool:

@@ -2,7 +2,6 @@
 
 import json
 import re
-import shlex
 from collections import Counter
 from itertools import chain, pairwise
 from pathlib import Path
@@ -13,6 +12,7 @@ from dvc.utils.serialize import modify_yaml
 
 from flows.runtime import presets
 from pipeline import config
+from tests.documentation.pages import PAGES, commands
 
 ROOT = Path(__file__).parents[1]
 SHIPPED = (ROOT / "params.yaml").read_text()
@@ -39,10 +39,10 @@ def moved(before, after):
 
 
 def documented():
-    """The settings of each `dvc exp run` that the README shows."""
-    readme = (ROOT / "README.md").read_text().replace("\\\n", " ")
-    commands = [shlex.split(each, comments=True) for each in re.findall(r"^dvc exp run (.*)$", readme, re.MULTILINE)]
-    return [[value for flag, value in pairwise(words) if flag == "-S"] for words in commands]
+    """The settings of each `dvc exp run` that README and docs show."""
+    shown = {tuple(words) for page in PAGES if page.name != "CONTRIBUTING.md" for words in commands(page)}
+    runs = sorted(words for words in shown if words[:3] == ("dvc", "exp", "run"))
+    return [[value for flag, value in pairwise(words) if flag == "-S"] for words in runs]
 
 
 @pytest.fixture
@@ -66,7 +66,7 @@ def test_a_documented_command_changes_the_lines_of_its_settings_alone(params, se
     assert moved(SHIPPED, params.read_text()) <= {each.partition("=")[0] for each in settings}
 
 
-def test_the_readme_shows_commands():
+def test_the_pages_show_commands():
     assert len(documented()) > 3
 
 

@@ -37,7 +37,7 @@ def outlast_outages() -> None:
 
 
 def gpu_workers() -> int | None:
-    """``workers.gpu_workers`` of the settings, or what the worker was told; None: one for each GPU of the machine.
+    """``workers.gpu_workers`` of the settings, or of the worker's command line; None: one for each GPU of the machine.
 
     Raises:
         ConfigError: it is neither ``auto`` nor a number.

@@ -54,7 +54,7 @@ def result(state: "State[Any]") -> Any:
     """What a flow returned.
 
     Raises:
-        FlowsculptError: the one that it ended with, or what tells of any other.
+        FlowsculptError: the one that it ended with, or one that describes any other.
     """
     done: Any = state.result(raise_on_failure=False)
     if isinstance(done, FlowsculptError):

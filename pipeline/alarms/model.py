@@ -15,6 +15,7 @@ from typing import Any, Self
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator
 
 from pipeline.alarms import project
 from pipeline.base.errors import ArtifactError, ConfigError, TrainingError, near_miss
@@ -26,7 +27,7 @@ ROOT = Path(__file__).parents[2]
 WITHIN = ("", "artifacts/bundle")  # where a bundle lies: the folder itself, or a model as MLflow stores it
 
 
-class AlarmModel:
+class AlarmModel(BaseEstimator):  # type: ignore[misc]  # sklearn has no types
     """A detector of attacks that no label has described, with calibrated alarms.
 
     ::
@@ -189,32 +190,6 @@ class AlarmModel:
             ArtifactError: it cannot be written.
         """
         self._fitted.save(Path(folder))
-
-    def get_params(self, deep: bool = True) -> dict[str, Any]:
-        """What the constructor was given, as scikit-learn asks for it."""
-        return {"settings": self.settings, "folder": self.folder, "verbose": self.verbose}
-
-    def set_params(self, **params: Any) -> Self:
-        """Change what the constructor was given.
-
-        Raises:
-            ConfigError: a name is unknown.
-        """
-        for name, value in params.items():
-            if name not in self.get_params():
-                known = ", ".join(self.get_params())
-                raise ConfigError(
-                    f"AlarmModel: {name!r} is no parameter{near_miss(name, self.get_params())}; {known} are"
-                )
-            setattr(self, name, value)
-        return self
-
-    def __sklearn_is_fitted__(self) -> bool:
-        return hasattr(self, "bundle_")
-
-    def __repr__(self) -> str:
-        given = ", ".join(f"{name}={value!r}" for name, value in self.get_params().items() if value)
-        return f"AlarmModel({given})"
 
     @property
     def _fitted(self) -> Bundle:

@@ -26,16 +26,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from pipeline.base.errors import ArtifactError
-from pipeline.base.temporary import (
-    TEMPORARY,
-    claimed,
-    discard,
-    open_file,
-    open_folder,
-    opener,
-    remove,
-    shared_with,
-)
+from pipeline.base.temporary import TEMPORARY, claimed, discard, open_file, open_folder, opener, remove, shared_with
 
 RERUN: Final = "free some space or check the rights of the folder, then run `dvc repro` again"
 

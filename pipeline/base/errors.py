@@ -60,31 +60,31 @@ class SplitError(DataError):
 
 
 class TrainingError(FlowsculptError):
-    """A model that cannot be trained on what it was given."""
+    """A model that cannot be trained on these data or settings."""
 
 
 class CollapseError(TrainingError):
-    """A training that ended where it learnt nothing."""
+    """A training that ended in a model that ranks nothing."""
 
 
 class ArtifactError(FlowsculptError):
-    """A file of an earlier stage that is absent or not what its name says."""
+    """A file of an earlier stage is missing, or is not what its name says."""
 
 
 class ConflictError(FlowsculptError):
-    """What another one has changed meanwhile."""
+    """Another process has changed the same thing meanwhile."""
 
 
 def near_miss(given: object, known: Iterable[str]) -> str:
-    """`` (did you mean 'x'?)`` for the closest known name, or nothing where none is close."""
+    """`` (did you mean 'x'?)`` for the closest known name, or nothing if none is close."""
     close = difflib.get_close_matches(str(given), list(known), n=1, cutoff=0.6)
     return f" (did you mean {close[0]!r}?)" if close else ""
 
 
 def spelt(text: str) -> str:
-    """A name or a reason as it can be shown and sent anywhere: each character that is not printable is spelt out.
+    """A name or a reason that can be shown and sent anywhere: characters that are not printable become escapes.
 
-    Whoever sends a file chooses its name. A new line in it would forge a line of a page, and bytes that are not UTF-8
+    Whoever sends a file chooses its name. A line break in it could forge a line of a page, and bytes that are not UTF-8
     cannot be sent to a server at all.
     """
-    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)

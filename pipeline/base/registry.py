@@ -12,10 +12,10 @@ T = TypeVar("T")
 
 
 def find(registry: Mapping[str, Callable[..., T]], name: str, setting: str = "") -> Callable[..., T]:
-    """The class or function that ``registry`` holds under ``name``, which the ``setting`` gives.
+    """The class or function that ``registry`` holds under ``name``; ``setting`` is where the name comes from.
 
     Raises:
-        UnknownPluginError: with the known names and the nearest one.
+        UnknownPluginError: the name is unknown; the message lists the known names and the nearest one.
     """
     if name not in registry:
         known = ", ".join(sorted(registry))
@@ -45,7 +45,7 @@ def build(registry: Mapping[str, Callable[..., T]], name: str, setting: str = ""
     settings = {key: tuple(value) if isinstance(value, list) else value for key, value in settings.items()}
     for key, hint in _hints(plugin).items():
         if key in settings and not _fits(settings[key], hint):
-            raise ConfigError(f"{name}.{key}: given {settings[key]!r}, allowed is {_spelt(hint)}")
+            raise ConfigError(f"{name}.{key}: given {settings[key]!r}, allowed is {_type_name(hint)}")
     try:
         return plugin(**settings)
     except (TypeError, ValueError, ArithmeticError, LookupError, RuntimeError) as error:
@@ -61,7 +61,7 @@ def _hints(plugin: Callable[..., Any]) -> dict[str, Any]:
 
 
 def _fits(value: Any, hint: Any) -> bool:
-    """Whether a value from a settings file fits an annotation; what a file cannot hold is not judged."""
+    """Whether a value from a settings file fits an annotation; types that no file can hold always fit."""
     origin, arguments = get_origin(hint), get_args(hint)
     if origin in (Union, types.UnionType):
         return any(_fits(value, argument) for argument in arguments)
@@ -76,7 +76,7 @@ def _fits(value: Any, hint: Any) -> bool:
     return isinstance(value, hint) if hint in (bool, str, types.NoneType) else True
 
 
-def _spelt(hint: Any) -> str:
+def _type_name(hint: Any) -> str:
     if get_origin(hint) is Literal:
         return " | ".join(map(repr, get_args(hint)))
     return getattr(hint, "__name__", str(hint)) if not get_args(hint) else str(hint)

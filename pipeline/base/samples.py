@@ -1,4 +1,4 @@
-"""Samples: the one record that every stage from preprocess on maps."""
+"""Samples: the rows that every stage after preprocess maps, with their identity and labels."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -13,7 +13,7 @@ EVIDENCE: Final = ("margin", "density", "head")
 
 @dataclass(frozen=True)
 class Samples:
-    """Rows that keep who they are while ``x`` is mapped from features to latent to score.
+    """Rows that keep their identity while ``x`` is mapped from features to latent to score.
 
     Attributes:
         record_id: (n,) uint64, stable over runs.
@@ -89,10 +89,10 @@ _HALF = np.uint64(32)
 
 
 def row_hash(columns: Iterable[NDArray[np.generic]]) -> NDArray[np.uint64]:
-    """(n,) 64-bit content hashes of rows that are given column by column, (n,) each.
+    """(n,) 64-bit content hashes of rows, which are given as columns, (n,) each.
 
     Equal rows have equal hashes; among 3 million unequal rows a collision has a probability of about 2e-7.
-    -0.0 counts as 0.0 and every NaN as the same NaN. Each step can be undone, so that it loses nothing of a row; its
+    -0.0 counts as 0.0 and every NaN as the same NaN. Each step can be inverted, so no information is lost; its
     constants are those of splitmix64 (Steele, Lea, Flood, "Fast splittable pseudorandom number generators", 2014).
     """
     hashed: NDArray[np.uint64] | None = None

@@ -1,4 +1,4 @@
-"""What every data set gives: records with canonical columns, and the rows that could not be read."""
+"""The contract of a data set: it gives records with canonical columns, and the rows that could not be read."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
@@ -39,8 +39,7 @@ REJECTED_SCHEMA = pa.schema(
 def record_schema(columns: tuple[Column, ...]) -> pa.Schema:
     """The Arrow schema of a records table: provenance first, then each feature as float64, or as words.
 
-    A number that the source does not tell is NaN and a word "", never null: columns without nulls are read and written
-    faster.
+    A missing number is NaN and a missing word is "", never null: columns without nulls are read and written faster.
     """
     kinds = ((column.name, _WORDS if column.categorical else pa.float64()) for column in columns)
     return pa.schema([*PROVENANCE_FIELDS, *(pa.field(name, kind, nullable=False) for name, kind in kinds)])
@@ -48,7 +47,7 @@ def record_schema(columns: tuple[Column, ...]) -> pa.Schema:
 
 @dataclass(frozen=True)
 class Chunk:
-    """Some hundred thousand rows at most.
+    """Records and rejected rows, at most some hundred thousand.
 
     Attributes:
         records: table of ``record_schema``.
@@ -60,10 +59,10 @@ class Chunk:
 
 
 class Dataset(ABC):
-    """Raw files -> chunks of records, in bounded memory.
+    """Turns raw files into chunks of records, in bounded memory.
 
     Attributes:
-        title: what reports call the records beside the name of the data set, for one that reads many.
+        title: name of the records in reports, for a kind of data set that reads many.
     """
 
     is_synthetic: ClassVar[bool] = False
@@ -71,12 +70,12 @@ class Dataset(ABC):
 
     @property
     def columns(self) -> tuple[Column, ...]:
-        """The features of the records; a data set that has them from its files reads a header to know them."""
+        """The features of the records; some data sets read a header to know them."""
         return FEATURES
 
     @property
     def families(self) -> Mapping[str, str] | None:
-        """Each known attack, ``benign`` among them, and its family; None where the labels of the source are all."""
+        """Known attack -> its family, ``benign`` included; None if any label is allowed."""
         return {attack: family for attack, (family, _) in ATTACKS.items()}
 
     @abstractmethod

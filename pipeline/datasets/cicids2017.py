@@ -1,8 +1,8 @@
 """CIC-IDS-2017 in its published shapes, and any other capture that CICFlowMeter wrote in the same formats.
 
-Three shapes are told apart by their header: ``MachineLearningCSV`` (features and label), ``GeneratedLabelledFlows``
-(the same behind flow id, addresses, ports, protocol and timestamp) and the corrected release of Engelen, Rimmer,
-Joosen (2021) and Liu et al. (2022) (other names, true timestamps, ``Attempted Category``).
+The header shows which of three shapes a file has: ``MachineLearningCSV`` (features and label),
+``GeneratedLabelledFlows`` (the same behind flow id, addresses, ports, protocol and timestamp), or the corrected release
+of Engelen, Rimmer, Joosen (2021) and Liu et al. (2022) (other names, true timestamps, ``Attempted Category``).
 """
 
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""A header line -> which column of the file is which canonical column."""
+"""Reads a header line: which column of the file is which canonical column."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -37,12 +37,12 @@ class Layout:
     Attributes:
         names: canonical name of each column of the file, ``""`` where it is unused.
         header: the text of each column, for messages.
-        copied: canonical columns that the file lacks -> the column that holds the same.
+        copied: canonical column that the file lacks -> the column with the same content.
         columns: the features of its records.
-        nulls: how a cell is written that tells nothing.
-        quotes: whether a cell may stand in quotes, and then hold a comma. A stray quote would swallow what follows.
-        remedy: what to do about a label that is not known.
-        labelled: whether each record must have a label that is known.
+        nulls: texts that mean a missing value.
+        quotes: whether a cell may be quoted and then hold a comma. If not, a stray quote cannot swallow what follows.
+        remedy: what to do about an unknown label.
+        labelled: whether each record must have a known label.
     """
 
     names: tuple[str, ...]
@@ -65,7 +65,7 @@ class Layout:
         return [name or f"unused_{position}" for position, name in enumerate(self.names)]
 
     def title(self, name: str) -> str:
-        """What the file calls the canonical column ``name``."""
+        """The name of the canonical column ``name`` in the file."""
         return self.header[self.names.index(name)] if name in self.names else name
 
 
@@ -75,11 +75,11 @@ def layout(source: str, line: bytes, ignore: tuple[str, ...] = (), needed: tuple
     Args:
         source: name of the file.
         line: its first line.
-        ignore: headers that may stand there beside the known ones.
-        needed: for records to be scored: other columns, and a label, may be absent or there.
+        ignore: headers that are allowed beside the known ones.
+        needed: for records to be scored, the columns that must be there; any others, and a label, are optional.
 
     Raises:
-        SchemaError: with the columns that are missing and those that are unknown, each with its near miss.
+        SchemaError: it lists missing and unknown columns, each with its near miss.
     """
     header = _numbered([text.strip().strip('"') for text in line.decode("utf-8-sig", "replace").strip().split(",")])
     names = tuple(CANONICAL.get(text, "") for text in header)
@@ -95,7 +95,7 @@ def layout(source: str, line: bytes, ignore: tuple[str, ...] = (), needed: tuple
 
 
 def _numbered(header: list[str]) -> list[str]:
-    """The second column of one name becomes ``name.1``, as the readers of the published files know it."""
+    """Rename the second column of one name to ``name.1``, as the usual readers of the published files do."""
     seen: Counter[str] = Counter()
     numbered = []
     for text in header:
@@ -112,17 +112,17 @@ def _refuse(
     labelled: bool,
     twice: list[str],
 ) -> None:
-    known, told = [*CANONICAL, *UNUSED], 5
-    faults = [f"column {names[0]!r} is missing{near_miss(names[0], unknown)}" for names in missing[:told]]
+    known, most = [*CANONICAL, *UNUSED], 5
+    faults = [f"column {names[0]!r} is missing{near_miss(names[0], unknown)}" for names in missing[:most]]
     if not labelled:
         faults.append(f"column 'Label' is missing{near_miss('Label', unknown)}")
     faults += [
         f"column {text!r} (number {header.index(text) + 1}) is unknown{near_miss(text, known)}"
-        for text in unknown[:told]
+        for text in unknown[:most]
     ]
     faults += [f"two columns mean {name!r}" for name in twice]
     count = len(missing) + (not labelled) + len(unknown) + len(twice)
     if faults:
-        more = f" and {count - told} more" if count > told else ""
+        more = f" and {count - most} more" if count > most else ""
         remedy = "rename them in the header (row 0), or name extra ones in ingest.cicids2017.ignore_columns"
-        raise SchemaError(f"{source}: {'; '.join(faults[:told])}{more}; {remedy}")
+        raise SchemaError(f"{source}: {'; '.join(faults[:most])}{more}; {remedy}")

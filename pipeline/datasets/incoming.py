@@ -1,4 +1,4 @@
-"""New records to be scored, in any form that a data set knows or as Parquet of canonical columns; labels may lack."""
+"""New records to be scored: in any form that a data set knows, or canonical Parquet; labels are optional."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -47,7 +47,7 @@ def incoming(path: Path, dataset: str, needed: tuple[Column, ...]) -> Dataset:
 
 
 class Recorded(Dataset):
-    """Records as ingest stores them, which keep who they are.
+    """Records as ingest stores them; they keep their ids.
 
     Args:
         path: a Parquet file.
@@ -60,15 +60,15 @@ class Recorded(Dataset):
 
     @property
     def columns(self) -> tuple[Column, ...]:
-        """Those that are needed.
+        """The columns that are needed.
 
         Raises:
             SchemaError: one of them is missing.
         """
         missing = [column.name for column in self.needed if column.name not in self.names]
         if missing:
-            spelt = "; ".join(f"column {name!r} is missing{near_miss(name, self.names)}" for name in missing[:5])
-            raise SchemaError(f"{self.path.name}: {spelt}; {len(missing)} of {len(self.needed)} columns in all")
+            named = "; ".join(f"column {name!r} is missing{near_miss(name, self.names)}" for name in missing[:5])
+            raise SchemaError(f"{self.path.name}: {named}; {len(missing)} of {len(self.needed)} columns in all")
         return self.needed
 
     def read(self) -> Iterator[Chunk]:
@@ -78,8 +78,8 @@ class Recorded(Dataset):
             SourceError: the file cannot be read to its end.
             SchemaError: a column that is needed is missing.
         """
-        told = (name for name in TOLD if name in self.names)
-        wanted = dict.fromkeys([*WHO, *told, *(column.name for column in self.columns)])
+        known = (name for name in TOLD if name in self.names)
+        wanted = dict.fromkeys([*WHO, *known, *(column.name for column in self.columns)])
         try:
             with pq.ParquetFile(self.path) as file:
                 for batch in file.iter_batches(ROWS, columns=list(wanted)):

@@ -1,4 +1,4 @@
-"""Published label text -> canonical attack name, family, and whether the attack was only attempted."""
+"""Reads a published label: canonical attack name, family, and whether the attack was only attempted."""
 
 import re
 from typing import Literal, NamedTuple
@@ -13,7 +13,7 @@ Unknown = Literal["refuse", "keep"]
 
 
 class Label(NamedTuple):
-    """What a label says of a record."""
+    """The meaning of a label."""
 
     attack: str
     family: str

@@ -16,10 +16,9 @@ class Column:
         name: canonical snake_case name.
         unit: ``us`` (microseconds), ``B`` (bytes), ``B/s``, ``1/s``, ``packets``, ``flags``, ``1`` (a ratio), ``port``.
         headers: the names that the published files give it, first the original's, then the corrected version's.
-        low: smallest value that has a meaning, -1 where the extractor writes -1 for "never seen"; None where nothing
-            is known.
-        high: largest value that has a meaning, None where there is no limit.
-        integer: whether only whole numbers have a meaning.
+        low: smallest meaningful value, -1 if the extractor writes -1 for "never seen"; None if it is not known.
+        high: largest meaningful value; None for no limit.
+        integer: whether only whole numbers are meaningful.
         may_be_undefined: whether the extractor writes Infinity or NaN (a rate over a duration of zero).
         categorical: whether its values are words; "" is one that is missing.
     """
@@ -131,7 +130,7 @@ FEATURES: tuple[Column, ...] = (
 
 FEATURE_NAMES: tuple[str, ...] = tuple(column.name for column in FEATURES)
 
-# What every record carries beside its features. Those marked None-able are null where the source does not tell.
+# What every record has beside its features. Those marked None-able are null if the source does not have them.
 PROVENANCE: tuple[str, ...] = (
     "record_id",  # uint64: derived from content and position, stable over runs
     "source_file",  # str
@@ -146,7 +145,7 @@ PROVENANCE: tuple[str, ...] = (
     "flow_id",  # str, None-able
 )
 
-# What of it a record tells before anybody has judged it, so that records may be told apart by it.
+# The part that is known before a record is scored, so that records may be grouped by it.
 TOLD: tuple[str, ...] = ("day", "protocol")
 
 # canonical attack -> (family, the spellings of the published files; case, spaces and dashes do not count)

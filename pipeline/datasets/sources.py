@@ -1,4 +1,4 @@
-"""A path -> the texts in it: a file, a gzip'd file, a folder of them, or a published zip."""
+"""Finds the texts under a path: a file, a gzip'd file, a folder of them, or a published zip."""
 
 import gzip
 import zipfile
@@ -23,9 +23,9 @@ class Source:
     """One CSV text, or one file of another kind.
 
     Attributes:
-        name: what ``source_file`` and errors call it, the same however it is packed.
-        place: where it lies, the packing included.
-        open: gives its bytes, decompressed.
+        name: in ``source_file`` and in errors; it does not depend on how the file is packed.
+        place: where it lies, including the archive.
+        open: opens its bytes, decompressed.
     """
 
     name: str
@@ -106,7 +106,7 @@ def blocks(source: Source, size: int = BLOCK_BYTES) -> Iterator[bytes]:
 
 
 class SeenContents:
-    """Remembers what each source held, and refuses the same content under a second name."""
+    """Remembers the content of each source, and refuses the same content under a second name."""
 
     def __init__(self) -> None:
         self._places: dict[bytes, str] = {}
@@ -132,7 +132,7 @@ def _place(file: Path, root: Path) -> str:
 
 
 def _open_file(file: Path, place: str, wanted: Wanted, inside: Wanted) -> list[Source]:
-    """The texts of a file: of one that is ``wanted``, or of a zip those that are wanted ``inside``."""
+    """The texts of a file: the file itself if it is ``wanted``, or the members of a zip that are wanted ``inside``."""
     if Wanted((ARCHIVE,)).fits(place):
         return _open_zip(file, inside)
     return [Source(_stem(place), place, lambda: _open_plain(file))] if wanted.fits(place) else []
@@ -162,7 +162,7 @@ def _open_member(file: Path, member: str) -> BinaryIO:
 
 
 def _stem(name: str) -> str:
-    """The same name whether the file was compressed or not, so that a record keeps its id."""
+    """The name without a suffix of compression, so that a record keeps its id."""
     return name[:-3] if name.lower().endswith(".gz") else name
 
 

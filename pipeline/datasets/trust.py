@@ -1,4 +1,4 @@
-"""How far each record can be trusted as it was read, and what the records reach over."""
+"""How far each record can be trusted as it was read, and the ranges that the records cover."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -24,7 +24,7 @@ def trust(table: pa.Table, columns: Sequence[Column]) -> NDArray[np.float32]:
     """(n,) trust in [0, 1] of n records.
 
     It is the share of the features that have a value: a number that is infinite or NaN and a word that is missing have
-    none. It is 0 where the label says nothing, or says that the attack reached nothing.
+    none. It is 0 without a label, or if the label says that the attack reached nothing.
     """
     return _trust(undefined(table, columns), _label_doubt(table), len(columns))
 
@@ -63,7 +63,7 @@ def _label_doubt(table: pa.Table) -> NDArray[np.int32]:
 
 
 class Extent:
-    """What the records of each file and the values of each column reach over, gathered table by table."""
+    """The range of the records of each file and of the values of each column, gathered table by table."""
 
     def __init__(self, columns: Sequence[Column]) -> None:
         self._files: dict[str, dict[str, Any]] = {}
@@ -73,10 +73,10 @@ class Extent:
         self._words: dict[str, set[str]] = {column.name: set() for column in columns if column.categorical}
 
     def add(self, table: pa.Table) -> None:
-        """Take in some records."""
+        """Include the records of ``table``."""
         wanted = [("timestamp", "min"), ("timestamp", "max"), ("row", "min"), ("row", "max"), ([], "count_all")]
-        for each in table.group_by("source_file").aggregate(wanted).to_pylist():
-            self._reach(each)
+        for file in table.group_by("source_file").aggregate(wanted).to_pylist():
+            self._reach(file)
         for name, reached in self._numbers.items():
             _widen(reached, table.column(name).to_numpy())
         for name, words in self._words.items():
@@ -94,8 +94,8 @@ class Extent:
         old = self._files.setdefault(str(new["source_file"]), {"count_all": 0})
         old["count_all"] += new["count_all"]
         for name, pick in (("timestamp_min", min), ("timestamp_max", max), ("row_min", min), ("row_max", max)):
-            told = [value for value in (old.get(name), new[name]) if value is not None]
-            old[name] = pick(told) if told else None
+            known = [value for value in (old.get(name), new[name]) if value is not None]
+            old[name] = pick(known) if known else None
 
 
 def _widen(reached: list[Any], values: NDArray[np.float64]) -> None:
@@ -118,5 +118,5 @@ def _range(low: float, high: float, undefined: int, infinite: int) -> dict[str, 
 
 def _file(reached: dict[str, Any]) -> dict[str, Any]:
     times = {end: reached[f"timestamp_{name}"] for end, name in (("from", "min"), ("to", "max"))}
-    spelt = {end: time.isoformat(sep=" ") if time else None for end, time in times.items()}
-    return {"records": reached["count_all"], "rows": [reached["row_min"], reached["row_max"]]} | spelt
+    texts = {end: time.isoformat(sep=" ") if time else None for end, time in times.items()}
+    return {"records": reached["count_all"], "rows": [reached["row_min"], reached["row_max"]]} | texts

@@ -1,11 +1,12 @@
 """Why a record got its score: which stage drove it, and which features.
 
-Two accounts of the features, each against benign records that look like the alert:
+Two accounts of the features, both against benign records that look like the alert:
 
 replacement   how far the fused score falls if one feature takes its benign value, for any encoder, detector and fusion
 terms         what each entry of the detector's own input adds to its score, where ``Detector.terms`` knows it
 
-The first sees one feature at a time: of two that say the same, neither may lower the score by itself.
+The first changes one feature at a time. If two features carry the same information, replacing one of them may change
+nothing.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -26,7 +27,7 @@ Rows = NDArray[np.float32]
 NEIGHBOURS: Final = 7
 MOST_BENIGN: Final = 20_000  # records that an alert is compared with
 ROWS_AT_ONCE: Final = 32_768
-LARGEST: Final = 1e300  # stands for an infinite score, of which two have a difference
+LARGEST: Final = 1e300  # stands for an infinite score, because a difference of two infinite ones is undefined
 
 
 def falls(score: Callable[[Rows], Floats], x: Rows, reference: Rows) -> Floats:
@@ -53,13 +54,13 @@ def falls(score: Callable[[Rows], Floats], x: Rows, reference: Rows) -> Floats:
 def nearest(benign: Rows, x: Rows, neighbours: int) -> NDArray[np.intp]:
     """(n, neighbours) rows of ``benign``, (m, F), that look most like x, (n, F), the nearest first.
 
-    The distance is the sum over the features of the root of their difference. One feature that is far off has little
-    say in it, so that the others find records of the same kind; a squared one would rather take records that are
-    extreme in that feature too. Aggarwal, Hinneburg, Keim, "On the Surprising Behavior of Distance Metrics in High
+    The distance is the sum over the features of the root of their difference. One extreme feature has little weight in
+    it, so the other features find records of the same kind. A squared distance would prefer records that are extreme in
+    that feature too. Aggarwal, Hinneburg, Keim, "On the Surprising Behavior of Distance Metrics in High
     Dimensional Space", 2001, with p = 1/2.
     """
     distances = (np.sqrt(np.abs(benign - record)).sum(1) for record in x)
-    return np.array([np.argsort(each, kind="stable")[:neighbours] for each in distances], dtype=np.intp)
+    return np.array([np.argsort(distance, kind="stable")[:neighbours] for distance in distances], dtype=np.intp)
 
 
 @dataclass(frozen=True)
@@ -225,17 +226,17 @@ def rows(explanations: Sequence[Explanation]) -> list[dict[str, Any]]:
     """
     return [
         {
-            "record_id": _ids(each.record_id),
-            "score": each.score,
-            **{f"share_{name}": share for name, share in each.shares.items()},
+            "record_id": _ids(alert.record_id),
+            "score": alert.score,
+            **{f"share_{name}": share for name, share in alert.shares.items()},
             "account": account,
             "rank": rank,
             **part._asdict(),
-            "references": _ids(*each.references),
-            "neighbours": _ids(*each.neighbours),
+            "references": _ids(*alert.references),
+            "neighbours": _ids(*alert.neighbours),
         }
-        for each in explanations
-        for account, parts in (("replacement", each.features), ("terms", each.terms))
+        for alert in explanations
+        for account, parts in (("replacement", alert.features), ("terms", alert.terms))
         for rank, part in enumerate(parts, 1)
     ]
 
@@ -282,4 +283,4 @@ def _parts(
 
 
 def _ids(*record_ids: int) -> str:
-    return " ".join(f"{each:016x}" for each in record_ids)
+    return " ".join(f"{record_id:016x}" for record_id in record_ids)

@@ -1,7 +1,7 @@
-"""Ranking metrics on weighted records, so that a bootstrap sorts nothing again.
+"""Ranking metrics on weighted records, so that a bootstrap need not sort each resample.
 
-A resample is a number of draws for each record. AUROC and recall at a false positive rate depend on the scores by their
-ranks alone: they are found once, and each resample costs a sum over the records.
+A resample says how often each record is drawn. AUROC and recall at a false positive rate depend only on the ranks of
+the scores. The ranks are found once, and each resample costs one sum over the records.
 """
 
 from collections.abc import Iterator, Sequence
@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-CELLS: Final = 2**20  # weights that are in memory at once
+CELLS: Final = 2**20  # weights in memory at once
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Ranks:
         scores, others = np.asarray(benign), np.asarray(attack)
         order = np.argsort(scores, kind="stable")
         ascending = scores[order]
-        first, below = (np.searchsorted(ascending, each, side="left") for each in (ascending, others))
+        first, below = (np.searchsorted(ascending, values, side="left") for values in (ascending, others))
         return cls(order, first, below, np.searchsorted(ascending, others, side="right"))
 
     def auroc(self, benign: Ints, attack: Ints) -> Floats:

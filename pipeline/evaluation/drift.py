@@ -1,8 +1,9 @@
-"""Has benign traffic changed since calibration, since when, and how far may the thresholds follow it?
+"""Has benign traffic changed since calibration?
 
-Three questions, arrays in and numbers out. Attacks must not pass for drift, so all three look at records that look
-benign alone: those whose score lies below a cut, an order statistic of the calibration scores. Both samples are cut at
-the same score; if nothing has changed, what is left of them is exchangeable again, so the selection biases no test.
+``pipeline.evaluation.martingale`` asks since when, ``pipeline.evaluation.recalibration`` how far thresholds may follow.
+Attacks must not pass for drift, so all three use only records that look benign: those with a score below a cut, which
+is an order statistic of the calibration scores. Both samples are cut at the same score. If nothing has changed, the
+remaining records are exchangeable again, so the selection biases no test.
 """
 
 import math
@@ -24,8 +25,8 @@ Outcome = Literal["stable", "recalibrate", "train"]
 def cut(reference: ArrayLike, level: float) -> float:
     """The score below which a record looks benign: its p-value under ``reference``, (n,), is above ``level``.
 
-    It is an order statistic of the reference: whatever the distribution, reference and recent scores strictly below it
-    are exchangeable if all of them were.
+    It is an order statistic of the reference. So, whatever the distribution, the reference and recent scores strictly
+    below it are exchangeable if all of them were.
 
     Raises:
         SplitError: if ``level`` is so small that no reference score is that high.
@@ -37,12 +38,9 @@ def cut(reference: ArrayLike, level: float) -> float:
     return float(values[values.size - rank])
 
 
-# Has it changed?
-
-
 @dataclass(frozen=True)
 class Change:
-    """One quantity, then and now.
+    """The change of one quantity since calibration.
 
     Attributes:
         name: of the score or the feature.
@@ -66,9 +64,9 @@ class Change:
 def compare(reference: Mapping[str, ArrayLike], recent: Mapping[str, ArrayLike]) -> tuple[Change, ...]:
     """Two-sample Kolmogorov-Smirnov tests, one for each quantity, corrected together by Holm's method.
 
-    The effect size is the KS distance itself: unlike the population stability index it needs no bins. A value that is
-    missing counts as one below all others, so that a change of their share counts too; a column of 0 and 1 has the
-    difference of the shares as its distance. Ties make the test conservative.
+    The effect size is the KS distance itself; unlike the population stability index it needs no bins. A missing value
+    counts as lower than all others, so a change in the share of missing values counts too. The distance of a column of
+    0 and 1 is the difference of the shares. Ties make the test conservative.
 
     Args:
         reference: name -> (n,) values at calibration.
@@ -94,9 +92,9 @@ def compare(reference: Mapping[str, ArrayLike], recent: Mapping[str, ArrayLike])
 def holm(p_values: ArrayLike) -> Floats:
     """(k,) p-values corrected so that at most a share alpha of all comparisons rejects any true hypothesis at alpha.
 
-    It holds however the tests depend on each other, and features of traffic do: bytes, packets and rates say much the
-    same. Benjamini and Yekutieli's method holds as widely, but controls the share of false discoveries, and where one
-    is looking for any drift at all its first step is stricter by the factor 1 + 1/2 + ... + 1/k.
+    It holds for any dependence between the tests, and features of traffic do depend on each other: bytes, packets and
+    rates measure much the same. Benjamini and Yekutieli's method holds as widely, but it controls the share of false
+    discoveries. To find any drift at all, its first step is stricter by the factor 1 + 1/2 + ... + 1/k.
 
     Source: Holm, "A simple sequentially rejective multiple test procedure" (1979).
     """
@@ -114,9 +112,9 @@ class Limits:
 
     Attributes:
         alpha: false alarm rate of all tests of one kind together.
-        small: KS distance of the score from which on thresholds are set anew.
-        large: KS distance, of the score or a feature, from which on a model is not the right one any more.
-        features: share of the features with a large change from which on that holds for the model too.
+        small: KS distance of the score at which thresholds are set anew.
+        large: KS distance, of the score or a feature, at which the model no longer fits the traffic.
+        features: share of the features with a large change at which the model no longer fits either.
     """
 
     alpha: float
@@ -126,7 +124,7 @@ class Limits:
 
 
 def decide(score: Change, features: Sequence[Change], martingale: float, limits: Limits) -> tuple[Outcome, str]:
-    """What to do about it, and why.
+    """What to do about the changes, and why.
 
     Args:
         score: the change of the score.
@@ -136,14 +134,14 @@ def decide(score: Change, features: Sequence[Change], martingale: float, limits:
     """
     large = [change.name for change in features if change.exceeds(limits.alpha, limits.large)]
     proven = score.p_value <= limits.alpha or martingale >= -math.log(limits.alpha)
-    told = f"the score has moved by a KS distance of {score.distance:.3f}"
+    moved = f"the score has moved by a KS distance of {score.distance:.3f}"
     if proven and score.distance >= limits.large:
-        return "train", f"{told}, {limits.large:g} or more: other traffic than the model was trained on"
+        return "train", f"{moved}, {limits.large:g} or more: other traffic than the model was trained on"
     if features and len(large) >= max(1.0, limits.features * len(features)):
         return "train", f"{len(large)} of {len(features)} features have moved by {limits.large:g} or more"
     if proven and score.distance >= limits.small:
-        return "recalibrate", f"{told}, {limits.small:g} or more"
-    return "stable", f"{told}, below {limits.small:g}" if proven else f"{told}, which chance would do too"
+        return "recalibrate", f"{moved}, {limits.small:g} or more"
+    return "stable", f"{moved}, below {limits.small:g}" if proven else f"{moved}, which chance would do too"
 
 
 # Since when?
@@ -153,6 +151,6 @@ def decide(score: Change, features: Sequence[Change], martingale: float, limits:
 
 
 def _ordered(values: ArrayLike) -> Floats:
-    """(n,) values with a place in the order: one that is missing is below all others."""
+    """(n,) values in which a missing one is lower than all others."""
     numbers = np.asarray(values, dtype=np.float64)
     return np.where(np.isnan(numbers), -np.inf, numbers)

@@ -1,4 +1,4 @@
-"""Since when has traffic changed? Conformal p-values, and a martingale that bets against them."""
+"""Since when has traffic changed? Conformal p-values, and a martingale that bets against their being uniform."""
 
 import math
 from bisect import bisect_left, bisect_right, insort
@@ -13,12 +13,12 @@ BETS: Final = (-1.0, 0.0, 1.0)  # on many low p-values, on nothing, on many high
 
 
 def p_values(reference: ArrayLike, recent: ArrayLike, seed: int) -> NDArray[np.float64]:
-    """(m,) smoothed conformal p-values of ``recent``, (m,), each among ``reference``, (n,), and all before it::
+    """(m,) smoothed conformal p-values of ``recent``, (m,), each ranked in ``reference``, (n,), and those before it::
 
         p = (#{higher} + tau #{equal, itself among them}) / (n + i),  tau uniform
 
-    If all scores are exchangeable, these are independent and uniform, ties or not. P-values against the reference alone
-    would not be: they share its sampling error, which a martingale finds in long traffic.
+    If all scores are exchangeable, these are independent and uniform, with or without ties. P-values against the
+    reference alone would share its sampling error, and a martingale would find that in long traffic.
 
     Source: Vovk, Nouretdinov, Gammerman, "Testing exchangeability on-line" (ICML 2003), section 2.
     """
@@ -39,9 +39,9 @@ def p_values(reference: ArrayLike, recent: ArrayLike, seed: int) -> NDArray[np.f
 def jumper(p: ArrayLike, rate: float = 0.01) -> NDArray[np.float64]:
     """(m,) natural logs of the Simple Jumper's capital after each of the p-values, (m,).
 
-    It bets 1 + e (p - 1/2) against uniform p-values, e in -1, 0, 1, and moves a share ``rate`` of its capital from each
-    bet to all of them before each. Starting with 1, it ever reaches 1 / alpha with a probability of at most alpha if
-    the p-values are independent and uniform (Ville's inequality).
+    It bets 1 + e (p - 1/2) against uniform p-values, with e in -1, 0, 1. Before each p-value it takes a share ``rate``
+    of the capital of each bet and spreads it over all of them. It starts with 1. If the p-values are independent and
+    uniform, it ever reaches 1 / alpha with a probability of at most alpha (Ville's inequality).
 
     Source: Vovk, Petej, Nouretdinov, Ahlberg, Carlsson, Gammerman, "Retrain or not retrain: conformal test martingales
     for change-point detection" (COPA 2021), algorithm 1.

@@ -1,7 +1,7 @@
-"""What a score and a decision are worth: ranking metrics, rates with intervals, recall per attack.
+"""Metrics of a score and of a decision: ranking metrics, rates with intervals, recall per attack.
 
-A metric that its data do not define (no attacks, no benign records, nothing flagged) is ``None``, never NaN, so that
-every report is valid JSON. Ties count as ties: records of equal score are flagged together or not at all.
+A metric that is undefined (no attacks, no benign records, nothing flagged) is ``None``, never NaN, so every report is
+valid JSON. Records of equal score are flagged together or not at all.
 """
 
 import math

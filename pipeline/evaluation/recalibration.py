@@ -14,12 +14,12 @@ from pipeline.evaluation.drift import cut
 
 @dataclass(frozen=True)
 class Recalibration:
-    """Calibration scores and thresholds, moved.
+    """Calibration scores that follow recent traffic, and thresholds that move with them.
 
     Attributes:
         old: (n,) calibration scores before, ascending.
         new: (n,) calibration scores after, ascending.
-        ratio: benign tail mass now, as a multiple of that at calibration; before the cap.
+        ratio: benign tail mass now as a multiple of the mass at calibration, before the cap.
         kept: how many recent records looked benign.
     """
 
@@ -30,35 +30,35 @@ class Recalibration:
 
     @classmethod
     def fit(cls, reference: ArrayLike, recent: ArrayLike, looks: float, body: float, step: float) -> Self:
-        """Let the calibration scores follow recent ones, attacks among which are not known.
+        """Let the calibration scores follow recent scores, some of which may be those of unknown attacks.
 
-        Recent records that look benign, with a p-value above ``looks``, are a truncated sample: a quantile of theirs is
-        too low, and thresholds that were set there would sink from time to time. So the tail keeps the shape that it
-        had at calibration, and its mass is estimated where the sample is whole. With W the share of the calibration
-        scores with a p-value in (looks, body], B that of the scores above, and h the share of the recent benign-looking
-        records in the same window, a tail of r times the mass at calibration gives h = r W / (1 - r B), hence ::
+        Recent records that look benign, with a p-value above ``looks``, are a truncated sample: their quantiles are too
+        low, and thresholds set there would sink each time. So the tail keeps the shape that it had at calibration, and
+        its mass is estimated where the sample is whole. Let W be the share of the calibration scores with a p-value in
+        (looks, body], B the share of the scores above, and h the share of the recent benign-looking records in the same
+        window. A tail of r times the mass at calibration gives h = r W / (1 - r B), hence ::
 
             r = h / (W + h B)
 
-        and a threshold of level alpha moves to the old quantile of level alpha / r. Proportional tails are what a shift
-        of an exponential tail has, and surprise, -log of a survival, has one. Below the window the scores are the
-        recent ones.
+        and a threshold of level alpha moves to the old quantile of level alpha / r. A shifted exponential tail is
+        proportional to the old one, and surprise, -log of a survival, has an exponential tail. Below the window the
+        recent scores are taken as they are.
 
-        An attacker who owns a share e of the traffic moves r to 1 - e at least and, all of it in the window, to
-        1 + e / (W (1 - e)) at most. Whatever is found, the odds of each calibration score's p-value change by the
-        factor ``step`` at most: the realised false positive rate of traffic as at calibration stays between alpha /
-        step and alpha step, within the sampling error of the calibration itself.
+        An attacker who owns a share e of the traffic can move r down to 1 - e or, with all of it in the window, up to
+        1 + e / (W (1 - e)). In any case the odds of each calibration score's p-value change at most by the factor
+        ``step``. So the false positive rate on traffic as at calibration stays between alpha / step and alpha step,
+        within the sampling error of the calibration itself.
 
         Args:
             reference: (n,) calibration scores.
             recent: (m,) scores of recent records.
             looks: p-value above which a record looks benign.
-            body: p-value above which the body of the distribution lies; above ``looks``.
-            step: largest factor, above 1.
+            body: p-value above which the body of the distribution lies; larger than ``looks``.
+            step: largest factor by which odds may change, above 1.
 
         Raises:
-            SplitError: if no recent record looks benign, or no calibration score lies in the window.
-            ValueError: if the levels or the step are out of their limits.
+            SplitError: no recent record looks benign, or no calibration score lies in the window.
+            ValueError: the levels or the step are out of their limits.
         """
         if not 0 < looks < body < 1 or step <= 1:
             raise ValueError(f"needs 0 < looks < body < 1 < step, given looks={looks}, body={body}, step={step}")
@@ -77,9 +77,9 @@ class Recalibration:
         return cls(old, _capped(old, new, step), ratio, kept.size)
 
     def move(self, thresholds: Iterable[float]) -> tuple[float, ...]:
-        """Where thresholds, ascending, lie now: above as large a share of the calibration scores as before.
+        """The moved thresholds, ascending: each lies above as large a share of the calibration scores as before.
 
-        One beyond all calibration scores, or that would become infinite, stays where it is.
+        A threshold beyond all calibration scores, or one that would become infinite, stays where it is.
 
         Raises:
             DataError: if one is NaN.
@@ -108,9 +108,9 @@ def _mixed(body: NDArray[np.float64], tail: NDArray[np.float64], mass: float, n:
 
 
 def _capped(old: NDArray[np.float64], new: NDArray[np.float64], step: float) -> NDArray[np.float64]:
-    """``new``, each score of which stays between those old ones whose p-values have the odds times and by ``step``."""
+    """Clip each new score so that the odds of its old p-value change by at most a factor of ``step``."""
     n = old.size
-    p = np.arange(n, 0, -1) / (n + 1)  # of each old score, itself left out
+    p = np.arange(n, 0, -1) / (n + 1)  # of each old score, without counting itself
     lowest = np.ceil((n + 1) * (1 - step * p / (1 + (step - 1) * p)) - 1e-9)
     highest = np.floor((n + 1) * (1 - p / (step - (step - 1) * p)) + 1e-9)
     low, high = (old[rank.clip(1, n).astype(np.intp) - 1] for rank in (lowest, highest))

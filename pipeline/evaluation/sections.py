@@ -1,7 +1,7 @@
-"""One section of ``metrics.json``: a score and its decisions, with n, intervals and trivial baselines beside.
+"""One section of ``metrics.json``: metrics of a score and its decisions, with n, intervals and trivial baselines.
 
-Nothing here chooses anything: thresholds come calibrated, and the threshold at a stated false positive rate is read
-from the section's own benign records, so that scores are compared at equal rates.
+Nothing is chosen here. Thresholds are calibrated before. The threshold at a stated false positive rate is read from the
+benign records of the section itself, so that scores are compared at equal rates.
 """
 
 from collections.abc import Mapping, Sequence
@@ -25,7 +25,7 @@ class Asked:
     """What a section states beside its rates.
 
     Attributes:
-        nominal: threshold name -> benign FPR that it was calibrated for; a threshold that promises none is absent.
+        nominal: threshold name -> benign FPR that it was calibrated for, for thresholds that promise one.
         n_calibration: benign records that the thresholds were fitted on.
         fprs: benign FPRs at which recall is read.
         prevalences: shares of attacks in the traffic at which precision is stated.
@@ -41,13 +41,13 @@ class Asked:
     seed: int = 0
 
 
-_NOTHING: Final = Asked({}, 0)  # is promised
+_NOTHING: Final = Asked({}, 0)  # promises nothing
 
 
 def report(y: ArrayLike, attack: ArrayLike, score: ArrayLike, flagged: Mapping[str, Mask], asked: Asked) -> Report:
-    """Ranking with its interval, rates at each threshold and at stated false positive rates, each attack apart.
+    """AUROC with its interval, rates at each threshold and at stated false positive rates, and figures per attack.
 
-    Beside them the trivial baseline that flags every record, at natural prevalence and on a balanced set.
+    The trivial baseline that flags every record is included, at natural prevalence and on a balanced set.
 
     Args:
         y: (n,) labels, 1 for an attack.
@@ -84,9 +84,9 @@ def report(y: ArrayLike, attack: ArrayLike, score: ArrayLike, flagged: Mapping[s
 
 
 def auroc_by_attack(y: ArrayLike, attack: ArrayLike, score: ArrayLike) -> dict[str, Report]:
-    """Attack -> {``n``, ``auroc``}: each attack against all benign records, of which there may be none.
+    """Attack -> {``n``, ``auroc``}: each attack against all benign records; None if there are no benign records.
 
-    An attack with few records has its AUROC too; its n says what that is worth.
+    Attacks with few records are included; n shows how little their AUROC is worth.
     """
     labels, values = np.asarray(y) == 1, np.asarray(score, dtype=np.float64)
     names = np.asarray(attack).astype(str)[labels]
@@ -102,9 +102,9 @@ def auroc_by_attack(y: ArrayLike, attack: ArrayLike, score: ArrayLike) -> dict[s
 def auroc_interval(
     y: ArrayLike, attack: ArrayLike, score: ArrayLike, rounds: int, seed: int
 ) -> tuple[float, float] | None:
-    """Percentile bootstrap interval of the AUROC; None where it is undefined.
+    """Percentile bootstrap interval of the AUROC; None if it is undefined.
 
-    Benign records and each attack are drawn among themselves: how many there are of each is a matter of the design.
+    Benign records and each attack are resampled separately, because their numbers are a matter of design.
     Source: Efron, Tibshirani, "An Introduction to the Bootstrap" (1993), section 13.3.
     """
     labels, values = np.asarray(y) == 1, np.asarray(score, dtype=np.float64)
@@ -120,7 +120,7 @@ def auroc_interval(
 
 
 def recall_at_fpr(y: ArrayLike, attack: ArrayLike, score: ArrayLike, fpr: float) -> Report:
-    """Recall at the threshold that flags as much as it can while at most ``fpr`` of the benign records are flagged.
+    """Recall at the lowest threshold that flags at most a share ``fpr`` of the benign records.
 
     Returns:
         The ``fpr`` realised, ``recall`` of all attacks together with its interval, ``by_attack`` and its mean
@@ -147,7 +147,7 @@ def recall_at_fpr(y: ArrayLike, attack: ArrayLike, score: ArrayLike, fpr: float)
 
 
 def precision_at(prevalence: float, recall: float | None, fpr: float | None) -> float | None:
-    """Share of the alarms that are attacks, where a share ``prevalence`` of all records are: Bayes' rule.
+    """Share of the alarms that are attacks if a share ``prevalence`` of all records are attacks, by Bayes' rule.
 
     With recall r, false positive rate f and prevalence q it is r q / (r q + f (1 - q)).
     """
@@ -157,7 +157,7 @@ def precision_at(prevalence: float, recall: float | None, fpr: float | None) -> 
 
 
 def guarantee(flagged: Mapping[str, Mask], recalls: Mapping[str, Mapping[str, float | None]], asked: Asked) -> Report:
-    """What is promised of false alarms, what came on all benign test records together, and what an alarm is worth then.
+    """The false alarm rate that is promised, the one realised on all benign test records, and the precision at it.
 
     Args:
         flagged: threshold name -> (n,) mask of the benign records called anomalous at it.
@@ -180,15 +180,15 @@ def guarantee(flagged: Mapping[str, Mask], recalls: Mapping[str, Mapping[str, fl
 
 
 def by_group(flagged: Mapping[str, Mask], groups: NDArray[np.object_], own: Mapping[str, Asked]) -> Report:
-    """False alarms of each group of benign records, the largest first and ``MOST_GROUPS`` of them.
+    """False alarms of each group of benign records, the largest group first, at most ``MOST_GROUPS`` of them.
 
     Args:
         flagged: threshold name -> (n,) mask of the benign records called anomalous at it.
-        groups: (n,) names, "" where a record does not tell.
-        own: group -> what was promised of it, where it has thresholds of its own; of others nothing is.
+        groups: (n,) names, "" for a record without one.
+        own: group -> what its own thresholds promise; the other groups have none, and nothing is promised of them.
 
     Returns:
-        Group -> ``n`` and for each threshold what ``guarantee`` states of one.
+        Group -> ``n`` and, for each threshold, the same entries as in ``guarantee``.
     """
     names, counts = np.unique(groups.astype(str), return_counts=True)
     return {
@@ -200,7 +200,7 @@ def by_group(flagged: Mapping[str, Mask], groups: NDArray[np.object_], own: Mapp
                 for threshold, mask in flagged.items()
             },
         }
-        for name, n in sorted(zip(names, counts, strict=True), key=lambda each: (-each[1], each[0]))[:MOST_GROUPS]
+        for name, n in sorted(zip(names, counts, strict=True), key=lambda group: (-group[1], group[0]))[:MOST_GROUPS]
     }
 
 

@@ -1,4 +1,4 @@
-"""The trivial baseline: the one feature that tells attacks from benign records best."""
+"""The trivial baseline: the one feature that best separates attacks from benign records."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ class Feature:
         position: its column.
         name: of that column.
         direction: whether attacks have ``high`` or ``low`` values.
-        auroc: on the records that it was chosen on.
+        auroc: on the records on which it was chosen.
     """
 
     position: int
@@ -34,9 +34,9 @@ class Feature:
 
 
 def best_feature(y: ArrayLike, x: NDArray[np.float32], columns: Sequence[str]) -> Feature | None:
-    """The column of (n, F) features that by itself tells attacks from benign records best, in either direction.
+    """The column of (n, F) features that alone best separates attacks from benign records, in either direction.
 
-    None where there are no columns, no attacks or no benign records. Of equal ones the first is taken.
+    Of equal columns the first is taken. None if there are no columns, no attacks or no benign records.
     """
     best: Feature | None = None
     for position, name in enumerate(columns):

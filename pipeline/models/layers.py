@@ -1,4 +1,4 @@
-"""Bricks that every model is built from: a batch, dropout, self-attention, standardisation, what can be trained."""
+"""Layers that models are built from: dropout, perceptron, self-attention, standardisation."""
 
 import math
 from typing import Any
@@ -14,16 +14,16 @@ def _dropped_bytes(p: float) -> int:
 
 
 def dropout_scale(p: float) -> float:
-    """1 / the probability of keeping an entry that ``dropout_mask`` realises for ``p``."""
+    """1 / the probability with which ``dropout_mask`` keeps an entry for ``p``."""
     return 256 / (256 - _dropped_bytes(p))
 
 
 def dropout_mask(shape: tuple[int, ...], p: float, like: Tensor) -> Tensor:
     """A mask of 0 and 1/keep whose entries are 0 with probability ``p``, rounded to a multiple of 1/256.
 
-    One random byte decides one entry, drawn eight at a time: on a CPU ``bernoulli_`` costs 22 ns an entry and is a
-    third of a training step of the published encoder, this costs 1.5 ns. The rescaling is by the probability that is
-    realised, so that the mean of the mask is exactly 1 in expectation.
+    One random byte decides one entry, and bytes are drawn eight at a time. On a CPU this costs 1.5 ns an entry;
+    ``bernoulli_`` costs 22 ns, a third of a training step of the published encoder. Entries are rescaled by the
+    realised probability, so the mask has an expectation of exactly 1.
     """
     entries = math.prod(shape)
     draws = torch.empty((entries + 7) // 8, dtype=torch.int64, device=like.device).random_(-(2**63), None)
@@ -32,7 +32,7 @@ def dropout_mask(shape: tuple[int, ...], p: float, like: Tensor) -> Tensor:
 
 
 class Dropout(nn.Dropout):
-    """Inverted dropout (Srivastava et al., "Dropout", 2014) that is cheap on a CPU; elsewhere that of PyTorch."""
+    """Inverted dropout (Srivastava et al., "Dropout", 2014), fast on a CPU; on other devices PyTorch's own."""
 
     def forward(self, input: Tensor) -> Tensor:
         """Zero entries of ``input``, any shape, in training; the identity otherwise."""
@@ -48,7 +48,7 @@ Affine = tuple[Tensor, Tensor]
 
 
 class _Perceptron(torch.autograd.Function):
-    """``perceptron`` with one hidden tensor, changed in place on the way forth and on the way back."""
+    """``perceptron`` with one hidden tensor, which is changed in place in both directions."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, p: float, *layers: Tensor) -> Tensor:
@@ -65,7 +65,7 @@ class _Perceptron(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         x, w1, w2, hidden = ctx.saved_tensors
         back = grad @ (w2 * ctx.scale)
-        # What passed the ReLU and was not dropped is what is above 0.
+        # Entries above 0 are those that passed the ReLU and were not dropped.
         torch.ops.aten.threshold_backward.grad_input(back, hidden, 0, grad_input=back)
         return back @ w1, None, back.T @ x, back.sum(0), grad.T @ hidden, grad.sum(0)
 
@@ -73,7 +73,7 @@ class _Perceptron(torch.autograd.Function):
 def perceptron(x: Tensor, first: Affine, second: Affine, p: float = 0.0) -> Tensor:
     """Two affine layers with ReLU and dropout ``p`` between them, (B, F) to (B, out).
 
-    On a CPU the hidden layer, by far the widest tensor, is written once instead of once for each operation.
+    On a CPU the hidden layer, by far the widest tensor, is written once, not once for each operation.
     """
     if x.device.type == "cpu" and not torch.is_autocast_enabled("cpu"):
         return _Perceptron.apply(x, p, *first, *second)  # type: ignore[no-any-return, no-untyped-call]
@@ -83,8 +83,8 @@ def perceptron(x: Tensor, first: Affine, second: Affine, p: float = 0.0) -> Tens
 class SelfAttention(nn.Module):
     """Multi-head self-attention with dropout on its weights (Vaswani et al., "Attention Is All You Need", 2017, 3.2).
 
-    The function, the parameters and their start are those of ``nn.MultiheadAttention``. For short sequences two
-    batched products over all heads beat a fused kernel on a CPU; elsewhere the fused kernel is used.
+    Function, parameters and initialisation are those of ``nn.MultiheadAttention``. For short sequences on a CPU, two
+    batched products over all heads beat a fused kernel; on other devices the fused kernel is used.
     """
 
     def __init__(self, width: int, heads: int, dropout: float) -> None:
@@ -140,9 +140,9 @@ class TransformerLayer(nn.Module):
 class Standardise(nn.Module):
     """(x - mean) / scale with mean and scale from data, and the log-determinant of that map.
 
-    A feature that hardly varies (a dead unit of a latent) gets a floor in place of its standard deviation, 1/1000 of
-    the root mean square over the features: otherwise rounding noise in it would be blown up to unit variance, and
-    ``-log(scale)`` would drown the density of all the others.
+    The scale of a feature that hardly varies (a dead unit of a latent) is not its standard deviation but 1/1000 of the
+    root mean square over the features. Otherwise its rounding noise would be blown up to unit variance, and
+    ``-log(scale)`` would drown the density of all other features.
     """
 
     mean: Tensor

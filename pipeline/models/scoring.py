@@ -8,19 +8,19 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-BLOCK: Final = 128  # rows that stay in a CPU's cache as they pass through a model
+BLOCK: Final = 128  # rows that fit into a CPU's cache on their way through a model
 
 
 def with_features(z: Tensor, x: Tensor, pass_features: bool) -> Tensor:
-    """What the second stage sees: the latent z (B, Z), and behind it the features x (B, F) where they are passed on."""
+    """Input of the second stage: the latent z (B, Z), followed by the features x (B, F) if they are passed on."""
     return torch.cat([z, x], dim=1) if pass_features else z
 
 
 def in_parts(function: Callable[[Tensor], Tensor], x: Tensor, rows: int) -> Tensor:
-    """``function`` of x, (n, F), with at most ``rows`` rows at a time in memory; on a CPU with ``BLOCK`` rows.
+    """``function`` of x, (n, F), computed on at most ``rows`` rows at a time; on a CPU on ``BLOCK`` rows.
 
-    On a CPU every part has the same shape, the last one filled up: a matrix product of a few rows rounds in another way
-    than one of many. So a row seldom depends on those beside it, not even in its last bits.
+    On a CPU every part has the same shape, and the last one is filled up, because a matrix product of few rows rounds
+    differently from one of many. So the result of a row seldom depends on its neighbours, not even in the last bits.
     """
     if x.device.type != "cpu":
         return torch.cat([function(part) for part in torch.split(x, rows)])
@@ -28,7 +28,7 @@ def in_parts(function: Callable[[Tensor], Tensor], x: Tensor, rows: int) -> Tens
 
 
 def _filled(x: Tensor) -> Tensor:
-    """x, (n, F), with its first row repeated below it until there are ``BLOCK`` rows; nothing stays nothing."""
+    """x, (n, F), filled up to ``BLOCK`` rows by copies of its first row; an empty x stays empty."""
     return torch.cat([x, x[:1].expand(BLOCK - len(x), *x.shape[1:])]) if 0 < len(x) < BLOCK else x
 
 
@@ -40,7 +40,7 @@ def in_batches(
     Args:
         function: maps (B, F) to (B,) or (B, Z), row by row.
         x: (n, F).
-        batch_size: rows on the device at once; more than the result is never held.
+        batch_size: rows on the device at once.
         device: where ``function`` computes.
 
     Returns:

@@ -17,11 +17,7 @@ from pipeline.base.errors import ArtifactError, ConfigError, DataError, near_mis
 from pipeline.base.parallel import in_order
 from pipeline.preprocessing.categorical import Categorical, WordFit, feature_names, require_few
 from pipeline.preprocessing.columns import QUANTILES, ColumnFit, normal_scores, warp_of
-from pipeline.preprocessing.derived import (
-    Columns,
-    needs_of,
-    value_of,
-)
+from pipeline.preprocessing.derived import Columns, needs_of, value_of
 from pipeline.preprocessing.frequency import RARITY, Frequency, RarityFit
 from pipeline.preprocessing.recipe import Recipe
 

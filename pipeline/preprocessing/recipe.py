@@ -11,12 +11,7 @@ from numpy.typing import NDArray
 from pipeline.base.errors import ConfigError, DataError, near_miss
 from pipeline.base.samples import row_hash
 from pipeline.preprocessing.categorical import Encoding
-from pipeline.preprocessing.derived import (
-    DERIVED,
-    GROUPS,
-    Columns,
-    needs_of,
-)
+from pipeline.preprocessing.derived import DERIVED, GROUPS, Columns, needs_of
 from pipeline.preprocessing.frequency import RARITY
 
 Fill = Literal["zero", "median", "indicator"]

@@ -92,10 +92,10 @@ def content_hash(file: Path) -> str:
 
 
 def is_growing(file: Path) -> bool:
-    """Whether a process of this machine has the file open to write, or, where that cannot be told, changed it lately.
+    """Whether a process of this machine has the file open to write, or, where that cannot be known, changed it lately.
 
-    Told by a read lease, which the kernel refuses while a writer has the file open; see fcntl(2). It takes a file of
-    this user in a file system that has leases.
+    It asks for a read lease, which the kernel refuses while a writer has the file open; see fcntl(2). That needs a file
+    of this user in a file system that has leases.
     """
     try:
         descriptor = os.open(file, os.O_RDONLY)

@@ -27,7 +27,7 @@ class Selection:
         record_id: (n,) in the order of the records table.
         heldout: what they are.
         left_out: records of the test splits that a model was fitted on.
-        not_unseen: attacks of the unseen split that a model was told of, by name; they count as seen.
+        not_unseen: names of attacks of the unseen split whose labels a model has seen; they count as seen.
     """
 
     record_id: Ids

@@ -1,4 +1,4 @@
-"""A user's data module, or plain data sets, as the trainer reads them: each batch with the positions of its rows."""
+"""A user's data module, or plain data sets, in the form that the trainer reads: batches with positions of rows."""
 
 from functools import cached_property
 from typing import Any
@@ -21,7 +21,7 @@ class Plain(LightningDataModule):  # type: ignore[misc]
         self.given, self.batch_size = {"train": train, "val": val, "test": test}, batch_size
 
     def train_dataloader(self) -> Any:
-        """The training rows, shuffled where no loader was given."""
+        """The training rows, shuffled unless a loader was given."""
         return self._loader("train", shuffle=True)
 
     def val_dataloader(self) -> Any:
@@ -41,7 +41,7 @@ class Plain(LightningDataModule):  # type: ignore[misc]
 
 
 class Supervised(LightningDataModule):  # type: ignore[misc]
-    """Hands every hook on to the user's data module, and rebuilds its loaders."""
+    """Passes every hook on to the user's data module, and rebuilds its loaders."""
 
     def __init__(self, given: LightningDataModule, draw: Draw) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""The confidence that a training starts with: 1 for every row, an array, or a table that an earlier training wrote."""
+"""The initial confidence of a training: 1 for every row, an array, or a table from an earlier training."""
 
 import csv
 from collections.abc import Callable
@@ -52,11 +52,11 @@ def _read(path: Path, ids: list[str]) -> NDArray[np.float64]:
             f"{path}: cannot be read ({error!r}); a CSV or Parquet file with the columns record_id and confidence is "
             "expected"
         ) from error
-    absent = [each for each in ids if each not in known]
+    absent = [record_id for record_id in ids if record_id not in known]
     if absent:
         first = ", ".join(absent[:3])
         raise DataError(f"{path}: {len(absent)} of {len(ids)} rows have no confidence in it, such as {first}")
-    return np.array([known[each] for each in ids])
+    return np.array([known[record_id] for record_id in ids])
 
 
 def _of_csv(path: Path) -> dict[str, float]:

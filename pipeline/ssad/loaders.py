@@ -1,7 +1,7 @@
-"""A user's own data loaders, with the position of each row beside it.
+"""A user's own data loaders, rebuilt so that each row comes with its position.
 
-A loader is rebuilt with its own data set, sampler, collate function and workers. Rows are read by the loader alone, a
-batch at a time; what is kept of all rows is one number each.
+A loader keeps its data set, sampler, collate function and workers. Only the loader reads rows, one batch at a time; a
+single number is kept of each row.
 """
 
 import math
@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader, Dataset, DistributedSampler, IterableDa
 from pipeline.base.errors import DataError
 from pipeline.models.training.batches import mix
 
-MOST_AT_ONCE = 256  # rows that are scored together where the loader names no batch size
+MOST_AT_ONCE = 256  # rows that are scored together if the loader has no batch size
 _NAMES = (("x", "y"), ("data", "label"), ("image", "label"))
 
 
@@ -55,12 +55,12 @@ class Collate:
 
 @dataclass
 class Draw:
-    """What decides the order of rows, beside the loader itself.
+    """What decides the order of rows, apart from the loader itself.
 
     Attributes:
         seed: of all orders.
-        epoch: the one that is drawn next.
-        shard: this process, counted from 0, and how many there are.
+        epoch: the next epoch to draw.
+        shard: number of this process, from 0, and how many processes there are.
     """
 
     seed: int
@@ -69,10 +69,10 @@ class Draw:
 
 
 class Order(Sampler[Any]):
-    """What a sampler draws in an epoch, or this process's part of it.
+    """The rows that a sampler draws in an epoch, or the part of this process.
 
-    The order depends on seed and epoch alone, so that a resumed training draws what an uninterrupted one draws. Each
-    process gets the same number; the last ones begin again.
+    The order depends only on seed and epoch, so a resumed training draws the same rows as an uninterrupted one. Each
+    process gets the same number of rows; if they do not suffice, the last processes start again from the first row.
     """
 
     def __init__(self, sampler: Any, draw: Draw) -> None:

@@ -1,4 +1,4 @@
-"""The Lightning side: trains a user's model under confidence, scores its rows, updates the confidence."""
+"""The Lightning module: trains a user's model by confidence, scores its rows, and updates the confidence."""
 
 import contextlib
 import math
@@ -26,7 +26,7 @@ from pipeline.ssad.scored import Seen, per_row
 
 
 class KeepLast(Checkpoint):  # type: ignore[misc]
-    """``last.safetensors`` after each epoch, behind its confidence update."""
+    """Writes ``last.safetensors`` after each epoch and its confidence update."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -37,17 +37,17 @@ class KeepLast(Checkpoint):  # type: ignore[misc]
 
 
 class Supervision(LightningModule):  # type: ignore[misc]
-    """Trains ``model`` on a loss that heeds the confidence of each row.
+    """Trains ``model`` on a loss that depends on the confidence of each row.
 
     Attributes:
         model: the user's.
         draw: decides the order of the rows.
         report: where results go; None in all processes but the first.
-        confidence: (N,) of all rows of the training data set, what the current epoch trains on.
-        thresholds: those of the last update.
-        history: one dict for each epoch that is done, those before an interruption included.
-        seen: the training rows as the trained model scores them; None until then.
-        tested: the test rows.
+        confidence: (N,) of all rows of the training data set, as the current epoch uses it.
+        thresholds: of the last update.
+        history: one dict for each finished epoch, those before an interruption included.
+        seen: the training rows, scored by the trained model; None before.
+        tested: the test rows, scored by it.
         run: the key of the MLflow run.
     """
 
@@ -66,7 +66,7 @@ class Supervision(LightningModule):  # type: ignore[misc]
         self._val: dict[str, float] = {}
 
     def setup(self, stage: str) -> None:
-        """Give each row the confidence that it starts with."""
+        """Give each row its initial confidence."""
         if stage == "fit" and not len(self.confidence):
             data = self.trainer.datamodule
             self.confidence = torch.zeros(len(data.train_loader.dataset))
@@ -96,7 +96,7 @@ class Supervision(LightningModule):  # type: ignore[misc]
         return loss
 
     def on_train_epoch_end(self) -> None:
-        """Write the epoch down, and update the confidence where it is time."""
+        """Record the epoch, and update the confidence if it is due."""
         if not self._losses:  # a callback has stopped the training before the first step
             return
         epoch, loss = self.current_epoch, float(self.all_gather(torch.stack(self._losses).mean()).mean())
@@ -120,7 +120,7 @@ class Supervision(LightningModule):  # type: ignore[misc]
         return most if most and most > 0 else sys.maxsize
 
     def _update(self, updates: Updates, seen: Seen) -> None:
-        """Every process sees the scores of all, so that all of them draw the same thresholds."""
+        """Every process gets the scores of all, so all of them set the same thresholds."""
         update = self._judged(updates, seen)
         if self.report:
             self.report.update(update, seen, updates.strategy)
@@ -136,7 +136,7 @@ class Supervision(LightningModule):  # type: ignore[misc]
             raise TrainingError(f"record {self.name(int(seen.rows[error.rows[0]]))}: {error}") from error
 
     def on_fit_end(self) -> None:
-        """Score the training rows by the trained model, and judge them: a result that no epoch trains on."""
+        """Score the training rows by the trained model, and update their confidence once more, for the result."""
         self.seen = self._scored()
         if np.isnan(self.seen.score).any() and not self.plan.updates:
             raise TrainingError(f"{self._who}: {int(np.isnan(self.seen.score).sum())} scores are NaN after training")
@@ -145,13 +145,13 @@ class Supervision(LightningModule):  # type: ignore[misc]
 
     @torch.no_grad()
     def _scored(self) -> Seen:
-        """The training rows in evaluation mode; each part of the model then goes on in the mode that it had."""
+        """Score the training rows in evaluation mode; each part of the model then returns to its own mode."""
         data = self.trainer.datamodule
         with _evaluating(self), self.trainer.precision_plugin.forward_context():
             return self._joined([self._look(data.placed(batch, self.device)) for batch in data.scoring_dataloader()])
 
     def _look(self, batch: Any) -> Tensor:
-        """(4, B) positions, scores, labels and values of a batch."""
+        """(4, B) positions, scores, labels and loss values of a batch."""
         given, rows = batch
         x, y = unpacked(given)
         n = len(rows)
@@ -162,7 +162,7 @@ class Supervision(LightningModule):  # type: ignore[misc]
         return torch.stack([column.double().cpu() for column in columns])
 
     def _joined(self, parts: list[Tensor]) -> Seen:
-        """What all processes looked at, each row once."""
+        """The rows of all processes, each row once."""
         whole = torch.cat(parts, dim=1)
         if self.trainer.world_size > 1:
             gathered = self.all_gather(whole.to(self.device)).cpu()  # (processes, 4, m)
@@ -180,7 +180,7 @@ class Supervision(LightningModule):  # type: ignore[misc]
         self._parts.append(self._look(batch))
 
     def on_validation_epoch_end(self) -> None:
-        """Loss of the rows that no label calls anomalous; ranking and F1 where there are labels."""
+        """Loss of the rows not labelled anomalous; ranking and F1 if there are labels."""
         if self.trainer.sanity_checking or not self._parts:
             return
         seen = self._joined(self._parts)
@@ -205,7 +205,7 @@ class Supervision(LightningModule):  # type: ignore[misc]
         self._parts.append(self._look(batch))
 
     def on_test_epoch_end(self) -> None:
-        """Ranking and the rates at each threshold, where there are labels."""
+        """Ranking, and rates at each threshold, if there are labels."""
         self.tested = seen = self._joined(self._parts)
         if np.isnan(seen.score).any():
             raise TrainingError(f"{self._who}: {int(np.isnan(seen.score).sum())} test scores are NaN")
@@ -215,7 +215,7 @@ class Supervision(LightningModule):  # type: ignore[misc]
 
     @property
     def cuts(self) -> dict[str, float]:
-        """At which test rows are decided: the thresholds of the last update and the user's own, by name."""
+        """Thresholds for the test rows, by name: those of the last update and the user's own."""
         own = {"low": self.thresholds.low, "high": self.thresholds.high} if self.thresholds else {}
         return own | {f"{cut:g}".replace("+", ""): cut for cut in self.plan.thresholds}  # MLflow allows no plus
 
@@ -230,7 +230,7 @@ class Supervision(LightningModule):  # type: ignore[misc]
         return torch.optim.Adam(self.model.parameters(), lr=1e-3)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add what a resumed training needs to know."""
+        """Add what a resumed training needs."""
         checkpoint["ssad"] = {
             "fingerprint": self.plan.fingerprint,
             "run": self.run,
@@ -242,7 +242,7 @@ class Supervision(LightningModule):  # type: ignore[misc]
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take over the epochs that are done.
+        """Take over the finished epochs.
 
         Raises:
             TrainingError: the training data have another length than before the interruption.

@@ -1,7 +1,7 @@
-"""What a confidence does to the loss, and two scores of an autoencoder.
+"""Objectives, which combine values and confidence into a loss, and two scores of an autoencoder.
 
-An objective maps (B,) values of one batch, which the model's ``loss`` or ``score`` gave, and their (B,) confidence to
-the scalar that training lowers. Any function of the two will do; here are the two published ones and a general one.
+An objective maps (B,) values of a batch, from the model's ``loss`` or ``score``, and their (B,) confidence to the
+scalar that training minimises. Any function of the two will do. Here are the two published ones and a general one.
 """
 
 from collections.abc import Callable
@@ -25,8 +25,8 @@ Unknown = Literal["ecdf", "ignore"]
 class Weighted:
     """The weighted mean of v over benign rows and of ``negative(v)`` over anomalous ones.
 
-    A row of confidence 1 counts as benign, one of -1 as anomalous, one of 0 as benign with the weight ``unknown``;
-    between them the weights change in proportion.
+    A row of confidence 1 counts as benign, one of -1 as anomalous, one of 0 as benign with the weight ``unknown``. In
+    between the weights are linear in the confidence.
 
     Args:
         negative: (B,) values to (B,) losses of anomalous rows, such as ``lambda v: 1 / (v + 1e-6)``; None leaves
@@ -43,7 +43,7 @@ class Weighted:
         self.negative, self.unknown = negative, unknown
 
     def __call__(self, value: Tensor, confidence: Tensor) -> Tensor:
-        """(B,) and (B,) to a scalar; 0 where no row counts."""
+        """(B,) and (B,) to a scalar; 0 if no row counts."""
         benign, anomalous = shares(confidence, self.unknown)
         if self.negative is None:
             return weighted_mean(value, benign)

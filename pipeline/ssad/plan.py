@@ -1,4 +1,4 @@
-"""What is trained, and by which rules."""
+"""The plan of a training: score, objective, updates and optimiser."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,13 +17,13 @@ class Plan:
 
     Attributes:
         score: model, x -> (B,), higher = more anomalous.
-        value: model, x -> (B,), what the objective takes.
+        value: model, x -> (B,), input of the objective.
         objective: values, confidence -> the loss.
         updates: None for none.
         optimizer: parameters -> whatever Lightning's ``configure_optimizers`` may return; None: the model's own, if
             it has one, else Adam at 1e-3 as in SSAD.
         initial: gives the (n,) confidence at the start from the positions of the rows.
-        thresholds: at which the test rows are decided beside those of the updates.
+        thresholds: at which test rows are judged, beside those of the updates.
         fingerprint: of all this.
     """
 

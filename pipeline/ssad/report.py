@@ -114,7 +114,7 @@ class Report:
             run.metrics(values, int(row["epoch"]))
 
     def update(self, update: Update, seen: "Seen", strategy: Strategy) -> None:
-        """Confidence table, interval JSON and analysis figure of an update, and what it amounts to."""
+        """Write the confidence table, interval JSON and figure of an update, and log its shares."""
         epoch, verdict = update.epoch, update.thresholds.verdict(update.score)
         columns = {"record_id": self.ids(seen.rows), "score": update.score, "confidence": update.confidence}
         labels = {"y": seen.y} if (seen.y >= 0).any() else {}
@@ -193,7 +193,7 @@ def opened(
     """
     from lightning.pytorch.loggers import MLFlowLogger
 
-    theirs = [LoggerRun(each) for each in logger if isinstance(each, MLFlowLogger)]
+    theirs = [LoggerRun(given) for given in logger if isinstance(given, MLFlowLogger)]
     own: list[Run] = [FolderRun(folder)]
     with ExitStack() as stack:
         if track or (track is None and not theirs and tracking.is_set_up()):

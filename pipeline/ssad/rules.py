@@ -1,4 +1,4 @@
-"""Two rules that only a user of the library writes down: thresholds by hand, and a mixture of confidences."""
+"""Two rules for users of the library: thresholds chosen by hand, and a mixture of confidence rules."""
 
 from collections.abc import Sequence
 
@@ -39,7 +39,7 @@ class Manual:
         return self._thresholds
 
     def analysis(self, scores: ArrayLike, previous: Thresholds | None = None) -> Analysis:
-        """The histogram of ``scores``, (n,), to be drawn; errors as above, and where none is finite."""
+        """The histogram of ``scores``, (n,), for a figure; errors as above, and if no score is finite."""
         return Analysis(Histogram.fit(finite(scores, "manual")).edges, np.empty((0, 2)))
 
     def __repr__(self) -> str:
@@ -72,8 +72,8 @@ class Mixture:
         Raises:
             DataError: if a score is NaN.
         """
-        said = [np.asarray(rule(scores, thresholds), dtype=np.float64) for rule in self.rules]
-        return np.average(said, axis=0, weights=self.weights).clip(-1, 1).astype(np.float32)
+        confidences = [np.asarray(rule(scores, thresholds), dtype=np.float64) for rule in self.rules]
+        return np.average(confidences, axis=0, weights=self.weights).clip(-1, 1).astype(np.float32)
 
     def __repr__(self) -> str:
         parts = ", ".join(f"({weight:g}, {rule!r})" for weight, rule in zip(self.weights, self.rules, strict=True))

@@ -1,4 +1,4 @@
-"""Rows as a model scored them, and what their labels say of the scores."""
+"""Rows that a model has scored, and metrics of the scores by their labels."""
 
 from typing import Any, NamedTuple
 
@@ -17,7 +17,7 @@ class Seen(NamedTuple):
         rows: their positions.
         score: higher = more anomalous.
         y: 0 normal, 1 anomalous, -1 unknown.
-        value: what the objective takes.
+        value: input of the objective.
     """
 
     rows: NDArray[np.int64]

@@ -76,7 +76,7 @@ class Journal:
 
     @contextmanager
     def alone(self, wait: bool) -> Iterator[bool]:
-        """Whether this is the only one that applies what waits; where another does, wait for it or be told."""
+        """Whether this is the only one that applies what waits; where another does, wait for it or return false."""
         with self._lock_file("delivery.lock") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))

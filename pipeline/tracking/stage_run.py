@@ -110,8 +110,8 @@ def stage(
 ) -> Iterator[StageRun]:
     """Track one stage: a child run under the parent of this pipeline run, with what earlier stages made linked to it.
 
-    Where the stage was killed under this parent, with the same settings, it goes on in the run that it had. The parent
-    is told how many seconds a stage took that ended well.
+    Where the stage was killed under this parent, with the same settings, it goes on in the run that it had. If a stage
+    ends well, its seconds are logged to the parent.
 
     Args:
         name: the stage.

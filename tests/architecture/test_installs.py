@@ -1,7 +1,10 @@
 """Every way to install takes the versions that were tested together; the newest torch brings gigabytes of CUDA."""
 
+import os
 import re
+import shutil
 import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -37,3 +40,76 @@ def test_every_command_that_installs_names_the_constraints():
     ]
     assert {name for name, _ in commands} >= {".ci/install", "docs/prefect.docker.yaml"}
     assert [found for found in commands if "--constraint" not in found[1]] == []
+
+
+# What make calls, with a pretended uv and a pretended pip that write down what they were told.
+
+CONFIGURATION = r"""
+:env:.find-links='/wheels'
+global.cert='/etc/ca.crt'
+global.extra-index-url='\nfile:///a/simple\nfile:///b/simple'
+global.find-links='/elsewhere'
+""".strip()
+PRETENDED_UV = """#!/bin/sh
+{ echo "uv $*"; env | grep -E '^(UV_|SSL_)' | sort; } >> told
+exit "$UV_ENDS_WITH"
+"""
+PRETENDED_PYTHON = """#!/bin/sh
+case "$*" in *"config list"*) cat configuration;; *) echo "python $*" >> told;; esac
+"""
+
+
+@pytest.fixture
+def install(tmp_path, monkeypatch):
+    """Installs into a folder with what the script needs; returns what was told, and the finished process."""
+    for name in (".ci/install", "flows/runtime/heartbeat.py"):
+        (tmp_path / name).parent.mkdir(parents=True)
+        shutil.copy(ROOT / name, tmp_path / name)
+    (tmp_path / "configuration").write_text(CONFIGURATION)
+    for name, text in {"bin/uv": PRETENDED_UV, ".venv/bin/python": PRETENDED_PYTHON, ".venv/bin/pip": ""}.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+        (tmp_path / name).chmod(0o755)
+    for name in [name for name in os.environ if name.startswith(("UV_", "SSL_", "PIP_"))]:
+        monkeypatch.delenv(name)
+    monkeypatch.delenv("FLOWSCULPT_INSTALLER", raising=False)
+
+    def run(**variables):
+        path = f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}"
+        environ = os.environ | {"PATH": path, "PYTHON": sys.executable, "UV_ENDS_WITH": "0"} | variables
+        command = [str(tmp_path / ".ci" / "install"), ".[dev]"]
+        done = subprocess.run(command, env=environ, capture_output=True, text=True)
+        told = tmp_path / "told"
+        return told.read_text().splitlines() if told.exists() else [], done
+
+    return run
+
+
+def test_uv_installs_where_it_is_and_looks_where_pip_is_told_to_look(install):
+    told, done = install()
+    assert done.returncode == 0, done.stderr
+    assert told[0].endswith("--editable .[dev] --constraint constraints.txt")
+    assert "UV_FIND_LINKS=/wheels" in told
+    assert "UV_INDEX= file:///a/simple file:///b/simple" in told
+    assert "UV_INDEX_STRATEGY=unsafe-best-match" in told
+    assert "SSL_CERT_FILE=/etc/ca.crt" in told
+    assert not [line for line in told if line.startswith(("python", "UV_DEFAULT_INDEX"))]
+
+
+@pytest.mark.parametrize(
+    "variables", [{"UV_ENDS_WITH": "2"}, {"FLOWSCULPT_INSTALLER": "pip"}], ids=["fails", "unwanted"]
+)
+def test_pip_installs_where_uv_fails_or_is_not_wanted(install, variables):
+    told, done = install(**variables)
+    assert done.returncode == 0, done.stderr
+    assert told[-1].startswith("python -m pip install")
+    assert told[-1].endswith("--editable .[dev] --constraint constraints.txt")
+    assert any(line.startswith("uv ") for line in told) is ("UV_ENDS_WITH" in variables)
+
+
+def test_an_old_python_is_refused_with_the_way_to_name_another(install, tmp_path):
+    (tmp_path / "old").write_text("#!/bin/sh\nexit 1\n")
+    (tmp_path / "old").chmod(0o755)
+    told, done = install(PYTHON=str(tmp_path / "old"))
+    assert (told, done.returncode) == ([], 1)
+    assert "is older than Python 3.11; name a newer one, such as make run PYTHON=" in done.stderr

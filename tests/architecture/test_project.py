@@ -34,17 +34,17 @@ def test_every_module_says_what_it_is(path):
     assert ast.get_docstring(ast.parse(path.read_text())), "no module docstring"
 
 
-# The map of the house, a block of the README: floor, room, what it is; two rooms to a line where there is space.
+# The map of the house, a block of docs/architecture.md: floor, room, what it is; two rooms to a line if they fit.
 
-README = (ROOT / "README.md").read_text()
-BLOCK = re.compile(r"^## The map of the house$.*?^```$\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+PAGE = (ROOT / "docs" / "architecture.md").read_text()
+BLOCK = re.compile(r"^## The map of the house$.*?^```text$\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 BESIDE = {"and", "their", "parts"}  # words that stand among the names of the stages
 
 
-def _map(readme):
+def _map(page):
     """Floor -> its rooms -> what stands behind each."""
-    block = BLOCK.search(readme)
-    assert block, "the README has no map of the house"
+    block = BLOCK.search(page)
+    assert block, "docs/architecture.md has no map of the house"
     floors, rooms, room = {}, {}, ""
     for line in block[1].splitlines():
         number, indent, text = re.fullmatch(r"(\d*)(\s+)(\S.*)", line).groups()
@@ -73,12 +73,12 @@ def _layers():
 
 
 def test_the_map_has_every_room_once_and_no_other():
-    named = [room for rooms in _map(README).values() for room in rooms]
+    named = [room for rooms in _map(PAGE).values() for room in rooms]
     assert sorted(named) == sorted({"flows"} | _rooms("pipeline"))
 
 
 def test_the_floors_of_the_map_are_those_of_the_contract_on_imports():
-    floor_of = {room: floor for floor, rooms in _map(README).items() for room in rooms}
+    floor_of = {room: floor for floor, rooms in _map(PAGE).items() for room in rooms}
     floors = [{floor_of[room] for room in layer} for layer in _layers()]
     assert all(len(each) == 1 for each in floors), "a layer lies on one floor"
     highest_first = [floor for each in floors for floor in each]
@@ -87,14 +87,14 @@ def test_the_floors_of_the_map_are_those_of_the_contract_on_imports():
 
 
 def test_the_map_names_every_flow_and_no_other():
-    words = next(rooms["flows"] for rooms in _map(README).values() if "flows" in rooms)
+    words = next(rooms["flows"] for rooms in _map(PAGE).values() if "flows" in rooms)
     assert _rooms("flows") - set(re.findall(r"\w+", words)) == set()
     heads = [group.partition(":")[0] for group in words.split(";")]  # what stands behind a colon is said in words
     assert {name for head in heads for name in re.findall(r"\w+", head)} - _rooms("flows") - {"and"} == set()
 
 
 def test_the_map_names_every_stage_and_no_module_that_is_absent():
-    words = next(rooms["stages"] for rooms in _map(README).values() if "stages" in rooms)
+    words = next(rooms["stages"] for rooms in _map(PAGE).values() if "stages" in rooms)
     stages = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
     assert {*stages} <= set(re.findall(r"\w+", words)) - BESIDE <= _rooms("pipeline/stages")
 
@@ -114,14 +114,22 @@ def test_the_map_names_every_stage_and_no_module_that_is_absent():
     ],
 )
 def test_a_map_that_lacks_or_adds_a_name_fails(monkeypatch, old, new):
-    changed = re.sub(old, new, README, flags=re.MULTILINE)
-    assert changed != README
-    monkeypatch.setitem(globals(), "README", changed)
+    changed = re.sub(old, new, PAGE, flags=re.MULTILINE)
+    assert changed != PAGE
+    monkeypatch.setitem(globals(), "PAGE", changed)
     with pytest.raises(AssertionError):
         test_the_map_has_every_room_once_and_no_other()
         test_the_floors_of_the_map_are_those_of_the_contract_on_imports()
         test_the_map_names_every_flow_and_no_other()
         test_the_map_names_every_stage_and_no_module_that_is_absent()
+
+
+def test_a_commit_is_checked_by_the_tools_of_make_check_and_fetches_nothing():
+    hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"]
+    assert [(repo["repo"], hook["language"]) for repo in hooks for hook in repo["hooks"]] == [("local", "system")] * 5
+    recipe = re.search(r"^check:.*\n((?:\t.*\n)+)", (ROOT / "Makefile").read_text(), re.MULTILINE)[1]
+    tools = {tuple(line.split()[:2]) if "ruff" in line else (line.split()[0],) for line in recipe.splitlines()}
+    assert tools == {tuple(hook["entry"].split()[: 2 if "ruff" in hook["entry"] else 1]) for hook in hooks[0]["hooks"]}
 
 
 def test_constraints_pin_every_version_once():

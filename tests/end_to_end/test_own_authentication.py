@@ -1,4 +1,4 @@
-"""Authentication that the environment configures, by the variables that the README names: both servers use it."""
+"""Authentication that the environment configures, by the variables that the documentation names, for both servers."""
 
 import pytest
 

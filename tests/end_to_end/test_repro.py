@@ -32,6 +32,8 @@ LOGGED = {
         "score_histogram.svg",
         "latent_map.svg",
         "metrics.json",
+        "model_card.md",
+        "data_card.md",
         "report.html",
     ],
 }

@@ -130,10 +130,11 @@ def chosen(path, *given):
 def test_the_strongest_alerts_of_a_file_are_explained(store, folder):
     file = next(path for path in folder.iterdir() if "DDos" in path.name)
     score.here([file])
-    _, record = strongest()
+    path, record = strongest()
+    summary = read_json(paths.SCORED / "summaries" / f"{path.stem}.json")
     said = explain.explained(chosen(file, "--most", "2", "--features", "3"))
     alerts = said.split("\n\n")
-    assert len(alerts) == 4  # what was decided, and the features, of each
+    assert len(alerts) == 2 * min(2, summary["alarms"]["p99"]["alarms"]) > 0  # what was decided, and the features
     assert said.startswith(f"{record['record_id']:016x}   {record['source_file']}, row {record['row']}\n")
     assert all(len(each.splitlines()) == 4 for each in alerts[1::2])
     assert "similar benign" in said

@@ -141,7 +141,7 @@ def web_sql_injection(rng: Generator, n: int) -> tuple[Link, Turns]:
 
 
 def port_scan(rng: Generator, n: int) -> tuple[Link, Turns]:
-    """Nmap in its modes: half-open, connect, FIN, NULL and Xmas; most ports are closed, some tell their version."""
+    """Nmap in its modes: half-open, connect, FIN, NULL and Xmas; most ports are closed, some show their version."""
     raw = rng.random(n) < 0.62
     link = nearby(rng, tcp(rng, n, LINUX), 50).servers(_scanned_ports(rng, n))
     reached = picked(rng, n, {Opening.REFUSED: 88, Opening.HALF_OPEN: 8, Opening.UNANSWERED: 4})

@@ -1,4 +1,4 @@
-"""What two hosts say to each other, before it becomes packets: who they are, and whose turn it is to say how much.
+"""Conversations of two hosts, before they become packets: the hosts, and who sends how much in which turn.
 
 A behaviour makes a `Link` (how the hosts connect, n conversations at once) and `Turns` (the messages on top of it).
 """
@@ -113,11 +113,11 @@ class Link:
 
 @dataclass(frozen=True)
 class Turns:
-    """Messages in the order in which they are said, conversation after conversation.
+    """Messages in the order in which they are sent, conversation after conversation.
 
     Attributes:
         conversation: (t,) ascending.
-        side: (t,) who speaks, `CLIENT` or `SERVER`.
+        side: (t,) the sender, `CLIENT` or `SERVER`.
         size: (t,) bytes.
         delay: (t,) microseconds of thinking before it, on top of the latency.
     """

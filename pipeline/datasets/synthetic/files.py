@@ -153,7 +153,7 @@ def _benign(count: int, seed: list[int]) -> list[_Table]:
 
 
 def _repeated(rng: Generator, table: _Table) -> tuple[NDArray[np.object_], Ints]:
-    """Labels and rows of the table, some benign rows of which give way to copies of others."""
+    """Labels and rows of the table, with some benign rows replaced by copies of others."""
     rows = np.arange(len(table.kind))
     names = np.array(list(SPELLINGS))
     code = np.searchsorted(names, table.kind, sorter=np.argsort(names))

@@ -1,7 +1,7 @@
 """The promotion gate: may a candidate take the champion's place? Arrays in, a decision out.
 
-Both models judge the same held-out records. The candidate is promoted where it passes every criterion. Alarms are those
-at the threshold that ships, ``Rules.threshold``; a threshold ``p99`` asks for a benign FPR of 1 %.
+Both models score the same held-out records. The candidate is promoted if it passes every criterion. Alarms are counted
+at the threshold that ships, ``Rules.threshold``; a threshold ``p99`` is calibrated for a benign FPR of 1 %.
 
 =============================== =====================================================================================
 benign FPR                      not inferior: at most ``fpr_margin`` above the champion's, or above what was asked for
@@ -32,14 +32,14 @@ show.
 
 **What was asked for** limits the comparison with the champion on both sides.
 
-A champion that raises fewer false alarms than it may is no standard: a silent one raises none, and every model that
-works would be worse. So a candidate may use the rate that was asked for. Two bounds let it pass, its distance to the
-champion and its own FPR, and one that is worse by the margin than both passes with a probability of at most
-2 (1 - ``level``).
+A silent champion raises no false alarms, and every working model would be worse. So a champion that raises fewer than
+it may is no fair standard, and a candidate may use the full rate that was asked for. Two bounds let it pass, its
+distance to the champion and its own FPR. One that is worse by the margin than both passes with a probability of at
+most 2 (1 - ``level``).
 
-A champion that raises more false alarms than chance and the margin allow is no standard either: its recall is bought
-with them, and every model that keeps the rate would find less. So its recall at the threshold is read where its
-false alarms on these records are as many as were asked for: of its alarms those with the highest scores count.
+A champion that raises more false alarms than chance and the margin allow is no fair standard either: it pays for its
+recall with them, and every model that keeps the rate would find less. So its recall is read at the threshold at which
+its false alarms on these records are as many as were asked for: only its alarms with the highest scores count.
 
 A silent model passes every comparison with a silent champion, and no other: the recall of all attacks must be above
 what alarms at random reach. A candidate is asked by itself only what the champion keeps, so that a model is never worse
@@ -47,7 +47,7 @@ than itself.
 
 The bounds of differences are percentiles of a paired bootstrap: benign records, and the attacks of each family, seen
 and unseen, are drawn again with replacement, and both models are measured on the same draw. The bounds of one share are
-exact. All of them tell how sure these records are about *these two* models, not how a training varies.
+exact. All of them show how certain these records are about *these two* models, not how much trainings vary.
 
 Sources: Efron, Tibshirani, "An Introduction to the Bootstrap" (1993), chapter 13; Berger, "Multiparameter hypothesis
 testing and acceptance sampling" (Technometrics, 1982); Clopper, Pearson, "The Use of Confidence or Fiducial Limits"
@@ -86,17 +86,17 @@ def compare(heldout: Heldout, candidate: Judged, champion: Judged, rules: Rules)
 
     Args:
         heldout: n records.
-        candidate: what it says of them.
-        champion: what it says of the same.
+        candidate: its scores and alarms.
+        champion: its scores and alarms on the same records.
         rules: margins and level.
 
     Raises:
-        ValueError: there are too few records, or the models have judged others.
+        ValueError: there are too few records, or the models have scored other records.
     """
     _require(heldout, rules, candidate, champion)
     standard, note = _standard(heldout, champion, rules)
     others = [name for name in candidate.others if name in champion.others]
-    models = [Measure(heldout, each, rules.recall_at_fpr, others) for each in (candidate, standard)]
+    models = [Measure(heldout, judged, rules.recall_at_fpr, others) for judged in (candidate, standard)]
     pairs = _pairs(heldout, models, rules)
     limit = _limit(heldout, candidate, rules)
     lines = []
@@ -117,11 +117,11 @@ def admit(heldout: Heldout, candidate: Judged, rules: Rules) -> Decision:
 
     Args:
         heldout: n records.
-        candidate: what it says of them.
+        candidate: its scores and alarms.
         rules: margins and level.
 
     Raises:
-        ValueError: there are too few records, or the model has judged others.
+        ValueError: there are too few records, or the model has scored other records.
     """
     _require(heldout, rules, candidate)
     model = Measure(heldout, candidate, rules.recall_at_fpr, list(candidate.others))
@@ -145,19 +145,19 @@ def _pairs(heldout: Heldout, models: Sequence[Measure], rules: Rules) -> list[Pa
     figures = np.stack([old, new, low, high, left], axis=1).tolist()
     families = {FAMILY.format(name) for name in heldout.families}
     named = zip(models[0].names.items(), figures, strict=True)
-    return [Pair(name, n, name in families, *each) for (name, n), each in named]
+    return [Pair(name, n, name in families, *measured) for (name, n), measured in named]
 
 
 def _measured(heldout: Heldout, models: Sequence[Measure], rules: Rules) -> list[tuple[Floats, Floats]]:
     """Of each model its (k,) figures, and (rounds, k) on the same draws for all models."""
     whole = np.ones((1, heldout.y.size), dtype=np.int64)
-    rounds = [[model(each) for model in models] for each in draws(heldout.strata(), rules.rounds, rules.seed)]
+    rounds = [[model(weights) for model in models] for weights in draws(heldout.strata(), rules.rounds, rules.seed)]
     drawn = [np.concatenate(parts) for parts in zip(*rounds, strict=True)]
-    return [(model(whole)[0], each) for model, each in zip(models, drawn, strict=True)]
+    return [(model(whole)[0], figures) for model, figures in zip(models, drawn, strict=True)]
 
 
 def _standard(heldout: Heldout, champion: Judged, rules: Rules) -> tuple[Judged, tuple[str, ...]]:
-    """The champion with the alarms on attacks that count, and what is to be said of them."""
+    """The champion with only those alarms on attacks that count, and a note about them."""
     benign = heldout.y != 1
     realised = float(champion.alarm[benign].mean())
     if realised <= _limit(heldout, champion, rules):
@@ -187,6 +187,6 @@ def _decision(lines: Sequence[Criterion], rules: Rules, notes: tuple[str, ...] =
 def _require(heldout: Heldout, rules: Rules, *judged: Judged) -> None:
     if short := heldout.shortage(rules):
         raise ValueError(f"gate: {short}")
-    for each in judged:
-        if each.score.shape != heldout.y.shape:
-            raise ValueError(f"gate: {each.score.size} judged records, but {heldout.y.size} held-out ones")
+    for model in judged:
+        if model.score.shape != heldout.y.shape:
+            raise ValueError(f"gate: {model.score.size} judged records, but {heldout.y.size} held-out ones")

@@ -1,4 +1,4 @@
-"""What the gate takes and what it gives: the rules, the held-out records, what a model says of them, the decision."""
+"""Inputs and outputs of the gate: rules, held-out records, the alarms and scores of a model, and the decision."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -22,7 +22,7 @@ AT: Final = "{} at {}"
 
 @dataclass(frozen=True)
 class Rules:
-    """What is asked of a candidate; the module says how.
+    """The limits that a candidate must keep; the package docstring explains them.
 
     Attributes:
         threshold: name of the threshold whose alarms decide, such as ``p99``, which asks for a benign FPR of 1 %.
@@ -71,7 +71,7 @@ class Heldout:
     Attributes:
         y: (n,) 1 for an attack.
         family: (n,) its family, read where y is 1.
-        unseen: (n,) whether it is an attack that no model was told of.
+        unseen: (n,) whether it is an attack that no model was trained on.
     """
 
     y: NDArray[np.int8]
@@ -112,7 +112,7 @@ class Heldout:
 
 @dataclass(frozen=True)
 class Judged:
-    """What one model says of the held-out records.
+    """Scores and alarms of one model on the held-out records.
 
     Attributes:
         score: (n,) higher = more anomalous.
@@ -127,7 +127,7 @@ class Judged:
     others: Mapping[str, Mask] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        shapes = {each.shape for each in (self.score, self.alarm, *self.others.values())}
+        shapes = {values.shape for values in (self.score, self.alarm, *self.others.values())}
         if len(shapes) > 1 or np.isnan(self.score).any():
             raise ValueError(f"Judged: {self.alarm.shape} alarms, {self.score.shape} scores, or one of them NaN")
 
@@ -144,8 +144,8 @@ class Criterion:
         difference: candidate - champion; None where the candidate's figure is judged by itself.
         low: lower bound of the difference, or of the candidate's figure where there is no difference.
         high: upper bound of the same.
-        rule: what is asked, in words; "" where the figure is shown only.
-        passed: whether that is so.
+        rule: the requirement in words; "" if the figure is only shown.
+        passed: whether it is met.
         reason: the verdict in words.
     """
 
@@ -190,11 +190,11 @@ class Decision:
     @property
     def passed(self) -> bool:
         """Whether every criterion that decides is met."""
-        return all(each.passed for each in self.criteria if each.decides)
+        return all(criterion.passed for criterion in self.criteria if criterion.decides)
 
     @property
     def reasons(self) -> tuple[str, ...]:
         """Why not; where it passed, why."""
-        deciding = [each for each in self.criteria if each.decides]
-        shown = [each for each in deciding if not each.passed] or deciding
-        return (*(f"{each.name}: {each.reason}" for each in shown), *self.notes)
+        deciding = [criterion for criterion in self.criteria if criterion.decides]
+        shown = [criterion for criterion in deciding if not criterion.passed] or deciding
+        return (*(f"{criterion.name}: {criterion.reason}" for criterion in shown), *self.notes)

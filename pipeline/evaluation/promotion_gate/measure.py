@@ -27,7 +27,7 @@ class Measure:
 
     Args:
         heldout: n records.
-        judged: what the model says of them.
+        judged: scores and alarms of the model.
         fpr: benign FPR at which the recall of all attacks is read, whatever the thresholds.
         others: names of the other thresholds whose alarms are measured.
     """
@@ -49,7 +49,7 @@ class Measure:
         benign, attack = weights[:, self._benign], weights[:, self._attack]
         auroc = self._ranks.auroc(benign, attack * self._unseen)
         recall = self._ranks.recall(benign, attack, self._fpr)
-        return np.stack([auroc, recall, *(_share(weights, *each) for each in self._shares.values())], axis=1)
+        return np.stack([auroc, recall, *(_share(weights, *share) for share in self._shares.values())], axis=1)
 
 
 def highest_fpr(rate: float, n: int, n_calibration: int, level: float) -> float:
@@ -82,8 +82,8 @@ def _shares(heldout: Heldout, judged: Judged, others: Sequence[str]) -> dict[str
     attack = heldout.y == 1
     kinds = {FPR: ~attack, ALL: attack, UNSEEN: heldout.unseen, SEEN: attack & ~heldout.unseen}
     rows = {name: np.flatnonzero(mask) for name, mask in kinds.items() if mask.any()}
-    families = {FAMILY.format(name): each for name, each in heldout.families.items()}
-    shares = {name: (each, judged.alarm) for name, each in (rows | families).items()}
+    families = {FAMILY.format(name): family for name, family in heldout.families.items()}
+    shares = {name: (of, judged.alarm) for name, of in (rows | families).items()}
     for threshold in others:
         shares |= {AT.format(name, threshold): (rows[name], judged.others[threshold]) for name in rows if name != ALL}
     return shares

@@ -1,4 +1,4 @@
-"""The contract of a detector: latent -> anomaly score."""
+"""The contract of a detector, which turns a latent into an anomaly score."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal
@@ -19,13 +19,13 @@ LARGEST_TIE = 0.999
 
 
 class Detector(Scorer):
-    """Latent to score.
+    """Turns a latent into a score.
 
     A subclass takes ``features`` first, then its own settings, and implements ``score``.
 
     Attributes:
-        trains_on: which training rows it is fitted on.
-        sized_by_data: its buffers whose first dimension comes from the data, and is taken from what is loaded.
+        trains_on: the training rows that it is fitted on.
+        sized_by_data: buffers whose first dimension depends on the data; ``load_state_dict`` resizes them.
         features: width of its input, the Z of the encoder.
     """
 
@@ -43,16 +43,16 @@ class Detector(Scorer):
         return in_parts(self.score, x, ROWS_AT_ONCE)
 
     def fit(self, x: Tensor, y: Tensor | None = None) -> None:
-        """Set what comes from the data; a closed-form detector is done after this.
+        """Fit what needs no training steps; a closed-form detector is finished after this.
 
         Args:
             x: (n, F).
-            y: (n,) 0 for a benign row, else the number of an attack's family, from 1 on. Only a closed-form detector
-                that learns from seen attacks reads it.
+            y: (n,) 0 for a benign row, else the number of the attack's family, from 1 on; only read by a closed-form
+                detector that learns from seen attacks.
         """
 
     def fit_raw(self, x: Tensor, y: Tensor) -> None:
-        """As ``fit``, without what ``fit_units`` sets."""
+        """``fit`` without the part that ``fit_units`` does."""
         self.fit(x, y)
 
     def raw(self, x: Tensor) -> Tensor:
@@ -60,30 +60,30 @@ class Detector(Scorer):
         return self.score(x)[:, None]
 
     def fit_units(self, raw: Tensor) -> None:
-        """Bring the scores of the parts to one unit, from ``raw`` (n, M) of benign rows that no part has seen."""
+        """Fit a common unit for the scores of the parts, by ``raw`` (n, M) of benign rows that no part has seen."""
 
     def loss(self, batch: Batch) -> Tensor:
         """The mean score, which for a density is its negative log-likelihood."""
         return self.score(batch.x).mean()
 
     def terms(self, x: Tensor) -> Tensor | None:
-        """What each entry of x, (B, F), adds to its score, (B, F); None for a model whose score is no sum over them."""
+        """What each entry of x, (B, F), adds to the score, (B, F); None if the score is no sum over entries."""
         return None
 
     def nearest(self, x: Tensor) -> Tensor | None:
-        """(B, k) rows of what it was fitted on that lie nearest to x, (B, F); None for a model without any."""
+        """(B, k) positions of the fitted rows that are nearest to x, (B, F); None for a model that keeps no rows."""
         return None
 
     def spread(self, x: Tensor) -> float | None:
-        """How far apart the latents of x (n, F) lie, 1 as before training; None for a model without a latent."""
+        """How far apart the latents of x (n, F) lie, relative to before training; None for a model without a latent."""
         return None
 
     @torch.no_grad()
     def verify(self, x: Tensor) -> None:
-        """Refuse a detector that ranks nothing: x (n, F) are rows that it should tell apart, after training.
+        """Refuse a trained detector that gives all rows of x, (n, F), the same scores.
 
         Raises:
-            CollapseError: with what has collapsed, and what to do.
+            CollapseError: it says what has collapsed, and what to do.
         """
         reason = self._collapse(x)
         if reason:
@@ -106,7 +106,7 @@ class Detector(Scorer):
         return _tied(score, x)
 
     def _load_from_state_dict(self, state_dict: Mapping[str, Any], prefix: str, *rest: Any) -> None:
-        """Make room for what is loaded; a difference in another dimension than the first stays an error."""
+        """Resize buffers to the loaded ones in their first dimension; any other difference in shape is an error."""
         for name in self.sized_by_data:
             stored, own = state_dict.get(prefix + name), getattr(self, name)
             if stored is not None and stored.ndim == own.ndim:
@@ -115,12 +115,12 @@ class Detector(Scorer):
 
 
 def rows_at_once(entries: int) -> int:
-    """How many rows, each of which takes ``entries`` entries of working memory, keep a device busy."""
+    """How many rows to compute at once, if each takes ``entries`` entries of working memory."""
     return max(1, ENTRIES_AT_ONCE // entries)
 
 
 def at_most(value: NDArray[np.float64]) -> NDArray[np.float32]:
-    """The largest float32 that is no more than each value: x <= it for the same float32 x as x <= value."""
+    """The largest float32 that is not above each value, so that a float32 x compares with it as with the value."""
     rounded = value.astype(np.float32)
     return np.where(rounded > value, np.nextafter(rounded, np.float32(-np.inf)), rounded)
 
@@ -134,13 +134,13 @@ def draw(x: Tensor, rows: int, seed: int) -> Tensor:
 def draw_with_attacks(y: Tensor, rows: int, share: float, seed: int) -> Tensor:
     """At most ``rows`` positions in y, (n,), drawn by ``seed`` so that no rare attack is lost.
 
-    Attacks are all kept where they fit into ``share`` of the rows, or where there are too few benign rows to fill the
-    rest. Where they do not fit, every family is cut to the same number of rows at most, so that rare ones stay whole.
+    All attacks are kept if they fit into ``share`` of the rows, or if there are too few benign rows to fill the rest.
+    Otherwise every family is cut to the same number of rows, so that rare families stay whole.
 
     Args:
         y: 0 for a benign row, else the number of an attack's family.
         rows: how many at most.
-        share: of them that attacks may take.
+        share: of these rows that attacks may take.
         seed: of the draw.
     """
     order = torch.randperm(len(y), generator=torch.Generator().manual_seed(seed)).to(y.device)
@@ -157,7 +157,7 @@ def draw_with_attacks(y: Tensor, rows: int, share: float, seed: int) -> Tensor:
 
 
 def _level(sizes: Sequence[int], total: int) -> int:
-    """The largest number to which groups of these sizes can be cut so that no more than ``total`` are left."""
+    """The largest limit per group such that groups of these sizes, cut to it, have ``total`` members or fewer."""
     left, most = total, max(sizes, default=0)
     for i, size in enumerate(sorted(sizes)):
         even = left // (len(sizes) - i)
@@ -168,7 +168,7 @@ def _level(sizes: Sequence[int], total: int) -> int:
 
 
 def _tied(score: Tensor, x: Tensor) -> str | None:
-    """What is wrong with scores, (n,), that hardly differ where the rows x, (n, F), do."""
+    """What is wrong with scores, (n,), that hardly differ although the rows x, (n, F), do; None if nothing is."""
     values, counts = torch.unique(score, return_counts=True)
     few, share = len(values) < min(3, len(x)), float(counts.max()) / len(x) if len(x) else 0.0
     if few and len(values) < min(3, len(torch.unique(x, dim=0))):

@@ -20,24 +20,24 @@ class Boosting(Detector):
     """How much like seen attacks a row is, by gradient-boosted trees.
 
     Friedman, "Greedy Function Approximation: A Gradient Boosting Machine", 2001, on histograms; the fit is
-    scikit-learn's. Trees of few leaves, each split on a share of the features, ask what several features say of an
-    attack instead of the one that parts the seen attacks best, which carries over better to attacks that were not seen.
+    scikit-learn's. Small trees, each split on a share of the features, use several features of an attack and not only
+    the one that separates the seen attacks best. This carries over better to unseen attacks.
 
-    Log-odds of different trees have no common unit; they are put into that of the upper tail of benign rows that the
-    trees have not seen, above its quantile t, with a mean excess e. These rows are left out of the fit part by part::
+    Log-odds of different trees have no common unit. They are measured by the upper tail of benign rows that the trees
+    have not seen, above its quantile t, with a mean excess e. These rows are left out of the fit part by part::
 
         surprise(x) = log(1 + exp(log(1 / (1 - quantile)) + (log-odds(x) - t) / e))
 
-    which is about -log P(a benign row is as high) where that is small, and near 0 however benign a row looks, so that
-    one set of trees cannot outweigh what another one finds. Each family f of the seen attacks has trees of its own, so
-    that what tells a rare family is not outvoted by a frequent one, beside those that tell all of them::
+    For rare scores this is about -log P(a benign row is as high). For all others it is near 0, however benign a row
+    looks, so one set of trees cannot outweigh what another finds. One set learns all seen attacks together. Each family
+    f also has its own trees, so that a frequent family does not outvote a rare one::
 
         score(x) = surprise_together(x) + max over f of surprise_f(x)
 
     With one family, or ``together``, the score is the log-odds.
 
-    The nodes of all trees lie in one vector; a leaf leads to itself, so that after as many steps as the deepest tree
-    has levels every row has reached its leaf.
+    The nodes of all trees lie in one vector. A leaf leads to itself, so after as many steps as the deepest tree has
+    levels every row has reached its leaf.
 
     Args:
         features: Z.
@@ -47,11 +47,11 @@ class Boosting(Detector):
         learning_rate: by which each tree's values are shrunk.
         share: of the features that a split chooses from.
         l2: penalty on the values of the leaves.
-        least: rows that a family needs for trees of its own; the smaller ones share theirs.
-        parts: that the benign rows are left out in.
-        quantile: of their log-odds, where the tail begins.
-        max_rows: rows that the trees are grown on at most, drawn by ``seed``.
-        attack_share: of these rows that attacks may take; all of them are kept up to there, and rare families beyond.
+        least: rows that a family needs for its own trees; smaller families share one set.
+        parts: how many parts the benign rows are left out in.
+        quantile: of the benign log-odds, at which the tail begins.
+        max_rows: rows at most that the trees are grown on, drawn by ``seed``.
+        attack_share: share of these rows that attacks may take; if they are more, large families are cut first.
         seed: of the rows drawn and of the features of each split.
     """
 
@@ -116,10 +116,10 @@ class Boosting(Detector):
         self.register_buffer("depth", torch.zeros((), dtype=torch.int64))
 
     def fit(self, x: Tensor, y: Tensor | None = None) -> None:
-        """Grow the trees on x (n, F) and y (n,), the number of the family of each attack; nothing without labels.
+        """Grow the trees on x (n, F) and y (n,), the number of each attack's family; without labels do nothing.
 
         Raises:
-            TrainingError: if a class is absent.
+            TrainingError: a class is absent.
         """
         if y is None:
             return
@@ -131,7 +131,7 @@ class Boosting(Detector):
         self.begin, self.excess = torch.tensor(tails).to(self.begin).unbind(1)
 
     def fit_raw(self, x: Tensor, y: Tensor) -> None:
-        """Grow the trees as ``fit`` does, without tails."""
+        """Grow the trees as ``fit`` does, but fit no tails."""
         self._grown(x, y)
 
     def raw(self, x: Tensor) -> Tensor:
@@ -145,7 +145,7 @@ class Boosting(Detector):
         self.begin, self.excess = torch.tensor(tails).to(self.begin).unbind(1)
 
     def _grown(self, x: Tensor, y: Tensor) -> tuple[NDArray[np.float64], NDArray[np.bool_], list[NDArray[np.bool_]]]:
-        """Grow and keep the trees; the rows that they were grown on, which are attacks, and those of each set."""
+        """Grow and keep the trees; return their rows, a mask of the attacks, and the mask of each set of trees."""
         rows = draw_with_attacks(y, self.max_rows, self.attack_share, self.seed)
         values, number = x[rows].double().cpu().numpy(), y[rows].cpu().numpy()
         attack = number != 0
@@ -157,18 +157,19 @@ class Boosting(Detector):
             )
         groups = self._groups(number)
         grown = [self._grow(values[~attack | group], attack[~attack | group]) for group in groups]
-        self._keep([each for model in grown for each in _trees(model)])
+        self._keep([tree for model in grown for tree in _trees(model)])
         self.start = torch.tensor([float(np.ravel(model._baseline_prediction)[0]) for model in grown]).to(self.start)
         return values, attack, groups
 
     def _groups(self, number: NDArray[Any]) -> list[NDArray[np.bool_]]:
-        """(n,) mask of the attacks of each set of trees; all of them first, where they are asked for."""
+        """(n,) mask of the attacks of each set of trees; the set of all attacks, if there is one, comes first."""
         numbers, counts = np.unique(number[number != 0], return_counts=True)
         small = np.isin(number, numbers[counts < self.least])
-        each = [number == one for one in numbers[counts >= self.least]] + [small] * bool(small.any())
-        if self.families == "together" or len(each) == 1:
+        large = [number == family for family in numbers[counts >= self.least]]
+        groups = large + [small] * bool(small.any())
+        if self.families == "together" or len(groups) == 1:
             return [number != 0]
-        return each if self.families == "each" else [number != 0, *each]
+        return groups if self.families == "each" else [number != 0, *groups]
 
     def _grow(self, x: NDArray[np.float64], attack: NDArray[np.bool_]) -> Any:
         """The library's model."""
@@ -190,7 +191,7 @@ class Boosting(Detector):
     ) -> tuple[float, float]:
         """Where the tail of the log-odds of unseen benign rows begins, and their mean excess above that."""
         scores = []
-        for left_out in (part == each for each in np.unique(part)):
+        for left_out in (part == number for number in np.unique(part)):
             kept = ~left_out | left_out.all()  # a single row cannot be left out
             x = np.concatenate([benign[kept], attacks])
             model = self._grow(x, np.arange(len(x)) >= kept.sum())
@@ -229,10 +230,10 @@ class Boosting(Detector):
         odds = self._odds(x)
         if len(self.start) == 1:
             return odds[:, 0]
-        said = functional.softplus((odds - self.begin) / self.excess - math.log(1 - self.quantile))
+        surprise = functional.softplus((odds - self.begin) / self.excess - math.log(1 - self.quantile))
         if self.families == "each":
-            return said.amax(1)
-        return said[:, 0] + said[:, 1:].amax(1)
+            return surprise.amax(1)
+        return surprise[:, 0] + surprise[:, 1:].amax(1)
 
     def _odds(self, x: Tensor) -> Tensor:
         values, families = x.float(), len(self.start)
@@ -247,6 +248,6 @@ class Boosting(Detector):
 def _trees(model: Any) -> list[NDArray[Any]]:
     """The nodes of each tree of the library's model.
 
-    Not public: scikit-learn has no public way to them. A test holds us to its own scores.
+    This reads private attributes, because scikit-learn has no public ones. A test compares our scores with its own.
     """
     return [tree.nodes for iteration in model._predictors for tree in iteration]

@@ -19,11 +19,11 @@ class DeepSVDD(Detector):
 
     Ruff et al., "Deep One-Class Classification", 2018. phi has no bias and no bounded activation, and c is the mean of
     the untrained latents with |c_i| >= 0.1, since otherwise a constant phi = c would have no loss (propositions 1 to
-    3). An input that is as good as a bias still allows it, so ``spread`` is watched.
+    3). A constant input can still act as a bias and allow this, so ``spread`` is checked.
 
-    ``one_class`` lowers the mean score. ``soft_boundary`` lowers R^2 + mean(max(0, score - R^2)) / nu. Deviation: R^2
-    is not searched every few epochs but is the (1 - nu) quantile of each batch, which is the minimum over R; the
-    score leaves out R^2, which ranks nothing. The penalty on the weights is ``weight_decay`` of the fit.
+    ``one_class`` minimises the mean score, ``soft_boundary`` R^2 + mean(max(0, score - R^2)) / nu. Deviation: R^2 is
+    not searched every few epochs; it is the (1 - nu) quantile of each batch, which is the minimum over R. The score
+    leaves out R^2, which does not change the ranking. The penalty on the weights is ``weight_decay`` of the fit.
 
     Args:
         features: Z; rows are standardised.
@@ -61,7 +61,7 @@ class DeepSVDD(Detector):
         self.register_buffer("start", torch.ones(()))  # spread of the untrained latents
 
     def extra_repr(self) -> str:
-        """The objective, so that the printed module tells everything that decides a training."""
+        """The objective, so that the printed module shows everything that decides a training."""
         return f"objective={self.objective}, nu={self.nu}"
 
     @torch.no_grad()

@@ -1,4 +1,4 @@
-"""Several detectors that judge as one."""
+"""Several detectors with one score."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -27,18 +27,18 @@ MEMBERS: Final[Mapping[str, type[Detector]]] = {
 
 
 class Ensemble(Detector):
-    """Mean surprise of several detectors in closed form, each by the tail of benign rows that it has not seen.
+    """Mean surprise of several closed-form detectors, each measured by the tail of benign rows that it has not seen.
 
-    Scores of different detectors have no common unit; the surprise of a score, -log P(a benign score is as high), is
-    one (``pipeline.calibration.surprisal``). Its benign rows are left out of the fit part by part; the members that
-    judge are fitted on all of them. What one detector alone finds strange counts less than what all do, so that the
-    benign records that stand out to one of them hide fewer attacks. Aggarwal, Sathe, "Theoretical Foundations and
-    Algorithms for Outlier Ensembles", 2015: the mean lowers the variance of the score.
+    Scores of different detectors have no common unit. The surprise of a score, -log P(a benign score is as high), is
+    one (``pipeline.calibration.surprisal``). It is fitted on benign rows that are left out of the fit part by part; the
+    members that score are then fitted on all rows. A record that only one detector finds strange scores lower than one
+    that all find strange, so benign records that stand out to one detector hide fewer attacks. Aggarwal, Sathe,
+    "Theoretical Foundations and Algorithms for Outlier Ensembles", 2015: the mean lowers the variance of the score.
 
     Args:
         features: Z.
         members: detectors by name, each with its settings.
-        parts: that the rows are left out in.
+        parts: how many parts the rows are left out in.
         seed: of the parts.
     """
 
@@ -56,7 +56,7 @@ class Ensemble(Detector):
     ) -> None:
         super().__init__(features)
         named = {"knn": {"neighbours": 1}, "gmm": {}} if members is None else members
-        if not isinstance(named, Mapping) or not all(isinstance(each, Mapping) for each in named.values()):
+        if not isinstance(named, Mapping) or not all(isinstance(settings, Mapping) for settings in named.values()):
             raise ValueError(
                 f"members must be names with their settings, as in {{knn: {{neighbours: 1}}}}, not {named}"
             )
@@ -83,7 +83,7 @@ class Ensemble(Detector):
         generator = torch.Generator().manual_seed(self.seed)
         part = (torch.randperm(len(x), generator=generator) % self.parts).to(x.device)
         for row, name in enumerate(self.named):
-            scores = torch.cat([self._left_out(name, x, part == each) for each in range(self.parts)])
+            scores = torch.cat([self._left_out(name, x, part == number) for number in range(self.parts)])
             self.members[name].fit(x)  # type: ignore[operator]
             self._keep(row, self._tail(name, scores))
 

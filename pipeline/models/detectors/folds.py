@@ -25,7 +25,7 @@ class Folds(Detector):
     Args:
         features: Z.
         models: K detectors of one kind.
-        seed: of the hash that tells the fold of a row.
+        seed: of the hash that assigns a row to a fold.
     """
 
     sized_by_data = ("fold",)
@@ -40,13 +40,12 @@ class Folds(Detector):
     def fitted(
         cls, make: Callable[[], Detector], x: Tensor, fold: Tensor, attacks: Tensor, families: Tensor, seed: int = 0
     ) -> Self:
-        """Fit model k on all but the rows of fold k.
+        """Fit model k on all rows but those of fold k.
 
-        What makes one score of several (``Detector.fit_units``) is read from the left-out scores of all folds, so that
-        no further fits are needed for it.
+        ``Detector.fit_units`` uses the left-out scores of all folds, so no further fits are needed for it.
 
         Args:
-            make: gives a detector that is not fitted yet.
+            make: makes a detector that is not fitted yet.
             x: (n, Z) benign rows.
             fold: (n,) of each, from 0 on.
             attacks: (m, Z) seen attacks, which every model may learn from.
@@ -73,7 +72,7 @@ class Folds(Detector):
 
     def score(self, x: Tensor) -> Tensor:
         """(B, Z) to (B,): each row by the model of its fold."""
-        return self._each(lambda model, part: model.score(part), x, self.route(x))  # type: ignore[return-value]
+        return self._by_model(lambda model, part: model.score(part), x, self.route(x))  # type: ignore[return-value]
 
     def scores(self, x: Tensor) -> Tensor:
         """(n,) of (n, Z), as ``score``; each model scores its rows in parts."""
@@ -81,24 +80,24 @@ class Folds(Detector):
 
     def by_fold(self, x: Tensor, fold: Tensor) -> Tensor:
         """(n,) scores of x, (n, Z), each by the model of its ``fold``, (n,)."""
-        return self._each(lambda model, part: model.scores(part), x, fold)  # type: ignore[return-value]
+        return self._by_model(lambda model, part: model.scores(part), x, fold)  # type: ignore[return-value]
 
     def terms(self, x: Tensor) -> Tensor | None:
         """(B, Z) terms of the model of each row's fold."""
-        return self._each(lambda model, part: model.terms(part), x, self.route(x))
+        return self._by_model(lambda model, part: model.terms(part), x, self.route(x))
 
     def nearest(self, x: Tensor) -> Tensor | None:
-        """(B, k) benign rows, by their place among all, that the model of each row's fold finds nearest."""
+        """(B, k) positions, among all benign rows, of those that the model of each row's fold finds nearest."""
 
         def found(model: Detector, part: Tensor) -> Tensor | None:
             rows, number = model.nearest(part), list(self.models).index(model)
             return None if rows is None else (self.fold != number).nonzero()[:, 0].to(rows.device)[rows]
 
-        return self._each(found, x, self.route(x))
+        return self._by_model(found, x, self.route(x))
 
     @torch.no_grad()
     def verify(self, x: Tensor) -> None:
-        """Refuse it where a model ranks nothing; the message names the fold."""
+        """Refuse a model that ranks nothing; the message names its fold."""
         for k, model in enumerate(self.models):
             with _of(k, len(self.models)):
                 model.verify(x)  # type: ignore[operator]
@@ -107,9 +106,11 @@ class Folds(Detector):
         """(B,) fold of each row of x, (B, Z)."""
         return torch.from_numpy(route(x.detach().cpu().numpy(), len(self.models), self.seed)).to(x.device)
 
-    def _each(self, function: Callable[[Detector, Tensor], Tensor | None], x: Tensor, fold: Tensor) -> Tensor | None:
-        """What ``function`` says of the rows of x by the model of their fold, in the order of x."""
-        said = None
+    def _by_model(
+        self, function: Callable[[Detector, Tensor], Tensor | None], x: Tensor, fold: Tensor
+    ) -> Tensor | None:
+        """The results of ``function`` for the rows of x, each by the model of its fold, in the order of x."""
+        joined = None
         for k, model in enumerate(self.models):
             rows = (fold == k).nonzero()[:, 0]
             if not len(rows) and (k or len(x)):
@@ -117,9 +118,9 @@ class Folds(Detector):
             part = function(model, x[rows])  # type: ignore[arg-type]
             if part is None:
                 return None
-            said = part.new_empty((len(x), *part.shape[1:])) if said is None else said
-            said[rows] = part
-        return said
+            joined = part.new_empty((len(x), *part.shape[1:])) if joined is None else joined
+            joined[rows] = part
+        return joined
 
 
 @torch.no_grad()

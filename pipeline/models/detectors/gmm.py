@@ -82,7 +82,7 @@ class GMM(Detector):
         """Half the squared distance from each component, feature by feature, under the responsibilities r: (B, F).
 
         As in ``Mahalanobis.terms`` for each component k, with d = z - mean_k and its precision P: sum over k of
-        r_k d_i (P d)_i / 2. The score is their sum and what no feature has a part in, since r is given::
+        r_k d_i (P d)_i / 2. The score is their sum plus a part that belongs to no feature, since r is given::
 
             sum over k of r_k (log r_k - log weight_k - log |P_k| / 2) + F log(2 pi) / 2 - ladj
         """

@@ -65,7 +65,7 @@ class IsolationForest(Detector):
         rows = draw(x, self.max_rows, self.seed).float().cpu().numpy()
         samples = min(self.samples, len(rows))
         forest = Forest(n_estimators=self.trees, max_samples=samples, random_state=self.seed).fit(rows)
-        grown = [_grown(each.tree_, self.depth) for each in forest.estimators_]
+        grown = [_grown(tree.tree_, self.depth) for tree in forest.estimators_]
         split_feature, split_value, length = (np.stack(arrays) for arrays in zip(*grown, strict=True))
         self.split_feature.copy_(torch.from_numpy(split_feature))
         self.split_value.copy_(torch.from_numpy(split_value))

@@ -15,17 +15,17 @@ class KNN(Detector):
     """Distance to the k-th nearest reference row, in standardised features.
 
     Ramaswamy, Rastogi, Shim, "Efficient Algorithms for Mining Outliers from Large Data Sets", 2000; the mean over the
-    k distances is that of Angiulli, Pizzuti, "Fast Outlier Detection in High Dimensional Spaces", 2002. A row is scored
-    on its own, so that one of the reference rows counts itself as its nearest neighbour.
+    k distances is that of Angiulli, Pizzuti, "Fast Outlier Detection in High Dimensional Spaces", 2002. A reference row
+    that is scored counts itself as its nearest neighbour.
 
     Args:
         features: Z.
         neighbours: k.
         reduce: ``largest`` takes the k-th distance, ``mean`` the mean of the k.
-        metric: ``whitened`` takes the correlations between the features out first, so that a value that does not go
-            with the others is far even where it is a common one by itself; directions with less than a tenth of the
-            variance of a feature are stretched no further than that.
-        max_rows: reference rows that are kept at most, drawn by ``seed``; the time of a score is linear in them.
+        metric: ``whitened`` first removes the correlations between features, so that a value that does not fit the
+            others is far away even if it is common by itself. Directions with less than a tenth of the variance of a
+            feature are stretched as if they had that tenth.
+        max_rows: reference rows at most, drawn by ``seed``; the time of a score is linear in them.
         seed: of the rows drawn.
     """
 
@@ -85,14 +85,14 @@ class KNN(Detector):
         return in_parts(self._score, x, self._at_once())
 
     def terms(self, x: Tensor) -> Tensor:
-        """Squared differences from the neighbours that make the score, per distance: (B, F), of which it is the sum.
+        """Squared differences from the neighbours, divided by the distance, (B, F): their sum is the score.
 
         d = sum over i of (z_i - r_i)^2 / d for a distance d; the mean of several is the sum of their means.
         """
         return in_parts(self._terms, x, self._at_once())
 
     def nearest(self, x: Tensor) -> Tensor:
-        """(B, k) rows of what it was fitted on, the nearest to x, (B, F), first."""
+        """(B, k) positions of the fitted rows that are nearest to x, (B, F), the nearest first."""
         return self.rows[in_parts(lambda part: self._neighbours(part)[0], x, self._at_once())]
 
     def _at_once(self) -> int:

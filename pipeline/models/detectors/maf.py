@@ -45,31 +45,31 @@ class MAF(Detector):
 
     Papamakarios, Pavlakou, Murray, "Masked Autoregressive Flow for Density Estimation", 2017, with the bounded log
     scale of Latent Sculpting (Chhetri, Thapa, Chen, arXiv 2512.22179, 2025): 795,648 dense parameters for 32 features
-    at the published settings. One default deviates: the input is standardised, its constant included in the density, so
-    that the layers need not learn units; ``standardise: false`` reads the latent as it is, as published. Every second
-    layer reads the features backwards by its masks, which is the published flip between layers without moving data.
+    at the published settings. One default deviates: the input is standardised, so that the layers need not learn units,
+    and the density includes the constant of that map. ``standardise: false`` reads the latent as it is, as published.
+    The masks of every second layer read the features backwards: the published flip between layers, without moving data.
 
     The layers' weights are stacked, so that masking, clipping and the optimiser's step are one operation for all.
 
     With ``confidence`` other than ``ignore`` the likelihood is weighted, which is not in the paper:
     L = sum_i b_i s_i / sum_i b_i, where b_i is the benign share of ``pipeline.models.base.shares`` and s the score.
     ``push`` adds sum_i a_i relu(m + distance - s_i) / sum_i a_i over the anomalous shares a_i, with m the weighted mean
-    score of the benign. What is surely anomalous is driven off until it lies ``distance`` nats above them.
+    score of the benign records. Surely anomalous records are driven off until they lie ``distance`` nats above m.
 
-    Where records repeat, or lie on a line or a grid, the density grows without bound and the score follows the finest
-    grain. ``scale_penalty`` holds against it, and so does noise on the training rows (``stage2.fit.input_noise``,
-    dequantisation by a Gaussian); neither is in the paper. It adds to what a record counts in the loss, of F features::
+    If records repeat, or lie on a line or a grid, the density grows without bound and the score follows the finest
+    grain. ``scale_penalty`` counters this, and so does noise on the training rows (``stage2.fit.input_noise``,
+    dequantisation by a Gaussian); neither is in the paper. The penalty adds to the loss of a record, of F features::
 
         scale_penalty / F * (sum over layers and features of tanh s)^2
 
-    which holds the volume and not each direction: what is stretched may be made up for by what is pressed together.
+    It limits the volume, not each direction: stretching one direction can be offset by compressing another.
 
     Args:
         features: Z.
         layers: K.
         hidden: H, units of each layer.
         scale_penalty: of the squared log volume by which the layers stretch.
-        confidence: what the confidence of a record does.
+        confidence: effect of the confidence of a record.
         unknown: weight of a record whose confidence is 0.
         distance: in nats.
         standardise: whether each feature is brought to mean 0 and variance 1 first.
@@ -128,7 +128,7 @@ class MAF(Detector):
         return z, log_scales.sum(-1) + self.standardise.ladj
 
     def _masked(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Weights and biases of the layers, as they see the features."""
+        """Masked weights, and biases, of all layers."""
         return self.weight_in * self.masks_in, self.bias_in, self.weight_out * self.masks_out, self.bias_out
 
     @property
@@ -137,7 +137,7 @@ class MAF(Detector):
         return self.confidence != "ignore"
 
     def loss(self, batch: Batch) -> Tensor:
-        """The negative log-likelihood, weighted by confidence where that is asked for, and the penalty on scales."""
+        """The negative log-likelihood, weighted by confidence if the setting says so, plus the penalty on scales."""
         z, ladj = self.transform(batch.x)
         score = -self._log_prob(z, ladj)
         held = score
@@ -165,10 +165,10 @@ class MAF(Detector):
     def terms(self, x: Tensor) -> Tensor:
         """z_i^2 / 2 + log(2 pi) / 2 - log |dz_i/dx_i| of each feature, (B, F): their sum is the score.
 
-        No layer moves a feature: the i-th entry of its output is an affine map of the i-th of its input, given others.
-        So each z_i belongs to x_i, and so does the part of log |det| that is its layers' log scales and that of its
-        standardisation. Of one layer a term is -log p(x_i | x_1 .. x_i-1). Of several it is no conditional density, as
-        layers that read forwards and backwards condition z_i on all of x; only the sum is free of the order then.
+        No layer moves a feature: given the others, the i-th output is an affine map of the i-th input. So z_i belongs
+        to x_i, and so do its log scales in all layers and in the standardisation, which are its part of log |det|. With
+        one layer a term is -log p(x_i | x_1 .. x_i-1). With several it is no conditional density, because layers that
+        read forwards and backwards condition z_i on all of x; only the sum does not depend on the order then.
         """
         z, log_scales = _layers(self.standardise(x), *self._masked())
         return 0.5 * (z.square() + math.log(2 * math.pi)) - log_scales + self.standardise.scale.log()

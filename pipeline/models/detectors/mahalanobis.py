@@ -46,7 +46,7 @@ class Mahalanobis(Detector):
     def terms(self, x: Tensor) -> Tensor:
         """d_i (covariance^-1 d)_i with d = x - mean, (B, F): their sum is the score, and one may be below 0.
 
-        If d is 0 but in one feature, that feature has all of the sum, which squared whitened entries would spread over
+        If d is 0 except in one feature, that feature has the whole sum; squared whitened entries would spread it over
         others (the partial decomposition of Alcala, Qin, "Analysis and Generalization of Fault Diagnosis Methods for
         Process Monitoring", 2011).
         """

@@ -28,11 +28,11 @@ _BACK: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "elu": lambda grad, y: _aten.elu_backward.grad_input(grad, 1, 1, 1, True, y, grad_input=grad),
     "tanh": lambda grad, y: _aten.tanh_backward.grad_input(grad, y, grad_input=grad),
 }
-"""The gradient of an activation's input from that of its output, which it overwrites, and the output y."""
+"""Turns the gradient by an activation's output y into the gradient by its input, in place."""
 
 
 def layers_forth(x: Tensor, layers: Sequence[Tensor], activation: str) -> tuple[Tensor, list[Tensor]]:
-    """Affine layers with ``activation`` between them, for a function whose gradient is written with ``layers_back``.
+    """Affine layers with ``activation`` between them; ``layers_back`` is their gradient.
 
     Args:
         x: (B, F).
@@ -40,7 +40,7 @@ def layers_forth(x: Tensor, layers: Sequence[Tensor], activation: str) -> tuple[
         activation: relu, elu or tanh.
 
     Returns:
-        What the last layer gives, (B, out), and what each layer read, x first.
+        The output of the last layer, (B, out), and the input of each layer, x first.
     """
     weights, biases, read = layers[::2], layers[1::2], [x]
     for weight, bias in zip(weights[:-1], biases[:-1], strict=True):
@@ -51,13 +51,15 @@ def layers_forth(x: Tensor, layers: Sequence[Tensor], activation: str) -> tuple[
 def layers_back(
     grad: Tensor, read: Sequence[Tensor], layers: Sequence[Tensor], activation: str
 ) -> tuple[Tensor, list[Tensor]]:
-    """The gradients of what the first layer gives, by its weight that of x, and of ``layers``.
+    """The gradient by the output of the first layer, and the gradients by ``layers``.
+
+    The first one times the weight of the first layer is the gradient by x.
 
     Args:
-        grad: that of what ``layers_forth`` gave, (B, out).
-        read: what each layer read.
-        layers: as there.
-        activation: as there.
+        grad: by the output of ``layers_forth``, (B, out).
+        read: the input of each layer.
+        layers: as in ``layers_forth``.
+        activation: as in ``layers_forth``.
     """
     of_layers: list[Tensor] = []
     for k in reversed(range(len(read))):
@@ -127,10 +129,10 @@ class MLP(Detector):
         """Binary cross-entropy, the mean of each class's mean: a rare attack weighs as much as the benign records."""
         attack = batch.y != 0
         score = self.score(batch.x)
-        each = functional.binary_cross_entropy_with_logits(score, attack.to(score.dtype), reduction="none")
+        losses = functional.binary_cross_entropy_with_logits(score, attack.to(score.dtype), reduction="none")
         n_attack = attack.sum().to(score.dtype)
         weight = torch.where(attack, 1 / n_attack.clamp_min(1), 1 / (len(attack) - n_attack).clamp_min(1))
-        return (each * weight).sum() / weight.sum()
+        return (losses * weight).sum() / weight.sum()
 
     def score(self, x: Tensor) -> Tensor:
         """The logit, (B, F) to (B,)."""

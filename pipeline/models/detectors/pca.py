@@ -12,8 +12,8 @@ ROWS_AT_ONCE = 65_536
 class PCA(Detector):
     """Squared distance of a standardised row from the span of the leading principal components.
 
-    |z - V V' z|^2 = |W' z|^2 with the leading eigenvectors V of the correlation matrix and the others W, of which the
-    second form has no cancellation. Shyu, Chen, Sarinnapakorn, Chang, "A Novel Anomaly Detection Scheme Based on
+    |z - V V' z|^2 = |W' z|^2 with the leading eigenvectors V of the correlation matrix and the others W; the second
+    form has no cancellation. Shyu, Chen, Sarinnapakorn, Chang, "A Novel Anomaly Detection Scheme Based on
     Principal Component Classifier", 2003, whose sum over the minor components is weighted by 1 / eigenvalue.
 
     Args:

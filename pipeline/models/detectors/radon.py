@@ -1,4 +1,4 @@
-"""Autoencoder that is judged by the direction of its reconstruction and learns from a confidence in each record."""
+"""Autoencoder that scores by the direction of its reconstruction and learns from a confidence in each record."""
 
 import math
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ class RADON(Detector):
     L = [sum over c > 0 of c (1 - s)^2 + sum over c < 0 of |c| s^2] / sum |c|
 
     Najari, Berlemont, Lefebvre, Duffner, Garcia, "RADON: Robust Autoencoder for Unsupervised Anomaly Detection", SIN
-    2021: what is surely benign is reconstructed in its own direction, what is surely anomalous at a right angle to it,
+    2021: a surely benign record is reconstructed in its own direction, a surely anomalous one at a right angle to it;
     an unknown record (c = 0) has no part in the loss. At c in {-1, 0, 1} this is the published loss.
 
     As published, the data are scaled to [0, 1] and the output is a sigmoid, so that s is in [0, 1]: ``output`` is
@@ -40,8 +40,8 @@ class RADON(Detector):
         activation: behind every layer but the last, the code included, as published.
         output: ``affine``, or ``sigmoid``, as published, for features in [0, 1].
         offset: length of the constant coordinate, divided by the square root of Z.
-        standardise: whether each feature is brought to mean 0 and variance 1 first; where the features are scaled
-            already, one-hot columns among them, a rare column is blown up by it.
+        standardise: whether to bring each feature to mean 0 and variance 1 first. If features are scaled already,
+            this would blow up rare one-hot columns.
     """
 
     updated = True
@@ -84,9 +84,9 @@ class RADON(Detector):
     def terms(self, x: Tensor) -> Tensor:
         """u_i (u_i - v_i) with the unit vectors u of x and v of r, (B, F), as 1 - s = u'(u - v).
 
-        Their sum is the score, but for what the constant coordinate adds; at ``offset`` 0 that is nothing. Half the
-        squared differences of u and v add up to the same, but blame the others for one feature that is far off, as it
-        makes all others of u small.
+        Their sum is the score without the part of the constant coordinate, which is 0 at ``offset`` 0. Half the squared
+        differences of u and v have the same sum. But if one feature is far off, it makes all other entries of u small,
+        and these differences would blame the others for it.
         """
         z: Tensor = self.standardise(x)
         r = self.reconstruct(z)

@@ -1,4 +1,4 @@
-"""The contract of an encoder: features -> latent, with class centroids from which its loss measures a margin."""
+"""The contract of an encoder, which turns features into a latent; its loss measures a margin from class centroids."""
 
 from abc import abstractmethod
 
@@ -14,7 +14,7 @@ STARTING_ROWS = 4096
 
 
 class Encoder(Scorer):
-    """Features to latent.
+    """Turns features into a latent.
 
     A subclass takes ``features`` and ``loss`` first, then its own settings, and implements ``forward``.
 
@@ -23,7 +23,7 @@ class Encoder(Scorer):
         latent: Z.
         centroid_benign: (Z,) mean of the benign latents, set by ``centre``.
         centroid_attack: (Z,) mean of the attack latents, set by ``centre``.
-        modes: (K, Z) benign modes, for a loss that holds some, set by ``initialise``; else None.
+        modes: (K, Z) benign modes, set by ``initialise``; None if the loss has none.
     """
 
     decides_above = 0.0
@@ -45,7 +45,7 @@ class Encoder(Scorer):
             self.register_buffer("modes", modes)
 
     def extra_repr(self) -> str:
-        """The loss, so that the printed module tells everything that decides a training."""
+        """The loss, so that the printed module shows everything that decides a training."""
         return f"loss={self.latent_loss}"
 
     @torch.no_grad()
@@ -53,7 +53,7 @@ class Encoder(Scorer):
         """Start from data, x (n, F) and y (n,), before training: place the modes by at most 4096 benign rows."""
         benign = spread_rows(x[y == 0])
         if self.modes is None or not len(benign):
-            return  # `centre` says so where there is no benign record
+            return  # `centre` refuses a training set without benign records
         training = self.training
         self.modes.copy_(self.latent_loss.place(self.eval()(benign)))
         self.train(training)
@@ -74,7 +74,7 @@ class Encoder(Scorer):
         """Set both centroids from the latents of the whole training set, z (n, Z) and y (n,).
 
         Raises:
-            TrainingError: if a class is absent.
+            TrainingError: a class is absent.
         """
         centroids, sizes = class_means(self.latent_loss.project(z.double()), y)
         if sizes.min() == 0:
@@ -87,21 +87,21 @@ class Encoder(Scorer):
         self.centroid_attack.copy_(centroids[1])
 
     def margin(self, z: Tensor) -> Tensor:
-        """(B, Z) to (B,), as the loss measures it: higher is more anomalous, the decision of stage 1 alone is > 0."""
+        """The margin of the loss, (B, Z) to (B,): higher is more anomalous; above 0, stage 1 alone raises an alarm."""
         return self.latent_loss.margin_of(z, self._centroids(z))
 
     def _centroids(self, z: Tensor) -> Centroids:
-        """What a margin of z is measured from, in the precision of z."""
+        """Centroids and modes in the precision of z."""
         held = None if self.modes is None else self.modes.to(z.dtype)
         return Centroids(self.centroid_benign.to(z.dtype), self.centroid_attack.to(z.dtype), held)
 
     @property
     def heeds_confidence(self) -> bool:
-        """As its loss does."""
+        """Whether its loss uses confidence."""
         return self.latent_loss.heeds_confidence
 
     def settle(self, train: Batch, rows_at_once: int) -> None:
-        """Centre on the training records as their confidence now stands."""
+        """Set the centroids by the training records and their present confidence."""
         z = in_parts(self, train.x, rows_at_once)
         taken = (train.y != 0) | (train.confidence > 0)
         self.centre(z[taken], train.y[taken])
@@ -111,10 +111,10 @@ class Encoder(Scorer):
         return self.margin(self(x))
 
     def verify(self, z: Tensor, y: Tensor) -> None:
-        """Refuse a latent that carries nothing, z (n, Z) and y (n,), after ``centre``.
+        """Refuse latents z (n, Z), with labels y (n,), that carry no information; call ``centre`` before.
 
         Raises:
-            CollapseError: with what has collapsed, why, and what to do.
+            CollapseError: it says what has collapsed, why, and what to do.
         """
         reason = self._collapse(z.double(), y)
         if reason:
@@ -135,7 +135,7 @@ class Encoder(Scorer):
         if distinct < min(3, len(z)):
             return f"the latent has only {distinct} distinct values, so it can rank nothing; lower weight_decay"
         if not self.trainable:
-            return None  # no loss has had a say in it
+            return None  # no loss has shaped the latent
         return self.latent_loss.stuck(self.latent_loss.apart(z, y, self._centroids(z)))
 
 
@@ -145,9 +145,9 @@ def spread_rows(x: Tensor) -> Tensor:
 
 
 def spread_with_classes(y: Tensor) -> Tensor:
-    """Positions of rows that are spread over y, (n,), and of more rows of a class that few of these belong to.
+    """Positions of rows spread over y, (n,), and of more rows of a class that would have too few.
 
-    A class that has them gets at least 1/8 of ``STARTING_ROWS``, so that rare attacks do not vanish.
+    A class gets at least 1/8 of ``STARTING_ROWS``, as far as it has them, so that rare attacks do not vanish.
     """
     least = STARTING_ROWS // 8
     rows = _spread(len(y), STARTING_ROWS).to(y.device)

@@ -36,16 +36,16 @@ class CNNTransformer(Encoder):
     """Convolutions over the feature axis, a Transformer over the pooled positions, their mean, a linear head.
 
     Chhetri, Thapa, Chen, "Latent Sculpting", arXiv 2512.22179, 2025; 158,080 parameters for 71 features at the
-    published settings, which are the defaults but for ``layers_start``. The published Transformer layers start as
+    published settings, which are the defaults except for ``layers_start``. The published Transformer layers start as
     copies of one layer, because ``nn.TransformerEncoder`` copies the layer that it is given (``copies``). By default
     each layer is drawn anew (``apart``).
 
-    ``start: discriminant`` is a deviation. DCCL has a saddle where both centroids coincide, which the published start
-    is close to and leaves after hundreds of steps or never: through five convolutions at PyTorch's default gain what
-    tells records apart shrinks to 1/30 of the noise that dropout adds above them. The deviation: the convolutions
-    start at the gain that keeps a signal through a ReLU (He et al., "Delving Deep into Rectifiers", 2015), and the
-    first latent starts as Fisher's discriminant of the head's inputs, its centroids at half the squared distance that
-    the loss asks for. All else keeps its random start, and training is as published.
+    ``start: discriminant`` is a deviation. DCCL has a saddle where both centroids coincide. The published start is
+    close to it and leaves it after hundreds of steps or never: after five convolutions at PyTorch's default gain, the
+    differences between records shrink to 1/30 of the noise that dropout adds above them. With this setting the
+    convolutions start at the gain that keeps a signal through a ReLU (He et al., "Delving Deep into Rectifiers", 2015),
+    and the first latent starts as Fisher's discriminant of the head's inputs, with its centroids at half the squared
+    distance that the loss demands. All else starts at random, and training is as published.
     """
 
     def __init__(
@@ -90,7 +90,7 @@ class CNNTransformer(Encoder):
         self.head = nn.Linear(width, latent)
 
     def body(self, x: Tensor) -> Tensor:
-        """Everything below the head: (B, F) to (B, D)."""
+        """All layers before the head: (B, F) to (B, D)."""
         h = self.convolutions(x.unsqueeze(1))  # (B, C, F - 5)
         h = functional.max_pool1d(self.dropout(h), 2).transpose(1, 2)  # (B, L, C)
         h = self.transformer(self.project(h) + self.position)  # (B, L, D)
@@ -117,11 +117,11 @@ class CNNTransformer(Encoder):
                 if part.bias is not None:
                     nn.init.zeros_(part.bias)
         training = self.training
-        h = self.train().body(x)  # with dropout: a direction that drowns in its noise is none
+        h = self.train().body(x)  # with dropout: a direction that its noise drowns is useless
         self.train(training)
         w, middle, distance = discriminant(h, y)
         if len(torch.unique(y)) < 2 or distance <= 0:
-            return  # nothing to part; `centre` and `verify` say so
+            return  # nothing to separate; `centre` or `verify` will refuse it
         scale = (0.5 * self.latent_loss.separation) ** 0.5 / distance
         self.head.weight[0] = scale * w
         self.head.bias[0] = -scale * middle

@@ -1,4 +1,4 @@
-"""A Transformer over features as tokens: each column is embedded on its own, and none has a place."""
+"""A Transformer over features as tokens: each column has its own embedding, and their order does not matter."""
 
 from typing import Literal
 
@@ -14,9 +14,9 @@ class FeatureTokens(Encoder):
     """Feature j becomes the token x_j w_j + b_j; Transformer layers; the first token or their mean; a linear head.
 
     The FT-Transformer of Gorishniy et al., "Revisiting Deep Learning Models for Tabular Data", 2021, section 3.3,
-    small. Nothing tells the position of a token, so that features permuted together with their tokens give the same
-    latent. Deviation: the layers are the post-norm ones with ReLU that ``cnn_transformer`` has, whose depth here is too
-    small for pre-norm to matter. The time of a step grows with F^2.
+    small. Tokens have no position, so features permuted together with their embeddings give the same latent. Deviation:
+    the layers are post-norm with ReLU, as in ``cnn_transformer``; there are too few of them for pre-norm to matter. The
+    time of a step grows with F^2.
 
     Args:
         features: F.

@@ -1,4 +1,4 @@
-"""No encoder: the latent is the features. The baseline that tells what an encoder is worth."""
+"""No encoder: the latent is the features. The baseline that shows what an encoder is worth."""
 
 from torch import Tensor
 

@@ -1,4 +1,4 @@
-"""A residual perceptron: columns without an order need none, and a CPU trains it fast."""
+"""A residual perceptron: it needs no order of the columns, and a CPU trains it fast."""
 
 import torch
 from torch import Tensor, nn

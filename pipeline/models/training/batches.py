@@ -10,7 +10,7 @@ from pipeline.models.base import Batch
 
 
 class Batches:
-    """An iterable over one epoch of shuffled batches; the order depends on seed and epoch alone.
+    """An iterable over one epoch of shuffled batches; their order depends only on seed and epoch.
 
     Args:
         data: all rows.
@@ -44,14 +44,14 @@ class Batches:
             yield torch.split(rows, self.size)
 
     def at(self, rows: Tensor) -> Batch:
-        """A batch of which this process has its part."""
+        """The part of a batch that belongs to this process."""
         part = self._part(rows)
         return Batch(*(column.index_select(0, part) for column in self.data))
 
     def _part(self, rows: Tensor) -> Tensor:
-        """What this process draws of a batch.
+        """The rows of a batch that belong to this process.
 
-        Each process must make the same number of steps on at least one row: a short batch is repeated.
+        Each process must make the same number of steps, each on at least one row, so a short batch is repeated.
         """
         rank, shards = self.shard
         return rows if shards == 1 else rows.repeat(math.ceil(shards / len(rows)))[rank::shards]

@@ -8,12 +8,12 @@ from torch.optim.adam import Adam, adam
 
 
 class Flat:
-    """What is trained of a model becomes views of one vector, which an optimiser moves in its place.
+    """Makes the trained parameters views of one vector, which the optimiser moves in place of them.
 
     Attributes:
         parameters: the views, in the order of the model.
-        vector: (p,) all of them, one behind the other.
-        gradient: (p,) that of ``vector``.
+        vector: (p,) all parameters, one after the other.
+        gradient: (p,) of ``vector``.
     """
 
     def __init__(self, model: nn.Module) -> None:
@@ -25,17 +25,17 @@ class Flat:
             parameter.data = part.view_as(parameter)
 
     def take(self, gradients: Sequence[Tensor], limit: float) -> None:
-        """Make one gradient of those of the parameters, no longer than ``limit``; 0 for no limit."""
-        torch.cat([each.flatten() for each in gradients], out=self.gradient)
+        """Join the gradients of the parameters and clip their norm to ``limit``; 0 for no limit."""
+        torch.cat([gradient.flatten() for gradient in gradients], out=self.gradient)
         if limit:
             self.gradient.mul_((limit / (torch.linalg.vector_norm(self.gradient) + 1e-6)).clamp_max(1.0))
         self.vector.grad = self.gradient
 
     @torch.no_grad()
     def step(self, optimizer: Adam) -> None:
-        """``optimizer.step()`` without what surrounds its one operation, which costs more than that."""
+        """``optimizer.step()`` without its overhead, which costs more than its one operation."""
         state = optimizer.state.get(self.vector)
-        if not state:  # the first step makes it
+        if not state:  # it is made in the first step
             optimizer.step()
             return
         (group,) = optimizer.param_groups
@@ -47,6 +47,6 @@ class Flat:
         )  # fmt: skip
 
     def release(self) -> None:
-        """Give each parameter memory of its own again."""
+        """Give each parameter its own memory again."""
         for parameter in self.parameters:
             parameter.data = parameter.data.clone()

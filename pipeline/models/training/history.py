@@ -19,8 +19,8 @@ class Epoch:
         seconds: of training, without validation.
         records_per_s: training rows / seconds.
         updates: how many confidence updates the weights have trained on so far.
-        undone: whether its weights were thrown away, because the update that it trained on made the model worse.
-        val_auroc: of the score on validation rows of both classes, None where there are none.
+        undone: whether its weights were thrown away because the update that it trained on made the model worse.
+        val_auroc: of the score on validation rows of both classes; None if there are none.
         val_f1: of the decision on the same rows.
     """
 
@@ -41,7 +41,7 @@ class Undone:
     """An update of the confidence that was taken back.
 
     Attributes:
-        epoch: the one that the update followed.
+        epoch: after which the update was made.
         reason: what became worse, in words.
     """
 
@@ -55,10 +55,10 @@ class History:
 
     Attributes:
         rows: one for each epoch.
-        confidence: (n,) of the training records, as it stood at the end; None where nothing was trained.
-        best_epoch: the one whose weights were kept; -1 where nothing was trained.
-        updates_seen: updates of the confidence on which these weights have trained.
-        undone: the updates that were taken back, on which they have not.
+        confidence: (n,) of the training records at the end; None if nothing was trained.
+        best_epoch: whose weights were kept; -1 if nothing was trained.
+        updates_seen: how many confidence updates these weights have trained on.
+        undone: updates that were taken back, so that these weights have not trained on them.
     """
 
     rows: tuple[Epoch, ...]

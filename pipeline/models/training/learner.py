@@ -68,9 +68,9 @@ class Learner(Steps):
         return self.updates is not None and not self.undone
 
     def on_train_epoch_end(self) -> None:
-        """Write the epoch down, judge the update that it trained on, and make the next one where it is due."""
+        """Record the epoch, try the update that it trained on, and make the next update if it is due."""
         self.rows.append(self._row())
-        self._judge()
+        self._try_update()
         self.improved = best(self.rows, self.settings) is self.rows[-1]
         self.trainer.should_stop = self.ended
         last = self.trainer.should_stop or self.current_epoch + 1 == self.trainer.max_epochs
@@ -81,12 +81,12 @@ class Learner(Steps):
 
     @property
     def ended(self) -> bool:
-        """Whether training ends behind the epochs that are done, before its last one."""
+        """Whether training ends now, before its last epoch."""
         waiting = self.updating and not any(row["updates"] for row in self.rows)
         return stops(self.rows, self.settings, waiting)
 
     def _row(self) -> dict[str, Any]:
-        """What the history says of this epoch."""
+        """The row of this epoch for the history."""
         row = {
             "epoch": self.current_epoch,
             "train_loss": float(self.all_gather(torch.stack(self._losses).mean()).mean()),  # all processes decide alike
@@ -117,25 +117,25 @@ class Learner(Steps):
         return figures(self.watched.y.cpu().numpy(), score, cast(Scorer, self.model).decides_above)
 
     def _update(self, updates: Updates) -> None:
-        """Score the training records in evaluation mode; what comes of it is what the next epoch draws.
+        """Score the training records in evaluation mode, and let the next epoch train on the new confidence.
 
-        Every process scores its part and sees the scores of all, so that all of them draw the same thresholds.
+        Every process scores its part and gets the scores of all, so all of them set the same thresholds.
         """
         data = self.train_batches.data
         update = updates.judge(self.current_epoch, self._scores(data.x), data, self.thresholds)
         self._before = self._remembered() if updates.undo else None
         self.thresholds = update.thresholds
-        self._believe(torch.from_numpy(update.confidence))
+        self._set_confidence(torch.from_numpy(update.confidence))
         self.made += 1
         for listener in self.update_listeners if self.global_rank == 0 else ():
             listener(update)
 
-    def _believe(self, confidence: Tensor) -> None:
+    def _set_confidence(self, confidence: Tensor) -> None:
         data = self.train_batches.data
         self.train_batches.data = data._replace(confidence=confidence.to(data.confidence))
 
     def _remembered(self) -> Before | None:
-        """What to go back to; None where too few validation rows could speak against an update."""
+        """The state to go back to; None if there are too few validation rows to try an update."""
         evidence = self._evidence()
         if evidence is None:
             return None
@@ -151,8 +151,8 @@ class Learner(Steps):
             return None
         return Evidence.of(self._scores(benign), self.rows[-1].get("val_auroc"))
 
-    def _judge(self) -> None:
-        """Take the update back that this epoch is the first to train on, if the model is worse for it."""
+    def _try_update(self) -> None:
+        """Take back the update that this epoch was the first to train on, if it has made the model worse."""
         before, self._before = self._before, None
         after = self._evidence() if before else None
         fault = before.evidence.fault(after) if before and after else None
@@ -170,7 +170,7 @@ class Learner(Steps):
         optimizer.load_state_dict(before.optimizer)
         self._set_rates(rates)
         self.thresholds = before.thresholds
-        self._believe(before.confidence)
+        self._set_confidence(before.confidence)
 
     @torch.no_grad()
     def _scores(self, x: Tensor) -> NDArray[np.float64]:
@@ -184,20 +184,20 @@ class Learner(Steps):
         return joined(self.all_gather(part), len(x))
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add what a resumed run needs to know."""
+        """Add what a resumed run needs."""
         checkpoint["rows"] = self.rows
         checkpoint["fingerprint"] = self.fingerprint
         checkpoint["confidence"] = self.train_batches.data.confidence
         checkpoint["thresholds"] = state(self.thresholds)
         checkpoint["made"] = self.made
-        checkpoint["undone"] = [asdict(each) for each in self.undone]
+        checkpoint["undone"] = [asdict(update) for update in self.undone]
         checkpoint["before"] = self._before.state() if self._before else None
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take over the epochs that are done."""
+        """Take over the finished epochs."""
         self.rows = list(checkpoint["rows"])
-        self._believe(checkpoint["confidence"])
+        self._set_confidence(checkpoint["confidence"])
         self.thresholds = from_state(checkpoint["thresholds"])
         self.made = checkpoint["made"]
-        self.undone = [Undone(**each) for each in checkpoint["undone"]]
+        self.undone = [Undone(**update) for update in checkpoint["undone"]]
         self._before = Before.from_state(checkpoint["before"]) if checkpoint["before"] else None

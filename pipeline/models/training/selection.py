@@ -1,6 +1,6 @@
 """Which epoch's weights are kept, when training stops, and how far a plateau has lowered the learning rate.
 
-Each answer depends on the rows of the history alone, so that a resumed training gives the same one.
+Each answer depends only on the rows of the history, so a resumed training gives the same one.
 """
 
 from collections.abc import Sequence
@@ -22,10 +22,10 @@ def kept(rows: Sequence[Row], settings: FitSettings) -> Row | None:
 def best(rows: Sequence[Row], settings: FitSettings) -> Row | None:
     """The row of the best epoch, the first of equal ones; None if every epoch was undone.
 
-    An epoch that has trained on a confidence update is better than each that has not: the validation loss before the
-    first update says nothing about what the updates do. The confidence of the validation rows never changes. To let it
-    follow the updates was measured on held-out records, and the epochs that it chose were no better; see the section on
-    contamination in ``benchmarks/README.md``.
+    An epoch that has trained on a confidence update is better than any that has not, because the validation loss before
+    the first update does not show the effect of updates. The confidence of the validation rows never changes. When it
+    followed the updates, the chosen epochs were no better on held-out records; see the section on contamination in
+    ``benchmarks/README.md``.
     """
     left = [row for row in rows if not row["undone"]]
     contenders = [row for row in left if row["updates"] > 0] or left
@@ -48,13 +48,13 @@ def stops(rows: Sequence[Row], settings: FitSettings, waiting: bool) -> bool:
 
 
 def learning_rate(rows: Sequence[Row], settings: FitSettings) -> float:
-    """That of the epoch after ``rows`` under the schedule ``plateau``.
+    """The learning rate of the epoch after ``rows`` under the schedule ``plateau``.
 
-    It is halved each time ``plateau_patience`` epochs in a row bring no lower loss than the lowest before.
-    An epoch that was undone is passed over: the weights that its loss belongs to are gone.
+    It is halved each time ``plateau_patience`` epochs in a row do not reach a new lowest loss. An epoch that was undone
+    does not count, because its weights are gone.
     """
     rate, lowest, waited = settings.learning_rate, float("inf"), 0
-    for row in (each for each in rows if not each["undone"]):
+    for row in (row for row in rows if not row["undone"]):
         loss = row[settings.plateau_of]
         lowest, waited = (loss, 0) if loss < lowest else (lowest, waited + 1)
         if waited == settings.plateau_patience:

@@ -52,7 +52,7 @@ class Steps(LightningModule):  # type: ignore[misc]
         return batches
 
     def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
-        """What it is given, as it is: rows are drawn on the device."""
+        """The batch as it is: rows are drawn on the device already."""
         return batch
 
     def on_train_epoch_start(self) -> None:
@@ -63,7 +63,7 @@ class Steps(LightningModule):  # type: ignore[misc]
         self._started = time.perf_counter()
 
     def training_step(self, given: Any, index: int) -> Tensor | None:
-        """The steps of a group, by the rows of its batches, or the loss of a batch where Lightning makes the step."""
+        """Make the steps of a group of batches; or return the loss of one batch, if Lightning makes the step."""
         if self.automatic_optimization:
             return self._loss(given)
         assert self.flat is not None
@@ -72,7 +72,7 @@ class Steps(LightningModule):  # type: ignore[misc]
         *before, last = given
         for rows in before:
             self._step(rows, move, schedule)
-            if trainer.received_sigterm:  # Lightning looks between groups alone
+            if trainer.received_sigterm:  # Lightning looks only between groups
                 raise SIGTERMException
         self._step(last, self.optimizers().step, schedule)  # Lightning counts this one
         return None
@@ -107,7 +107,7 @@ class Steps(LightningModule):  # type: ignore[misc]
             self._refuse_nan()
 
     def on_validation_epoch_start(self) -> None:
-        """Training ends where validation begins."""
+        """Take the time of the training part of the epoch."""
         self._refuse_nan()
         self._seconds = time.perf_counter() - self._started
 
@@ -125,7 +125,7 @@ class Steps(LightningModule):  # type: ignore[misc]
             )
 
     def configure_optimizers(self) -> dict[str, Any]:
-        """Adam or AdamW, fused, and a cosine over all steps of the run; a plateau is told from the history."""
+        """Fused Adam or AdamW, and a cosine over all steps; the learner sets the rate of a plateau from the history."""
         kind = torch.optim.AdamW if self.settings.optimizer == "adamw" else torch.optim.Adam
         trained = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
         if self.settings.plain:

@@ -1,4 +1,4 @@
-"""Lightning's trainer as it is used here: where it keeps its checkpoints, and what it shows."""
+"""Lightning's trainer as it is used here: its checkpoints, its progress bar, and its silence otherwise."""
 
 import contextlib
 import logging
@@ -38,7 +38,7 @@ class SafetensorsIO(CheckpointIO):  # type: ignore[misc]
 class KeepBestAndLast(Checkpoint):  # type: ignore[misc]
     """``best.safetensors`` after each epoch that is the best so far, and ``last.safetensors`` after every epoch.
 
-    The best one is written first. If the process dies between the two, the epoch is trained again, and ends the same.
+    The best one is written first. If the process dies in between, the epoch is trained again, with the same result.
     """
 
     def __init__(self, folder: Path) -> None:

@@ -1,10 +1,10 @@
-"""Each confidence update is on trial for one epoch: what makes the model worse on held-out records is taken back.
+"""Each confidence update is on trial for one epoch: if the model becomes worse on held-out records, it is taken back.
 
-Where known attacks are watched, their AUROC against the benign records decides: it must not fall. Without them, the
-evidence needs no label that training does not have. An update may make what it doubts look worse, but the bulk of the
-held-out records labelled benign must look about as benign as before. Only the four fifths with the lowest scores count,
-so that attacks among these records, which an update is there to find, do not speak against it. This second rule is the
-coarser one: it takes some helpful updates back too.
+If there are validation rows with known attacks, the AUROC against the benign records decides: it must not fall. Without
+them, only benign labels are used. An update may raise the scores of doubtful records, but most held-out records that
+are labelled benign must look about as benign as before. Only the four fifths with the lowest scores count, because an
+update is there to find attacks among these records, and their scores should rise. This second rule is coarser: it also
+takes back some helpful updates.
 """
 
 from dataclasses import astuple, dataclass
@@ -20,12 +20,12 @@ from pipeline.models.training import updates
 BULK = 0.8  # share of the held-out benign records, the most benign ones
 MOST_RISE = 1.0  # of the mean score of the bulk, in units of its scale
 MOST_LOSS = 0.03  # of the AUROC
-FEWEST = 30  # held-out records that can speak against an update
+FEWEST = 30  # held-out records below which an update is not tried
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """What the held-out records say of a model.
+    """How a model scores the held-out records.
 
     Attributes:
         mean: of the scores of the bulk of the records labelled benign.
@@ -46,7 +46,7 @@ class Evidence:
         return cls(mean, max(float(bulk.std()), abs(mean)), auroc)
 
     def fault(self, after: "Evidence") -> str | None:
-        """What is worse ``after``, in words; None where nothing is."""
+        """What is worse in ``after``, in words; None if nothing is."""
         if self.auroc is not None and after.auroc is not None:
             if after.auroc >= self.auroc - MOST_LOSS:
                 return None
@@ -65,15 +65,15 @@ class Evidence:
 
 @dataclass(frozen=True)
 class Before:
-    """All that an update and the epoch behind it change, as it was before them.
+    """The state before an update: all that the update and the epoch after it change.
 
     Attributes:
-        epoch: the one that the update followed.
+        epoch: after which the update was made.
         weights: of the model.
         optimizer: its state.
         confidence: (n,) of the training records.
-        thresholds: those of the update before, None where there was none.
-        evidence: of the model at that time.
+        thresholds: of the update before; None if there was none.
+        evidence: scores of the model at that time.
     """
 
     epoch: int

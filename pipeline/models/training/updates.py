@@ -1,9 +1,9 @@
-"""Confidence updates: while a model trains, what it makes of its own training records changes their weight.
+"""Confidence updates: while a model trains, its own scores of the training records change their weight.
 
 Scores of the training records -> thresholds -> confidence -> the loss of the next epoch, as in RADON (Najari et al.,
 2021) and GRAnD (Najari et al., "GRAnD: Robust Anomaly Detection under Data Contamination", 2022). The papers let an
-update change any number of records. Here a warm-up, two caps and smoothing keep one update from turning the training
-over: a cap on the share of records that become anomalous, and a cap on the share that is left unknown.
+update change any number of records. Here a warm-up, smoothing and two caps keep one update from overturning the
+training: one cap limits the share of records that become anomalous, the other the share that is left unknown.
 """
 
 from collections.abc import Callable
@@ -29,9 +29,9 @@ class Update:
     Attributes:
         epoch: the epoch that it follows, counted from 0.
         score: (n,) of the training records.
-        thresholds: that the strategy drew.
-        previous: those of the update before, None at the first.
-        confidence: (n,) what the next epoch trains on.
+        thresholds: set by the strategy.
+        previous: thresholds of the update before; None at the first.
+        confidence: (n,) that the next epoch trains on.
     """
 
     epoch: int
@@ -48,21 +48,21 @@ OnUpdate = Callable[[Update], None]
 class Updates:
     """When and how the confidence of the training records is updated.
 
-    Only records that are labelled benign are judged: a known attack keeps its -1.
+    Only the confidence of records labelled benign changes; a known attack keeps its -1.
 
     Attributes:
         strategy: scores -> thresholds.
         rule: scores, thresholds -> confidence.
-        every_n_epochs: an update follows each n-th epoch.
+        every_n_epochs: update every n epochs.
         warm_up: epochs before the first update.
-        max_share: of the judged records, the largest that may become anomalous in one update; of those beyond it the
-            lowest scores keep the confidence that they had.
-        max_unknown_share: of the judged records, the largest share that an update may leave unknown. Those beyond it
-            with the lowest scores count as benign, as little sure as the least sure benign record. 1 switches the cap
+        max_share: largest share of these records that may become anomalous in one update. If more would, those with the
+            lowest scores keep their old confidence.
+        max_unknown_share: largest share of these records that an update may leave unknown. If more would be, those with
+            the lowest scores count as benign, with the confidence of the least sure benign record. 1 switches the cap
             off, as published.
-        smoothing: share of the old confidence that stays, 0 for none.
-        undo: whether an update that makes the model worse on the validation rows is taken back. It is the last one
-            then: the model would say the same of its records again. See ``pipeline.models.training.trial``.
+        smoothing: share of the old confidence that stays; 0 for none.
+        undo: whether to take back an update that makes the model worse on the validation rows. No other update follows
+            then, because the restored model would make the same one. See ``pipeline.models.training.trial``.
     """
 
     strategy: Strategy
@@ -83,15 +83,15 @@ class Updates:
             raise ValueError(f"needs 0 <= max_unknown_share <= 1: {self.max_unknown_share}")
 
     def due(self, epoch: int) -> bool:
-        """Whether one follows ``epoch``, counted from 0, where another epoch is to come."""
+        """Whether an update follows ``epoch``, counted from 0, if it is not the last epoch."""
         done = epoch + 1
         return self.warm_up <= done and (done - self.warm_up) % self.every_n_epochs == 0
 
     def refuse_too_late(self, epochs: int) -> None:
-        """Refuse updates that no epoch of ``epochs`` would train on.
+        """Refuse updates that none of ``epochs`` epochs would train on.
 
         Raises:
-            TrainingError: the first one would follow the last epoch, or come after it.
+            TrainingError: the first update would follow the last epoch or come later.
         """
         if self.warm_up >= epochs:
             raise TrainingError(
@@ -101,18 +101,18 @@ class Updates:
             )
 
     def judge(self, epoch: int, score: NDArray[np.float64], train: Batch, previous: Thresholds | None) -> Update:
-        """The update that scores (n,) of the records in ``train`` amount to.
+        """The update that follows from scores, (n,), of the records in ``train``.
 
         Raises:
-            TrainingError: a score is NaN, or no record would be left that is taken for benign.
+            TrainingError: a score is NaN, or no record would count as benign any more.
         """
         _refuse_nan(epoch, score)
         old = train.confidence.cpu().numpy()
         judged = train.y.cpu().numpy() == 0
         thresholds = self.strategy(score[judged], previous)
         new = old.copy()
-        said = self._less_unknown(score[judged], self.rule(score[judged], thresholds), thresholds)
-        new[judged] = self._less_anomalous(score[judged], old[judged], said)
+        ruled = self._less_unknown(score[judged], self.rule(score[judged], thresholds), thresholds)
+        new[judged] = self._less_anomalous(score[judged], old[judged], ruled)
         new = (self.smoothing * old + (1 - self.smoothing) * new).astype(np.float32)
         if not (new[judged] > 0).any():
             raise TrainingError(
@@ -123,29 +123,29 @@ class Updates:
         return Update(epoch, score, thresholds, previous, new)
 
     def _less_unknown(
-        self, score: NDArray[np.float64], said: NDArray[np.float32], thresholds: Thresholds
+        self, score: NDArray[np.float64], ruled: NDArray[np.float32], thresholds: Thresholds
     ) -> NDArray[np.float32]:
-        """Count the lowest of too many unknown records as benign."""
+        """If too many records are unknown, count those with the lowest scores as benign."""
         benign = score <= thresholds.low
         unknown = np.flatnonzero(~benign & (score <= thresholds.high))
         spared = _beyond(score, unknown, self.max_unknown_share)
-        capped = said.copy()
-        capped[spared] = said[benign].min(initial=1)
+        capped = ruled.copy()
+        capped[spared] = ruled[benign].min(initial=1)
         return capped
 
     def _less_anomalous(
-        self, score: NDArray[np.float64], old: NDArray[np.float32], said: NDArray[np.float32]
+        self, score: NDArray[np.float64], old: NDArray[np.float32], ruled: NDArray[np.float32]
     ) -> NDArray[np.float32]:
-        """Leave the lowest of too many records that would become anomalous as they were."""
-        turned = np.flatnonzero((said < 0) & (old >= 0))
+        """If too many records would become anomalous, leave those with the lowest scores as they were."""
+        turned = np.flatnonzero((ruled < 0) & (old >= 0))
         kept = _beyond(score, turned, self.max_share)
-        capped = said.copy()
+        capped = ruled.copy()
         capped[kept] = old[kept]
         return capped
 
 
 def _beyond(score: NDArray[np.float64], rows: NDArray[np.intp], share: float) -> NDArray[np.intp]:
-    """Those of ``rows`` that are left when the highest scores have filled ``share`` of all records."""
+    """The ``rows`` that remain after those with the highest scores have filled ``share`` of all records."""
     return rows[np.argsort(-score[rows], kind="stable")[int(share * len(score)) :]]
 
 
@@ -172,9 +172,9 @@ class UnscoredError(TrainingError):
 
 
 def scores(function: Callable[[Tensor], Tensor], x: Tensor, shard: tuple[int, int], rows_at_once: int) -> Tensor:
-    """(m,) scores of the rows of ``x``, (n, F), that fall to one of several processes, m the same in each.
+    """(m,) scores of the rows of ``x``, (n, F), that belong to this process; m is the same in each process.
 
-    Row i falls to process i modulo their number; the last shards repeat the last row.
+    Row i belongs to process i modulo their number; the last processes repeat the last row if needed.
     """
     rank, shards = shard
     rows = torch.arange(rank, len(x) + (-len(x)) % shards, shards, device=x.device).clamp_max(len(x) - 1)
@@ -188,7 +188,7 @@ def joined(gathered: Tensor, n: int) -> NDArray[np.float64]:
 
 
 def state(thresholds: Thresholds | None) -> Any:
-    """Thresholds for a checkpoint, which may be infinite and so are no JSON."""
+    """Thresholds for a checkpoint, as a tensor: they may be infinite, which JSON cannot hold."""
     return None if thresholds is None else torch.tensor([thresholds.low, thresholds.high], dtype=torch.float64)
 
 

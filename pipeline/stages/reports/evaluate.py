@@ -18,7 +18,7 @@ from pipeline.evaluation.deployed import SECTIONS
 from pipeline.reporting.figures.evaluation import calibration_curve, confusion, recall_per_attack, roc_pr
 from pipeline.reporting.figures.models import score_histogram
 from pipeline.reporting.page import render
-from pipeline.stages.reports import latent_map, report_page
+from pipeline.stages.reports import cards, latent_map, report_page
 from pipeline.stages.reports.explanations import explained
 from pipeline.stages.reports.report import Report
 
@@ -56,6 +56,7 @@ def write_reports(
     report.figure("recall_per_attack", recall_per_attack(by_attack, threshold, subtitle=report.subtitle))
     alerts = {SECTIONS[name]: predictions[name] for name in ("unseen", "seen")}
     report.table("explanations", explained(alerts, threshold))
+    cards.write(found, threshold, report)
     _page(found, threshold, report)
     _say(threshold, sections, report)
 

@@ -1,6 +1,6 @@
-"""What the run of a whole pipeline tells, so that two of them can be compared: settings, figures, data and a summary.
+"""What the run of a whole pipeline shows, so that two of them can be compared: settings, figures, data and a summary.
 
-The settings come from all of params.yaml. They are told and never used: a stage works with its own section alone.
+The settings come from all of params.yaml. They are logged and never used: a stage works with its own section alone.
 """
 
 from collections.abc import Mapping

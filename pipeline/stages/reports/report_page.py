@@ -24,7 +24,7 @@ def facts(metrics: dict[str, Any], threshold: str, folder: Path) -> Facts:
 
     Args:
         metrics: the content of ``metrics.json``.
-        threshold: the one that the result is told at.
+        threshold: the one of the headline result.
         folder: where evaluate has written its own figures and explanations.
     """
     pictures = [*sorted(folder.glob("*.svg")), *(paths.REPORTS / f"{name}.svg" for name in OTHER_FIGURES)]

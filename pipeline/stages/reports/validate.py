@@ -95,8 +95,8 @@ def _ranked(
     """Labels (n,) and features (n, F) of the sampled records, and the names of those that have an order."""
     sample = findings.sample
     benign = [code for code, attack in enumerate(sample.attacks) if attack == "benign"]
-    told = {each.feature for each in findings.shortcuts.features if each.reading == "rank"}
-    kept = [place for place, column in enumerate(columns) if column.name in told]
+    ordered = {each.feature for each in findings.shortcuts.features if each.reading == "rank"}
+    kept = [place for place, column in enumerate(columns) if column.name in ordered]
     x = np.nan_to_num(sample.x[:, kept], nan=-np.inf, posinf=np.inf, neginf=-np.inf)
     return (~np.isin(sample.attack, benign)).astype(np.int8), x, [columns[place].name for place in kept]
 

@@ -1,1 +1,1 @@
-"""Losses of a latent: what an encoder is asked to make of benign records and attacks, each under its name."""
+"""Losses of a latent, by name: they say where an encoder should put benign records and attacks."""

@@ -1,4 +1,4 @@
-"""What the losses with benign centres alone share: each record costs by its distance to the nearest of them."""
+"""What losses with only benign centres share: the cost of a record depends on its distance to the nearest centre."""
 
 from abc import abstractmethod
 from dataclasses import dataclass
@@ -14,19 +14,19 @@ from pipeline.models.encoders.losses.base import Centroids, LatentLoss, class_me
 class Ball(LatentLoss):
     """Mean cost of the benign records + mean cost of the attacks, by the squared distance d2 from the benign centre.
 
-    Attacks have no centre, so that each of them is pushed on its own and may go wherever it likes. A subclass gives
-    ``costs`` and ``boundary``. The centre is the mode that is held, or else the mean of the batch, with its gradient;
-    a batch without benign records then costs nothing.
+    Attacks have no centre: each is pushed away by itself, in any direction. A subclass defines ``costs`` and
+    ``boundary``. The centre is the mode of the loss. Without one it is the benign mean of the batch, with its gradient;
+    then a batch without benign records costs nothing.
     """
 
     @abstractmethod
     def costs(self, distance2: Tensor) -> tuple[Tensor, Tensor]:
-        """What a record at ``distance2``, (B,), costs if it is benign and if it is an attack, (B,) each."""
+        """Cost of a record at ``distance2``, (B,), if it is benign, and if it is an attack; (B,) each."""
 
     @property
     @abstractmethod
     def boundary(self) -> float:
-        """The squared distance at which both labels cost the same: beyond it, the loss holds a record for an attack."""
+        """The squared distance at which both labels cost the same; beyond it a record looks like an attack."""
 
     def __call__(self, z: Tensor, batch: Batch, modes: Tensor | None = None) -> Tensor:
         """The loss of ``z``, (B, Z)."""

@@ -1,4 +1,4 @@
-"""The contract of a loss of a latent: a scalar of a batch, and the margin that its centroids give."""
+"""The contract of a loss of a latent: a scalar for a batch, and a margin measured from centroids."""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -11,12 +11,12 @@ from pipeline.models.base import Batch, shares
 
 
 class Centroids(NamedTuple):
-    """What a margin is measured from.
+    """The points that a margin is measured from.
 
     Attributes:
         benign: (Z,) mean of the benign latents.
         attack: (Z,) mean of the attack latents.
-        modes: (K, Z) benign modes that the loss holds; None for a loss that holds none.
+        modes: (K, Z) benign modes of the loss; None if it has none.
     """
 
     benign: Tensor
@@ -26,14 +26,14 @@ class Centroids(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class LatentLoss(ABC):
-    """A scalar of the latent of a batch.
+    """A scalar of the latents of a batch.
 
-    With ``confidence`` other than ``ignore`` every mean over a class is weighted: a record that is labelled benign
-    counts by its share of ``pipeline.models.base.shares``, and one that is surely anomalous is left out, or counts
-    as an attack (``push``), as if it were labelled.
+    Unless ``confidence`` is ``ignore``, every mean over a class is weighted. A record labelled benign counts by its
+    share in ``pipeline.models.base.shares``. A surely anomalous record is left out, or counts as a labelled attack
+    (``push``).
 
     Attributes:
-        confidence: what the confidence of a record does.
+        confidence: effect of the confidence of a record.
         unknown: weight of a record whose confidence is 0.
     """
 
@@ -47,55 +47,55 @@ class LatentLoss(ABC):
     @property
     @abstractmethod
     def separation(self) -> float:
-        """Squared distance of attacks from the benign centre at which the loss asks for no more."""
+        """Squared distance from the benign centre beyond which the loss pushes attacks no further."""
 
     @property
     def held(self) -> int:
-        """K, the benign modes that an encoder holds for it beside the weights."""
+        """K, the number of benign modes that an encoder keeps for it beside its weights."""
         return 0
 
     @property
     def learns_modes(self) -> bool:
-        """Whether training moves the modes that are held."""
+        """Whether training moves the modes."""
         return False
 
     @property
     def heeds_confidence(self) -> bool:
-        """Whether the confidence of a record changes it."""
+        """Whether the confidence of a record changes the loss."""
         return self.confidence != "ignore"
 
     @abstractmethod
     def __call__(self, z: Tensor, batch: Batch, modes: Tensor | None = None) -> Tensor:
-        """The loss of a batch; finite for a batch of one class too.
+        """The loss of a batch; it is also finite if the batch has only one class.
 
         Args:
             z: (B, Z) latents of the rows of ``batch``.
             batch: labels and confidence.
-            modes: (K, Z) those that are held, None where there are none.
+            modes: (K, Z); None if there are none.
         """
 
     @abstractmethod
     def margin_of(self, z: Tensor, centroids: Centroids) -> Tensor:
-        """(B, Z) to (B,): higher is more anomalous, the decision of stage 1 alone is > 0."""
+        """(B, Z) to (B,): higher is more anomalous; above 0, stage 1 alone raises an alarm."""
 
     @abstractmethod
     def apart(self, z: Tensor, y: Tensor, centroids: Centroids) -> float:
-        """How far the attacks among z, (n, Z) with labels (n,), are from where benign records are; see ``stuck``."""
+        """How far the attacks in z, (n, Z) with labels y, (n,), are from the benign records; see ``stuck``."""
 
     def place(self, z: Tensor) -> Tensor:
         """The modes to start with, (K, Z), from untrained latents of benign records, (n, Z); n > 0."""
         return z.mean(0, keepdim=True)
 
     def follow(self, modes: Tensor, z: Tensor, batch: Batch) -> Tensor:
-        """Where ``modes``, (K, Z), are in a training step whose latents are ``z``, (B, Z), without gradients."""
+        """The modes, (K, Z), in a training step with latents ``z``, (B, Z); without gradients."""
         return modes
 
     def project(self, z: Tensor) -> Tensor:
-        """(n, Z) as it is averaged to a centroid: itself, unless the loss sees directions alone."""
+        """The latents as they are averaged to a centroid, (n, Z): themselves, unless the loss uses only directions."""
         return z
 
     def stuck(self, distance2: float) -> str | None:
-        """Why a training that ended ``apart`` by ``distance2`` learnt nothing, or None."""
+        """Why a training that ended with ``apart`` = ``distance2`` has learnt nothing; None if it has learnt."""
         if distance2 >= 0.05 * self.separation:
             return None
         return (
@@ -105,7 +105,7 @@ class LatentLoss(ABC):
         )
 
     def weights(self, batch: Batch) -> Tensor:
-        """(2, B) what each record counts for in the benign and in the attack class."""
+        """(2, B) weight of each record in the benign class and in the attack class."""
         attack = batch.y != 0
         if self.confidence == "ignore":
             return torch.stack((~attack, attack))

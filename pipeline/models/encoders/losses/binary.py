@@ -19,15 +19,15 @@ class Binary(Ball):
     L = alpha mean_benign ||z - c||^2 + gamma mean_attack relu(margin - ||z - c||^2)
 
     The revision of Chhetri, Thapa, Chen, "Latent Sculpting", arXiv 2512.22179, names the loss and says what it does
-    ("benign traffic condensed in a hypersphere", "a strict minimum-distance margin" for anomalies), without a formula
-    that could be had. This is our reading of it: the terms and the scale of DCCL, with the hinge on each attack in
-    place of the one between two batch means. So the loss has no saddle where the attacks' mean meets the benign one,
-    and an attack that lies in the ball is pushed out, wherever the other attacks are.
+    ("benign traffic condensed in a hypersphere", "a strict minimum-distance margin" for anomalies), but we found no
+    formula. This is our reading: the terms and the scale of DCCL, with a hinge on each attack instead of one between
+    two batch means. So the loss has no saddle where the two means meet, and an attack inside the ball is pushed out,
+    wherever the other attacks are.
 
     Attributes:
         alpha: weight of benign compactness.
         gamma: weight of the attacks.
-        margin: squared distance from the centre from which on an attack costs nothing.
+        margin: squared distance from the centre at which an attack costs nothing any more.
         centre: ``batch``, the benign mean of each batch, with its gradient, as DCCL has it; ``ema``, an exponential
             moving average of it, without; ``start``, the benign mean before training, as Deep SVDD has it.
         momentum: share of the old average that each step of ``ema`` keeps.
@@ -68,7 +68,7 @@ class Binary(Ball):
         return self.alpha * distance2, self.gamma * functional.relu(self.margin - distance2)
 
     def follow(self, modes: Tensor, z: Tensor, batch: Batch) -> Tensor:
-        """The moving average, where it is the centre; a batch without benign records leaves it."""
+        """The moving average, if it is the centre; a batch without benign records leaves it unchanged."""
         if self.centre != "ema":
             return modes
         means, sizes = weighted_means(z.to(modes.dtype), self.weights(batch).to(modes.dtype))

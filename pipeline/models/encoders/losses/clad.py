@@ -1,4 +1,4 @@
-"""CLAD: benign records in one direction of the latent, each attack away from each of them."""
+"""CLAD: benign records share one direction of the latent, and every attack is far from every benign record."""
 
 import math
 from dataclasses import dataclass
@@ -18,13 +18,13 @@ class CLAD(LatentLoss):
     L = alpha mean_(benign, benign) d^2 + gamma mean_(benign, attack) relu(margin - d)^2
 
     Wilkie, Hindy, Tachtatzis, Irvine, Atkinson, "A Novel Contrastive Loss for Zero-Day Network Intrusion Detection",
-    IEEE TNSM 2026, arXiv 2601.09902; both weights are 1 there. No pair of two attacks counts, so that attacks need not
-    be like each other. The margin is the distance from the mean benign direction, the published score.
+    IEEE TNSM 2026, arXiv 2601.09902; both weights are 1 there. Pairs of two attacks do not count, so attacks need not
+    be alike. The margin is the distance from the mean benign direction, the published score.
 
     Attributes:
         alpha: weight of the pairs of benign records.
         gamma: weight of the pairs of a benign record and an attack.
-        margin: cosine distance, in (0, 2], from which on such a pair costs nothing.
+        margin: cosine distance, in (0, 2], at which such a pair costs nothing any more.
     """
 
     alpha: float = 1.0

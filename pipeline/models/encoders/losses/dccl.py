@@ -29,7 +29,7 @@ class DCCL(LatentLoss):
         alpha: weight of benign compactness.
         beta: weight of attack compactness.
         gamma: weight of separation.
-        margin: squared distance between the centroids from which on separation is satisfied.
+        margin: squared distance between the centroids at which separation is satisfied.
     """
 
     alpha: float = 0.1

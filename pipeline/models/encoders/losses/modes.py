@@ -68,8 +68,8 @@ class Modes(Ball):
 
     def distance2(self, z: Tensor, centres: Tensor) -> Tensor:
         """(B,) soft minimum over the centres, (K, Z), of the squared distance of z, (B, Z)."""
-        each = (z[:, None] - centres).square().sum(-1)  # (B, K)
-        return -self.temperature * (torch.logsumexp(-each / self.temperature, -1) - math.log(len(centres)))
+        squares = (z[:, None] - centres).square().sum(-1)  # (B, K)
+        return -self.temperature * (torch.logsumexp(-squares / self.temperature, -1) - math.log(len(centres)))
 
     def place(self, z: Tensor) -> Tensor:
         """(K, Z) k-means of z, (n, Z), where there are as many rows; always the same for the same z."""
