@@ -1,4 +1,4 @@
-"""The keys of all records, about 24 bytes each, and the rows that repeat others."""
+"""The keys of all records, about 24 bytes for each, and which rows repeat others."""
 
 import numpy as np
 import pandas as pd

@@ -1,4 +1,4 @@
-"""How well one feature alone separates attacks from benign records, as an AUROC.
+"""How well one feature alone finds attacks: its AUROC against the benign records.
 
 The AUROC is the probability that an attack record has a larger value than a benign one, a tie counting one half
 (Fawcett, "An introduction to ROC analysis", 2006).
@@ -77,7 +77,7 @@ class _Among:
         return FeatureAuroc(feature, "rank", pooled, mean, self._named(np.maximum(by_attack, 1 - by_attack)))
 
     def by_value(self, feature: str, values: Array, half: NDArray[np.intp]) -> FeatureAuroc:
-        """Values and half: (b + k,). Values are encoded with the attack rate in the other half (cross-fitting)."""
+        """Values and half: (b + k,). Values are encoded with the attack rate in the other half of the records."""
         _, codes = np.unique(values, return_inverse=True)
         is_attack = np.arange(len(values)) >= self.benign
         pooled, by_attack = self._auroc(_shares(codes, half, is_attack))

@@ -14,7 +14,7 @@ Best = Mapping[str, tuple[str, float]]
 
 
 def shortcuts(strongest: Best, without_known: Best, limit: float, subtitle: str = "") -> Figure:
-    """The strongest single feature against each attack, the attack that is separated best on top.
+    """The strongest single feature against each attack, the attack that is easiest to find on top.
 
     Args:
         strongest: attack -> the feature that tells it best, and its AUROC in [0.5, 1].
@@ -30,7 +30,7 @@ def shortcuts(strongest: Best, without_known: Best, limit: float, subtitle: str 
     caption = (
         f"Bar: AUROC of the strongest feature against the benign records, red above {limit:g}. 0.5 is chance."
         + " Ring: with the known shortcuts, where that is more." * known
-        + f" The {MOST_ROWS} that are separated best are shown." * (len(order) > MOST_ROWS)
+        + f" The {MOST_ROWS} that are easiest to find are shown." * (len(order) > MOST_ROWS)
     )
     order = order[:MOST_ROWS]
     figure, (ax,) = style.canvas((9.5, 1.6 + 0.27 * max(len(order), 3)), title, subtitle, caption)
