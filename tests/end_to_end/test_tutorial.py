@@ -47,7 +47,7 @@ def test_the_tutorial_goes_from_a_file_to_a_champion_that_scores(learner):
     for words in TUTORIAL:
         output = learner.call(*words, **identity)
     reports = learner.folder / "data" / "reports"
-    assert json.loads((reports / "metrics.json").read_text())["unseen"]["auroc"] > 0.9
+    assert json.loads((reports / "metrics.json").read_text())["unseen"]["auroc"] > 0.7
     (decision,) = (learner.folder / "data" / "promotions.jsonl").read_text().splitlines()
     assert json.loads(decision)
     (scored,) = (learner.folder / "data" / "scored").glob("*.parquet")

@@ -45,7 +45,7 @@ def test_a_name_with_a_bar_or_a_new_line_breaks_no_table():
 
 def test_the_data_card_has_splits_and_findings():
     card = cards.data_card(SOURCE, SPLITS, SUMMARY, SHORTCUTS)
-    assert "5,000 simulated records in 1 files; 3 rows could not be read" in card
+    assert "5,000 simulated records in 1 file; 3 rows could not be read" in card
     assert "| train | 900 | 100 |" in card
     assert "| hidden |" not in card
     assert "left out: y, z." in card

@@ -96,6 +96,7 @@ def data_card(source: Content, splits: Content, summary: Content, shortcuts: Con
     """
     named = ("train", "val", "calibration", "test_seen", "test_unseen", "left_out", "hidden")
     counts = [[name, splits[name].get("benign", 0), _attacks(splits[name])] for name in named if splits.get(name)]
+    files = f"{len(source['files'])} file{'' if len(source['files']) == 1 else 's'}"
     kind = "simulated records" if source["synthetic"] else f"records of {source['dataset']}"
     broken = [finding for finding in summary["findings"] if not finding["passed"]]
     findings = [
@@ -103,7 +104,7 @@ def data_card(source: Content, splits: Content, summary: Content, shortcuts: Con
     ]
     return _page(
         "Data card",
-        f"{source['records']:,} {kind} in {len(source['files'])} files; {source['rejected']:,} rows could not be read. "
+        f"{source['records']:,} {kind} in {files}; {source['rejected']:,} rows could not be read. "
         f"Digest {source['digest']}.",
         "## Splits",
         _table(["split", "benign", "attacks"], counts),
