@@ -35,11 +35,11 @@ import yaml
 from benchmarks.published import detector, fit_settings, parsed, shipped, updates
 from pipeline import artifacts
 from pipeline.base.samples import Samples, joined
-from pipeline.config import Stage2
 from pipeline.evaluation import metrics
 from pipeline.models.detectors.base import Detector
 from pipeline.models.layers import Batch, in_batches
 from pipeline.models.training import History, Update, fit
+from pipeline.settings.stage2 import Stage2
 
 ROOT = Path(__file__).resolve().parent.parent
 SCANS, DDOS = "port_scan", "ddos"

@@ -14,6 +14,7 @@ what the other does not, so that starting the same command twice uses two cores.
 
 import os
 
+from flows.grid import settings
 from pipeline.tracking import quiet_tools
 
 if __name__ == "__main__":
@@ -112,7 +113,7 @@ def benchmark(
     gpu.outlast_outages()
     try:
         root = Path.cwd()
-        asked = Grid.of(config.read(), config.load_benchmark(), designs, configurations, seeds)
+        asked = Grid.of(config.read(), settings.load(), designs, configurations, seeds)
         snapshot = Snapshot.take(root)
         experiments.sweep(root)
         cells = [cell for design in asked.designs for cell in _cells(snapshot, asked, design, path)]
@@ -190,7 +191,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _benchmarked(given: argparse.Namespace) -> str:
     dvc.check(Path.cwd())
     # A misspelt name waits for no server.
-    Grid.of(config.read(), config.load_benchmark(), given.designs, given.configurations, given.seeds)
+    Grid.of(config.read(), settings.load(), given.designs, given.configurations, given.seeds)
     with servers.connected("benchmark"):
         gpu.ensure_devices()
         chosen = (tuple(given.designs), tuple(given.configurations), tuple(given.seeds))

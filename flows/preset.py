@@ -22,6 +22,7 @@ from flows.runtime.presets import FOLDER, NONE
 from pipeline import artifacts, config
 from pipeline.base.errors import ConfigError, near_miss
 from pipeline.config import PARAMS, PRESET
+from pipeline.settings.sections import SECTIONS
 
 SHIPPED = "shipped"
 
@@ -70,7 +71,7 @@ def apply(name: str, root: Path) -> dict[str, tuple[Any, Any]]:
     if changed:
         dvc.write_settings(path, {key: value for key, (_, value) in changed.items()})
     try:
-        for section in config.SECTIONS.values():
+        for section in SECTIONS.values():
             config.load(section, path)
     except ConfigError:
         artifacts.write_bytes(path, before)

@@ -5,8 +5,8 @@ The published setting of Chhetri, Thapa, Chen, "Latent Sculpting" (2025) is ``fi
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any, Literal, NamedTuple, Self
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import pandas as pd
@@ -16,13 +16,12 @@ from scipy.special import ndtri
 from pipeline.base.errors import ArtifactError, ConfigError, DataError, near_miss
 from pipeline.base.parallel import in_order
 from pipeline.base.samples import row_hash
-from pipeline.preprocessing.categorical import Categorical, Encoding, WordFit, feature_names, require_few
+from pipeline.preprocessing.categorical import Categorical, WordFit, feature_names, require_few
 from pipeline.preprocessing.frequency import RARITY, Frequency, RarityFit
+from pipeline.settings.preprocess import RecipeSettings, Scaling
 
 Columns = Mapping[str, NDArray[Any]]  # column name -> (n,) float64, or str objects where it is categorical, "" for none
 _Warp = Callable[[NDArray[np.float64]], NDArray[np.float64]]
-Fill = Literal["zero", "median", "indicator"]
-Scaling = Literal["none", "standard", "signed_log", "unit", "quantile"]
 
 QUANTILES = 1001  # knots of a quantile scaling
 SAMPLE_ROWS = 100_000  # train rows at most that medians and quantiles are taken from
@@ -110,39 +109,17 @@ DERIVED: dict[str, Derived] = {
 
 
 @dataclass(frozen=True)
-class Recipe:
-    """What is fixed before any row is seen.
-
-    Attributes:
-        drop: raw columns that no model may see.
-        derive: names of ``DERIVED`` to add, or of ``GROUPS`` of them.
-        fill: what stands for Infinity and NaN: 0 (as published), the median of the train rows, or 0 beside an
-            indicator column that says so.
-        drop_constant: whether columns without variance in the train rows are dropped.
-        scaling: ``standard`` as published; ``signed_log`` is sign(x) log(1 + |x|), then standard; ``unit`` the same
-            logarithm, then to [0, 1] by the train rows; ``quantile`` maps the train distribution to a standard normal
-            one.
-        clip: largest absolute value of a scaled feature, None for no limit.
-        categorical: what stands for a word: ``one_hot``, a column of 0 and 1 for each word of the train rows, unscaled;
-            ``count``, log(1 + n) of the n train rows that have it, standardised unless the scaling is ``none``. A word
-            that no train row has is 0 in every column, and n = 0.
-        rarity: raw columns of numbers that are names, dropped or not, of which it is told how rare their value is
-            among the rows that scales come from; see ``pipeline.preprocessing.frequency``. It does not tell records
-            apart: those that differ in such a column alone have one content.
-    """
-
-    drop: tuple[str, ...] = ("destination_port",)
-    derive: tuple[str, ...] = ("bytes_per_packet", "packets_per_second")
-    fill: Fill = "zero"
-    drop_constant: bool = True
-    scaling: Scaling = "standard"
-    clip: float | None = None
-    categorical: Encoding = "one_hot"
-    rarity: tuple[str, ...] = ()
+class Recipe(RecipeSettings):
+    """The settings with every group of derived features as its names, and what follows for given columns."""
 
     def __post_init__(self) -> None:
         names = tuple(each for name in self.derive for each in GROUPS.get(name, (name,)))
         object.__setattr__(self, "derive", tuple(dict.fromkeys(names)))
+
+    @classmethod
+    def of(cls, settings: RecipeSettings) -> Self:
+        """The recipe that a section of settings holds."""
+        return cls(**{each.name: getattr(settings, each.name) for each in fields(cls)})
 
     def within(self, available: Iterable[str], known: Collection[str]) -> tuple[Self, tuple[str, ...]]:
         """The same recipe for records that have no more than the columns ``available``, and the names passed over.
@@ -469,7 +446,8 @@ class Features:
             ArtifactError: the two parts do not fit each other.
         """
         try:
-            recipe: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in names["recipe"].items()}
+            stated = {"categorical": "one_hot", "rarity": (), **names["recipe"]}  # an older transform states neither
+            recipe: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in stated.items()}
             parts: dict[str, Any] = {key: arrays[key] for key in ("fill", "mean", "scale", "knots")}
             parts |= {key: tuple(names[key]) for key in ("raw", "columns", "dropped")}
             words = {

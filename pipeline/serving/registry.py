@@ -40,6 +40,7 @@ BUNDLE = "artifacts/bundle"
 # The files and rooms of the package that scoring imports; a test holds them against its imports.
 CODE = (
     *("artifacts.py", "base", "calibration", "datasets/schema.py", "preprocessing"),
+    *("settings/base.py", "settings/preprocess.py"),
     *("models/detectors", "models/encoders", "models/layers.py"),
     *(f"serving/{name}.py" for name in ("bundle", "manifest", "pyfunc", "two_stage")),
 )

@@ -8,11 +8,11 @@ from typing import TypeVar
 
 from pipeline import artifacts, config, tracking
 from pipeline.base.errors import FlowsculptError
+from pipeline.settings.base import Section, plain
 from pipeline.stages.reports import overview
 from pipeline.stages.reports.report import Report
 
-S = TypeVar("S", bound=config.Section)
-
+S = TypeVar("S", bound=Section)
 
 Verdict = Callable[[], None]
 """Raises where what a stage found out stops the line."""
@@ -30,7 +30,7 @@ def launch(name: str, shape: type[S], body: Callable[[S, Report], Verdict | None
         upstream = {stage: partial(artifacts.content_hash, stage) for stage in artifacts.upstream(name)}
         outputs = partial(artifacts.content_hash, name)
         last = name == next(reversed(artifacts.OUTPUTS))
-        with tracking.stage(name, settings.model_dump(mode="json"), upstream, outputs, last) as run:
+        with tracking.stage(name, plain(settings), upstream, outputs, last) as run:
             overview.settings(run.pipeline)
             with artifacts.whole_folder(artifacts.REPORTS / name) as folder:
                 verdict = body(settings, Report(folder, run))

@@ -11,9 +11,9 @@ from pipeline import artifacts
 from pipeline.base.errors import ConfigError, SplitError, near_miss
 from pipeline.base.samples import Samples, joined
 from pipeline.calibration import cross_conformal
-from pipeline.config import Stage2
 from pipeline.models.detectors.base import Detector
 from pipeline.models.detectors.folds import Folds
+from pipeline.settings.stage2 import Stage2
 from pipeline.stages.groups import groups
 from pipeline.stages.reports.report import Report
 

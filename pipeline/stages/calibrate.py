@@ -14,8 +14,8 @@ from pipeline.calibration.named_thresholds import LEAST_OF_A_GROUP, UNKNOWN, Nam
 from pipeline.calibration.prediction import Prediction
 from pipeline.calibration.thresholds.conformal import Guarantee, interval
 from pipeline.calibration.thresholds.registry import THRESHOLDS
-from pipeline.config import Calibrate
 from pipeline.preprocessing.features import Features
+from pipeline.settings.calibrate import Calibrate
 from pipeline.stages import groups, launch
 from pipeline.stages.reports import scores
 from pipeline.stages.reports.report import Report

@@ -15,7 +15,6 @@ from pipeline.calibration.calibration import Calibration
 from pipeline.calibration.named_thresholds import UNKNOWN
 from pipeline.calibration.prediction import Prediction
 from pipeline.calibration.thresholds.base import Thresholds
-from pipeline.config import Evaluate
 from pipeline.datasets.schema import TOLD
 from pipeline.evaluation import metrics, sections
 from pipeline.evaluation.sections import Asked, Feature
@@ -23,6 +22,7 @@ from pipeline.preprocessing.features import Features
 from pipeline.reporting.figures.evaluation import calibration_curve, confusion, recall_per_attack, roc_pr
 from pipeline.reporting.figures.models import score_histogram
 from pipeline.reporting.page import render
+from pipeline.settings.evaluate import Evaluate
 from pipeline.stages import launch
 from pipeline.stages.groups import check, groups
 from pipeline.stages.reports import latent_map, report_page
@@ -89,10 +89,7 @@ def _judged(calibration: Calibration, samples: Samples) -> Prediction:
 
 def _asked(settings: Evaluate, calibration: Calibration) -> Asked:
     """What each section states, beside what the calibration promises."""
-    nominal = calibration.promises()
-    bootstrap = settings.bootstrap
-    n = calibration.reference.size
-    return Asked(nominal, n, settings.fprs, settings.prevalences, bootstrap.rounds, bootstrap.seed)
+    return Asked(calibration.promises(), calibration.reference.size, settings)
 
 
 def _section(samples: Samples, judged: Prediction, asked: Asked) -> dict[str, Any]:

@@ -10,7 +10,6 @@ import pyarrow.compute as pc
 from pipeline import artifacts
 from pipeline.base.errors import RejectedError
 from pipeline.base.registry import build
-from pipeline.config import Ingest
 from pipeline.datasets.base import REJECTED_SCHEMA, Chunk, Dataset, record_schema
 from pipeline.datasets.labels import family
 from pipeline.datasets.registry import DATASETS
@@ -19,6 +18,7 @@ from pipeline.datasets.schema import Column
 from pipeline.datasets.trust import TRUST_SCHEMA, Extent, trusted
 from pipeline.reporting import confidence_table
 from pipeline.reporting.figures.records import class_counts
+from pipeline.settings.ingest import Ingest
 from pipeline.stages import launch
 from pipeline.stages.reports.report import LEVELS, Report
 

@@ -17,11 +17,11 @@ from pipeline.calibration import confidence
 from pipeline.calibration.confidence import CONFIDENCES
 from pipeline.calibration.thresholds.base import VERDICTS
 from pipeline.calibration.thresholds.registry import THRESHOLDS
-from pipeline.config import ConfidenceSettings, Fit, Stage1, Stage2
 from pipeline.models.layers import Batch, Model, Scorer
-from pipeline.models.training import BESIDE, FitSettings, History, UnscoredError, Update, Updates, fit
+from pipeline.models.training import BESIDE, History, UnscoredError, Update, Updates, fit
 from pipeline.reporting.figures.confidence import confidence_analysis
 from pipeline.reporting.figures.models import loss_curves
+from pipeline.settings.training import ConfidenceSettings, FitSettings, Training
 from pipeline.stages.reports.report import Report
 
 ROWS_AT_ONCE = 8192
@@ -45,7 +45,7 @@ def batch_of(samples: Samples) -> Batch:
     return Batch(torch.from_numpy(samples.x), torch.tensor(samples.y), torch.tensor(samples.confidence))
 
 
-def device_of(settings: Fit) -> torch.device:
+def device_of(settings: FitSettings) -> torch.device:
     """Where to score in bulk: the device that the settings name."""
     named = "cuda" if torch.cuda.is_available() else "cpu"
     return torch.device(named if settings.device == "auto" else settings.device)
@@ -67,7 +67,7 @@ class Splits:
     watched: Samples
 
 
-def learn(model: Scorer, data: Splits, settings: Stage1 | Stage2, stage: str, report: Report) -> Learnt:
+def learn(model: Scorer, data: Splits, settings: Training, stage: str, report: Report) -> Learnt:
     """Fit ``model``, with confidence updates where the settings or the model ask for them, and draw its loss.
 
     Raises:
@@ -89,7 +89,7 @@ def learn(model: Scorer, data: Splits, settings: Stage1 | Stage2, stage: str, re
             model,
             batch_of(train),
             judge,
-            FitSettings(**settings.fit.model_dump()),
+            settings.fit,
             artifacts.CHECKPOINTS / stage,
             on_epoch=lambda epoch, values: report.run.metrics(_as_metrics(values), step=epoch),
             watched=batch_of(data.watched) if len(np.unique(data.watched.y)) == 2 else None,

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,13 +16,13 @@ from pipeline import artifacts
 from pipeline.base.errors import DataError, SplitError
 from pipeline.base.parallel import in_order
 from pipeline.calibration import confidence
-from pipeline.config import Preprocess
 from pipeline.datasets.schema import FEATURE_NAMES, PROVENANCE
 from pipeline.datasets.vocabulary import VOCABULARY
 from pipeline.preprocessing import splits
 from pipeline.preprocessing.features import Columns, Features, Recipe, content_hash
 from pipeline.reporting.figures.records import feature_spread
 from pipeline.reporting.figures.records import splits as draw_splits
+from pipeline.settings.preprocess import Preprocess
 from pipeline.stages import launch
 from pipeline.stages.reports import floor
 from pipeline.stages.reports.report import Report, shares
@@ -49,9 +49,7 @@ class Rows:
 
 def preprocess(settings: Preprocess, report: Report) -> None:
     """Assign each record to a split, fit the transform on train, store every split."""
-    recipe, passed_over = Recipe(**settings.features.model_dump(exclude={"fit_on"})).within(
-        _raw_columns(), FEATURE_NAMES
-    )
+    recipe, passed_over = Recipe.of(settings.features).within(_raw_columns(), FEATURE_NAMES)
     rows = assign(settings, recipe)
     train = rows.split == splits.SPLITS.index("train")
     features = Features.fit(_train_columns(train), int(train.sum()), recipe)
@@ -77,7 +75,7 @@ def assign(settings: Preprocess, recipe: Recipe) -> Rows:
     kept = ~attempted if settings.attempted == "exclude" else np.ones(len(attack), dtype=bool)
     split = np.full(len(attack), splits.LEFT_OUT, dtype=np.int8)
     how: dict[str, Any] = {"duplicates": settings.duplicates, "seed": settings.seed}
-    draw = (settings.unseen, settings.shares.model_dump())
+    draw = (settings.unseen, asdict(settings.shares))
     if settings.test_days:
         split[kept] = splits.assign_by_day(attack[kept], content[kept], day[kept], settings.test_days, *draw, **how)
     else:

@@ -10,12 +10,12 @@ from torch import Tensor
 from pipeline import artifacts
 from pipeline.base.registry import build
 from pipeline.calibration.thresholds.percentile import Percentile
-from pipeline.config import Stage1
 from pipeline.models.encoders.base import Encoder
 from pipeline.models.encoders.losses.registry import LOSSES
 from pipeline.models.encoders.registry import ENCODERS
 from pipeline.models.layers import in_batches, in_parts, with_features
 from pipeline.preprocessing import splits
+from pipeline.settings.stage1 import Stage1
 from pipeline.stages import launch
 from pipeline.stages.learning import ROWS_AT_ONCE, Splits, device_of, learn
 from pipeline.stages.reports import scores

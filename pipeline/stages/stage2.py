@@ -15,13 +15,13 @@ from pipeline.base.registry import build
 from pipeline.base.samples import EVIDENCE, Samples
 from pipeline.calibration import cross_conformal
 from pipeline.calibration.thresholds.percentile import Percentile
-from pipeline.config import Stage2
 from pipeline.datasets.labels import family
 from pipeline.models.detectors.base import Detector
 from pipeline.models.detectors.folds import Folds
 from pipeline.models.detectors.registry import DETECTORS
 from pipeline.models.layers import in_batches
 from pipeline.preprocessing import splits
+from pipeline.settings.stage2 import Stage2
 from pipeline.stages import across, launch
 from pipeline.stages.learning import ROWS_AT_ONCE, Splits, device_of, learn
 from pipeline.stages.reports import scores

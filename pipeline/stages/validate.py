@@ -9,18 +9,17 @@ from numpy.typing import NDArray
 
 from pipeline import artifacts, validation
 from pipeline.base.errors import ArtifactError
-from pipeline.config import Validate
 from pipeline.datasets.schema import Column
 from pipeline.reporting.figures.records import expectations as draw_expectations
 from pipeline.reporting.figures.shortcuts import shortcuts as draw_shortcuts
+from pipeline.settings.validate import Limits
 from pipeline.stages import Verdict, launch
 from pipeline.stages.reports import floor
 from pipeline.stages.reports.report import LEVELS, Report
 
 
-def validate(settings: Validate, report: Report) -> Verdict:
+def validate(limits: Limits, report: Report) -> Verdict:
     """Audit the records in batches; what was found is written before it stops the line."""
-    limits = _limits(settings)
     columns, attacks = _promised(artifacts.read_json(artifacts.SOURCE))
     findings = validation.audit(artifacts.row_groups(artifacts.RECORDS), limits, columns, attacks)
     report.json("summary", findings.summary())
@@ -44,11 +43,6 @@ def validate(settings: Validate, report: Report) -> Verdict:
     broken = f"{len(findings.breaches)} hard and {len(findings.warnings)} soft broken"
     report.say(f"{len(findings.results)} expectations, {broken}")
     return findings.check
-
-
-def _limits(settings: Validate) -> validation.Limits:
-    budgets = settings.model_dump()
-    return validation.Limits(**budgets | {"shortcuts": validation.ShortcutLimits(**budgets["shortcuts"])})
 
 
 def _confidence(known: validation.Trust, report: Report) -> None:
@@ -129,4 +123,4 @@ def _promised(source: dict[str, Any]) -> tuple[tuple[Column, ...], dict[str, tup
 
 
 if __name__ == "__main__":
-    launch("validate", Validate, validate)
+    launch("validate", Limits, validate)

@@ -16,6 +16,7 @@ from flows.runtime import presets
 from pipeline import artifacts, config
 from pipeline.base.errors import FlowsculptError
 from pipeline.datasets.synthetic.files import write
+from pipeline.settings.sections import SECTIONS
 from pipeline.stages.reports.report import Report
 
 PARAMS = Path(__file__).parents[2] / "params.yaml"
@@ -73,7 +74,7 @@ class Project:
             folder = artifacts.REPORTS / stage
             folder.mkdir(parents=True, exist_ok=True)
             body = getattr(importlib.import_module(f"pipeline.stages.{stage}"), stage)
-            verdict = body(config.load(config.SECTIONS[stage]), Report(folder, NoRun(self.on_metrics)))  # type: ignore[arg-type]
+            verdict = body(config.load(SECTIONS[stage]), Report(folder, NoRun(self.on_metrics)))  # type: ignore[arg-type]
             if verdict:
                 verdict()
 

@@ -9,8 +9,9 @@ import pytest
 from pipeline import artifacts
 from pipeline.base.errors import ConfigError, SplitError
 from pipeline.base.samples import Samples
-from pipeline.config import SECTIONS, load
+from pipeline.config import load
 from pipeline.preprocessing import splits
+from pipeline.settings.sections import SECTIONS
 
 
 def stored() -> dict[str, Samples]:

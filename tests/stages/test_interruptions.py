@@ -111,7 +111,7 @@ class Run:
 def run(stage):
     body = getattr(importlib.import_module(f"pipeline.stages.{stage}"), stage)
     with artifacts.whole_folder(artifacts.REPORTS / stage) as folder:
-        body(config.load(config.SECTIONS[stage]), Report(folder, Run()))
+        body(config.load(SECTIONS[stage]), Report(folder, Run()))
 """
 
 

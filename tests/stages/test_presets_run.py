@@ -8,6 +8,8 @@ import pytest
 
 from flows.runtime import presets
 from pipeline import artifacts, config
+from pipeline.settings.calibrate import Calibrate
+from pipeline.settings.stage2 import Stage2
 
 FOLDER = Path(__file__).parents[2] / "presets"
 QUICK = {
@@ -31,6 +33,6 @@ def test_a_preset_runs_to_the_report(project: Any, name: str) -> None:
     intervals = {path.stem.rpartition("_")[2] for path in (artifacts.REPORTS / "stage2").glob("*intervals_epoch_*")}
     assert intervals >= {"latent_sculpting": set(), "radon": {"3"}, "grand": {"0", "1", "2"}}[name]
     assert not intervals & {"latent_sculpting": {"0"}, "radon": {"0", "1", "2"}, "grand": set()}[name]
-    drawn = artifacts.read_samples(artifacts.SCORES, config.load(config.Calibrate).drawn_from)
+    drawn = artifacts.read_samples(artifacts.SCORES, config.load(Calibrate).drawn_from)
     assert artifacts.read_json(artifacts.REPORTS / "calibrate" / "thresholds.json")["n"] == drawn.benign.sum()
-    assert artifacts.read_model(artifacts.DETECTOR)[0]["detector"] == config.load(config.Stage2).detector
+    assert artifacts.read_model(artifacts.DETECTOR)[0]["detector"] == config.load(Stage2).detector

@@ -24,12 +24,12 @@ from pipeline.models.layers import Batch, Model, Scorer
 from pipeline.models.training import checkpoints
 from pipeline.models.training.batches import Batches, mix
 from pipeline.models.training.flat import Flat
-from pipeline.models.training.history import Undone
+from pipeline.models.training.history import OnEpoch, Undone
 from pipeline.models.training.selection import best, learning_rate, stops
-from pipeline.models.training.settings import FitSettings, OnEpoch
 from pipeline.models.training.trial import FEWEST, Before, Evidence
 from pipeline.models.training.updates import OnUpdate, Updates, from_state, joined, scores, state
 from pipeline.models.training.watch import figures
+from pipeline.settings.training import FitSettings
 
 CHECK_EVERY = 50  # steps: looking at a loss makes a GPU wait
 AT_ONCE = 32  # steps between two of Lightning's, whose own work costs as much as a step of a small model

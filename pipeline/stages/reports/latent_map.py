@@ -11,8 +11,8 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from pipeline import artifacts
 from pipeline.base.errors import ConfigError
-from pipeline.config import Evaluate
 from pipeline.reporting.figures.latent import latent_map as draw_latent_map
+from pipeline.settings.evaluate import Evaluate
 
 SPLITS = ("test_seen", "test_unseen")
 
