@@ -16,6 +16,7 @@ from scipy.stats import ks_2samp
 
 from pipeline.base.errors import SplitError
 from pipeline.calibration.thresholds.base import without_nan
+from pipeline.settings.retraining import DriftLimits
 
 Floats = NDArray[np.float64]
 Outcome = Literal["stable", "recalibrate", "train"]
@@ -108,24 +109,7 @@ def holm(p_values: ArrayLike) -> Floats:
     return corrected
 
 
-@dataclass(frozen=True)
-class Limits:
-    """When a change counts.
-
-    Attributes:
-        alpha: false alarm rate of all tests of one kind together.
-        small: KS distance of the score from which on thresholds are set anew.
-        large: KS distance, of the score or a feature, from which on a model is not the right one any more.
-        features: share of the features with a large change from which on that holds for the model too.
-    """
-
-    alpha: float
-    small: float
-    large: float
-    features: float
-
-
-def decide(score: Change, features: Sequence[Change], martingale: float, limits: Limits) -> tuple[Outcome, str]:
+def decide(score: Change, features: Sequence[Change], martingale: float, limits: DriftLimits) -> tuple[Outcome, str]:
     """What to do about it, and why.
 
     Args:

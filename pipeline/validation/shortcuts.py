@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats.contingency import association
 
-from pipeline.validation.budgets import ShortcutLimits
+from pipeline.settings.validate import ShortcutLimits
 from pipeline.validation.single_feature import MIN_RECORDS, FeatureAuroc
 
 FEW = 2  # attacks: a genuine feature may tell so many apart from all benign records
@@ -36,16 +36,16 @@ class Shortcuts:
     """The findings of the audit.
 
     Attributes:
+        limits: what a feature may tell.
         tellings: what each feature alone tells; none where there are too few records.
         attacks: what is known of each attack, the most frequent first.
-        limits: what a feature may tell.
         both_labels: records that equal one with the other y in all features, benign ones among them.
         several_days: whether the records, benign ones among them, were captured on several known days.
     """
 
+    limits: ShortcutLimits
     tellings: tuple[FeatureAuroc, ...] = ()
     attacks: Mapping[str, AttackCount] = field(default_factory=dict)
-    limits: ShortcutLimits = field(default_factory=ShortcutLimits)
     both_labels: int = 0
     several_days: bool = False
 
