@@ -25,6 +25,7 @@ import pyarrow as pa
 import torch
 from numpy.typing import NDArray
 
+from benchmarks import settings
 from benchmarks.encoders import LEAST, Drawing, heading, mapped, read, show
 from pipeline.base.registry import build
 from pipeline.calibration.fusion import FUSIONS, Evidence
@@ -33,9 +34,8 @@ from pipeline.datasets.nslkdd import NSLKDD
 from pipeline.evaluation.metrics import auroc, tpr_at_fpr
 from pipeline.models.detectors.base import Detector
 from pipeline.models.detectors.registry import DETECTORS
-from pipeline.preprocessing.recipe import Recipe
 
-RECIPE = Recipe(scaling="quantile", derive=("bytes_per_packet", "packets_per_second", "ratios"))
+RECIPE = replace(settings.RECIPE, scaling="quantile", derive=("bytes_per_packet", "packets_per_second", "ratios"))
 PORTS: dict[str, dict[str, Any]] = {"none": {}, "number": {"drop": ()}, "rarity": {"rarity": ("destination_port",)}}
 DENSITIES: dict[str, tuple[str, dict[str, Any]]] = {
     "neighbour": ("knn", {"neighbours": 1}),

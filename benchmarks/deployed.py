@@ -36,6 +36,7 @@ from pipeline.artifacts.samples import read_samples
 from pipeline.calibration.calibration import Calibration
 from pipeline.calibration.prediction import Prediction
 from pipeline.evaluation.metrics import tpr_at_fpr
+from pipeline.settings.sections import SECTIONS
 from pipeline.stages.reports.report import Report
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -60,7 +61,7 @@ def run(*stages: str) -> float:
         folder = paths.REPORTS / stage
         folder.mkdir(parents=True, exist_ok=True)
         body = getattr(importlib.import_module(f"pipeline.stages.{stage}"), stage)
-        body(config.load(config.SECTIONS[stage]), Report(folder, NoRun()))  # type: ignore[arg-type]
+        body(config.load(SECTIONS[stage]), Report(folder, NoRun()))  # type: ignore[arg-type]
     return time.process_time() - started
 
 

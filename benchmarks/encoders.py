@@ -30,6 +30,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from benchmarks import settings
 from pipeline.base.errors import CollapseError
 from pipeline.base.registry import build
 from pipeline.datasets.cicids2017 import CICIDS2017
@@ -41,7 +42,7 @@ from pipeline.models.encoders.base import Encoder
 from pipeline.models.encoders.losses.registry import LOSSES
 from pipeline.models.encoders.registry import ENCODERS
 from pipeline.models.scoring import in_batches
-from pipeline.models.training import FitSettings, fit
+from pipeline.models.training import fit
 from pipeline.preprocessing import splits
 from pipeline.preprocessing.derived import Columns
 from pipeline.preprocessing.features import Features
@@ -49,7 +50,7 @@ from pipeline.preprocessing.recipe import Recipe, content_hash
 
 UNSEEN = ("bot", "infiltration", "dos_slowloris", "dos_slowhttptest")
 SHARES = {"train": 0.6, "val": 0.1, "calibration": 0.1, "test_seen": 0.1, "test_unseen": 0.1}
-RECIPE = Recipe(scaling="quantile", fill="indicator", clip=None)
+RECIPE = replace(settings.RECIPE, scaling="quantile", fill="indicator")
 LEAST = 20  # train records that a family needs to be left out by --inner
 START = {"cnn_transformer": {"start": "discriminant"}}
 
@@ -117,13 +118,13 @@ def trained(
     goal = build(LOSSES, loss)
     model = build(ENCODERS, encoder, features=train.x.shape[1], loss=goal, **START.get(encoder, {}))
     model.initialise(train.x, train.y)
-    settings = FitSettings(
-        epochs=1, min_steps=steps, batch_size=256, learning_rate=1e-3, weight_decay=1e-2, input_noise=0.1,
+    plan = replace(
+        settings.FIT, epochs=1, min_steps=steps, batch_size=256, learning_rate=1e-3, weight_decay=1e-2, input_noise=0.1,
         seed=seed, device="cpu",
     )  # fmt: skip
     started = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
-        fit(model, train, drawing.batch("val"), settings, Path(folder), progress=False)
+        fit(model, train, drawing.batch("val"), plan, Path(folder), progress=False)
     seconds = time.perf_counter() - started
     z = torch.from_numpy(mapped(model, train.x.numpy()))
     model.centre(z, train.y)

@@ -36,12 +36,12 @@ from benchmarks.published import detector, fit_settings, parsed, shipped, update
 from pipeline.artifacts import paths
 from pipeline.artifacts.samples import read_samples
 from pipeline.base.samples import Samples, joined
-from pipeline.config import Stage2
 from pipeline.evaluation import metrics
 from pipeline.models.base import Batch
 from pipeline.models.detectors.base import Detector
 from pipeline.models.scoring import in_batches
 from pipeline.models.training import History, Update, fit
+from pipeline.settings.stage2 import Stage2
 
 ROOT = Path(__file__).resolve().parent.parent
 SCANS, DDOS = "port_scan", "ddos"

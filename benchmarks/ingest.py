@@ -75,6 +75,8 @@ def notebook(folder: Path) -> Callable[[], None]:
 def flowsculpt(folder: Path) -> Callable[[], None]:
     """The functions of the two stages with every table that they write, but without figures and MLflow."""
     from pipeline import config
+    from pipeline.settings.ingest import Ingest
+    from pipeline.settings.preprocess import Preprocess
     from pipeline.stages.ingest import ingest
     from pipeline.stages.preprocess import preprocess
     from pipeline.stages.reports.report import Report
@@ -87,8 +89,8 @@ def flowsculpt(folder: Path) -> Callable[[], None]:
 
     def work() -> None:
         report = NoFigures(Path("data/reports"), _NoRun())  # type: ignore[arg-type]
-        ingest(config.load(config.Ingest), report)
-        preprocess(config.load(config.Preprocess), report)
+        ingest(config.load(Ingest), report)
+        preprocess(config.load(Preprocess), report)
 
     _settings(folder)
     return work

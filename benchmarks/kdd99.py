@@ -35,6 +35,7 @@ from pipeline import config
 from pipeline.datasets.schema import FEATURE_NAMES
 from pipeline.preprocessing.features import Features
 from pipeline.preprocessing.recipe import Recipe
+from pipeline.settings.preprocess import Preprocess
 
 PARETO, HELD_OUT = 0.6, 20_000
 FILES = {
@@ -91,8 +92,8 @@ def copies(rows: NDArray[np.int64], n: int, rng: np.random.Generator) -> NDArray
 
 def features(train: Records, test: Records) -> Split:
     """Both as ``params.yaml`` makes features; scales are those of the training rows."""
-    settings = config.load(config.Preprocess, ROOT / config.PARAMS).features
-    recipe, _ = Recipe(**settings.model_dump(exclude={"fit_on"})).within(train.columns, FEATURE_NAMES)
+    settings = config.load(Preprocess, ROOT / config.PARAMS).features
+    recipe, _ = Recipe.of(settings).within(train.columns, FEATURE_NAMES)
     fitted = Features.fit([train.columns], len(train.y), recipe)
     x, z = (np.stack(list(fitted.map(part.columns).values()), 1).astype(np.float32) for part in (train, test))
     return Split(x, train.y, z, test.y)

@@ -35,7 +35,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +46,7 @@ from sklearn.ensemble import IsolationForest
 
 from benchmarks.adbench import Floats, Labels, Split
 from benchmarks.published import detector, fit_settings, parsed, shipped, stage2, updates
-from pipeline.config import Stage2
+from benchmarks.settings import RECIPE
 from pipeline.datasets.nslkdd import NSLKDD
 from pipeline.evaluation.metrics import auprc, auroc
 from pipeline.models.base import Batch
@@ -54,7 +54,7 @@ from pipeline.models.scoring import in_batches
 from pipeline.models.training import fit
 from pipeline.preprocessing.derived import Columns
 from pipeline.preprocessing.features import Features
-from pipeline.preprocessing.recipe import Recipe
+from pipeline.settings.stage2 import Stage2
 
 BATCH, VAL_SHARE = 256, 0.05
 KINDS = ("grand", "radon")
@@ -129,7 +129,7 @@ def draw(y: Labels, contamination: float, benign: int, rng: np.random.Generator)
 
 def features(train: Columns, test: Columns) -> tuple[Floats, Floats]:
     """Both in [0, 1] by the training rows; a test row may lie outside."""
-    fitted = Features.fit([train], len(next(iter(train.values()))), Recipe(drop=(), derive=(), scaling="unit"))
+    fitted = Features.fit([train], len(next(iter(train.values()))), replace(RECIPE, drop=(), derive=(), scaling="unit"))
     x, z = (np.stack(list(fitted.map(part).values()), 1) for part in (train, test))
     return x, z
 

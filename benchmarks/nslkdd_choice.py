@@ -11,6 +11,7 @@ import argparse
 import statistics
 import tempfile
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ import torch
 
 from benchmarks.adbench import Split
 from benchmarks.nslkdd import BATCH, Records, draw, features, read
+from benchmarks.settings import FIT
 from pipeline.calibration.confidence import Binary
 from pipeline.calibration.thresholds.evt import EVT
 from pipeline.evaluation.metrics import auroc
@@ -25,7 +27,7 @@ from pipeline.models.base import Batch
 from pipeline.models.detectors.free_energy import Likelihood
 from pipeline.models.detectors.grand import GRAnD
 from pipeline.models.scoring import in_batches
-from pipeline.models.training import FitSettings, Updates, fit
+from pipeline.models.training import Updates, fit
 
 BENIGN, HELD_OUT = 20_000, 20_000
 EARLY, EPOCHS = (1, 2, 4, 8), 20
@@ -52,8 +54,8 @@ def judged(
     x = torch.from_numpy(data.x_train)
     cut = round(0.95 * len(x))
     train, val = (Batch(part, torch.zeros(len(part)), torch.ones(len(part))) for part in (x[:cut], x[cut:]))
-    training = FitSettings(
-        epochs=epochs, batch_size=BATCH, learning_rate=1e-3, optimizer="adam", schedule="constant", seed=seed,
+    training = replace(
+        FIT, epochs=epochs, batch_size=BATCH, learning_rate=1e-3, optimizer="adam", schedule="constant", seed=seed,
         keep="last", device="cpu",
     )  # fmt: skip
     with tempfile.TemporaryDirectory(prefix="nslkdd-") as folder:

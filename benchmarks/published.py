@@ -1,6 +1,7 @@
 """The settings that a benchmark measures: those that ``flows.preset`` writes, or those that params.yaml ships."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,11 @@ from flows.grid.cells import overridden
 from flows.runtime import presets
 from pipeline import config
 from pipeline.base.registry import build
-from pipeline.config import Stage2
 from pipeline.models.detectors.base import Detector
 from pipeline.models.detectors.registry import DETECTORS
 from pipeline.models.training import FitSettings, Updates
 from pipeline.models.training.plan import updates_of
+from pipeline.settings.stage2 import Stage2
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -50,4 +51,4 @@ def updates(settings: Stage2, model: Detector) -> Updates | None:
 
 def fit_settings(settings: Stage2, **more: Any) -> FitSettings:
     """How these settings train, with ``more`` that no preset holds, such as the seed."""
-    return FitSettings(**settings.fit.model_dump() | more)
+    return replace(settings.fit, **more)

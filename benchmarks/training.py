@@ -13,7 +13,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -21,6 +21,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
+from benchmarks.settings import FIT
 from pipeline.models.base import Batch, Model
 from pipeline.models.detectors.maf import MAF
 from pipeline.models.encoders.cnn_transformer import CNNTransformer
@@ -115,14 +116,14 @@ def contests(device: str) -> list[Contest]:
             FEATURES,
             PlainEncoder,
             lambda: CNNTransformer(FEATURES, DCCL()),
-            FitSettings(learning_rate=3e-4, weight_decay=1e-2, optimizer="adamw", input_noise=0.1, **common),  # type: ignore[arg-type]
+            replace(FIT, learning_rate=3e-4, weight_decay=1e-2, optimizer="adamw", input_noise=0.1, **common),  # type: ignore[arg-type]
         ),
         Contest(
             "stage 2, maf",
             LATENT,
             PlainMAF,
             lambda: MAF(LATENT),
-            FitSettings(learning_rate=5e-4, optimizer="adam", **common),  # type: ignore[arg-type]
+            replace(FIT, learning_rate=5e-4, optimizer="adam", **common),  # type: ignore[arg-type]
         ),
     ]
 

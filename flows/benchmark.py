@@ -33,7 +33,7 @@ from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.states import Completed, Failed
 
-from flows.grid import cells, experiments
+from flows.grid import cells, experiments, settings
 from flows.grid.cells import Cell, Grid
 from flows.grid.experiments import Snapshot
 from flows.grid.results import Result
@@ -116,7 +116,7 @@ def benchmark(
     gpu.outlast_outages()
     try:
         root = Path.cwd()
-        asked = Grid.of(config.read(), config.load_benchmark(), designs, configurations, seeds)
+        asked = Grid.of(config.read(), settings.load(), designs, configurations, seeds)
         snapshot = Snapshot.take(root)
         experiments.sweep(root)
         cells = [cell for design in asked.designs for cell in _cells(snapshot, asked, design, path)]
@@ -188,7 +188,7 @@ def main(options: Sequence[str] | None = None) -> int:
 def _benchmarked(given: argparse.Namespace) -> str:
     working_copy.check(Path.cwd())
     # A misspelt name waits for no server.
-    Grid.of(config.read(), config.load_benchmark(), given.designs, given.configurations, given.seeds)
+    Grid.of(config.read(), settings.load(), given.designs, given.configurations, given.seeds)
     with servers.connected("benchmark"):
         gpu.ensure_devices()
         chosen = (tuple(given.designs), tuple(given.configurations), tuple(given.seeds))

@@ -42,13 +42,14 @@ from pipeline.calibration.calibration import Calibration
 from pipeline.calibration.named_thresholds import Decision
 from pipeline.calibration.thresholds.base import Thresholds
 from pipeline.evaluation import drift, martingale
-from pipeline.evaluation.drift import Change, Limits, Outcome
+from pipeline.evaluation.drift import Change, Outcome
 from pipeline.evaluation.recalibration import Recalibration
 from pipeline.reporting.figures.drift import drift as draw_drift
 from pipeline.reporting.figures.style import svg
 from pipeline.serving import loading, registry, scored
 from pipeline.serving.bundle import Bundle
 from pipeline.serving.registry import Version
+from pipeline.settings.retraining import Retraining
 
 Columns = Mapping[str, NDArray[Any]]
 
@@ -88,7 +89,7 @@ def drift_check(alias: str = "champion", dry_run: bool = False) -> State[Any]:
         alias: of the model version that is watched.
         dry_run: look only; register nothing.
     """
-    settings = config.load(config.Retraining)
+    settings = config.load(Retraining)
     try:
         version, bundle = loading.load(alias)
         recent = scored.recent(version.number, settings.records)
@@ -104,7 +105,7 @@ def drift_check(alias: str = "champion", dry_run: bool = False) -> State[Any]:
     return Completed(name=found.outcome.capitalize(), message=found.reason, data=found)
 
 
-def check(version: int, bundle: Bundle, recent: scored.Recent, settings: config.Retraining) -> Finding:
+def check(version: int, bundle: Bundle, recent: scored.Recent, settings: Retraining) -> Finding:
     """Compare recent scores and features with those of the calibration; nothing is changed.
 
     Raises:
@@ -123,18 +124,17 @@ def check(version: int, bundle: Bundle, recent: scored.Recent, settings: config.
         {"score": now, **{name: values for name, (_, values) in features.items()}},
     )
     path = martingale.jumper(martingale.p_values(then, now, settings.seed), settings.rate)
-    limits = Limits(settings.alpha, settings.small, settings.large, settings.features)
-    outcome, reason = drift.decide(changes[0], changes[1:], float(path.max()), limits)
+    outcome, reason = drift.decide(changes[0], changes[1:], float(path.max()), settings)
     return Finding(outcome, reason, version, n, now.size, changes, path)
 
 
-def _too_few(version: Version, recent: scored.Recent, settings: config.Retraining) -> str:
+def _too_few(version: Version, recent: scored.Recent, settings: Retraining) -> str:
     """What is waited for, as after each promotion."""
     needed = f"needed are {settings.min_records:,}; score more with `python -m flows.scoring`"
     return f"version {version.number} has scored {recent.score.size:,} records, {needed}"
 
 
-def recalibrate(bundle: Bundle, recent: scored.Recent, settings: config.Retraining) -> Bundle:
+def recalibrate(bundle: Bundle, recent: scored.Recent, settings: Retraining) -> Bundle:
     """The bundle with calibration scores and thresholds that follow recent ones, by ``Recalibration``.
 
     The records that looked benign have been used by it, and may not judge it.
@@ -185,7 +185,7 @@ def _values(column: pa.ChunkedArray) -> NDArray[Any]:
 
 
 def _recalibrated(
-    found: Finding, version: Version, bundle: Bundle, recent: scored.Recent, settings: config.Retraining
+    found: Finding, version: Version, bundle: Bundle, recent: scored.Recent, settings: Retraining
 ) -> Finding:
     """Register the model with moved thresholds as a candidate, and let the gate judge it."""
     from flows.promotion import promotion
@@ -201,7 +201,7 @@ def _recalibrated(
 # What a run leaves to read.
 
 
-def _publish(found: Finding, settings: config.Retraining) -> None:
+def _publish(found: Finding, settings: Retraining) -> None:
     rows = _rows(found, settings)
     changed = {change.name: change.p_value <= settings.alpha for change in found.changes}
     figure = draw_drift(
@@ -224,7 +224,7 @@ def _publish(found: Finding, settings: config.Retraining) -> None:
         emit_event("flowsculpt.training-asked-for", resource=resource, payload={"reason": found.reason})
 
 
-def _rows(found: Finding, settings: config.Retraining) -> list[dict[str, Any]]:
+def _rows(found: Finding, settings: Retraining) -> list[dict[str, Any]]:
     return [
         {
             "name": change.name,
@@ -238,7 +238,7 @@ def _rows(found: Finding, settings: config.Retraining) -> list[dict[str, Any]]:
     ]
 
 
-def _size(change: Change, settings: config.Retraining) -> str:
+def _size(change: Change, settings: Retraining) -> str:
     sizes = [("large", settings.large), ("small", settings.small)]
     return next((name for name, size in sizes if change.exceeds(settings.alpha, size)), "none")
 

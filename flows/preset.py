@@ -27,6 +27,7 @@ from pipeline import config
 from pipeline.artifacts.files import write_bytes
 from pipeline.base.errors import ConfigError, near_miss
 from pipeline.config import PARAMS, PRESET
+from pipeline.settings.sections import SECTIONS
 
 SHIPPED = "shipped"
 
@@ -75,7 +76,7 @@ def apply(name: str, root: Path) -> dict[str, tuple[Any, Any]]:
     if changed:
         dvc.write_settings(path, {key: value for key, (_, value) in changed.items()})
     try:
-        for section in config.SECTIONS.values():
+        for section in SECTIONS.values():
             config.load(section, path)
     except ConfigError:
         write_bytes(path, before)

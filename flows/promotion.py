@@ -46,6 +46,7 @@ from pipeline.evaluation import promotion_gate
 from pipeline.serving import heldout, registry
 from pipeline.serving.bundle import Bundle
 from pipeline.serving.registry import Version
+from pipeline.settings.promotion import Rules
 
 LIMIT = "promotion"
 CANDIDATE, CHAMPION, PREVIOUS = "candidate", "champion", "previous"
@@ -106,12 +107,12 @@ def promote(version: str = CANDIDATE, dry_run: bool = False, flow_run: str = "")
     Raises:
         FlowsculptError: settings or records of the project are not there or not usable.
     """
-    settings = config.load(config.Promotion)
+    rules = config.load(Rules)
     candidate, champion = _find(version), _find(CHAMPION)
     if candidate is None:
         reason = f"no version {version!r} of the model {registry.MODEL!r}; a training run registers one as candidate"
         return Outcome("absent", None, champion, (reason,))
-    outcome = _without_scores(candidate, champion, version.isdecimal()) or _judged(candidate, champion, settings)
+    outcome = _without_scores(candidate, champion, version.isdecimal()) or _judged(candidate, champion, rules)
     if dry_run:
         return outcome
     if outcome.kind != "unchanged":
@@ -168,7 +169,7 @@ def _rolled_back(candidate: Version) -> str:
     return next((when for each in same if (when := each.tags.get(ROLLED_BACK, ""))), "")
 
 
-def _judged(candidate: Version, champion: Version | None, settings: config.Promotion) -> Outcome:
+def _judged(candidate: Version, champion: Version | None, rules: Rules) -> Outcome:
     """``passed`` or ``refused`` by the gate, or why it did not come to that."""
     versions = [each for each in (candidate, champion) if each]
     try:
@@ -177,11 +178,10 @@ def _judged(candidate: Version, champion: Version | None, settings: config.Promo
         return Outcome("unreadable", candidate, champion, (str(error), *_way_out(champion)))
     try:
         for version, bundle in zip(versions, bundles, strict=True):
-            _check(version, bundle, settings.threshold)
+            _check(version, bundle, rules.threshold)
     except DataError as error:
         return Outcome("refused", candidate, champion, (str(error),))
     selection = heldout.select(bundles)
-    rules = promotion_gate.Rules(**settings.model_dump())
     if short := selection.heldout.shortage(rules):
         reason = f"{short}; {selection.left_out:,} were left out, as a model was fitted on them"
         return Outcome("refused", candidate, champion, (reason,), None, selection.counts, selection.digest)
@@ -191,9 +191,7 @@ def _judged(candidate: Version, champion: Version | None, settings: config.Promo
     return Outcome(kind, candidate, champion, reasons, decision, selection.counts, selection.digest)
 
 
-def _decide(
-    selection: heldout.Selection, bundles: Sequence[Bundle], rules: promotion_gate.Rules
-) -> promotion_gate.Decision:
+def _decide(selection: heldout.Selection, bundles: Sequence[Bundle], rules: Rules) -> promotion_gate.Decision:
     candidate, *champion = heldout.predict(selection, bundles, rules.threshold)
     if champion:
         return promotion_gate.compare(selection.heldout, candidate, champion[0], rules)

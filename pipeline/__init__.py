@@ -16,6 +16,7 @@ A room imports only from the floors below its own::
        config         params.yaml
        datasets       INGEST
        artifacts      every file
+       settings       every setting: its type and its limits
     1  base           errors, the plug-in registry, samples, durable writes
 
 Shape letters, the same in every docstring and comment:

@@ -12,13 +12,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from flows.grid.settings import BENCHMARK, Benchmark, Design
 from flows.runtime import presets
 from pipeline import config
 from pipeline.base.errors import ConfigError, near_miss
-from pipeline.config import PRESET, Benchmark, Design
+from pipeline.config import PRESET
 from pipeline.datasets.labels import family
 from pipeline.datasets.vocabulary import VOCABULARY
 from pipeline.preprocessing.splits import check_attacks
+from pipeline.settings.sections import SECTIONS
 
 Params = dict[str, Any]
 SEEDS = ("preprocess.seed", "stage1.fit.seed", "stage2.fit.seed")
@@ -180,7 +182,7 @@ def unseen_sets(name: str, design: Design, families: Mapping[str, str]) -> dict[
 
 def identity(params: Params, records: str, code: str) -> str:
     """A digest of all that decides figures: settings, records and code; not of where the records lie."""
-    decisive = {name: params[name] for name in config.SECTIONS}
+    decisive = {name: params[name] for name in config.STAGES}
     decisive["ingest"] = {**decisive["ingest"], "path": records}
     return hashlib.sha256(json.dumps([decisive, code], sort_keys=True).encode()).hexdigest()
 
@@ -199,10 +201,10 @@ def overridden(params: Mapping[str, Any], overrides: Mapping[str, Any], where: s
     """
     for key in overrides:
         section, _, rest = key.partition(".")
-        if section not in config.SECTIONS or not rest:
-            known = ", ".join(config.SECTIONS)
+        if section not in config.STAGES or not rest:
+            known = ", ".join(config.STAGES)
             raise ConfigError(
-                f"{where}: {key!r} is no setting of a stage{near_miss(section, config.SECTIONS)}; "
+                f"{where}: {key!r} is no setting of a stage{near_miss(section, config.STAGES)}; "
                 f"a section and a key are expected, as in stage2.detector; sections: {known}"
             )
         if key in OWN:
@@ -236,13 +238,13 @@ def _set(params: Mapping[str, Any], overrides: Mapping[str, Any]) -> Params:
 
 
 def _check(params: Params, where: str) -> None:
-    for shape in config.SECTIONS.values():
+    for shape in SECTIONS.values():
         config.build(shape, params, where)
 
 
 def _chosen(kind: str, asked: Sequence[str], known: Collection[str]) -> tuple[str, ...]:
     for name in asked:
-        _require(f"{config.BENCHMARK}: there is no {kind} {name!r}", name, known)
+        _require(f"{BENCHMARK}: there is no {kind} {name!r}", name, known)
     return tuple(dict.fromkeys(asked or known))
 
 

@@ -20,6 +20,7 @@ from prefect.concurrency.sync import concurrency
 from flows.runtime.devices import Device, find_devices
 from pipeline import config
 from pipeline.base.errors import ConfigError
+from pipeline.settings.workers import Workers
 
 CPU_ONLY: Mapping[str, str] = {"CUDA_VISIBLE_DEVICES": ""}
 GPU_WORKERS_VARIABLE = "FLOWSCULPT_GPU_WORKERS"
@@ -44,7 +45,7 @@ def gpu_workers() -> int | None:
     """
     told = os.environ.get(GPU_WORKERS_VARIABLE)
     if told is None:
-        setting = config.load(config.Workers).gpu_workers
+        setting = config.load(Workers).gpu_workers
         return None if setting == "auto" else setting
     if told != "auto" and not told.isdecimal():
         raise ConfigError(f"{GPU_WORKERS_VARIABLE}: a number or auto is expected, given {told!r}")

@@ -13,6 +13,7 @@ from pipeline.base.errors import ConfigError, DataError, SchemaError, near_miss
 from pipeline.datasets.header import META
 from pipeline.datasets.names import canonical_names
 from pipeline.datasets.schema import FEATURE_NAMES, FEATURES
+from pipeline.settings.sections import SECTIONS
 
 SHIPPED: Final = Path(__file__).parents[2] / config.PARAMS
 BESIDE: Final = {name: header for header, name in META.items() if name in ("protocol", "attempted_category")}
@@ -41,7 +42,7 @@ def write(folder: Path, records: pd.DataFrame, labels: Any, settings: Mapping[st
     is_flows = {*FEATURE_NAMES} <= {*flows}
     given = _of_flows() if is_flows else _of_table(features)
     params = with_settings(config.read(SHIPPED), given | dict(settings))
-    for section in config.SECTIONS.values():
+    for section in SECTIONS.values():
         config.build(section, params, "settings")
     write_json(folder / config.PARAMS, params)  # JSON is YAML too
     if is_flows:

@@ -11,6 +11,7 @@ from pipeline import config
 from pipeline.artifacts import paths
 from pipeline.artifacts.files import whole_folder
 from pipeline.base.errors import FlowsculptError
+from pipeline.settings.sections import SECTIONS
 from pipeline.stages.calibrate import calibrate
 from pipeline.stages.ingest import ingest
 from pipeline.stages.preprocess import preprocess
@@ -32,7 +33,7 @@ def main() -> None:
     """Run the stages; what stops one ends the process with its message."""
     for name, body in STAGES.items():
         try:
-            settings = config.load(config.SECTIONS[name])
+            settings = config.load(SECTIONS[name])
             with whole_folder(paths.REPORTS / name) as folder:
                 verdict = body(settings, Report(folder, Untracked()))
             if verdict is not None:

@@ -1,6 +1,6 @@
 """What ``metrics.json`` states of the calibrated decision on both test splits."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -13,23 +13,14 @@ from pipeline.calibration.named_thresholds import UNKNOWN, Names
 from pipeline.calibration.prediction import Prediction
 from pipeline.evaluation import sections
 from pipeline.evaluation.sections import Asked
+from pipeline.settings.evaluate import Figures
 
 SECTIONS = {"seen": "test_seen", "unseen": "test_unseen"}  # section of metrics.json -> split
 
 
-def asked_of(
-    calibration: Calibration, fprs: Sequence[float], prevalences: Sequence[float], rounds: int, seed: int
-) -> Asked:
-    """What each section states, beside what the calibration promises.
-
-    Args:
-        calibration: the decision.
-        fprs: rates of false alarms at which recall is stated.
-        prevalences: shares of attacks at which precision is stated.
-        rounds: of the bootstrap.
-        seed: of the bootstrap.
-    """
-    return Asked(calibration.promises(), calibration.reference.size, fprs, prevalences, rounds, seed)
+def asked_of(calibration: Calibration, figures: Figures) -> Asked:
+    """What each section states, beside what the calibration promises."""
+    return Asked(calibration.promises(), calibration.reference.size, figures)
 
 
 def section(samples: Samples, prediction: Prediction, asked: Asked) -> dict[str, Any]:

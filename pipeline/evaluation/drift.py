@@ -17,6 +17,7 @@ from scipy.stats import ks_2samp
 
 from pipeline.base.errors import SplitError
 from pipeline.calibration.thresholds.base import without_nan
+from pipeline.settings.retraining import DriftLimits
 
 Floats = NDArray[np.float64]
 Outcome = Literal["stable", "recalibrate", "train"]
@@ -106,24 +107,7 @@ def holm(p_values: ArrayLike) -> Floats:
     return corrected
 
 
-@dataclass(frozen=True)
-class Limits:
-    """When a change counts.
-
-    Attributes:
-        alpha: false alarm rate of all tests of one kind together.
-        small: KS distance of the score at which thresholds are set anew.
-        large: KS distance, of the score or a feature, at which the model no longer fits the traffic.
-        features: share of the features with a large change at which the model no longer fits either.
-    """
-
-    alpha: float
-    small: float
-    large: float
-    features: float
-
-
-def decide(score: Change, features: Sequence[Change], martingale: float, limits: Limits) -> tuple[Outcome, str]:
+def decide(score: Change, features: Sequence[Change], martingale: float, limits: DriftLimits) -> tuple[Outcome, str]:
     """What to do about the changes, and why.
 
     Args:

@@ -4,7 +4,7 @@ Nothing is chosen here. Thresholds are calibrated before. The threshold at a sta
 benign records of the section itself, so that scores are compared at equal rates.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -15,6 +15,7 @@ from pipeline.calibration.thresholds.conformal import interval
 from pipeline.evaluation import metrics
 from pipeline.evaluation.bootstrap import Ranks, draws
 from pipeline.evaluation.metrics import Mask, Report
+from pipeline.settings.evaluate import Figures
 
 LEVEL: Final = 0.95  # of every interval
 MOST_GROUPS: Final = 50  # that false alarms are stated of
@@ -27,21 +28,12 @@ class Asked:
     Attributes:
         nominal: threshold name -> benign FPR that it was calibrated for, for thresholds that promise one.
         n_calibration: benign records that the thresholds were fitted on.
-        fprs: benign FPRs at which recall is read.
-        prevalences: shares of attacks in the traffic at which precision is stated.
-        rounds: of the bootstrap of the AUROC.
-        seed: of its draws.
+        figures: at which rates and prevalences more is stated, and how intervals are drawn.
     """
 
     nominal: Mapping[str, float]
     n_calibration: int
-    fprs: Sequence[float] = (0.01, 0.001)
-    prevalences: Sequence[float] = (0.1, 0.01, 0.001)
-    rounds: int = 500
-    seed: int = 0
-
-
-_NOTHING: Final = Asked({}, 0)  # promises nothing
+    figures: Figures
 
 
 def report(y: ArrayLike, attack: ArrayLike, score: ArrayLike, flagged: Mapping[str, Mask], asked: Asked) -> Report:
@@ -60,7 +52,8 @@ def report(y: ArrayLike, attack: ArrayLike, score: ArrayLike, flagged: Mapping[s
     n_attack, n = int((labels == 1).sum()), labels.size
     by_attack = metrics.recall_by_attack(y, attack, flagged)
     ranking = auroc_by_attack(y, attack, score)
-    low, high = auroc_interval(y, attack, score, asked.rounds, asked.seed) or (None, None)
+    bootstrap = asked.figures.bootstrap
+    low, high = auroc_interval(y, attack, score, bootstrap.rounds, bootstrap.seed) or (None, None)
     return {
         "n": n,
         "n_benign": n - n_attack,
@@ -79,7 +72,7 @@ def report(y: ArrayLike, attack: ArrayLike, score: ArrayLike, flagged: Mapping[s
         "thresholds": {name: _rates(name, y, mask, asked) for name, mask in flagged.items()},
         "recall_by_attack": by_attack,
         "auroc_by_attack": ranking,
-        "recall_at_fpr": {f"{fpr:g}": recall_at_fpr(y, attack, score, fpr) for fpr in asked.fprs},
+        "recall_at_fpr": {f"{fpr:g}": recall_at_fpr(y, attack, score, fpr) for fpr in asked.figures.fprs},
     }
 
 
@@ -196,7 +189,7 @@ def by_group(flagged: Mapping[str, Mask], groups: NDArray[np.object_], own: Mapp
             "n": int(n),
             "n_calibration": own[name].n_calibration if name in own else None,
             "levels": {
-                threshold: _promise(threshold, int(mask[groups == name].sum()), int(n), own.get(name, _NOTHING))
+                threshold: _promise(threshold, int(mask[groups == name].sum()), int(n), own.get(name))
                 for threshold, mask in flagged.items()
             },
         }
@@ -220,12 +213,12 @@ def _rates(name: str, y: ArrayLike, flagged: Mask, asked: Asked) -> Report:
 
 
 def _precisions(recall: float | None, fpr: float | None, asked: Asked) -> dict[str, float | None]:
-    return {f"{prevalence:g}": precision_at(prevalence, recall, fpr) for prevalence in asked.prevalences}
+    return {f"{prevalence:g}": precision_at(prevalence, recall, fpr) for prevalence in asked.figures.prevalences}
 
 
-def _promise(name: str, flags: int, n: int, asked: Asked) -> dict[str, Any]:
-    """A nominal FPR against ``flags`` of ``n`` benign records."""
-    nominal, m = asked.nominal.get(name), asked.n_calibration
+def _promise(name: str, flags: int, n: int, asked: Asked | None) -> dict[str, Any]:
+    """A nominal FPR, where one is promised, against ``flags`` of ``n`` benign records."""
+    nominal, m = (asked.nominal.get(name), asked.n_calibration) if asked else (None, 0)
     low, high = metrics.wilson(flags, n) if n else (None, None)
     expected = interval(m, nominal, LEVEL, tested=n) if nominal is not None and n else None
     true = interval(m, nominal, LEVEL) if nominal is not None else None

@@ -3,15 +3,14 @@
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, Self
+from typing import Self
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from pipeline.base.errors import DataError
-
-Encoding = Literal["one_hot", "count"]
+from pipeline.settings.preprocess import Encoding
 
 MOST_ONE_HOT = 256  # one-hot columns at most, of all categorical columns together
 COUNT = "_count"

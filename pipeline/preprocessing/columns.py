@@ -6,7 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtri
 
-from pipeline.preprocessing.recipe import Recipe, Scaling
+from pipeline.preprocessing.recipe import Recipe
+from pipeline.settings.preprocess import Scaling
 
 Warp = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 

@@ -217,7 +217,8 @@ class Features:
             ArtifactError: the two parts do not fit together.
         """
         try:
-            recipe: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in names["recipe"].items()}
+            stated = {"categorical": "one_hot", "rarity": (), **names["recipe"]}  # an older transform states neither
+            recipe: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in stated.items()}
             parts: dict[str, Any] = {key: arrays[key] for key in ("fill", "mean", "scale", "knots")}
             parts |= {key: tuple(names[key]) for key in ("raw", "columns", "dropped")}
             words = {

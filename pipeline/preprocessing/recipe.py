@@ -1,8 +1,8 @@
 """The recipe: which features to make of the raw columns, and how; it is fixed before any row is seen."""
 
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass, replace
-from typing import Any, Literal, Self
+from dataclasses import dataclass, fields, replace
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
@@ -10,48 +10,23 @@ from numpy.typing import NDArray
 
 from pipeline.base.errors import ConfigError, DataError, near_miss
 from pipeline.base.samples import row_hash
-from pipeline.preprocessing.categorical import Encoding
 from pipeline.preprocessing.derived import DERIVED, GROUPS, Columns, needs_of
 from pipeline.preprocessing.frequency import RARITY
-
-Fill = Literal["zero", "median", "indicator"]
-Scaling = Literal["none", "standard", "signed_log", "unit", "quantile"]
+from pipeline.settings.preprocess import RecipeSettings
 
 
 @dataclass(frozen=True)
-class Recipe:
-    """How features are made of raw columns.
-
-    Attributes:
-        drop: raw columns that no model may see.
-        derive: derived features to add: names in ``DERIVED``, or in ``GROUPS`` of them.
-        fill: replaces Infinity and NaN: by 0 (as published), by the median of the train rows, or by 0 with an extra
-            indicator column.
-        drop_constant: whether to drop columns that do not vary in the train rows.
-        scaling: ``standard``, as published; ``signed_log``: sign(x) log(1 + |x|), then standard; ``unit``: the same
-            logarithm, then to [0, 1] by the train rows; ``quantile``: the train distribution is mapped to a standard
-            normal one.
-        clip: largest absolute value of a scaled feature; None for no limit.
-        categorical: encodes words. ``one_hot``: an unscaled column of 0 and 1 for each word of the train rows.
-            ``count``: log(1 + n), where n train rows have the word, standardised unless the scaling is ``none``. A word
-            that is not in the train rows gives 0 in every column, or n = 0.
-        rarity: numeric ID columns, such as ports, to frequency-encode over the rows that the scaler is fitted on; they
-            may also be in ``drop``. See ``pipeline.preprocessing.frequency``. Records that differ in such a column
-            alone still count as duplicates.
-    """
-
-    drop: tuple[str, ...] = ("destination_port",)
-    derive: tuple[str, ...] = ("bytes_per_packet", "packets_per_second")
-    fill: Fill = "zero"
-    drop_constant: bool = True
-    scaling: Scaling = "standard"
-    clip: float | None = None
-    categorical: Encoding = "one_hot"
-    rarity: tuple[str, ...] = ()
+class Recipe(RecipeSettings):
+    """The settings with every group of derived features as its names, and what follows for given columns."""
 
     def __post_init__(self) -> None:
         names = tuple(member for name in self.derive for member in GROUPS.get(name, (name,)))
         object.__setattr__(self, "derive", tuple(dict.fromkeys(names)))
+
+    @classmethod
+    def of(cls, settings: RecipeSettings) -> Self:
+        """The recipe that a section of settings holds."""
+        return cls(**{each.name: getattr(settings, each.name) for each in fields(cls)})
 
     def within(self, available: Iterable[str], known: Collection[str]) -> tuple[Self, tuple[str, ...]]:
         """The recipe for records that have only the columns ``available``, and the names that had to be left out.

@@ -30,6 +30,7 @@ CODE = (
     *(f"datasets/{name}.py" for name in ("header", "labels", "names", "schema")),
     *("models/base.py", "models/detectors", "models/encoders", "models/layers.py", "models/scoring.py"),
     *(f"serving/{name}.py" for name in SCORING),
+    *("settings/base.py", "settings/preprocess.py"),
 )
 # What scoring imports, and what that needs beside its own requirements.
 REQUIRED = ("mlflow", "numpy", "pandas", "psutil", "pyarrow", "safetensors", "scipy", "torch")

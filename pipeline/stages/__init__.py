@@ -10,11 +10,11 @@ from pipeline import config, tracking
 from pipeline.artifacts import paths
 from pipeline.artifacts.files import whole_folder
 from pipeline.base.errors import FlowsculptError
+from pipeline.settings.base import Section, plain
 from pipeline.stages.reports import overview
 from pipeline.stages.reports.report import Report
 
-S = TypeVar("S", bound=config.Section)
-
+S = TypeVar("S", bound=Section)
 
 Verdict = Callable[[], None]
 """Raises where what a stage found out stops the line."""
@@ -32,7 +32,7 @@ def launch(name: str, shape: type[S], body: Callable[[S, Report], Verdict | None
         upstream = {stage: partial(paths.content_hash, stage) for stage in paths.upstream(name)}
         outputs = partial(paths.content_hash, name)
         last = name == next(reversed(paths.OUTPUTS))
-        with tracking.stage(name, settings.model_dump(mode="json"), upstream, outputs, last) as run:
+        with tracking.stage(name, plain(settings), upstream, outputs, last) as run:
             overview.settings(run.pipeline)
             with whole_folder(paths.REPORTS / name) as folder:
                 verdict = body(settings, Report(folder, run))

@@ -12,8 +12,8 @@ from pipeline.calibration.calibration import LEAST_FOR_A_CLASS, LEAST_FOR_TAILS,
 from pipeline.calibration.fusion import FUSIONS
 from pipeline.calibration.groups import check_columns, frequent_only
 from pipeline.calibration.thresholds.registry import THRESHOLDS
-from pipeline.config import Calibrate
 from pipeline.preprocessing.features import Features
+from pipeline.settings.calibrate import Calibrate
 from pipeline.stages import launch
 from pipeline.stages.calibration_scores import benign_scores
 from pipeline.stages.record_groups import groups_of

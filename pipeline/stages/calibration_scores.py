@@ -7,7 +7,7 @@ from pipeline.artifacts.samples import read_samples
 from pipeline.base.errors import ConfigError, SplitError
 from pipeline.base.samples import Samples
 from pipeline.calibration.cross_conformal import OUT_OF_FOLD, worst_factor
-from pipeline.config import Calibrate
+from pipeline.settings.calibrate import Calibrate
 
 
 def benign_scores(settings: Calibrate) -> tuple[Samples, float]:

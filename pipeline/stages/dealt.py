@@ -13,7 +13,7 @@ from pipeline.base.samples import Samples, joined
 from pipeline.calibration import cross_conformal
 from pipeline.calibration.groups import apart_where_unknown
 from pipeline.calibration.named_thresholds import group_names
-from pipeline.config import CalibrationSettings
+from pipeline.settings.stage2 import CalibrationSettings
 
 DEALT = ("train", "val", "calibration")  # whose benign records are dealt into folds; no epoch is to be chosen on val
 

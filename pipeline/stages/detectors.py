@@ -7,10 +7,10 @@ from pipeline.artifacts import paths
 from pipeline.artifacts.models import write_model
 from pipeline.base.errors import ConfigError
 from pipeline.base.registry import build
-from pipeline.config import Stage2
 from pipeline.models.detectors.base import Detector
 from pipeline.models.detectors.folds import Folds
 from pipeline.models.detectors.registry import DETECTORS
+from pipeline.settings.stage2 import Stage2
 
 PLACES = {"detector": paths.DETECTOR, "head": paths.HEAD}
 

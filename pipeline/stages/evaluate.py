@@ -8,11 +8,11 @@ from pipeline.base.errors import ConfigError, near_miss
 from pipeline.calibration.calibration import Calibration
 from pipeline.calibration.groups import check_columns
 from pipeline.calibration.prediction import Prediction
-from pipeline.config import Evaluate
 from pipeline.datasets.schema import TOLD
 from pipeline.evaluation import deployed
 from pipeline.evaluation.deployed import SECTIONS
 from pipeline.preprocessing.features import Features
+from pipeline.settings.evaluate import Evaluate
 from pipeline.stages import launch
 from pipeline.stages.baseline import with_baseline
 from pipeline.stages.record_groups import groups_of, groups_of_benign
@@ -32,8 +32,7 @@ def evaluate(settings: Evaluate, report: Report) -> None:
         name: Prediction.of(calibration, *samples.x.T, groups=groups_of(calibration.group, samples.record_id))
         for name, samples in tests.items()
     }
-    bootstrap = settings.bootstrap
-    asked = deployed.asked_of(calibration, settings.fprs, settings.prevalences, bootstrap.rounds, bootstrap.seed)
+    asked = deployed.asked_of(calibration, settings)
     found = with_baseline({name: deployed.section(tests[name], predictions[name], asked) for name in tests})
     groups = groups_of_benign([*settings.groups, calibration.group], tests.values())
     stated = deployed.guarantee(calibration, tests, predictions, found, groups, asked)

@@ -4,11 +4,11 @@ import torch
 from torch import Tensor
 
 from pipeline.base.samples import Samples
-from pipeline.config import Stage2
 from pipeline.datasets.labels import family_numbers
 from pipeline.models.detectors.base import Detector
 from pipeline.models.detectors.folds import Folds
 from pipeline.models.training.bulk import Splits
+from pipeline.settings.stage2 import Stage2
 from pipeline.stages.dealt import Dealt
 from pipeline.stages.detectors import builder, keep
 from pipeline.stages.learning import learn

@@ -3,8 +3,8 @@
 from pipeline.artifacts import paths
 from pipeline.artifacts.models import read_model
 from pipeline.base.errors import ConfigError, SplitError
-from pipeline.config import Stage2
 from pipeline.models.detectors.base import Detector
+from pipeline.settings.stage2 import Stage2
 from pipeline.stages.dealt import DEALT, Dealt, deal
 from pipeline.stages.reports.report import Report
 from pipeline.stages.reports.stage2 import say_folds, say_held_out

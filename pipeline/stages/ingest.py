@@ -6,12 +6,12 @@ from pipeline.artifacts import paths
 from pipeline.artifacts.files import write_json
 from pipeline.artifacts.tables import TableWriter
 from pipeline.base.registry import build
-from pipeline.config import Ingest
 from pipeline.datasets.base import REJECTED_SCHEMA, Dataset, record_schema
 from pipeline.datasets.registry import DATASETS
 from pipeline.datasets.tally import Tally
 from pipeline.datasets.trust import TRUST_SCHEMA, Extent, trusted
 from pipeline.reporting import confidence_table
+from pipeline.settings.ingest import Ingest
 from pipeline.stages import launch
 from pipeline.stages.reports.ingest import write_reports
 from pipeline.stages.reports.report import Report

@@ -5,17 +5,17 @@ import numpy as np
 from pipeline.artifacts import paths
 from pipeline.base.errors import TrainingError
 from pipeline.base.samples import Samples
-from pipeline.config import Stage1, Stage2
 from pipeline.models.base import Scorer
-from pipeline.models.training import BESIDE, FitSettings, History, UnscoredError, Updates, fit
+from pipeline.models.training import BESIDE, History, UnscoredError, Updates, fit
 from pipeline.models.training.bulk import Learnt, Splits, batch_of, mean_loss, refuse_collapse
 from pipeline.models.training.given import with_given_confidence
 from pipeline.models.training.plan import updates_of
+from pipeline.settings.training import FitSettings, Training
 from pipeline.stages.reports import training
 from pipeline.stages.reports.report import Report
 
 
-def learn(model: Scorer, data: Splits, settings: Stage1 | Stage2, stage: str, report: Report) -> Learnt:
+def learn(model: Scorer, data: Splits, settings: Training, stage: str, report: Report) -> Learnt:
     """Fit ``model``, with confidence updates where the settings or the model ask for them, and draw its loss.
 
     Raises:
@@ -33,7 +33,7 @@ def learn(model: Scorer, data: Splits, settings: Stage1 | Stage2, stage: str, re
     waiting = Report(paths.CHECKPOINTS / stage / BESIDE, report.run)
     judge = batch_of(data.val)
     untrained = mean_loss(model, judge)
-    history = _fit(model, train, data, FitSettings(**settings.fit.model_dump()), stage, plan, waiting)
+    history = _fit(model, train, data, settings.fit, stage, plan, waiting)
     waiting.hand_over(report)
     refuse_collapse(name, untrained, mean_loss(model, judge))
     training.write_history(name, history, plan, report)

@@ -1,19 +1,19 @@
 """Records -> features and five splits, in three passes over the row groups: assign, fit, map."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 
 from pipeline.artifacts import paths
 from pipeline.artifacts.models import write_model
 from pipeline.calibration import confidence
-from pipeline.config import Preprocess
 from pipeline.datasets.schema import FEATURE_NAMES
 from pipeline.datasets.vocabulary import VOCABULARY
 from pipeline.preprocessing import assignment, splits
 from pipeline.preprocessing.assignment import Rows
 from pipeline.preprocessing.features import Features
 from pipeline.preprocessing.recipe import Recipe
+from pipeline.settings.preprocess import Preprocess
 from pipeline.stages import launch
 from pipeline.stages.records import columns_where, identities, raw_columns
 from pipeline.stages.reports.preprocess import write_reports
@@ -23,8 +23,7 @@ from pipeline.stages.split_files import write_splits
 
 def preprocess(settings: Preprocess, report: Report) -> None:
     """Assign each record to a split, fit the transform on train, store every split."""
-    recipe = Recipe(**settings.features.model_dump(exclude={"fit_on"}))
-    recipe, passed_over = recipe.within(raw_columns(), FEATURE_NAMES)
+    recipe, passed_over = Recipe.of(settings.features).within(raw_columns(), FEATURE_NAMES)
     rows = _assign(settings, recipe)
     features = _fit(rows, recipe, settings.features.fit_on)
     write_model(paths.FEATURES, *features.state())
@@ -39,9 +38,9 @@ def _assign(settings: Preprocess, recipe: Recipe) -> Rows:
     if settings.attempted == "benign":
         records = records.without_attempts()
     kept = ~records.attempted if settings.attempted == "exclude" else np.ones(len(records.attack), dtype=bool)
-    draw = (settings.unseen, settings.shares.model_dump(), settings.test_days)
+    draw = (settings.unseen, asdict(settings.shares), settings.test_days)
     split = assignment.assign(records, kept, *draw, duplicates=settings.duplicates, seed=settings.seed)
-    hidden, split = assignment.hide(records, split, settings.unseen, **settings.contamination.model_dump())
+    hidden, split = assignment.hide(records, split, settings.unseen, **asdict(settings.contamination))
     balance, seed = settings.balance, settings.seed
     return assignment.label(records, split, hidden, balance=balance, seed=seed, initial=confidence.initial)
 

@@ -6,11 +6,11 @@ from pipeline.artifacts import paths
 from pipeline.artifacts.models import write_model
 from pipeline.artifacts.samples import read_samples
 from pipeline.base.registry import build
-from pipeline.config import Stage1
 from pipeline.models.encoders.base import Encoder
 from pipeline.models.encoders.losses.registry import LOSSES
 from pipeline.models.encoders.registry import ENCODERS
 from pipeline.models.training.bulk import Splits, device_of
+from pipeline.settings.stage1 import Stage1
 from pipeline.stages import launch
 from pipeline.stages.latents import mapped, write_latents
 from pipeline.stages.learning import learn

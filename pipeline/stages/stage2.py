@@ -5,8 +5,8 @@ import torch
 from pipeline.artifacts import paths
 from pipeline.artifacts.samples import read_samples
 from pipeline.calibration.cross_conformal import OUT_OF_FOLD
-from pipeline.config import Stage2
 from pipeline.models.training.bulk import device_of
+from pipeline.settings.stage2 import Stage2
 from pipeline.stages import launch
 from pipeline.stages.detectors import builder, keep_no_head, roles
 from pipeline.stages.evidence import stored_evidence, write_out_of_fold

@@ -7,25 +7,19 @@ from pipeline.artifacts import paths
 from pipeline.artifacts.files import read_json
 from pipeline.artifacts.tables import row_groups
 from pipeline.base.errors import ArtifactError
-from pipeline.config import Validate
 from pipeline.datasets.schema import Column
+from pipeline.settings.validate import Limits
 from pipeline.stages import Verdict, launch
 from pipeline.stages.reports.report import Report
 from pipeline.stages.reports.validate import write_reports
 
 
-def validate(settings: Validate, report: Report) -> Verdict:
+def validate(limits: Limits, report: Report) -> Verdict:
     """Audit the records in batches; the reports are written before a finding stops the line."""
-    limits = _limits(settings)
     columns, attacks = _promised(read_json(paths.SOURCE))
     findings = validation.audit(row_groups(paths.RECORDS), limits, columns, attacks)
     write_reports(findings, columns, report)
     return findings.check
-
-
-def _limits(settings: Validate) -> validation.Limits:
-    budgets = settings.model_dump()
-    return validation.Limits(**budgets | {"shortcuts": validation.ShortcutLimits(**budgets["shortcuts"])})
 
 
 def _promised(source: dict[str, Any]) -> tuple[tuple[Column, ...], dict[str, tuple[str, tuple[str, ...]]]]:
@@ -38,4 +32,4 @@ def _promised(source: dict[str, Any]) -> tuple[tuple[Column, ...], dict[str, tup
 
 
 if __name__ == "__main__":
-    launch("validate", Validate, validate)
+    launch("validate", Limits, validate)

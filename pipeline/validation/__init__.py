@@ -2,7 +2,6 @@
 
 ::
 
-    budgets.py         the largest share of records that may break a rule
     identities.py      relations between features, as residuals
     suite.py           the expectations, kept as code
     frames.py          batches of records -> the frames that the rules are about
@@ -19,8 +18,8 @@
     docs.py            the page
 """
 
+from pipeline.settings.validate import Limits, ShortcutLimits
 from pipeline.validation.audit import audit
-from pipeline.validation.budgets import Limits, ShortcutLimits
 from pipeline.validation.docs import data_docs
 from pipeline.validation.findings import Duplicates, Example, Finding, Findings, Range
 from pipeline.validation.rules import Trust

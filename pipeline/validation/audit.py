@@ -10,8 +10,8 @@ import pyarrow.compute as pc
 
 from pipeline.datasets.schema import ATTACKS, FEATURES, Column
 from pipeline.datasets.trust import trust
+from pipeline.settings.validate import Limits, ShortcutLimits
 from pipeline.validation import frames
-from pipeline.validation.budgets import Limits, ShortcutLimits
 from pipeline.validation.duplicates import Keys
 from pipeline.validation.findings import ClassKey, Duplicates, Example, Findings
 from pipeline.validation.identities import identities, residuals
@@ -31,7 +31,7 @@ Attacks = Mapping[str, tuple[str, tuple[str, ...]]]
 
 def audit(
     batches: Iterable[pa.Table | pa.RecordBatch],
-    limits: Limits | None = None,
+    limits: Limits,
     columns: Sequence[Column] = FEATURES,
     attacks: Attacks = ATTACKS,
     rows: int = ROWS,
@@ -48,8 +48,7 @@ def audit(
     Returns:
         The findings. Where the schema is not the canonical one, they are about the schema alone.
     """
-    limits = limits or Limits()
-    rules = suite(columns, attacks, limits)
+    rules = suite(limits, columns, attacks)
     stream = _Stream(rules, columns, attacks, limits.shortcuts)
     for table in frames.chunks(stream.fitting(batches), rows):
         stream.add(table)

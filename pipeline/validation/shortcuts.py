@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats.contingency import association
 
-from pipeline.validation.budgets import ShortcutLimits
+from pipeline.settings.validate import ShortcutLimits
 from pipeline.validation.single_feature import MIN_RECORDS, FeatureAuroc
 
 FEW = 2  # attacks; a genuine feature may tell that many from all benign records
@@ -36,16 +36,16 @@ class Shortcuts:
     """The findings of the audit.
 
     Attributes:
+        limits: of the audit.
         features: how well each feature alone tells attacks from benign records; none where there are too few records.
         attacks: what is known of each attack, the most frequent first.
-        limits: of the audit.
         both_labels: records, benign ones included, with a copy that has the other label.
         several_days: whether the records, benign ones included, were captured on several known days.
     """
 
+    limits: ShortcutLimits
     features: tuple[FeatureAuroc, ...] = ()
     attacks: Mapping[str, AttackCount] = field(default_factory=dict)
-    limits: ShortcutLimits = field(default_factory=ShortcutLimits)
     both_labels: int = 0
     several_days: bool = False
 

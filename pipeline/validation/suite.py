@@ -23,7 +23,7 @@ from typing import Any
 
 from pipeline.datasets.base import record_schema
 from pipeline.datasets.schema import ATTACKS, FEATURES, Column
-from pipeline.validation.budgets import Limits
+from pipeline.settings.validate import Limits
 from pipeline.validation.identities import identities
 
 ALWAYS_KNOWN = ("record_id", "source_file", "row", "y", "attack", "family")
@@ -43,9 +43,9 @@ def great_expectations() -> Any:
 
 
 def suite(
+    limits: Limits,
     columns: Sequence[Column] = FEATURES,
     attacks: Mapping[str, tuple[str, tuple[str, ...]]] = ATTACKS,
-    limits: Limits | None = None,
 ) -> Suite:
     """All expectations over records with the features ``columns`` and the labels ``attacks``.
 
@@ -53,7 +53,6 @@ def suite(
     rows, both classes present, undefined numbers, arithmetic identities. A soft one is a fault that the published
     extractors are known to make in some records (negative durations and header lengths, Engelen et al. 2021).
     """
-    limits = limits or Limits()
     gx = great_expectations()
     expectations = [
         *_schema(columns),

@@ -8,8 +8,10 @@ import grimp
 import pytest
 import yaml
 
+from flows.grid import settings
 from pipeline import config
 from pipeline.artifacts import paths
+from pipeline.settings.sections import FLOW_SECTIONS, SECTIONS
 
 ROOT = Path(__file__).parents[2]
 GRAPH = yaml.safe_load((ROOT / "dvc.yaml").read_text())
@@ -62,7 +64,8 @@ def _file(module):
 
 
 def test_the_stages_are_those_that_artifacts_and_config_know():
-    assert list(STAGES) == list(paths.OUTPUTS) == list(config.SECTIONS)
+    assert list(STAGES) == list(paths.OUTPUTS) == list(SECTIONS) == list(config.STAGES)
+    assert list(FLOW_SECTIONS) == list(config.FLOWS)
 
 
 @pytest.mark.parametrize("stage", STAGES)
@@ -97,7 +100,7 @@ def test_outs_are_what_the_stage_writes(stage):
 def test_a_stage_declares_the_one_section_that_it_reads(stage):
     assert STAGES[stage]["params"] == [stage]
     source = (ROOT / "pipeline" / "stages" / f"{stage}.py").read_text()
-    assert f'launch("{stage}", {config.SECTIONS[stage].__name__}, {stage})' in source
+    assert f'launch("{stage}", {SECTIONS[stage].__name__}, {stage})' in source
 
 
 def test_a_stage_reads_only_what_earlier_ones_wrote():
@@ -114,20 +117,20 @@ def test_plots_lie_in_the_reports_of_a_stage():
         assert Path(plot).parts[2] in STAGES
 
 
-@pytest.mark.parametrize("section", config.FLOW_SECTIONS)
+@pytest.mark.parametrize("section", FLOW_SECTIONS)
 def test_no_stage_is_stale_where_a_section_of_a_flow_changes(section):
     tracked = [param for stage in STAGES.values() for param in stage["params"]]
     assert not any(str(param).split(".")[0] == section for param in tracked)
     assert not any("params.yaml" in str(entry) for stage in STAGES.values() for entry in stage["deps"])
 
 
-@pytest.mark.parametrize("section", [*config.SECTIONS.values(), *config.FLOW_SECTIONS.values()])
+@pytest.mark.parametrize("section", [*SECTIONS.values(), *FLOW_SECTIONS.values()])
 def test_every_section_of_params_builds(section):
     assert config.load(section, ROOT / "params.yaml")
 
 
 def test_the_grid_of_experiments_builds():
-    assert config.load_benchmark(ROOT / "benchmark.yaml")
+    assert settings.load(ROOT / "benchmark.yaml")
 
 
 def test_no_stage_reads_a_preset(imports):

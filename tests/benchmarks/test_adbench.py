@@ -6,9 +6,9 @@ import torch
 
 from benchmarks import adbench
 from pipeline.models.detectors.registry import DETECTORS
-from pipeline.models.training import FitSettings
+from tests.settings import fit_with
 
-TRAINING = FitSettings(epochs=2, min_steps=10, batch_size=32, learning_rate=1e-3, seed=0, device="cpu")
+TRAINING = fit_with(epochs=2, min_steps=10, batch_size=32, learning_rate=1e-3, seed=0, device="cpu")
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,8 @@ import yaml
 
 from benchmarks import adbench, kdd99, nslkdd, published
 from pipeline.base.registry import build
-from pipeline.models.training import FitSettings
+from pipeline.settings.base import plain
+from tests.settings import fit_with
 
 
 def test_adbench_measures_the_neighbours_that_params_yaml_ships(monkeypatch):
@@ -18,7 +19,7 @@ def test_adbench_measures_the_neighbours_that_params_yaml_ships(monkeypatch):
     monkeypatch.setattr(adbench, "build", lambda *names, **given: built.append(given) or build(*names, **given))
     y = (np.arange(100) % 5 == 0).astype(np.int64)
     data = adbench.split(np.random.default_rng(0).standard_normal((100, 3)), y, seed=0, rows=1000)
-    adbench.measure("knn", "one_class", data, 0, FitSettings(device="cpu"), updated=False)
+    adbench.measure("knn", "one_class", data, 0, fit_with(device="cpu"), updated=False)
     shipped = yaml.safe_load((published.ROOT / "params.yaml").read_text())["stage2"]["knn"]
     assert shipped.items() <= built[0].items()
 
@@ -26,7 +27,7 @@ def test_adbench_measures_the_neighbours_that_params_yaml_ships(monkeypatch):
 @pytest.mark.parametrize("kind", nslkdd.KINDS)
 def test_shipped_settings_differ_from_params_yaml_in_the_detector_alone(kind):
     given = yaml.safe_load((published.ROOT / "params.yaml").read_text())["stage2"]
-    taken = published.shipped(kind).model_dump()
+    taken = plain(published.shipped(kind))
     assert taken["detector"] == kind
     assert taken["confidence"].items() >= {"max_share": given["confidence"]["max_share"], "undo": True}.items()
     assert taken["fit"] == given["fit"]

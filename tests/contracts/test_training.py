@@ -20,6 +20,7 @@ from pipeline.models.detectors.registry import DETECTORS
 from pipeline.models.encoders.losses.registry import LOSSES
 from pipeline.models.encoders.registry import ENCODERS
 from pipeline.models.training import FitSettings, History, Update, Updates, fit
+from tests.settings import fit_with
 
 F, N = 16, 192
 
@@ -54,7 +55,7 @@ def updates(name: str) -> Updates:
 
 
 def settings(**changes: object) -> FitSettings:
-    return FitSettings(**({"epochs": 4, "batch_size": 64, "learning_rate": 1e-3, "device": "cpu"} | changes))  # type: ignore[arg-type]
+    return fit_with(**({"epochs": 4, "batch_size": 64, "learning_rate": 1e-3, "device": "cpu"} | changes))  # type: ignore[arg-type]
 
 
 def worsening(trained: Model) -> Model:

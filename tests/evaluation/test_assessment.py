@@ -11,9 +11,9 @@ from scipy.stats import binom
 from sklearn.metrics import roc_auc_score
 
 from pipeline.evaluation import metrics, sections, single_feature
-from pipeline.evaluation.sections import Asked
+from tests.settings import asked_with
 
-ASKED = Asked({"p99": 0.01, "p95": 0.05}, n_calibration=400, rounds=100)
+ASKED = asked_with({"p99": 0.01, "p95": 0.05}, n_calibration=400, rounds=100)
 
 
 @pytest.fixture
@@ -184,7 +184,7 @@ def test_the_false_alarms_of_groups_are_those_of_all_records_told_apart():
     names = [f"port {number}" for number in range(60)]
     groups = np.array(["", *names], dtype=object)[random.choice(61, 4000, p=np.r_[0.4, np.full(60, 0.01)])]
     flagged = {"p99": random.random(4000) < 0.01, "p95": random.random(4000) < 0.05}
-    own = {"port 7": Asked({"p99": 0.01, "p95": 0.05}, n_calibration=150)}
+    own = {"port 7": asked_with({"p99": 0.01, "p95": 0.05}, n_calibration=150)}
     told = sections.by_group(flagged, groups, own)
     json.dumps(told, allow_nan=False)
     sizes = [each["n"] for each in told.values()]

@@ -10,10 +10,11 @@ from scipy.stats import binom, false_discovery_control, kstest
 
 from pipeline.base.errors import DataError, SplitError
 from pipeline.evaluation import drift, martingale
-from pipeline.evaluation.drift import Change, Limits
+from pipeline.evaluation.drift import Change
 from pipeline.evaluation.recalibration import Recalibration
+from pipeline.settings.retraining import DriftLimits
 
-LIMITS = Limits(alpha=0.01, small=0.05, large=0.2, features=0.25)
+LIMITS = DriftLimits(alpha=0.01, small=0.05, large=0.2, features=0.25)
 LEVELS = {"looks": 0.05, "body": 0.25, "step": 2.0}
 ALPHAS = np.array([0.05, 0.03, 0.01])
 METHODS = ("lower", "higher")

@@ -8,7 +8,7 @@ from prefect.logging import disable_run_logger
 from prefect.states import Completed
 
 from flows import benchmark
-from flows.grid import experiments
+from flows.grid import experiments, settings
 from flows.grid.cells import Cell, Grid
 from flows.grid.experiments import ExperimentError, Snapshot
 from flows.grid.results import Result
@@ -103,7 +103,7 @@ def test_busy_cells_come_last_and_are_waited_for(snapshot, monkeypatch):
 def test_the_table_is_written_and_a_failure_ends_the_flow_as_failed(tmp_path, monkeypatch):
     given = config.read(ROOT / "benchmark.yaml")
     given |= {"designs": {"d": {"records": ".", "unseen": ["bot"]}}, "configurations": {"a": {}}}
-    grid = Grid.of(config.read(ROOT / "params.yaml"), config.build_benchmark(given))
+    grid = Grid.of(config.read(ROOT / "params.yaml"), settings.build(given))
     made = {}
     monkeypatch.setattr(benchmark, "create_markdown_artifact", lambda page, key: made.update({key: page}))
     results = [Result(_cell(0), "c", METRICS), Result(_cell(1), error="a stage failed\nits last line")]

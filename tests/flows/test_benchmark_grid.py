@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flows.grid import cells
+from flows.grid import cells, settings
 from flows.grid.cells import Grid
 from pipeline import config
 from pipeline.base.errors import ConfigError
@@ -23,7 +23,7 @@ def _asked(**changes):
         "each": {"records": ".", "leave_out": ["dos", "bot", "heartbleed"]},
     }
     given["configurations"] = {"near": {"stage2.detector": "knn"}, "mixture": {"stage2.detector": "gmm"}}
-    return config.build_benchmark(given | {"seeds": [0, 1]} | changes)
+    return settings.build(given | {"seeds": [0, 1]} | changes)
 
 
 def _params():
@@ -94,6 +94,7 @@ def test_an_unknown_name_is_refused_with_the_near_miss(asked, message):
         ({"configurations": {"A b": {}}}, r"benchmark.configurations"),
         ({"designs": {"a": {"records": "."}}}, r"either unseen names attacks or leave_out names families"),
         ({"designs": {"a": {"records": ".", "unseen": ["bot"], "mix": {"bots": 1}}}}, r"bots is not among unseen"),
+        ({"designs": {"a": {"records": ".", "unsen": ["bot"]}}}, r"designs.a.unsen: unknown key .*'unseen'"),
         ({"seeds": []}, r"benchmark.seeds"),
     ],
 )
@@ -123,6 +124,6 @@ def test_a_seed_that_is_none_is_refused():
 
 def test_every_design_and_configuration_that_is_shipped_builds(monkeypatch):
     monkeypatch.chdir(ROOT)  # where the presets lie
-    shipped = Grid.of(_params(), config.load_benchmark(ROOT / "benchmark.yaml"))
+    shipped = Grid.of(_params(), settings.load(ROOT / "benchmark.yaml"))
     assert set(shipped.designs) >= {"paper", "corrected", "corrected_attempted_benign", "leave_one_family_out"}
     assert len(shipped.seeds) >= 5

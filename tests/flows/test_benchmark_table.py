@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
+from flows.grid import settings
 from flows.grid.cells import Cell, Grid
 from flows.grid.paired import difference
 from flows.grid.results import Result, figures
@@ -16,6 +17,7 @@ from flows.reports import pages
 from pipeline import config
 from pipeline.evaluation import metrics, sections
 from pipeline.evaluation.sections import Asked
+from pipeline.settings.evaluate import Bootstrap, Figures
 
 ROOT = Path(__file__).parents[2]
 VALUES = st.floats(-1, 1, allow_subnormal=False)
@@ -27,7 +29,7 @@ def _grid(**design):
         "configurations": {"a": {}, "b": {"stage2.detector": "knn"}},
         "seeds": [0, 1, 2],
     }
-    return Grid.of(config.read(ROOT / "params.yaml"), config.build_benchmark(given))
+    return Grid.of(config.read(ROOT / "params.yaml"), settings.build(given))
 
 
 def _section(auroc=0.9, recall=0.5, fp=2, bot=8, infiltration=2):
@@ -82,7 +84,7 @@ def test_a_mix_gives_the_figures_of_records_of_that_composition():
         attack = np.concatenate([["benign"] * 500, *([name] * len(part) for name, part in parts.items())])
         score = np.concatenate([benign, *parts.values()])
         y = (attack != "benign").astype(int)
-        asked = Asked({"p99": 0.01}, 500, (0.01,), (0.1,), 2, 0)
+        asked = Asked({"p99": 0.01}, 500, Figures((0.01,), (0.1,), Bootstrap(2, 0)))
         return sections.report(y, attack, score, {"p99": score > 2}, asked)
 
     once = report(scores)

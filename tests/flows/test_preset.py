@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from flows import preset
+from flows.grid import settings
 from flows.grid.cells import OF_A_DESIGN, Grid
 from flows.grid.experiments import git
 from flows.runtime import presets
@@ -18,6 +19,8 @@ from pipeline.models.detectors.registry import DETECTORS
 from pipeline.models.encoders.losses.registry import LOSSES
 from pipeline.models.encoders.registry import ENCODERS
 from pipeline.models.training.plan import updates_of
+from pipeline.settings.ingest import Ingest
+from pipeline.settings.sections import SECTIONS
 from tests.test_params_layout import moved
 
 ROOT = Path(__file__).parents[2]
@@ -62,7 +65,7 @@ def test_a_preset_changes_the_lines_of_its_settings_alone_and_shipped_brings_the
 @pytest.mark.parametrize("name", NAMES)
 def test_every_stage_takes_the_settings_of_a_preset(project, name):
     preset.apply(name, project)
-    stages = [config.load(section) for section in config.SECTIONS.values()]
+    stages = [config.load(section) for section in SECTIONS.values()]
     stage1, stage2, calibrate = stages[3:6]
     loss = build(LOSSES, stage1.loss, **stage1.settings(stage1.loss, {*ENCODERS, *LOSSES}))
     build(ENCODERS, stage1.encoder, features=71, loss=loss, **stage1.settings(stage1.encoder, {*ENCODERS, *LOSSES}))
@@ -114,7 +117,7 @@ def test_one_preset_after_another_leaves_nothing_of_the_first(project):
 def test_what_no_preset_holds_stays(project):
     config.PARAMS.write_text(SHIPPED.replace("  path: data/raw ", "  path: elsewhere"))
     preset.apply("radon", project)
-    assert config.load(config.Ingest).path == "elsewhere"
+    assert config.load(Ingest).path == "elsewhere"
 
 
 def test_settings_that_moved_since_are_told(project):
@@ -158,7 +161,7 @@ def test_the_command_says_what_it_changed_and_lists_what_there_is(project, capsy
 )
 def test_the_benchmark_measures_the_settings_of_the_preset(configuration, name, monkeypatch):
     monkeypatch.chdir(ROOT)
-    grid = Grid.of(config.read(), config.load_benchmark())
+    grid = Grid.of(config.read(), settings.load())
     params = grid.settled("corrected", configuration)
     system = {key: value for key, value in held(name).items() if not key.startswith(OF_A_DESIGN)}
     assert all(presets.at(params, key) == value for key, value in system.items())

@@ -41,6 +41,7 @@ from pipeline.preprocessing.splits import SPLITS
 from pipeline.serving import heldout, registry
 from pipeline.serving.bundle import Bundle
 from pipeline.serving.registry import Version
+from pipeline.settings.promotion import Rules
 
 COLUMNS = ("alpha", "beta", "gamma", "delta")
 # Records of each split: benign, hulk (seen), bot and slowloris (both unseen)
@@ -53,7 +54,7 @@ SIZES = {
 }
 ATTACKS = ("benign", "dos_hulk", "bot", "dos_slowloris")
 FAMILIES = {"benign": "benign", "dos_hulk": "dos", "bot": "bot", "dos_slowloris": "dos"}
-RECIPE = Recipe((), (), "zero", True, "standard", None, "one_hot")
+RECIPE = Recipe((), (), "zero", True, "standard", None, "one_hot", ())
 SETTINGS = {"rounds": 200, "min_benign": 300, "min_unseen": 30, "fpr_margin": 0.02, "recall_margin": 0.15}
 
 
@@ -338,10 +339,7 @@ def test_records_that_either_model_has_used_do_not_judge(project, made):
     _served(project, made, "good", "curious")
     outcome = promotion.promote(dry_run=True)
     assert outcome.records == {"benign": 900, "attacks": 170, "unseen_attacks": 170, "left_out": 1050}
-    assert (
-        outcome.records_digest
-        != promotion._judged(project.find_version(1), None, config.load(config.Promotion)).records_digest
-    )
+    assert outcome.records_digest != promotion._judged(project.find_version(1), None, config.load(Rules)).records_digest
     assert "1,050 left out" in decisions.markdown(outcome)
 
 

@@ -14,10 +14,11 @@ from pipeline.base.errors import ArtifactError, ConfigError, DataError
 from pipeline.datasets.cicids2017 import CICIDS2017
 from pipeline.datasets.schema import FEATURE_NAMES
 from pipeline.preprocessing.features import Features
-from pipeline.preprocessing.recipe import Recipe, content_hash
+from pipeline.preprocessing.recipe import content_hash
+from tests.settings import recipe_with
 
 REAL = Path(__file__).parents[3] / "shared" / "data" / "cicids2017"
-PLAIN = Recipe(drop=(), derive=())
+PLAIN = recipe_with(drop=(), derive=())
 
 
 def table(rows=400, seed=0):
@@ -56,7 +57,7 @@ def test_standard_scaling_equals_its_oracle():
 
 def test_signed_log_is_odd_and_standardised():
     columns = table()
-    recipe = Recipe(drop=(), derive=(), scaling="signed_log")
+    recipe = recipe_with(drop=(), derive=(), scaling="signed_log")
     mapped = matrix(Features.fit([columns], 400, recipe), columns)
     np.testing.assert_allclose(mapped.mean(0), 0, atol=1e-5)
     np.testing.assert_allclose(mapped.std(0), 1, atol=1e-5)
@@ -64,7 +65,7 @@ def test_signed_log_is_odd_and_standardised():
 
 def test_unit_scaling_spans_the_train_rows_and_goes_on_outside():
     columns = table()
-    features = Features.fit([columns], 400, Recipe(drop=(), derive=(), scaling="unit"))
+    features = Features.fit([columns], 400, recipe_with(drop=(), derive=(), scaling="unit"))
     mapped = matrix(features, columns)
     np.testing.assert_allclose(mapped.min(0), 0, atol=1e-6)
     np.testing.assert_allclose(mapped.max(0), 1, atol=1e-6)
@@ -73,7 +74,7 @@ def test_unit_scaling_spans_the_train_rows_and_goes_on_outside():
 
 def test_quantile_scaling_keeps_the_order_and_makes_a_normal_sample():
     columns = table(4000)
-    features = Features.fit([columns], 4000, Recipe(drop=(), derive=(), scaling="quantile"))
+    features = Features.fit([columns], 4000, recipe_with(drop=(), derive=(), scaling="quantile"))
     mapped = features.map(columns)
     assert (np.diff(mapped["b"][np.argsort(columns["b"])]) >= 0).all()
     assert abs(float(np.median(mapped["b"]))) < 0.02
@@ -82,7 +83,7 @@ def test_quantile_scaling_keeps_the_order_and_makes_a_normal_sample():
 
 def test_an_indicator_says_where_a_value_is_undefined():
     columns = table()
-    features = Features.fit([columns], 400, Recipe(drop=(), derive=(), fill="indicator"))
+    features = Features.fit([columns], 400, recipe_with(drop=(), derive=(), fill="indicator"))
     undefined = features.map(columns)["undefined_undefined"]
     assert np.array_equal(undefined == 1, ~np.isfinite(columns["undefined"]))
 
@@ -94,7 +95,7 @@ def test_an_indicator_says_where_a_value_is_undefined():
     fill=st.sampled_from(["zero", "median", "indicator"]),
 )
 def test_how_the_rows_are_cut_does_not_matter(sizes, scaling, fill):
-    columns, recipe = table(), Recipe(drop=(), derive=(), scaling=scaling, fill=fill)
+    columns, recipe = table(), recipe_with(drop=(), derive=(), scaling=scaling, fill=fill)
     whole = Features.fit([columns], 400, recipe)
     parts = Features.fit(cut(columns, sizes), 400, recipe)
     np.testing.assert_allclose(matrix(parts, columns), matrix(whole, columns), rtol=1e-4, atol=1e-4)
@@ -103,7 +104,7 @@ def test_how_the_rows_are_cut_does_not_matter(sizes, scaling, fill):
 @pytest.mark.parametrize("scaling", ["standard", "signed_log", "unit", "quantile"])
 def test_state_round_trips_exactly(scaling):
     columns = table()
-    features = Features.fit([columns], 400, Recipe(drop=(), derive=(), scaling=scaling, clip=3.0))
+    features = Features.fit([columns], 400, recipe_with(drop=(), derive=(), scaling=scaling, clip=3.0))
     loaded = Features.load(*features.state())
     assert np.array_equal(matrix(loaded, columns), matrix(features, columns))
     assert loaded.columns == features.columns
@@ -121,8 +122,8 @@ def test_other_rows_change_nothing_that_was_fitted():
 @pytest.mark.parametrize(
     ("recipe", "message"),
     [
-        (Recipe(drop=("destination_prot",), derive=()), "did you mean 'destination_port'"),
-        (Recipe(drop=(), derive=("bytes_per_paket",)), "did you mean 'bytes_per_packet'"),
+        (recipe_with(drop=("destination_prot",), derive=()), "did you mean 'destination_port'"),
+        (recipe_with(drop=(), derive=("bytes_per_paket",)), "did you mean 'bytes_per_packet'"),
     ],
 )
 def test_a_misspelt_column_is_refused(recipe, message):
@@ -139,7 +140,7 @@ def test_nothing_to_learn_from_is_refused():
 
 def test_a_hash_tells_records_apart_by_what_a_model_sees():
     columns = {"destination_port": np.array([80.0, 443.0, 80.0]), "a": np.array([1.0, 1.0, 2.0])}
-    hashed = content_hash(columns, Recipe(derive=()))
+    hashed = content_hash(columns, recipe_with(derive=()))
     assert hashed[0] == hashed[1] != hashed[2]
 
 
@@ -165,11 +166,11 @@ def test_counts_stand_for_words_and_are_standardised_over_the_train_rows():
     named, number = np.unique(columns["colour"].astype(str), return_counts=True)
     count = dict(zip(named.tolist(), number.tolist(), strict=True)) | {"": 0}
     expected = np.log1p([count[word] for word in columns["colour"]])
-    raw = Features.fit([columns], 400, Recipe(drop=(), derive=(), categorical="count", scaling="none"))
+    raw = Features.fit([columns], 400, recipe_with(drop=(), derive=(), categorical="count", scaling="none"))
     assert raw.columns == ("a", "colour_count")
     np.testing.assert_allclose(raw.map(columns)["colour_count"], expected, rtol=1e-6)
     for scaling in ("standard", "signed_log", "unit", "quantile"):
-        features = Features.fit([columns], 400, Recipe(drop=(), derive=(), categorical="count", scaling=scaling))
+        features = Features.fit([columns], 400, recipe_with(drop=(), derive=(), categorical="count", scaling=scaling))
         scaled = StandardScaler().fit_transform(expected[:, None])[:, 0]
         np.testing.assert_allclose(features.map(columns)["colour_count"], scaled, atol=1e-5)
 
@@ -179,14 +180,16 @@ def test_a_word_that_no_train_row_has_is_no_column_and_counts_zero():
     new = {**words(3), "colour": np.array(["violet", "", "red"], dtype=object)}
     hot = matrix(Features.fit([columns], 400, PLAIN), new)[:, 1:]
     assert hot.tolist() == [[0, 0, 0], [0, 0, 0], [0, 0, 1]]
-    counted = Features.fit([columns], 400, Recipe(drop=(), derive=(), categorical="count", scaling="none")).map(new)
+    counted = Features.fit([columns], 400, recipe_with(drop=(), derive=(), categorical="count", scaling="none")).map(
+        new
+    )
     assert counted["colour_count"].tolist()[:2] == [0, 0]
 
 
 @settings(max_examples=20, deadline=None)
 @given(sizes=st.lists(st.integers(0, 120), max_size=4), categorical=st.sampled_from(["one_hot", "count"]))
 def test_words_do_not_care_how_the_rows_are_cut_and_survive_storing(sizes, categorical):
-    columns, recipe = words(), Recipe(drop=(), derive=(), categorical=categorical)
+    columns, recipe = words(), recipe_with(drop=(), derive=(), categorical=categorical)
     whole, parts = Features.fit([columns], 400, recipe), Features.fit(cut(columns, sizes), 400, recipe)
     assert whole.words == parts.words
     names, arrays = parts.state()
@@ -204,7 +207,7 @@ def test_words_alone_are_features():
 
 def test_words_of_one_count_are_no_feature_as_counts_and_one_as_columns():
     columns = {"colour": np.array(["red", "blue"] * 4, dtype=object), "a": np.arange(8.0)}
-    counted = Features.fit([columns], 8, Recipe(drop=(), derive=(), categorical="count"))
+    counted = Features.fit([columns], 8, recipe_with(drop=(), derive=(), categorical="count"))
     assert (counted.columns, counted.dropped) == (("a",), ("colour",))
     assert Features.fit([columns], 8, PLAIN).columns == ("a", "colour=blue", "colour=red")
 
@@ -223,7 +226,10 @@ def test_too_many_words_are_refused_as_columns_and_not_as_counts():
     ):
         Features.fit([columns], 400, PLAIN)
     columns["host"][0] = "h1"
-    assert Features.fit([columns], 400, Recipe(drop=(), derive=(), categorical="count")).columns == ("a", "host_count")
+    assert Features.fit([columns], 400, recipe_with(drop=(), derive=(), categorical="count")).columns == (
+        "a",
+        "host_count",
+    )
 
 
 def test_a_hash_tells_words_apart():
@@ -235,13 +241,13 @@ def test_a_hash_tells_words_apart():
 
 
 def test_what_these_records_lack_is_passed_over_and_a_misspelt_name_is_not():
-    recipe, over = Recipe().within(["a", "flow_duration"], FEATURE_NAMES)
+    recipe, over = recipe_with().within(["a", "flow_duration"], FEATURE_NAMES)
     assert over == ("destination_port", "bytes_per_packet", "packets_per_second")
-    assert recipe == Recipe(drop=(), derive=())
-    assert Recipe().within(FEATURE_NAMES, FEATURE_NAMES) == (Recipe(), ())
+    assert recipe == recipe_with(drop=(), derive=())
+    assert recipe_with().within(FEATURE_NAMES, FEATURE_NAMES) == (recipe_with(), ())
     with pytest.raises(ConfigError, match="did you mean 'destination_port'"):
-        Recipe(drop=("destination_prot",)).within(["a"], FEATURE_NAMES)
-    misspelt, _ = Recipe(derive=("bytes_per_paket",)).within(["a"], FEATURE_NAMES)
+        recipe_with(drop=("destination_prot",)).within(["a"], FEATURE_NAMES)
+    misspelt, _ = recipe_with(derive=("bytes_per_paket",)).within(["a"], FEATURE_NAMES)
     with pytest.raises(ConfigError, match="did you mean 'bytes_per_packet'"):
         misspelt.raw(["a"])
 
@@ -256,7 +262,7 @@ def test_the_published_setting_on_real_records():
     if not REAL.is_dir():
         pytest.skip(f"the real records are absent: {REAL}")
     batches = [{name: chunk.records[name].to_numpy() for name in FEATURE_NAMES} for chunk in CICIDS2017(REAL).read()]
-    features = Features.fit(batches, 70_569, Recipe())
+    features = Features.fit(batches, 70_569, recipe_with())
     always = {"bwd_psh_flags", "bwd_urg_flags", *(name for name in FEATURE_NAMES if "_bulk_" in name)}
     assert set(features.dropped) == always
     assert len(features.columns) == 71
@@ -269,7 +275,7 @@ def test_scales_of_benign_rows_leave_what_varies_under_attack():
     service = np.repeat(np.array(["web", "mail"], dtype=object), 50)
     columns = {"flag": flag, "size": size, "service": service}
     benign = {name: values[:50] for name, values in columns.items()}
-    recipe = Recipe(drop=(), derive=(), scaling="standard")
+    recipe = recipe_with(drop=(), derive=(), scaling="standard")
     whole = Features.fit([columns], 100, recipe)
     made = whole.scaled_as(Features.fit([benign], 50, replace(recipe, drop_constant=False)))
     mapped = made.map(columns)

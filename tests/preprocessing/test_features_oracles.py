@@ -13,14 +13,14 @@ from pipeline.base.errors import ArtifactError, DataError
 from pipeline.datasets.schema import FEATURE_NAMES
 from pipeline.preprocessing.columns import QUANTILES
 from pipeline.preprocessing.features import Features
-from pipeline.preprocessing.recipe import Recipe
+from tests.settings import recipe_with
 
-NOTHING = Recipe(drop=(), derive=())
+NOTHING = recipe_with(drop=(), derive=())
 numbers = arrays(np.float64, st.integers(2, 60), elements=st.floats(-1e12, 1e12) | st.sampled_from([0.0, 1.0, 1e9]))
 
 
 def plain(**changed):
-    return Recipe(**{"drop": (), "derive": (), **changed})
+    return recipe_with(**{"drop": (), "derive": (), **changed})
 
 
 def fitted(values, recipe=NOTHING):
@@ -85,7 +85,7 @@ def test_no_feature_is_ever_infinite(scaling, fill):
 def test_a_rate_over_no_time_is_filled_like_those_of_the_extractor():
     columns = {name: np.arange(1.0, 5.0) for name in FEATURE_NAMES}
     columns["flow_duration"] = np.array([-1.0, 0.0, 1e6, 2e6])  # -1 us + 1e-6 s is a division by zero
-    features = Features.fit([columns], 4, Recipe(scaling="none"))
+    features = Features.fit([columns], 4, recipe_with(scaling="none"))
     rate = features.map(columns)["packets_per_second"]
     np.testing.assert_allclose(rate, [0.0, 2 / 1e-6, 3 / (1 + 1e-6), 4 / (2 + 1e-6)], rtol=1e-6)
     assert features.map(columns)["bytes_per_packet"][0] == pytest.approx(1 / (1 + 1e-6))
@@ -132,7 +132,7 @@ def test_a_missing_column_is_named_with_its_near_miss():
 
 def test_a_derived_column_without_its_sources_is_refused():
     with pytest.raises(DataError, match=r"'bytes_per_packet' needs the column 'total_.*', which the records lack"):
-        Features.fit([{"a": np.arange(3.0)}], 3, Recipe(drop=(), derive=("bytes_per_packet",)))
+        Features.fit([{"a": np.arange(3.0)}], 3, recipe_with(drop=(), derive=("bytes_per_packet",)))
 
 
 @pytest.mark.parametrize("damage", ["columns", "recipe", "mean", "short"])

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from pipeline.base.errors import ConfigError
 from pipeline.preprocessing.features import Features
 from pipeline.preprocessing.frequency import Frequency, RarityFit
-from pipeline.preprocessing.recipe import Recipe
+from tests.settings import recipe_with
 
 PORTS = st.lists(st.integers(0, 6).map(float) | st.just(math.nan), min_size=1, max_size=60)
-RECIPE = Recipe(drop=("destination_port",), derive=(), scaling="none", rarity=("destination_port",))
+RECIPE = recipe_with(drop=("destination_port",), derive=(), scaling="none", rarity=("destination_port",))
 
 
 def fitted(ports):

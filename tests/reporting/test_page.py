@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from pipeline.evaluation import sections
-from pipeline.evaluation.sections import Asked
 from pipeline.reporting.page import Facts, render
 from pipeline.reporting.page.cited import Document
+from tests.settings import asked_with
 
 HOSTILE = "\"'><script src=//evil.example/x.js></script><img src=x onerror=alert(1)>&amp;a/b~c"
 SVG = b'<svg xmlns="http://www.w3.org/2000/svg"/>'
@@ -50,7 +50,7 @@ class Page(HTMLParser):
 
 def section(sizes, shift, seed):
     """A section of metrics.json for attacks of the given sizes."""
-    random, asked = np.random.default_rng(seed), Asked({"p99": 0.01, "p95": 0.05}, 400, rounds=100)
+    random, asked = np.random.default_rng(seed), asked_with({"p99": 0.01, "p95": 0.05}, 400, rounds=100)
     attack = np.repeat(["benign", *sizes], [300, *sizes.values()])
     y = (attack != "benign").astype(int)
     score = random.standard_normal(y.size) + shift * y
@@ -62,7 +62,7 @@ def section(sizes, shift, seed):
     recalls = {name: report["thresholds"][name]["recall"] for name in flagged}
     promised = sections.guarantee(masks, {"unseen": recalls, "seen": recalls}, asked)
     groups = np.resize(np.array(["6", "17", HOSTILE, ""], dtype=object), 300)
-    by_protocol = sections.by_group(masks, groups, {"6": Asked({"p99": 0.01, "p95": 0.05}, 100)})
+    by_protocol = sections.by_group(masks, groups, {"6": asked_with({"p99": 0.01, "p95": 0.05}, 100)})
     promised["by"] = "protocol"
     promised["groups"] = {"protocol": by_protocol, HOSTILE: sections.by_group(masks, groups, {})}
     return {**report, "one_feature": feature, "stage1_only": alone}, promised

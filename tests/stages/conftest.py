@@ -18,6 +18,7 @@ from pipeline.artifacts import paths
 from pipeline.artifacts.tables import TableWriter, read_table
 from pipeline.base.errors import FlowsculptError
 from pipeline.datasets.synthetic.files import write
+from pipeline.settings.sections import SECTIONS
 from pipeline.stages.reports.report import Report
 
 PARAMS = Path(__file__).parents[2] / "params.yaml"
@@ -75,7 +76,7 @@ class Project:
             folder = paths.REPORTS / stage
             folder.mkdir(parents=True, exist_ok=True)
             body = getattr(importlib.import_module(f"pipeline.stages.{stage}"), stage)
-            verdict = body(config.load(config.SECTIONS[stage]), Report(folder, NoRun(self.on_metrics)))  # type: ignore[arg-type]
+            verdict = body(config.load(SECTIONS[stage]), Report(folder, NoRun(self.on_metrics)))  # type: ignore[arg-type]
             if verdict:
                 verdict()
 

@@ -18,6 +18,7 @@ from pipeline.calibration.cross_conformal import OUT_OF_FOLD, route, worst_facto
 from pipeline.calibration.prediction import Prediction
 from pipeline.models.detectors.folds import Folds
 from pipeline.serving.bundle import Bundle
+from pipeline.settings.stage2 import Stage2
 from pipeline.stages.dealt import DEALT
 
 TESTS = ("test_seen", "test_unseen")
@@ -149,7 +150,7 @@ def test_the_spread_of_each_level_is_said_before_the_fit(crossed: Any, capsys: p
 def test_one_fold_is_refused_with_the_settings(prepared: Any) -> None:
     prepared.set("stage2.calibration.folds", 1)
     with pytest.raises(ConfigError, match=r"stage2\.calibration\.folds: .*greater than or equal to 2, given 1"):
-        config.load(config.Stage2)
+        config.load(Stage2)
 
 
 def test_more_folds_than_records_are_refused_where_asked_and_else_held_out(

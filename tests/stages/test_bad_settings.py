@@ -7,6 +7,8 @@ import pytest
 
 from pipeline import config
 from pipeline.base.errors import ConfigError, UnknownPluginError
+from pipeline.settings.base import Bounds
+from pipeline.settings.sections import SECTIONS
 
 
 def refused(project: Any, name: str, value: object) -> str:
@@ -14,7 +16,7 @@ def refused(project: Any, name: str, value: object) -> str:
     project.set(name, value)
     stage = name.split(".", 1)[0]
     with pytest.raises(ConfigError) as caught:
-        config.load(config.SECTIONS[stage])
+        config.load(SECTIONS[stage])
     return str(caught.value)
 
 
@@ -119,6 +121,32 @@ def test_a_value_out_of_range(project: Any, name: str, value: object, allowed: s
     assert f"params.yaml: {name}" in message
     assert allowed in message
     assert "given " in message
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("stage2.confidence.warm_up", 0), ("calibrate.evidence", 3), ("preprocess.features.clip", "x")]
+)
+def test_a_setting_of_several_types_has_its_own_name_in_the_message(project: Any, name: str, value: object) -> None:
+    message = refused(project, name, value)
+    assert f"params.yaml: {name}: Input should be" in message
+    assert "dictionary or instance of" not in refused(project, name.rpartition(".")[0], 3)
+
+
+@pytest.mark.parametrize(
+    ("bounds", "interval", "inside", "outside"),
+    [
+        (Bounds(ge=0, le=1), "[0, 1]", (0, 0.5, 1), (-0.1, 1.1)),
+        (Bounds(gt=0, lt=1), "(0, 1)", (0.5,), (0, 1)),
+        (Bounds(ge=1), "[1, inf)", (1, 10**9), (0,)),
+        (Bounds(lt=2**32), "(-inf, 4294967296)", (-1, 0), (2**32,)),
+    ],
+)
+def test_an_interval_says_what_it_holds(
+    bounds: Bounds, interval: str, inside: tuple[float, ...], outside: tuple[float, ...]
+) -> None:
+    assert bounds.interval == interval
+    assert all(bounds.hold(value) for value in inside)
+    assert not any(bounds.hold(value) for value in outside)
 
 
 def test_shares_that_do_not_sum_to_one(project: Any) -> None:

@@ -20,6 +20,7 @@ from pipeline.models.detectors.maf import MAF
 from pipeline.models.detectors.radon import RADON
 from pipeline.models.detectors.registry import DETECTORS
 from pipeline.models.training.plan import updates_of
+from pipeline.settings.stage2 import Stage2
 
 PARAMS = Path(__file__).parents[2] / "params.yaml"
 REPORTS = paths.REPORTS / "stage2"
@@ -119,7 +120,7 @@ def test_the_report_tells_which_epoch_was_kept_and_how_many_updates_it_has_seen(
 
 @pytest.mark.parametrize(("detector", "epochs"), [("radon", [3, 6, 9]), ("grand", [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10])])
 def test_updates_come_when_they_were_published_to_come(detector: str, epochs: list[int]) -> None:
-    settings = config.load(config.Stage2, PARAMS).confidence
+    settings = config.load(Stage2, PARAMS).confidence
     plan = updates_of(DETECTORS[detector](4), settings, "stage2")
     assert plan is not None
     assert [epoch for epoch in range(11) if plan.due(epoch)] == epochs

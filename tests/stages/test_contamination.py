@@ -10,8 +10,9 @@ from pipeline.artifacts import paths
 from pipeline.artifacts.samples import read_samples
 from pipeline.base.errors import ConfigError, SplitError
 from pipeline.base.samples import Samples
-from pipeline.config import SECTIONS, load
+from pipeline.config import load
 from pipeline.preprocessing import splits
+from pipeline.settings.sections import SECTIONS
 
 
 def stored() -> dict[str, Samples]:

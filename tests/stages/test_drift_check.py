@@ -2,6 +2,7 @@
 
 import math
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -18,8 +19,9 @@ from pipeline.base.errors import ArtifactError, ConfigError
 from pipeline.calibration.calibration import Calibration
 from pipeline.serving import batch, loading, scored
 from pipeline.serving.registry import Version
+from pipeline.settings.retraining import Retraining
 
-SETTINGS = config.load(config.Retraining, Path(__file__).parents[2] / "params.yaml")
+SETTINGS = config.load(Retraining, Path(__file__).parents[2] / "params.yaml")
 
 
 def run(*given):
@@ -172,7 +174,7 @@ def test_too_few_records_tell_nothing(watched, monkeypatch):
 def test_features_are_compared_with_those_of_the_calibration(store, monkeypatch, task, folder):
     """All of what was scored: benign features as ever, until one of them is changed."""
     run(str(folder))
-    settings = SETTINGS.model_copy(update={"min_records": 50, "looks": 0.1})
+    settings = replace(SETTINGS, min_records=50, looks=0.1)
     seen = scored.recent(3, 10**6)
     found = drift_check.check(3, store.bundle, seen, settings)
     assert {change.name for change in found.changes} == {"score", *store.bundle.features.columns}
@@ -186,7 +188,7 @@ def test_features_are_compared_with_those_of_the_calibration(store, monkeypatch,
 def test_features_of_another_project_are_not_compared(store, task, folder):
     run(str(folder))
     shutil.rmtree(paths.PROCESSED)
-    settings = SETTINGS.model_copy(update={"min_records": 50, "looks": 0.1})
+    settings = replace(SETTINGS, min_records=50, looks=0.1)
     found = drift_check.check(3, store.bundle, scored.recent(3, 10**6), settings)
     assert [change.name for change in found.changes] == ["score"]
 
@@ -196,4 +198,4 @@ def test_settings_out_of_order_are_refused(prepared, change):
     for name, value in change.items():
         prepared.set(f"retraining.{name}", value)
     with pytest.raises(ConfigError, match=next(iter(change)) if "step" in change else "less than"):
-        config.load(config.Retraining)
+        config.load(Retraining)

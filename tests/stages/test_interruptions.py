@@ -115,7 +115,7 @@ class Run:
 def run(stage):
     body = getattr(importlib.import_module(f"pipeline.stages.{stage}"), stage)
     with whole_folder(paths.REPORTS / stage) as folder:
-        body(config.load(config.SECTIONS[stage]), Report(folder, Run()))
+        body(config.load(SECTIONS[stage]), Report(folder, Run()))
 """
 
 

@@ -12,6 +12,7 @@ from pipeline import config
 from pipeline.artifacts import paths
 from pipeline.artifacts.samples import read_samples
 from pipeline.base.errors import ConfigError
+from pipeline.settings.evaluate import Evaluate
 from pipeline.stages.reports import latent_map
 
 
@@ -22,7 +23,7 @@ def drawn(project: Any, **changes: Any) -> tuple[Any, Any]:
     asked: dict[str, Any] = {}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(latent_map, "draw_latent_map", lambda *values, **named: asked.update(values=values, named=named))
-        latent_map.latent_map(config.load(config.Evaluate), "somewhere")
+        latent_map.latent_map(config.load(Evaluate), "somewhere")
     return asked["values"], asked["named"]
 
 

@@ -8,6 +8,7 @@ import yaml
 from pipeline import config
 from pipeline.artifacts import paths
 from pipeline.artifacts.files import read_json
+from pipeline.settings.sections import SECTIONS
 from pipeline.stages.reports import overview
 
 
@@ -89,6 +90,6 @@ def test_the_settings_of_all_stages_and_the_preset(project: Any, preset: Any) ->
     config.PARAMS.write_text(yaml.safe_dump(params | ({"preset": preset} if preset else {})))
     run = Run()
     overview.settings(run)  # type: ignore[arg-type]
-    assert list(run.logged["settings"]) == list(config.SECTIONS)
+    assert list(run.logged["settings"]) == list(SECTIONS)
     assert run.logged["settings"]["stage2"]["detector"] == "mahalanobis"
     assert run.logged["tags"] == ({"flowsculpt.preset": preset} if preset else {})

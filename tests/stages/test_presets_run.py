@@ -12,6 +12,8 @@ from pipeline.artifacts import paths
 from pipeline.artifacts.files import read_json
 from pipeline.artifacts.models import read_model
 from pipeline.artifacts.samples import read_samples
+from pipeline.settings.calibrate import Calibrate
+from pipeline.settings.stage2 import Stage2
 
 FOLDER = Path(__file__).parents[2] / "presets"
 QUICK = {
@@ -35,6 +37,6 @@ def test_a_preset_runs_to_the_report(project: Any, name: str) -> None:
     intervals = {path.stem.rpartition("_")[2] for path in (paths.REPORTS / "stage2").glob("*intervals_epoch_*")}
     assert intervals >= {"latent_sculpting": set(), "radon": {"3"}, "grand": {"0", "1", "2"}}[name]
     assert not intervals & {"latent_sculpting": {"0"}, "radon": {"0", "1", "2"}, "grand": set()}[name]
-    drawn = read_samples(paths.SCORES, config.load(config.Calibrate).drawn_from)
+    drawn = read_samples(paths.SCORES, config.load(Calibrate).drawn_from)
     assert read_json(paths.REPORTS / "calibrate" / "thresholds.json")["n"] == drawn.benign.sum()
-    assert read_model(paths.DETECTOR)[0]["detector"] == config.load(config.Stage2).detector
+    assert read_model(paths.DETECTOR)[0]["detector"] == config.load(Stage2).detector

@@ -15,10 +15,10 @@ from pipeline.models.detectors.registry import DETECTORS
 from pipeline.models.encoders.losses.dccl import DCCL
 from pipeline.models.encoders.registry import ENCODERS
 from pipeline.preprocessing.features import Features
-from pipeline.preprocessing.recipe import Recipe
 from pipeline.serving.bundle import Bundle
 from pipeline.serving.manifest import HashedFolder
 from pipeline.serving.two_stage import TwoStage
+from tests.settings import recipe_with
 
 NUMBERS = ("flow_duration", "total_fwd_packets", "idle_max")
 
@@ -38,7 +38,7 @@ def weights(model):
 def made_bundle(seed=0):
     """A bundle that was fitted on made-up records, without encoder, with thresholds for each protocol."""
     rows = records(400, seed)
-    features = Features.fit([rows], 400, Recipe(drop=("protocol",), derive=()))
+    features = Features.fit([rows], 400, recipe_with(drop=("protocol",), derive=()))
     x = np.stack([features.map(rows)[name] for name in features.columns], axis=1)
     encoder = ENCODERS["identity"](len(features.columns), DCCL())
     encoder.centre(torch.from_numpy(x), torch.arange(400) % 2)

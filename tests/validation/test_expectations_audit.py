@@ -15,12 +15,13 @@ from pipeline.base.errors import ExpectationError
 from pipeline.datasets.base import record_schema
 from pipeline.datasets.registry import DATASETS
 from pipeline.datasets.schema import Column
-from pipeline.validation import Example, Limits, ShortcutLimits, audit, rules, runner, suite
+from pipeline.validation import Example, audit, rules, runner, suite
 from pipeline.validation.suite import expect, great_expectations
+from tests.settings import limits_with, shortcuts_with
 
 REAL = Path(__file__).parents[2] / ".." / "shared" / "data"
 NONE = dict.fromkeys(("missing_share", "null_share", "infinite_share", "outside_share", "identity_share"), 0.0)
-STRICT = Limits(**NONE, scrambled_share=0.0, duplicate_share=0.0, disagreeing_share=0.0)
+STRICT = limits_with(**NONE, scrambled_share=0.0, duplicate_share=0.0, disagreeing_share=0.0)
 INF, NAN = float("inf"), float("nan")
 
 
@@ -130,7 +131,7 @@ def test_both_published_ways_to_average_and_divide_hold(make):
 
 def test_a_rate_over_no_time_and_an_undefined_operand_break_no_identity(make):
     changed = {"flow_duration": {0: 0.0}, "flow_packets_per_s": {0: INF, 1: NAN}, "fwd_packet_length_mean": {2: NAN}}
-    findings = audit([make(4, **changed)], Limits(missing_share=1.0, null_share=1.0, infinite_share=1.0))
+    findings = audit([make(4, **changed)], limits_with(missing_share=1.0, null_share=1.0, infinite_share=1.0))
     broken = {finding.text for finding in findings.results if finding.kind == "identities" and finding.unexpected}
     assert broken == {f"{name} <= flow_duration" for name in ("fwd_iat_total", "bwd_iat_total", "flow_iat_max")} | {
         "flow_iat_mean * (packets - 1) = flow_duration"
@@ -143,7 +144,7 @@ def test_a_budget_is_judged_on_the_whole_stream(make, rule, only):
     tables[1] = tables[1].set_column(0, "record_id", pa.array(range(10), pa.uint64()))
     for share, passed in ((0.1, True), (0.09, False)):
         found = rule(
-            audit(tables, Limits(outside_share=share), features, rows=10), "is at least 0 (us)", "flow_duration"
+            audit(tables, limits_with(outside_share=share), features, rows=10), "is at least 0 (us)", "flow_duration"
         )
         assert (found.unexpected, found.total, found.passed) == (2, 20, passed)
 
@@ -152,7 +153,7 @@ def test_a_hard_breach_stops_with_expectation_column_count_and_three_rows(make, 
     features = only("flow_duration", "flow_bytes_per_s")
     table = make(20, features, flow_duration={3: NAN, 7: NAN, 8: NAN, 9: NAN}, y={0: 1})
     with pytest.raises(ExpectationError) as caught:
-        audit([table], Limits(), features).check()
+        audit([table], limits_with(), features).check()
     message = str(caught.value)
     assert "y is 0 exactly where the attack is benign" in message
     assert "1 of 20" in message
@@ -162,13 +163,13 @@ def test_a_hard_breach_stops_with_expectation_column_count_and_three_rows(make, 
     with pytest.raises(
         ExpectationError, match=r"expect_column_values_to_not_be_null: flow_duration: .* 4 of 20"
     ) as caught:
-        audit([table], Limits(), features).check()
+        audit([table], limits_with(), features).check()
     assert "(a.csv, row 4, None), (a.csv, row 8, None), (a.csv, row 9, None)" in str(caught.value)
 
 
 def test_a_soft_breach_is_reported_and_does_not_stop(make, only):
     features = only("flow_duration")
-    findings = audit([make(20, features, flow_duration={3: -1.0})], Limits(outside_share=0.0), features)
+    findings = audit([make(20, features, flow_duration={3: -1.0})], limits_with(outside_share=0.0), features)
     findings.check()
     assert [finding.columns for finding in findings.warnings] == [("flow_duration",)]
     assert findings.summary()["failed_soft"] == 1
@@ -177,7 +178,7 @@ def test_a_soft_breach_is_reported_and_does_not_stop(make, only):
 
 def test_an_open_vocabulary_reports_unknown_attacks_only(make, only):
     table = make(20, only(), attack={3: "novel"}, family={3: "unknown"})
-    findings = audit([table], Limits(open_vocabulary=True), only())
+    findings = audit([table], limits_with(open_vocabulary=True), only())
     findings.check()
     assert {finding.columns for finding in findings.warnings} == {("attack",), ("family",)}
 
@@ -187,13 +188,13 @@ def test_a_single_class_stops(make, only, y, attack, told):
     everywhere = {"y": y, "attack": attack, "family": attack}
     table = make(6, only(), **{name: dict.fromkeys(range(6), value) for name, value in everywhere.items()})
     with pytest.raises(ExpectationError, match="both present") as caught:
-        audit([table], Limits(), only()).check()
+        audit([table], limits_with(), only()).check()
     assert f"no record with {told}" in str(caught.value)
 
 
 def test_no_records_at_all_stop(only):
     with pytest.raises(ExpectationError, match="no record with y = 0"):
-        audit([], Limits(), only()).check()
+        audit([], limits_with(), only()).check()
 
 
 def test_a_schema_that_differs_is_told_before_anything_else(make, only):
@@ -210,7 +211,7 @@ def test_a_schema_that_differs_is_told_before_anything_else(make, only):
         (text, "'flow_bytes_per_s' is string, not double"),
         (swapped, "'flow_bytes_per_s' stands where 'flow_duration' belongs"),
     ):
-        findings = audit([table, broken], Limits(), features)
+        findings = audit([table, broken], limits_with(), features)
         assert {finding.kind for finding in findings.breaches} == {"schema", "classes"} - (
             {"classes"} if findings.rows else set()
         )
@@ -227,7 +228,7 @@ def test_text_may_be_encoded_or_plain(make, only):
 
 def test_duplicates_are_audited(make, only):
     ports = {4: 2.0, 6: 2.0, 15: 3.0, 9: 8.0}  # 2, 4, 6 benign; 3, 15 attacks in two files; 8 benign, 9 an attack
-    copies = audit([make(20, only(), destination_port=ports)], Limits(), only()).duplicates
+    copies = audit([make(20, only(), destination_port=ports)], limits_with(), only()).duplicates
     assert (copies.repeated, copies.groups, copies.members) == (4, 3, 7)
     assert (copies.across_files, copies.disagreeing_labels, copies.disagreeing_attacks) == (2, 2, 2)
     assert copies.by_attack == {"benign": 2, "ddos": 2}
@@ -238,7 +239,7 @@ def test_ranges_are_those_of_the_finite_values(make, only, rng):
     values = rng.normal(size=500)
     changed = {"flow_iat_mean": dict(enumerate(values)), "flow_bytes_per_s": dict.fromkeys(range(500), NAN)}
     changed["flow_bytes_per_s"][3] = INF
-    ranges = audit([make(500, features, **changed)], Limits(), features).ranges
+    ranges = audit([make(500, features, **changed)], limits_with(), features).ranges
     seen = ranges["flow_iat_mean"]
     assert (seen.low, seen.high, seen.nulls, seen.infinite) == (values.min(), values.max(), 0, 0)
     np.testing.assert_allclose([seen.p01, seen.p50, seen.p99], np.percentile(values, [1, 50, 99]))
@@ -247,7 +248,7 @@ def test_ranges_are_those_of_the_finite_values(make, only, rng):
 
 
 def test_classes_are_counted_by_file_and_day(make, only):
-    findings = audit([make(20, only(), day={19: None})], Limits(), only())
+    findings = audit([make(20, only(), day={19: None})], limits_with(), only())
     assert findings.counts(by=1) == {"a.csv": {"benign": 6, "ddos": 6}, "b.csv": {"benign": 4, "ddos": 4}}
     assert findings.counts(by=2) == {"monday": {"benign": 10, "ddos": 9}, "unknown": {"ddos": 1}}
     assert findings.attacks == {"benign": 10, "ddos": 10}
@@ -321,11 +322,11 @@ def test_the_summary_is_plain_json(faulty):
 
 def test_a_budget_outside_its_limits_is_refused():
     with pytest.raises(ValueError, match="null_share must lie in"):
-        Limits(null_share=1.5)
+        limits_with(null_share=1.5)
 
 
 def test_the_suite_says_what_is_hard(only):
-    expectations = suite(only("flow_duration")).expectations
+    expectations = suite(limits_with(), only("flow_duration")).expectations
     assert all((e.severity == "critical") == e.meta["hard"] for e in expectations)
     assert {e.meta["kind"] for e in expectations if e.meta["hard"]} >= {"schema", "labels", "classes", "duplicates"}
 
@@ -370,7 +371,7 @@ def test_words_are_counted_and_judged_like_numbers(make, rule):
 
 def test_words_alone_can_be_judged(make):
     table = coloured(make).drop_columns(["size"])
-    limits = Limits(duplicate_share=1.0, disagreeing_share=1.0, shortcuts=ShortcutLimits(known=("colour",)))
+    limits = limits_with(duplicate_share=1.0, disagreeing_share=1.0, shortcuts=shortcuts_with(known=("colour",)))
     findings = audit([table], limits, (WORD,), VOCABULARY)
     findings.check()
     assert findings.words["colour"] == {"red": 10, "blue": 5, "green": 5}
@@ -379,7 +380,7 @@ def test_words_alone_can_be_judged(make):
 
 def test_a_word_where_a_number_is_promised_stops(make):
     with pytest.raises(ExpectationError, match="'colour' is string, not double"):
-        audit([coloured(make)], Limits(), (NUMBER, Column("colour")), VOCABULARY).check()
+        audit([coloured(make)], limits_with(), (NUMBER, Column("colour")), VOCABULARY).check()
 
 
 @pytest.mark.real

@@ -5,7 +5,8 @@ import re
 
 import pytest
 
-from pipeline.validation import Limits, audit, data_docs
+from pipeline.validation import audit, data_docs
+from tests.settings import limits_with
 
 LOADS = re.compile(r"<\s*(script|link|img|iframe|object|embed)\b|\b(src|href|srcset)\s*=|url\(|@import", re.IGNORECASE)
 
@@ -14,7 +15,7 @@ LOADS = re.compile(r"<\s*(script|link|img|iframe|object|embed)\b|\b(src|href|src
 def findings(make, only):
     features = only("flow_duration", "flow_bytes_per_s")
     changed = {"flow_duration": {1: float("nan"), 2: -1.0}, "attack": {3: "<script>alert(1)</script>"}}
-    return audit([make(20, features, **changed)], Limits(), features)
+    return audit([make(20, features, **changed)], limits_with(), features)
 
 
 def test_the_page_loads_nothing_and_escapes_what_records_hold(findings):
@@ -39,7 +40,7 @@ def test_the_page_shows_verdict_column_count_and_rows(findings):
 
 
 def test_the_page_of_good_records_says_so(make, only):
-    text = data_docs(audit([make(20, only())], Limits(), only()), "records")["index.html"]
+    text = data_docs(audit([make(20, only())], limits_with(), only()), "records")["index.html"]
     assert "Passed." in text
     assert "No record breaks any expectation" in text
 

@@ -8,9 +8,10 @@ import pytest
 
 from pipeline.datasets.schema import Column
 from pipeline.evaluation import metrics
-from pipeline.validation import Limits, ShortcutLimits, audit, shortcut_sentences
+from pipeline.validation import audit, shortcut_sentences
 from pipeline.validation.sample import ClassSample, Sample
 from pipeline.validation.single_feature import feature_aurocs
+from tests.settings import limits_with, shortcuts_with
 
 NUMBER = Column("size", integer=False)
 ATTACKS = ("benign", "bot", "ddos", "dos")
@@ -103,7 +104,7 @@ def test_days_labels_attempts_and_few_records_are_told(make, only):
         "attempted": dict.fromkeys(range(1, 20, 2), False) | {7: True},
         "destination_port": {3: 2.0},
     }
-    findings = audit([make(20, only(), **changed)], Limits(), only())
+    findings = audit([make(20, only(), **changed)], limits_with(), only())
     found, told = findings.shortcuts, shortcut_sentences(findings.shortcuts)
     assert list(found.attacks) == ["ddos", "bot"]
     assert found.too_few == ("bot",)
@@ -122,10 +123,10 @@ def test_days_labels_attempts_and_few_records_are_told(make, only):
 
 
 def test_on_one_day_no_attack_coincides_with_it(make, only):
-    found = audit([make(20, only())], Limits(), only()).shortcuts
+    found = audit([make(20, only())], limits_with(), only()).shortcuts
     assert (found.one_day, found.day_association) == ({}, None)
 
 
 def test_a_limit_below_chance_is_refused():
     with pytest.raises(ValueError, match=r"leak_auroc must lie in \[0.5, 1\], given 0.4"):
-        ShortcutLimits(leak_auroc=0.4)
+        shortcuts_with(leak_auroc=0.4)

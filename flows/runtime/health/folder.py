@@ -12,6 +12,7 @@ from flows.runtime import graph, healing, site_cache, working_copy
 from flows.runtime.health.finding import Finding, blocks, note, ok
 from pipeline import config
 from pipeline.base.errors import ConfigError, FlowsculptError
+from pipeline.settings.sections import SECTIONS
 
 GIGABYTE = 1e9
 LEAST_FREE, SCARCE = 0.5 * GIGABYTE, 5 * GIGABYTE
@@ -24,7 +25,7 @@ def settings(root: Path) -> Iterator[Finding]:
     """Whether params.yaml and dvc.yaml can be used as they are."""
     try:
         graph.stages(root)
-        for section in config.SECTIONS.values():
+        for section in SECTIONS.values():
             config.load(section, root / config.PARAMS)
     except ConfigError as error:
         yield blocks(str(error), "mend the file; `git diff` shows what changed since the last commit")

@@ -73,10 +73,10 @@ from pipeline.evaluation.promotion_gate.base import (
     Floats,
     Heldout,
     Judged,
-    Rules,
 )
 from pipeline.evaluation.promotion_gate.measure import Measure, highest_fpr
 from pipeline.evaluation.promotion_gate.verdicts import Pair, as_asked, beside, first, speaks
+from pipeline.settings.promotion import Rules
 
 __all__ = ["Criterion", "Decision", "Heldout", "Judged", "Rules", "admit", "compare", "highest_fpr"]
 

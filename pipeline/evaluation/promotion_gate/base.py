@@ -1,4 +1,4 @@
-"""Inputs and outputs of the gate: rules, held-out records, the alarms and scores of a model, and the decision."""
+"""Inputs and outputs of the gate: held-out records, the alarms and scores of a model, and the decision."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -6,6 +6,8 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
+
+from pipeline.settings.promotion import Rules
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -18,50 +20,6 @@ RECALL: Final = "recall at {:g} % benign FPR"
 ALL, UNSEEN, SEEN = (f"recall of {which} attacks" for which in ("all", "unseen", "seen"))
 FAMILY: Final = "recall of {}"
 AT: Final = "{} at {}"
-
-
-@dataclass(frozen=True)
-class Rules:
-    """The limits that a candidate must keep; the package docstring explains them.
-
-    Attributes:
-        threshold: name of the threshold whose alarms decide, such as ``p99``, which asks for a benign FPR of 1 %.
-        level: probability with which each bound holds.
-        rounds: of the bootstrap.
-        seed: of the bootstrap.
-        fpr_margin: how far the benign FPR may lie above the champion's, or above what was asked for; absolute.
-        auroc_margin: how much lower the AUROC on unseen attacks may be.
-        recall_at_fpr: benign FPR at which the recall of all attacks is compared.
-        recall_margin: how much lower that recall may be, absolute.
-        alarm_drop: how much the recall of the unseen, or of the seen attacks may fall at the threshold, absolute.
-        alarm_kept: the share of the champion's recall there that must be left.
-        family_drop: how much the recall of a family may fall, absolute.
-        family_minimum: records that a family, or the seen attacks, need to decide.
-        asked_margin: how much more than the asked benign FPR a model may realise, beyond chance.
-        min_benign: benign records that are needed to decide.
-        min_unseen: unseen attacks that are needed to decide.
-    """
-
-    threshold: str = "p99"
-    level: float = 0.95
-    rounds: int = 1000
-    seed: int = 0
-    fpr_margin: float = 0.0075
-    auroc_margin: float = 0.02
-    recall_at_fpr: float = 0.01
-    recall_margin: float = 0.05
-    alarm_drop: float = 0.1
-    alarm_kept: float = 0.5
-    family_drop: float = 0.1
-    family_minimum: int = 100
-    asked_margin: float = 0.01
-    min_benign: int = 500
-    min_unseen: int = 50
-
-    @property
-    def asked(self) -> float:
-        """The benign FPR that the threshold is calibrated for: 0.01 for ``p99``."""
-        return round(1 - float(self.threshold.removeprefix("p")) / 100, 12)
 
 
 @dataclass(frozen=True)

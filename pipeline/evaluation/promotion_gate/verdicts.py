@@ -2,8 +2,9 @@
 
 from dataclasses import dataclass
 
-from pipeline.evaluation.promotion_gate.base import ALL, AUROC, FPR, RECALL, SEEN, UNSEEN, Criterion, Rules
+from pipeline.evaluation.promotion_gate.base import ALL, AUROC, FPR, RECALL, SEEN, UNSEEN, Criterion
 from pipeline.evaluation.promotion_gate.measure import exact_bounds
+from pipeline.settings.promotion import Rules
 
 
 @dataclass(frozen=True)

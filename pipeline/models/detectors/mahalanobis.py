@@ -13,6 +13,10 @@ class Mahalanobis(Detector):
 
     Shrinkage by Chen, Wiesel, Eldar, Hero, "Shrinkage Algorithms for MMSE Covariance Estimation", 2010 (``oas``), or
     Ledoit, Wolf, "A well-conditioned estimator for large-dimensional covariance matrices", 2004 (``ledoit_wolf``).
+
+    Args:
+        features: F.
+        shrinkage: ``oas`` or ``ledoit_wolf``, how the covariance is drawn towards a multiple of the identity.
     """
 
     mean: Tensor

@@ -46,6 +46,20 @@ class CNNTransformer(Encoder):
     convolutions start at the gain that keeps a signal through a ReLU (He et al., "Delving Deep into Rectifiers", 2015),
     and the first latent starts as Fisher's discriminant of the head's inputs, with its centroids at half the squared
     distance that the loss demands. All else starts at random, and training is as published.
+
+    Args:
+        features: F.
+        loss: of the latent.
+        channels: C of each convolution.
+        kernel: features that a convolution sees at once.
+        width: D of the Transformer.
+        heads: of the attention.
+        layers: of the Transformer.
+        feedforward: width inside a layer.
+        dropout: share that is dropped.
+        latent: Z.
+        start: ``published`` or ``discriminant``, see above.
+        layers_start: ``apart`` or ``copies``, see above.
     """
 
     def __init__(

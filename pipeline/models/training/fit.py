@@ -17,10 +17,10 @@ from pipeline.base.errors import ArtifactError, TrainingError
 from pipeline.models.base import Batch, Model, Scorer
 from pipeline.models.training.batches import Batches
 from pipeline.models.training.checkpoints import read
-from pipeline.models.training.history import Epoch, History
+from pipeline.models.training.history import Epoch, History, OnEpoch
 from pipeline.models.training.selection import kept
-from pipeline.models.training.settings import FitSettings, OnEpoch
 from pipeline.models.training.updates import OnUpdate, Updates
+from pipeline.settings.training import FitSettings
 
 if TYPE_CHECKING:
     from pipeline.models.training.learner import Learner

@@ -1,10 +1,14 @@
 """What happened in each epoch of a training."""
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+OnEpoch = Callable[[int, dict[str, float]], None]
+"""Called after each epoch with its number and its row of the history."""
 
 
 @dataclass(frozen=True)

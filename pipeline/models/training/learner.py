@@ -14,13 +14,13 @@ from pipeline.base.errors import TrainingError
 from pipeline.calibration.thresholds.base import Thresholds
 from pipeline.models.base import Batch, Model, Scorer
 from pipeline.models.training.batches import Batches
-from pipeline.models.training.history import Undone
+from pipeline.models.training.history import OnEpoch, Undone
 from pipeline.models.training.selection import best, learning_rate, stops
-from pipeline.models.training.settings import FitSettings, OnEpoch
 from pipeline.models.training.steps import Steps
 from pipeline.models.training.trial import FEWEST, Before, Evidence
 from pipeline.models.training.updates import OnUpdate, Updates, from_state, joined, scores, state
 from pipeline.models.training.watch import figures
+from pipeline.settings.training import FitSettings
 
 SCORED_AT_ONCE = 8192  # rows
 

@@ -4,9 +4,9 @@ from pipeline.base.errors import ConfigError
 from pipeline.base.registry import build
 from pipeline.calibration.confidence import CONFIDENCES
 from pipeline.calibration.thresholds.registry import THRESHOLDS
-from pipeline.config import ConfidenceSettings
 from pipeline.models.base import Scorer
 from pipeline.models.training.updates import Updates
+from pipeline.settings.training import ConfidenceSettings
 
 
 def updates_of(model: Scorer, settings: ConfidenceSettings, stage: str) -> Updates | None:

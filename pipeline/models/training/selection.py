@@ -6,7 +6,7 @@ Each answer depends only on the rows of the history, so a resumed training gives
 from collections.abc import Sequence
 from typing import Any
 
-from pipeline.models.training.settings import FitSettings
+from pipeline.settings.training import FitSettings
 
 Row = dict[str, Any]
 

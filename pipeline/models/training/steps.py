@@ -14,7 +14,7 @@ from pipeline.base.errors import TrainingError
 from pipeline.models.base import Batch, Model
 from pipeline.models.training.batches import Batches, Groups, mix
 from pipeline.models.training.flat import Flat
-from pipeline.models.training.settings import FitSettings
+from pipeline.settings.training import FitSettings
 
 CHECK_EVERY = 50  # steps: looking at a loss makes a GPU wait
 AT_ONCE = 32  # steps between two of Lightning's, whose own work costs as much as a step of a small model

@@ -20,6 +20,8 @@ from pipeline.calibration.confidence import Confidence
 from pipeline.calibration.thresholds.base import Strategy, Thresholds
 from pipeline.models.base import Batch
 from pipeline.models.scoring import in_parts
+from pipeline.settings.base import Count, Share, require_bounds
+from pipeline.settings.training import UpdateCaps
 
 
 @dataclass(frozen=True)
@@ -45,42 +47,34 @@ OnUpdate = Callable[[Update], None]
 
 
 @dataclass(frozen=True)
-class Updates:
+class Updates(UpdateCaps):
     """When and how the confidence of the training records is updated.
 
-    Only the confidence of records labelled benign changes; a known attack keeps its -1.
+    Only the confidence of records labelled benign changes; a known attack keeps its -1. Defaults are for users of
+    ``pipeline.ssad``; params.yaml or the model states each value. There a number may also be ``published`` or ``own``,
+    so that three of them are fields of ``ConfidenceSettings`` too, with another type and the same limits.
 
     Attributes:
         strategy: scores -> thresholds.
         rule: scores, thresholds -> confidence.
         every_n_epochs: update every n epochs.
         warm_up: epochs before the first update.
-        max_share: largest share of these records that may become anomalous in one update. If more would, those with the
-            lowest scores keep their old confidence.
         max_unknown_share: largest share of these records that an update may leave unknown. If more would be, those with
             the lowest scores count as benign, with the confidence of the least sure benign record. 1 switches the cap
             off, as published.
-        smoothing: share of the old confidence that stays; 0 for none.
-        undo: whether to take back an update that makes the model worse on the validation rows. No other update follows
-            then, because the restored model would make the same one. See ``pipeline.models.training.trial``.
+
+    Raises:
+        ValueError: a number is out of its limits.
     """
 
     strategy: Strategy
     rule: Confidence
-    every_n_epochs: int = 3
-    warm_up: int = 3
-    max_share: float = 0.1
-    smoothing: float = 0.0
-    max_unknown_share: float = 1.0
-    undo: bool = False
+    every_n_epochs: Count = 3
+    warm_up: Count = 3
+    max_unknown_share: Share = 1.0
 
     def __post_init__(self) -> None:
-        if self.every_n_epochs < 1 or self.warm_up < 1:
-            raise ValueError(f"every_n_epochs and warm_up must be at least 1: {self.every_n_epochs}, {self.warm_up}")
-        if not 0 < self.max_share <= 1 or not 0 <= self.smoothing < 1:
-            raise ValueError(f"needs 0 < max_share <= 1, 0 <= smoothing < 1: {self.max_share}, {self.smoothing}")
-        if not 0 <= self.max_unknown_share <= 1:
-            raise ValueError(f"needs 0 <= max_unknown_share <= 1: {self.max_unknown_share}")
+        require_bounds(self)
 
     def due(self, epoch: int) -> bool:
         """Whether an update follows ``epoch``, counted from 0, if it is not the last epoch."""

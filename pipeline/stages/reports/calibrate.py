@@ -5,7 +5,7 @@ from pipeline.calibration.calibration import LEAST_FOR_A_CLASS, LEAST_FOR_TAILS,
 from pipeline.calibration.named_thresholds import LEAST_OF_A_GROUP, Names
 from pipeline.calibration.prediction import Prediction
 from pipeline.calibration.thresholds.conformal import Guarantee, interval
-from pipeline.config import Calibrate
+from pipeline.settings.calibrate import Calibrate
 from pipeline.stages.reports import scores
 from pipeline.stages.reports.report import Report
 

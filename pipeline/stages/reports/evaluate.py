@@ -12,12 +12,12 @@ from pipeline.base.samples import Samples
 from pipeline.calibration.calibration import Calibration
 from pipeline.calibration.prediction import Prediction
 from pipeline.calibration.thresholds.base import Thresholds
-from pipeline.config import Evaluate
 from pipeline.evaluation import metrics
 from pipeline.evaluation.deployed import SECTIONS
 from pipeline.reporting.figures.evaluation import calibration_curve, confusion, recall_per_attack, roc_pr
 from pipeline.reporting.figures.models import score_histogram
 from pipeline.reporting.page import render
+from pipeline.settings.evaluate import Evaluate
 from pipeline.stages.reports import cards, latent_map, report_page
 from pipeline.stages.reports.explanations import explained
 from pipeline.stages.reports.report import Report

@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from pipeline.config import Ingest
 from pipeline.datasets.tally import Tally
 from pipeline.datasets.trust import Extent
 from pipeline.reporting.figures.records import class_counts
+from pipeline.settings.ingest import Ingest
 from pipeline.stages.reports.report import LEVELS, Report
 
 

@@ -12,8 +12,8 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 from pipeline.artifacts import paths
 from pipeline.artifacts.samples import read_samples
 from pipeline.base.errors import ConfigError
-from pipeline.config import Evaluate
 from pipeline.reporting.figures.latent import latent_map as draw_latent_map
+from pipeline.settings.evaluate import Evaluate
 
 SPLITS = ("test_seen", "test_unseen")
 

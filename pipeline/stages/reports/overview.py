@@ -18,7 +18,7 @@ SECTIONS = ("seen", "unseen")
 def settings(run: StageRun) -> None:
     """Log the settings of all stages, and the name of the preset where there is one."""
     params = config.read()
-    run.settings({name: params[name] for name in config.SECTIONS if isinstance(params.get(name), dict)})
+    run.settings({name: params[name] for name in config.STAGES if isinstance(params.get(name), dict)})
     if isinstance(params.get("preset"), str):
         run.tags({PRESET: params["preset"]})
 

@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 from pipeline.artifacts import paths
 from pipeline.artifacts.samples import read_samples
 from pipeline.artifacts.tables import read_table, row_groups, with_slices
-from pipeline.config import Preprocess
 from pipeline.preprocessing import splits
 from pipeline.preprocessing.assignment import Rows
 from pipeline.preprocessing.features import Features
 from pipeline.reporting.figures.records import feature_spread
 from pipeline.reporting.figures.records import splits as draw_splits
+from pipeline.settings.preprocess import Preprocess
 from pipeline.stages.reports import floor
 from pipeline.stages.reports.report import Report, shares
 

@@ -16,6 +16,7 @@ from pipeline.models.base import Batch, Model, Scorer
 from pipeline.models.layers import Dropout
 from pipeline.models.training import FitSettings, History, fit
 from pipeline.models.training.selection import learning_rate
+from tests.settings import ROOT, fit_with
 
 
 class Regression(Model):
@@ -43,7 +44,7 @@ def data(n: int, seed: int = 0) -> Batch:
 
 def settings(**changes: object) -> FitSettings:
     base = {"epochs": 3, "batch_size": 32, "learning_rate": 1e-2, "device": "cpu"}
-    return FitSettings(**(base | changes))  # type: ignore[arg-type]
+    return fit_with(**(base | changes))  # type: ignore[arg-type]
 
 
 def model(seed: int = 0) -> Regression:
@@ -434,7 +435,7 @@ def test_it_is_quiet_but_for_a_line_an_epoch(tmp_path: Path, capfd: pytest.Captu
 SCRIPT = """
     import os, signal, sys
     from pathlib import Path
-    sys.path.insert(0, {tests!r})
+    sys.path[:0] = [{tests!r}, {root!r}]
     from test_fit import data, model, settings
     from pipeline.models.training import fit
 
@@ -465,7 +466,7 @@ def test_a_terminated_training_ends_behind_the_step_that_it_is_in(tmp_path: Path
 
 
 def test_a_terminated_training_fails_and_can_be_resumed(tmp_path: Path) -> None:
-    script = textwrap.dedent(SCRIPT).format(tests=str(Path(__file__).parent))
+    script = textwrap.dedent(SCRIPT).format(tests=str(Path(__file__).parent), root=str(ROOT))
     done = subprocess.run(
         [sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True, env=os.environ, check=False
     )
@@ -505,7 +506,7 @@ def test_an_epoch_that_was_undone_does_not_set_the_loss_that_a_plateau_is_measur
 PROCESSES = """
     import json, os, sys, time
     from pathlib import Path
-    sys.path.insert(0, {tests!r})
+    sys.path[:0] = [{tests!r}, {root!r}]
     from test_fit import data, model, settings
     from pipeline.models.training import fit
 
@@ -522,7 +523,7 @@ PROCESSES = """
 
 def test_two_processes_see_one_training_loss_and_both_end_with_the_last_weights(tmp_path: Path) -> None:
     script = tmp_path / "script.py"
-    script.write_text(textwrap.dedent(PROCESSES).format(tests=str(Path(__file__).parent)))
+    script.write_text(textwrap.dedent(PROCESSES).format(tests=str(Path(__file__).parent), root=str(ROOT)))
     command = [sys.executable, str(script), str(tmp_path / "checkpoints")]
     done = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"GOMP_SPINCOUNT": "1000"})
     lines = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("[")]

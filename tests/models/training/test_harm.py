@@ -14,9 +14,9 @@ from pipeline.datasets.nslkdd import NSLKDD
 from pipeline.evaluation.metrics import auroc
 from pipeline.models.base import Batch
 from pipeline.models.detectors.registry import DETECTORS
-from pipeline.models.training import FitSettings, History, Updates, fit
+from pipeline.models.training import History, Updates, fit
 from pipeline.preprocessing.features import Features
-from pipeline.preprocessing.recipe import Recipe
+from tests.settings import fit_with, recipe_with
 
 ROOT = Path(__file__).parents[3]
 RECORDS = ROOT.parent / "shared" / "data" / "nslkdd" / "KDDTrain+.txt.gz"
@@ -37,7 +37,7 @@ def drawn() -> tuple[torch.Tensor, torch.Tensor, np.ndarray]:
     pool, tested = order[TESTED:], order[:TESTED]
     train = np.concatenate([copies(pool[y[pool] == 0], BENIGN, rng), copies(pool[y[pool] == 1], BENIGN // 9, rng)])
     parts = [{name: values[rows] for name, values in columns.items()} for rows in (rng.permutation(train), tested)]
-    fitted = Features.fit(parts[:1], len(train), Recipe(drop=(), derive=(), scaling="unit"))
+    fitted = Features.fit(parts[:1], len(train), recipe_with(drop=(), derive=(), scaling="unit"))
     x, z = (torch.from_numpy(np.stack(list(fitted.map(part).values()), 1).astype(np.float32)) for part in parts)
     return x, z, y[tested]
 
@@ -71,7 +71,7 @@ def ranked(
     model.fit(x)
     cut = len(x) * 9 // 10
     train, val = (Batch(part, torch.zeros(len(part)), torch.ones(len(part))) for part in (x[:cut], x[cut:]))
-    settings = FitSettings(epochs=10, batch_size=256, learning_rate=1e-3, optimizer="adam", patience=3, device="cpu")
+    settings = fit_with(epochs=10, batch_size=256, learning_rate=1e-3, optimizer="adam", patience=3, device="cpu")
     history: History = fit(model, train, val, settings, folder, updates=updates, progress=False)
     assert (history.updates_seen > 0 or history.undone) if updates else history.updates_seen == 0
     with torch.no_grad():

@@ -21,6 +21,7 @@ from pipeline.models.base import Batch, Model, Scorer
 from pipeline.models.layers import Dropout
 from pipeline.models.training import FitSettings, History, Update, Updates, fit
 from pipeline.models.training.trial import Evidence
+from tests.settings import ROOT, fit_with
 
 
 class Centre(Scorer):
@@ -59,7 +60,7 @@ def records(y: Tensor | None = None) -> Batch:
 
 def settings(**changes: object) -> FitSettings:
     base = {"epochs": 6, "batch_size": 64, "learning_rate": 5e-2, "device": "cpu"}
-    return FitSettings(**(base | changes))  # type: ignore[arg-type]
+    return fit_with(**(base | changes))  # type: ignore[arg-type]
 
 
 def updates(**changes: object) -> Updates:
@@ -473,7 +474,7 @@ def test_another_plan_does_not_resume(tmp_path: Path) -> None:
 SCRIPT = """
     import json, sys
     from pathlib import Path
-    sys.path.insert(0, {tests!r})
+    sys.path[:0] = [{tests!r}, {root!r}]
     import torch
     from test_updates import Centre, records, settings, updates
     from pipeline.models.training import fit
@@ -498,7 +499,7 @@ def in_processes(folder: Path, devices: int) -> dict[str, list[float]]:
     import json
 
     script = folder / "script.py"
-    script.write_text(textwrap.dedent(SCRIPT).format(tests=str(Path(__file__).parent)))
+    script.write_text(textwrap.dedent(SCRIPT).format(tests=str(Path(__file__).parent), root=str(ROOT)))
     done = subprocess.run(
         [sys.executable, str(script), str(folder / "checkpoints"), str(devices)],
         capture_output=True,

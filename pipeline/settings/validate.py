@@ -1,6 +1,11 @@
-"""The budgets of the suite: which share of the records may break a rule before the rule counts as broken."""
+"""The budgets of the audit: which share of the records may break a rule before the rule counts as broken."""
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass
+from typing import Annotated, ClassVar
+
+from pipeline.settings.base import Bounds, Names, Section, Share, require_bounds
+
+Auroc = Annotated[float, Bounds(ge=0.5, le=1)]
 
 
 @dataclass(frozen=True)
@@ -16,21 +21,19 @@ class ShortcutLimits:
         rows: records of each class that are looked at, at most.
     """
 
-    leak_auroc: float = 0.97
-    leak_auroc_of_few: float = 0.9999
-    attack_auroc: float = 0.99
-    known: tuple[str, ...] = ("destination_port",)
-    rows: int = 10_000
+    leak_auroc: Auroc
+    leak_auroc_of_few: Auroc
+    attack_auroc: Auroc
+    known: Names
+    rows: Annotated[int, Bounds(ge=100)]
 
     def __post_init__(self) -> None:
-        for name in ("leak_auroc", "leak_auroc_of_few", "attack_auroc"):
-            if not 0.5 <= getattr(self, name) <= 1:
-                raise ValueError(f"ShortcutLimits: {name} must lie in [0.5, 1], given {getattr(self, name)}")
+        require_bounds(self)
 
 
 @dataclass(frozen=True)
-class Limits:
-    """Shares in [0, 1] of all records. The defaults hold on CIC-IDS-2017 as published and on its corrected release.
+class Limits(Section):
+    """Shares of all records. What ships holds on CIC-IDS-2017 as published and on its corrected release.
 
     Attributes:
         missing_share: null or infinite in a feature that the extractor always writes (hard).
@@ -43,24 +46,22 @@ class Limits:
         disagreeing_share: having an exact duplicate with another label (soft).
         tolerance: relative, of identities. The published files write numbers from 1e7 on with three digits (1.13E+07),
             an error of up to 0.5 %; products of two such numbers stay within 1 %.
-        shortcuts: what one feature alone may tell.
         open_vocabulary: whether an unknown attack or family is reported only (soft), for sources that name their own.
+        shortcuts: what one feature alone may tell.
     """
 
-    missing_share: float = 0.001
-    null_share: float = 0.05
-    infinite_share: float = 0.05
-    outside_share: float = 0.01
-    identity_share: float = 0.01
-    scrambled_share: float = 0.1
-    duplicate_share: float = 0.15
-    disagreeing_share: float = 0.005
-    tolerance: float = 0.01
-    open_vocabulary: bool = False
-    shortcuts: ShortcutLimits = field(default_factory=ShortcutLimits)
+    section: ClassVar[str] = "validate"
+    missing_share: Share
+    null_share: Share
+    infinite_share: Share
+    outside_share: Share
+    identity_share: Share
+    scrambled_share: Share
+    duplicate_share: Share
+    disagreeing_share: Share
+    tolerance: Share
+    open_vocabulary: bool
+    shortcuts: ShortcutLimits
 
     def __post_init__(self) -> None:
-        for name in (each.name for each in fields(self) if each.type is float):
-            value = getattr(self, name)
-            if not 0 <= value <= 1:
-                raise ValueError(f"Limits: {name} must lie in [0, 1], given {value}")
+        require_bounds(self)

@@ -1,0 +1,28 @@
+"""Benign calibration scores -> thresholds."""
+
+from dataclasses import dataclass
+from typing import Annotated, ClassVar, Literal
+
+from pipeline.settings.base import Bounds, Names, Section, WithPlugins
+
+Percentile = Annotated[float, Bounds(gt=0, lt=100)]
+
+
+@dataclass(frozen=True)
+class Calibrate(Section, WithPlugins):
+    """How scores become one score, and where its thresholds lie; the plug-ins are threshold strategies.
+
+    Attributes:
+        evidence: the scores that the fusion takes, as far as there are any: all of them, or some of margin, density
+            and head.
+        percentiles: of benign scores at which alarms start. Each is a threshold with a name: 99 is p99, at which 1 % of
+            benign records raise an alarm.
+    """
+
+    section: ClassVar[str] = "calibrate"
+    fusion: str
+    drawn_from: Literal["calibration", "train"]
+    evidence: Literal["all"] | Names
+    thresholds: str
+    group: str | None
+    percentiles: Annotated[tuple[Percentile, ...], Bounds(min_length=1)]

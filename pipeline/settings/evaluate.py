@@ -1,0 +1,51 @@
+"""Test scores -> metrics."""
+
+from dataclasses import dataclass
+from typing import Annotated, ClassVar, Literal
+
+from pipeline.settings.base import Bounds, Names, OpenShare, Rounds, Section, Seed
+
+OpenShares = Annotated[tuple[OpenShare, ...], Bounds(min_length=1)]
+
+
+@dataclass(frozen=True)
+class Bootstrap:
+    """Of the AUROC.
+
+    Attributes:
+        rounds: how often the records are drawn again.
+        seed: of the draws.
+    """
+
+    rounds: Rounds
+    seed: Seed
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What each section of metrics.json states beside its rates.
+
+    Attributes:
+        fprs: benign FPRs at which recall is read.
+        prevalences: shares of attacks in the traffic at which precision is stated.
+        bootstrap: of the AUROC.
+    """
+
+    fprs: OpenShares
+    prevalences: OpenShares
+    bootstrap: Bootstrap
+
+
+@dataclass(frozen=True)
+class Evaluate(Figures, Section):
+    """What is measured on the test records, and shown.
+
+    Attributes:
+        groups: record columns by which false alarms are shown, as far as the records have them.
+    """
+
+    section: ClassVar[str] = "evaluate"
+    threshold: str
+    groups: Names
+    latent_map: Literal["pca", "umap"]
+    latent_map_rows: Annotated[int, Bounds(ge=10)]

@@ -1,0 +1,115 @@
+"""Records -> features and splits."""
+
+from dataclasses import asdict, dataclass
+from typing import ClassVar, Literal
+
+from pipeline.settings.base import Names, Positive, Section, Seed, Share, ShareBelowOne
+
+Fill = Literal["zero", "median", "indicator"]
+Scaling = Literal["none", "standard", "signed_log", "unit", "quantile"]
+Encoding = Literal["one_hot", "count"]
+
+
+@dataclass(frozen=True)
+class Shares:
+    """Shares of the benign records for each split.
+
+    Attributes:
+        train: share that models are fitted on.
+        val: share that chooses the epoch.
+        calibration: share that sets the thresholds.
+        test_seen: share that stands beside the attacks that models were trained on.
+        test_unseen: share that stands beside the unseen attacks.
+
+    Raises:
+        ValueError: they do not sum to 1, or leave a split empty that later stages need.
+    """
+
+    train: Share
+    val: Share
+    calibration: Share
+    test_seen: Share
+    test_unseen: Share
+
+    def __post_init__(self) -> None:
+        total = sum(asdict(self).values())
+        if abs(total - 1) > 1e-6:
+            raise ValueError(f"the shares sum to {total:g}, allowed is 1")
+        if not self.train or not self.val or not self.calibration:
+            raise ValueError("train, val and calibration need a share above 0")
+
+
+@dataclass(frozen=True)
+class RecipeSettings:
+    """How features are made of raw columns; fixed before any row is seen.
+
+    Attributes:
+        drop: raw columns that no model may see.
+        derive: derived features to add: names in ``DERIVED``, or in ``GROUPS`` of them.
+        fill: replaces Infinity and NaN: by 0 (as published), by the median of the train rows, or by 0 with an extra
+            indicator column.
+        drop_constant: whether to drop columns that do not vary in the train rows.
+        scaling: ``standard``, as published; ``signed_log``: sign(x) log(1 + |x|), then standard; ``unit``: the same
+            logarithm, then to [0, 1] by the train rows; ``quantile``: the train distribution is mapped to a standard
+            normal one.
+        clip: largest absolute value of a scaled feature; None for no limit.
+        categorical: encodes words. ``one_hot``: an unscaled column of 0 and 1 for each word of the train rows.
+            ``count``: log(1 + n), where n train rows have the word, standardised unless the scaling is ``none``. A word
+            that is not in the train rows gives 0 in every column, or n = 0.
+        rarity: numeric ID columns, such as ports, to frequency-encode over the rows that the scaler is fitted on; they
+            may also be in ``drop``. See ``pipeline.preprocessing.frequency``. Records that differ in such a column
+            alone still count as duplicates.
+    """
+
+    drop: Names
+    derive: Names
+    fill: Fill
+    drop_constant: bool
+    scaling: Scaling
+    clip: Positive | None
+    categorical: Encoding
+    rarity: Names
+
+
+@dataclass(frozen=True)
+class FeatureSettings(RecipeSettings):
+    """The recipe, and the rows that its scales come from: all ``train`` rows or the ``benign`` ones among them."""
+
+    fit_on: Literal["train", "benign"]
+
+
+@dataclass(frozen=True)
+class Contamination:
+    """Attacks that are hidden among the benign train rows; see ``pipeline.preprocessing.contamination.contaminate``.
+
+    Attributes:
+        share: of the train rows labelled benign that are hidden attacks.
+        attacks: which ones, in their proportion; none named means any seen one.
+        seed: of the draw.
+    """
+
+    share: ShareBelowOne
+    attacks: Names
+    seed: Seed
+
+
+@dataclass(frozen=True)
+class Preprocess(Section):
+    """Which records go where, and what becomes of their columns.
+
+    Attributes:
+        seed: of the splits.
+        unseen: attacks that occur in the split test_unseen only.
+        test_days: weekdays of the capture whose benign records are test records; none means as the shares say.
+    """
+
+    section: ClassVar[str] = "preprocess"
+    seed: Seed
+    unseen: Names
+    test_days: Names
+    attempted: Literal["exclude", "benign", "attack"]
+    duplicates: Literal["group", "drop", "keep"]
+    balance: Literal["asymmetric", "none"]
+    contamination: Contamination
+    shares: Shares
+    features: FeatureSettings

@@ -1,0 +1,34 @@
+"""Latent -> score."""
+
+from dataclasses import dataclass
+from typing import Annotated, ClassVar, Literal
+
+from pipeline.settings.base import Bounds, Names, Seed
+from pipeline.settings.training import Training
+
+
+@dataclass(frozen=True)
+class CalibrationSettings:
+    """Which benign records set the thresholds; see ``pipeline.calibration.cross_conformal``.
+
+    Attributes:
+        kind: whether these are records held out (``split``), or all of them in folds (``cross``).
+        folds: how many.
+        together: record columns whose records share a fold, such as a host or a day.
+        seed: of the folds.
+    """
+
+    kind: Literal["auto", "cross", "split"]
+    folds: Annotated[int, Bounds(ge=2)]  # a single one leaves no record out
+    together: Names
+    seed: Seed
+
+
+@dataclass(frozen=True)
+class Stage2(Training):
+    """The detector, its head and their training; the plug-ins are detectors."""
+
+    section: ClassVar[str] = "stage2"
+    detector: str
+    head: str
+    calibration: CalibrationSettings
