@@ -20,7 +20,7 @@ from pipeline.models.detectors.registry import DETECTORS
 from pipeline.models.encoders.losses.registry import LOSSES
 from pipeline.models.encoders.registry import ENCODERS
 from pipeline.models.training import FitSettings, History, Update, Updates, fit
-from tests.settings import fit_with
+from tests.settings import ROOT, fit_with
 
 F, N = 16, 192
 
@@ -183,7 +183,7 @@ SCRIPT = """
     import json, os, sys
     from dataclasses import replace
     from pathlib import Path
-    sys.path.insert(0, {tests!r})
+    sys.path[:0] = [{tests!r}, {root!r}]
     import test_training as contract
 
     name, folder = sys.argv[1], Path(sys.argv[2])
@@ -206,7 +206,7 @@ SCRIPT = """
 @pytest.mark.parametrize("name", [name for name in TRAINABLE if model(name).updated])
 def test_two_processes_draw_the_same_thresholds_and_end_with_the_same_weights(name: str, tmp_path: Path) -> None:
     script = tmp_path / "script.py"
-    script.write_text(textwrap.dedent(SCRIPT).format(tests=str(Path(__file__).parent)))
+    script.write_text(textwrap.dedent(SCRIPT).format(tests=str(Path(__file__).parent), root=str(ROOT)))
     done = subprocess.run(
         [sys.executable, str(script), name, str(tmp_path)],
         capture_output=True,
