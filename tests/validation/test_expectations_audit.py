@@ -284,7 +284,7 @@ def test_the_counts_are_those_of_great_expectations(faulty, monkeypatch):
     monkeypatch.setattr(runner.Counts, "add", seen)
     results = audit([table], STRICT, columns).results
     assert {"columns", "types", "labels", "features", "identities", "stream", "classes"} <= frames.keys()
-    for rule, found in zip(suite(columns, limits=STRICT).expectations, results, strict=True):
+    for rule, found in zip(suite(STRICT, columns).expectations, results, strict=True):
         if rule.meta["scope"] in frames:
             assert (found.unexpected, found.total) == _by_great_expectations(rule, frames[rule.meta["scope"]]), found
 
