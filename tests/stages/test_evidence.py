@@ -22,6 +22,7 @@ from pipeline.stages import records, split_files
 from pipeline.stages.reports import floor
 from pipeline.stages.reports import preprocess as reports
 from pipeline.validation.rules import broken
+from tests.settings import limits_with
 
 LEVELS = {"p99.9": 0.001, "p99": 0.01, "p97": 0.03, "p95": 0.05}
 
@@ -150,7 +151,7 @@ def test_a_rule_tells_which_rows_break_it(name: str, settings: Any, values: Any,
 def test_batches_do_not_change_the_trust(project: Any) -> None:
     project.run("ingest")
     table = read_table(paths.RECORDS)
-    whole, cut = (validation.audit([table], rows=rows).trust for rows in (10_000, 64))
+    whole, cut = (validation.audit([table], limits_with(), rows=rows).trust for rows in (10_000, 64))
     assert (whole.record_id == cut.record_id).all()
     assert (whole.confidence == cut.confidence).all()
     assert [whole.rules[code] for code in whole.code] == [cut.rules[code] for code in cut.code]
