@@ -92,7 +92,7 @@ def key(summary: Mapping[str, Any]) -> str:
 
 
 def shown_threshold(names: Sequence[str] | Mapping[str, Any]) -> str:
-    """The threshold whose alerts are told: p99, or the lowest where a model has others."""
+    """The threshold whose alerts are shown: p99, or the lowest where a model has others."""
     return "p99" if "p99" in names else list(names)[-1]
 
 

@@ -204,5 +204,5 @@ def refuse_second() -> None:
 
 
 def served() -> dict[str, str]:
-    """What ``make serve`` tells of its servers while it runs in this project; else nothing."""
+    """What ``make serve`` wrote about its servers while it runs in this project; else nothing."""
     return reach.served(Path(PREFECT_HOME.value()))

@@ -22,7 +22,7 @@ def answers(address: str) -> bool:
 
 
 def served(home: Path) -> dict[str, str]:
-    """What ``make serve`` tells of its servers while it runs in a project; else nothing.
+    """What ``make serve`` wrote about its servers while it runs in a project; else nothing.
 
     Args:
         home: Prefect's home in that project.

@@ -45,7 +45,7 @@ def alone(root: Path, who: str, when_busy: WhenBusy, log: Callable[[str], None])
 
     Args:
         root: the project's folder.
-        who: what others are told of this run while they wait.
+        who: how this run is named to others while they wait.
         when_busy: whether to wait for another run, for as long as it takes, or to refuse.
         log: told who is waited for.
 

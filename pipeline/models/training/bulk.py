@@ -20,7 +20,7 @@ class Splits:
     Attributes:
         train: the rows that it trains on.
         val: those whose loss chooses the epoch.
-        watched: those whose AUROC and F1 are told after each epoch, where both classes are among them. A model that
+        watched: those whose AUROC and F1 are shown after each epoch, where both classes are among them. A model that
             trains on benign records is chosen by benign ones, but watched on attacks too.
     """
 
