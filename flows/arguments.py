@@ -112,6 +112,16 @@ def _preset(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("name", nargs="?", help="of a preset, or `shipped`; without it they are listed")
 
 
+def _doctor(parser: argparse.ArgumentParser) -> None:
+    parser.description = "Say what keeps the project from running here, and what to do about it."
+
+
+def _quickstart(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Train, promote the model if it passes the gate, and score data/example/flows.csv with the champion."
+    )
+
+
 PROGRAMS: Final[dict[str, Callable[[argparse.ArgumentParser], None]]] = {
     "training": _training,
     "score": _score,
@@ -123,4 +133,6 @@ PROGRAMS: Final[dict[str, Callable[[argparse.ArgumentParser], None]]] = {
     "worker": _worker,
     "benchmark": _benchmark,
     "preset": _preset,
+    "doctor": _doctor,
+    "quickstart": _quickstart,
 }

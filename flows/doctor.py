@@ -13,11 +13,11 @@ from pipeline.tracking import quiet_tools
 if __name__ == "__main__":
     quiet_tools()
 
-import argparse
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from flows import arguments
 from flows.runtime.health import environment, folder, stores
 from flows.runtime.health.finding import Finding, blocks
 from flows.runtime.working_copy import dvc_folder
@@ -65,10 +65,9 @@ def text(findings: Sequence[Finding]) -> str:
     return "\n".join([*lines, f"{bad} block a run" if bad > 1 else "1 blocks a run" if bad else "nothing blocks a run"])
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(given: Sequence[str] | None = None) -> int:
     """Print the findings; returns the exit code."""
-    about = "Say what keeps the project from running here, and what to do about it."
-    argparse.ArgumentParser(prog="python -m flows.doctor", description=about).parse_args(arguments)
+    arguments.parse("doctor", given)
     findings = list(examine(Path.cwd()))
     print(text(findings))
     return int(any(finding.level == "blocks" for finding in findings))

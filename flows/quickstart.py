@@ -13,12 +13,12 @@ from pipeline.tracking import quiet_tools
 if __name__ == "__main__":
     quiet_tools()
 
-import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from flows import arguments
 from flows.runtime import program, working_copy
 from flows.runtime.heartbeat import heartbeat
 
@@ -29,10 +29,9 @@ EXAMPLE = Path("data/example/flows.csv")
 SAME_FORMAT = ("synthetic", "cicids2017")  # data sets whose models can read the example
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(given: Sequence[str] | None = None) -> int:
     """Run the three flows from the command line; returns the exit code."""
-    about = "Train, promote the model if it passes the gate, and score data/example/flows.csv with the champion."
-    argparse.ArgumentParser(prog="python -m flows.quickstart", description=about).parse_args(arguments)
+    arguments.parse("quickstart", given)
     return program.run("quickstart", _run)
 
 

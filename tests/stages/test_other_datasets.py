@@ -154,7 +154,7 @@ def test_a_table_runs_through_every_stage(project: Any) -> None:
     ("text", "error", "parts"),
     [
         ("a,lable\n1,0\n2,1\n", SchemaError, ["mine.csv", "no column 'label' (did you mean 'lable'?)"]),
-        ("a,b,label\n1,,0\n2,,1\n", SchemaError, ["by 'b'", "ingest.table.ignore_columns"]),
+        ("a,b,label\n1,,0\n2,,1\n", SchemaError, ["has a value in 'b'", "ingest.table.ignore_columns"]),
         ("a,b,label\n1,x,0\n2,y,1\n", SchemaError, ["column 'b' holds text", "ingest.table.categorical"]),
         ("a,label\n1,0\nx,1\n3,1\n", RejectedError, ["mine.csv, row 2, column 'a': 'x' is not a number"]),
         ("a,label\n1,2\n2,2\n", DataError, ["every one of 2 records is an attack", "ingest.table.benign"]),
