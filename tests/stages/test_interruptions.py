@@ -24,6 +24,7 @@ HEAD = """
     from pipeline.artifacts.models import write_model
     from pipeline.artifacts.tables import TableWriter, write_columns
     from pipeline.base.errors import ArtifactError
+    from pipeline.settings.sections import SECTIONS
 
     def full_disk():
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
