@@ -61,4 +61,5 @@ def test_the_tutorial_has_its_commands():
     assert [" ".join(words[:2]) for words in TUTORIAL if words[0] == "flowsculpt"] == [
         "flowsculpt train",
         "flowsculpt score",
+        "flowsculpt doctor",
     ]
