@@ -45,6 +45,15 @@ def test_a_signal_means_again_what_it_meant_before(body, before):
         signal.signal(signal.SIGTERM, outer)
 
 
+@pytest.fixture
+def interruptible():
+    """An interrupt raises KeyboardInterrupt, in a shell's background job too, which starts with it ignored."""
+    outer = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, outer)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_what_heeds_a_signal_calls_the_action_once_for_each():
     heard = []
     with program.heeding(lambda: heard.append("heard"), [signal.SIGTERM, signal.SIGINT]):
