@@ -8,6 +8,7 @@ The records are read and scored here, without a server; nothing is written. For 
 it, and the features whose value made the most difference, beside what similar benign records have there.
 """
 
+import re
 import sys
 from argparse import Namespace
 from collections.abc import Sequence
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from pipeline.alarms.model import AlarmModel
+    from pipeline.serving.arrivals import Incoming
 
 
 def main(given: Sequence[str] | None = None) -> int:
@@ -48,7 +50,9 @@ def explained(chosen: Namespace) -> str:
         raise ConfigError("--most and --features: at least 1 is expected")
     model = AlarmModel.load(chosen.alias)
     threshold = None if chosen.record else shown_threshold(model.thresholds)
-    records = _named(Path(chosen.path), model, chosen.record) if chosen.record else _strongest(chosen, model)
+    records = (
+        _named(Path(chosen.path), model, chosen.record) if chosen.record else _strongest(chosen, model, str(threshold))
+    )
     frame = records.to_pandas()
     found = model.explain(frame, threshold, None if chosen.record else chosen.most, chosen.features)
     if found.empty:
@@ -58,17 +62,19 @@ def explained(chosen: Namespace) -> str:
     return "\n\n".join(_text(each, where) for _, each in found.groupby("record_id", sort=False))
 
 
-def _strongest(chosen: Namespace, model: "AlarmModel") -> "pa.Table":
-    """The records of a file that score highest, as many as are to be explained of each batch that is read."""
+def _strongest(chosen: Namespace, model: "AlarmModel", threshold: str) -> "pa.Table":
+    """The alerts of a file that score highest, as many as are to be explained of each batch that is read."""
     import numpy as np
 
-    from pipeline.serving import arrivals, reading
+    from pipeline.serving import reading
 
-    (file,) = arrivals.find(Path(chosen.path))
+    file = _file(Path(chosen.path))
     parts = []
     for chunk in reading.chunks(file, model.bundle_):
-        score = reading.predict(file, model.bundle_, chunk.records).score
-        parts.append(chunk.records.take(np.argsort(-score, kind="stable")[: chosen.most]))
+        predicted = reading.predict(file, model.bundle_, chunk.records)
+        alerts = np.flatnonzero(predicted.flagged[threshold])  # a group has a threshold of its own
+        ahead = np.argsort(-predicted.score[alerts], kind="stable")[: chosen.most]
+        parts.append(chunk.records.take(alerts[ahead]))
     return _joined(Path(chosen.path), parts)
 
 
@@ -81,15 +87,29 @@ def _named(path: Path, model: "AlarmModel", ids: Sequence[str]) -> "pa.Table":
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    from pipeline.serving import arrivals, reading
+    from pipeline.serving import reading
 
     wanted = pa.array([_number(each) for each in ids], pa.uint64())
-    (file,) = arrivals.find(path)
+    file = _file(path)
     read = (chunk.records for chunk in reading.chunks(file, model.bundle_))
     found = _joined(path, [part.filter(pc.is_in(part.column("record_id"), wanted)) for part in read])
     if absent := {*wanted.to_pylist()} - {*found.column("record_id").to_pylist()}:
         raise ConfigError(f"{path}: has no record {', '.join(f'{each:016x}' for each in sorted(absent))}")
     return found
+
+
+def _file(path: Path) -> "Incoming":
+    """The file that is named.
+
+    Raises:
+        ConfigError: it is a folder.
+    """
+    from pipeline.serving import arrivals
+
+    if path.is_dir():
+        raise ConfigError(f"{path}: is a folder; name one file of it")
+    (file,) = arrivals.find(path)
+    return file
 
 
 def _joined(path: Path, parts: "Sequence[pa.Table]") -> "pa.Table":
@@ -101,10 +121,9 @@ def _joined(path: Path, parts: "Sequence[pa.Table]") -> "pa.Table":
 
 
 def _number(record_id: str) -> int:
-    try:
-        return int(record_id, 16)
-    except ValueError:
-        raise ConfigError(f"--record: {record_id!r} is no id; one has 16 hexadecimal digits") from None
+    if not re.fullmatch(r"[0-9a-fA-F]{1,16}", record_id):
+        raise ConfigError(f"--record: {record_id!r} is no id; one has 16 hexadecimal digits")
+    return int(record_id, 16)
 
 
 def _text(alert: "pd.DataFrame", where: dict[int, str]) -> str:

@@ -71,6 +71,8 @@ def here(paths: Sequence[Path], alias: str = "champion", false_discovery: float 
             texts.append(reports.brief(done, path, alias, is_new=True))
         elif done is None and (before := scored.summary(arrivals.identify(path, path), version.number)):
             texts.append(reports.brief(before, path, alias, is_new=False))
+            if level is not None and before.get("batch", {}).get("level") != level:
+                texts.append(f"{path}: it was not scored again, so it has no decision with --false-discovery {level:g}")
     result = Result.of(version.number, bundle.digest, outcomes)
     if result.quarantined or result.left or result.refused:
         what = "not every file was scored" if texts else "nothing was scored"

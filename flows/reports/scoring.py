@@ -1,5 +1,6 @@
 """What a scoring run leaves to read: a page for Prefect, and a few lines for the terminal."""
 
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -78,10 +79,13 @@ def brief(summary: Mapping[str, Any], path: Path, alias: str, is_new: bool) -> s
     lines += [f"{alarms['alarms']:,} alerts at {name}; if all were benign, {chance} would be expected"]
     if "batch" in summary:
         batch = summary["batch"]
-        lines += [f"{batch['discoveries']:,} discoveries, of which {batch['level']:g} may be false in expectation"]
+        lines += [f"{batch['discoveries']:,} discoveries, of which {batch['level']:.2%} may be false in expectation"]
     table = table_path(key(summary))
     strongest = tables.columns(_strongest(table))
-    return "\n".join([*lines, "", strongest, "", f"table    {table}", f"reasons  flowsculpt explain {path}"])
+    other = "" if alias == "champion" else f" --alias {alias}"
+    return "\n".join(
+        [*lines, "", strongest, "", f"table    {table}", f"reasons  flowsculpt explain {shlex.quote(str(path))}{other}"]
+    )
 
 
 def key(summary: Mapping[str, Any]) -> str:

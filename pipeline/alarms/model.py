@@ -98,8 +98,8 @@ class AlarmModel(BaseEstimator):  # type: ignore[misc]  # sklearn has no types
 
         Raises:
             ConfigError: a setting is unknown, of the wrong type or out of its limits; or the folder is not empty.
-            DataError: the records lack labels or a class, or hold what cannot be read.
-            TrainingError: a stage refuses what it was given; the message says which and why.
+            DataError: records lack labels, or a column holds values of several kinds.
+            TrainingError: a stage refuses what it was given, such as records of one class; the message says why.
         """
         with TemporaryDirectory(prefix="flowsculpt.") as temporary:
             folder = Path(temporary if self.folder is None else self.folder).resolve()
@@ -119,6 +119,8 @@ class AlarmModel(BaseEstimator):  # type: ignore[misc]  # sklearn has no types
         said = None if self.verbose else subprocess.DEVNULL
         done = subprocess.run(command, cwd=folder, env=env, stdout=said, stderr=subprocess.PIPE, text=True, check=False)
         if done.returncode:
+            if done.returncode < 0:
+                raise TrainingError(f"the training was killed by signal {-done.returncode}; 9 often means no memory")
             lines = done.stderr.strip().splitlines() or [f"the training ended with exit code {done.returncode}"]
             raise TrainingError(lines[-1])
 
@@ -185,6 +187,8 @@ class AlarmModel(BaseEstimator):  # type: ignore[misc]  # sklearn has no types
 
     def save(self, folder: str | Path) -> None:
         """Store the model as a folder of JSON and safetensors, whole or not at all; ``load`` reads it.
+
+        The folder holds up to 2,000 raw benign records, for ``explain``. Whoever can read the model can read them.
 
         Raises:
             ArtifactError: it cannot be written.

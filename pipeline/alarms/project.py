@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 
@@ -33,10 +34,10 @@ def write(folder: Path, records: pd.DataFrame, labels: Any, settings: Mapping[st
     Raises:
         ConfigError: a setting is unknown, of the wrong type or out of its limits.
         SchemaError: there are no labels, or two columns mean the same one.
-        DataError: a column holds values of several kinds.
+        DataError: a record has no label, or a column holds values of several kinds.
     """
     label = label_column(records) if labels is None else None
-    said = named(records[label] if label is not None else pd.Series(labels, index=records.index))
+    said = named(given_labels(records, labels) if label is None else records[label])
     features = records if label is None else records.drop(columns=[label])
     flows = canonical_names(features.columns, (*FEATURE_NAMES, *BESIDE))
     is_flows = {*FEATURE_NAMES} <= {*flows}
@@ -70,8 +71,28 @@ def label_column(records: pd.DataFrame) -> Any:
     return found
 
 
+def given_labels(records: pd.DataFrame, labels: Any) -> "pd.Series[Any]":
+    """Labels by their place: those of a filtered frame may have another index than the records.
+
+    Raises:
+        DataError: there are not as many labels as records.
+    """
+    values = np.asarray(labels)
+    if values.shape != (len(records),):
+        raise DataError(f"{len(records):,} records, but labels of shape {values.shape}; give one for each record")
+    return pd.Series(values, index=records.index)
+
+
 def named(labels: "pd.Series[Any]") -> "pd.Series[str]":
-    """Labels as names: 0 and 1 become benign and attack."""
+    """Labels as names: 0 and 1 become benign and attack.
+
+    Raises:
+        DataError: a record has no label.
+    """
+    if labels.isna().any():
+        raise DataError(
+            f"{int(labels.isna().sum()):,} of {len(labels):,} records have no label; name them or leave them out"
+        )
     if labels.isin([*BINARY]).all():
         return labels.astype(int).map(BINARY)
     return labels.astype(str)

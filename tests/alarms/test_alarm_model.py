@@ -190,3 +190,20 @@ def test_it_has_the_manners_of_an_estimator(model):
     assert repr(AlarmModel({"stage2.detector": "knn"})) == "AlarmModel(settings={'stage2.detector': 'knn'})"
     with pytest.raises(AttributeError, match="has no attribute 'AlarmModle'"):
         pipeline.AlarmModle
+
+
+def test_labels_follow_the_records_by_place_whatever_their_index(tmp_path):
+    records = pd.DataFrame({"x": [1.0, 2.0]}, index=[5, 1])
+    given = project.given_labels(records, pd.Series(["BENIGN", "DoS"]))
+    assert project.named(given).tolist() == ["BENIGN", "DoS"]
+
+
+@pytest.mark.parametrize("labels", [["BENIGN"], [["BENIGN", "DoS"]]], ids=["too few", "two-dimensional"])
+def test_labels_of_another_number_than_the_records_are_refused(labels):
+    with pytest.raises(DataError, match="2 records, but labels of shape"):
+        project.given_labels(pd.DataFrame({"x": [1.0, 2.0]}), labels)
+
+
+def test_a_record_without_a_label_is_refused():
+    with pytest.raises(DataError, match="1 of 2 records have no label"):
+        project.named(pd.Series(["BENIGN", None]))

@@ -164,3 +164,14 @@ def test_a_model_that_keeps_no_benign_records_says_what_to_do(store, folder, tmp
     file = next(path for path in folder.iterdir() if "DDos" in path.name)
     with pytest.raises(ArtifactError, match="train it again: flowsculpt train"):
         explain.explained(chosen(file))
+
+
+@pytest.mark.parametrize("record", ["-1", "f" * 17, "no id"])
+def test_what_is_no_record_id_is_refused(store, folder, record):
+    with pytest.raises(ConfigError, match="16 hexadecimal digits"):
+        explain.explained(chosen(next(folder.iterdir()), f"--record={record}"))
+
+
+def test_a_folder_is_not_explained(store, folder):
+    with pytest.raises(ConfigError, match="is a folder; name one file"):
+        explain.explained(chosen(folder))

@@ -15,6 +15,7 @@ from pipeline.base.errors import ConfigError, FlowsculptError
 from pipeline.settings.sections import SECTIONS
 
 GIGABYTE = 1e9
+UNUSED = "dvc gc --workspace --all-commits --all-experiments"
 LEAST_FREE, SCARCE = 0.5 * GIGABYTE, 5 * GIGABYTE
 HERE = "go to the project's folder and try again"
 
@@ -44,9 +45,9 @@ def rights(root: Path) -> Iterator[Finding]:
     free = shutil.disk_usage(root).free
     shown = f"{free / GIGABYTE:.1f} GB free"
     if free < LEAST_FREE:
-        yield blocks(shown, "make room: `dvc gc --workspace` removes results that no experiment needs")
+        yield blocks(shown, f"make room: `{UNUSED}` removes cached results that no commit and no experiment has")
     elif free < SCARCE:
-        yield note(shown, "a run of a million records needs about 5 GB; `dvc gc --workspace` makes room")
+        yield note(shown, f"a run of a million records needs about 5 GB; `{UNUSED}` makes room")
     elif not closed:
         yield ok(f"{root} is writable, {shown}")
 

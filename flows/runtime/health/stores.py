@@ -53,8 +53,8 @@ def servers(root: Path) -> Iterator[Finding]:
     elif reach.answers(f"{address}/health"):
         yield ok(f"servers: Prefect answers at {address}")
     else:
-        remedy = "start it, or unset PREFECT_API_URL" if named else "end `make serve` and start it again"
-        yield blocks(f"servers: Prefect does not answer at {address}", remedy)
+        said = f"servers: Prefect does not answer at {address}"
+        yield blocks(said, "start it, or unset PREFECT_API_URL") if named else note(said, "start `make serve` again")
 
 
 def prefect_home(root: Path) -> Path:
