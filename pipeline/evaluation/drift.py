@@ -128,12 +128,6 @@ def decide(score: Change, features: Sequence[Change], martingale: float, limits:
     return "stable", f"{moved}, below {limits.small:g}" if proven else f"{moved}, which chance would do too"
 
 
-# Since when?
-
-
-# How far may the thresholds follow?
-
-
 def _ordered(values: ArrayLike) -> Floats:
     """(n,) values in which a missing one is lower than all others."""
     numbers = np.asarray(values, dtype=np.float64)

@@ -21,7 +21,7 @@ MOST_OF_A_KIND: Final = 3
 
 
 def explained(splits: Mapping[str, Prediction], threshold: str) -> list[dict[str, Any]]:
-    """Rows of ``explanations.csv``: those of ``explanation.rows`` with what the record was and what drove its score.
+    """Rows of ``explanations.csv``: those of ``attribution.rows`` with what the record was and what drove its score.
 
     The strongest alert of each attack comes first, unseen ones before, then the second of each. ``stage`` is the
     evidence with the largest share in the score.
