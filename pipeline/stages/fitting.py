@@ -50,7 +50,8 @@ def fit_folds(
         folds.verify(torch.from_numpy(judge.x))
         keep(settings, folds, role, attacks.columns)
         fitted.append(folds)
-    learn(make(), Splits(benign, val, val), settings, "stage2", report)  # draws that there is nothing to train
+    detector = builder(settings, models["detector"], "detector", len(attacks.columns))()
+    learn(detector, Splits(benign, val, val), settings, "stage2", report)  # draws that there is nothing to train
     return fitted
 
 

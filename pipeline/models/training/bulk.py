@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from pipeline.base.errors import CollapseError
+from pipeline.base.errors import CollapseError, TrainingError
 from pipeline.base.samples import Samples
 from pipeline.models.base import Batch, Model
 
@@ -48,9 +48,15 @@ def batch_of(samples: Samples) -> Batch:
 
 
 def device_of(device: str) -> torch.device:
-    """Where to score in bulk: the device that the settings name; for ``auto`` a GPU if there is one."""
-    available = "cuda" if torch.cuda.is_available() else "cpu"
-    return torch.device(available if device == "auto" else device)
+    """The device that the settings name; for ``auto`` a GPU if there is one.
+
+    Raises:
+        TrainingError: it is ``cuda``, and there is none.
+    """
+    present = torch.cuda.is_available()
+    if device == "cuda" and not present:
+        raise TrainingError("device is 'cuda', but PyTorch finds no CUDA device; allowed here: 'auto', 'cpu'")
+    return torch.device("cuda" if present and device == "auto" else "cpu" if device == "auto" else device)
 
 
 def mean_loss(model: Model, batch: Batch) -> float:

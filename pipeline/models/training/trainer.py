@@ -7,13 +7,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
 from lightning.fabric.plugins import CheckpointIO
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import Checkpoint, TQDMProgressBar
 
-from pipeline.base.errors import TrainingError
 from pipeline.models.training import checkpoints
+from pipeline.models.training.bulk import device_of
 
 if TYPE_CHECKING:
     from pipeline.models.training.learner import Learner
@@ -86,10 +85,7 @@ def trainer_of(learner: "Learner", folder: Path, bar: bool) -> Trainer:
 
 
 def _accelerator(device: str) -> str:
-    present = torch.cuda.is_available()
-    if device == "cuda" and not present:
-        raise TrainingError("device is 'cuda', but PyTorch finds no CUDA device; allowed here: 'auto', 'cpu'")
-    return "cpu" if device == "cpu" or not present else "gpu"
+    return "gpu" if device_of(device).type == "cuda" else "cpu"
 
 
 @contextlib.contextmanager

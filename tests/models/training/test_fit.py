@@ -15,6 +15,7 @@ from pipeline.base.errors import TrainingError
 from pipeline.models.base import Batch, Model, Scorer
 from pipeline.models.layers import Dropout
 from pipeline.models.training import FitSettings, History, fit
+from pipeline.models.training.bulk import device_of
 from pipeline.models.training.selection import learning_rate
 from tests.settings import ROOT, fit_with
 
@@ -529,3 +530,9 @@ def test_two_processes_see_one_training_loss_and_both_end_with_the_last_weights(
     lines = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("[")]
     assert len(lines) == 2, done.stderr
     assert lines[0] == lines[1]
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a CUDA device")
+def test_a_device_that_is_absent_is_refused_where_nothing_is_trained_too():
+    with pytest.raises(TrainingError, match="finds no CUDA device"):
+        device_of("cuda")
