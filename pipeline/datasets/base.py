@@ -9,20 +9,24 @@ import pyarrow as pa
 
 from pipeline.datasets.schema import ATTACKS, FEATURES, Column
 
-_WORDS = pa.dictionary(pa.int32(), pa.string())
+WORDS = pa.dictionary(pa.int32(), pa.string())
 
 PROVENANCE_FIELDS: tuple[pa.Field, ...] = (
     pa.field("record_id", pa.uint64()),
-    pa.field("source_file", pa.dictionary(pa.int32(), pa.string())),
+    pa.field("source_file", WORDS),
     pa.field("row", pa.int64()),
     pa.field("y", pa.int8()),
-    pa.field("attack", pa.dictionary(pa.int32(), pa.string())),
-    pa.field("family", pa.dictionary(pa.int32(), pa.string())),
+    pa.field("attack", WORDS),
+    pa.field("family", WORDS),
     pa.field("attempted", pa.bool_()),
-    pa.field("day", pa.dictionary(pa.int32(), pa.string())),
+    pa.field("day", WORDS),
     pa.field("timestamp", pa.timestamp("us")),
     pa.field("protocol", pa.int16()),
     pa.field("flow_id", pa.string()),
+    pa.field("src_ip", WORDS),
+    pa.field("src_port", pa.int32()),
+    pa.field("dst_ip", WORDS),
+    pa.field("dst_port", pa.int32()),
 )
 
 REJECTED_SCHEMA = pa.schema(
@@ -41,7 +45,7 @@ def record_schema(columns: tuple[Column, ...]) -> pa.Schema:
 
     A missing number is NaN and a missing word is "", never null: columns without nulls are read and written faster.
     """
-    kinds = ((column.name, _WORDS if column.categorical else pa.float64()) for column in columns)
+    kinds = ((column.name, WORDS if column.categorical else pa.float64()) for column in columns)
     return pa.schema([*PROVENANCE_FIELDS, *(pa.field(name, kind, nullable=False) for name, kind in kinds)])
 
 

@@ -9,6 +9,12 @@ from pipeline.datasets.schema import FEATURES, Column
 # Columns that are read, but are no features. A header is matched with its surrounding spaces stripped.
 META: dict[str, str] = {
     "Flow ID": "flow_id",
+    "Source IP": "src_ip",
+    "Src IP": "src_ip",
+    "Source Port": "src_port",
+    "Src Port": "src_port",
+    "Destination IP": "dst_ip",
+    "Dst IP": "dst_ip",
     "Protocol": "protocol",
     "Timestamp": "timestamp",
     "Label": "label",
@@ -18,8 +24,7 @@ META: dict[str, str] = {
 # Columns that published files carry and that no stage uses.
 UNUSED: frozenset[str] = frozenset(
     {
-        "id", "Source IP", "Source Port", "Destination IP", "Src IP", "Src Port", "Dst IP",
-        "Fwd RST Flags", "Bwd RST Flags", "ICMP Code", "ICMP Type", "Total TCP Flow Time",
+        "id", "Fwd RST Flags", "Bwd RST Flags", "ICMP Code", "ICMP Type", "Total TCP Flow Time",
     }
 )  # fmt: skip
 

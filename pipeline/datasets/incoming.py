@@ -11,7 +11,7 @@ from pipeline.base.registry import find
 from pipeline.datasets.base import REJECTED_SCHEMA, Chunk, Dataset
 from pipeline.datasets.cicids2017 import CICIDS2017
 from pipeline.datasets.nslkdd import NSLKDD
-from pipeline.datasets.schema import TOLD, Column
+from pipeline.datasets.schema import ENDPOINTS, TOLD, Column
 from pipeline.datasets.table import Table
 
 READERS: dict[str, Callable[..., Dataset]] = {
@@ -78,7 +78,7 @@ class Recorded(Dataset):
             SourceError: the file cannot be read to its end.
             SchemaError: a column that is needed is missing.
         """
-        known = (name for name in TOLD if name in self.names)
+        known = (name for name in (*TOLD, *ENDPOINTS) if name in self.names)
         wanted = dict.fromkeys([*WHO, *known, *(column.name for column in self.columns)])
         try:
             with pq.ParquetFile(self.path) as file:

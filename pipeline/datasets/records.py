@@ -11,12 +11,13 @@ from numpy.typing import NDArray
 
 from pipeline.base.errors import DataError
 from pipeline.base.samples import row_hash
-from pipeline.datasets.base import record_schema
+from pipeline.datasets.base import WORDS, record_schema
 from pipeline.datasets.blocks import Block
 from pipeline.datasets.header import Layout
 from pipeline.datasets.labels import Label
 
 UNLABELLED = Label("unlabelled", "unlabelled", False)  # allowed only for a record to be scored
+HIGHEST_PORT = 65_535
 DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 
 Labeller = Callable[[str], Label]  # raises ValueError for a text that it does not know
@@ -52,9 +53,11 @@ def records_of(block: Block, layout: Layout, table: pa.Table, rows: NDArray[np.i
         "day": _days(block.source, timestamp),
         "timestamp": timestamp,
         "protocol": _protocols(table, layout),
-        "flow_id": table.column("flow_id").cast(pa.string())
-        if "flow_id" in layout.names
-        else pa.nulls(len(rows), pa.string()),
+        "flow_id": _text(table, layout, "flow_id").cast(pa.string()),
+        "src_ip": _text(table, layout, "src_ip"),
+        "src_port": _ports(table, layout, "src_port"),
+        "dst_ip": _text(table, layout, "dst_ip"),
+        "dst_port": _ports(table, layout, "dst_port"),
     }
     return pa.Table.from_pydict({**provenance, **features}, schema=record_schema(layout.columns))
 
@@ -129,6 +132,28 @@ def _protocols(table: pa.Table, layout: Layout) -> pa.Array:
     if "protocol" not in layout.names:
         return pa.nulls(table.num_rows, pa.int16())
     return pc.cast(table.column("protocol"), pa.int16(), safe=False).combine_chunks()
+
+
+def _text(table: pa.Table, layout: Layout, name: str) -> pa.Array:
+    """(n,) dictionary of words; null where the source has none."""
+    if name not in layout.names:
+        return pa.nulls(table.num_rows, WORDS)
+    return table.column(name).cast(WORDS).unify_dictionaries().combine_chunks()
+
+
+def _ports(table: pa.Table, layout: Layout, name: str) -> pa.Array:
+    """(n,) int32; null where the source has none, or one that is no port. An odd port is no reason to lose a record."""
+    if name not in layout.names and name == "dst_port" and "destination_port" in layout.names:
+        ports = table.column("destination_port").to_numpy()
+        return pa.array(ports, pa.int32(), mask=~((ports >= 0) & (ports <= HIGHEST_PORT)), safe=False)
+    words = _text(table, layout, name)
+    ports = [_port(word) for word in words.dictionary.to_pylist()] if len(words.dictionary) else [None]
+    return pa.array(ports, pa.int32()).take(words.indices)
+
+
+def _port(word: str) -> int | None:
+    head = word.strip(' "').removesuffix(".0")
+    return int(head) if head.isdecimal() and len(head) <= 5 and int(head) <= HIGHEST_PORT else None
 
 
 def _dictionary(codes: NDArray[np.int32], names: list[str]) -> pa.Array:

@@ -14,11 +14,12 @@ from pipeline.datasets.blocks import Block
 from pipeline.datasets.header import Layout
 from pipeline.datasets.labels import canonical
 from pipeline.datasets.records import Labeller, records_of
+from pipeline.datasets.schema import ENDPOINTS
 
 BLANK = "blank row"  # published files hold hundreds of thousands of lines with nothing but commas
 
 _TEXT = pa.dictionary(pa.int32(), pa.string())
-_WORDS = frozenset({"label", "flow_id", "timestamp"})
+_WORDS = frozenset({"label", *ENDPOINTS} - {"protocol"})
 ONE_PART = 1 << 30  # more than any block holds
 CACHED_BYTES = 1 << 20  # parsed at a time: parts that fit the processor's cache are read twice as fast
 

@@ -143,7 +143,14 @@ PROVENANCE: tuple[str, ...] = (
     "timestamp",  # timestamp[us], None-able
     "protocol",  # int16, None-able: IANA number
     "flow_id",  # str, None-able
+    "src_ip",  # str, None-able: address of the side that began
+    "src_port",  # int32, None-able
+    "dst_ip",  # str, None-able
+    "dst_port",  # int32, None-able
 )
+
+# The part that says who talked to whom, and when: it travels with each record to its verdict. It is never a feature.
+ENDPOINTS: tuple[str, ...] = ("timestamp", "protocol", "src_ip", "src_port", "dst_ip", "dst_port", "flow_id")
 
 # The part that is known before a record is scored, so that records may be grouped by it.
 TOLD: tuple[str, ...] = ("day", "protocol")

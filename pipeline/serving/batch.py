@@ -31,6 +31,7 @@ from pipeline.calibration.prediction import Prediction
 from pipeline.calibration.surprisal import Floats
 from pipeline.datasets.base import REJECTED_SCHEMA
 from pipeline.datasets.incoming import WHO
+from pipeline.datasets.schema import ENDPOINTS
 from pipeline.serving import discoveries, reading
 from pipeline.serving.arrivals import Incoming, content_hash
 from pipeline.serving.bundle import Bundle
@@ -98,7 +99,7 @@ def _write(file: Incoming, bundle: Bundle, version: int, about: dict[str, str], 
 
 
 def _table(file: Incoming, records: pa.Table, judged: Prediction, version: int) -> pa.Table:
-    who = _who(file, records)
+    who = {**_who(file, records), **_endpoints(records)}
     said = {name: getattr(judged, name) for name in ("score", "p_value", "confidence", "margin", "density", "head")}
     verdict = pa.array(judged.verdict.tolist(), pa.string()).dictionary_encode()
     group = pa.array(judged.group.tolist(), pa.string()).dictionary_encode()
@@ -107,6 +108,12 @@ def _table(file: Incoming, records: pa.Table, judged: Prediction, version: int) 
         {**who, **said, "verdict": verdict, "group": group, "model_version": number, discoveries.FIELD.name: none},
         schema=SCHEMA,
     )
+
+
+def _endpoints(records: pa.Table) -> dict[str, pa.ChunkedArray | pa.Array]:
+    """Who talked to whom, and when; null where the records do not have it."""
+    has, n = {*records.column_names}, records.num_rows
+    return {name: records.column(name) if name in has else pa.nulls(n, SCHEMA.field(name).type) for name in ENDPOINTS}
 
 
 def _who(file: Incoming, records: pa.Table) -> dict[str, pa.ChunkedArray]:

@@ -13,6 +13,8 @@ from pipeline.artifacts import paths
 from pipeline.artifacts.files import read_json, sha256_of
 from pipeline.artifacts.tables import read_table
 from pipeline.base.errors import ArtifactError
+from pipeline.datasets.base import PROVENANCE_FIELDS
+from pipeline.datasets.schema import ENDPOINTS
 from pipeline.serving import discoveries
 from pipeline.serving.arrivals import Incoming
 
@@ -23,6 +25,7 @@ SCHEMA: Final = pa.schema(
         pa.field("record_id", pa.uint64()),
         pa.field("source_file", _WORD),
         pa.field("row", pa.int64()),
+        *(field for field in PROVENANCE_FIELDS if field.name in ENDPOINTS),
         pa.field("score", pa.float64()),
         pa.field("p_value", pa.float64()),
         pa.field("confidence", pa.float32()),

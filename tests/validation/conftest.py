@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 
 from pipeline.datasets.base import record_schema
-from pipeline.datasets.schema import FEATURES
+from pipeline.datasets.schema import ENDPOINTS, FEATURES
 from pipeline.validation import Finding, Findings
 
 # One exchange of 3 + 2 packets in 4 ms, as CICFlowMeter writes it; what is not named is 0.
@@ -77,7 +77,7 @@ def records(rows: int = 20, columns: tuple[Any, ...] = FEATURES, **changed: dict
         "family": [family for _, family in attacks],
         "day": ["monday"] * rows,
     }
-    for name in ("attempted", "timestamp", "protocol", "flow_id"):
+    for name in ("attempted", *ENDPOINTS):
         values[name] = [None] * rows
     for column in columns:
         values[column.name] = [float(RECORD.get(column.name, 0))] * rows
