@@ -155,6 +155,10 @@ ENDPOINTS: tuple[str, ...] = ("timestamp", "protocol", "src_ip", "src_port", "ds
 # The part that is known before a record is scored, so that records may be grouped by it.
 TOLD: tuple[str, ...] = ("day", "protocol")
 
+# The name of a record whose label says nothing. It counts as benign while models are fitted, and no more than that.
+UNLABELLED = "unlabelled"
+NO_ATTACK: tuple[str, ...] = ("benign", UNLABELLED)
+
 # canonical attack -> (family, the spellings of the published files; case, spaces and dashes do not count)
 ATTACKS: dict[str, tuple[str, tuple[str, ...]]] = {
     "benign": ("benign", ("BENIGN",)),

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
 
-from pipeline.settings.base import Bounds, Names, OpenShare, Rounds, Section, Seed
+from pipeline.settings.base import Bounds, CountOrZero, Names, OpenShare, Rounds, Section, Seed
 
 OpenShares = Annotated[tuple[OpenShare, ...], Bounds(min_length=1)]
 
@@ -37,6 +37,19 @@ class Figures:
 
 
 @dataclass(frozen=True)
+class Drills:
+    """Altered benign records that stand for attacks where none is known; see ``pipeline.evaluation.drills``.
+
+    Attributes:
+        records: how many are made; 0 for none.
+        seed: of the draw.
+    """
+
+    records: CountOrZero
+    seed: Seed
+
+
+@dataclass(frozen=True)
 class Evaluate(Figures, Section):
     """What is measured on the test records, and shown.
 
@@ -49,3 +62,4 @@ class Evaluate(Figures, Section):
     groups: Names
     latent_map: Literal["pca", "umap"]
     latent_map_rows: Annotated[int, Bounds(ge=10)]
+    drills: Drills

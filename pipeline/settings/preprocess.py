@@ -101,12 +101,15 @@ class Preprocess(Section):
         seed: of the splits.
         unseen: attacks that occur in the split test_unseen only.
         test_days: weekdays of the capture whose benign records are test records; none means as the shares say.
+        split: ``random`` draws the splits; ``time`` lets models learn from earlier records and tests them on later
+            ones; ``auto`` follows time where no attack is seen and every record has a timestamp.
     """
 
     section: ClassVar[str] = "preprocess"
     seed: Seed
     unseen: Names
     test_days: Names
+    split: Literal["auto", "random", "time"]
     attempted: Literal["exclude", "benign", "attack"]
     duplicates: Literal["group", "drop", "keep"]
     balance: Literal["asymmetric", "none"]

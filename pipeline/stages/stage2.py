@@ -13,13 +13,13 @@ from pipeline.stages.evidence import stored_evidence, write_out_of_fold
 from pipeline.stages.fitting import fit_folds, fit_one
 from pipeline.stages.folds import dealt_or_held_out
 from pipeline.stages.reports.report import Report
-from pipeline.stages.reports.stage2 import write_reports
+from pipeline.stages.reports.stage2 import say_no_head, write_reports
 
 
 def stage2(settings: Stage2, report: Report) -> None:
     """Train the detector on the train rows that it wants, then score every split."""
-    models = roles(settings)
     train, val = (read_samples(paths.LATENT, split).without_last_column() for split in ("train", "val"))
+    models = roles(settings, attacks=not train.benign.all())
     torch.manual_seed(settings.fit.seed)  # of the starting weights, so that a killed stage goes on with its own
     detector = builder(settings, settings.detector, "detector", len(train.columns))()
     dealt = dealt_or_held_out(settings, detector, report)
@@ -33,6 +33,7 @@ def stage2(settings: Stage2, report: Report) -> None:
             write_out_of_fold(folder, folds, dealt[1])
     if "head" not in models:
         keep_no_head()
+        say_no_head(settings.head, report)
     write_reports(epoch, read_samples(paths.SCORES, "calibration" if dealt is None else OUT_OF_FOLD), report)
 
 

@@ -29,6 +29,12 @@ def say_folds(fold: NDArray[np.int64], folds: int, splits: Sequence[str], report
     )
 
 
+def say_no_head(head: str, report: Report) -> None:
+    """That a head which the settings name is left out."""
+    if head != "none":
+        report.say(f"no head: {head} learns from seen attacks, and the training records have none")
+
+
 def write_reports(epoch: int, benign: Samples, report: Report) -> None:
     """Judge val by its density, at the percentiles of ``benign`` records that the detector has not seen."""
     val = read_samples(paths.SCORES, "val")
