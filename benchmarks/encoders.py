@@ -181,7 +181,7 @@ def judged(drawing: Drawing, encoder: Encoder) -> Row:
     return row
 
 
-def spelt(values: list[float]) -> str:
+def mean_and_spread(values: list[float]) -> str:
     """Mean and standard deviation."""
     if len(values) < 2:
         return f"{values[0]:.1f}"
@@ -190,7 +190,7 @@ def spelt(values: list[float]) -> str:
 
 def show(name: str, rows: list[Row], shown: list[str]) -> None:
     """A line of the table: means over the seeds with their standard deviation."""
-    cells = (spelt([row[key] for row in rows]) if key in rows[0] else "" for key in shown)
+    cells = (mean_and_spread([row[key] for row in rows]) if key in rows[0] else "" for key in shown)
     print(f"| {name} | {' | '.join(cells)} |", flush=True)
 
 

@@ -173,7 +173,7 @@ def table(rows: dict[tuple[float, str, bool], list[dict[str, float]]]) -> None:
     print("| hidden | detector | updates | " + " | ".join(columns + counts) + " |")
     print("|---:|---|---|" + "---:|" * len(columns + counts))
     for (share, name, updated), results in rows.items():
-        cells = [_spelt([result.get(column, np.nan) for result in results]) for column in columns]
+        cells = [_mean_and_spread([result.get(column, np.nan) for result in results]) for column in columns]
         cells += [_range([result[count] for result in results if count in result]) for count in counts]
         line = [f"{100 * share:g} %", name, "yes" if updated else "no", *cells]
         print(f"| {' | '.join(line)} |", flush=True)
@@ -184,7 +184,7 @@ def _range(values: list[float]) -> str:
     return " to ".join(dict.fromkeys(f"{value:g}" for value in (min(values), max(values)))) if values else ""
 
 
-def _spelt(values: list[float]) -> str:
+def _mean_and_spread(values: list[float]) -> str:
     there = [value for value in values if not np.isnan(value)]
     return f"{np.mean(there):.3f} ± {np.std(there):.3f}" if there else ""
 

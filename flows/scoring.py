@@ -32,7 +32,7 @@ from prefect.states import Completed, Failed
 
 from flows.reports.scoring import markdown, row
 from flows.runtime import gpu
-from pipeline.base.errors import FlowsculptError, spelt
+from pipeline.base.errors import FlowsculptError, printable
 from pipeline.serving import arrivals, discoveries, intake, loading
 from pipeline.serving.arrivals import Incoming
 from pipeline.serving.bundle import Bundle
@@ -55,7 +55,7 @@ def score(
 def _state(done: Outcome) -> State[Any]:
     """What Prefect shows of a file."""
     if isinstance(done, Exception):
-        return Failed(message=spelt(str(done)), data=done)
+        return Failed(message=printable(str(done)), data=done)
     if isinstance(done, Left):
         return Completed(name="Left", message=done.reason, data=done)
     if isinstance(done, Held):

@@ -81,7 +81,7 @@ def near_miss(given: object, known: Iterable[str]) -> str:
     return f" (did you mean {close[0]!r}?)" if close else ""
 
 
-def spelt(text: str) -> str:
+def printable(text: str) -> str:
     """A name or a reason that can be shown and sent anywhere: characters that are not printable become escapes.
 
     Whoever sends a file chooses its name. A line break in it could forge a line of a page, and bytes that are not UTF-8

@@ -27,8 +27,8 @@ def require(columns: Sequence[Column], names: Collection[str]) -> None:
     """
     missing = [column.name for column in columns if column.name not in names]
     if missing:
-        spelt = ", ".join(f"{name!r}{near_miss(name, set(names) - {*missing})}" for name in missing)
-        raise SchemaError(f"the records lack {len(missing)} of the {len(columns)} columns read: {spelt}")
+        listed = ", ".join(f"{name!r}{near_miss(name, set(names) - {*missing})}" for name in missing)
+        raise SchemaError(f"the records lack {len(missing)} of the {len(columns)} columns read: {listed}")
 
 
 def table(columns: Sequence[Column], records: Records) -> pa.Table:

@@ -49,7 +49,7 @@ def test_records_are_judged_as_the_bundle_judges(bundle, wednesday):
     table = pq.read_table(path)
     records = pa.concat_tables([chunk.records for chunk in reading.reader(arrivals.find(wednesday)[0], bundle).read()])
     judged: Prediction = bundle.predict(records)
-    for name in ("score", "p_value", "confidence", "margin", "density"):
+    for name in ("score", "p_value", "confidence", "margin", "detector"):
         np.testing.assert_array_equal(table[name].to_numpy(), getattr(judged, name))
     assert table["verdict"].to_pylist() == judged.verdict.tolist()
     assert table["record_id"].equals(records["record_id"]) and table["row"].equals(records["row"])

@@ -94,7 +94,7 @@ class Updates(UpdateCaps):
                 f"{self.warm_up + 1}, lower confidence.warm_up, or set confidence.updates: never"
             )
 
-    def judge(self, epoch: int, score: NDArray[np.float64], train: Batch, previous: Thresholds | None) -> Update:
+    def update(self, epoch: int, score: NDArray[np.float64], train: Batch, previous: Thresholds | None) -> Update:
         """The update that follows from scores, (n,), of the records in ``train``.
 
         Raises:
