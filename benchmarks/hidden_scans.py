@@ -39,7 +39,7 @@ from pipeline.base.samples import Samples, joined
 from pipeline.evaluation import metrics
 from pipeline.models.base import Batch
 from pipeline.models.detectors.base import Detector
-from pipeline.models.scoring import in_batches
+from pipeline.models.scoring import ROWS_AT_ONCE, in_batches
 from pipeline.models.training import History, Update, fit
 from pipeline.settings.stage2 import Stage2
 
@@ -99,7 +99,7 @@ def trained(
 
 def judged(model: Detector, test: Samples, hidden: str) -> dict[str, float]:
     """AUROC of all attacks, of those of the hidden kind, and of the others."""
-    score = in_batches(model.score, test.x, 8192, "cpu")
+    score = in_batches(model.score, test.x, ROWS_AT_ONCE, "cpu")
     rows = {"all": test.y >= 0, "hidden": test.benign | (test.attack == hidden), "others": test.attack != hidden}
     return {f"auroc_{name}": metrics.auroc(test.y[mask], score[mask]) or np.nan for name, mask in rows.items()}
 

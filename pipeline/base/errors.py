@@ -14,7 +14,8 @@
     ├── TrainingError            a model that cannot be trained on what it was given
     │   └── CollapseError        a training that ended where it learnt nothing
     ├── ArtifactError            a file of an earlier stage that is absent or not what its name says
-    └── ConflictError            what another one has changed meanwhile
+    ├── ConflictError            what another one has changed meanwhile
+    └── ScoringError             files that could not be scored, each with its reason
 
 Each message says where, what is allowed, what was given and, where there is one, the near miss.
 """
@@ -73,6 +74,10 @@ class ArtifactError(FlowsculptError):
 
 class ConflictError(FlowsculptError):
     """Another process has changed the same thing meanwhile."""
+
+
+class ScoringError(FlowsculptError):
+    """Files that could not be scored; each has its reason."""
 
 
 def near_miss(given: object, known: Iterable[str]) -> str:

@@ -22,6 +22,7 @@ class Recipe(RecipeSettings):
     def __post_init__(self) -> None:
         names = tuple(member for name in self.derive for member in GROUPS.get(name, (name,)))
         object.__setattr__(self, "derive", tuple(dict.fromkeys(names)))
+        super().__post_init__()
 
     @classmethod
     def of(cls, settings: RecipeSettings) -> Self:

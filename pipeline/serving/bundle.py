@@ -32,6 +32,7 @@ from pipeline.calibration.calibration import Calibration
 from pipeline.calibration.named_thresholds import Names, group_names
 from pipeline.calibration.prediction import Prediction
 from pipeline.datasets.schema import Column
+from pipeline.models.scoring import ROWS_AT_ONCE
 from pipeline.preprocessing.features import Features
 from pipeline.serving import benign, bundle_parts, manifest, record_columns
 from pipeline.serving.bundle_parts import MODELS, USED
@@ -40,7 +41,6 @@ from pipeline.serving.record_columns import Records
 from pipeline.serving.two_stage import TwoStage
 
 FITTED_ON: Final = ("train", "val", "calibration")
-ROWS_AT_ONCE: Final = 8192  # as the stages score, so that a registered model gives their scores bit for bit
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from pipeline.calibration.calibration import Calibration
 from pipeline.calibration.named_thresholds import Names
 from pipeline.calibration.prediction import Prediction
-from pipeline.models.scoring import in_batches, in_parts, with_features
+from pipeline.models.scoring import ROWS_AT_ONCE, in_batches, in_parts, with_features
 
 
 class Encoder(Protocol):
@@ -54,7 +54,7 @@ class TwoStage:
     encoder: Encoder
     detector: Detector
     calibration: Calibration
-    batch_size: int = 8192
+    batch_size: int = ROWS_AT_ONCE
     device: str = "cpu"
     head: Detector | None = None
     pass_features: bool = False

@@ -15,8 +15,7 @@ from pipeline.base.samples import SCORES
 from pipeline.calibration.cross_conformal import OUT_OF_FOLD
 from pipeline.models.detectors.base import Detector
 from pipeline.models.detectors.folds import Folds, out_of_fold
-from pipeline.models.scoring import in_batches
-from pipeline.models.training.bulk import ROWS_AT_ONCE
+from pipeline.models.scoring import ROWS_AT_ONCE, in_batches
 from pipeline.preprocessing import splits
 from pipeline.stages.dealt import benign_of
 

@@ -6,6 +6,7 @@ from pipeline.artifacts import paths
 from pipeline.artifacts.samples import read_samples
 from pipeline.calibration.cross_conformal import OUT_OF_FOLD
 from pipeline.models.training.bulk import device_of
+from pipeline.models.training.given import refuse_idle
 from pipeline.settings.stage2 import Stage2
 from pipeline.stages import launch
 from pipeline.stages.detectors import builder, keep_no_head, roles
@@ -22,6 +23,7 @@ def stage2(settings: Stage2, report: Report) -> None:
     train, val = (read_samples(paths.LATENT, split).without_last_column() for split in ("train", "val"))
     torch.manual_seed(settings.fit.seed)  # of the starting weights, so that a killed stage goes on with its own
     detector = builder(settings, settings.detector, "detector", len(train.columns))()
+    refuse_idle(settings.confidence.initial, detector, "stage2")
     dealt = dealt_or_held_out(settings, detector, report)
     if dealt is None:
         fitted, epoch = fit_one(settings, models, detector, train, val, report)

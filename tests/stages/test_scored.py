@@ -230,7 +230,7 @@ def test_a_missing_column_is_refused_before_a_record_is_read(bundle, wednesday):
     wednesday.write_text(wednesday.read_text().replace("Flow Duration", "Flow Duratoin", 1))
     (file,) = arrivals.find(wednesday)
     with pytest.raises(SchemaError, match="did you mean 'Flow Duratoin'"):
-        reading.check(file, bundle)
+        next(reading.chunks(file, bundle))
 
 
 def test_unreadable_rows_are_kept(bundle, wednesday):
@@ -258,7 +258,7 @@ def test_a_file_that_is_no_table_is_refused_with_a_reason(bundle, tmp_path, name
     (tmp_path / name).write_bytes(content)
     (file,) = arrivals.find(tmp_path / name)
     with pytest.raises(error, match=said):
-        reading.check(file, bundle)
+        next(reading.chunks(file, bundle))
 
 
 def test_a_file_without_one_readable_row_is_refused(bundle, wednesday):

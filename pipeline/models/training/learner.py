@@ -13,6 +13,7 @@ from torch import Tensor
 from pipeline.base.errors import TrainingError
 from pipeline.calibration.thresholds.base import Thresholds
 from pipeline.models.base import Batch, Model, Scorer
+from pipeline.models.scoring import ROWS_AT_ONCE
 from pipeline.models.training.batches import Batches
 from pipeline.models.training.history import OnEpoch, Undone
 from pipeline.models.training.selection import best, learning_rate, stops
@@ -21,8 +22,6 @@ from pipeline.models.training.trial import FEWEST, Before, HeldOutScores
 from pipeline.models.training.updates import OnUpdate, Updates, from_state, joined, scores, state
 from pipeline.models.training.watch import figures
 from pipeline.settings.training import FitSettings
-
-SCORED_AT_ONCE = 8192  # rows
 
 
 class Learner(Steps):
@@ -178,8 +177,8 @@ class Learner(Steps):
         model = cast(Scorer, self.model)
         was_training = model.training
         model.eval()
-        model.settle(self.train_batches.data, SCORED_AT_ONCE)
-        part = scores(model.score, x.to(self.device), self.train_batches.shard, SCORED_AT_ONCE)
+        model.settle(self.train_batches.data, ROWS_AT_ONCE)
+        part = scores(model.score, x.to(self.device), self.train_batches.shard, ROWS_AT_ONCE)
         model.train(was_training)
         return joined(self.all_gather(part), len(x))
 

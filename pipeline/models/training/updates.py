@@ -20,7 +20,7 @@ from pipeline.calibration.confidence import Confidence
 from pipeline.calibration.thresholds.base import Strategy, Thresholds
 from pipeline.models.base import Batch
 from pipeline.models.scoring import in_parts
-from pipeline.settings.base import Count, Share, require_bounds
+from pipeline.settings.base import Count, Share
 from pipeline.settings.training import UpdateCaps
 
 
@@ -72,9 +72,6 @@ class Updates(UpdateCaps):
     every_n_epochs: Count = 3
     warm_up: Count = 3
     max_unknown_share: Share = 1.0
-
-    def __post_init__(self) -> None:
-        require_bounds(self)
 
     def due(self, epoch: int) -> bool:
         """Whether an update follows ``epoch``, counted from 0, if it is not the last epoch."""

@@ -13,8 +13,8 @@ from pipeline.base.samples import Samples, joined
 from pipeline.calibration.prediction import Prediction
 from pipeline.evaluation.attribution import Native, explain, rows
 from pipeline.models.detectors.folds import Folds
-from pipeline.models.scoring import in_batches, with_features
-from pipeline.serving.bundle import FITTED_ON, ROWS_AT_ONCE, Bundle
+from pipeline.models.scoring import ROWS_AT_ONCE, in_batches, with_features
+from pipeline.serving.bundle import FITTED_ON, Bundle
 from pipeline.serving.reasons import scoring_of
 
 MOST_OF_A_KIND: Final = 3
