@@ -21,7 +21,7 @@ from typing import Any
 
 from pipeline.artifacts import paths
 from pipeline.base.errors import ArtifactError, ConflictError
-from pipeline.serving import manifest, packaging
+from pipeline.serving import benign, manifest, packaging
 from pipeline.serving.manifest import HashedFolder
 from pipeline.tracking import operations, outbox, store
 
@@ -30,7 +30,9 @@ CANDIDATE, CHAMPION, PREVIOUS = "candidate", "champion", "previous"
 DIGEST, DATASET, COMMIT, LIBRARIES = (f"flowsculpt.{tag}" for tag in ("digest", "dataset", "git_commit", "libraries"))
 VERSION, MADE_AGAIN = "flowsculpt.version", "flowsculpt.made_again"
 LOCK = "mlflow.db.registry.lock"
-DESCRIPTION = "Calibrated alarms on network records: raw records in; score, p-value, confidence and verdict out."
+DESCRIPTION = (
+    f"Calibrated alarms on network records: raw records in; score, p-value, confidence and verdict out. {benign.NOTICE}"
+)
 
 
 @dataclass(frozen=True)

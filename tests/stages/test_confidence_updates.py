@@ -231,9 +231,7 @@ def test_a_confidence_file_that_is_none(trained: Any, content: str, message: str
 
 
 @pytest.mark.parametrize("detector", ["mahalanobis", "ensemble"])
-def test_a_detector_in_closed_form_refuses_a_confidence_file(
-    prepared: Any, detector: str
-) -> None:
+def test_a_detector_in_closed_form_refuses_a_confidence_file(prepared: Any, detector: str) -> None:
     prepared.set("stage2.detector", detector)
     prepared.set("stage2.confidence.initial", "given.csv")
     refusal = prepared.refusal("stage2", ConfigError)
