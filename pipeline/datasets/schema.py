@@ -153,7 +153,7 @@ PROVENANCE: tuple[str, ...] = (
 ENDPOINTS: tuple[str, ...] = ("timestamp", "protocol", "src_ip", "src_port", "dst_ip", "dst_port", "flow_id")
 
 # The part that is known before a record is scored, so that records may be grouped by it.
-TOLD: tuple[str, ...] = ("day", "protocol")
+GROUPABLE: tuple[str, ...] = ("day", "protocol")
 
 # The name of a record whose label says nothing. It counts as benign while models are fitted, and no more than that.
 UNLABELLED = "unlabelled"

@@ -26,6 +26,10 @@ NAME: Final = "benign"
 FILES: Final = (f"{NAME}.json", f"{NAME}.safetensors")
 MOST: Final = 2_000
 ID: Final = "record_id"
+NOTICE: Final = (
+    f"A version holds up to {MOST:,} raw benign records, with which alerts are compared. Whoever can read the version "
+    "can read them."
+)
 
 
 def chosen(train: Path) -> NDArray[np.uint64]:

@@ -3,13 +3,13 @@
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
 
-from pipeline.settings.base import Bounds, CountOrZero, Names, OpenShare, Rounds, Section, Seed
+from pipeline.settings.base import Bounds, CountOrZero, Names, OpenShare, Rounds, Section, Seed, Shape
 
 OpenShares = Annotated[tuple[OpenShare, ...], Bounds(min_length=1)]
 
 
 @dataclass(frozen=True)
-class Bootstrap:
+class Bootstrap(Shape):
     """Of the AUROC.
 
     Attributes:
@@ -22,7 +22,7 @@ class Bootstrap:
 
 
 @dataclass(frozen=True)
-class Figures:
+class Figures(Shape):
     """What each section of metrics.json states beside its rates.
 
     Attributes:
@@ -37,7 +37,7 @@ class Figures:
 
 
 @dataclass(frozen=True)
-class Drills:
+class Drills(Shape):
     """Altered benign records that stand for attacks where none is known; see ``pipeline.evaluation.drills``.
 
     Attributes:

@@ -8,7 +8,7 @@ from pipeline.base.errors import ConfigError, near_miss
 from pipeline.calibration.calibration import Calibration
 from pipeline.calibration.groups import check_columns
 from pipeline.calibration.prediction import Prediction
-from pipeline.datasets.schema import TOLD
+from pipeline.datasets.schema import GROUPABLE
 from pipeline.evaluation import deployed
 from pipeline.evaluation.deployed import SECTIONS
 from pipeline.preprocessing.features import Features
@@ -51,7 +51,7 @@ def _check(settings: Evaluate, calibration: Calibration) -> None:
         raise ConfigError(f"evaluate.threshold: {settings.threshold!r} is not known{miss}; known: {', '.join(known)}")
     latent_map.require(settings)
     reads = Features.load(*read_model(paths.FEATURES)).reads
-    check_columns("evaluate.groups", [name for name in settings.groups if name not in TOLD], reads)
+    check_columns("evaluate.groups", [name for name in settings.groups if name not in GROUPABLE], reads)
 
 
 if __name__ == "__main__":

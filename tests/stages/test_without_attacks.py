@@ -38,7 +38,7 @@ def quiet(project: Any) -> Any:
     project.only("Monday")
     project.edit("Monday", benign)
     project.set("stage2.head", "boosting")
-    project.set("calibrate.evidence", ["density", "head"])
+    project.set("calibrate.scores", ["detector", "head"])
     return project
 
 

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from pipeline.artifacts import paths
 from pipeline.artifacts.files import read_json, write_bytes
-from pipeline.base.errors import spelt
+from pipeline.base.errors import printable
 from pipeline.stages.reports.report import Report
 
 Content = Mapping[str, Any]
@@ -156,7 +156,8 @@ def _area(section: Content) -> str:
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     cells = [
-        [f"{cell:,}" if isinstance(cell, int) else spelt(str(cell)).replace("|", "\\|") for cell in row] for row in rows
+        [f"{cell:,}" if isinstance(cell, int) else printable(str(cell)).replace("|", "\\|") for cell in row]
+        for row in rows
     ]
     lines = [list(header), ["---"] * len(header), *cells]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
