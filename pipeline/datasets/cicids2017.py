@@ -14,7 +14,8 @@ from pipeline.datasets import sources
 from pipeline.datasets.base import Chunk, Dataset
 from pipeline.datasets.blocks import Block, headed
 from pipeline.datasets.header import Layout, layout
-from pipeline.datasets.labels import Unknown, canonical
+from pipeline.datasets.labels import BENIGN, Unknown, canonical
+from pipeline.datasets.reading import Reading
 from pipeline.datasets.rows import parse
 from pipeline.datasets.schema import FEATURES, Column
 
@@ -26,6 +27,8 @@ class CICIDS2017(Dataset):
         path: where the records are.
         unknown_labels: ``refuse`` stops at a label outside the vocabulary, ``keep`` makes it an attack of its own.
         ignore_columns: headers that may stand in the files beside the known ones, and are left out.
+        benign_labels: words that mean benign; case, spaces and dashes do not count.
+        reading: what the files leave open.
         needed: for records to be scored: the columns that must be there, while others and a label may be absent.
     """
 
@@ -34,11 +37,15 @@ class CICIDS2017(Dataset):
         path: Path,
         unknown_labels: Unknown = "refuse",
         ignore_columns: tuple[str, ...] = (),
+        benign_labels: tuple[str | int, ...] = BENIGN,
+        reading: Reading | None = None,
         needed: tuple[Column, ...] | None = None,
     ) -> None:
         self.path = Path(path)
         self.unknown_labels: Unknown = unknown_labels
         self.ignore_columns = tuple(ignore_columns)
+        self.benign_labels = tuple(map(str, benign_labels))
+        self.reading = reading or Reading()
         self.needed = needed
 
     @property
@@ -62,7 +69,8 @@ class CICIDS2017(Dataset):
             SchemaError: columns are missing or unknown.
             DataError: a label is unknown.
         """
-        label = partial(canonical, unknown=self.unknown_labels)
+        benign, unlabelled = self.benign_labels, self.reading.nothing
+        label = partial(canonical, unknown=self.unknown_labels, benign=benign, unlabelled=unlabelled)
         return in_order(lambda part: parse(*part, label), self._blocks())
 
     def _blocks(self) -> Iterator[tuple[Block, Layout]]:

@@ -14,9 +14,8 @@ from pipeline.base.samples import row_hash
 from pipeline.datasets.base import WORDS, record_schema
 from pipeline.datasets.blocks import Block
 from pipeline.datasets.header import Layout
-from pipeline.datasets.labels import Label
+from pipeline.datasets.labels import UNLABELLED, Label
 
-UNLABELLED = Label("unlabelled", "unlabelled", False)  # allowed only for a record to be scored
 HIGHEST_PORT = 65_535
 DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 
@@ -45,7 +44,7 @@ def records_of(block: Block, layout: Layout, table: pa.Table, rows: NDArray[np.i
         "source_file": _constant(block.source, len(rows)),
         "row": rows,
         "y": pa.array(
-            [None if label is UNLABELLED else int(label.attack != "benign") for label in labels], pa.int8()
+            [None if label == UNLABELLED else int(label.attack != "benign") for label in labels], pa.int8()
         ).take(pa.array(codes)),
         "attack": _dictionary(codes, [label.attack for label in labels]),
         "family": _dictionary(codes, [label.family for label in labels]),

@@ -83,7 +83,7 @@ def _chunk(
 ) -> Chunk:
     if "label" not in layout.names:
         table = table.append_column("label", pa.nulls(table.num_rows, _TEXT))
-    table, rows = (_without_unlabelled if layout.labelled else _without_empty)(block, layout, table, rows, rejects)
+    table, rows = _without_blank(block, layout, table, rows, rejects)
     records = records_of(block, layout, table, rows, label)
     rejected = [{"source_file": block.source, **reject._asdict()} for reject in sorted(rejects)]
     return Chunk(records, pa.Table.from_pylist(rejected, REJECTED_SCHEMA))
@@ -167,33 +167,29 @@ def _to_numbers(
     return table.filter(pa.array(good)), rows[good]
 
 
-def _without_unlabelled(
+def _without_blank(
     block: Block, layout: Layout, table: pa.Table, rows: NDArray[np.int64], rejects: list[_Reject]
 ) -> tuple[pa.Table, NDArray[np.int64]]:
+    """Without the rows that have neither a label nor a feature; a missing label becomes the word ""."""
     unlabelled = pc.is_null(table.column("label"))
     if not pc.any(unlabelled).as_py():
         return table, rows
-    missing = unlabelled.to_numpy()
+    blank = unlabelled.to_numpy() & _without_features(layout, table)
     lines = _Lines(block)
-    for row in rows[missing].tolist():
-        reason = BLANK if block.lines and _is_blank(lines[row]) else "the label is empty"
-        rejects.append(_Reject(row, layout.title("label"), reason, lines[row]))
-    return table.filter(pc.invert(unlabelled)), rows[~missing]
+    title = layout.title("label") if layout.labelled else ""
+    rejects.extend(_Reject(row, title, BLANK, lines[row]) for row in rows[blank].tolist())
+    label = table.column("label").cast(pa.string()).fill_null("").dictionary_encode()
+    table = table.set_column(table.schema.get_field_index("label"), "label", label)
+    return table.filter(pa.array(~blank)), rows[~blank]
 
 
-def _without_empty(
-    block: Block, layout: Layout, table: pa.Table, rows: NDArray[np.int64], rejects: list[_Reject]
-) -> tuple[pa.Table, NDArray[np.int64]]:
-    """Without the rows in which every feature is missing; a missing label becomes the word ""."""
+def _without_features(layout: Layout, table: pa.Table) -> NDArray[np.bool_]:
+    """(n,) mask of the rows in which every feature is missing."""
     empty = np.ones(table.num_rows, dtype=bool)
     for column in layout.columns:
         values = table.column(layout.copied.get(column.name, column.name))
         empty &= pc.is_null(values, nan_is_null=True).to_numpy()
-    lines = _Lines(block)
-    rejects.extend(_Reject(row, "", BLANK, lines[row]) for row in rows[empty].tolist())
-    label = table.column("label").cast(pa.string()).fill_null("").dictionary_encode()
-    table = table.set_column(table.schema.get_field_index("label"), "label", label)
-    return table.filter(pa.array(~empty)), rows[~empty]
+    return empty
 
 
 class _Lines:

@@ -11,7 +11,7 @@ from pipeline.base.errors import RejectedError
 from pipeline.datasets.base import Chunk, Dataset
 from pipeline.datasets.labels import family
 from pipeline.datasets.rows import BLANK
-from pipeline.datasets.schema import Column
+from pipeline.datasets.schema import UNLABELLED, Column
 
 
 class Tally:
@@ -71,7 +71,9 @@ class Tally:
 
     def source(self, name: str, dataset: Dataset) -> dict[str, Any]:
         """What later stages read of the data: its columns, its attacks, and the number of records of each."""
-        families = dataset.families or {attack: family(attack) for counts in self.files.values() for attack in counts}
+        found = {attack for counts in self.files.values() for attack in counts}
+        families = dict(dataset.families or {attack: family(attack) for attack in found})
+        families |= {UNLABELLED: UNLABELLED} if UNLABELLED in found else {}
         return {
             "dataset": f"{name} {dataset.title}".strip(),
             "synthetic": dataset.is_synthetic,

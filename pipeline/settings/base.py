@@ -7,7 +7,9 @@ from typing import Annotated, Any, ClassVar, Final, get_args, get_type_hints
 from pipeline.base.errors import ConfigError, near_miss
 
 FILE: Final = "params.yaml"
-GIVEN: Final = frozenset({"path", "features", "loss", "needed"})  # parameters of plug-ins that the stages fill in
+GIVEN: Final = frozenset(
+    {"path", "features", "loss", "needed", "reading"}
+)  # parameters of plug-ins that the stages fill in
 
 
 @dataclass(frozen=True)

@@ -3,14 +3,23 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from pipeline.settings.base import Section, Share, WithPlugins
+from pipeline.settings.base import Names, Section, Share, WithPlugins
 
 
 @dataclass(frozen=True)
 class Ingest(Section, WithPlugins):
-    """Which records, and from where; the plug-ins are the readers of data sets."""
+    """Which records, and from where; the plug-ins are the readers of data sets.
+
+    Attributes:
+        time_format: of timestamps, as strptime takes it; auto: found from the whole column.
+        time_zone: that times without an offset are in; all times are stored in it.
+        unlabelled: words in the label column that mean "not labelled", beside the usual ones.
+    """
 
     section: ClassVar[str] = "ingest"
     dataset: str
     path: str
     max_rejected_share: Share
+    time_format: str
+    time_zone: str
+    unlabelled: Names

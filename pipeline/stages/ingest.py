@@ -7,6 +7,7 @@ from pipeline.artifacts.files import write_json
 from pipeline.artifacts.tables import TableWriter
 from pipeline.base.registry import build
 from pipeline.datasets.base import REJECTED_SCHEMA, Dataset, record_schema
+from pipeline.datasets.reading import Reading
 from pipeline.datasets.registry import DATASETS
 from pipeline.datasets.tally import Tally
 from pipeline.datasets.trust import TRUST_SCHEMA, Extent, trusted
@@ -20,6 +21,7 @@ from pipeline.stages.reports.report import Report
 def ingest(settings: Ingest, report: Report) -> None:
     """Stream the data set into one Parquet file."""
     plugin = settings.settings(settings.dataset, DATASETS)
+    plugin["reading"] = Reading.of(settings.time_format, settings.time_zone, settings.unlabelled)
     dataset = build(DATASETS, settings.dataset, "ingest.dataset", path=Path(settings.path), **plugin)
     tally, extent = Tally(), Extent(dataset.columns)
     with TableWriter(paths.RECORDS, record_schema(dataset.columns)) as records:
