@@ -6,8 +6,11 @@ of Engelen, Rimmer, Joosen (2021) and Liu et al. (2022) (other names, true times
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
+
+import pyarrow as pa
 
 from pipeline.base.parallel import in_order
 from pipeline.datasets import sources
@@ -16,8 +19,10 @@ from pipeline.datasets.blocks import Block, headed
 from pipeline.datasets.header import Layout, layout
 from pipeline.datasets.labels import BENIGN, Unknown, canonical
 from pipeline.datasets.reading import Reading
-from pipeline.datasets.rows import parse
+from pipeline.datasets.rows import parse, words
 from pipeline.datasets.schema import FEATURES, Column
+from pipeline.datasets.sources import Source
+from pipeline.datasets.understand import meaning
 
 
 class CICIDS2017(Dataset):
@@ -76,9 +81,20 @@ class CICIDS2017(Dataset):
     def _blocks(self) -> Iterator[tuple[Block, Layout]]:
         contents = sources.SeenContents()
         for source in sources.sources(self.path):
-            columns, blocks = self._layout(source.name, contents.watch(source, sources.blocks(source)))
+            layout, blocks = self._layout(source.name, contents.watch(source, sources.blocks(source)))
+            layout = self._understood(source, layout)
             for block in blocks:
-                yield block, columns
+                yield block, layout
+
+    def _understood(self, source: Source, layout: Layout) -> Layout:
+        """The same layout with the meaning of its cells."""
+
+        def texts() -> Iterator[pa.Array]:
+            _, blocks = self._layout(source.name, sources.blocks(source))
+            return (words(block, layout, "timestamp").unique() for block in blocks)
+
+        found = meaning(source.name, layout, texts, self.reading, strict=self.needed is None)
+        return replace(layout, meaning=found)
 
     def _layout(self, source: str, stream: Iterator[bytes]) -> tuple[Layout, Iterator[Block]]:
         head, blocks = headed(source, stream)

@@ -4,6 +4,7 @@ from collections import Counter
 from dataclasses import dataclass
 
 from pipeline.base.errors import SchemaError, near_miss
+from pipeline.datasets.meaning import UNKNOWN, Meaning
 from pipeline.datasets.schema import FEATURES, Column
 
 # Columns that are read, but are no features. A header is matched with its surrounding spaces stripped.
@@ -48,6 +49,7 @@ class Layout:
         quotes: whether a cell may be quoted and then hold a comma. If not, a stray quote cannot swallow what follows.
         remedy: what to do about an unknown label.
         labelled: whether each record must have a known label.
+        meaning: what the cells mean beyond their names.
     """
 
     names: tuple[str, ...]
@@ -58,6 +60,7 @@ class Layout:
     quotes: bool = False
     remedy: str = "set ingest.cicids2017.unknown_labels to keep"
     labelled: bool = True
+    meaning: Meaning = UNKNOWN
 
     @property
     def used(self) -> list[str]:

@@ -1,7 +1,6 @@
 """Turns rows of numbers into records: features, label, record id, and where each record comes from."""
 
 from collections.abc import Callable
-from datetime import datetime, timedelta
 from hashlib import blake2b
 
 import numpy as np
@@ -11,6 +10,7 @@ from numpy.typing import NDArray
 
 from pipeline.base.errors import DataError
 from pipeline.base.samples import row_hash
+from pipeline.datasets import times
 from pipeline.datasets.base import WORDS, record_schema
 from pipeline.datasets.blocks import Block
 from pipeline.datasets.header import Layout
@@ -167,28 +167,11 @@ def _constant(text: str, n: int) -> pa.Array:
 
 def _timestamps(table: pa.Table, layout: Layout) -> pa.Array:
     """(n,) timestamp[us]; null where the source has none, or one that cannot be read."""
-    if "timestamp" not in layout.names:
+    found = layout.meaning.times
+    if found is None or "timestamp" not in layout.names:
         return pa.nulls(table.num_rows, pa.timestamp("us"))
-    encoded = table.column("timestamp").unify_dictionaries().combine_chunks()
-    times = [_timestamp(text) for text in encoded.dictionary.to_pylist()]
-    return pa.array(times, pa.timestamp("us")).take(encoded.indices)
-
-
-def _timestamp(text: str) -> datetime | None:
-    """Reads ISO, or the published day/month/year on a twelve-hour clock without am and pm."""
-    text = text.strip(' "')
-    try:
-        return datetime.fromisoformat(text)
-    except ValueError:
-        pass
-    for shape in ("%d/%m/%Y %H:%M:%S", "%d/%m/%Y %H:%M"):
-        try:
-            time = datetime.strptime(text, shape)
-        except ValueError:
-            continue
-        # The capture ran from 8 am to 5 pm, so hours 1 to 7 are in the afternoon.
-        return time + timedelta(hours=12) if time.hour < 8 else time
-    return None
+    encoded = table.column("timestamp").cast(WORDS).unify_dictionaries().combine_chunks()
+    return times.read(encoded.dictionary, found).take(encoded.indices)
 
 
 def _days(source: str, timestamp: pa.Array) -> pa.Array:

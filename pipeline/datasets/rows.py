@@ -1,5 +1,7 @@
 """Turns a block of CSV lines into records, and lists the rows that cannot be read, each with its reason."""
 
+from collections import Counter
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -13,8 +15,10 @@ from pipeline.datasets.base import REJECTED_SCHEMA, Chunk, record_schema
 from pipeline.datasets.blocks import Block
 from pipeline.datasets.header import Layout
 from pipeline.datasets.labels import canonical
+from pipeline.datasets.meaning import Notes
 from pipeline.datasets.records import Labeller, records_of
 from pipeline.datasets.schema import ENDPOINTS
+from pipeline.datasets.times import blank, contradiction
 
 BLANK = "blank row"  # published files hold hundreds of thousands of lines with nothing but commas
 
@@ -55,6 +59,12 @@ def _blank(block: Block, layout: Layout) -> Chunk:
     return Chunk(record_schema(layout.columns).empty_table(), rejected)
 
 
+def words(block: Block, layout: Layout, name: str) -> pa.ChunkedArray:
+    """(n,) cells of one column as text, without those of rows that have too few or too many fields."""
+    alone = replace(layout, names=tuple(each if each == name else "" for each in layout.names), columns=())
+    return _read(block, alone, pa.string(), [], ONE_PART)[0].column(name).cast(pa.string())
+
+
 def of_table(block: Block, layout: Layout, table: pa.Table, label: Labeller) -> Chunk:
     """The records of typed columns: float64, or text that spells numbers.
 
@@ -86,7 +96,25 @@ def _chunk(
     table, rows = _without_blank(block, layout, table, rows, rejects)
     records = records_of(block, layout, table, rows, label)
     rejected = [{"source_file": block.source, **reject._asdict()} for reject in sorted(rejects)]
-    return Chunk(records, pa.Table.from_pylist(rejected, REJECTED_SCHEMA))
+    return Chunk(records, pa.Table.from_pylist(rejected, REJECTED_SCHEMA), _notes(block, layout, table, records))
+
+
+def _notes(block: Block, layout: Layout, table: pa.Table, records: pa.Table) -> Notes:
+    """What the rows that became ``records`` show of their file."""
+    labels = table.column("label").value_counts().to_pylist() if "label" in layout.names else []
+    missed = _unread(table.column("timestamp"), records.column("timestamp")) if "timestamp" in layout.names else []
+    found = Counter({each["values"]: each["counts"] for each in labels})
+    times = layout.meaning.times
+    other = contradiction(times, missed) if times and missed else ""
+    return Notes(block.source, layout.meaning, found, len(missed), tuple(dict.fromkeys(missed))[:3], other)
+
+
+def _unread(texts: pa.ChunkedArray, times: pa.ChunkedArray) -> list[str]:
+    """The cells that hold a time, none of which could be read."""
+    if not times.null_count:
+        return []
+    missed = texts.cast(pa.string()).filter(pc.is_null(times)).combine_chunks()
+    return missed.filter(pc.invert(blank(missed))).to_pylist()  # type: ignore[no-any-return]
 
 
 def _numbers(block: Block, layout: Layout, rejects: list[_Reject]) -> tuple[pa.Table, NDArray[np.int64]]:

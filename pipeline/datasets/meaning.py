@@ -1,0 +1,42 @@
+"""What the cells of one file mean, beyond their names."""
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Final
+
+from pipeline.datasets.times import TimeFormat
+
+
+@dataclass(frozen=True)
+class Meaning:
+    """What was found of a file before its records are read.
+
+    Attributes:
+        times: how its timestamps are read; None where it has none.
+    """
+
+    times: TimeFormat | None = None
+
+
+UNKNOWN: Final = Meaning()
+
+
+@dataclass(frozen=True)
+class Notes:
+    """What was found while some rows of a file were read.
+
+    Attributes:
+        source: name of the file.
+        meaning: of its cells.
+        labels: text of a label -> rows.
+        unread_times: how many cells hold a time that cannot be read.
+        unread: some of these cells.
+        contradiction: one of these cells, whose day and month stand the other way round; "" for none.
+    """
+
+    source: str
+    meaning: Meaning = UNKNOWN
+    labels: Counter[str] = field(default_factory=Counter)
+    unread_times: int = 0
+    unread: tuple[str, ...] = ()
+    contradiction: str = ""
