@@ -17,12 +17,14 @@ from pipeline.datasets import sources
 from pipeline.datasets.base import Chunk, Dataset
 from pipeline.datasets.blocks import Block, headed
 from pipeline.datasets.header import Layout, layout
-from pipeline.datasets.labels import BENIGN, Unknown, canonical
+from pipeline.datasets.labels import BENIGN, UNLABELLED, Unknown, canonical
 from pipeline.datasets.reading import Reading
 from pipeline.datasets.rows import parse, words
 from pipeline.datasets.schema import FEATURES, Column
 from pipeline.datasets.sources import Source
 from pipeline.datasets.understand import meaning
+
+SAMPLE_BYTES = 1 << 18  # of a file: enough records to see the unit of its durations
 
 
 class CICIDS2017(Dataset):
@@ -93,7 +95,9 @@ class CICIDS2017(Dataset):
             _, blocks = self._layout(source.name, sources.blocks(source))
             return (words(block, layout, "timestamp").unique() for block in blocks)
 
-        found = meaning(source.name, layout, texts, self.reading, strict=self.needed is None)
+        _, first = self._layout(source.name, sources.blocks(source, SAMPLE_BYTES))
+        sample = parse(next(first), layout, lambda _: UNLABELLED).records
+        found = meaning(source.name, layout, sample, texts, self.reading, strict=self.needed is None)
         return replace(layout, meaning=found)
 
     def _layout(self, source: str, stream: Iterator[bytes]) -> tuple[Layout, Iterator[Block]]:

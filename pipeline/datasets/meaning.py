@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from pipeline.datasets.times import TimeFormat
+from pipeline.datasets.units import Units
 
 
 @dataclass(frozen=True)
@@ -13,9 +14,11 @@ class Meaning:
 
     Attributes:
         times: how its timestamps are read; None where it has none.
+        units: of its durations; None where nothing was looked at.
     """
 
     times: TimeFormat | None = None
+    units: Units | None = None
 
 
 UNKNOWN: Final = Meaning()

@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 from pyarrow import csv
 
+from pipeline.base.errors import SchemaError
 from pipeline.datasets.base import REJECTED_SCHEMA, Chunk, record_schema
 from pipeline.datasets.blocks import Block
 from pipeline.datasets.header import Layout
@@ -19,6 +20,7 @@ from pipeline.datasets.meaning import Notes
 from pipeline.datasets.records import Labeller, records_of
 from pipeline.datasets.schema import ENDPOINTS
 from pipeline.datasets.times import blank, contradiction
+from pipeline.datasets.units import CANONICAL, other
 
 BLANK = "blank row"  # published files hold hundreds of thousands of lines with nothing but commas
 
@@ -94,9 +96,29 @@ def _chunk(
     if "label" not in layout.names:
         table = table.append_column("label", pa.nulls(table.num_rows, _TEXT))
     table, rows = _without_blank(block, layout, table, rows, rejects)
+    _require_one_unit(block, layout, table, rows)
     records = records_of(block, layout, table, rows, label)
     rejected = [{"source_file": block.source, **reject._asdict()} for reject in sorted(rejects)]
     return Chunk(records, pa.Table.from_pylist(rejected, REJECTED_SCHEMA), _notes(block, layout, table, records))
+
+
+def _require_one_unit(block: Block, layout: Layout, table: pa.Table, rows: NDArray[np.int64]) -> None:
+    """Refuse rows whose durations have another unit than those of the file.
+
+    Raises:
+        SchemaError: with the first of them.
+    """
+    units = layout.meaning.units
+    if units is None or not units.agree:
+        return
+    usual = units.duration or CANONICAL
+    unit, place, count = other(table, usual)
+    if unit:
+        where = f"{block.source}: row {rows[place]}, column {layout.title('flow_duration')!r}"
+        raise SchemaError(
+            f"{where}: the duration is in {unit}, as the rate of packets shows; so it is in {count:,} of {len(rows):,} "
+            f"rows here, while the file began in {usual}; give the rows of each unit a file of their own"
+        )
 
 
 def _notes(block: Block, layout: Layout, table: pa.Table, records: pa.Table) -> Notes:

@@ -10,16 +10,20 @@ from pipeline.datasets.header import Layout
 from pipeline.datasets.meaning import Meaning
 from pipeline.datasets.reading import Reading
 from pipeline.datasets.times import Evidence, TimeFormat
+from pipeline.datasets.units import units_of
 
 Texts = Callable[[], Iterator[pa.Array]]
 
 
-def meaning(source: str, layout: Layout, texts: Texts, reading: Reading, strict: bool = True) -> Meaning:
+def meaning(
+    source: str, layout: Layout, sample: pa.Table, texts: Texts, reading: Reading, strict: bool = True
+) -> Meaning:
     """What the cells of a file mean.
 
     Args:
         source: name of the file.
         layout: its columns.
+        sample: its first records, under canonical names.
         texts: gives the column of its timestamps from the beginning, some cells at a time; as much is read of it as the
             format needs.
         reading: what the user says.
@@ -31,7 +35,7 @@ def meaning(source: str, layout: Layout, texts: Texts, reading: Reading, strict:
     found = _times(texts, reading) if "timestamp" in layout.names else None
     if strict and found is not None and found.order == "contradictory":
         raise DataError(f"{source}: column {layout.title('timestamp')!r}: {' '.join(found.doubts())}")
-    return Meaning(found)
+    return Meaning(found, units_of(sample))
 
 
 def _times(texts: Texts, reading: Reading) -> TimeFormat:

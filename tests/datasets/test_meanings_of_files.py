@@ -5,6 +5,7 @@ from collections import Counter
 from datetime import datetime, timedelta
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pytest
 
@@ -163,3 +164,14 @@ def test_times_that_cannot_be_read_are_counted_and_cost_no_record(timed):
     assert trained(path)["timestamp"].null_count == 3
     assert sum(note.unread_times for note in notes) == 2
     assert [cell for note in notes for cell in note.unread] == ["soon", "later"]
+
+
+@needs_cases
+@pytest.mark.parametrize("kind", ["benign.csv", "attack.csv"])
+def test_milliseconds_are_found_stated_and_converted(kind):
+    micro, milli = (CASES / folder / kind for folder in ("d60_microseconds", "d62_milliseconds"))
+    (chunk,) = incoming(milli, "cicids2017", NEEDED).read()
+    assert chunk.notes.meaning.units.sentence().startswith("Durations are in milliseconds")
+    expected = scored(micro)
+    for column in NEEDED:
+        np.testing.assert_allclose(chunk.records[column.name], expected[column.name], rtol=1e-12)

@@ -184,7 +184,8 @@ def test_an_unknown_label_stops_with_its_place():
 def test_timestamps(text, time):
     lines = f"a-b-1-2-6,6,{text},{line()}\n".encode()
     block, columns = Block("x.csv", lines, 1), layout("x.csv", META.encode())
-    found = meaning("x.csv", columns, lambda: iter([words(block, columns, "timestamp").unique()]), Reading())
+    texts = words(block, columns, "timestamp").unique()
+    found = meaning("x.csv", columns, pa.table({}), lambda: iter([texts]), Reading())
     record = parse(block, replace(columns, meaning=found)).records.to_pylist()[0]
     assert record["timestamp"] == time
     assert record["day"] == (time and time.strftime("%A").lower())
