@@ -4,6 +4,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Final
 
+from pipeline.datasets.extractors import Extractor
 from pipeline.datasets.times import TimeFormat
 from pipeline.datasets.units import Units
 
@@ -15,10 +16,12 @@ class Meaning:
     Attributes:
         times: how its timestamps are read; None where it has none.
         units: of its durations; None where nothing was looked at.
+        extractor: what wrote it; None where nothing was looked at.
     """
 
     times: TimeFormat | None = None
     units: Units | None = None
+    extractor: Extractor | None = None
 
 
 UNKNOWN: Final = Meaning()

@@ -6,6 +6,7 @@ import pyarrow as pa
 
 from pipeline.base.errors import DataError
 from pipeline.datasets import times
+from pipeline.datasets.extractors import extractor_of
 from pipeline.datasets.header import Layout
 from pipeline.datasets.meaning import Meaning
 from pipeline.datasets.reading import Reading
@@ -35,7 +36,7 @@ def meaning(
     found = _times(texts, reading) if "timestamp" in layout.names else None
     if strict and found is not None and found.order == "contradictory":
         raise DataError(f"{source}: column {layout.title('timestamp')!r}: {' '.join(found.doubts())}")
-    return Meaning(found, units_of(sample))
+    return Meaning(found, units_of(sample), extractor_of(layout.header, sample))
 
 
 def _times(texts: Texts, reading: Reading) -> TimeFormat:
