@@ -34,6 +34,7 @@ class Notes:
     Attributes:
         source: name of the file.
         meaning: of its cells.
+        aside: headers of the columns that are not read.
         labels: text of a label -> rows.
         unread_times: how many cells hold a time that cannot be read.
         unread: some of these cells.
@@ -42,6 +43,7 @@ class Notes:
 
     source: str
     meaning: Meaning = UNKNOWN
+    aside: tuple[str, ...] = ()
     labels: Counter[str] = field(default_factory=Counter)
     unread_times: int = 0
     unread: tuple[str, ...] = ()

@@ -125,10 +125,11 @@ def _notes(block: Block, layout: Layout, table: pa.Table, records: pa.Table) -> 
     """What the rows that became ``records`` show of their file."""
     labels = table.column("label").value_counts().to_pylist() if "label" in layout.names else []
     missed = _unread(table.column("timestamp"), records.column("timestamp")) if "timestamp" in layout.names else []
-    found = Counter({each["values"]: each["counts"] for each in labels})
+    found = Counter({(each["values"] or "").strip(): each["counts"] for each in labels})
     times = layout.meaning.times
     other = contradiction(times, missed) if times and missed else ""
-    return Notes(block.source, layout.meaning, found, len(missed), tuple(dict.fromkeys(missed))[:3], other)
+    aside = tuple(text for text, name in zip(layout.header, layout.names, strict=True) if not name)
+    return Notes(block.source, layout.meaning, aside, found, len(missed), tuple(dict.fromkeys(missed))[:3], other)
 
 
 def _unread(texts: pa.ChunkedArray, times: pa.ChunkedArray) -> list[str]:

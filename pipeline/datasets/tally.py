@@ -9,6 +9,7 @@ import pyarrow.compute as pc
 
 from pipeline.base.errors import DataError, RejectedError
 from pipeline.datasets.base import Chunk, Dataset
+from pipeline.datasets.findings import Findings
 from pipeline.datasets.labels import family
 from pipeline.datasets.rows import BLANK
 from pipeline.datasets.schema import UNLABELLED, Column
@@ -23,6 +24,7 @@ class Tally:
         self.blank = 0
         self.distrusted = 0
         self.examples: list[dict[str, Any]] = []
+        self.findings = Findings()
         self.contradictions: dict[str, str] = {}  # file -> a time whose day and month stand the other way round
         self.digest = 0  # of all record ids, whatever their order
 
@@ -36,6 +38,7 @@ class Tally:
         for row in chunk.records.group_by(["source_file", "attack"]).aggregate([([], "count_all")]).to_pylist():
             self.files.setdefault(row["source_file"], Counter())[row["attack"]] += row["count_all"]
         self.digest ^= int(np.bitwise_xor.reduce(chunk.records.column("record_id").to_numpy()))
+        self.findings.add(chunk)
         if chunk.notes and chunk.notes.contradiction:
             self.contradictions.setdefault(chunk.notes.source, chunk.notes.contradiction)
         blank = pc.equal(chunk.rejected.column("reason"), BLANK)
@@ -92,9 +95,15 @@ class Tally:
             "distrusted": self.distrusted,
             "digest": f"{self.digest:016x}",
             "files": {
-                file: {"records": counts.total(), "rejected": self.rejected[file], "attacks": dict(counts)}
+                file: {
+                    "records": counts.total(),
+                    "rejected": self.rejected[file],
+                    "attacks": dict(counts),
+                    **self.findings.about(file),
+                }
                 for file, counts in sorted(self.files.items())
             },
+            "extractors": self.findings.extractors(),
             "families": dict(sorted(families.items())),
             "columns": [_described(column) for column in dataset.columns],
         }

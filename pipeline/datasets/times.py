@@ -103,7 +103,7 @@ class TimeFormat:
 
 @dataclass
 class Evidence:
-    """What the cells seen so far tell of their column."""
+    """What the cells seen so far say about their column."""
 
     shapes: dict[str, int] = field(default_factory=dict)
     sample: str = ""

@@ -12,6 +12,7 @@ import pytest
 from pipeline.base.errors import DataError
 from pipeline.datasets import blocks
 from pipeline.datasets.cicids2017 import CICIDS2017
+from pipeline.datasets.extractors import Extractor
 from pipeline.datasets.incoming import incoming
 from pipeline.datasets.reading import Reading
 from pipeline.datasets.schema import FEATURES
@@ -19,6 +20,7 @@ from pipeline.datasets.synthetic.files import write
 from pipeline.datasets.tally import Tally
 
 CASES = Path(__file__).parents[3] / "shared" / "cases" / "formats"
+REAL = Path(__file__).parents[3] / "shared" / "data"
 needs_cases = pytest.mark.skipif(not CASES.is_dir(), reason="the files of ../shared/cases/formats are not there")
 NEEDED = tuple(column for column in FEATURES if column.name != "destination_port")
 
@@ -175,3 +177,21 @@ def test_milliseconds_are_found_stated_and_converted(kind):
     expected = scored(micro)
     for column in NEEDED:
         np.testing.assert_allclose(chunk.records[column.name], expected[column.name], rtol=1e-12)
+
+
+@pytest.mark.real
+@pytest.mark.parametrize(
+    ("folder", "extractor"),
+    [
+        ("cicids2017", Extractor("cicflowmeter_2017", "twice")),
+        ("cicids2017_with_flow_ids", Extractor("cicflowmeter_2017", "twice")),
+        ("cicids2017_improved", Extractor("cicflowmeter_corrected", "once")),
+    ],
+)
+def test_real_files_say_who_wrote_them(folder, extractor):
+    if not (REAL / folder).is_dir():
+        pytest.skip(f"the real records are absent: {REAL / folder}")
+    for path in (REAL / folder).iterdir():
+        meaning = next(CICIDS2017(path).read()).notes.meaning
+        assert meaning.extractor == extractor
+        assert (meaning.units.duration, meaning.units.gaps, meaning.units.agree) == ("us", "us", True)
