@@ -7,6 +7,7 @@ from typing import ClassVar
 
 import pyarrow as pa
 
+from pipeline.datasets.meaning import Notes
 from pipeline.datasets.schema import ATTACKS, FEATURES, Column
 
 WORDS = pa.dictionary(pa.int32(), pa.string())
@@ -56,10 +57,12 @@ class Chunk:
     Attributes:
         records: table of ``record_schema``.
         rejected: table of ``REJECTED_SCHEMA``: rows that could not be read, with the reason and their text.
+        notes: what was found while they were read; None where nothing was to be found.
     """
 
     records: pa.Table
     rejected: pa.Table
+    notes: Notes | None = None
 
 
 class Dataset(ABC):
