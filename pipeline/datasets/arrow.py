@@ -8,11 +8,11 @@ from typing import BinaryIO
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from pipeline.base.errors import SchemaError, SourceError, near_miss
+from pipeline.datasets import words
 from pipeline.datasets.base import Chunk
 from pipeline.datasets.blocks import Block
 from pipeline.datasets.header import Layout
@@ -156,20 +156,16 @@ def chunk_of(
         SchemaError: a column holds neither numbers nor text.
         DataError: ``label`` does not know a label.
     """
-    words = TEXTS.union(column.name for column in layout.columns if column.categorical)
+    texts = TEXTS.union(column.name for column in layout.columns if column.categorical)
     columns = {name: table.column(name) for name in table.column_names}
     try:
-        typed = {name: _words(column) if name in words else _numbers(column) for name, column in columns.items()}
+        typed = {
+            name: words.of_values(column).dictionary_encode() if name in texts else _numbers(column)
+            for name, column in columns.items()
+        }
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
         raise SchemaError(f"{block.source}: a column holds neither numbers nor text ({error})") from error
     return of_table(block, layout, pa.table(typed), label, rows)
-
-
-def _words(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Values of any type as words; NaN becomes null."""
-    if pa.types.is_floating(column.type):
-        column = pc.if_else(pc.is_nan(column), pa.scalar(None, column.type), column)
-    return column.cast(pa.string()).dictionary_encode()
 
 
 def _numbers(column: pa.ChunkedArray) -> pa.ChunkedArray:

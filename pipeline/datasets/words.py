@@ -1,10 +1,11 @@
 """One spelling for each word of a categorical column, whatever tool wrote it and whatever type its file gives it."""
 
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 _ZEROS = re.compile(r"([-+]?\d+)[.,]0*|([-+]?\d*[.,]\d*[1-9])0+")
 TRUTH: Mapping[str, bool] = {
@@ -22,20 +23,25 @@ def word(text: str) -> str:
     return (number[1] or number[2]).replace(",", ".") if number else bare
 
 
-def known(words: Iterable[str], vocabulary: Collection[str]) -> dict[str, str]:
-    """Each of ``words`` that a vocabulary has -> what it is called there.
+class Vocabulary:
+    """Finds the place of a word among those that a model learnt from, however either is spelt.
 
-    A word is known as it is, by its spelling, or by its truth: in a column of ``true`` and ``false``, 1 is true.
+    A word is found as it is, else by its spelling, else by its truth: in a column of ``true`` and ``false``, 1 is true.
     """
-    spelt = {word(text): text for text in vocabulary}
-    truth = {_truth(text): own for text, own in spelt.items()} if _is_boolean(spelt) else {}
-    found = {}
-    for text in words:
+
+    def __init__(self, words: Sequence[str]) -> None:
+        self.places = {text: place for place, text in enumerate(words)}
+        self.spelt = {word(text): place for place, text in reversed([*enumerate(words)])}
+        self.truths: dict[bool | None, int] = {}
+        if _is_boolean(self.spelt):
+            self.truths = {_truth(text): place for text, place in self.spelt.items()}
+
+    def place(self, text: str) -> int | None:
+        """The place of a word; None for one that is not among them."""
+        if text in self.places:
+            return self.places[text]
         bare = word(text)
-        own = text if text in vocabulary else spelt.get(bare) or truth.get(_truth(bare))
-        if own is not None:
-            found[text] = own
-    return found
+        return self.spelt[bare] if bare in self.spelt else self.truths.get(_truth(bare))
 
 
 def _truth(text: str) -> bool | None:
@@ -43,9 +49,16 @@ def _truth(text: str) -> bool | None:
 
 
 def _is_boolean(words: Collection[str]) -> bool:
-    """Whether words are those of a column that is true or false, each spelt in one way."""
+    """Whether words are those of a column that is true or false, each of them spelt in one way."""
     values = [*map(_truth, words)]
     return bool(values) and None not in values and len(set(values)) == len(values)
+
+
+def of_values(column: pa.ChunkedArray | pa.Array) -> pa.ChunkedArray | pa.Array:
+    """Values of any type as text; a missing one, NaN too, is null."""
+    if pa.types.is_floating(column.type):
+        column = pc.if_else(pc.is_nan(column), pa.scalar(None, column.type), column)
+    return column.cast(pa.string())
 
 
 def respelt(column: pa.ChunkedArray) -> pa.ChunkedArray:
