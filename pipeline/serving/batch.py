@@ -89,7 +89,7 @@ def _write(file: Incoming, bundle: Bundle, version: int, about: dict[str, str], 
             predicted = reading.predict(file, bundle, chunk.records)
             scored.write(_table(file, chunk.records, predicted, version))
             rejected.write(chunk.rejected)
-            tally.add(predicted, chunk.rejected)
+            tally.add(predicted, chunk.rejected, bundle.unknown_words(chunk.records))
             p_values.append(predicted.p_value)
             sample.add(chunk.records, predicted.score, columns)
         tally.require(file)
