@@ -150,7 +150,9 @@ NEEDED = (
 def test_the_same_records_in_another_type_have_the_same_features():
     dataset, records, _ = read("words_by_type/train", Table, categorical=("proto", "encrypted"))
     columns = {column.name: _values(records, column) for column in dataset.columns}
-    features = Features.fit([columns], records.num_rows, recipe_with(drop=(), derive=(), rarity=(), categorical="one_hot"))
+    features = Features.fit(
+        [columns], records.num_rows, recipe_with(drop=(), derive=(), rarity=(), categorical="one_hot")
+    )
     found = {}
     for path in sorted((CASES / "words_by_type").glob("?_*")):
         tables = [chunk.records for chunk in incoming(path, "table", NEEDED).read()]
