@@ -39,6 +39,8 @@ class Notes:
         unread_times: how many cells hold a time that cannot be read.
         unread: some of these cells.
         contradiction: one of these cells, whose day and month stand the other way round; "" for none.
+        dialect: how the text is written, in words; "" where the file is no text.
+        family: short names of the families that the names of its columns are from, joined by `` + ``; "" for none.
     """
 
     source: str
@@ -48,3 +50,5 @@ class Notes:
     unread_times: int = 0
     unread: tuple[str, ...] = ()
     contradiction: str = ""
+    dialect: str = ""
+    family: str = ""

@@ -69,7 +69,8 @@ def _blank(block: Block, layout: Layout) -> Chunk:
 def column_texts(block: Block, layout: Layout, name: str) -> pa.ChunkedArray:
     """(n,) cells of one column as text, without those of rows that have too few or too many fields."""
     alone = replace(layout, names=tuple(each if each == name else "" for each in layout.names), columns=())
-    return _Reader(block, alone, frozenset()).texts().column(name).cast(pa.string())
+    block, headers = _without_headers(block, layout)
+    return _Reader(block, alone, headers).texts().column(name).cast(pa.string())
 
 
 def of_table(
@@ -137,7 +138,9 @@ def _notes(block: Block, layout: Layout, table: pa.Table, records: pa.Table) -> 
     times = layout.meaning.times
     other = contradiction(times, missed) if times and missed else ""
     aside = tuple(text for text, name in zip(layout.header, layout.names, strict=True) if not name)
-    return Notes(block.source, layout.meaning, aside, found, len(missed), tuple(dict.fromkeys(missed))[:3], other)
+    written = str(layout.dialect) if layout.line else ""
+    some = tuple(dict.fromkeys(missed))[:3]
+    return Notes(block.source, layout.meaning, aside, found, len(missed), some, other, written, layout.family)
 
 
 def _unread(texts: pa.ChunkedArray, times: pa.ChunkedArray) -> list[str]:
@@ -150,19 +153,24 @@ def _unread(texts: pa.ChunkedArray, times: pa.ChunkedArray) -> list[str]:
 
 def _numbers(block: Block, layout: Layout, rejects: list[_Reject]) -> tuple[pa.Table, NDArray[np.int64]]:
     """The used columns as numbers."""
-    too_wide = (layout.dialect.separator * len(layout.names)).encode()
-    lines, headers = cells.without_headers(encodings.clean(block.lines), layout.line, too_wide)
-    block = block._replace(lines=lines)
+    block, headers = _without_headers(block, layout)
     reader = _Reader(block, layout, headers)
     table = reader.read()
     if surplus := reader.surplus():
-        block = block._replace(lines=cells.trimmed(lines, surplus, layout.dialect.separator))
+        block = block._replace(lines=cells.trimmed(block.lines, surplus, layout.dialect.separator))
         reader = _Reader(block, layout, headers)
         table = reader.read()
     rejects += reader.rejects
     rows = np.arange(block.first_row, block.first_row + table.num_rows + len(rejects))
     refused = np.array([reject.row for reject in rejects], dtype=np.int64)
     return _to_numbers(block, layout, table, np.setdiff1d(rows, refused, assume_unique=True), rejects)
+
+
+def _without_headers(block: Block, layout: Layout) -> tuple[Block, frozenset[int]]:
+    """The block in UTF-8 without the lines that repeat the header, and their places."""
+    too_wide = (layout.dialect.separator * len(layout.names)).encode()  # so that the reader refuses the line
+    lines, headers = cells.without_headers(encodings.clean(block.lines), layout.line, too_wide)
+    return block._replace(lines=lines), headers
 
 
 class _Reader:

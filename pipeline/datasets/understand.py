@@ -33,10 +33,21 @@ def meaning(
     Raises:
         DataError: times contradict each other.
     """
+    return Meaning(
+        time_format(source, layout, texts, reading, strict), units_of(sample), extractor_of(layout.header, sample)
+    )
+
+
+def time_format(source: str, layout: Layout, texts: Texts, reading: Reading, strict: bool = True) -> TimeFormat | None:
+    """How the timestamps of a file are read, None where it has none; see ``meaning``.
+
+    Raises:
+        DataError: times contradict each other.
+    """
     found = _times(texts, reading) if "timestamp" in layout.names else None
     if strict and found is not None and found.order == "contradictory":
         raise DataError(f"{source}: column {layout.title('timestamp')!r}: {' '.join(found.doubts())}")
-    return Meaning(found, units_of(sample), extractor_of(layout.header, sample))
+    return found
 
 
 def _times(texts: Texts, reading: Reading) -> TimeFormat:

@@ -237,6 +237,20 @@ def test_missing_and_infinite_numbers_are_known_however_they_are_spelt(tmp_path,
     np.testing.assert_equal(records["flow_duration"][3].as_py(), SPELT[spelt])
 
 
+def test_a_header_that_comes_again_is_no_time_that_cannot_be_read(tmp_path):
+    rows = [["03/07/2017 09:00:00", *row] for row in cells()]
+    rows[5][0] = "13/07/2017 09:00:00"
+    content = text(rows, names=["Timestamp", *NAMES])
+    path = tmp_path / "flows.csv"
+    path.write_text(content + content)
+    chunks = list(CICIDS2017(path).read())
+    days = {time.day for chunk in chunks for time in chunk.records["timestamp"].to_pylist()}
+    assert days == {3, 13}
+    assert [chunk.notes.unread_times for chunk in chunks] == [0]
+    assert chunks[0].notes.dialect == "separated by commas, utf-8"
+    assert chunks[0].notes.family == "cicflowmeter_2017"
+
+
 def test_a_dash_in_a_column_of_words_is_a_word(tmp_path):
     path = tmp_path / "t.csv"
     path.write_text("size,service,label\n1,-,0\n#N/A,http,1\n-,?,0\n3,-,1\n")
