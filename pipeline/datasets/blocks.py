@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from pipeline.base.errors import SourceError
-from pipeline.datasets.dialect import Head, head_of
+from pipeline.datasets.dialect import Head, head_of, size_of_head
 
 MOST_LINES = 1 << 17  # in a block
 
@@ -31,6 +31,12 @@ def headed(source: str, stream: Iterator[bytes]) -> tuple[Head, Iterator[Block]]
     if not head.names:
         raise SourceError(f"{source}: is empty; a header line and records are expected; remove the file or fetch it")
     return head, numbered(source, chain([first[head.size :]], stream), "a header and no records")
+
+
+def below(source: str, stream: Iterator[bytes]) -> Iterator[Block]:
+    """The blocks below the header of a source whose header is known; see ``headed``."""
+    first = next(stream, b"")
+    return numbered(source, chain([first[size_of_head(first) :]], stream), "a header and no records")
 
 
 def numbered(source: str, stream: Iterator[bytes], found: str = "no records") -> Iterator[Block]:

@@ -14,7 +14,7 @@ from pipeline.datasets import encodings
 
 SEPARATORS = ",;\t|"
 COMMENT = "#"
-SNIFFED = 200  # lines below the header that are looked at
+SNIFFED = 60  # lines below the header that are looked at
 _STATED = re.compile(r'\ufeff?"?sep=(.)"?\s*', re.IGNORECASE)  # as Excel writes it, above the header
 _COMMA = re.compile(r"[-+]?\d*,\d+(?:[eE][-+]?\d+)?")
 _POINT = re.compile(r"[-+]?\d*\.\d+(?:[eE][-+]?\d+)?")
@@ -98,6 +98,11 @@ def head_of(first: bytes) -> Head:
     dialect = Dialect(separator, quote, decimal, encodings.encoding_of(first))
     names = _named(_cells(loose, lines.header), rows)
     return Head(tuple(names), lines.raw, dialect, lines.size)
+
+
+def size_of_head(first: bytes) -> int:
+    """How many bytes of a text that begins with ``first`` lie above its rows."""
+    return _first_lines(first).size
 
 
 def _first_lines(first: bytes) -> _Lines:

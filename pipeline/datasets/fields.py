@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 
 from pipeline.datasets import arrow, cells, encodings, json_lines, sources
-from pipeline.datasets.blocks import headed
+from pipeline.datasets.blocks import below
 from pipeline.datasets.dialect import PLAIN, Dialect, Head
 from pipeline.datasets.parts import SNIFFED_BYTES, head_of
 from pipeline.datasets.sources import Source
@@ -48,7 +48,7 @@ def fields_of(source: Source, label: str) -> tuple[list[Field], Head]:
 
 
 def _rows(source: Source, dialect: Dialect) -> list[list[str]]:
-    _, blocks = headed(source.name, sources.blocks(source, SNIFFED_BYTES))
+    blocks = below(source.name, sources.blocks(source, SNIFFED_BYTES))
     lines = islice(next(blocks).lines.splitlines(), SNIFFED_ROWS)
     return [dialect.cells(encodings.text(line)) for line in lines]
 

@@ -11,7 +11,7 @@ import pyarrow as pa
 from pipeline.base.errors import SchemaError, SourceError
 from pipeline.datasets import arrow, dialect, json_lines, sources, words
 from pipeline.datasets.base import Chunk
-from pipeline.datasets.blocks import Block, headed, numbered
+from pipeline.datasets.blocks import Block, below, headed, numbered
 from pipeline.datasets.dialect import PLAIN, Head
 from pipeline.datasets.header import Layout
 from pipeline.datasets.labels import UNLABELLED, Label
@@ -75,8 +75,7 @@ def parts_of(source: Source, layout: Layout, label: Callable[[str], Label], cont
     if json_lines.is_json(source):
         yield from (partial(json_lines.parse, block, layout, label) for block in numbered(source.name, stream))
     else:
-        _, blocks = headed(source.name, stream)
-        yield from (partial(parse, block, layout, label) for block in blocks)
+        yield from (partial(parse, block, layout, label) for block in below(source.name, stream))
 
 
 def sample(source: Source, layout: Layout) -> pa.Table:
@@ -90,7 +89,7 @@ def sample(source: Source, layout: Layout) -> pa.Table:
 def _first(source: Source, layout: Layout, stream: Iterator[bytes]) -> Chunk:
     if json_lines.is_json(source):
         return json_lines.parse(next(numbered(source.name, stream)), layout, _unread)
-    return parse(next(headed(source.name, stream)[1]), layout, _unread)
+    return parse(next(below(source.name, stream)), layout, _unread)
 
 
 def _unread(_: str) -> Label:
@@ -106,7 +105,7 @@ def texts(source: Source, layout: Layout, name: str) -> Iterator[pa.Array]:
         for block in numbered(source.name, sources.blocks(source)):
             yield json_lines.texts(block, layout.title(name)).unique()
     else:
-        _, blocks = headed(source.name, sources.blocks(source))
+        blocks = below(source.name, sources.blocks(source))
         yield from (column_texts(block, layout, name).unique() for block in blocks)
 
 
