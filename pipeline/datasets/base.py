@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 import pyarrow as pa
@@ -56,10 +56,12 @@ class Chunk:
     Attributes:
         records: table of ``record_schema``.
         rejected: table of ``REJECTED_SCHEMA``: rows that could not be read, with the reason and their text.
+        passed_over: how many rows are no records by intent, by what they are.
     """
 
     records: pa.Table
     rejected: pa.Table
+    passed_over: Mapping[str, int] = field(default_factory=dict)
 
 
 class Dataset(ABC):

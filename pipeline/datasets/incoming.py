@@ -12,6 +12,7 @@ from pipeline.datasets.base import REJECTED_SCHEMA, Chunk, Dataset
 from pipeline.datasets.cicids2017 import CICIDS2017
 from pipeline.datasets.nslkdd import NSLKDD
 from pipeline.datasets.schema import ENDPOINTS, TOLD, Column
+from pipeline.datasets.sensors.zeek import Zeek
 from pipeline.datasets.table import Table
 
 READERS: dict[str, Callable[..., Dataset]] = {
@@ -19,8 +20,9 @@ READERS: dict[str, Callable[..., Dataset]] = {
     "nslkdd": NSLKDD,
     "synthetic": CICIDS2017,  # whose format it is written in
     "table": Table,
+    "zeek": Zeek,
 }
-SUFFIXES = (".csv", ".csv.gz", ".txt", ".txt.gz", ".zip", ".parquet")
+SUFFIXES = (".csv", ".csv.gz", ".txt", ".txt.gz", ".zip", ".parquet", *Zeek.suffixes)
 WHO = ("record_id", "source_file", "row")
 ROWS = 65_536
 

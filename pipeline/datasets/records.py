@@ -146,6 +146,8 @@ def _ports(table: pa.Table, layout: Layout, name: str) -> pa.Array:
     if name not in layout.names and name == "dst_port" and "destination_port" in layout.names:
         ports = table.column("destination_port").to_numpy()
         return pa.array(ports, pa.int32(), mask=~((ports >= 0) & (ports <= HIGHEST_PORT)), safe=False)
+    if name in layout.names and pa.types.is_integer(table.schema.field(name).type):
+        return table.column(name).cast(pa.int32()).combine_chunks()
     words = _text(table, layout, name)
     ports = [_port(word) for word in words.dictionary.to_pylist()] if len(words.dictionary) else [None]
     return pa.array(ports, pa.int32()).take(words.indices)
@@ -170,6 +172,8 @@ def _timestamps(table: pa.Table, layout: Layout) -> pa.Array:
     """(n,) timestamp[us]; null where the source has none, or one that cannot be read."""
     if "timestamp" not in layout.names:
         return pa.nulls(table.num_rows, pa.timestamp("us"))
+    if pa.types.is_timestamp(table.schema.field("timestamp").type):
+        return table.column("timestamp").combine_chunks()
     encoded = table.column("timestamp").unify_dictionaries().combine_chunks()
     times = [_timestamp(text) for text in encoded.dictionary.to_pylist()]
     return pa.array(times, pa.timestamp("us")).take(encoded.indices)

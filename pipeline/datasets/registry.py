@@ -3,6 +3,7 @@
 from pipeline.datasets.base import Dataset
 from pipeline.datasets.cicids2017 import CICIDS2017
 from pipeline.datasets.nslkdd import NSLKDD
+from pipeline.datasets.sensors.zeek import Zeek
 from pipeline.datasets.synthetic import Synthetic
 from pipeline.datasets.table import Table
 
@@ -11,4 +12,5 @@ DATASETS: dict[str, type[Dataset]] = {
     "nslkdd": NSLKDD,
     "synthetic": Synthetic,
     "table": Table,
+    "zeek": Zeek,
 }

@@ -55,7 +55,9 @@ def _blank(block: Block, layout: Layout) -> Chunk:
     return Chunk(record_schema(layout.columns).empty_table(), rejected)
 
 
-def of_table(block: Block, layout: Layout, table: pa.Table, label: Labeller) -> Chunk:
+def of_table(
+    block: Block, layout: Layout, table: pa.Table, label: Labeller, numbers: NDArray[np.int64] | None = None
+) -> Chunk:
     """The records of typed columns: float64, or text that spells numbers.
 
     Args:
@@ -63,12 +65,13 @@ def of_table(block: Block, layout: Layout, table: pa.Table, label: Labeller) -> 
         layout: names the columns of ``table`` that are used.
         table: the rows, the words of categorical columns and labels as dictionaries.
         label: reads a label.
+        numbers: (n,) the number of each row in the source; None where they follow each other.
 
     Raises:
         DataError: ``label`` does not know a label.
     """
     rejects: list[_Reject] = []
-    rows = np.arange(block.first_row, block.first_row + table.num_rows)
+    rows = np.arange(block.first_row, block.first_row + table.num_rows) if numbers is None else numbers
     table, rows = _to_numbers(block, layout, table, rows, rejects)
     return _chunk(block, layout, table, rows, rejects, label)
 

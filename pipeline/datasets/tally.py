@@ -20,6 +20,7 @@ class Tally:
     def __init__(self) -> None:
         self.files: dict[str, Counter[str]] = {}
         self.rejected: Counter[str] = Counter()
+        self.passed_over: Counter[str] = Counter()
         self.blank = 0
         self.distrusted = 0
         self.examples: list[dict[str, Any]] = []
@@ -39,6 +40,7 @@ class Tally:
         faulty = chunk.rejected.filter(pc.invert(blank))
         self.blank += chunk.rejected.num_rows - faulty.num_rows
         self.distrusted += distrusted
+        self.passed_over.update(chunk.passed_over)
         self.rejected.update(faulty.column("source_file").to_pylist())
         self.examples += faulty.slice(0, 3 - len(self.examples)).to_pylist() if len(self.examples) < 3 else []
 
@@ -79,6 +81,7 @@ class Tally:
             "rejected": self.rejected.total(),
             "blank": self.blank,
             "distrusted": self.distrusted,
+            "passed_over": dict(sorted(self.passed_over.items())),
             "digest": f"{self.digest:016x}",
             "files": {
                 file: {"records": counts.total(), "rejected": self.rejected[file], "attacks": dict(counts)}

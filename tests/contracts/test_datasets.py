@@ -13,6 +13,7 @@ from pipeline.datasets.registry import DATASETS
 from pipeline.datasets.schema import PROVENANCE
 from pipeline.datasets.synthetic.files import write
 from pipeline.datasets.vocabulary import VOCABULARY
+from tests.datasets.sensors.logs import FIELDS, SCAN, TLS, tsv
 
 PARAMS = yaml.safe_load((Path(__file__).parents[2] / "params.yaml").read_text())["ingest"]
 SMALL = {"synthetic": {"records": 600}, "table": {"categorical": ["colour"]}}
@@ -32,7 +33,14 @@ def numbers(folder):
     (folder / "table.csv").write_text("size,colour,label\n" + "".join(cells))
 
 
-FILES = {"nslkdd": connections, "table": numbers}
+def zeek(folder):
+    """A log of Zeek, labelled in part."""
+    fields = (*FIELDS, "label")
+    labels = ["benign", "scan", None]
+    tsv(folder / "conn.log", [{**made, "label": label} for made in (TLS, SCAN) for label in labels * 20], fields)
+
+
+FILES = {"nslkdd": connections, "table": numbers, "zeek": zeek}
 
 
 @pytest.fixture(params=DATASETS)
@@ -71,6 +79,7 @@ def test_labels_agree_with_each_other_and_with_the_vocabulary(made):
     for chunk in dataset.read():
         for row in chunk.records.select(["y", "attack", "family"]).to_pylist():
             assert (row["y"] == 0) == (row["attack"] == "benign") == (row["family"] == "benign")
+            assert (row["y"] is None) == (row["attack"] == "unlabelled")
             assert dataset.families is None or dataset.families[row["attack"]] == row["family"]
 
 

@@ -1,0 +1,129 @@
+"""What the data sets of all sensors share: files, labels, columns, and records in bounded memory."""
+
+from abc import abstractmethod
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any, ClassVar
+
+from pipeline.base.errors import SchemaError, SourceError, near_miss
+from pipeline.base.parallel import in_order
+from pipeline.datasets import sources
+from pipeline.datasets.base import Chunk, Dataset
+from pipeline.datasets.blocks import Block
+from pipeline.datasets.schema import Column
+from pipeline.datasets.sensors.assemble import chunk
+from pipeline.datasets.sensors.fields import Field, text
+from pipeline.datasets.sensors.json_lines import objects, rows_of
+from pipeline.datasets.sensors.labels import Labels
+from pipeline.datasets.sensors.schema import Schema
+from pipeline.datasets.sources import Source
+
+Part = Callable[[], Chunk]
+BENIGN = ("0", "false", "benign", "normal", "background")
+
+
+class Sensor(Dataset):
+    """The connections that a sensor logged, under ``path``: a file, a folder or a zip, plain or gzip'd.
+
+    Args:
+        path: of the logs.
+        label: name of a field that somebody has added to tell benign connections from attacks. Where it is absent, or
+            says nothing, the record has no label.
+        benign: its values that mean benign, in any case. Any other value names an attack; 1 stands for ``attack``.
+        needed: for records to be scored, the columns that a model reads; they are among those of the sensor.
+    """
+
+    schema: ClassVar[Schema]
+    suffixes: ClassVar[tuple[str, ...]]
+    prefix: ClassVar[str] = ""
+
+    def __init__(
+        self,
+        path: Path,
+        label: str = "label",
+        benign: tuple[str | int, ...] = BENIGN,
+        needed: tuple[Column, ...] | None = None,
+    ) -> None:
+        self.path = Path(path)
+        self.needed = needed
+        self.label = Labels(benign)
+        self.labelled = self.schema.with_fields(text(label, "label"), *self.more_labels())
+
+    def more_labels(self) -> tuple[Field, ...]:
+        """Fields beside the label that say more about it."""
+        return ()
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """The features of the sensor, whichever of them a log has."""
+        return self.schema.columns
+
+    @property
+    def families(self) -> Mapping[str, str] | None:
+        """None: any label is allowed."""
+        return None
+
+    def read(self) -> Iterator[Chunk]:
+        """All records, the files in the order of their names.
+
+        Raises:
+            SourceError: a file cannot be read or repeats another one, or no file holds a record.
+            SchemaError: a file is no log of this sensor, or lacks a field that is needed.
+        """
+        rows = 0
+        for made in in_order(lambda part: part(), self._parts()):
+            rows += made.records.num_rows
+            yield made
+        if not rows and self.needed is None:
+            raise SourceError(f"{self.path}: holds no connection that can be read; set ingest.path to other logs")
+
+    def _parts(self) -> Iterator[Part]:
+        contents = sources.SeenContents()
+        for source in sources.sources(self.path, self.suffixes, self.prefix):
+            yield from self.parts(source, contents.watch(source, sources.blocks(source)))
+
+    @abstractmethod
+    def parts(self, source: Source, stream: Iterator[bytes]) -> Iterator[Part]:
+        """What reads each block of a source.
+
+        Args:
+            source: one log.
+            stream: its lines, any whole number of them at a time.
+        """
+
+    def of_objects(self, blocks: Iterator[Block]) -> Iterator[Part]:
+        """What reads each block of a log that holds an object of JSON in each line.
+
+        Raises:
+            SchemaError: no connection of the first block has the fields that the sensor always writes.
+        """
+        for number, block in enumerate(blocks):
+            if number == 0:
+                self._recognise(block)
+            yield partial(self._chunk_of_objects, block)
+
+    def kind(self, event: Mapping[str, Any]) -> str:
+        """The kind of event that an object is, "" for a connection. Other events are passed over."""
+        return ""
+
+    def _recognise(self, block: Block) -> None:
+        found = [each for each in objects(block)[0] if not self.kind(each)]
+        faults = [fault for each in found if (fault := self._fault(each))]
+        if found and len(faults) == len(found):
+            raise SchemaError(f"{block.source}: is no {self.schema.title}: the first connection {faults[0]}")
+
+    def _fault(self, event: Mapping[str, Any]) -> str:
+        missing = [name for name in self.schema.always if event.get(name) is None]
+        return f"has no {missing[0]!r}{near_miss(missing[0], event)}" if missing else ""
+
+    def _chunk_of_objects(self, block: Block) -> Chunk:
+        found, rows, rejects = objects(block)
+        kinds = [self.kind(each) for each in found]
+        if any(kinds):
+            found = [each for each, kind in zip(found, kinds, strict=True) if not kind]
+            rows = [row for row, kind in zip(rows, kinds, strict=True) if not kind]
+        made = chunk(block, self.labelled, rows_of(found, rows, rejects, self.labelled), self.label)
+        return replace(made, passed_over=Counter(filter(None, kinds)))
