@@ -1,7 +1,6 @@
 """What the data sets of all sensors share: files, labels, columns, and records in bounded memory."""
 
 from abc import abstractmethod
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
@@ -14,9 +13,9 @@ from pipeline.datasets import sources
 from pipeline.datasets.base import Chunk, Dataset
 from pipeline.datasets.blocks import Block
 from pipeline.datasets.schema import Column
+from pipeline.datasets.sensors import json_lines
 from pipeline.datasets.sensors.assemble import chunk
 from pipeline.datasets.sensors.fields import Field, text
-from pipeline.datasets.sensors.json_lines import objects, rows_of
 from pipeline.datasets.sensors.labels import Labels
 from pipeline.datasets.sensors.schema import Schema
 from pipeline.datasets.sources import Source
@@ -110,7 +109,7 @@ class Sensor(Dataset):
         return ""
 
     def _recognise(self, block: Block) -> None:
-        found = [each for each in objects(block)[0] if not self.kind(each)]
+        found = [each for each in json_lines.first_events(block) if not self.kind(each)]
         faults = [fault for each in found if (fault := self._fault(each))]
         if found and len(faults) == len(found):
             raise SchemaError(f"{block.source}: is no {self.schema.title}: the first connection {faults[0]}")
@@ -120,10 +119,5 @@ class Sensor(Dataset):
         return f"has no {missing[0]!r}{near_miss(missing[0], event)}" if missing else ""
 
     def _chunk_of_objects(self, block: Block) -> Chunk:
-        found, rows, rejects = objects(block)
-        kinds = [self.kind(each) for each in found]
-        if any(kinds):
-            found = [each for each, kind in zip(found, kinds, strict=True) if not kind]
-            rows = [row for row, kind in zip(rows, kinds, strict=True) if not kind]
-        made = chunk(block, self.labelled, rows_of(found, rows, rejects, self.labelled), self.label)
-        return replace(made, passed_over=Counter(filter(None, kinds)))
+        rows, others = json_lines.read(block, self.labelled, self.kind)
+        return replace(chunk(block, self.labelled, rows, self.label), passed_over=others)

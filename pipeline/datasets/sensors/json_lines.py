@@ -1,6 +1,7 @@
 """Logs that hold an object of JSON in each line -> columns."""
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -14,35 +15,42 @@ from pipeline.datasets.sensors.assemble import Rows, reject
 from pipeline.datasets.sensors.fields import NONE, Field
 from pipeline.datasets.sensors.schema import Schema
 
-Objects = list[dict[str, Any]]
+Event = dict[str, Any]
 Rejects = list[dict[str, Any]]
+AT_ONCE = 1000  # lines: their objects fit the processor's cache
 
 
-def objects(block: Block) -> tuple[Objects, list[int], Rejects]:
-    """The objects in the lines of a block, the row number of each, and the lines that hold none."""
-    try:
-        found = orjson.loads(b"[%b]" % block.lines.rstrip(b"\n").replace(b"\n", b","))
-    except orjson.JSONDecodeError:  # a line that is no JSON: each one alone
-        return _one_by_one(block)
-    if len(found) != block.lines.count(b"\n") or not all(isinstance(each, dict) for each in found):
-        return _one_by_one(block)
-    return found, list(range(block.first_row, block.first_row + len(found))), []
-
-
-def rows_of(found: Objects, numbers: Sequence[int], rejects: Rejects, schema: Schema) -> Rows:
-    """The fields of a schema in objects; what an object lacks is unset.
+def read(block: Block, schema: Schema, kind: Callable[[Event], str]) -> tuple[Rows, Counter[str]]:
+    """The connections in the lines of a block, and how many other events there are of each kind.
 
     Args:
-        found: n objects, each of them a connection.
-        numbers: (n,) their row numbers.
-        rejects: the lines that hold none.
-        schema: names the fields.
+        block: has one object in each line.
+        schema: names the fields. What an object lacks is unset.
+        kind: of an event, "" for a connection.
     """
-    columns = {field.name: _column(field, cells(found, field.source)) for field in schema.fields}
-    return Rows(pa.table(columns), np.array(numbers, np.int64), rejects)
+    columns: dict[str, list[pa.Array]] = {field.name: [] for field in schema.fields}
+    numbers: list[int] = []
+    rejects: Rejects = []
+    others: Counter[str] = Counter()
+    lines = block.lines.split(b"\n")[:-1]
+    for start in range(0, len(lines), AT_ONCE):
+        found = _events(lines[start : start + AT_ONCE], block.first_row + start, rejects)
+        kinds = [kind(event) for _, event in found]
+        others.update(filter(None, kinds))
+        wanted = [each for each, other in zip(found, kinds, strict=True) if not other]
+        numbers += [row for row, _ in wanted]
+        for field in schema.fields:
+            columns[field.name].append(_column(field, cells([event for _, event in wanted], field.source)))
+    table = pa.table({field.name: _joined(field, columns[field.name]) for field in schema.fields})
+    return Rows(table, np.array(numbers, np.int64), rejects), others
 
 
-def cells(found: Objects, source: str) -> list[Any]:
+def first_events(block: Block) -> list[Event]:
+    """The objects in the first lines of a block."""
+    return [event for _, event in _events(block.lines.split(b"\n", AT_ONCE)[:-1][:AT_ONCE], 1, [])]
+
+
+def cells(found: list[Event], source: str) -> list[Any]:
     """(n,) values of a field, None where an object lacks it; a dot is part of the name, or leads into an object."""
     flat = [each.get(source) for each in found]
     head, dot, tail = source.partition(".")
@@ -51,19 +59,22 @@ def cells(found: Objects, source: str) -> list[Any]:
     return [inner.get(tail) if isinstance(inner := each.get(head), dict) else None for each in found]
 
 
-def _one_by_one(block: Block) -> tuple[Objects, list[int], Rejects]:
-    found: Objects = []
-    rows: list[int] = []
-    rejects: Rejects = []
-    for row, line in enumerate(block.lines.split(b"\n")[:-1], block.first_row):
-        value = _value(line)
+def _events(lines: list[bytes], first_row: int, rejects: Rejects) -> list[tuple[int, Event]]:
+    """The row and the object of each line; a line that holds none is added to ``rejects``."""
+    try:
+        values = orjson.loads(b"[%b]" % b",".join(lines))
+    except orjson.JSONDecodeError:  # a line that is no JSON: each one alone
+        values = []
+    if len(values) != len(lines):  # a line may hold two objects, too
+        values = list(map(_value, lines))
+    found = []
+    for row, value in enumerate(values, first_row):
         if isinstance(value, dict):
-            found.append(value)
-            rows.append(row)
+            found.append((row, value))
         else:
-            reason = "is no object of JSON, or was cut off" if line.strip() else BLANK
-            rejects.append(reject(row, reason, line.decode("utf-8", "replace")))
-    return found, rows, rejects
+            line = lines[row - first_row].decode("utf-8", "replace")
+            rejects.append(reject(row, "is no object of JSON, or was cut off" if line.strip() else BLANK, line))
+    return found
 
 
 def _value(line: bytes) -> Any:
@@ -74,19 +85,25 @@ def _value(line: bytes) -> Any:
 
 
 def _column(field: Field, values: list[Any]) -> pa.Array:
-    """The values as float64 or text for a number or time, else as a dictionary of words."""
+    """The values as float64 or text for a number, port or time, else as text."""
     if field.kind in ("word", "text"):
-        return _words(values)
+        return _texts(values)
     try:
         return pa.array(values, pa.float64())
     except (pa.ArrowInvalid, pa.ArrowTypeError):
         return _texts(values)
 
 
-def _words(values: list[Any]) -> pa.Array:
-    text = _texts(values)
-    unset = pc.is_in(text, pa.array(["", NONE]))
-    return pc.if_else(unset, pa.scalar(None, pa.string()), text).dictionary_encode()
+def _joined(field: Field, parts: list[pa.Array]) -> pa.ChunkedArray:
+    """A column of all parts: numbers, text if one part has some, or a dictionary of words."""
+    texts = (
+        [part.cast(pa.string()) for part in parts] if any(pa.types.is_string(part.type) for part in parts) else parts
+    )
+    column = pa.chunked_array(texts, texts[0].type if texts else pa.float64())
+    if field.kind not in ("word", "text"):
+        return column
+    unset = pc.is_in(column, pa.array(["", NONE]))
+    return pc.if_else(unset, pa.scalar(None, pa.string()), column).dictionary_encode()
 
 
 def _texts(values: list[Any]) -> pa.Array:
