@@ -12,17 +12,21 @@ from pipeline.datasets.base import REJECTED_SCHEMA, Chunk, Dataset
 from pipeline.datasets.cicids2017 import CICIDS2017
 from pipeline.datasets.nslkdd import NSLKDD
 from pipeline.datasets.schema import ENDPOINTS, TOLD, Column
+from pipeline.datasets.sensors.nfstream import NFStream
+from pipeline.datasets.sensors.suricata import ROTATED, Suricata
 from pipeline.datasets.sensors.zeek import Zeek
 from pipeline.datasets.table import Table
 
 READERS: dict[str, Callable[..., Dataset]] = {
     "cicids2017": CICIDS2017,
+    "nfstream": NFStream,
     "nslkdd": NSLKDD,
+    "suricata": Suricata,
     "synthetic": CICIDS2017,  # whose format it is written in
     "table": Table,
     "zeek": Zeek,
 }
-SUFFIXES = (".csv", ".csv.gz", ".txt", ".txt.gz", ".zip", ".parquet", *Zeek.suffixes)
+SUFFIXES = (".csv", ".csv.gz", ".txt", ".txt.gz", ".zip", ".parquet", *Zeek.suffixes, *ROTATED)
 WHO = ("record_id", "source_file", "row")
 ROWS = 65_536
 

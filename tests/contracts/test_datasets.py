@@ -13,7 +13,10 @@ from pipeline.datasets.registry import DATASETS
 from pipeline.datasets.schema import PROVENANCE
 from pipeline.datasets.synthetic.files import write
 from pipeline.datasets.vocabulary import VOCABULARY
-from tests.datasets.sensors.logs import FIELDS, SCAN, TLS, tsv
+from tests.datasets.sensors.logs import FIELDS, SCAN, TLS, json_lines, tsv
+from tests.datasets.sensors.test_nfstream import PLAIN, STATISTICS
+from tests.datasets.sensors.test_nfstream import write as write_flows
+from tests.datasets.sensors.test_suricata import ALERT, FLOW, PING
 
 PARAMS = yaml.safe_load((Path(__file__).parents[2] / "params.yaml").read_text())["ingest"]
 SMALL = {"synthetic": {"records": 600}, "table": {"categorical": ["colour"]}}
@@ -40,7 +43,18 @@ def zeek(folder):
     tsv(folder / "conn.log", [{**made, "label": label} for made in (TLS, SCAN) for label in labels * 20], fields)
 
 
-FILES = {"nslkdd": connections, "table": numbers, "zeek": zeek}
+def suricata(folder):
+    """Events of Suricata, labelled in part."""
+    labels = ["benign", "scan", None]
+    json_lines(folder / "eve.json", [{**made, "label": label} for made in (FLOW, PING, ALERT) for label in labels * 20])
+
+
+def nfstream(folder):
+    """A file of nfstream with a few statistics."""
+    write_flows(folder / "flows.csv", *[{**PLAIN, **STATISTICS, "label": label} for label in ["benign", "scan"] * 20])
+
+
+FILES = {"nslkdd": connections, "table": numbers, "zeek": zeek, "suricata": suricata, "nfstream": nfstream}
 
 
 @pytest.fixture(params=DATASETS)

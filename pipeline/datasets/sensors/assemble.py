@@ -97,7 +97,10 @@ def _columns(schema: Schema, rows: Rows) -> tuple[pa.Table, values.Mask, list[_F
                 cell = rows.table.column(each.name)[place].as_py()
                 faults.append(_Fault(int(place), each.source, f"{cell!r} is not a {kind}"))
             good &= ~odd
-    return pa.table(_features(schema, found) | _along(found)), good, faults
+    if "destination_port" in rows.table.column_names:
+        found["dst_port"] = values.ports(rows.table.column("destination_port"))
+    features = _features(schema, found)
+    return pa.table(features | _along(found, features)), good, faults
 
 
 def _told(block: Block, rows: Rows, faults: list[_Fault]) -> list[dict[str, Any]]:
@@ -128,29 +131,31 @@ def _read(each: Field, column: pa.ChunkedArray | None, n: int) -> tuple[Any, val
 
 def _features(schema: Schema, found: dict[str, Any]) -> dict[str, Any]:
     """Every column of the schema: those of the log, those that are computed, those that a text stands for."""
-    features: dict[str, Any] = {}
-    for each in schema.fields:
-        if each.column and each.kind == "word":
-            features[each.name] = values.filled(_canonical(each.name, found[each.name]))
-        elif each.column:
-            features[each.name] = found[each.name]
+    known = {each.name: _known(each, found[each.name]) for each in schema.fields}
     for derived in schema.derived:
-        features[derived.column.name] = derived.formula(*(features[need] for need in derived.needs))
-    for each_coded in schema.coded:
-        numbers = values.coded(found[each_coded.field], len(each_coded.columns), each_coded.numbers)
-        features |= {column.name: numbers[:, k] for k, column in enumerate(each_coded.columns)}
-    return features
+        known[derived.column.name] = derived.formula(*(known[need] for need in derived.needs))
+    for coded in schema.coded:
+        numbers = values.coded(found[coded.field], len(coded.columns), coded.numbers)
+        known |= {column.name: numbers[:, k] for k, column in enumerate(coded.columns)}
+    return {column.name: known[column.name] for column in schema.columns}
 
 
-def _canonical(name: str, words: pa.Array) -> pa.Array:
-    return values.renamed(words, values.protocol) if name == "proto" else words
+def _known(each: Field, value: Any) -> Any:
+    """A field as a feature is computed from it: words are set and spelt, times are seconds."""
+    if each.kind == "word":
+        return values.filled(_spelt(each, value))
+    return values.seconds(value) if each.kind == "time" else value
 
 
-def _along(found: dict[str, Any]) -> dict[str, Any]:
+def _spelt(each: Field, words: pa.Array) -> pa.Array:
+    return values.renamed(words, each.spelling) if each.spelling else words
+
+
+def _along(found: dict[str, Any], features: dict[str, Any]) -> dict[str, Any]:
     """What is no feature: the time, the protocol number, and the texts that the records carry."""
     along = {name: found[name] for name in PASSED_ALONG if name in found}
     along["timestamp"] = found["timestamp"]
-    along["protocol"] = values.protocol_numbers(_canonical("proto", found["proto"]))
+    along["protocol"] = values.protocol_numbers(features["proto"])
     if "detail" in found and "label" in along:
         along["label"] = _detailed(along["label"], found["detail"])
     return along

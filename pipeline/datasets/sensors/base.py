@@ -104,7 +104,7 @@ class Sensor(Dataset):
                 self._recognise(block)
             yield partial(self._chunk_of_objects, block)
 
-    def kind(self, event: Mapping[str, Any]) -> str:
+    def kind(self, event: dict[str, Any]) -> str:
         """The kind of event that an object is, "" for a connection. Other events are passed over."""
         return ""
 
@@ -114,8 +114,8 @@ class Sensor(Dataset):
         if found and len(faults) == len(found):
             raise SchemaError(f"{block.source}: is no {self.schema.title}: the first connection {faults[0]}")
 
-    def _fault(self, event: Mapping[str, Any]) -> str:
-        missing = [name for name in self.schema.always if event.get(name) is None]
+    def _fault(self, event: dict[str, Any]) -> str:
+        missing = [name for name in self.schema.always if json_lines.cells([event], name) == [None]]
         return f"has no {missing[0]!r}{near_miss(missing[0], event)}" if missing else ""
 
     def _chunk_of_objects(self, block: Block) -> Chunk:

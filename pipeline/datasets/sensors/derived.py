@@ -48,6 +48,11 @@ def of_counts(content: str) -> tuple[Derived, ...]:
     )
 
 
+def between(start: str, end: str, age: str) -> Derived:
+    """The duration in seconds: from one time to another, or an age where one of them is unset."""
+    return Derived(Column("duration", "s", integer=False), (start, end, age), _between)
+
+
 def payload_share(side: str) -> Derived:
     """Payload among the IP bytes of one side, ``fwd`` or ``bwd``: log((payload + 1) / (bytes + 1))."""
     return _ratio(f"{side}_payload_share", f"{side}_payload_bytes", f"{side}_ip_bytes")
@@ -64,6 +69,11 @@ def _mean(name: str, size: str, packets: str) -> Derived:
 def _per_packet(size: Floats, packets: Floats) -> Floats:
     mean: Floats = size / np.maximum(packets, 1)
     return mean
+
+
+def _between(start: Floats, end: Floats, age: Floats) -> Floats:
+    elapsed = end - start
+    return np.where(np.isfinite(elapsed) & (elapsed >= 0), elapsed, age)
 
 
 def _share(fwd: Floats, bwd: Floats) -> Floats:

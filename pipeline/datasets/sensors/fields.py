@@ -1,10 +1,12 @@
 """One field of a sensor's log: what the sensor calls it, and what it is in a record."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
 from pipeline.datasets.records import HIGHEST_PORT
 from pipeline.datasets.schema import Column
+from pipeline.datasets.sensors.protocols import protocol_name
 
 Kind = Literal["number", "word", "time", "text", "port"]
 NONE = "-"  # the word of a field that the sensor left unset, as Zeek spells it
@@ -23,6 +25,7 @@ class Field:
         scale: factor from the unit of the log to that of the column.
         unset: the number of a field that the sensor left unset.
         required: whether a log without it is none of this sensor.
+        spelling: how a word is spelt in a record; None for as it stands there.
     """
 
     source: str
@@ -32,6 +35,7 @@ class Field:
     scale: float = 1.0
     unset: float = 0.0
     required: bool = True
+    spelling: Callable[[str], str] | None = None
 
 
 def count(source: str, name: str, unit: str, high: float | None = None, required: bool = True) -> Field:
@@ -54,10 +58,15 @@ def port(source: str, name: str) -> Field:
     return Field(source, name, "port", required=False)
 
 
-def word(source: str, name: str, required: bool = True) -> Field:
+def word(source: str, name: str, required: bool = True, spelling: Callable[[str], str] | None = None) -> Field:
     """A feature whose values are words; ``NONE`` where it is unset."""
     column = Column(name, "word", (source,), low=None, integer=False, categorical=True)
-    return Field(source, name, "word", column, required=required)
+    return Field(source, name, "word", column, required=required, spelling=spelling)
+
+
+def protocol(source: str) -> Field:
+    """The transport protocol, by its name or its number: the feature ``proto``, and the number that travels along."""
+    return word(source, "proto", spelling=protocol_name)
 
 
 def text(source: str, name: str, required: bool = False) -> Field:
@@ -65,6 +74,6 @@ def text(source: str, name: str, required: bool = False) -> Field:
     return Field(source, name, "text", required=required)
 
 
-def time(source: str, scale: float = 1.0) -> Field:
-    """The start of the connection: a number, which ``scale`` makes seconds since 1970, or ISO."""
-    return Field(source, "timestamp", "time", scale=scale)
+def time(source: str, name: str = "timestamp", scale: float = 1.0) -> Field:
+    """A time, by default the start of the connection: a number, which ``scale`` makes seconds since 1970, or ISO."""
+    return Field(source, name, "time", scale=scale)

@@ -58,8 +58,9 @@ class Schema:
         return replace(self, fields=(*self.fields, *fields))
 
     def within(self, available: Collection[str]) -> Self:
-        """The same schema without the fields that are not ``available``; see ``require`` for those that must be."""
-        return replace(self, fields=tuple(field for field in self.fields if field.source in available))
+        """The same schema with those of its features alone that are ``available``; from now on each of them must be."""
+        kept = (field for field in self.fields if field.source in available or not field.column)
+        return replace(self, fields=tuple(replace(field, required=bool(field.column)) for field in kept))
 
     def require(self, where: str, available: Collection[str]) -> None:
         """Refuse a log that lacks a field.

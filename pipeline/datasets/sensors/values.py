@@ -11,16 +11,10 @@ from numpy.typing import NDArray
 from pipeline.datasets.ratios import Floats
 from pipeline.datasets.records import HIGHEST_PORT
 from pipeline.datasets.sensors.fields import NONE
+from pipeline.datasets.sensors.protocols import protocol_number
 
 Mask = NDArray[np.bool_]
 LATEST = 253_402_300_800.0  # seconds: the year 10000; a time beyond it is an error of the clock
-
-# IANA protocol numbers, by the names that sensors write in lower case.
-PROTOCOLS = {
-    "icmp": 1, "igmp": 2, "ipv4": 4, "tcp": 6, "udp": 17, "ipv6": 41, "gre": 47, "esp": 50, "ah": 51, "icmp6": 58,
-    "ipv6-icmp": 58, "ospf": 89, "sctp": 132,
-}  # fmt: skip
-NAMES = {str(number): name for name, number in reversed(PROTOCOLS.items())}
 
 
 def numbers(column: pa.ChunkedArray, scale: float, unset: float) -> tuple[Floats, Mask]:
@@ -83,19 +77,15 @@ def renamed(column: pa.Array, name: Any) -> pa.Array:
     return pa.DictionaryArray.from_arrays(codes, new.dictionary)
 
 
-def protocol(word: str) -> str:
-    """The name of a protocol in lower case, whether a sensor writes its name or its number."""
-    low = word.strip().lower()
-    return NAMES.get(low, low)
-
-
 def protocol_numbers(names: pa.Array) -> pa.Array:
     """(n,) int16 IANA numbers; null for a name that is not known."""
-    known = [
-        PROTOCOLS.get(word) or (int(word) if word.isdecimal() and len(word) < 4 else None)
-        for word in names.dictionary.to_pylist()
-    ]
+    known = [protocol_number(word) for word in names.dictionary.to_pylist()]
     return pa.array(known, pa.int16()).take(names.indices)
+
+
+def seconds(times: pa.Array) -> Floats:
+    """(n,) seconds since 1970; NaN where the time is unset."""
+    return pc.divide(times.cast(pa.int64()).cast(pa.float64()), 1e6).to_numpy(zero_copy_only=False)  # type: ignore[no-any-return]
 
 
 def coded(column: pa.Array, width: int, meaning: Any) -> NDArray[np.float64]:

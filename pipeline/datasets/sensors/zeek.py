@@ -18,10 +18,16 @@ from pipeline.datasets.sensors import history, zeek_tsv
 from pipeline.datasets.sensors.assemble import blank, chunk
 from pipeline.datasets.sensors.base import Part, Sensor
 from pipeline.datasets.sensors.derived import of_counts, payload_share
-from pipeline.datasets.sensors.fields import Field, amount, asked_port, count, port, text, time, word
+from pipeline.datasets.sensors.fields import Field, amount, asked_port, count, port, protocol, text, time, word
 from pipeline.datasets.sensors.schema import Coded, Schema
 from pipeline.datasets.sensors.zeek_header import Header, parts
 from pipeline.datasets.sources import Source
+
+
+def _in_order(services: str) -> str:
+    """The services of one connection in alphabetical order: Zeek lists them as they came."""
+    return ",".join(sorted(services.split(",")))
+
 
 SCHEMA = Schema(
     "conn.log of Zeek",
@@ -32,8 +38,8 @@ SCHEMA = Schema(
         port("id.orig_p", "src_port"),
         text("id.resp_h", "dst_ip"),
         asked_port("id.resp_p"),
-        word("proto", "proto"),
-        word("service", "service"),
+        protocol("proto"),
+        word("service", "service", spelling=_in_order),
         amount("duration", "duration", "s"),
         count("orig_bytes", "fwd_payload_bytes", "B"),
         count("resp_bytes", "bwd_payload_bytes", "B"),
