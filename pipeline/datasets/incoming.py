@@ -11,16 +11,19 @@ from pipeline.base.registry import find
 from pipeline.datasets.base import REJECTED_SCHEMA, Chunk, Dataset
 from pipeline.datasets.cicids2017 import CICIDS2017
 from pipeline.datasets.nslkdd import NSLKDD
+from pipeline.datasets.packets import captures
+from pipeline.datasets.packets.captures import Captures
 from pipeline.datasets.schema import ENDPOINTS, TOLD, Column
 from pipeline.datasets.table import Table
 
 READERS: dict[str, Callable[..., Dataset]] = {
     "cicids2017": CICIDS2017,
     "nslkdd": NSLKDD,
+    "pcap": Captures,
     "synthetic": CICIDS2017,  # whose format it is written in
     "table": Table,
 }
-SUFFIXES = (".csv", ".csv.gz", ".txt", ".txt.gz", ".zip", ".parquet")
+SUFFIXES = (".csv", ".csv.gz", ".txt", ".txt.gz", ".zip", ".parquet", *captures.SUFFIXES)
 WHO = ("record_id", "source_file", "row")
 ROWS = 65_536
 

@@ -13,6 +13,7 @@ from pipeline.datasets.registry import DATASETS
 from pipeline.datasets.schema import PROVENANCE
 from pipeline.datasets.synthetic.files import write
 from pipeline.datasets.vocabulary import VOCABULARY
+from tests.datasets.wire import ethernet, ipv4, pcap, udp
 
 PARAMS = yaml.safe_load((Path(__file__).parents[2] / "params.yaml").read_text())["ingest"]
 SMALL = {"synthetic": {"records": 600}, "table": {"categorical": ["colour"]}}
@@ -32,7 +33,13 @@ def numbers(folder):
     (folder / "table.csv").write_text("size,colour,label\n" + "".join(cells))
 
 
-FILES = {"nslkdd": connections, "table": numbers}
+def capture(folder):
+    """A made-up capture of questions and answers."""
+    frames = [(at, ethernet(ipv4("10.0.0.1", "10.0.0.2", 17, udp(1_024 + at // 2, 53, b"?")))) for at in range(40)]
+    (folder / "some.pcap").write_bytes(pcap(frames))
+
+
+FILES = {"nslkdd": connections, "table": numbers, "pcap": capture}
 
 
 @pytest.fixture(params=DATASETS)
