@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import ClassVar
 
 from pipeline.base.errors import SourceError
 from pipeline.datasets import sources
@@ -20,7 +21,6 @@ from pipeline.datasets.sources import Source
 
 SUFFIXES = tuple(f".{kind}{packing}" for kind in ("pcap", "pcapng", "cap") for packing in ("", ".gz"))
 LONGEST = 86_400  # seconds
-PACKETS = 1 << 16  # that are grouped into flows at once; more where more are kept
 
 
 class Captures(Dataset):
@@ -38,7 +38,12 @@ class Captures(Dataset):
         bulk_gap: seconds without data, more of which end a bulk.
         reorder: seconds by which a packet may be late and still finds its place.
         needed: for records to be scored: any features.
+
+    Attributes:
+        at_once: packets that are grouped into flows at once; more where more are kept.
     """
+
+    at_once: ClassVar[int] = 1 << 16
 
     def __init__(
         self,
@@ -97,7 +102,7 @@ class Captures(Dataset):
         for ready in _packets(capture, clock, rejects):
             parts.append(ready)
             waiting = sum(len(part.traffic) for part in parts)
-            if ready.horizon is None or waiting >= max(PACKETS, len(assembly)):
+            if ready.horizon is None or waiting >= max(self.at_once, len(assembly)):
                 yield assembly.add(joined([part.traffic for part in parts]), ready.horizon)
                 parts = []
         if clock.late:

@@ -4,7 +4,7 @@ import gzip
 import zlib
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
-from typing import BinaryIO, cast
+from typing import BinaryIO, ClassVar, cast
 
 from pipeline.base.errors import SourceError
 from pipeline.datasets.packets.classic import Classic
@@ -13,7 +13,6 @@ from pipeline.datasets.packets.links import LINKS, READ, name
 from pipeline.datasets.packets.sections import Sections
 from pipeline.datasets.sources import Source
 
-BLOCK_BYTES = 4 << 20
 _GZIP = b"\x1f\x8b"
 
 
@@ -22,15 +21,17 @@ class Capture:
 
     Args:
         source: opens it.
-        size: bytes that are read at a time.
 
     Attributes:
+        size: bytes that are read at a time.
         lost: once it is read, why frames in it could not be read; "" where none is lost.
         missing: once it is read, what it lacks at its end; "" where nothing.
     """
 
-    def __init__(self, source: Source, size: int = BLOCK_BYTES) -> None:
-        self.source, self.size = source, size
+    size: ClassVar[int] = 4 << 20
+
+    def __init__(self, source: Source) -> None:
+        self.source = source
         self.lost, self.missing = "", ""
 
     def frames(self) -> Iterator[Frames]:
