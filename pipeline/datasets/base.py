@@ -39,6 +39,8 @@ REJECTED_SCHEMA = pa.schema(
     ]
 )
 
+PASSED_OVER = "passed over: "  # begins the reason of a row with which nothing is wrong, though it is no record
+
 
 def record_schema(columns: tuple[Column, ...]) -> pa.Schema:
     """The Arrow schema of a records table: provenance first, then each feature as float64, or as words.

@@ -11,6 +11,8 @@ from pipeline.base.registry import find
 from pipeline.datasets.base import REJECTED_SCHEMA, Chunk, Dataset
 from pipeline.datasets.cicids2017 import CICIDS2017
 from pipeline.datasets.nslkdd import NSLKDD
+from pipeline.datasets.packets import captures
+from pipeline.datasets.packets.captures import Captures
 from pipeline.datasets.schema import ENDPOINTS, TOLD, Column
 from pipeline.datasets.sensors.nfstream import NFStream
 from pipeline.datasets.sensors.suricata import ROTATED, Suricata
@@ -21,12 +23,14 @@ READERS: dict[str, Callable[..., Dataset]] = {
     "cicids2017": CICIDS2017,
     "nfstream": NFStream,
     "nslkdd": NSLKDD,
+    "pcap": Captures,
     "suricata": Suricata,
     "synthetic": CICIDS2017,  # whose format it is written in
     "table": Table,
     "zeek": Zeek,
 }
-SUFFIXES = (".csv", ".csv.gz", ".txt", ".txt.gz", ".zip", ".parquet", *Zeek.suffixes, *ROTATED)
+TABLES = (".csv", ".csv.gz", ".txt", ".txt.gz", ".zip", ".parquet")
+SUFFIXES = (*TABLES, *captures.SUFFIXES, *Zeek.suffixes, *ROTATED)
 WHO = ("record_id", "source_file", "row")
 ROWS = 65_536
 

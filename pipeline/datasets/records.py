@@ -41,7 +41,7 @@ def records_of(block: Block, layout: Layout, table: pa.Table, rows: NDArray[np.i
     codes, labels = _labels(block, layout, table.column("label"), rows, label)
     timestamp = _timestamps(table, layout)
     provenance = {
-        "record_id": _record_ids(block.source, rows, pa.table(features), _hashes(labels)[codes]),
+        "record_id": record_ids(block.source, rows, pa.table(features), label_hashes(labels)[codes]),
         "source_file": _constant(block.source, len(rows)),
         "row": rows,
         "y": pa.array(
@@ -73,7 +73,7 @@ def _filled(column: pa.ChunkedArray) -> pa.ChunkedArray:
     return column.fill_null(np.nan) if column.null_count else column
 
 
-def _record_ids(
+def record_ids(
     source: str, rows: NDArray[np.int64], features: pa.Table, labels: NDArray[np.uint64]
 ) -> NDArray[np.uint64]:
     """(n,) hashes of content and position: they do not depend on how the file is packed or cut into blocks."""
@@ -91,7 +91,8 @@ def _numeric(column: pa.Array) -> NDArray[np.generic]:
     return hashed
 
 
-def _hashes(labels: list[Label]) -> NDArray[np.uint64]:
+def label_hashes(labels: list[Label]) -> NDArray[np.uint64]:
+    """A hash of each label."""
     return np.array([_hash(f"{label.attack} {label.attempted}") for label in labels], dtype=np.uint64)
 
 

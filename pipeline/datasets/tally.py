@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow.compute as pc
 
 from pipeline.base.errors import RejectedError
-from pipeline.datasets.base import Chunk, Dataset
+from pipeline.datasets.base import PASSED_OVER, Chunk, Dataset
 from pipeline.datasets.labels import family
 from pipeline.datasets.rows import BLANK
 from pipeline.datasets.schema import Column
@@ -36,7 +36,8 @@ class Tally:
         for row in chunk.records.group_by(["source_file", "attack"]).aggregate([([], "count_all")]).to_pylist():
             self.files.setdefault(row["source_file"], Counter())[row["attack"]] += row["count_all"]
         self.digest ^= int(np.bitwise_xor.reduce(chunk.records.column("record_id").to_numpy()))
-        blank = pc.equal(chunk.rejected.column("reason"), BLANK)
+        reason = chunk.rejected.column("reason")
+        blank = pc.or_(pc.equal(reason, BLANK), pc.starts_with(reason, PASSED_OVER))
         faulty = chunk.rejected.filter(pc.invert(blank))
         self.blank += chunk.rejected.num_rows - faulty.num_rows
         self.distrusted += distrusted

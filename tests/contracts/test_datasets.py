@@ -17,6 +17,7 @@ from tests.datasets.sensors.logs import FIELDS, SCAN, TLS, json_lines, tsv
 from tests.datasets.sensors.test_nfstream import PLAIN, STATISTICS
 from tests.datasets.sensors.test_nfstream import write as write_flows
 from tests.datasets.sensors.test_suricata import ALERT, FLOW, PING
+from tests.datasets.wire import ethernet, ipv4, pcap, udp
 
 PARAMS = yaml.safe_load((Path(__file__).parents[2] / "params.yaml").read_text())["ingest"]
 SMALL = {"synthetic": {"records": 600}, "table": {"categorical": ["colour"]}}
@@ -54,7 +55,20 @@ def nfstream(folder):
     write_flows(folder / "flows.csv", *[{**PLAIN, **STATISTICS, "label": label} for label in ["benign", "scan"] * 20])
 
 
-FILES = {"nslkdd": connections, "table": numbers, "zeek": zeek, "suricata": suricata, "nfstream": nfstream}
+def capture(folder):
+    """A made-up capture of questions and answers."""
+    frames = [(at, ethernet(ipv4("10.0.0.1", "10.0.0.2", 17, udp(1_024 + at // 2, 53, b"?")))) for at in range(40)]
+    (folder / "some.pcap").write_bytes(pcap(frames))
+
+
+FILES = {
+    "nslkdd": connections,
+    "table": numbers,
+    "pcap": capture,
+    "zeek": zeek,
+    "suricata": suricata,
+    "nfstream": nfstream,
+}
 
 
 @pytest.fixture(params=DATASETS)
