@@ -11,13 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.base import durable
-from pipeline.base.errors import ConfigError
 from pipeline.datasets.packets.bricks import FIN, SYN, Ints, Packets
 from pipeline.datasets.packets.rules import SUFFIX
 from pipeline.datasets.synthetic.addresses import ATTACKER, FIRST_DAY, number, texts
 from pipeline.datasets.synthetic.conversations import CLIENT, SERVER
 from pipeline.datasets.synthetic.days import ATTACKS_PER_50_000
-from pipeline.datasets.synthetic.scenes import Scene, scenes
+from pipeline.datasets.synthetic.scenes import Scene, scenes, working_days
 
 SNAP = 96  # bytes of each frame that are kept: all headers
 _BEFORE, _ETHERNET, _IP, _TCP, _UDP = 16, 14, 20, 6, 17
@@ -61,13 +60,10 @@ def write_captures(folder: Path, conversations: int, days: int, seed: int, attac
     Raises:
         ConfigError: fewer conversations than days, no day, or a negative seed.
     """
-    if days < 1 or conversations < days:
-        raise ConfigError(f"synthetic: needs a day and a conversation on each, given {days} and {conversations}")
+    planned = working_days(conversations, days)
     durable.make_folder(folder)
-    edges = np.linspace(0, conversations, days + 1).astype(int)
     paths = []
-    for place, count in enumerate(np.diff(edges).tolist()):
-        day = place // 5 * 7 + place % 5  # no weekends
+    for day, count in planned:
         date = FIRST_DAY + timedelta(days=day)
         path = folder / f"{date:%Y-%m-%d-%A}.pcap".lower()
         seen = list(scenes(day, count, seed, attacks))

@@ -63,6 +63,18 @@ def scenes(day: int, conversations: int, seed: int, attacks: bool = False) -> It
         yield from _attacks(day, conversations, seed)
 
 
+def working_days(conversations: int, days: int) -> list[tuple[int, int]]:
+    """The number of each working day, and how many of the conversations it has.
+
+    Raises:
+        ConfigError: no day, or fewer conversations than days.
+    """
+    if days < 1 or conversations < days:
+        raise ConfigError(f"synthetic: needs a day and a conversation on each, given {days} and {conversations}")
+    edges = np.linspace(0, conversations, days + 1).astype(int)
+    return [(place // 5 * 7 + place % 5, count) for place, count in enumerate(np.diff(edges).tolist())]
+
+
 def _attacks(day: int, conversations: int, seed: int) -> Iterator[Scene]:
     names = list(ATTACKS_PER_50_000)
     weekday = WEEKDAYS[day % 7] if day % 7 < len(WEEKDAYS) else "weekend"
