@@ -15,6 +15,7 @@ from pipeline.datasets.packets import captures
 from pipeline.datasets.packets.captures import Captures
 from pipeline.datasets.schema import ENDPOINTS, TOLD, Column
 from pipeline.datasets.sensors.nfstream import NFStream
+from pipeline.datasets.sensors.recognise import require_kind
 from pipeline.datasets.sensors.suricata import ROTATED, Suricata
 from pipeline.datasets.sensors.zeek import Zeek
 from pipeline.datasets.table import Table
@@ -45,8 +46,10 @@ def incoming(path: Path, dataset: str, needed: tuple[Column, ...]) -> Dataset:
 
     Raises:
         SourceError: the file is absent or cannot be read.
+        SchemaError: another tool wrote it.
         UnknownPluginError: the data set is not known.
     """
+    require_kind(path, dataset)
     if path.suffix.lower() != ".parquet":
         return find(READERS, dataset)(path=path, needed=needed)
     try:

@@ -9,6 +9,9 @@ import pytest
 from pipeline.artifacts import paths
 from pipeline.artifacts.files import read_json
 from pipeline.artifacts.samples import read_samples
+from pipeline.serving import arrivals, intake
+from pipeline.serving.bundle import Bundle
+from pipeline.serving.quarantine import Held
 from tests.datasets.sensors.logs import FIELDS, SCAN, TLS, tsv
 
 STAGES = ("ingest", "validate", "preprocess", "stage1", "stage2", "calibrate", "evaluate")
@@ -45,3 +48,27 @@ def test_a_labelled_log_of_zeek_runs_through_every_stage(project: Any, connectio
     assert {"state=SF", "service=-", "byte_rate", "bwd_fin", "duration"} <= {*train.columns}
     assert not {"destination_port", "src_port", "flow_id"} & {*train.columns}
     assert read_json(paths.METRICS)["seen"]["auroc"] > 0.8
+
+
+def test_a_model_of_one_tool_scores_its_files_alone(
+    project: Any, connections: list[dict[str, Any]], week: Path, tmp_path: Path
+) -> None:
+    log = tsv(tmp_path / "conn.log", connections, (*FIELDS, "label"))
+    project.set("ingest.dataset", "zeek")
+    project.set("ingest.path", str(log))
+    project.run("ingest", "preprocess", "stage1", "stage2", "calibrate")
+    bundle = Bundle.of_project()
+    fresh = tsv(tmp_path / "conn.later.log", connections)
+    summary = intake.score(arrivals.identify(fresh, tmp_path), bundle, 1)
+    assert isinstance(summary, dict) and summary["records"] == len(connections)
+    flows = next(week.iterdir())
+    held = intake.score(arrivals.identify(flows, week), bundle, 1)
+    assert isinstance(held, Held)
+    assert "is a CSV of CICFlowMeter; the model was trained on 'zeek' and reads a conn.log of Zeek" in held.reason
+
+
+def test_a_model_of_flows_refuses_a_log_of_zeek(prepared: Any, tmp_path: Path) -> None:
+    log = tsv(tmp_path / "conn.log", [TLS, SCAN])
+    held = intake.score(arrivals.identify(log, tmp_path), Bundle.of_project(), 1)
+    assert isinstance(held, Held)
+    assert "conn.log: is a conn.log of Zeek; the model was trained on 'cicids2017'" in held.reason
