@@ -48,11 +48,12 @@ def reject(row: int, reason: str, text: str = "", column: str = "") -> dict[str,
     return {"row": row, "column": column, "reason": reason, "text": text[:LONGEST_TEXT]}
 
 
-def blank(block: Block, schema: Schema) -> Chunk:
-    """The chunk of lines that are no records: comments, or nothing at all."""
-    n = block.lines.count(b"\n")
-    rejects = [reject(row, BLANK) for row in range(block.first_row, block.first_row + n)]
-    return Chunk(record_schema(schema.columns).empty_table(), _rejected(block.source, rejects))
+def nothing(block: Block, schema: Schema) -> Chunk:
+    """The chunk of lines that hold no record: comments, which begin with #, and blank lines."""
+    lines = block.lines.split(b"\n")[:-1]
+    rejects = [reject(row, BLANK) for row, line in enumerate(lines, block.first_row) if not line.startswith(b"#")]
+    comments = {"comment": len(lines) - len(rejects)} if len(lines) > len(rejects) else {}
+    return Chunk(record_schema(schema.columns).empty_table(), _rejected(block.source, rejects), comments)
 
 
 def chunk(block: Block, schema: Schema, rows: Rows, label: Labeller) -> Chunk:

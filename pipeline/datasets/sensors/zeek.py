@@ -15,7 +15,7 @@ from pipeline.base.errors import SchemaError
 from pipeline.datasets.base import Chunk
 from pipeline.datasets.blocks import Block, numbered
 from pipeline.datasets.sensors import history, zeek_tsv
-from pipeline.datasets.sensors.assemble import blank, chunk
+from pipeline.datasets.sensors.assemble import chunk, nothing
 from pipeline.datasets.sensors.base import Part, Sensor
 from pipeline.datasets.sensors.derived import of_counts, payload_share
 from pipeline.datasets.sensors.fields import Field, amount, asked_port, count, port, protocol, text, time, word
@@ -87,7 +87,7 @@ class Zeek(Sensor):
                 self._require(source, header)
                 yield partial(self._of_lines, block, header)
             else:
-                yield partial(blank, block, self.schema)
+                yield partial(nothing, block, self.schema)
 
     def _require(self, source: Source, header: Header) -> None:
         if header.path not in ("", "conn"):
