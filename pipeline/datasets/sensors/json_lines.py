@@ -39,8 +39,9 @@ def read(block: Block, schema: Schema, kind: Callable[[Event], str]) -> tuple[Ro
         others.update(filter(None, kinds))
         wanted = [each for each, other in zip(found, kinds, strict=True) if not other]
         numbers += [row for row, _ in wanted]
+        events = [event for _, event in wanted]
         for field in schema.fields:
-            columns[field.name].append(_column(field, cells([event for _, event in wanted], field.source)))
+            columns[field.name].append(_column(field, cells(events, field.source)))
     table = pa.table({field.name: _joined(field, columns[field.name]) for field in schema.fields})
     return Rows(table, np.array(numbers, np.int64), rejects), others
 
@@ -108,9 +109,13 @@ def _joined(field: Field, parts: list[pa.Array]) -> pa.ChunkedArray:
 
 def _texts(values: list[Any]) -> pa.Array:
     try:
-        return pa.array(values, pa.string())
-    except (pa.ArrowInvalid, pa.ArrowTypeError):
+        found = pa.array(values)
+    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError):
         return pa.array(list(map(_text, values)), pa.string())
+    if pa.types.is_boolean(found.type):
+        return pc.if_else(found, "T", "F")
+    plain = pa.types.is_string(found.type) or pa.types.is_integer(found.type) or pa.types.is_null(found.type)
+    return found.cast(pa.string()) if plain else pa.array(list(map(_text, values)), pa.string())
 
 
 def _text(value: Any) -> str | None:
