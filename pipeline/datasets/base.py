@@ -86,6 +86,11 @@ class Dataset(ABC):
         """Known attack -> its family, ``benign`` included; None if any label is allowed."""
         return {attack: family for attack, (family, _) in ATTACKS.items()}
 
+    @property
+    def reading(self) -> Mapping[str, float]:
+        """The settings that decide what the features are: a model reads new records with the same ones."""
+        return {}
+
     @abstractmethod
     def read(self) -> Iterator[Chunk]:
         """All records, a chunk at a time, in the order of the files."""

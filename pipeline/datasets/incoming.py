@@ -1,6 +1,6 @@
 """New records to be scored: in any form that a data set knows, or canonical Parquet; labels are optional."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pyarrow as pa
@@ -36,13 +36,16 @@ WHO = ("record_id", "source_file", "row")
 ROWS = 65_536
 
 
-def incoming(path: Path, dataset: str, needed: tuple[Column, ...]) -> Dataset:
+def incoming(
+    path: Path, dataset: str, needed: tuple[Column, ...], reading: Mapping[str, float] | None = None
+) -> Dataset:
     """A reader of one file; its ``columns`` refuse a file that lacks one that is needed, before a record is read.
 
     Args:
         path: of the file.
         dataset: name of the data set whose format it has, if it is no Parquet.
         needed: the columns that a model reads.
+        reading: settings of the data set that the features of the model depend on.
 
     Raises:
         SourceError: the file is absent or cannot be read.
@@ -51,7 +54,7 @@ def incoming(path: Path, dataset: str, needed: tuple[Column, ...]) -> Dataset:
     """
     require_kind(path, dataset)
     if path.suffix.lower() != ".parquet":
-        return find(READERS, dataset)(path=path, needed=needed)
+        return find(READERS, dataset)(path=path, needed=needed, **(reading or {}))
     try:
         names = pq.read_schema(path).names
     except (OSError, pa.ArrowInvalid) as error:

@@ -77,6 +77,7 @@ class Tally:
         families = dataset.families or {attack: family(attack) for counts in self.files.values() for attack in counts}
         return {
             "dataset": f"{name} {dataset.title}".strip(),
+            **({"reading": dict(dataset.reading)} if dataset.reading else {}),
             "synthetic": dataset.is_synthetic,
             "records": self.records,
             "rejected": self.rejected.total(),

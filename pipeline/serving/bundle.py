@@ -87,8 +87,9 @@ class Bundle:
         features = Features.load(*bundle_parts.decoded(here(paths.FEATURES), files, "features"))
         some = benign.chosen(here(paths.PROCESSED) / "train.parquet")
         files |= benign.encoded(here(paths.RECORDS), some, _typed(features))
-        dataset = read_json(here(paths.SOURCE))["dataset"]
-        about = {"dataset": dataset, "columns": _columns(features), "example": features.typical()}
+        source = read_json(here(paths.SOURCE))
+        about = {"dataset": source["dataset"], "columns": _columns(features), "example": features.typical()}
+        about |= {"reading": source["reading"]} if "reading" in source else {}
         group = bundle_parts.decoded(here(paths.THRESHOLDS), files, "thresholds")[0].get("group")
         about |= {"group": group and _group(here(paths.RECORDS), group)}
         return cls.of_sealed(HashedFolder(about, files), here(paths.FEATURES).parent)
@@ -133,6 +134,11 @@ class Bundle:
         model = TwoStage(encoder, detector, calibration, batch_size, device, head, passes)
         used = bundle_parts.used_records(folder / USED, sealed.files[USED])
         return cls(str(sealed.about.get("dataset")), _typed(features), used, features, model, sealed)
+
+    @property
+    def reading(self) -> dict[str, float]:
+        """The settings of the data set with which its features were read, by name; often none."""
+        return dict(self.sealed.about.get("reading", {}))
 
     @property
     def digest(self) -> str:

@@ -1,6 +1,6 @@
 """Captures as a data set: each flow of a pcap is a record with the features of CIC-IDS-2017."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import ClassVar
 
@@ -58,11 +58,20 @@ class Captures(Dataset):
     ) -> None:
         self.path = Path(path)
         self.label = meaning(label)
-        self.flow_timeout, self.reorder = (
-            _microseconds(name, value) for name, value in (("flow_timeout", flow_timeout), ("reorder", reorder))
-        )
-        pauses = {"activity_timeout": activity_timeout, "subflow_gap": subflow_gap, "bulk_gap": bulk_gap}
-        self.pauses = Pauses(*(_microseconds(name, value) for name, value in pauses.items()))
+        self._seconds = {
+            "flow_timeout": flow_timeout,
+            "activity_timeout": activity_timeout,
+            "subflow_gap": subflow_gap,
+            "bulk_gap": bulk_gap,
+            "reorder": reorder,
+        }
+        self.flow_timeout, *pauses, self.reorder = (_microseconds(*setting) for setting in self._seconds.items())
+        self.pauses = Pauses(*pauses)
+
+    @property
+    def reading(self) -> Mapping[str, float]:
+        """The settings in seconds."""
+        return self._seconds
 
     @property
     def families(self) -> None:

@@ -34,7 +34,7 @@ class Classic:
     def __init__(self, head: bytes) -> None:
         self.order, self.ticks = _MAGIC[head[:4]]
         (link,) = struct.unpack_from(self.order + "I", head.ljust(_HEAD, b"\0"), 20)
-        self.link = link & 0x0FFFFFFF  # the bits above say whether frames end with a check sum
+        self.link = link & 0x03FFFFFF  # the bits above say whether frames end with a check sum
         self.rest, self.damage = b"", ""
         self._begin, self._number = _HEAD, 0
 

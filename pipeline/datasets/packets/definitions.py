@@ -58,3 +58,6 @@ class Pauses:
     activity: int = 5 * SECOND
     subflow: int = SECOND
     bulk: int = SECOND
+
+
+USUAL = Pauses()

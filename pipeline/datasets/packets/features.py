@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.datasets.packets.bricks import PSH, URG, Columns, Floats, Ints, Records, Spread, count, rate
-from pipeline.datasets.packets.definitions import CORRECTED, FLAGS, SHUFFLED_FLAGS, Faults, Pauses
+from pipeline.datasets.packets.definitions import CORRECTED, FLAGS, SHUFFLED_FLAGS, USUAL, Faults, Pauses
 from pipeline.datasets.packets.episodes import activity, bulks, subflows
 
 
-def measure(records: Records, port: Ints, faults: Faults = CORRECTED, pauses: Pauses = Pauses()) -> Columns:  # noqa: B008
+def measure(records: Records, port: Ints, faults: Faults = CORRECTED, pauses: Pauses = USUAL) -> Columns:
     """The features under their canonical names, in the order of the published header.
 
     Args:

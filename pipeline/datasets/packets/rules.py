@@ -17,7 +17,7 @@ from pipeline.datasets.packets.bricks import Ints
 from pipeline.datasets.packets.endpoints import Endpoints
 from pipeline.datasets.records import UNLABELLED
 
-SUFFIX = ".labels.csv"
+LABELS = ".labels.csv"
 COLUMNS = ("src_ip", "dst_ip", "src_port", "dst_port", "protocol", "start", "end", "label")
 _NAMES = {"tcp": "6", "udp": "17", "icmp": "1"}
 
@@ -91,7 +91,7 @@ def rules_beside(capture: Path, other: Label) -> Rules:
         SchemaError: the file has no column ``label``, or an unknown one.
         DataError: a cell cannot be read.
     """
-    path = capture.with_name(capture.name + SUFFIX)
+    path = capture.with_name(capture.name + LABELS)
     if not path.is_file():
         return Rules(other)
     with path.open(newline="", encoding="utf-8-sig") as file:

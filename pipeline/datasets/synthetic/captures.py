@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from pipeline.base import durable
 from pipeline.datasets.packets.bricks import FIN, SYN, Ints, Packets
-from pipeline.datasets.packets.rules import SUFFIX
+from pipeline.datasets.packets.rules import LABELS
 from pipeline.datasets.synthetic.addresses import ATTACKER, FIRST_DAY, number, texts
 from pipeline.datasets.synthetic.conversations import CLIENT, SERVER
 from pipeline.datasets.synthetic.days import ATTACKS_PER_50_000
@@ -69,7 +69,7 @@ def write_captures(folder: Path, conversations: int, days: int, seed: int, attac
         seen = list(scenes(day, count, seed, attacks))
         _write_capture(path, seen)
         if attacks:
-            _write_rules(path.with_name(path.name + SUFFIX), {scene.attack for scene in seen} - {"benign"})
+            _write_rules(path.with_name(path.name + LABELS), {scene.attack for scene in seen} - {"benign"})
         paths.append(path)
     return paths
 
