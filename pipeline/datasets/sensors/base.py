@@ -13,7 +13,7 @@ from pipeline.datasets import sources
 from pipeline.datasets.base import Chunk, Dataset
 from pipeline.datasets.blocks import Block
 from pipeline.datasets.schema import Column
-from pipeline.datasets.sensors import json_lines
+from pipeline.datasets.sensors import json_blocks, json_lines
 from pipeline.datasets.sensors.assemble import chunk
 from pipeline.datasets.sensors.fields import Field, text
 from pipeline.datasets.sensors.labels import Labels
@@ -33,11 +33,18 @@ class Sensor(Dataset):
             says nothing, the record has no label.
         benign: its values that mean benign, in any case. Any other value names an attack; 1 stands for ``attack``.
         needed: for records to be scored, the columns that a model reads; they are among those of the sensor.
+
+    Attributes:
+        schema: the fields of the log.
+        suffixes: of the files that are read.
+        prefix: of their names in a folder.
+        kind: the field that says what an object of JSON is, where not all are connections.
     """
 
     schema: ClassVar[Schema]
     suffixes: ClassVar[tuple[str, ...]]
     prefix: ClassVar[str] = ""
+    kind: ClassVar[str] = ""
 
     def __init__(
         self,
@@ -99,25 +106,29 @@ class Sensor(Dataset):
         Raises:
             SchemaError: no connection of the first block has the fields that the sensor always writes.
         """
-        for number, block in enumerate(blocks):
-            if number == 0:
-                self._recognise(block)
-            yield partial(self._chunk_of_objects, block)
+        spelling: json_blocks.Spelling | None = None
+        for block in blocks:
+            spelling = spelling or self._spelling(block)
+            yield partial(self._chunk_of_objects, block, spelling)
 
-    def kind(self, event: dict[str, Any]) -> str:
+    def _kind(self, event: dict[str, Any]) -> str:
         """The kind of event that an object is, "" for a connection. Other events are passed over."""
-        return ""
+        kind = event.get(self.kind)
+        return "" if kind is None or kind == json_blocks.FLOW else str(kind)
 
-    def _recognise(self, block: Block) -> None:
-        found = [each for each in json_lines.first_events(block) if not self.kind(each)]
+    def _spelling(self, block: Block) -> json_blocks.Spelling:
+        """How the objects of a block are spelt, if they are those of this sensor."""
+        found = [each for each in json_lines.first_events(block) if not self._kind(each)]
         faults = [fault for each in found if (fault := self._fault(each))]
         if found and len(faults) == len(found):
             raise SchemaError(f"{block.source}: is no {self.schema.title}: the first connection {faults[0]}")
+        return json_blocks.Spelling.of(self.labelled, found, self.kind)
 
     def _fault(self, event: dict[str, Any]) -> str:
         missing = [name for name in self.schema.always if json_lines.cells([event], name) == [None]]
         return f"has no {missing[0]!r}{near_miss(missing[0], event)}" if missing else ""
 
-    def _chunk_of_objects(self, block: Block) -> Chunk:
-        rows, others = json_lines.read(block, self.labelled, self.kind)
+    def _chunk_of_objects(self, block: Block, spelling: json_blocks.Spelling) -> Chunk:
+        read = json_blocks.read(block, self.labelled, spelling)
+        rows, others = read or json_lines.read(block, self.labelled, self._kind)
         return replace(chunk(block, self.labelled, rows, self.label), passed_over=others)

@@ -1,7 +1,7 @@
 """Logs that hold an object of JSON in each line -> columns."""
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -51,7 +51,7 @@ def first_events(block: Block) -> list[Event]:
     return [event for _, event in _events(block.lines.split(b"\n", AT_ONCE)[:-1][:AT_ONCE], 1, [])]
 
 
-def cells(found: list[Event], source: str) -> list[Any]:
+def cells(found: Sequence[Event], source: str) -> list[Any]:
     """(n,) values of a field, None where an object lacks it; a dot is part of the name, or leads into an object."""
     flat = [each.get(source) for each in found]
     head, dot, tail = source.partition(".")
@@ -103,8 +103,13 @@ def _joined(field: Field, parts: list[pa.Array]) -> pa.ChunkedArray:
     column = pa.chunked_array(texts, texts[0].type if texts else pa.float64())
     if field.kind not in ("word", "text"):
         return column
-    unset = pc.is_in(column, pa.array(["", NONE]))
-    return pc.if_else(unset, pa.scalar(None, pa.string()), column).dictionary_encode()
+    return encoded(column)
+
+
+def encoded(text: pa.ChunkedArray) -> pa.ChunkedArray:
+    """(n,) texts as a dictionary of words; null where they say that they are unset."""
+    unset = pc.is_in(text, pa.array(["", NONE]))
+    return pc.if_else(unset, pa.scalar(None, pa.string()), text).dictionary_encode()
 
 
 def _texts(values: list[Any]) -> pa.Array:

@@ -5,7 +5,6 @@ no feature: it is what rules say, and a model that read it would learn the rules
 """
 
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -73,11 +72,7 @@ class Suricata(Sensor):
     schema = SCHEMA
     suffixes = (*PACKED, *ROTATED)
     prefix = "eve"
-
-    def kind(self, event: dict[str, Any]) -> str:
-        """The type of an event that is no flow."""
-        kind = str(event.get("event_type", "flow"))
-        return "" if kind == "flow" else kind
+    kind = "event_type"
 
     def parts(self, source: Source, stream: Iterator[bytes]) -> Iterator[Part]:
         """What reads each block of a log.

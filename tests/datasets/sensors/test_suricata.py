@@ -7,6 +7,8 @@ import pyarrow as pa
 import pytest
 
 from pipeline.base.errors import SchemaError, SourceError
+from pipeline.datasets.sensors import json_blocks
+from pipeline.datasets.sensors import json_lines as json_lines_module
 from pipeline.datasets.sensors.suricata import Suricata
 from tests.datasets.sensors.logs import json_lines
 
@@ -86,6 +88,21 @@ def test_numbers_that_a_shipper_made_texts(tmp_path):
     )
     where = ["record_id", "source_file"]
     assert plain.drop_columns(where).equals(shipped.drop_columns(where))
+
+
+def test_the_way_in_which_a_block_is_read_changes_no_record(tmp_path, monkeypatch):
+    path = json_lines(tmp_path / "eve.json", [ALERT, FLOW, PING, {"event_type": "stats", "flow": 1}, FLOW])
+    some, _, counted = read(path)
+    monkeypatch.setattr(json_blocks, "read", lambda *_: None)  # object by object
+    records, _, others = read(path)
+    assert records.to_pylist() == some.to_pylist()
+    assert others == counted == {"alert": 1, "stats": 1}
+
+
+def test_well_formed_blocks_are_read_by_arrow(tmp_path, monkeypatch):
+    path = json_lines(tmp_path / "eve.json", [ALERT, FLOW, PING, {"event_type": "stats", "stats": {"flow": 1}}])
+    monkeypatch.delattr(json_lines_module, "read")
+    assert read(path)[2] == {"alert": 1, "stats": 1}
 
 
 def test_a_label_that_somebody_added(tmp_path):
