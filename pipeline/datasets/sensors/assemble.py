@@ -110,9 +110,14 @@ def _told(block: Block, rows: Rows, faults: list[_Fault]) -> list[dict[str, Any]
     told = []
     for fault in faults:
         row = int(rows.numbers[fault.place])
-        line = lines[row - block.first_row].decode("utf-8", "replace").rstrip("\r")
-        told.append(reject(row, fault.reason, line, fault.column) if line.strip() else reject(row, BLANK))
+        place = row - block.first_row  # a stray carriage return makes more rows than lines
+        line = lines[place].decode("utf-8", "replace").rstrip("\r") if place < len(lines) else ""
+        told.append(reject(row, BLANK) if place < len(lines) and not line.strip() else _at(fault, row, line))
     return told
+
+
+def _at(fault: _Fault, row: int, line: str) -> dict[str, Any]:
+    return reject(row, fault.reason, line, fault.column)
 
 
 def _read(each: Field, column: pa.ChunkedArray | None, n: int) -> tuple[Any, values.Mask]:

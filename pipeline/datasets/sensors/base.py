@@ -89,7 +89,7 @@ class Sensor(Dataset):
     def _parts(self) -> Iterator[Part]:
         contents = sources.SeenContents()
         for source in sources.sources(self.path, self.suffixes, self.prefix):
-            yield from self.parts(source, contents.watch(source, sources.blocks(source)))
+            yield from self.parts(source, _without_mark(contents.watch(source, sources.blocks(source))))
 
     @abstractmethod
     def parts(self, source: Source, stream: Iterator[bytes]) -> Iterator[Part]:
@@ -118,7 +118,10 @@ class Sensor(Dataset):
 
     def _spelling(self, block: Block) -> json_blocks.Spelling:
         """How the objects of a block are spelt, if they are those of this sensor."""
-        found = [each for each in json_lines.first_events(block) if not self._kind(each)]
+        events = json_lines.first_events(block)
+        if not events:
+            raise SchemaError(f"{block.source}: its first lines hold no object of JSON; each line must hold one")
+        found = [each for each in events if not self._kind(each)]
         faults = [fault for each in found if (fault := self._fault(each))]
         if found and len(faults) == len(found):
             raise SchemaError(f"{block.source}: is no {self.schema.title}: the first connection {faults[0]}")
@@ -132,3 +135,9 @@ class Sensor(Dataset):
         read = json_blocks.read(block, self.labelled, spelling)
         rows, others = read or json_lines.read(block, self.labelled, self._kind)
         return replace(chunk(block, self.labelled, rows, self.label), passed_over=others)
+
+
+def _without_mark(stream: Iterator[bytes]) -> Iterator[bytes]:
+    """The same lines without the mark that some editors put before a text in UTF-8."""
+    yield next(stream, b"").removeprefix(b"\xef\xbb\xbf")
+    yield from stream

@@ -91,7 +91,7 @@ class NFStream(Sensor):
             SchemaError: it lacks a field that is needed, or that the first file has.
         """
         line, blocks = headed(source.name, stream)
-        names = _names(line)
+        names = _names(source, line)
         self._found.require(source.name, names)
         wanted = {field.source: field for field in self._found.fields if field.source in names}
         lines = delimited.Lines(names, ",", True, UNSET)
@@ -101,7 +101,7 @@ class NFStream(Sensor):
     def _found(self) -> Schema:
         """The schema of the first file."""
         first = sources.sources(self.path, self.suffixes)[0]
-        names = _names(headed(first.name, sources.blocks(first))[0])
+        names = _names(first, headed(first.name, sources.blocks(first))[0])
         self.schema.require(first.name, names)
         return self.labelled.within(names)
 
@@ -109,9 +109,9 @@ class NFStream(Sensor):
         return chunk(block, self._found, delimited.read(block, lines, wanted), self.label)
 
 
-def _names(header: bytes) -> tuple[str, ...]:
+def _names(source: Source, header: bytes) -> tuple[str, ...]:
     names = [name.strip().strip('"') for name in header.decode("utf-8-sig", "replace").strip().split(",")]
     twice = sorted({name for name in names if name and names.count(name) > 1})
     if twice:
-        raise SchemaError(f"two columns are called {twice[0]!r}; rename one of them in the header")
+        raise SchemaError(f"{source.name}: two columns are called {twice[0]!r}; rename one of them in the header")
     return tuple(name or f"column {place}" for place, name in enumerate(names, start=1))

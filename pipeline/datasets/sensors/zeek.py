@@ -79,7 +79,7 @@ class Zeek(Sensor):
         blocks = numbered(source.name, stream)
         first = next(blocks)
         blocks = chain([first], blocks)
-        if first.lines.lstrip().startswith(b"{"):
+        if first.lines.lstrip().startswith((b"{", b"[")):
             yield from self.of_objects(blocks)
             return
         for block, header in parts(blocks):

@@ -1,6 +1,7 @@
 """Logs of Zeek become records: by hand-worked values, and whatever form a log has."""
 
 import gzip
+import json
 from datetime import datetime
 
 import pyarrow as pa
@@ -132,6 +133,8 @@ def test_a_label_field_of_ones_own(tmp_path):
         ("#separator \\x09\\x09\n", SchemaError, "the separator must be one character"),
         ('{"ts": 1.0, "query": "x"}\n', SchemaError, "has no 'proto'"),
         ("", SourceError, "has no records"),
+        ("[" + json.dumps(TLS) + "]\n", SchemaError, "each line must hold one"),
+        (json.dumps(TLS, indent=1) + "\n", SchemaError, "each line must hold one"),
     ],
 )
 def test_what_is_no_log_of_connections_is_refused(tmp_path, text, error, said):
@@ -147,6 +150,22 @@ def test_fields_may_be_parted_otherwise(tmp_path):
     (tmp_path / "conn.log").write_text(text.replace("|-", "|~"))
     plain = read(tsv(tmp_path / "conn.plain.log", [TLS]))[0]
     assert read(tmp_path / "conn.log")[0].drop_columns(WHERE).equals(plain.drop_columns(WHERE))
+
+
+@pytest.mark.parametrize("change", [lambda text: "\ufeff" + text, lambda text: text.replace("\n", "\r\n")])
+@pytest.mark.parametrize("write", [tsv, json_lines])
+def test_a_mark_before_the_text_and_other_line_ends_change_nothing(tmp_path, write, change):
+    path = write(tmp_path / "conn.log", [TLS, SCAN])
+    plain = read(path)[0]
+    path.write_bytes(change(path.read_text()).encode())
+    assert read(path)[0].to_pylist() == plain.to_pylist()
+
+
+def test_bytes_that_are_no_text_are_rejected(tmp_path):
+    (tmp_path / "conn.log").write_bytes(header().encode() + bytes(range(256)) * 3 + b"\n" + line(TLS).encode())
+    records, rejected = read(tmp_path / "conn.log")
+    assert records["flow_id"].to_pylist() == ["CTLS1"]
+    assert rejected.num_rows > 0
 
 
 def test_times_of_json_are_numbers_or_iso(tmp_path):
