@@ -69,10 +69,12 @@ class Dataset(ABC):
 
     Attributes:
         title: name of the records in reports, for a kind of data set that reads many.
+        labelled: whether a label must be there for each record; ingest sets it.
     """
 
     is_synthetic: ClassVar[bool] = False
     title: str = ""
+    labelled: bool = True
 
     @property
     def columns(self) -> tuple[Column, ...]:

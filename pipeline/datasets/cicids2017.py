@@ -74,4 +74,4 @@ class CICIDS2017(Dataset):
 
     def _layout(self, source: str, stream: Iterator[bytes]) -> tuple[Layout, Iterator[Block]]:
         head, blocks = headed(source, stream)
-        return layout(source, head, self.ignore_columns, self.needed), blocks
+        return layout(source, head, self.ignore_columns, self.needed, self.labelled), blocks

@@ -13,7 +13,7 @@ from pipeline.datasets.cicids2017 import CICIDS2017
 from pipeline.datasets.nslkdd import NSLKDD
 from pipeline.datasets.packets import captures
 from pipeline.datasets.packets.captures import Captures
-from pipeline.datasets.schema import ENDPOINTS, TOLD, Column
+from pipeline.datasets.schema import ENDPOINTS, GROUPABLE, Column
 from pipeline.datasets.table import Table
 
 READERS: dict[str, Callable[..., Dataset]] = {
@@ -24,7 +24,7 @@ READERS: dict[str, Callable[..., Dataset]] = {
     "table": Table,
 }
 SUFFIXES = (".csv", ".csv.gz", ".txt", ".txt.gz", ".zip", ".parquet", *captures.SUFFIXES)
-WHO = ("record_id", "source_file", "row")
+IDENTITY = ("record_id", "source_file", "row")
 ROWS = 65_536
 
 
@@ -49,7 +49,7 @@ def incoming(
         names = pq.read_schema(path).names
     except (OSError, pa.ArrowInvalid) as error:
         raise SourceError(f"{path}: cannot be read as Parquet ({error}); fetch the file again") from error
-    return Recorded(path, needed, names) if {*WHO} <= {*names} else Table(path, needed=needed)
+    return Recorded(path, needed, names) if {*IDENTITY} <= {*names} else Table(path, needed=needed)
 
 
 class Recorded(Dataset):
@@ -84,8 +84,8 @@ class Recorded(Dataset):
             SourceError: the file cannot be read to its end.
             SchemaError: a column that is needed is missing.
         """
-        known = (name for name in (*TOLD, *ENDPOINTS) if name in self.names)
-        wanted = dict.fromkeys([*WHO, *known, *(column.name for column in self.columns)])
+        known = (name for name in (*GROUPABLE, *ENDPOINTS) if name in self.names)
+        wanted = dict.fromkeys([*IDENTITY, *known, *(column.name for column in self.columns)])
         try:
             with pq.ParquetFile(self.path) as file:
                 for batch in file.iter_batches(ROWS, columns=list(wanted)):

@@ -100,7 +100,7 @@ class NSLKDD(Dataset):
     def __init__(
         self, path: Path, unknown_labels: Unknown = "refuse", needed: tuple[Column, ...] | None = None
     ) -> None:
-        self.labelled = needed is None
+        self.labelled, self.any_label = needed is None, needed is not None
         self.path = Path(path)
         self.unknown_labels: Unknown = unknown_labels
 
@@ -129,7 +129,7 @@ class NSLKDD(Dataset):
         for source in _whole(sources.sources(self.path, SUFFIXES, PREFIX, tuple(KDD99))):
             layout = None
             for block in numbered(source.name, contents.watch(source, sources.blocks(source))):
-                layout = layout or _layout(block, self.labelled)
+                layout = layout or _layout(block, self.labelled, self.any_label)
                 yield block, layout
 
     def _label(self, text: str) -> Label:
@@ -164,14 +164,14 @@ def _held(source: sources.Source) -> str:
     return KDD99.get(name, name.partition(".")[0])
 
 
-def _layout(block: Block, labelled: bool) -> Layout:
+def _layout(block: Block, labelled: bool, any_label: bool) -> Layout:
     first = block.lines.partition(b"\n")[0]
     fields = first.count(b",") + 1
     for names in _FIELDS if labelled else (*_FIELDS, _FEATURES):
         if len(names) == fields:
             header = tuple(name or "difficulty" for name in names)
             remedy = "set ingest.nslkdd.unknown_labels to keep"
-            return Layout(names, header, {}, COLUMNS, remedy=remedy, labelled=labelled)
+            return Layout(names, header, {}, COLUMNS, remedy=remedy, labelled=labelled, any_label=any_label)
     raise SchemaError(
         f"{block.source}: row 1 has {fields} fields, NSL-KDD has 43 (41 features, attack, difficulty), KDD Cup 1999 "
         "has 42, without the difficulty, and neither has a header; set ingest.path to KDDTrain+.txt, KDDTest+.txt, "

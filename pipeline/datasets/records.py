@@ -11,12 +11,13 @@ from numpy.typing import NDArray
 
 from pipeline.base.errors import DataError
 from pipeline.base.samples import row_hash
+from pipeline.datasets import schema
 from pipeline.datasets.base import WORDS, record_schema
 from pipeline.datasets.blocks import Block
 from pipeline.datasets.header import Layout
 from pipeline.datasets.labels import Label
 
-UNLABELLED = Label("unlabelled", "unlabelled", False)  # allowed only for a record to be scored
+UNLABELLED = Label(schema.UNLABELLED, schema.UNLABELLED, False)
 HIGHEST_PORT = 65_535
 DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 
@@ -114,7 +115,7 @@ def _labels(
         try:
             labels.append(label(text))
         except ValueError as error:
-            if not layout.labelled:
+            if layout.any_label or not (text or layout.labelled):
                 labels.append(UNLABELLED)
                 continue
             where = f"{block.source}: row {rows[np.argmax(codes == code)]}, column {layout.title('label')!r}"

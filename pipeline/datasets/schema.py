@@ -153,7 +153,11 @@ PROVENANCE: tuple[str, ...] = (
 ENDPOINTS: tuple[str, ...] = ("timestamp", "protocol", "src_ip", "src_port", "dst_ip", "dst_port", "flow_id")
 
 # The part that is known before a record is scored, so that records may be grouped by it.
-TOLD: tuple[str, ...] = ("day", "protocol")
+GROUPABLE: tuple[str, ...] = ("day", "protocol")
+
+# The name of a record whose label says nothing. It counts as benign while models are fitted, and no more than that.
+UNLABELLED = "unlabelled"
+NO_ATTACK: tuple[str, ...] = ("benign", UNLABELLED)
 
 # canonical attack -> (family, the spellings of the published files; case, spaces and dashes do not count)
 ATTACKS: dict[str, tuple[str, tuple[str, ...]]] = {

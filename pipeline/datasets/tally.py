@@ -8,10 +8,11 @@ import numpy as np
 import pyarrow.compute as pc
 
 from pipeline.base.errors import RejectedError
+from pipeline.datasets import labelling
 from pipeline.datasets.base import PASSED_OVER, Chunk, Dataset
 from pipeline.datasets.labels import family
 from pipeline.datasets.rows import BLANK
-from pipeline.datasets.schema import Column
+from pipeline.datasets.schema import UNLABELLED, Column
 
 
 class Tally:
@@ -29,6 +30,11 @@ class Tally:
     def records(self) -> int:
         """Records so far."""
         return sum(counts.total() for counts in self.files.values())
+
+    @property
+    def attacks(self) -> Counter[str]:
+        """Records of each attack so far, ``benign`` and ``unlabelled`` among them."""
+        return sum(self.files.values(), Counter[str]())
 
     def add(self, chunk: Chunk, distrusted: int) -> None:
         """Count the rows of ``chunk``; ``distrusted`` says how many of its records are."""
@@ -72,12 +78,15 @@ class Tally:
 
     def source(self, name: str, dataset: Dataset) -> dict[str, Any]:
         """What later stages read of the data: its columns, its attacks, and the number of records of each."""
-        families = dataset.families or {attack: family(attack) for counts in self.files.values() for attack in counts}
+        found = {attack for counts in self.files.values() for attack in counts}
+        families = dict(dataset.families or {attack: family(attack) for attack in found})
+        families |= {UNLABELLED: UNLABELLED} if UNLABELLED in found else {}
         return {
             "dataset": f"{name} {dataset.title}".strip(),
             **({"reading": dict(dataset.reading)} if dataset.reading else {}),
             "synthetic": dataset.is_synthetic,
             "records": self.records,
+            "labels": labelling.found(self.attacks),
             "rejected": self.rejected.total(),
             "blank": self.blank,
             "distrusted": self.distrusted,

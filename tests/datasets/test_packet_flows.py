@@ -96,3 +96,11 @@ def test_records_do_not_depend_on_how_the_file_is_cut_even_out_of_order(blocks, 
     parts = read(path)
     for one, other in zip(whole, parts, strict=True):
         assert one.to_pylist() == other.to_pylist()
+
+
+def test_each_reading_gives_the_same_bytes(tmp_path):
+    packets = made([(1, (0, 1), 6, ACK, n) for n in range(3)])
+    packets += [told_flows.Packet(START + n, (f"10.0.1.{n}", 1), (f"10.9.{n}.1", 2), 17) for n in range(60)]
+    path = written(tmp_path / "some.pcap", packets)
+    first, second = (read(path)[0] for _ in range(2))
+    assert first.equals(second)  # dictionaries, too

@@ -67,12 +67,15 @@ def endpoints(flows: Flows) -> Endpoints:
 
 
 def _addresses(flows: Flows) -> tuple[tuple[str, ...], Ints, Ints]:
-    """The text of each address, and which of them the first and the second host of each flow (r,) has."""
+    """The text of each address, in an order that the addresses alone decide, and which of them the first and the second host of each flow (r,) has."""
     six = is_six(flows.key[:, 4])
     words = np.concatenate([np.column_stack([flows.key[:, part : part + 2], six]) for part in (0, 2)])
     order, number = grouped(words)
+    one_of_each = words[order[np.flatnonzero(np.diff(number, prepend=-1))]]
+    ranked = np.lexsort(one_of_each.T)  # groups come in any order, addresses shall not
+    rank = np.empty(len(ranked), np.int64)
+    rank[ranked] = np.arange(len(ranked))
     codes = np.empty(len(words), np.int64)
-    codes[order] = number
-    first = order[np.flatnonzero(np.diff(number, prepend=-1))]
-    texts = tuple(address(*map(int, words[row])) for row in first)
+    codes[order] = rank[number]
+    texts = tuple(address(*row) for row in one_of_each[ranked].tolist())
     return texts, codes[: len(six)], codes[len(six) :]

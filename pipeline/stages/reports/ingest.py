@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from pipeline.datasets import labelling
 from pipeline.datasets.tally import Tally
 from pipeline.datasets.trust import Extent
 from pipeline.reporting.figures.records import class_counts
@@ -28,4 +29,5 @@ def write_reports(settings: Ingest, source: dict[str, Any], tally: Tally, extent
     columns = {column["name"]: "string" if column.get("categorical") else "double" for column in source["columns"]}
     report.run.dataset(settings.dataset, settings.path, source["digest"], tally.records, columns, "raw")
     report.run.metrics({key: source[key] for key in ("records", "rejected", "blank", "distrusted")})
+    report.say(labelling.sentence(tally.attacks))
     report.say(f"{source['records']:,} records of {len(counts)} files, {source['rejected']:,} rows rejected")
