@@ -67,7 +67,10 @@ def endpoints(flows: Flows) -> Endpoints:
 
 
 def _addresses(flows: Flows) -> tuple[tuple[str, ...], Ints, Ints]:
-    """The text of each address, in an order that the addresses alone decide, and which of them the first and the second host of each flow (r,) has."""
+    """The text of each address, and which of them the first and the second host of each flow has, (r,) both.
+
+    The order of the texts depends on the addresses alone.
+    """
     six = is_six(flows.key[:, 4])
     words = np.concatenate([np.column_stack([flows.key[:, part : part + 2], six]) for part in (0, 2)])
     order, number = grouped(words)
