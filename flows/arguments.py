@@ -57,6 +57,13 @@ def _score(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _read(parser: argparse.ArgumentParser) -> None:
+    parser.description = "Say what is understood of files, without training or scoring anything."
+    parser.add_argument("path", nargs="+", help="files or folders of records")
+    parser.add_argument("--dataset", choices=("cicids2017", "nslkdd", "table"), help="without it that of params.yaml")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
 def _explain(parser: argparse.ArgumentParser) -> None:
     parser.description = (
         "Say why the strongest alerts of a file are alerts: which features, beside similar benign records."
@@ -141,6 +148,7 @@ CHECKS: Final[dict[str, Callable[[argparse.Namespace], str | None]]] = {"promoti
 PROGRAMS: Final[dict[str, Callable[[argparse.ArgumentParser], None]]] = {
     "training": _training,
     "score": _score,
+    "read": _read,
     "explain": _explain,
     "promotion": _promotion,
     "drift_check": _drift_check,

@@ -7,6 +7,7 @@ from typing import ClassVar
 
 import pyarrow as pa
 
+from pipeline.datasets.meaning import Notes
 from pipeline.datasets.schema import ATTACKS, FEATURES, Column
 
 WORDS = pa.dictionary(pa.int32(), pa.string())
@@ -58,10 +59,12 @@ class Chunk:
     Attributes:
         records: table of ``record_schema``.
         rejected: table of ``REJECTED_SCHEMA``: rows that could not be read, with the reason and their text.
+        notes: what was found while they were read; None where nothing was to be found.
     """
 
     records: pa.Table
     rejected: pa.Table
+    notes: Notes | None = None
 
 
 class Dataset(ABC):
@@ -87,7 +90,7 @@ class Dataset(ABC):
         return {attack: family for attack, (family, _) in ATTACKS.items()}
 
     @property
-    def reading(self) -> Mapping[str, float]:
+    def extraction(self) -> Mapping[str, float]:
         """The settings that decide what the features are: a model reads new records with the same ones."""
         return {}
 

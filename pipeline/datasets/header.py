@@ -4,6 +4,7 @@ from collections import Counter
 from dataclasses import dataclass
 
 from pipeline.base.errors import SchemaError, near_miss
+from pipeline.datasets.meaning import UNKNOWN, Meaning
 from pipeline.datasets.schema import FEATURES, Column
 
 # Columns that are read, but are no features. A header is matched with its surrounding spaces stripped.
@@ -49,6 +50,7 @@ class Layout:
         remedy: what to do about an unknown label.
         labelled: whether each record must have a label.
         any_label: whether an unknown label counts as none, as in records to be scored.
+        meaning: what the cells mean beyond their names.
     """
 
     names: tuple[str, ...]
@@ -60,6 +62,7 @@ class Layout:
     remedy: str = "set ingest.cicids2017.unknown_labels to keep"
     labelled: bool = True
     any_label: bool = False
+    meaning: Meaning = UNKNOWN
 
     @property
     def used(self) -> list[str]:

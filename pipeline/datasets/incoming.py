@@ -29,7 +29,7 @@ ROWS = 65_536
 
 
 def incoming(
-    path: Path, dataset: str, needed: tuple[Column, ...], reading: Mapping[str, float] | None = None
+    path: Path, dataset: str, needed: tuple[Column, ...], extraction: Mapping[str, float] | None = None
 ) -> Dataset:
     """A reader of one file; its ``columns`` refuse a file that lacks one that is needed, before a record is read.
 
@@ -37,14 +37,14 @@ def incoming(
         path: of the file.
         dataset: name of the data set whose format it has, if it is no Parquet.
         needed: the columns that a model reads.
-        reading: settings of the data set that the features of the model depend on.
+        extraction: settings of the data set that the features of the model depend on.
 
     Raises:
         SourceError: the file is absent or cannot be read.
         UnknownPluginError: the data set is not known.
     """
     if path.suffix.lower() != ".parquet":
-        return find(READERS, dataset)(path=path, needed=needed, **(reading or {}))
+        return find(READERS, dataset)(path=path, needed=needed, **(extraction or {}))
     try:
         names = pq.read_schema(path).names
     except (OSError, pa.ArrowInvalid) as error:

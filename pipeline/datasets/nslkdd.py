@@ -24,7 +24,8 @@ from pipeline.datasets import sources
 from pipeline.datasets.base import Chunk, Dataset
 from pipeline.datasets.blocks import Block, numbered
 from pipeline.datasets.header import Layout
-from pipeline.datasets.labels import Label, Unknown, snake
+from pipeline.datasets.labels import UNLABELLED, Label, Unknown, says_nothing, snake
+from pipeline.datasets.reading import Reading
 from pipeline.datasets.rows import parse
 from pipeline.datasets.schema import Column
 from pipeline.datasets.vocabulary import FAMILIES
@@ -94,15 +95,21 @@ class NSLKDD(Dataset):
     Args:
         path: where they are.
         unknown_labels: ``refuse`` stops at a label outside the vocabulary, ``keep`` makes it an attack of its own.
+        reading: what the files leave open.
         needed: for records to be scored: any; a label may then be absent.
     """
 
     def __init__(
-        self, path: Path, unknown_labels: Unknown = "refuse", needed: tuple[Column, ...] | None = None
+        self,
+        path: Path,
+        unknown_labels: Unknown = "refuse",
+        reading: Reading | None = None,
+        needed: tuple[Column, ...] | None = None,
     ) -> None:
         self.labelled, self.any_label = needed is None, needed is not None
         self.path = Path(path)
         self.unknown_labels: Unknown = unknown_labels
+        self.reading = reading or Reading()
 
     @property
     def columns(self) -> tuple[Column, ...]:
@@ -133,6 +140,8 @@ class NSLKDD(Dataset):
                 yield block, layout
 
     def _label(self, text: str) -> Label:
+        if says_nothing(text, self.reading.nothing):
+            return UNLABELLED
         name = snake(text)
         attack = "benign" if name == "normal" else name
         if attack in FAMILIES:

@@ -20,7 +20,8 @@ from pipeline.datasets.base import Chunk, Dataset
 from pipeline.datasets.blocks import Block, headed
 from pipeline.datasets.fields import NULLS, Field, fields_of
 from pipeline.datasets.header import Layout
-from pipeline.datasets.labels import Label, family, snake
+from pipeline.datasets.labels import UNLABELLED, Label, family, says_nothing, snake
+from pipeline.datasets.reading import Reading
 from pipeline.datasets.rows import parse
 from pipeline.datasets.schema import NO_ATTACK, PROVENANCE, Column
 from pipeline.datasets.sources import Source
@@ -45,6 +46,7 @@ class Table(Dataset):
         benign: its values that mean benign, in any case. Any other value names an attack; 1 stands for ``attack``.
         categorical: columns whose values are words, even if they look like numbers.
         ignore_columns: columns that are left out.
+        reading: what the files leave open.
         needed: for records to be scored, the columns to read; all other columns, the label too, may be missing.
     """
 
@@ -55,6 +57,7 @@ class Table(Dataset):
         benign: tuple[str | int, ...] = ("0", "false", "benign", "normal"),
         categorical: tuple[str, ...] = (),
         ignore_columns: tuple[str, ...] = (),
+        reading: Reading | None = None,
         needed: tuple[Column, ...] | None = None,
     ) -> None:
         self.path = Path(path)
@@ -62,6 +65,7 @@ class Table(Dataset):
         self.benign = frozenset(_plain(str(value)) for value in benign)
         words = categorical if needed is None else [column.name for column in needed if column.categorical]
         self.categorical = frozenset(map(snake, words))
+        self.reading = reading or Reading()
         self.needed = needed
         self.ignore_columns = frozenset(map(snake, ignore_columns))
         self.title = self.path.name.partition(".")[0]
@@ -129,6 +133,8 @@ class Table(Dataset):
         value = _plain(text)
         if value in self.benign:
             return Label("benign", "benign", False)
+        if says_nothing(text, self.reading.nothing):
+            return UNLABELLED
         name = "attack" if value in {"1", "true"} else snake(value)
         name = f"attack_{name}" if name[:1].isdigit() else name
         if name in {"", "benign"}:

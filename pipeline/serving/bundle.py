@@ -89,7 +89,7 @@ class Bundle:
         files |= benign.encoded(here(paths.RECORDS), some, _typed(features))
         source = read_json(here(paths.SOURCE))
         about = {"dataset": source["dataset"], "columns": _columns(features), "example": features.typical()}
-        about |= {"reading": source["reading"]} if "reading" in source else {}
+        about |= {"extraction": source["extraction"]} if "extraction" in source else {}
         group = bundle_parts.decoded(here(paths.THRESHOLDS), files, "thresholds")[0].get("group")
         about |= {"group": group and _group(here(paths.RECORDS), group)}
         return cls.of_sealed(HashedFolder(about, files), here(paths.FEATURES).parent)
@@ -136,9 +136,9 @@ class Bundle:
         return cls(str(sealed.about.get("dataset")), _typed(features), used, features, model, sealed)
 
     @property
-    def reading(self) -> dict[str, float]:
+    def extraction(self) -> dict[str, float]:
         """The settings of the data set with which its features were read, by name; often none."""
-        return dict(self.sealed.about.get("reading", {}))
+        return dict(self.sealed.about.get("extraction", {}))
 
     @property
     def digest(self) -> str:

@@ -11,7 +11,9 @@ from typing import Annotated, Any, ClassVar, Final, Literal, Union, cast, get_ar
 from pipeline.base.errors import ConfigError, near_miss
 
 FILE: Final = "params.yaml"
-GIVEN: Final = frozenset({"path", "features", "loss", "needed"})  # parameters of plug-ins that the stages fill in
+GIVEN: Final = frozenset(
+    {"path", "features", "loss", "needed", "reading"}
+)  # parameters of plug-ins that the stages fill in
 
 
 @dataclass(frozen=True)

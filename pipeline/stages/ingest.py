@@ -1,5 +1,6 @@
 """Raw files -> records with canonical columns; rows that cannot be read are kept beside them, with the reason."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from pipeline.artifacts import paths
@@ -7,7 +8,8 @@ from pipeline.artifacts.files import write_json
 from pipeline.artifacts.tables import TableWriter
 from pipeline.base.registry import build
 from pipeline.datasets import labelling
-from pipeline.datasets.base import REJECTED_SCHEMA, Chunk, Dataset, record_schema
+from pipeline.datasets.base import REJECTED_SCHEMA, Dataset, record_schema
+from pipeline.datasets.reading import Reading
 from pipeline.datasets.registry import DATASETS
 from pipeline.datasets.tally import Tally
 from pipeline.datasets.trust import TRUST_SCHEMA, Extent, trusted
@@ -21,6 +23,7 @@ from pipeline.stages.reports.report import Report
 def ingest(settings: Ingest, report: Report) -> None:
     """Stream the data set into one Parquet file."""
     plugin = settings.settings(settings.dataset, DATASETS)
+    plugin["reading"] = Reading.of(settings.time_format, settings.time_zone, settings.unlabelled)
     dataset = build(DATASETS, settings.dataset, "ingest.dataset", path=Path(settings.path), **plugin)
     dataset.labelled = settings.labels in {"auto", "full"}
     tally, extent = Tally(), Extent(dataset.columns)
@@ -41,7 +44,7 @@ def _store(dataset: Dataset, unread: bool, records: TableWriter, tally: Tally, e
     ):
         for read in dataset.read():
             labelled = labelling.without_labels(read.records) if unread else read.records
-            chunk = Chunk(labelling.presumed_benign(labelled), read.rejected)
+            chunk = replace(read, records=labelling.presumed_benign(labelled))
             records.write(chunk.records)
             rejected.write(chunk.rejected)
             trust = trusted(chunk.records, dataset.columns)

@@ -11,7 +11,7 @@ from pipeline.artifacts.files import read_json
 from pipeline.artifacts.models import read_model
 from pipeline.artifacts.samples import read_samples
 from pipeline.artifacts.tables import read_table
-from pipeline.base.errors import ConfigError, DataError, RejectedError, SchemaError, TrainingError
+from pipeline.base.errors import ConfigError, DataError, SchemaError, TrainingError
 from pipeline.datasets import labelling
 from pipeline.evaluation import promotion_gate
 from pipeline.serving import heldout
@@ -122,7 +122,7 @@ def test_full_labels_are_held_to(project: Any) -> None:
     project.run("ingest")
     assert read_json(paths.SOURCE)["labels"] == "full"
     project.edit("Monday", lambda cells: cells[1].__setitem__(-1, ""))
-    assert "the label is empty" in project.refusal("ingest", RejectedError)
+    assert "1 records have no label: Monday" in project.refusal("ingest", DataError)
     with pytest.raises(DataError, match=r"3 records have no label: a.csv \(3\).*set it to auto or partial"):
         labelling.require("full", {"a.csv": {"unlabelled": 3, "benign": 4}})
     labelling.require("auto", {"a.csv": {"unlabelled": 3, "benign": 4}})

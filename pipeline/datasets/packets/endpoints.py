@@ -1,11 +1,13 @@
 """Who talked to whom in a flow, and when."""
 
 from dataclasses import dataclass
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.datasets.clock import in_zone
 from pipeline.datasets.packets.assembly import Flows
 from pipeline.datasets.packets.bricks import Ints
 from pipeline.datasets.packets.conversations import grouped
@@ -32,12 +34,12 @@ class Endpoints:
     protocol: Ints
     begin: Ints
 
-    def columns(self) -> dict[str, pa.Array]:
-        """The columns of ``schema.ENDPOINTS``."""
+    def columns(self, zone: ZoneInfo) -> dict[str, pa.Array]:
+        """The columns of ``schema.ENDPOINTS``, times in ``zone``."""
         source, target = (self._words(codes) for codes in (self.source, self.target))
         parts = [source, target, *map(pa.array, (self.source_port, self.target_port, self.protocol))]
         return {
-            "timestamp": pa.array(self.begin, pa.timestamp("us")),
+            "timestamp": pa.array(in_zone(self.begin.astype("M8[us]"), zone), pa.timestamp("us")),
             "protocol": pa.array(self.protocol, pa.int16()),
             "src_ip": source,
             "src_port": pa.array(self.source_port, pa.int32()),

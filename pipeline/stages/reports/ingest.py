@@ -1,13 +1,17 @@
 """The reports of ingest: what was read, what was rejected, and the classes in each file."""
 
-from typing import Any
+from pathlib import Path
+from typing import Any, Final
 
 from pipeline.datasets import labelling
 from pipeline.datasets.tally import Tally
 from pipeline.datasets.trust import Extent
 from pipeline.reporting.figures.records import class_counts
+from pipeline.reporting.html import page
 from pipeline.settings.ingest import Ingest
 from pipeline.stages.reports.report import LEVELS, Report
+
+TEMPLATE: Final = Path(__file__).with_name("reading.html")
 
 
 def write_reports(settings: Ingest, source: dict[str, Any], tally: Tally, extent: Extent, report: Report) -> None:
@@ -21,6 +25,11 @@ def write_reports(settings: Ingest, source: dict[str, Any], tally: Tally, extent
         report: of the stage.
     """
     report.json("ingest", source)
+    reading = tally.findings.report()
+    report.json("reading", reading)
+    report.html(
+        "reading", page(TEMPLATE, title="What was understood of each file", subtitle=report.subtitle, files=reading)
+    )
     report.json("confidence_intervals_epoch_0", extent.result())
     for name, limit in {"max_rejected_share": settings.max_rejected_share, **LEVELS}.items():
         report.shares(name, limit, tally.shares())
