@@ -48,7 +48,7 @@ from pipeline.evaluation.metrics import auroc
 from pipeline.models.base import Batch
 from pipeline.models.detectors.base import Detector
 from pipeline.models.detectors.registry import DETECTORS
-from pipeline.models.scoring import in_batches
+from pipeline.models.scoring import ROWS_AT_ONCE, in_batches
 from pipeline.models.training import FitSettings, History, fit
 
 SETTINGS = ("unsupervised", "one_class", "supervised")
@@ -129,7 +129,7 @@ def measure(name: str, setting: str, data: Split, seed: int, training: FitSettin
         raise ValueError(f"{name} trains on {DETECTORS[name].trains_on} rows, and is not measured {setting}")
     start = time.perf_counter()
     detector, history = _fitted(name, setting, data, seed, training, updated)
-    score = in_batches(detector.score, data.x_test, 8192, "cpu")
+    score = in_batches(detector.score, data.x_test, ROWS_AT_ONCE, "cpu")
     seconds = time.perf_counter() - start
     try:
         detector.verify(torch.from_numpy(data.x_test))

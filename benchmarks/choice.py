@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from benchmarks import settings
 from benchmarks.encoders import LEAST, Drawing, heading, mapped, read, show
 from pipeline.base.registry import build
-from pipeline.calibration.fusion import FUSIONS, Evidence
+from pipeline.calibration.fusion import FUSIONS, Score
 from pipeline.calibration.surprisal import Surprisal
 from pipeline.datasets.nslkdd import NSLKDD
 from pipeline.evaluation.metrics import auroc, tpr_at_fpr
@@ -72,21 +72,21 @@ def scores(detector: Detector, rows: dict[str, NDArray[np.float32]]) -> Scores:
     return {name: mapped(detector.score, x).astype(np.float64) for name, x in rows.items()}
 
 
-def evidence(said: Scores, judge: str, against: str) -> Evidence:
+def score_of(said: Scores, judge: str, against: str) -> Score:
     """Of the benign rows ``against`` which the others are ranked, and those, by the tail of the rows ``judge``."""
     value = np.concatenate([said[against], said["left out"]])
-    return Evidence(value, Surprisal.fit(said[judge]).surprise(value))
+    return Score(value, Surprisal.fit(said[judge]).surprise(value))
 
 
 def combined(densities: dict[str, Scores], heads: dict[str, Scores]) -> Iterator[tuple[str, float, float, float]]:
     """Each density, each head and each pair with its AUROC and recall at 1 % and 0.1 % FPR, twice."""
     for judge, against in (BENIGN, BENIGN[::-1]):
-        said = {name: evidence(each, judge, against) for name, each in (densities | heads).items()}
+        said = {name: score_of(each, judge, against) for name, each in (densities | heads).items()}
         score = {name: each.surprise for name, each in said.items()}
         for head in heads:
             for density in densities:
                 for fusion in FUSED:
-                    both = {"density": said[density], "head": said[head]}
+                    both = {"detector": said[density], "head": said[head]}
                     score[f"{head}, {density}, {fusion}"] = FUSIONS[fusion](both)
         benign = len(next(iter(densities.values()))[against])
         for name, values in score.items():

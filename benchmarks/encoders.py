@@ -41,7 +41,7 @@ from pipeline.models.detectors.knn import KNN
 from pipeline.models.encoders.base import Encoder
 from pipeline.models.encoders.losses.registry import LOSSES
 from pipeline.models.encoders.registry import ENCODERS
-from pipeline.models.scoring import in_batches
+from pipeline.models.scoring import ROWS_AT_ONCE, in_batches
 from pipeline.models.training import fit
 from pipeline.preprocessing import splits
 from pipeline.preprocessing.derived import Columns
@@ -137,7 +137,7 @@ def trained(
 
 def mapped(function: Callable[[Tensor], Tensor], x: Floats) -> Floats:
     """``function`` of the rows of x, (n, F)."""
-    return in_batches(function, x, 8192, "cpu")
+    return in_batches(function, x, ROWS_AT_ONCE, "cpu")
 
 
 def ranked(attack: NDArray[np.object_], score: Floats) -> Row:
@@ -181,7 +181,7 @@ def judged(drawing: Drawing, encoder: Encoder) -> Row:
     return row
 
 
-def spelt(values: list[float]) -> str:
+def mean_and_spread(values: list[float]) -> str:
     """Mean and standard deviation."""
     if len(values) < 2:
         return f"{values[0]:.1f}"
@@ -190,7 +190,7 @@ def spelt(values: list[float]) -> str:
 
 def show(name: str, rows: list[Row], shown: list[str]) -> None:
     """A line of the table: means over the seeds with their standard deviation."""
-    cells = (spelt([row[key] for row in rows]) if key in rows[0] else "" for key in shown)
+    cells = (mean_and_spread([row[key] for row in rows]) if key in rows[0] else "" for key in shown)
     print(f"| {name} | {' | '.join(cells)} |", flush=True)
 
 

@@ -32,8 +32,8 @@ def judged(drawing: Drawing, column: str, counts: Counts) -> None:
     score = {name: mapped(model.score, drawing.x[name]).astype(np.float64) for name in ("calibration", *TESTS)}
     group = {name: group_names(drawing.records[name].column(column).to_pandas().to_numpy()) for name in score}
     zeros = np.zeros(len(score["calibration"]))
-    whole = Calibration.fit(zeros, score["calibration"], "density", [99, 95])
-    own = Calibration.fit(zeros, score["calibration"], "density", [99, 95], group=column, groups=group["calibration"])
+    whole = Calibration.fit(zeros, score["calibration"], "detector", [99, 95])
+    own = Calibration.fit(zeros, score["calibration"], "detector", [99, 95], group=column, groups=group["calibration"])
     for name in TESTS:
         taken = drawing.attack[name] == "benign"
         for who, calibration in (("one for all", whole), ("one for each", own)):

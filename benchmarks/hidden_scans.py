@@ -39,7 +39,7 @@ from pipeline.base.samples import Samples, joined
 from pipeline.evaluation import metrics
 from pipeline.models.base import Batch
 from pipeline.models.detectors.base import Detector
-from pipeline.models.scoring import in_batches
+from pipeline.models.scoring import ROWS_AT_ONCE, in_batches
 from pipeline.models.training import History, Update, fit
 from pipeline.settings.stage2 import Stage2
 
@@ -99,7 +99,7 @@ def trained(
 
 def judged(model: Detector, test: Samples, hidden: str) -> dict[str, float]:
     """AUROC of all attacks, of those of the hidden kind, and of the others."""
-    score = in_batches(model.score, test.x, 8192, "cpu")
+    score = in_batches(model.score, test.x, ROWS_AT_ONCE, "cpu")
     rows = {"all": test.y >= 0, "hidden": test.benign | (test.attack == hidden), "others": test.attack != hidden}
     return {f"auroc_{name}": metrics.auroc(test.y[mask], score[mask]) or np.nan for name, mask in rows.items()}
 
@@ -173,7 +173,7 @@ def table(rows: dict[tuple[float, str, bool], list[dict[str, float]]]) -> None:
     print("| hidden | detector | updates | " + " | ".join(columns + counts) + " |")
     print("|---:|---|---|" + "---:|" * len(columns + counts))
     for (share, name, updated), results in rows.items():
-        cells = [_spelt([result.get(column, np.nan) for result in results]) for column in columns]
+        cells = [_mean_and_spread([result.get(column, np.nan) for result in results]) for column in columns]
         cells += [_range([result[count] for result in results if count in result]) for count in counts]
         line = [f"{100 * share:g} %", name, "yes" if updated else "no", *cells]
         print(f"| {' | '.join(line)} |", flush=True)
@@ -184,7 +184,7 @@ def _range(values: list[float]) -> str:
     return " to ".join(dict.fromkeys(f"{value:g}" for value in (min(values), max(values)))) if values else ""
 
 
-def _spelt(values: list[float]) -> str:
+def _mean_and_spread(values: list[float]) -> str:
     there = [value for value in values if not np.isnan(value)]
     return f"{np.mean(there):.3f} ± {np.std(there):.3f}" if there else ""
 

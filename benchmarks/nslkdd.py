@@ -50,7 +50,7 @@ from benchmarks.settings import RECIPE
 from pipeline.datasets.nslkdd import NSLKDD
 from pipeline.evaluation.metrics import auprc, auroc
 from pipeline.models.base import Batch
-from pipeline.models.scoring import in_batches
+from pipeline.models.scoring import ROWS_AT_ONCE, in_batches
 from pipeline.models.training import fit
 from pipeline.preprocessing.derived import Columns
 from pipeline.preprocessing.features import Features
@@ -182,7 +182,7 @@ def trained(chosen: Stage2, data: Split, seed: int) -> Result:
             updates=plan, on_update=lambda update: last.append(update.confidence),
         )  # fmt: skip
     per_cpu = cut * len(history.rows) / (time.process_time() - start)
-    score = in_batches(model.score, data.x_test, 8192, "cpu")
+    score = in_batches(model.score, data.x_test, ROWS_AT_ONCE, "cpu")
     return Result(
         float(auroc(data.y_test, score) or 0),
         float(auprc(data.y_test, score) or 0),

@@ -26,7 +26,7 @@ from pipeline.evaluation.metrics import auroc
 from pipeline.models.base import Batch
 from pipeline.models.detectors.free_energy import Likelihood
 from pipeline.models.detectors.grand import GRAnD
-from pipeline.models.scoring import in_batches
+from pipeline.models.scoring import ROWS_AT_ONCE, in_batches
 from pipeline.models.training import Updates, fit
 
 BENIGN, HELD_OUT = 20_000, 20_000
@@ -61,7 +61,7 @@ def judged(
     with tempfile.TemporaryDirectory(prefix="nslkdd-") as folder:
         fit(model, train, val, training, Path(folder), progress=False, updates=updates)
     pairs = ((data.y_train, data.x_train), (data.y_test, data.x_test))
-    within, beside = (auroc(y, in_batches(model.score, rows, 8192, "cpu")) for y, rows in pairs)
+    within, beside = (auroc(y, in_batches(model.score, rows, ROWS_AT_ONCE, "cpu")) for y, rows in pairs)
     return 100 * (within or np.nan), 100 * (beside or np.nan)
 
 

@@ -28,8 +28,8 @@ def parse(program: str, given: Sequence[str] | None = None, command: str = "") -
     parser = argparse.ArgumentParser(prog=command or f"python -m flows.{program}")
     PROGRAMS[program](parser)
     chosen = parser.parse_args(given)
-    if program == "promotion" and chosen.rollback and (chosen.dry_run or chosen.version != CANDIDATE):
-        parser.error("--rollback goes back to the previous version, and takes neither a version nor --dry-run")
+    if program in CHECKS and (fault := CHECKS[program](chosen)):
+        parser.error(fault)
     return chosen
 
 
@@ -37,16 +37,31 @@ def _training(parser: argparse.ArgumentParser) -> None:
     parser.description = "Reproduce the pipeline."
     parser.add_argument("--force", action="store_true", help="run every stage, also where nothing changed")
     parser.add_argument("--promote", action="store_true", help="promote the new version if it passes the gate")
-    parser.add_argument("--when-busy", choices=("wait", "refuse"), default="wait", help="while another run works here")
+    parser.add_argument(
+        "--when-busy",
+        choices=("wait", "refuse"),
+        default="wait",
+        help="what to do if another run is at work in this clone",
+    )
 
 
 def _score(parser: argparse.ArgumentParser) -> None:
     parser.description = "Score new records: files here and now, without a server; a folder by the scoring flow."
     parser.add_argument("path", nargs="+", help="files, or one folder of CSV, gz, zip or Parquet files")
-    parser.add_argument("--alias", default="champion", help="of the version that scores, or its number")
+    parser.add_argument("--alias", default="champion", help="the version that scores: an alias or a number")
     parser.add_argument(
-        "--false-discovery", type=float, default=0.0, help="largest share of false alarms among those of a file"
+        "--false-discovery",
+        type=float,
+        default=0.0,
+        help="decide on each file as a whole, so that at most this share of its alarms is false on average; 0: do not",
     )
+
+
+def _read(parser: argparse.ArgumentParser) -> None:
+    parser.description = "Say what is understood of files, without training or scoring anything."
+    parser.add_argument("path", nargs="+", help="files or folders of records")
+    parser.add_argument("--dataset", choices=("cicids2017", "nslkdd", "table"), help="without it that of params.yaml")
+    parser.add_argument("--json", action="store_true", help="print JSON")
 
 
 def _explain(parser: argparse.ArgumentParser) -> None:
@@ -55,7 +70,7 @@ def _explain(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("path", help="a file of records")
     parser.add_argument("--record", action="append", metavar="ID", help="explain this record; may be given again")
-    parser.add_argument("--alias", default="champion", help="of the version that scores, or its number")
+    parser.add_argument("--alias", default="champion", help="the version that scored: an alias or a number")
     parser.add_argument("--most", type=int, default=3, help="alerts that are explained, the strongest first")
     parser.add_argument("--features", type=int, default=5, help="features that are named for each")
 
@@ -63,13 +78,19 @@ def _explain(parser: argparse.ArgumentParser) -> None:
 def _promotion(parser: argparse.ArgumentParser) -> None:
     parser.description = "Promote a model, or go back."
     parser.add_argument("version", nargs="?", default=CANDIDATE, help="an alias or a number, candidate if left out")
-    parser.add_argument("--dry-run", action="store_true", help="judge it, and move nothing")
+    parser.add_argument("--dry-run", action="store_true", help="show the decision, and move nothing")
     parser.add_argument("--rollback", action="store_true", help="make the previous version the champion again")
+
+
+def _refuse_both(chosen: argparse.Namespace) -> str | None:
+    if chosen.rollback and (chosen.dry_run or chosen.version != CANDIDATE):
+        return "--rollback goes back to the previous version, and takes neither a version nor --dry-run"
+    return None
 
 
 def _drift_check(parser: argparse.ArgumentParser) -> None:
     parser.description = "Has benign traffic drifted?"
-    parser.add_argument("--alias", default="champion", help="of the version that is watched, or its number")
+    parser.add_argument("--alias", default="champion", help="the version to check: an alias or a number")
     parser.add_argument("--dry-run", action="store_true", help="look only; register nothing")
 
 
@@ -100,16 +121,16 @@ def _worker(parser: argparse.ArgumentParser) -> None:
 
 def _benchmark(parser: argparse.ArgumentParser) -> None:
     parser.description = "Run a grid of experiments."
-    parser.add_argument("--designs", nargs="+", default=[], help="of benchmark.yaml; without it all")
-    parser.add_argument("--configurations", nargs="+", default=[], help="of benchmark.yaml; without it all")
-    parser.add_argument("--seeds", nargs="+", type=int, default=[], help="without it those of benchmark.yaml")
+    parser.add_argument("--designs", nargs="+", default=[], help="names from benchmark.yaml; default: all")
+    parser.add_argument("--configurations", nargs="+", default=[], help="names from benchmark.yaml; default: all")
+    parser.add_argument("--seeds", nargs="+", type=int, default=[], help="default: those of benchmark.yaml")
     parser.add_argument("--path", default="", help="the folder that the records of every design lie below")
     parser.add_argument("--out", default="data/reports/benchmark", help="the folder that the table goes to")
 
 
 def _preset(parser: argparse.ArgumentParser) -> None:
     parser.description = "Write a preset into params.yaml."
-    parser.add_argument("name", nargs="?", help="of a preset, or `shipped`; without it they are listed")
+    parser.add_argument("name", nargs="?", help="a preset, or `shipped`; without a name, all are listed")
 
 
 def _doctor(parser: argparse.ArgumentParser) -> None:
@@ -122,9 +143,12 @@ def _quickstart(parser: argparse.ArgumentParser) -> None:
     )
 
 
+# What a parser cannot say by itself: the arguments of a program -> what is wrong with them together.
+CHECKS: Final[dict[str, Callable[[argparse.Namespace], str | None]]] = {"promotion": _refuse_both}
 PROGRAMS: Final[dict[str, Callable[[argparse.ArgumentParser], None]]] = {
     "training": _training,
     "score": _score,
+    "read": _read,
     "explain": _explain,
     "promotion": _promotion,
     "drift_check": _drift_check,

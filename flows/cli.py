@@ -21,23 +21,27 @@ from flows import arguments
 
 
 class Program(NamedTuple):
-    """A module of ``flows`` with a ``main``, what it is always given, and what the help says."""
+    """A module of ``flows`` with a ``main``, what the help says, what it is always given, and what it needs."""
 
     module: str
     about: str
     given: tuple[str, ...] = ()
+    needs_packages: bool = True
 
 
 PROGRAMS: Final = {
     "train": Program("training", "Run the seven stages, register the model, and promote it with --promote."),
     "score": Program("score", "Score files, or a folder, of new records with the champion; files need no server."),
+    "read": Program("read", "Describe files of records."),
     "explain": Program("explain", "Say why the strongest alerts of a file are alerts."),
     "promote": Program("promotion", "Let the candidate take the champion's place, if it passes the gate."),
     "rollback": Program("promotion", "Make the previous version the champion again.", ("--rollback",)),
     "drift": Program("drift_check", "Check whether recent traffic is still what the champion was calibrated on."),
     "lineage": Program("lineage", "Go from an alert, a version or a run back to its data and its code."),
     "serve": Program("serve", "Start the servers, the schedules and one worker."),
-    "doctor": Program("doctor", "Say what keeps the project from running here, and what to do about it."),
+    "doctor": Program(
+        "doctor", "Say what keeps the project from running here, and what to do about it.", needs_packages=False
+    ),
     "benchmark": Program("benchmark", "Run the evaluation protocol: designs, configurations and seeds."),
     "preset": Program("preset", "Write a published system's settings into params.yaml; without a name, list them."),
 }
@@ -47,12 +51,13 @@ app = typer.Typer(help="Calibrated alarms on network attacks that no label has d
 
 def _command(program: Program) -> Callable[[typer.Context], None]:
     def run(context: typer.Context) -> None:
-        from pipeline.tracking import quiet_tools
-
         given = [*program.given, *context.args]
         if program.module in arguments.PROGRAMS:  # before the program is imported, which takes seconds
             arguments.parse(program.module, given, context.command_path)
-        quiet_tools()
+        if program.needs_packages:
+            from pipeline.tracking import quiet_tools
+
+            quiet_tools()
         sys.exit(importlib.import_module(f"flows.{program.module}").main(given))
 
     return run

@@ -8,21 +8,14 @@ It looks at Python and its packages, the folder, git, DVC, the stores, the serve
 asks no other machine. The exit code is 1 where something blocks a run, else 0.
 """
 
-from pipeline.tracking import quiet_tools
-
-if __name__ == "__main__":
-    quiet_tools()
-
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from flows import arguments
-from flows.runtime.health import environment, folder, stores
 from flows.runtime.health.finding import Finding, blocks
-from flows.runtime.working_copy import dvc_folder
-from pipeline.base.errors import ConfigError
 
+OLDEST = (3, 11)
 NEEDED = ("params.yaml", "dvc.yaml")
 
 
@@ -32,6 +25,8 @@ def examine(root: Path) -> Iterator[Finding]:
     Args:
         root: the project's folder.
     """
+    from flows.runtime.health import environment, folder, stores
+
     yield from environment.python()
     yield from environment.packages(root)
     if absent := [name for name in NEEDED if not (root / name).is_file()]:
@@ -49,6 +44,10 @@ def examine(root: Path) -> Iterator[Finding]:
 
 
 def _home(root: Path) -> str:
+    from flows.runtime.health import folder
+    from flows.runtime.working_copy import dvc_folder
+    from pipeline.base.errors import ConfigError
+
     try:
         return f"go to {dvc_folder(root).parent.resolve()} and try again"
     except ConfigError:
@@ -65,10 +64,31 @@ def text(findings: Sequence[Finding]) -> str:
     return "\n".join([*lines, f"{bad} block a run" if bad > 1 else "1 blocks a run" if bad else "nothing blocks a run"])
 
 
+def too_old(version: Sequence[int]) -> str | None:
+    """What to do about a Python that the project does not run on; None for one that it does."""
+    if tuple(version) >= OLDEST:
+        return None
+    shown = ".".join(map(str, version))
+    return f"blocks  Python {shown} is older than 3.11: make .venv with a newer one: make run PYTHON=python3.12"
+
+
 def main(given: Sequence[str] | None = None) -> int:
-    """Print the findings; returns the exit code."""
+    """Print the findings; returns the exit code.
+
+    The checks themselves need packages. Where one is absent, or Python is too old to import them, one line says so.
+    """
     arguments.parse("doctor", given)
-    findings = list(examine(Path.cwd()))
+    if fault := too_old(sys.version_info[:3]):
+        print(fault)
+        return 1
+    try:
+        from pipeline.tracking import quiet_tools
+
+        quiet_tools()
+        findings = list(examine(Path.cwd()))
+    except ModuleNotFoundError as error:
+        print(f"blocks  package {error.name} is not installed: run `.ci/install .`")
+        return 1
     print(text(findings))
     return int(any(finding.level == "blocks" for finding in findings))
 

@@ -226,10 +226,10 @@ def _run(what: str) -> Run:
 # What is printed.
 
 
-def spelt(chain: Chain, indent: str = "") -> str:
+def as_text(chain: Chain, indent: str = "") -> str:
     """A chain as text that reads from the alert down to the data."""
     lines = [f"{indent}{head:<14}{text}".rstrip() for head, text in _lines(chain)]
-    before = ["", spelt(chain["recalibrates"], indent + "  ")] if "recalibrates" in chain else []
+    before = ["", as_text(chain["recalibrates"], indent + "  ")] if "recalibrates" in chain else []
     return "\n".join([*lines, *before])
 
 
@@ -291,7 +291,7 @@ def main(options: Sequence[str] | None = None) -> int:
 
 def _printed(what: str, as_json: bool) -> str:
     chain = trace(what)
-    return json.dumps(chain, indent=2) if as_json else spelt(chain)
+    return json.dumps(chain, indent=2) if as_json else as_text(chain)
 
 
 if __name__ == "__main__":

@@ -104,7 +104,7 @@ def main(options: Sequence[str] | None = None) -> int:
 
 def _applied(name: str) -> str:
     changed = apply(name, Path.cwd())
-    lines = [f"  {key}: {_spelt(old)} -> {_spelt(new)}" for key, (old, new) in changed.items()]
+    lines = [f"  {key}: {_shown(old)} -> {_shown(new)}" for key, (old, new) in changed.items()]
     return "\n".join([f"{name}: {len(changed)} settings changed in {PARAMS}", *lines])
 
 
@@ -115,7 +115,7 @@ def _listed() -> str:
     return "\n".join([f"{PARAMS} follows: {presets.recorded(config.read())}", *lines])
 
 
-def _spelt(value: object) -> str:
+def _shown(value: object) -> str:
     return "null" if value is None else f"[{', '.join(map(str, value))}]" if isinstance(value, list) else str(value)
 
 

@@ -46,6 +46,7 @@ from pipeline.evaluation import promotion_gate
 from pipeline.serving import heldout, registry
 from pipeline.serving.bundle import Bundle
 from pipeline.serving.registry import Version
+from pipeline.settings.evaluate import Evaluate
 from pipeline.settings.promotion import Rules
 
 LIMIT = "promotion"
@@ -181,7 +182,7 @@ def _judged(candidate: Version, champion: Version | None, rules: Rules) -> Outco
             _check(version, bundle, rules.threshold)
     except DataError as error:
         return Outcome("refused", candidate, champion, (str(error),))
-    selection = heldout.select(bundles)
+    selection = heldout.with_drills(heldout.select(bundles), bundles, config.load(Evaluate).drills)
     if short := selection.heldout.shortage(rules):
         reason = f"{short}; {selection.left_out:,} were left out, as a model was fitted on them"
         return Outcome("refused", candidate, champion, (reason,), None, selection.counts, selection.digest)
@@ -200,7 +201,10 @@ def _decide(selection: heldout.Selection, bundles: Sequence[Bundle], rules: Rule
 
 def _told(selection: heldout.Selection) -> tuple[str, ...]:
     names = ", ".join(selection.not_unseen)
-    return (f"counted as seen, because a model was trained on their names: {names}",) if names else ()
+    seen = (f"counted as seen, because a model was trained on their names: {names}",) if names else ()
+    n = 0 if selection.drills is None else selection.drills.num_rows
+    drilled = f"no unseen attack is held out, so {n:,} altered benign records (drills) stand for them"
+    return (*seen, drilled) if n else seen
 
 
 def _load(version: Version) -> Bundle:

@@ -62,11 +62,11 @@ def _found(outcome: "Outcome") -> str:
         return (
             f"{judged}\nNo model serves, so nothing was scored.\n\n{_next('promote --dry-run', 'the gate in detail')}"
         )
-    _, bundle = loading.load("champion")
+    champion = loading.load("champion")
     ahead = _next("score YOUR_RECORDS.csv", "alarms on records of your own")
-    if bundle.dataset.partition(" ")[0] not in SAME_FORMAT:
+    if champion[1].dataset.partition(" ")[0] not in SAME_FORMAT:
         return f"{judged}\n\n{ahead}"
-    return f"{judged}\n{score.here([EXAMPLE])}\n\n{ahead}"
+    return f"{judged}\n{score.here([EXAMPLE], model=champion)}\n\n{ahead}"
 
 
 def _judged(outcome: "Outcome") -> str:

@@ -15,15 +15,16 @@ import sys
 from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from flows import arguments
 from flows.runtime import program
-from pipeline.base.errors import ConfigError, FlowsculptError
+from pipeline.base.errors import ConfigError, ScoringError
 from pipeline.tracking import quiet_tools
 
-
-class ScoringError(FlowsculptError):
-    """Files that could not be scored; each has its reason."""
+if TYPE_CHECKING:
+    from pipeline.serving.bundle import Bundle
+    from pipeline.serving.registry import Version
 
 
 def main(given: Sequence[str] | None = None) -> int:
@@ -43,8 +44,19 @@ def _scored(chosen: Namespace) -> str:
     return _by_flow(chosen.path[0], chosen.alias, chosen.false_discovery)
 
 
-def here(paths: Sequence[Path], alias: str = "champion", false_discovery: float = 0.0) -> str:
+def here(
+    paths: Sequence[Path],
+    alias: str = "champion",
+    false_discovery: float = 0.0,
+    model: "tuple[Version, Bundle] | None" = None,
+) -> str:
     """Score files in this process; returns the lines that say what was found.
+
+    Args:
+        paths: of the files.
+        alias: of the version that scores, or its number.
+        false_discovery: level of the decision on each file as a whole; 0 for none.
+        model: what the alias stands for, if it is loaded already.
 
     Raises:
         ArtifactError: there is no such version.
@@ -57,7 +69,7 @@ def here(paths: Sequence[Path], alias: str = "champion", false_discovery: float 
 
     level = discoveries.asked(false_discovery)
     files = [file for path in paths for file in arrivals.listed(path)]
-    version, bundle = loading.load(alias)
+    version, bundle = model or loading.load(alias)
 
     def score(file: arrivals.Incoming) -> Outcome:
         return intake.score(file, bundle, version.number, "", level)

@@ -32,16 +32,12 @@ from prefect.states import Completed, Failed
 
 from flows.reports.scoring import markdown, row
 from flows.runtime import gpu
-from pipeline.base.errors import FlowsculptError, spelt
+from pipeline.base.errors import FlowsculptError, ScoringError, printable
 from pipeline.serving import arrivals, discoveries, intake, loading
 from pipeline.serving.arrivals import Incoming
 from pipeline.serving.bundle import Bundle
 from pipeline.serving.intake import Left, Outcome, Result
 from pipeline.serving.quarantine import Held
-
-
-class ScoringError(FlowsculptError):
-    """Files that could not be scored; each has its reason."""
 
 
 @task(task_run_name="{file.name}", cache_policy=NO_CACHE, persist_result=False)
@@ -55,7 +51,7 @@ def score(
 def _state(done: Outcome) -> State[Any]:
     """What Prefect shows of a file."""
     if isinstance(done, Exception):
-        return Failed(message=spelt(str(done)), data=done)
+        return Failed(message=printable(str(done)), data=done)
     if isinstance(done, Left):
         return Completed(name="Left", message=done.reason, data=done)
     if isinstance(done, Held):

@@ -82,6 +82,7 @@ def reproduce(stage: graph.Stage, parent: str, force: bool) -> State[Any]:
 @task(task_run_name="register", **HEALING)
 def register(parent: str) -> State[Any]:
     """Let what the stages made have a version of the model, under the alias ``candidate``."""
+    from pipeline.serving import benign
     from pipeline.serving.bundle import Bundle
 
     tags = {tracking.FLOW_RUN: flow_run_id(), **lineage.provenance(Path.cwd())}
@@ -95,7 +96,7 @@ def register(parent: str) -> State[Any]:
             raise
         return _failed(error)
     again = "" if version.run_id == run else f", which is there already: run {version.run_id} made the same model"
-    get_run_logger().info("version %d%s", version.number, again)
+    get_run_logger().info("version %d%s. %s", version.number, again, benign.NOTICE)
     return Completed(message=f"version {version.number}{again}", data=version)
 
 

@@ -27,6 +27,7 @@ from pydantic import (
 )
 
 from pipeline.base.errors import ConfigError, near_miss
+from pipeline.settings import renamed
 from pipeline.settings.base import FILE, Bounds, Section, WithPlugins
 
 PARAMS = Path(FILE)
@@ -87,10 +88,10 @@ def checked(shape: type[T], given: Any, name: str, where: str) -> T:
 
 
 def read(path: Path = PARAMS) -> dict[str, Any]:
-    """All sections of ``path`` as they stand there, unchecked.
+    """All sections of ``path`` as they stand there, unchecked, under today's names.
 
     Raises:
-        ConfigError: the file is absent or no mapping.
+        ConfigError: the file is absent or no mapping, or gives a setting under both its names.
     """
     if not path.is_file():
         raise ConfigError(f"{path}: no such file; run from the folder that holds {path.name}")
@@ -98,10 +99,10 @@ def read(path: Path = PARAMS) -> dict[str, Any]:
 
 
 def parse(content: bytes, where: str) -> dict[str, Any]:
-    """All sections that the ``content`` of a file of settings holds, unchecked.
+    """All sections that the ``content`` of a file of settings holds, unchecked, under today's names.
 
     Raises:
-        ConfigError: it is no mapping.
+        ConfigError: it is no mapping, or gives a setting under its former name and its new one.
     """
     try:
         params = yaml.load(content.decode("utf-8"), _Loader)  # noqa: S506 (a SafeLoader)
@@ -109,7 +110,7 @@ def parse(content: bytes, where: str) -> dict[str, Any]:
         raise ConfigError(f"{where}: is no YAML: {error}") from error
     if not isinstance(params, dict):
         raise ConfigError(f"{where}: a mapping of sections is expected, given {type(params).__name__}")
-    return cast(dict[str, Any], params)
+    return renamed.sections(params, where)
 
 
 class _Loader(yaml.SafeLoader):

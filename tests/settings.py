@@ -29,7 +29,7 @@ def fit_with(**changes: object) -> FitSettings:
 
 
 def limits_with(**changes: object) -> Limits:
-    """The shipped budgets of the audit."""
+    """The shipped limits of the audit."""
     return replace(LIMITS, **changes)  # type: ignore[arg-type]
 
 

@@ -20,6 +20,7 @@ from pipeline.config import PRESET
 from pipeline.datasets.labels import family
 from pipeline.datasets.vocabulary import VOCABULARY
 from pipeline.preprocessing.splits import check_attacks
+from pipeline.settings import renamed
 from pipeline.settings.sections import SECTIONS
 
 Params = dict[str, Any]
@@ -176,7 +177,7 @@ def unseen_sets(name: str, design: Design, families: Mapping[str, str]) -> dict[
         sets = {each: attacks for each, attacks in members.items() if attacks}
     if not sets:
         asked = ", ".join(design.unseen or design.leave_out)
-        raise ConfigError(f"{where}: the records have no unseen attack: none of {asked}; they have {_spelt(families)}")
+        raise ConfigError(f"{where}: the records have no unseen attack: none of {asked}; they have {_listed(families)}")
     return sets
 
 
@@ -199,6 +200,7 @@ def overridden(params: Mapping[str, Any], overrides: Mapping[str, Any], where: s
     Raises:
         ConfigError: a key names no section of a stage, or one that the grid sets itself.
     """
+    overrides = renamed.dotted(overrides, where)
     for key in overrides:
         section, _, rest = key.partition(".")
         if section not in config.STAGES or not rest:
@@ -250,8 +252,8 @@ def _chosen(kind: str, asked: Sequence[str], known: Collection[str]) -> tuple[st
 
 def _require(message: str, name: str, known: Collection[str]) -> None:
     if name not in known:
-        raise ConfigError(f"{message}{near_miss(name, known)}; known: {_spelt(known)}")
+        raise ConfigError(f"{message}{near_miss(name, known)}; known: {_listed(known)}")
 
 
-def _spelt(names: Collection[str]) -> str:
+def _listed(names: Collection[str]) -> str:
     return ", ".join(sorted(names)) or "none"

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from pipeline import config
-from pipeline.settings.base import OPTIONAL, Bounds, Count, Level, Names, Seed, Threshold, Values
+from pipeline.settings.base import OPTIONAL, Bounds, Count, Level, Names, Seed, Shape, Threshold, Values
 
 BENCHMARK = Path("benchmark.yaml")
 
@@ -14,7 +14,7 @@ Word = Annotated[str, Bounds(pattern="^[a-z0-9_]+$")]  # part of the name of an 
 
 
 @dataclass(frozen=True)
-class Design:
+class Design(Shape):
     """Which records a grid reads, and which attacks nothing is fitted on; see ``flows.grid.cells``.
 
     Attributes:
@@ -35,6 +35,7 @@ class Design:
     overrides: Values = field(default_factory=dict, metadata=OPTIONAL)
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if bool(self.unseen) == bool(self.leave_out):
             raise ValueError("either unseen names attacks or leave_out names families, not both")
         if absent := sorted(set(self.mix) - set(self.unseen)):
@@ -42,7 +43,7 @@ class Design:
 
 
 @dataclass(frozen=True)
-class Benchmark:
+class Benchmark(Shape):
     """A grid of experiments: designs x seeds x configurations; see ``flows.benchmark``.
 
     Attributes:

@@ -52,8 +52,8 @@ def _alarms(result: Result) -> list[dict[str, object]]:
     for name in names:
         alarms = sum(summary["alarms"][name]["alarms"] for summary in result.scored)
         by_chance = expected(name, n)
-        spelt = f"{by_chance['expected']:,} ({by_chance['low']:,} to {by_chance['high']:,})"
-        rows.append({"threshold": name, "alarms": alarms, "if all were benign": spelt})
+        shown = f"{by_chance['expected']:,} ({by_chance['low']:,} to {by_chance['high']:,})"
+        rows.append({"threshold": name, "alarms": alarms, "if all were benign": shown})
     return rows
 
 

@@ -29,7 +29,7 @@ def served(home: Path) -> dict[str, str]:
     """
     try:
         with (home / SHELL_FILE).open(encoding="utf-8") as file:
-            if not _is_locked(file):
+            if not is_locked(file):
                 return {}
             words = shlex.split(file.read())
     except FileNotFoundError:
@@ -38,9 +38,11 @@ def served(home: Path) -> dict[str, str]:
     return {name: value for name, _, value in pairs}
 
 
-def _is_locked(file: TextIO) -> bool:
+def is_locked(file: TextIO) -> bool:
+    """Whether a living process holds a lock on an open file; the one that asks is let go at once."""
     try:
         fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
+    fcntl.flock(file, fcntl.LOCK_UN)
     return False

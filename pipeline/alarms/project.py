@@ -14,6 +14,7 @@ from pipeline.base.errors import ConfigError, DataError, SchemaError, near_miss
 from pipeline.datasets.header import META
 from pipeline.datasets.names import canonical_names
 from pipeline.datasets.schema import FEATURE_NAMES, FEATURES
+from pipeline.settings import renamed
 from pipeline.settings.sections import SECTIONS
 
 SHIPPED: Final = Path(__file__).parents[2] / config.PARAMS
@@ -104,7 +105,7 @@ def with_settings(params: dict[str, Any], settings: Mapping[str, Any]) -> dict[s
     Raises:
         ConfigError: a section is unknown.
     """
-    for name, value in settings.items():
+    for name, value in renamed.dotted(settings, "settings").items():
         *sections, key = name.split(".")
         place = params
         for section in sections:

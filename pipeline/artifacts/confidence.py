@@ -63,10 +63,10 @@ def _read_two_columns(path: Path) -> pa.Table:
 
 
 def _numbers(path: Path, ids: Sequence[str | None]) -> NDArray[np.uint64]:
-    """(n,) ids that are spelt as sixteen hexadecimal digits."""
+    """(n,) ids that are written as sixteen hexadecimal digits."""
     wrong = [(row, text) for row, text in enumerate(ids, 1) if not re.fullmatch("[0-9a-fA-F]{16}", str(text or ""))]
     if wrong:
         row, text = wrong[0]
-        spelt = "a record_id is 16 hexadecimal digits"
-        raise ArtifactError(f"{path}: {len(wrong)} of {len(ids)} rows, the first row {row}, hold {text!r}; {spelt}")
+        allowed = "a record_id is 16 hexadecimal digits"
+        raise ArtifactError(f"{path}: {len(wrong)} of {len(ids)} rows, the first row {row}, hold {text!r}; {allowed}")
     return np.array([int(str(text), 16) for text in ids], dtype=np.uint64)

@@ -14,7 +14,8 @@
     ├── TrainingError            a model that cannot be trained on what it was given
     │   └── CollapseError        a training that ended where it learnt nothing
     ├── ArtifactError            a file of an earlier stage that is absent or not what its name says
-    └── ConflictError            what another one has changed meanwhile
+    ├── ConflictError            what another one has changed meanwhile
+    └── ScoringError             files that could not be scored, each with its reason
 
 Each message says where, what is allowed, what was given and, where there is one, the near miss.
 """
@@ -75,13 +76,17 @@ class ConflictError(FlowsculptError):
     """Another process has changed the same thing meanwhile."""
 
 
+class ScoringError(FlowsculptError):
+    """Files that could not be scored; each has its reason."""
+
+
 def near_miss(given: object, known: Iterable[str]) -> str:
     """`` (did you mean 'x'?)`` for the closest known name, or nothing if none is close."""
     close = difflib.get_close_matches(str(given), list(known), n=1, cutoff=0.6)
     return f" (did you mean {close[0]!r}?)" if close else ""
 
 
-def spelt(text: str) -> str:
+def printable(text: str) -> str:
     """A name or a reason that can be shown and sent anywhere: characters that are not printable become escapes.
 
     Whoever sends a file chooses its name. A line break in it could forge a line of a page, and bytes that are not UTF-8

@@ -7,7 +7,7 @@ from typing import Final, Self
 import numpy as np
 from numpy.typing import NDArray
 
-EVIDENCE: Final = ("margin", "density", "head")
+SCORES: Final = ("margin", "detector", "head")
 """What the scores of a record are called, in the order of every table and function; there need not be a head."""
 
 

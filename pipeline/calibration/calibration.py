@@ -15,25 +15,26 @@ from numpy.typing import ArrayLike, NDArray
 
 from pipeline.base.errors import ArtifactError, ConfigError, DataError, near_miss
 from pipeline.base.registry import find
-from pipeline.base.samples import EVIDENCE
+from pipeline.base.samples import SCORES
+from pipeline.calibration.former_names import in_current_names
 from pipeline.calibration.fused import Fused
-from pipeline.calibration.fusion import FUSIONS, Evidence
+from pipeline.calibration.fusion import FUSIONS, Score
 from pipeline.calibration.named_thresholds import UNKNOWN, Decision, Names
 from pipeline.calibration.surprisal import Floats, Surprisal, finite_scores
 from pipeline.calibration.thresholds.base import Strategy, Thresholds, without_nan
 from pipeline.calibration.thresholds.conformal import Guarantee
 from pipeline.calibration.thresholds.percentile import Percentile
 
-LEAST_FOR_TAILS: Final = 40  # benign records of val, below which a tail is better fitted on those of calibration
+LEAST_FOR_SURPRISALS: Final = 40  # benign records of val; of fewer, those of calibration make better surprisals
 LEAST_FOR_A_CLASS: Final = 19  # seen attacks of val that support a share of 5 %
-_NEEDS: Final = {"density": ("density",), "cascade": ("margin", "density")}
+_NEEDS: Final = {"detector": ("detector",), "cascade": ("margin", "detector")}
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """The decision on top of the evidence, fitted on benign records that no model has seen.
+    """The decision on top of the scores, fitted on benign records that no model has seen.
 
-    Wherever ``scores`` are taken, they are those of ``EVIDENCE`` in its order: margin, density, and a head's if there
+    Wherever ``scores`` are taken, they are those of ``SCORES`` in its order: margin, detector, and a head's if there
     is one, (n,) each, higher = more anomalous.
 
     Where a ``group`` tells records apart, each group of which there are enough calibration records has a decision of
@@ -43,8 +44,8 @@ class Calibration:
 
     Attributes:
         fusion: name of the fusion.
-        tails: name -> tail of the evidence, all that there is.
-        counted: names of the evidence that the fusion takes.
+        surprisals: name -> surprisal of a score, of all that there are.
+        used: names of the scores that the fusion takes.
         whole: the decision on fused scores, fitted on all calibration records.
         group: the record column that tells groups apart; None for none.
         groups: name of a group -> its decision.
@@ -53,8 +54,8 @@ class Calibration:
     """
 
     fusion: str
-    tails: Mapping[str, Surprisal]
-    counted: tuple[str, ...]
+    surprisals: Mapping[str, Surprisal]
+    used: tuple[str, ...]
     whole: Decision
     group: str | None = None
     groups: Mapping[str, Decision] = field(default_factory=dict)
@@ -64,14 +65,14 @@ class Calibration:
     def fit(
         cls,
         margin: ArrayLike,
-        density: ArrayLike,
+        detector: ArrayLike,
         fusion: str = "fisher",
         percentiles: Sequence[float] = (99, 97, 95),
         strategy: Strategy | None = None,
         *,
         head: ArrayLike | None = None,
-        counted: Sequence[str] | None = None,
-        tails_from: Sequence[ArrayLike] | None = None,
+        used: Sequence[str] | None = None,
+        surprisals_from: Sequence[ArrayLike] | None = None,
         attacks: Sequence[ArrayLike] | None = None,
         group: str | None = None,
         groups: Names | None = None,
@@ -80,18 +81,18 @@ class Calibration:
     ) -> Self:
         """Calibrate on benign records.
 
-        The named thresholds are conformal; ``Decision.fit`` says what they promise. The promise is exact if the tails
-        were fitted on other records than these (``tails_from``).
+        The named thresholds are conformal; ``Decision.fit`` says what they promise. The promise is exact if the
+        surprisals were fitted on other records than these (``surprisals_from``).
 
         Args:
             margin: (n,) of the first stage, higher = more anomalous.
-            density: (n,) of the second stage, higher = more anomalous.
+            detector: (n,) of the second stage, higher = more anomalous.
             fusion: a name in ``FUSIONS``.
             percentiles: in percent, one for each named threshold.
             strategy: fits the intervals; ``Percentile()`` if None.
             head: (n,) of a supervised head, if there is one.
-            counted: names of the evidence that the fusion takes, as far as there is; all if None.
-            tails_from: the same scores, (m,) each, of other benign records that no fit has seen; these if None.
+            used: names of the scores that the fusion takes, as far as there are; all if None.
+            surprisals_from: the same scores, (m,) each, of other benign records that no fit has seen; these if None.
             attacks: the same scores, (k,) each, of seen attacks that no fit has seen; for the intervals.
             group: the record column that tells groups apart.
             groups: (n,) names of the groups of the benign records, "" where a record does not tell.
@@ -100,17 +101,17 @@ class Calibration:
 
         Raises:
             SplitError: there are no records.
-            DataError: a score is NaN or infinite, or the evidence differs in its rows.
-            ConfigError: ``fusion`` is unknown, or ``counted`` names no evidence, or not what the fusion needs.
+            DataError: a score is NaN or infinite, or one score has other rows than another.
+            ConfigError: ``fusion`` is unknown, or ``used`` names no score, or not what the fusion needs.
         """
-        values = _evidence(margin, density, head)
-        names = _counted(fusion, tuple(values), counted)
-        tails = _tails(values, tails_from)
-        known = None if attacks is None else _fuse(fusion, tails, names, dict(zip(values, attacks, strict=True)))
-        cut = values["density"] if fusion == "cascade" else None
-        fused = Fused(_fuse(fusion, tails, names, values), cut, known, percentiles, strategy or Percentile())
+        values = _named(margin, detector, head)
+        names = _used(fusion, tuple(values), used)
+        surprisals = _surprisals(values, surprisals_from)
+        known = None if attacks is None else _fuse(fusion, surprisals, names, dict(zip(values, attacks, strict=True)))
+        cut = values["detector"] if fusion == "cascade" else None
+        fused = Fused(_fuse(fusion, surprisals, names, values), cut, known, percentiles, strategy or Percentile())
         own = {} if groups is None else fused.by_group(str(group), groups, attack_groups)
-        return cls(fusion, tails, names, fused.whole(), group, own, worst)
+        return cls(fusion, surprisals, names, fused.whole(), group, own, worst)
 
     @property
     def reference(self) -> Floats:
@@ -133,9 +134,9 @@ class Calibration:
         Raises:
             DataError: if one of ``scores`` is NaN, or there are more or fewer of them than at calibration.
         """
-        if len(scores) != len(self.tails):
-            raise DataError(f"calibration: made for {', '.join(self.tails)}, given {len(scores)} of them")
-        return _fuse(self.fusion, self.tails, self.counted, dict(zip(self.tails, scores, strict=True)))
+        if len(scores) != len(self.surprisals):
+            raise DataError(f"calibration: made for {', '.join(self.surprisals)}, given {len(scores)} of them")
+        return _fuse(self.fusion, self.surprisals, self.used, dict(zip(self.surprisals, scores, strict=True)))
 
     def promises(self, group: str | None = None) -> dict[str, float]:
         """Threshold -> share of benign records that exceed it at most, on average over calibration sets.
@@ -175,8 +176,8 @@ class Calibration:
         """All that ``load`` needs: what JSON can hold, and arrays."""
         values = {
             "fusion": self.fusion,
-            "evidence": list(self.tails),
-            "counted": list(self.counted),
+            "scores": list(self.surprisals),
+            "used": list(self.used),
             **self.whole.state(),
             "group": self.group,
             "groups": {name: decision.state() for name, decision in self.groups.items()},
@@ -184,10 +185,10 @@ class Calibration:
         }
         arrays = {"reference": self.reference}
         arrays |= {f"group.{name}.reference": decision.reference for name, decision in self.groups.items()}
-        for name, tail in self.tails.items():
-            arrays[f"{name}.knots"] = tail.knots
-            arrays[f"{name}.surprises"] = tail.surprises
-            arrays[f"{name}.scales"] = np.array([tail.above, tail.below])
+        for name, each in self.surprisals.items():
+            arrays[f"{name}.knots"] = each.knots
+            arrays[f"{name}.surprises"] = each.surprises
+            arrays[f"{name}.scales"] = np.array([each.above, each.below])
         return values, arrays
 
     @classmethod
@@ -198,67 +199,68 @@ class Calibration:
             ArtifactError: if a part is missing or unsound.
         """
         try:
-            tails = {
+            values, arrays = in_current_names(values, arrays)
+            surprisals = {
                 name: Surprisal(
                     arrays[f"{name}.knots"], arrays[f"{name}.surprises"], *map(float, arrays[f"{name}.scales"])
                 )
-                for name in values["evidence"]
+                for name in values["scores"]
             }
             find(FUSIONS, values["fusion"])
-            counted = _counted(values["fusion"], tuple(tails), values["counted"])
+            used = _used(values["fusion"], tuple(surprisals), values["used"])
             whole = Decision.load(values, arrays["reference"])
             groups = {
                 name: Decision.load(each, arrays[f"group.{name}.reference"])
                 for name, each in values.get("groups", {}).items()  # an older calibration knows none
             }
             return cls(
-                values["fusion"], tails, counted, whole, values.get("group"), groups, float(values.get("worst", 1.0))
+                values["fusion"], surprisals, used, whole, values.get("group"), groups, float(values.get("worst", 1.0))
             )
         except (ConfigError, KeyError, TypeError, ValueError) as error:
             raise ArtifactError(f"calibration: not the state of a calibration: {error!r}; calibrate again") from error
 
 
 def _fuse(
-    fusion: str, tails: Mapping[str, Surprisal], counted: Sequence[str], scores: Mapping[str, ArrayLike]
+    fusion: str, surprisals: Mapping[str, Surprisal], used: Sequence[str], scores: Mapping[str, ArrayLike]
 ) -> Floats:
-    values = {name: without_nan(value, _SPELT[name]) for name, value in scores.items()}
-    evidence = {name: Evidence(values[name], tails[name].surprise(values[name])) for name in counted}
-    return find(FUSIONS, fusion)(evidence)
+    values = {name: without_nan(value, _LABELS[name]) for name, value in scores.items()}
+    taken = {name: Score(values[name], surprisals[name].surprise(values[name])) for name in used}
+    return find(FUSIONS, fusion)(taken)
 
 
-_SPELT: Final = {"margin": "margin", "density": "second stage", "head": "head"}
+_LABELS: Final = {"margin": "margin", "detector": "second stage", "head": "head"}
 
 
-def _counted(fusion: str, available: Sequence[str], named: Sequence[str] | None) -> tuple[str, ...]:
-    """The evidence that the fusion takes, in the order of ``EVIDENCE``."""
+def _used(fusion: str, available: Sequence[str], named: Sequence[str] | None) -> tuple[str, ...]:
+    """The scores that the fusion takes, in the order of ``SCORES``."""
     find(FUSIONS, fusion)
     names = set(available if named is None else named)
-    for name in names.difference(EVIDENCE):
+    for name in names.difference(SCORES):
         raise ConfigError(
-            f"calibrate.evidence: there is no {name!r}{near_miss(name, EVIDENCE)}; known: {', '.join(EVIDENCE)}"
+            f"calibrate.scores: there is no {name!r}{near_miss(name, SCORES)}; known: {', '.join(SCORES)}"
         )
     names &= set(available)  # a head is named for where there is one
     needs = _NEEDS.get(fusion, ())
-    names = names & set(needs) or names  # what a fusion passes over does not count
+    names = names & set(needs) or names  # what a fusion passes over is not used
     missing = [name for name in needs if name not in names]
     if missing or not names:
         raise ConfigError(
-            f"calibrate.evidence: the fusion {fusion!r} needs {' and '.join(needs) or 'at least one of them'}; of what "
+            f"calibrate.scores: the fusion {fusion!r} needs {' and '.join(needs) or 'at least one of them'}; of what "
             f"is named there {'are' if len(names) != 1 else 'is'} {', '.join(sorted(names)) or 'none'}, of "
             f"{', '.join(available)}"
         )
     return tuple(name for name in available if name in names)
 
 
-def _evidence(margin: ArrayLike, density: ArrayLike, head: ArrayLike | None) -> dict[str, Floats]:
-    given = [margin, density] if head is None else [margin, density, head]
-    values = dict(zip(EVIDENCE, map(finite_scores, given), strict=False))
+def _named(margin: ArrayLike, detector: ArrayLike, head: ArrayLike | None) -> dict[str, Floats]:
+    given = [margin, detector] if head is None else [margin, detector, head]
+    values = dict(zip(SCORES, map(finite_scores, given), strict=False))
     if len({value.shape for value in values.values()}) > 1:
-        sizes = ", ".join(f"{value.size} of {_SPELT[name]}" for name, value in values.items())
-        raise DataError(f"calibration: the evidence differs in its rows: {sizes}")
+        sizes = ", ".join(f"{value.size} of {_LABELS[name]}" for name, value in values.items())
+        raise DataError(f"calibration: the scores differ in their rows: {sizes}")
     return values
 
 
-def _tails(values: Mapping[str, Floats], tails_from: Sequence[ArrayLike] | None) -> dict[str, Surprisal]:
-    others = list(values.values()) if tails_from is None else tails_from
+def _surprisals(values: Mapping[str, Floats], surprisals_from: Sequence[ArrayLike] | None) -> dict[str, Surprisal]:
+    others = list(values.values()) if surprisals_from is None else surprisals_from
     return {name: Surprisal.fit(value) for name, value in zip(values, others, strict=True)}

@@ -1,4 +1,4 @@
-"""What several scores say of a record together."""
+"""Fusions: each makes one score of several scores of a record."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -10,65 +10,65 @@ from scipy.special import logsumexp
 from pipeline.calibration.surprisal import Floats
 
 
-class Evidence(NamedTuple):
-    """What one of them says: its (n,) raw scores and their (n,) surprise."""
+class Score(NamedTuple):
+    """One of the scores of n records: its (n,) raw values and their (n,) surprise."""
 
     value: Floats
     surprise: Floats
 
 
-Fusion = Callable[[Mapping[str, Evidence]], Floats]
-"""Evidence that counts, by its name, to (n,) fused scores."""
+Fusion = Callable[[Mapping[str, Score]], Floats]
+"""The scores that are used, by their names, to (n,) fused scores."""
 
 
-def fisher(evidence: Mapping[str, Evidence]) -> Floats:
+def fisher(scores: Mapping[str, Score]) -> Floats:
     """Sum of the surprises. Source: Fisher, "Statistical Methods for Research Workers" (1925), section 21.1."""
-    total: Floats = _surprises(evidence).sum(axis=0)
+    total: Floats = _surprises(scores).sum(axis=0)
     return total
 
 
-def highest(evidence: Mapping[str, Evidence]) -> Floats:
+def highest(scores: Mapping[str, Score]) -> Floats:
     """The greatest surprise; a thousandth of the others keeps the order where the greatest ones are equal."""
-    surprises = _surprises(evidence)
+    surprises = _surprises(scores)
     greatest: Floats = surprises.max(axis=0)
     rest: Floats = surprises.sum(axis=0) - greatest
     return greatest + rest / 1000
 
 
-def harmonic(evidence: Mapping[str, Evidence]) -> Floats:
+def harmonic(scores: Mapping[str, Score]) -> Floats:
     """-log of the harmonic mean of the shares: between the sum and the greatest surprise, whatever depends on what.
 
     Source: Wilson, "The harmonic mean p-value for combining dependent tests" (PNAS, 2019), equation 1.
     """
-    surprises = _surprises(evidence)
+    surprises = _surprises(scores)
     mean: Floats = logsumexp(surprises, axis=0) - math.log(len(surprises))
     return mean
 
 
-def density_alone(evidence: Mapping[str, Evidence]) -> Floats:
+def detector_alone(scores: Mapping[str, Score]) -> Floats:
     """The surprise of the second stage."""
-    return evidence["density"].surprise
+    return scores["detector"].surprise
 
 
-def cascade(evidence: Mapping[str, Evidence]) -> Floats:
+def cascade(scores: Mapping[str, Score]) -> Floats:
     """As published: the second stage's score, and one constant above all others where the first stage says attack.
 
     Source: Chhetri, Thapa, Chen, "Latent Sculpting" (arXiv 2512.22179, 2025): a record is anomalous where it is closer
     to the attack centroid (margin > 0) or its score exceeds the threshold. The published constant is the highest score
     of the test set plus 1; infinity takes its place, so that a score depends on its own record alone.
     """
-    return np.where(evidence["margin"].value > 0, math.inf, evidence["density"].value)
+    return np.where(scores["margin"].value > 0, math.inf, scores["detector"].value)
 
 
-def _surprises(evidence: Mapping[str, Evidence]) -> Floats:
-    """(k, n) of k pieces of evidence."""
-    return np.stack([each.surprise for each in evidence.values()])
+def _surprises(scores: Mapping[str, Score]) -> Floats:
+    """(k, n) of k scores."""
+    return np.stack([each.surprise for each in scores.values()])
 
 
 FUSIONS: Final[Mapping[str, Fusion]] = {
     "fisher": fisher,
     "max": highest,
     "harmonic": harmonic,
-    "density": density_alone,
+    "detector": detector_alone,
     "cascade": cascade,
 }

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from pipeline.base.errors import ConfigError, near_miss
 from pipeline.calibration.named_thresholds import UNKNOWN, Names
-from pipeline.datasets.schema import PROVENANCE, TOLD
+from pipeline.datasets.schema import GROUPABLE, PROVENANCE
 
 
 def check_columns(setting: str, names: Sequence[str], reads: Sequence[str]) -> None:
@@ -21,7 +21,7 @@ def check_columns(setting: str, names: Sequence[str], reads: Sequence[str]) -> N
     Raises:
         ConfigError: with the near miss.
     """
-    known = [*TOLD, *reads]
+    known = [*GROUPABLE, *reads]
     for name in names:
         if name not in known:
             what = "is no group of traffic" if name in PROVENANCE else "is no column that the model reads"

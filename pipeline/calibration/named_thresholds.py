@@ -87,13 +87,13 @@ class Decision:
 
 
 def group_names(values: NDArray[Any]) -> Names:
-    """(n,) names of groups of the values of a record column, (n,): a number as it is spelt, "" where there is none."""
+    """(n,) names of groups of the values of a record column, (n,): numbers as they are written, "" where none is."""
     codes, found = pd.factorize(np.asarray(values))
     names = np.array(
         [*(each if isinstance(each, str) else f"{each + 0.0:.15g}" for each in found), UNKNOWN], dtype=object
     )
-    spelt: Names = names[codes]  # what is missing has the code -1
-    return spelt
+    named: Names = names[codes]  # what is missing has the code -1
+    return named
 
 
 def frequent(groups: Names) -> list[str]:

@@ -1,4 +1,4 @@
-"""What is said of records: evidence, score, p-value, confidence, verdict, and which thresholds they exceed."""
+"""What is said of records: scores, fused score, p-value, confidence, verdict, and which thresholds they exceed."""
 
 import math
 from collections.abc import Mapping
@@ -22,7 +22,7 @@ class Prediction:
     """What is said of n records.
 
     Attributes:
-        evidence: name -> (n,) scores, of ``EVIDENCE`` as far as there are.
+        scores: name -> (n,) of one of ``SCORES``, as far as there are.
         score: (n,) fused; higher = more anomalous, as in all of them.
         p_value: (n,) conformal, small where a record is unlike benign ones.
         confidence: (n,) +1 benign, 0 unknown, -1 anomalous.
@@ -31,7 +31,7 @@ class Prediction:
         group: (n,) by whose thresholds it was decided, "" where by those for all.
     """
 
-    evidence: Mapping[str, Floats]
+    scores: Mapping[str, Floats]
     score: Floats
     p_value: Floats
     confidence: NDArray[np.float32]
@@ -41,14 +41,14 @@ class Prediction:
 
     @classmethod
     def of(cls, calibration: Calibration, *scores: ArrayLike, groups: Names | None = None) -> Self:
-        """Decide on the (n,) scores of ``EVIDENCE``, in its order, of records of ``groups``, (n,), if they are known.
+        """Decide on the (n,) scores of ``SCORES``, in its order, of records of ``groups``, (n,), if they are known.
 
         Raises:
             DataError: if one of them is NaN.
         """
         values = [np.asarray(each, dtype=np.float64) for each in scores]
         score = calibration.score(*values)
-        evidence = dict(zip(calibration.tails, values, strict=True))
+        named = dict(zip(calibration.surprisals, values, strict=True))
         p_value, sure, verdict = (np.empty(score.size, kind) for kind in (np.float64, np.float32, _VERDICT))
         flagged = {name: np.empty(score.size, bool) for name in calibration.thresholds}
         group = calibration.deciding(score.size, groups)
@@ -58,19 +58,24 @@ class Prediction:
             verdict[rows] = decision.intervals.verdict(score[rows])
             for name, threshold in decision.thresholds.items():
                 flagged[name][rows] = score[rows] > threshold
-        return cls(evidence, score, p_value, sure, verdict, flagged, group)
+        return cls(named, score, p_value, sure, verdict, flagged, group)
 
     @property
     def margin(self) -> Floats:
         """(n,) of the first stage."""
-        return self.evidence["margin"]
+        return self.scores["margin"]
+
+    @property
+    def detector(self) -> Floats:
+        """(n,) of the second stage."""
+        return self.scores["detector"]
 
     @property
     def density(self) -> Floats:
-        """(n,) of the second stage."""
-        return self.evidence["density"]
+        """The former name of ``detector``: the code of models that were registered before reads it."""
+        return self.detector
 
     @property
     def head(self) -> Floats:
         """(n,) of the supervised head, NaN where there is none."""
-        return self.evidence.get("head", np.full(len(self.score), math.nan))
+        return self.scores.get("head", np.full(len(self.score), math.nan))

@@ -7,6 +7,7 @@ from typing import ClassVar
 
 import pyarrow as pa
 
+from pipeline.datasets.meaning import Notes
 from pipeline.datasets.schema import ATTACKS, FEATURES, Column
 
 WORDS = pa.dictionary(pa.int32(), pa.string())
@@ -58,11 +59,13 @@ class Chunk:
     Attributes:
         records: table of ``record_schema``.
         rejected: table of ``REJECTED_SCHEMA``: rows that could not be read, with the reason and their text.
+        notes: what was found while they were read; None where nothing was to be found.
         passed_over: how many rows are no records by intent, by what they are.
     """
 
     records: pa.Table
     rejected: pa.Table
+    notes: Notes | None = None
     passed_over: Mapping[str, int] = field(default_factory=dict)
 
 
@@ -71,10 +74,12 @@ class Dataset(ABC):
 
     Attributes:
         title: name of the records in reports, for a kind of data set that reads many.
+        labelled: whether a label must be there for each record; ingest sets it.
     """
 
     is_synthetic: ClassVar[bool] = False
     title: str = ""
+    labelled: bool = True
 
     @property
     def columns(self) -> tuple[Column, ...]:
@@ -87,7 +92,7 @@ class Dataset(ABC):
         return {attack: family for attack, (family, _) in ATTACKS.items()}
 
     @property
-    def reading(self) -> Mapping[str, float]:
+    def extraction(self) -> Mapping[str, float]:
         """The settings that decide what the features are: a model reads new records with the same ones."""
         return {}
 

@@ -6,17 +6,25 @@ of Engelen, Rimmer, Joosen (2021) and Liu et al. (2022) (other names, true times
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
+
+import pyarrow as pa
 
 from pipeline.base.parallel import in_order
 from pipeline.datasets import sources
 from pipeline.datasets.base import Chunk, Dataset
 from pipeline.datasets.blocks import Block, headed
 from pipeline.datasets.header import Layout, layout
-from pipeline.datasets.labels import Unknown, canonical
-from pipeline.datasets.rows import parse
+from pipeline.datasets.labels import BENIGN, UNLABELLED, Unknown, canonical
+from pipeline.datasets.reading import Reading
+from pipeline.datasets.rows import parse, words
 from pipeline.datasets.schema import FEATURES, Column
+from pipeline.datasets.sources import Source
+from pipeline.datasets.understand import meaning
+
+SAMPLE_BYTES = 1 << 18  # of a file: enough records to see the unit of its durations
 
 
 class CICIDS2017(Dataset):
@@ -26,6 +34,8 @@ class CICIDS2017(Dataset):
         path: where the records are.
         unknown_labels: ``refuse`` stops at a label outside the vocabulary, ``keep`` makes it an attack of its own.
         ignore_columns: headers that may stand in the files beside the known ones, and are left out.
+        benign_labels: words that mean benign; case, spaces and dashes do not count.
+        reading: what the files leave open.
         needed: for records to be scored: the columns that must be there, while others and a label may be absent.
     """
 
@@ -34,11 +44,15 @@ class CICIDS2017(Dataset):
         path: Path,
         unknown_labels: Unknown = "refuse",
         ignore_columns: tuple[str, ...] = (),
+        benign_labels: tuple[str | int, ...] = BENIGN,
+        reading: Reading | None = None,
         needed: tuple[Column, ...] | None = None,
     ) -> None:
         self.path = Path(path)
         self.unknown_labels: Unknown = unknown_labels
         self.ignore_columns = tuple(ignore_columns)
+        self.benign_labels = tuple(map(str, benign_labels))
+        self.reading = reading or Reading()
         self.needed = needed
 
     @property
@@ -62,16 +76,30 @@ class CICIDS2017(Dataset):
             SchemaError: columns are missing or unknown.
             DataError: a label is unknown.
         """
-        label = partial(canonical, unknown=self.unknown_labels)
+        benign, unlabelled = self.benign_labels, self.reading.nothing
+        label = partial(canonical, unknown=self.unknown_labels, benign=benign, unlabelled=unlabelled)
         return in_order(lambda part: parse(*part, label), self._blocks())
 
     def _blocks(self) -> Iterator[tuple[Block, Layout]]:
         contents = sources.SeenContents()
         for source in sources.sources(self.path):
-            columns, blocks = self._layout(source.name, contents.watch(source, sources.blocks(source)))
+            layout, blocks = self._layout(source.name, contents.watch(source, sources.blocks(source)))
+            layout = self._understood(source, layout)
             for block in blocks:
-                yield block, columns
+                yield block, layout
+
+    def _understood(self, source: Source, layout: Layout) -> Layout:
+        """The same layout with the meaning of its cells."""
+
+        def texts() -> Iterator[pa.Array]:
+            _, blocks = self._layout(source.name, sources.blocks(source))
+            return (words(block, layout, "timestamp").unique() for block in blocks)
+
+        _, first = self._layout(source.name, sources.blocks(source, SAMPLE_BYTES))
+        sample = parse(next(first), layout, lambda _: UNLABELLED).records
+        found = meaning(source.name, layout, sample, texts, self.reading, strict=self.needed is None)
+        return replace(layout, meaning=found)
 
     def _layout(self, source: str, stream: Iterator[bytes]) -> tuple[Layout, Iterator[Block]]:
         head, blocks = headed(source, stream)
-        return layout(source, head, self.ignore_columns, self.needed), blocks
+        return layout(source, head, self.ignore_columns, self.needed, self.labelled), blocks

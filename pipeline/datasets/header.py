@@ -4,6 +4,7 @@ from collections import Counter
 from dataclasses import dataclass
 
 from pipeline.base.errors import SchemaError, near_miss
+from pipeline.datasets.meaning import UNKNOWN, Meaning
 from pipeline.datasets.schema import FEATURES, Column
 
 # Columns that are read, but are no features. A header is matched with its surrounding spaces stripped.
@@ -47,7 +48,9 @@ class Layout:
         nulls: texts that mean a missing value.
         quotes: whether a cell may be quoted and then hold a comma. If not, a stray quote cannot swallow what follows.
         remedy: what to do about an unknown label.
-        labelled: whether each record must have a known label.
+        labelled: whether each record must have a label.
+        any_label: whether an unknown label counts as none, as in records to be scored.
+        meaning: what the cells mean beyond their names.
     """
 
     names: tuple[str, ...]
@@ -58,6 +61,8 @@ class Layout:
     quotes: bool = False
     remedy: str = "set ingest.cicids2017.unknown_labels to keep"
     labelled: bool = True
+    any_label: bool = False
+    meaning: Meaning = UNKNOWN
 
     @property
     def used(self) -> list[str]:
@@ -74,7 +79,13 @@ class Layout:
         return self.header[self.names.index(name)] if name in self.names else name
 
 
-def layout(source: str, line: bytes, ignore: tuple[str, ...] = (), needed: tuple[Column, ...] | None = None) -> Layout:
+def layout(
+    source: str,
+    line: bytes,
+    ignore: tuple[str, ...] = (),
+    needed: tuple[Column, ...] | None = None,
+    labelled: bool = True,
+) -> Layout:
     """Read the header ``line`` of ``source``.
 
     Args:
@@ -82,6 +93,7 @@ def layout(source: str, line: bytes, ignore: tuple[str, ...] = (), needed: tuple
         line: its first line.
         ignore: headers that are allowed beside the known ones.
         needed: for records to be scored, the columns that must be there; any others, and a label, are optional.
+        labelled: whether each record must have a label.
 
     Raises:
         SchemaError: it lists missing and unknown columns, each with its near miss.
@@ -94,9 +106,10 @@ def layout(source: str, line: bytes, ignore: tuple[str, ...] = (), needed: tuple
     found = tuple(column for column in FEATURES if column.name in {*names, *copied})
     wanted = {column.name for column in (FEATURES if needed is None else needed)}
     missing = [column.headers for column in FEATURES if column.name in wanted and column not in found]
+    labelled = labelled and needed is None
     if needed is None or missing or twice:
-        _refuse(source, header, unknown, missing, "label" in names or needed is not None, twice)
-    return Layout(names, tuple(header), copied, found, labelled=needed is None)
+        _refuse(source, header, unknown, missing, "label" in names or not labelled, twice)
+    return Layout(names, tuple(header), copied, found, labelled=labelled, any_label=needed is not None)
 
 
 def _numbered(header: list[str]) -> list[str]:
@@ -120,7 +133,8 @@ def _refuse(
     known, most = [*CANONICAL, *UNUSED], 5
     faults = [f"column {names[0]!r} is missing{near_miss(names[0], unknown)}" for names in missing[:most]]
     if not labelled:
-        faults.append(f"column 'Label' is missing{near_miss('Label', unknown)}")
+        without = "; if the records have no labels, set ingest.labels to none"
+        faults.append(f"column 'Label' is missing{near_miss('Label', unknown) or without}")
     faults += [
         f"column {text!r} (number {header.index(text) + 1}) is unknown{near_miss(text, known)}"
         for text in unknown[:most]

@@ -13,7 +13,7 @@ from pipeline.datasets.cicids2017 import CICIDS2017
 from pipeline.datasets.nslkdd import NSLKDD
 from pipeline.datasets.packets import captures
 from pipeline.datasets.packets.captures import Captures
-from pipeline.datasets.schema import ENDPOINTS, TOLD, Column
+from pipeline.datasets.schema import ENDPOINTS, GROUPABLE, Column
 from pipeline.datasets.sensors.nfstream import NFStream
 from pipeline.datasets.sensors.recognise import require_kind
 from pipeline.datasets.sensors.suricata import ROTATED, Suricata
@@ -32,12 +32,12 @@ READERS: dict[str, Callable[..., Dataset]] = {
 }
 TABLES = (".csv", ".csv.gz", ".txt", ".txt.gz", ".zip", ".parquet")
 SUFFIXES = (*TABLES, *captures.SUFFIXES, *Zeek.suffixes, *ROTATED)
-WHO = ("record_id", "source_file", "row")
+IDENTITY = ("record_id", "source_file", "row")
 ROWS = 65_536
 
 
 def incoming(
-    path: Path, dataset: str, needed: tuple[Column, ...], reading: Mapping[str, float] | None = None
+    path: Path, dataset: str, needed: tuple[Column, ...], extraction: Mapping[str, float] | None = None
 ) -> Dataset:
     """A reader of one file; its ``columns`` refuse a file that lacks one that is needed, before a record is read.
 
@@ -45,7 +45,7 @@ def incoming(
         path: of the file.
         dataset: name of the data set whose format it has, if it is no Parquet.
         needed: the columns that a model reads.
-        reading: settings of the data set that the features of the model depend on.
+        extraction: settings of the data set that the features of the model depend on.
 
     Raises:
         SourceError: the file is absent or cannot be read.
@@ -54,12 +54,12 @@ def incoming(
     """
     require_kind(path, dataset)
     if path.suffix.lower() != ".parquet":
-        return find(READERS, dataset)(path=path, needed=needed, **(reading or {}))
+        return find(READERS, dataset)(path=path, needed=needed, **(extraction or {}))
     try:
         names = pq.read_schema(path).names
     except (OSError, pa.ArrowInvalid) as error:
         raise SourceError(f"{path}: cannot be read as Parquet ({error}); fetch the file again") from error
-    return Recorded(path, needed, names) if {*WHO} <= {*names} else Table(path, needed=needed)
+    return Recorded(path, needed, names) if {*IDENTITY} <= {*names} else Table(path, needed=needed)
 
 
 class Recorded(Dataset):
@@ -94,8 +94,8 @@ class Recorded(Dataset):
             SourceError: the file cannot be read to its end.
             SchemaError: a column that is needed is missing.
         """
-        known = (name for name in (*TOLD, *ENDPOINTS) if name in self.names)
-        wanted = dict.fromkeys([*WHO, *known, *(column.name for column in self.columns)])
+        known = (name for name in (*GROUPABLE, *ENDPOINTS) if name in self.names)
+        wanted = dict.fromkeys([*IDENTITY, *known, *(column.name for column in self.columns)])
         try:
             with pq.ParquetFile(self.path) as file:
                 for batch in file.iter_batches(ROWS, columns=list(wanted)):

@@ -1,15 +1,25 @@
 """Reads a published label: canonical attack name, family, and whether the attack was only attempted."""
 
 import re
-from typing import Literal, NamedTuple
+from collections.abc import Collection
+from typing import Final, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.base.errors import near_miss
+from pipeline.datasets import schema
 from pipeline.datasets.schema import ATTACKS
 
 Unknown = Literal["refuse", "keep"]
+
+# Words of public data sets, and of Boolean labels. Case, spaces and dashes do not count, and 0.0 is 0.
+BENIGN: Final = ("benign", "normal", "benign traffic", "normal traffic", "legitimate", "0", "false")
+# What labelling tools write before anybody has looked, and how an empty cell is spelt.
+NOT_LABELLED: Final = (
+    *("NeedManualLabel", "No Label", "not labelled", "not labeled", "unlabelled", "unlabeled", "unknown"),
+    *("nan", "null", "none", "n/a", "na", "undefined"),
+)
 
 
 class Label(NamedTuple):
@@ -20,14 +30,23 @@ class Label(NamedTuple):
     attempted: bool
 
 
-def _key(text: str) -> str:
-    """Letters and digits only: case, spaces, and whatever dash or replacement character do not count."""
-    return re.sub(r"[^a-z0-9]", "", text.lower())
+UNLABELLED: Final = Label(schema.UNLABELLED, schema.UNLABELLED, False)
+
+
+def plain(text: str) -> str:
+    """Lower-case letters and digits: case, spaces, and whatever dash or replacement character do not count.
+
+    A whole number is the same with or without decimals: ``0.0`` is ``0``.
+    """
+    text = text.strip().lower()
+    number = re.fullmatch(r"([-+]?\d+)\.0*", text)
+    return re.sub(r"[^a-z0-9]", "", number[1] if number else text)
 
 
 _SPELLINGS: dict[str, str] = {
-    _key(spelling): attack for attack, (_, spellings) in ATTACKS.items() for spelling in (*spellings, attack)
+    plain(spelling): attack for attack, (_, spellings) in ATTACKS.items() for spelling in (*spellings, attack)
 }
+_NOT_LABELLED: Final = frozenset(map(plain, NOT_LABELLED))
 
 
 def snake(text: str) -> str:
@@ -35,23 +54,40 @@ def snake(text: str) -> str:
     return re.sub(r"[\W_]+", "_", text.lower()).strip("_")
 
 
-def canonical(text: str, unknown: Unknown = "refuse") -> Label:
+def says_nothing(text: str, words: Collection[str] = ()) -> bool:
+    """Whether a label says that nothing is known of the record: it is empty, a dash, or a word such as ``No Label``.
+
+    Args:
+        text: as the file has it.
+        words: what means that as well, beside ``NOT_LABELLED``.
+    """
+    key = plain(text)
+    return not key or key in _NOT_LABELLED or key in map(plain, words)
+
+
+def canonical(
+    text: str, unknown: Unknown = "refuse", benign: Collection[str] = BENIGN, unlabelled: Collection[str] = ()
+) -> Label:
     """The label that ``text`` spells.
 
     Args:
         text: as the file has it, for instance ``Web Attack \N{EN DASH} XSS`` or ``DoS Hulk - Attempted``.
         unknown: ``keep`` gives an unknown attack its own name in snake case, as its own family.
+        benign: words that mean benign.
+        unlabelled: words that mean "not labelled", beside those of ``NOT_LABELLED``.
 
     Raises:
         ValueError: the label is unknown and ``unknown`` is ``refuse``.
     """
+    if says_nothing(text, unlabelled):
+        return UNLABELLED
     name, attempted = re.subn(r"\W*attempted\W*$", "", text.strip(), flags=re.IGNORECASE)
-    attack = _SPELLINGS.get(_key(name))
-    if attack is None and unknown == "keep" and _key(name):
+    attack = "benign" if plain(name) in map(plain, benign) else _SPELLINGS.get(plain(name))
+    if attack is None and unknown == "keep" and plain(name):
         attack = re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")
         return Label(attack, attack, bool(attempted))
     if attack is None:
-        spellings = [spelling for _, names in ATTACKS.values() for spelling in names]
+        spellings = [*benign, *(spelling for _, names in ATTACKS.values() for spelling in names)]
         raise ValueError(f"unknown label {text!r}{near_miss(name, spellings)}")
     return Label(attack, family(attack), bool(attempted))
 

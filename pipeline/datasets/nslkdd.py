@@ -24,7 +24,8 @@ from pipeline.datasets import sources
 from pipeline.datasets.base import Chunk, Dataset
 from pipeline.datasets.blocks import Block, numbered
 from pipeline.datasets.header import Layout
-from pipeline.datasets.labels import Label, Unknown, snake
+from pipeline.datasets.labels import UNLABELLED, Label, Unknown, says_nothing, snake
+from pipeline.datasets.reading import Reading
 from pipeline.datasets.rows import parse
 from pipeline.datasets.schema import Column
 from pipeline.datasets.vocabulary import FAMILIES
@@ -94,15 +95,21 @@ class NSLKDD(Dataset):
     Args:
         path: where they are.
         unknown_labels: ``refuse`` stops at a label outside the vocabulary, ``keep`` makes it an attack of its own.
+        reading: what the files leave open.
         needed: for records to be scored: any; a label may then be absent.
     """
 
     def __init__(
-        self, path: Path, unknown_labels: Unknown = "refuse", needed: tuple[Column, ...] | None = None
+        self,
+        path: Path,
+        unknown_labels: Unknown = "refuse",
+        reading: Reading | None = None,
+        needed: tuple[Column, ...] | None = None,
     ) -> None:
-        self.labelled = needed is None
+        self.labelled, self.any_label = needed is None, needed is not None
         self.path = Path(path)
         self.unknown_labels: Unknown = unknown_labels
+        self.reading = reading or Reading()
 
     @property
     def columns(self) -> tuple[Column, ...]:
@@ -129,10 +136,12 @@ class NSLKDD(Dataset):
         for source in _whole(sources.sources(self.path, SUFFIXES, PREFIX, tuple(KDD99))):
             layout = None
             for block in numbered(source.name, contents.watch(source, sources.blocks(source))):
-                layout = layout or _layout(block, self.labelled)
+                layout = layout or _layout(block, self.labelled, self.any_label)
                 yield block, layout
 
     def _label(self, text: str) -> Label:
+        if says_nothing(text, self.reading.nothing):
+            return UNLABELLED
         name = snake(text)
         attack = "benign" if name == "normal" else name
         if attack in FAMILIES:
@@ -164,14 +173,14 @@ def _held(source: sources.Source) -> str:
     return KDD99.get(name, name.partition(".")[0])
 
 
-def _layout(block: Block, labelled: bool) -> Layout:
+def _layout(block: Block, labelled: bool, any_label: bool) -> Layout:
     first = block.lines.partition(b"\n")[0]
     fields = first.count(b",") + 1
     for names in _FIELDS if labelled else (*_FIELDS, _FEATURES):
         if len(names) == fields:
             header = tuple(name or "difficulty" for name in names)
             remedy = "set ingest.nslkdd.unknown_labels to keep"
-            return Layout(names, header, {}, COLUMNS, remedy=remedy, labelled=labelled)
+            return Layout(names, header, {}, COLUMNS, remedy=remedy, labelled=labelled, any_label=any_label)
     raise SchemaError(
         f"{block.source}: row 1 has {fields} fields, NSL-KDD has 43 (41 features, attack, difficulty), KDD Cup 1999 "
         "has 42, without the difficulty, and neither has a header; set ingest.path to KDDTrain+.txt, KDDTest+.txt, "

@@ -1,7 +1,6 @@
 """Turns rows of numbers into records: features, label, record id, and where each record comes from."""
 
 from collections.abc import Callable
-from datetime import datetime, timedelta
 from hashlib import blake2b
 
 import numpy as np
@@ -11,12 +10,13 @@ from numpy.typing import NDArray
 
 from pipeline.base.errors import DataError
 from pipeline.base.samples import row_hash
+from pipeline.datasets import times
 from pipeline.datasets.base import WORDS, record_schema
 from pipeline.datasets.blocks import Block
 from pipeline.datasets.header import Layout
-from pipeline.datasets.labels import Label
+from pipeline.datasets.labels import UNLABELLED, Label
+from pipeline.datasets.schema import Column
 
-UNLABELLED = Label("unlabelled", "unlabelled", False)  # allowed only for a record to be scored
 HIGHEST_PORT = 65_535
 DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 
@@ -37,7 +37,7 @@ def records_of(block: Block, layout: Layout, table: pa.Table, rows: NDArray[np.i
         DataError: ``label`` does not know a label.
     """
     columns = {column.name: table.column(layout.copied.get(column.name, column.name)) for column in layout.columns}
-    features = {name: _filled(column) for name, column in columns.items()}
+    features = {column.name: _filled(_converted(column, columns[column.name], layout)) for column in layout.columns}
     codes, labels = _labels(block, layout, table.column("label"), rows, label)
     timestamp = _timestamps(table, layout)
     provenance = {
@@ -45,7 +45,7 @@ def records_of(block: Block, layout: Layout, table: pa.Table, rows: NDArray[np.i
         "source_file": _constant(block.source, len(rows)),
         "row": rows,
         "y": pa.array(
-            [None if label is UNLABELLED else int(label.attack != "benign") for label in labels], pa.int8()
+            [None if label == UNLABELLED else int(label.attack != "benign") for label in labels], pa.int8()
         ).take(pa.array(codes)),
         "attack": _dictionary(codes, [label.attack for label in labels]),
         "family": _dictionary(codes, [label.family for label in labels]),
@@ -60,6 +60,15 @@ def records_of(block: Block, layout: Layout, table: pa.Table, rows: NDArray[np.i
         "dst_port": _ports(table, layout, "dst_port"),
     }
     return pa.Table.from_pydict({**provenance, **features}, schema=record_schema(layout.columns))
+
+
+def _converted(column: Column, values: pa.ChunkedArray, layout: Layout) -> pa.ChunkedArray:
+    """Times in microseconds, whatever the unit of the file."""
+    units = layout.meaning.units
+    if units is None or units.factor(column.name) == 1:
+        return values
+    converted = pc.multiply(values, units.factor(column.name))
+    return pc.round(converted) if column.integer else converted
 
 
 def _filled(column: pa.ChunkedArray) -> pa.ChunkedArray:
@@ -114,7 +123,7 @@ def _labels(
         try:
             labels.append(label(text))
         except ValueError as error:
-            if not layout.labelled:
+            if layout.any_label or not (text or layout.labelled):
                 labels.append(UNLABELLED)
                 continue
             where = f"{block.source}: row {rows[np.argmax(codes == code)]}, column {layout.title('label')!r}"
@@ -171,30 +180,13 @@ def _constant(text: str, n: int) -> pa.Array:
 
 def _timestamps(table: pa.Table, layout: Layout) -> pa.Array:
     """(n,) timestamp[us]; null where the source has none, or one that cannot be read."""
-    if "timestamp" not in layout.names:
-        return pa.nulls(table.num_rows, pa.timestamp("us"))
-    if pa.types.is_timestamp(table.schema.field("timestamp").type):
+    if "timestamp" in layout.names and pa.types.is_timestamp(table.schema.field("timestamp").type):
         return table.column("timestamp").combine_chunks()
-    encoded = table.column("timestamp").unify_dictionaries().combine_chunks()
-    times = [_timestamp(text) for text in encoded.dictionary.to_pylist()]
-    return pa.array(times, pa.timestamp("us")).take(encoded.indices)
-
-
-def _timestamp(text: str) -> datetime | None:
-    """Reads ISO, or the published day/month/year on a twelve-hour clock without am and pm."""
-    text = text.strip(' "')
-    try:
-        return datetime.fromisoformat(text)
-    except ValueError:
-        pass
-    for shape in ("%d/%m/%Y %H:%M:%S", "%d/%m/%Y %H:%M"):
-        try:
-            time = datetime.strptime(text, shape)
-        except ValueError:
-            continue
-        # The capture ran from 8 am to 5 pm, so hours 1 to 7 are in the afternoon.
-        return time + timedelta(hours=12) if time.hour < 8 else time
-    return None
+    found = layout.meaning.times
+    if found is None or "timestamp" not in layout.names:
+        return pa.nulls(table.num_rows, pa.timestamp("us"))
+    encoded = table.column("timestamp").cast(WORDS).unify_dictionaries().combine_chunks()
+    return times.read(encoded.dictionary, found).take(encoded.indices)
 
 
 def _days(source: str, timestamp: pa.Array) -> pa.Array:

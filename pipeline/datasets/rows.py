@@ -1,5 +1,7 @@
 """Turns a block of CSV lines into records, and lists the rows that cannot be read, each with its reason."""
 
+from collections import Counter
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -9,12 +11,16 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 from pyarrow import csv
 
+from pipeline.base.errors import SchemaError
 from pipeline.datasets.base import REJECTED_SCHEMA, Chunk, record_schema
 from pipeline.datasets.blocks import Block
 from pipeline.datasets.header import Layout
 from pipeline.datasets.labels import canonical
+from pipeline.datasets.meaning import Notes
 from pipeline.datasets.records import Labeller, records_of
 from pipeline.datasets.schema import ENDPOINTS
+from pipeline.datasets.times import blank, contradiction
+from pipeline.datasets.units import CANONICAL, other
 
 BLANK = "blank row"  # published files hold hundreds of thousands of lines with nothing but commas
 
@@ -55,6 +61,12 @@ def _blank(block: Block, layout: Layout) -> Chunk:
     return Chunk(record_schema(layout.columns).empty_table(), rejected)
 
 
+def words(block: Block, layout: Layout, name: str) -> pa.ChunkedArray:
+    """(n,) cells of one column as text, without those of rows that have too few or too many fields."""
+    alone = replace(layout, names=tuple(each if each == name else "" for each in layout.names), columns=())
+    return _read(block, alone, pa.string(), [], ONE_PART)[0].column(name).cast(pa.string())
+
+
 def of_table(
     block: Block, layout: Layout, table: pa.Table, label: Labeller, numbers: NDArray[np.int64] | None = None
 ) -> Chunk:
@@ -86,10 +98,49 @@ def _chunk(
 ) -> Chunk:
     if "label" not in layout.names:
         table = table.append_column("label", pa.nulls(table.num_rows, _TEXT))
-    table, rows = (_without_unlabelled if layout.labelled else _without_empty)(block, layout, table, rows, rejects)
+    table, rows = _without_blank(block, layout, table, rows, rejects)
+    _require_one_unit(block, layout, table, rows)
     records = records_of(block, layout, table, rows, label)
     rejected = [{"source_file": block.source, **reject._asdict()} for reject in sorted(rejects)]
-    return Chunk(records, pa.Table.from_pylist(rejected, REJECTED_SCHEMA))
+    return Chunk(records, pa.Table.from_pylist(rejected, REJECTED_SCHEMA), _notes(block, layout, table, records))
+
+
+def _require_one_unit(block: Block, layout: Layout, table: pa.Table, rows: NDArray[np.int64]) -> None:
+    """Refuse rows whose durations have another unit than those of the file.
+
+    Raises:
+        SchemaError: with the first of them.
+    """
+    units = layout.meaning.units
+    if units is None or not units.agree:
+        return
+    usual = units.duration or CANONICAL
+    unit, place, count = other(table, usual)
+    if unit:
+        where = f"{block.source}: row {rows[place]}, column {layout.title('flow_duration')!r}"
+        raise SchemaError(
+            f"{where}: the duration is in {unit}, as the rate of packets shows; so it is in {count:,} of {len(rows):,} "
+            f"rows here, while the file began in {usual}; give the rows of each unit a file of their own"
+        )
+
+
+def _notes(block: Block, layout: Layout, table: pa.Table, records: pa.Table) -> Notes:
+    """What the rows that became ``records`` show of their file."""
+    labels = table.column("label").value_counts().to_pylist() if "label" in layout.names else []
+    missed = _unread(table.column("timestamp"), records.column("timestamp")) if "timestamp" in layout.names else []
+    found = Counter({(each["values"] or "").strip(): each["counts"] for each in labels})
+    times = layout.meaning.times
+    other = contradiction(times, missed) if times and missed else ""
+    aside = tuple(text for text, name in zip(layout.header, layout.names, strict=True) if not name)
+    return Notes(block.source, layout.meaning, aside, found, len(missed), tuple(dict.fromkeys(missed))[:3], other)
+
+
+def _unread(texts: pa.ChunkedArray, times: pa.ChunkedArray) -> list[str]:
+    """The cells that hold a time, none of which could be read."""
+    if not times.null_count:
+        return []
+    missed = texts.cast(pa.string()).filter(pc.is_null(times)).combine_chunks()
+    return missed.filter(pc.invert(blank(missed))).to_pylist()  # type: ignore[no-any-return]
 
 
 def _numbers(block: Block, layout: Layout, rejects: list[_Reject]) -> tuple[pa.Table, NDArray[np.int64]]:
@@ -170,33 +221,29 @@ def _to_numbers(
     return table.filter(pa.array(good)), rows[good]
 
 
-def _without_unlabelled(
+def _without_blank(
     block: Block, layout: Layout, table: pa.Table, rows: NDArray[np.int64], rejects: list[_Reject]
 ) -> tuple[pa.Table, NDArray[np.int64]]:
+    """Without the rows that have neither a label nor a feature; a missing label becomes the word ""."""
     unlabelled = pc.is_null(table.column("label"))
     if not pc.any(unlabelled).as_py():
         return table, rows
-    missing = unlabelled.to_numpy()
+    blank = unlabelled.to_numpy() & _without_features(layout, table)
     lines = _Lines(block)
-    for row in rows[missing].tolist():
-        reason = BLANK if block.lines and _is_blank(lines[row]) else "the label is empty"
-        rejects.append(_Reject(row, layout.title("label"), reason, lines[row]))
-    return table.filter(pc.invert(unlabelled)), rows[~missing]
+    title = layout.title("label") if layout.labelled else ""
+    rejects.extend(_Reject(row, title, BLANK, lines[row]) for row in rows[blank].tolist())
+    label = table.column("label").cast(pa.string()).fill_null("").dictionary_encode()
+    table = table.set_column(table.schema.get_field_index("label"), "label", label)
+    return table.filter(pa.array(~blank)), rows[~blank]
 
 
-def _without_empty(
-    block: Block, layout: Layout, table: pa.Table, rows: NDArray[np.int64], rejects: list[_Reject]
-) -> tuple[pa.Table, NDArray[np.int64]]:
-    """Without the rows in which every feature is missing; a missing label becomes the word ""."""
+def _without_features(layout: Layout, table: pa.Table) -> NDArray[np.bool_]:
+    """(n,) mask of the rows in which every feature is missing."""
     empty = np.ones(table.num_rows, dtype=bool)
     for column in layout.columns:
         values = table.column(layout.copied.get(column.name, column.name))
         empty &= pc.is_null(values, nan_is_null=True).to_numpy()
-    lines = _Lines(block)
-    rejects.extend(_Reject(row, "", BLANK, lines[row]) for row in rows[empty].tolist())
-    label = table.column("label").cast(pa.string()).fill_null("").dictionary_encode()
-    table = table.set_column(table.schema.get_field_index("label"), "label", label)
-    return table.filter(pa.array(~empty)), rows[~empty]
+    return empty
 
 
 class _Lines:

@@ -153,11 +153,16 @@ PROVENANCE: tuple[str, ...] = (
 ENDPOINTS: tuple[str, ...] = ("timestamp", "protocol", "src_ip", "src_port", "dst_ip", "dst_port", "flow_id")
 
 # The part that is known before a record is scored, so that records may be grouped by it.
-TOLD: tuple[str, ...] = ("day", "protocol")
+GROUPABLE: tuple[str, ...] = ("day", "protocol")
+
+# The name of a record whose label says nothing. It counts as benign while models are fitted, and no more than that.
+UNLABELLED = "unlabelled"
+NO_ATTACK: tuple[str, ...] = ("benign", UNLABELLED)
 
 # canonical attack -> (family, the spellings of the published files; case, spaces and dashes do not count)
 ATTACKS: dict[str, tuple[str, tuple[str, ...]]] = {
     "benign": ("benign", ("BENIGN",)),
+    "attack": ("attack", ("1", "true", "attack", "malicious", "anomaly")),  # a label that names no attack
     "ftp_patator": ("brute_force", ("FTP-Patator",)),
     "ssh_patator": ("brute_force", ("SSH-Patator",)),
     "ddos": ("ddos", ("DDoS", "DDoS LOIT")),
@@ -170,10 +175,10 @@ ATTACKS: dict[str, tuple[str, tuple[str, ...]]] = {
     "heartbleed": ("heartbleed", ("Heartbleed",)),
     "bot": ("bot", ("Bot", "Botnet", "Botnet ARES")),
     "infiltration": ("infiltration", ("Infiltration", "Infilteration")),
-    "web_brute_force": ("web", ("Web Attack - Brute Force",)),
-    "web_xss": ("web", ("Web Attack - XSS",)),
-    "web_sql_injection": ("web", ("Web Attack - Sql Injection", "Web Attack - SQL")),
-    # The later captures of the same institute, in the same format.
+    "web_brute_force": ("web", ("Web Attack - Brute Force", "Brute Force -Web")),
+    "web_xss": ("web", ("Web Attack - XSS", "Brute Force -XSS")),
+    "web_sql_injection": ("web", ("Web Attack - Sql Injection", "Web Attack - SQL", "SQL Injection")),
+    # CSE-CIC-IDS2018 (Sharafaldin, Lashkari, Ghorbani, 2018): further names, and those above in other words.
     "ftp_brute_force": ("brute_force", ("FTP-BruteForce",)),
     "ssh_brute_force": ("brute_force", ("SSH-BruteForce",)),
     "ddos_loic_http": ("ddos", ("DDoS-LOIC-HTTP", "DDoS attacks-LOIC-HTTP")),
@@ -181,4 +186,19 @@ ATTACKS: dict[str, tuple[str, tuple[str, ...]]] = {
     "ddos_hoic": ("ddos", ("DDoS-HOIC", "DDOS attack-HOIC")),
     "infiltration_dropbox_download": ("infiltration", ("Infiltration - Dropbox Download",)),
     "infiltration_communication": ("infiltration", ("Infiltration - Communication Victim Attacker",)),
+    # CIC-DDoS2019 (Sharafaldin, Lashkari, Hakak, Ghorbani, "Developing Realistic Distributed Denial of Service (DDoS)
+    # Attack Dataset and Taxonomy", ICCST 2019). The second day spells the reflected floods without DrDoS.
+    "ddos_dns": ("ddos", ("DrDoS_DNS",)),
+    "ddos_ldap": ("ddos", ("DrDoS_LDAP", "LDAP")),
+    "ddos_mssql": ("ddos", ("DrDoS_MSSQL", "MSSQL")),
+    "ddos_netbios": ("ddos", ("DrDoS_NetBIOS", "NetBIOS")),
+    "ddos_ntp": ("ddos", ("DrDoS_NTP",)),
+    "ddos_portmap": ("ddos", ("Portmap", "DrDoS_Portmap")),
+    "ddos_snmp": ("ddos", ("DrDoS_SNMP",)),
+    "ddos_ssdp": ("ddos", ("DrDoS_SSDP",)),
+    "ddos_syn": ("ddos", ("Syn", "DrDoS_Syn")),
+    "ddos_tftp": ("ddos", ("TFTP", "DrDoS_TFTP")),
+    "ddos_udp": ("ddos", ("DrDoS_UDP", "UDP")),
+    "ddos_udp_lag": ("ddos", ("UDP-lag",)),
+    "ddos_web": ("ddos", ("WebDDoS",)),
 }

@@ -20,9 +20,10 @@ from pipeline.datasets.base import Chunk, Dataset
 from pipeline.datasets.blocks import Block, headed
 from pipeline.datasets.fields import NULLS, Field, fields_of
 from pipeline.datasets.header import Layout
-from pipeline.datasets.labels import Label, family, snake
+from pipeline.datasets.labels import UNLABELLED, Label, family, says_nothing, snake
+from pipeline.datasets.reading import Reading
 from pipeline.datasets.rows import parse
-from pipeline.datasets.schema import PROVENANCE, Column
+from pipeline.datasets.schema import NO_ATTACK, PROVENANCE, Column
 from pipeline.datasets.sources import Source
 
 SUFFIXES = (*sources.SUFFIXES, ".parquet", ".npz")
@@ -45,6 +46,7 @@ class Table(Dataset):
         benign: its values that mean benign, in any case. Any other value names an attack; 1 stands for ``attack``.
         categorical: columns whose values are words, even if they look like numbers.
         ignore_columns: columns that are left out.
+        reading: what the files leave open.
         needed: for records to be scored, the columns to read; all other columns, the label too, may be missing.
     """
 
@@ -55,6 +57,7 @@ class Table(Dataset):
         benign: tuple[str | int, ...] = ("0", "false", "benign", "normal"),
         categorical: tuple[str, ...] = (),
         ignore_columns: tuple[str, ...] = (),
+        reading: Reading | None = None,
         needed: tuple[Column, ...] | None = None,
     ) -> None:
         self.path = Path(path)
@@ -62,6 +65,7 @@ class Table(Dataset):
         self.benign = frozenset(_plain(str(value)) for value in benign)
         words = categorical if needed is None else [column.name for column in needed if column.categorical]
         self.categorical = frozenset(map(snake, words))
+        self.reading = reading or Reading()
         self.needed = needed
         self.ignore_columns = frozenset(map(snake, ignore_columns))
         self.title = self.path.name.partition(".")[0]
@@ -129,6 +133,8 @@ class Table(Dataset):
         value = _plain(text)
         if value in self.benign:
             return Label("benign", "benign", False)
+        if says_nothing(text, self.reading.nothing):
+            return UNLABELLED
         name = "attack" if value in {"1", "true"} else snake(value)
         name = f"attack_{name}" if name[:1].isdigit() else name
         if name in {"", "benign"}:
@@ -161,11 +167,12 @@ class Table(Dataset):
             raise SchemaError(f"{source.name}: has no column beside the label {self.label!r}; features are needed")
         header = tuple(field.name for field in fields)
         remedy = "name it in ingest.table.benign if it means that"
-        return Layout(tuple(names), header, {}, features, NULLS, quotes=True, remedy=remedy)
+        return Layout(tuple(names), header, {}, features, NULLS, quotes=True, remedy=remedy, labelled=self.labelled)
 
     def _require(self, source: Source, keys: list[str], header: list[str]) -> None:
         """Refuse a file that lacks a column of the settings, or has two columns of one name."""
-        wanted = {"label": {snake(self.label)}, "categorical": self.categorical, "ignore_columns": self.ignore_columns}
+        label = {snake(self.label)} if self.labelled else set()
+        wanted = {"label": label, "categorical": self.categorical, "ignore_columns": self.ignore_columns}
         for setting, names in wanted.items():
             for name in sorted(names - set(keys)):
                 has = f"it has {len(header)} columns: {', '.join(header[:8])}{' ...' if len(header) > 8 else ''}"
@@ -204,7 +211,9 @@ def _to_score(source: Source, fields: list[Field], needed: tuple[Column, ...], l
             raise SchemaError(f"{source.name}: two columns mean {name!r}; rename one of them in the header")
         if field.fault and name in wanted and not wanted[name].categorical:
             raise SchemaError(f"{source.name}: column {field.name!r} {field.fault}; the model expects numbers")
-    return Layout(names, tuple(field.name for field in fields), {}, needed, NULLS, quotes=True, labelled=False)
+    return Layout(
+        names, tuple(field.name for field in fields), {}, needed, NULLS, quotes=True, labelled=False, any_label=True
+    )
 
 
 class _Completeness:
@@ -232,13 +241,12 @@ class _Completeness:
             names = ", ".join(map(repr, self.missing))
             remedy = f"leave them out by ingest.table.ignore_columns{self._rejected}"
             raise SchemaError(f"{dataset.path}: none of {rows:,} records has a value in {names}; {remedy}")
-        if rows and (len(self.attacks) == 1 or not self.attacks["benign"]):
-            kind = "is benign" if self.attacks["benign"] else "is an attack"
+        if rows and not any(self.attacks[name] for name in NO_ATTACK):
             names = ", ".join(name for name, _ in self.attacks.most_common(5))
             remedy = f"set ingest.table.benign, now {sorted(dataset.benign)}, to the values that mean benign"
             raise DataError(
-                f"{dataset.path}: every one of {rows:,} records {kind} by its column {dataset.label!r} ({names}); "
-                f"{remedy}, or add records of the other class{self._rejected}"
+                f"{dataset.path}: every one of {rows:,} records is an attack by its column {dataset.label!r} "
+                f"({names}); {remedy}, or add benign records{self._rejected}"
             )
 
     @property

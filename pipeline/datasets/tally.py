@@ -7,11 +7,13 @@ from typing import Any
 import numpy as np
 import pyarrow.compute as pc
 
-from pipeline.base.errors import RejectedError
+from pipeline.base.errors import DataError, RejectedError
+from pipeline.datasets import labelling
 from pipeline.datasets.base import PASSED_OVER, Chunk, Dataset
+from pipeline.datasets.findings import Findings
 from pipeline.datasets.labels import family
 from pipeline.datasets.rows import BLANK
-from pipeline.datasets.schema import Column
+from pipeline.datasets.schema import UNLABELLED, Column
 
 
 class Tally:
@@ -24,6 +26,8 @@ class Tally:
         self.blank = 0
         self.distrusted = 0
         self.examples: list[dict[str, Any]] = []
+        self.findings = Findings()
+        self.contradictions: dict[str, str] = {}  # file -> a time whose day and month stand the other way round
         self.digest = 0  # of all record ids, whatever their order
 
     @property
@@ -31,11 +35,19 @@ class Tally:
         """Records so far."""
         return sum(counts.total() for counts in self.files.values())
 
+    @property
+    def attacks(self) -> Counter[str]:
+        """Records of each attack so far, ``benign`` and ``unlabelled`` among them."""
+        return sum(self.files.values(), Counter[str]())
+
     def add(self, chunk: Chunk, distrusted: int) -> None:
         """Count the rows of ``chunk``; ``distrusted`` says how many of its records are."""
         for row in chunk.records.group_by(["source_file", "attack"]).aggregate([([], "count_all")]).to_pylist():
             self.files.setdefault(row["source_file"], Counter())[row["attack"]] += row["count_all"]
         self.digest ^= int(np.bitwise_xor.reduce(chunk.records.column("record_id").to_numpy()))
+        self.findings.add(chunk)
+        if chunk.notes and chunk.notes.contradiction:
+            self.contradictions.setdefault(chunk.notes.source, chunk.notes.contradiction)
         reason = chunk.rejected.column("reason")
         blank = pc.or_(pc.equal(reason, BLANK), pc.starts_with(reason, PASSED_OVER))
         faulty = chunk.rejected.filter(pc.invert(blank))
@@ -55,7 +67,7 @@ class Tally:
         }
 
     def check(self, max_share: float, kept: Path) -> None:
-        """Refuse too many rejected rows. Rows that are blank from end to end do not count.
+        """Refuse too many rejected rows, blank ones left aside, and times that contradict each other.
 
         Args:
             max_share: largest share of rejected rows.
@@ -63,7 +75,13 @@ class Tally:
 
         Raises:
             RejectedError: with the first three rejected rows.
+            DataError: day and month change places in a file.
         """
+        for file, time in self.contradictions.items():
+            raise DataError(
+                f"{file}: the time {time!r} has day and month the other way round than the rows before it; read the "
+                "parts of the file apart, or set ingest.time_format"
+            )
         rejected = self.rejected.total()
         if not self.records or rejected > max_share * (rejected + self.records):
             rows = "; ".join(map(_sentence, self.examples))
@@ -74,21 +92,30 @@ class Tally:
 
     def source(self, name: str, dataset: Dataset) -> dict[str, Any]:
         """What later stages read of the data: its columns, its attacks, and the number of records of each."""
-        families = dataset.families or {attack: family(attack) for counts in self.files.values() for attack in counts}
+        found = {attack for counts in self.files.values() for attack in counts}
+        families = dict(dataset.families or {attack: family(attack) for attack in found})
+        families |= {UNLABELLED: UNLABELLED} if UNLABELLED in found else {}
         return {
             "dataset": f"{name} {dataset.title}".strip(),
-            **({"reading": dict(dataset.reading)} if dataset.reading else {}),
+            **({"extraction": dict(dataset.extraction)} if dataset.extraction else {}),
             "synthetic": dataset.is_synthetic,
             "records": self.records,
+            "labels": labelling.found(self.attacks),
             "rejected": self.rejected.total(),
             "blank": self.blank,
             "distrusted": self.distrusted,
             "passed_over": dict(sorted(self.passed_over.items())),
             "digest": f"{self.digest:016x}",
             "files": {
-                file: {"records": counts.total(), "rejected": self.rejected[file], "attacks": dict(counts)}
+                file: {
+                    "records": counts.total(),
+                    "rejected": self.rejected[file],
+                    "attacks": dict(counts),
+                    **self.findings.about(file),
+                }
                 for file, counts in sorted(self.files.items())
             },
+            "extractors": self.findings.extractors(),
             "families": dict(sorted(families.items())),
             "columns": [_described(column) for column in dataset.columns],
         }

@@ -68,32 +68,33 @@ class Scoring:
     """The decision rule in two halves.
 
     Attributes:
-        evidences: (n, F) features to (n,) raw scores of each evidence, by name, each record on its own.
-        fuse: those to (n,) fused scores. An evidence of -inf is one that sees nothing unusual at all.
+        scores: (n, F) features to (n,) raw scores by their names, each record on its own.
+        fuse: those to (n,) fused scores. A score of -inf is one that sees nothing unusual at all.
     """
 
-    evidences: Callable[[Rows], Mapping[str, ArrayLike]]
+    scores: Callable[[Rows], Mapping[str, ArrayLike]]
     fuse: Callable[[Mapping[str, ArrayLike]], ArrayLike]
 
     def score(self, x: Rows) -> Floats:
         """(n,) fused scores of (n, F) features, an infinite one as ``LARGEST``."""
-        return self._fused(self.evidences(x))
+        return self._fused(self.scores(x))
 
     def shares(self, x: Rows) -> dict[str, Floats]:
-        """(n,) share of each evidence in the fused score of (n, F) features.
+        """(n,) share of each score in the fused score of (n, F) features.
 
-        It is the fall of the score if that evidence alone sees nothing unusual, as a part of the sum of these falls: of
-        a sum of surprises the part of each in it, of the greater one all but a trace. 0 for all where none raises it.
+        It is how far the fused score falls if that score alone sees nothing unusual, divided by the sum of these falls.
+        Of a sum of surprises it is the part of each in it; of the greatest one it is all but a trace. 0 for all where
+        none raises it.
         """
-        given = dict(self.evidences(x))
+        given = dict(self.scores(x))
         fused = self._fused(given)
         silent = np.full(len(x), -np.inf)
         drops = {name: (fused - self._fused({**given, name: silent})).clip(0) for name in given}
         total = np.sum(list(drops.values()), axis=0)
         return {name: drop / np.where(total > 0, total, 1) for name, drop in drops.items()}
 
-    def _fused(self, evidences: Mapping[str, ArrayLike]) -> Floats:
-        return np.asarray(self.fuse(evidences), dtype=np.float64).clip(-LARGEST, LARGEST)
+    def _fused(self, scores: Mapping[str, ArrayLike]) -> Floats:
+        return np.asarray(self.fuse(scores), dtype=np.float64).clip(-LARGEST, LARGEST)
 
 
 class Explained(Protocol):
@@ -161,7 +162,7 @@ class Explanation:
     Attributes:
         record_id: whose.
         score: fused.
-        shares: of each evidence in it, of sum 1, or 0 where none raises it.
+        shares: of each score in it, of sum 1, or 0 where none raises it.
         features: by the fall of the score under replacement, the greatest first.
         terms: by the detector's own terms, the greatest first; empty where it has none.
         references: ids of the benign records whose median is the reference, the nearest first.

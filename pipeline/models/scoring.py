@@ -8,6 +8,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+ROWS_AT_ONCE: Final = (
+    8192  # in the stages and in a registered model alike, so that both give the same scores bit for bit
+)
 BLOCK: Final = 128  # rows that fit into a CPU's cache on their way through a model
 
 

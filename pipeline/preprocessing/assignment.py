@@ -2,12 +2,16 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from pipeline.base.errors import SplitError
-from pipeline.preprocessing import contamination, splits
+from pipeline.datasets.schema import UNLABELLED
+from pipeline.preprocessing import chronological, contamination, splits
+
+Order = Literal["auto", "random", "time"]
 
 
 @dataclass(frozen=True)
@@ -20,6 +24,7 @@ class Identities:
         attempted: whether the attack reached nothing.
         day: the weekday of the capture.
         content: hash of the features; copies have the same one.
+        time: when it was captured, in microseconds; ``chronological.UNTIMED`` where that is not known.
     """
 
     record_id: NDArray[np.uint64]
@@ -27,6 +32,16 @@ class Identities:
     attempted: NDArray[np.bool_]
     day: NDArray[np.object_]
     content: NDArray[np.uint64]
+    time: NDArray[np.int64]
+
+    def in_order(self, asked: Order, unseen: Sequence[str]) -> bool:
+        """Whether the splits follow time: where that is asked for, or there are no seen attacks and times are known."""
+        learnt = set(self.attack) - {"benign", *unseen}
+        return asked == "time" or (asked == "auto" and not learnt and chronological.is_timed(self.time))
+
+    def presumed(self) -> "Identities":
+        """The same records, with every record without a label named benign."""
+        return replace(self, attack=np.where(self.attack == UNLABELLED, "benign", self.attack).astype(object))
 
     def without_attempts(self) -> "Identities":
         """The same records, with every attempted attack named benign."""
@@ -56,6 +71,7 @@ def assign(
     shares: Mapping[str, float],
     test_days: Sequence[str],
     *,
+    order: Order,
     duplicates: splits.Duplicates,
     seed: int,
 ) -> NDArray[np.int8]:
@@ -67,6 +83,7 @@ def assign(
         unseen: attacks that are in test_unseen only.
         shares: of the splits, by name.
         test_days: weekdays whose benign records are in the test splits; none for splits as ``shares`` say.
+        order: whether the splits follow time.
         duplicates: what becomes of copies.
         seed: of the draw.
     """
@@ -76,6 +93,8 @@ def assign(
         split[kept] = splits.assign_by_day(
             attack, content, records.day[kept], test_days, unseen, shares, duplicates=duplicates, seed=seed
         )
+    elif records.in_order(order, unseen):
+        split[kept] = chronological.assign(attack, records.time[kept], unseen, shares)
     else:
         split[kept] = splits.assign(attack, content, unseen, shares, duplicates=duplicates, seed=seed)
     return split
@@ -141,7 +160,10 @@ def label(
 
 
 def _require(split: NDArray[np.int8], y: NDArray[np.int8]) -> None:
-    for name, label in (("train", 0), ("train", 1), ("val", 0), ("val", 1), ("calibration", 0)):
+    needed = [("train", 0), ("val", 0), ("calibration", 0)]
+    if (y[np.isin(split, [splits.SPLITS.index(name) for name in ("train", "val", "test_seen")])] == 1).any():
+        needed += [("train", 1), ("val", 1)]
+    for name, label in needed:
         if not ((split == splits.SPLITS.index(name)) & (y == label)).any():
             kind = "attack" if label else "benign"
             raise SplitError(

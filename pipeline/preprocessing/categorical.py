@@ -16,7 +16,7 @@ MOST_ONE_HOT = 256  # one-hot columns at most, of all categorical columns togeth
 COUNT = "_count"
 
 
-class WordFit:
+class CategoricalFit:
     """Counts how many rows have each word."""
 
     def __init__(self, values: NDArray[np.object_]) -> None:
@@ -28,7 +28,7 @@ class WordFit:
         """All rows so far."""
         return self.counts.total()
 
-    def add(self, other: "WordFit") -> None:
+    def add(self, other: "CategoricalFit") -> None:
         """Include the rows of ``other``."""
         self.counts.update(other.counts)
 

@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 
 from pipeline.base.errors import ArtifactError, ConfigError, DataError, near_miss
 from pipeline.base.parallel import in_order
-from pipeline.preprocessing.categorical import Categorical, WordFit, feature_names, require_few
+from pipeline.preprocessing.categorical import Categorical, CategoricalFit, feature_names, require_few
 from pipeline.preprocessing.columns import QUANTILES, ColumnFit, normal_scores, warp_of
 from pipeline.preprocessing.derived import Columns, needs_of, value_of
-from pipeline.preprocessing.frequency import RARITY, Frequency, RarityFit
+from pipeline.preprocessing.frequency import FREQUENCY, Frequency, FrequencyFit
 from pipeline.preprocessing.recipe import Recipe
 
 SAMPLE_ROWS = 100_000  # train rows at most of which medians and quantiles are computed
@@ -76,8 +76,8 @@ class Features:
                     fits[name] = fit
         if not any(fit.rows for fit in fits.values()):
             raise DataError("preprocess: there are no train rows to fit the features on")
-        words = {name: Categorical.of(fit.counts) for name, fit in fits.items() if isinstance(fit, WordFit)}
-        rare = {name: fits.pop(name + RARITY) for name in recipe.rarity}
+        words = {name: Categorical.of(fit.counts) for name, fit in fits.items() if isinstance(fit, CategoricalFit)}
+        rare = {name: fits.pop(name + FREQUENCY) for name in recipe.rarity}
         rarities = {name: Frequency.of(fit.counts, fit.rows) for name, fit in rare.items()}
         numbers = {name: fit for name, fit in fits.items() if name not in words}
         return cls._from_fits(numbers, words, rarities, recipe)
@@ -107,7 +107,7 @@ class Features:
             (
                 *kept,
                 *(name + _UNDEFINED for name in undefined if recipe.fill == "indicator"),
-                *(name + RARITY for name in rarities),
+                *(name + FREQUENCY for name in rarities),
                 *feature_names(words, recipe.categorical),
             ),
             np.array([fill[name] for name in kept]),
@@ -142,7 +142,7 @@ class Features:
         for name in self._indicators:
             features[name] = (~np.isfinite(value_of(name.removesuffix(_UNDEFINED), columns))).astype(np.float32)
         for name, rarity in self.rarities.items():
-            features[name + RARITY] = np.clip(rarity.encode(columns[name]), -self._limit, self._limit).astype(
+            features[name + FREQUENCY] = np.clip(rarity.encode(columns[name]), -self._limit, self._limit).astype(
                 np.float32
             )
         standard = self.recipe.scaling != "none"
@@ -205,7 +205,10 @@ class Features:
         }
         arrays = {"fill": self.fill, "mean": self.mean, "scale": self.scale, "knots": self.knots}
         for name, rarity in self.rarities.items():
-            arrays |= {f"{name}{RARITY}.values": rarity.values, f"{name}{RARITY}.counts": rarity.counts}
+            arrays |= {
+                f"{name}{FREQUENCY}.values": rarity.values,
+                f"{name}{FREQUENCY}.counts": rarity.counts,
+            }
         rows = {name: rarity.rows for name, rarity in self.rarities.items()}
         return {"recipe": recipe, **names, "words": words, "rarities": rows}, arrays
 
@@ -226,7 +229,7 @@ class Features:
                 for name, column in names["words"].items()
             }
             rarities = {
-                name: Frequency(arrays[f"{name}{RARITY}.values"], arrays[f"{name}{RARITY}.counts"], rows)
+                name: Frequency(arrays[f"{name}{FREQUENCY}.values"], arrays[f"{name}{FREQUENCY}.counts"], rows)
                 for name, rows in names.get("rarities", {}).items()  # an older transform has none
             }
             loaded = cls(Recipe(**recipe), **parts, words=words, rarities=rarities)
@@ -250,15 +253,17 @@ def _numbered(batches: Iterable[Columns]) -> Iterator[tuple[int, Columns]]:
         start += len(next(iter(batch.values())))
 
 
-def _fit(start: int, batch: Columns, stride: int, recipe: Recipe) -> dict[str, ColumnFit | WordFit | RarityFit]:
+def _fit(
+    start: int, batch: Columns, stride: int, recipe: Recipe
+) -> dict[str, ColumnFit | CategoricalFit | FrequencyFit]:
     sampled = slice(-start % stride, None, stride)
     values = {name: value_of(name, batch) for name in (*recipe.raw(batch), *recipe.derive)}
     with np.errstate(over="ignore"):  # of squares beyond 1e308
-        fits: dict[str, ColumnFit | WordFit | RarityFit] = {
-            name: WordFit(value) if value.dtype == object else ColumnFit(value, sampled, warp_of(recipe))
+        fits: dict[str, ColumnFit | CategoricalFit | FrequencyFit] = {
+            name: CategoricalFit(value) if value.dtype == object else ColumnFit(value, sampled, warp_of(recipe))
             for name, value in values.items()
         }
-    return fits | {name + RARITY: RarityFit(_numbers(name, batch)) for name in recipe.rarity}
+    return fits | {name + FREQUENCY: FrequencyFit(_numbers(name, batch)) for name in recipe.rarity}
 
 
 def _numbers(name: str, batch: Columns) -> NDArray[np.float64]:

@@ -8,10 +8,10 @@ from typing import Final, Self
 import numpy as np
 from numpy.typing import NDArray
 
-RARITY: Final = "_rarity"
+FREQUENCY: Final = "_rarity"
 
 
-class RarityFit:
+class FrequencyFit:
     """Counts how many rows have each value; NaN and Infinity are not counted as values."""
 
     def __init__(self, values: NDArray[np.float64]) -> None:
@@ -19,7 +19,7 @@ class RarityFit:
         self.counts: Counter[float] = Counter(dict(zip((found + 0.0).tolist(), counts.tolist(), strict=True)))
         self.rows = len(values)
 
-    def add(self, other: "RarityFit") -> None:
+    def add(self, other: "FrequencyFit") -> None:
         """Include the rows of ``other``."""
         self.counts.update(other.counts)
         self.rows += other.rows

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pipeline.base.errors import ConfigError, DataError, near_miss
 from pipeline.base.samples import row_hash
 from pipeline.preprocessing.derived import DERIVED, GROUPS, Columns, needs_of
-from pipeline.preprocessing.frequency import RARITY
+from pipeline.preprocessing.frequency import FREQUENCY
 from pipeline.settings.preprocess import RecipeSettings
 
 
@@ -22,6 +22,7 @@ class Recipe(RecipeSettings):
     def __post_init__(self) -> None:
         names = tuple(member for name in self.derive for member in GROUPS.get(name, (name,)))
         object.__setattr__(self, "derive", tuple(dict.fromkeys(names)))
+        super().__post_init__()
 
     @classmethod
     def of(cls, settings: RecipeSettings) -> Self:
@@ -44,8 +45,8 @@ class Recipe(RecipeSettings):
         rarity = tuple(name for name in self.rarity if name in here)
         drop = tuple(name for name in self.drop if name in here)
         derive = tuple(name for name in self.derive if name not in DERIVED or here.issuperset(DERIVED[name].needs))
-        asked = (*self.drop, *self.derive, *(name + RARITY for name in self.rarity))
-        over = tuple(name for name in asked if name not in {*drop, *derive, *(name + RARITY for name in rarity)})
+        asked = (*self.drop, *self.derive, *(name + FREQUENCY for name in self.rarity))
+        over = tuple(name for name in asked if name not in {*drop, *derive, *(name + FREQUENCY for name in rarity)})
         return replace(self, drop=drop, derive=derive, rarity=rarity), _by_group(over)
 
     def raw(self, available: Iterable[str]) -> tuple[str, ...]:

@@ -61,7 +61,7 @@ def assign(
         SplitError: there is no benign row, or no seen attack.
     """
     codes, names = _encoded(attack)
-    _require_both(names, unseen)
+    _require_benign(names)
     n = len(attack)
     kept = _first_of_each(content, codes) if duplicates == "drop" else np.ones(n, dtype=bool)
     position = np.arange(n) if duplicates == "keep" else np.zeros(n, dtype=np.int64)
@@ -171,15 +171,10 @@ def _require_days(names: Collection[str], day: NDArray[np.object_]) -> None:
             raise ConfigError(f"preprocess.test_days: no record of {name!r}{near_miss(name, known)}; there are {there}")
 
 
-def _require_both(names: NDArray[np.object_], unseen: Collection[str]) -> None:
+def _require_benign(names: NDArray[np.object_]) -> None:
     present = set(names.tolist())
     if "benign" not in present:
         raise SplitError(f"the records hold no benign row, only {sorted(present)}; thresholds need benign ones")
-    if not present - {"benign"} - set(unseen):
-        raise SplitError(
-            f"the records hold no seen attack (present: {sorted(present)}, unseen: {sorted(unseen)}); "
-            "name fewer attacks in preprocess.unseen or ingest more records"
-        )
 
 
 def _ranks(names: NDArray[np.object_], unseen: Collection[str]) -> NDArray[np.int64]:

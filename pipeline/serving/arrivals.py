@@ -11,7 +11,7 @@ from typing import Final
 
 from pipeline.artifacts import paths
 from pipeline.artifacts.files import sha256_of
-from pipeline.base.errors import ArtifactError, RejectedError, SchemaError, SourceError, near_miss, spelt
+from pipeline.base.errors import ArtifactError, RejectedError, SchemaError, SourceError, near_miss, printable
 from pipeline.datasets.incoming import SUFFIXES
 from pipeline.datasets.packets.rules import LABELS
 
@@ -25,7 +25,7 @@ class Incoming:
 
     Attributes:
         path: where it lies.
-        name: below the folder that was named, else the name of the file, as ``errors.spelt`` shows it.
+        name: below the folder that was named, else the name of the file, as ``errors.printable`` shows it.
         sha256: of its bytes.
     """
 
@@ -142,4 +142,4 @@ def _is_passed_over(file: Path, root: Path) -> bool:
 
 
 def _name(file: Path, root: Path) -> str:
-    return spelt(file.name if file == root else file.relative_to(root).as_posix())
+    return printable(file.name if file == root else file.relative_to(root).as_posix())

@@ -30,7 +30,7 @@ from pipeline.base.errors import SchemaError, SourceError
 from pipeline.calibration.prediction import Prediction
 from pipeline.calibration.surprisal import Floats
 from pipeline.datasets.base import REJECTED_SCHEMA
-from pipeline.datasets.incoming import WHO
+from pipeline.datasets.incoming import IDENTITY
 from pipeline.datasets.schema import ENDPOINTS
 from pipeline.serving import discoveries, reading
 from pipeline.serving.arrivals import Incoming, content_hash
@@ -100,7 +100,7 @@ def _write(file: Incoming, bundle: Bundle, version: int, about: dict[str, str], 
 
 def _table(file: Incoming, records: pa.Table, judged: Prediction, version: int) -> pa.Table:
     who = {**_who(file, records), **_endpoints(records)}
-    said = {name: getattr(judged, name) for name in ("score", "p_value", "confidence", "margin", "density", "head")}
+    said = {name: getattr(judged, name) for name in ("score", "p_value", "confidence", "margin", "detector", "head")}
     verdict = pa.array(judged.verdict.tolist(), pa.string()).dictionary_encode()
     group = pa.array(judged.group.tolist(), pa.string()).dictionary_encode()
     number, none = np.full(records.num_rows, version, dtype=np.int32), pa.nulls(records.num_rows, pa.bool_())
@@ -119,7 +119,7 @@ def _endpoints(records: pa.Table) -> dict[str, pa.ChunkedArray | pa.Array]:
 def _who(file: Incoming, records: pa.Table) -> dict[str, pa.ChunkedArray]:
     """What tells the records apart, refused where it does not."""
     who = {}
-    for name in WHO:
+    for name in IDENTITY:
         column, kind = records.column(name), SCHEMA.field(name).type
         try:
             who[name] = column if pa.types.is_dictionary(kind) else column.cast(kind)

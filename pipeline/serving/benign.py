@@ -26,6 +26,10 @@ NAME: Final = "benign"
 FILES: Final = (f"{NAME}.json", f"{NAME}.safetensors")
 MOST: Final = 2_000
 ID: Final = "record_id"
+NOTICE: Final = (
+    f"A version holds up to {MOST:,} raw benign records, with which alerts are compared. Whoever can read the version "
+    "can read them."
+)
 
 
 def chosen(train: Path) -> NDArray[np.uint64]:
@@ -39,20 +43,30 @@ def chosen(train: Path) -> NDArray[np.uint64]:
     return np.sort(ids)[:MOST]
 
 
-def encoded(records: Path, ids: NDArray[np.uint64], columns: Sequence[Column]) -> dict[str, bytes]:
-    """The two files, from the Parquet file of all records, one row group in memory at a time.
+def rows_of(records: Path, ids: NDArray[np.uint64], columns: Sequence[str]) -> pa.Table:
+    """The records with these ids, in the order of their ids: ``record_id`` and the columns.
 
     Raises:
         ArtifactError: the file is absent, no Parquet, or lacks a column or a record.
     """
-    names = [ID, *(column.name for column in columns)]
+    names = [ID, *columns]
     if absent := {*names} - {*column_names(records)}:
         raise ArtifactError(f"{records}: lacks {sorted(absent)}, which the features read; run `dvc repro`")
     groups = row_groups(records, names)
     parts = [group.filter(pa.array(np.isin(group.column(ID).to_numpy(), ids))) for group in groups]
     found = pa.concat_tables(parts).sort_by(ID) if parts else None
     if found is None or found.num_rows < ids.size:
-        raise ArtifactError(f"{records}: lacks records of the train split; run `dvc repro` to make both again")
+        raise ArtifactError(f"{records}: lacks records of the splits; run `dvc repro` to make both again")
+    return found
+
+
+def encoded(records: Path, ids: NDArray[np.uint64], columns: Sequence[Column]) -> dict[str, bytes]:
+    """The two files, from the Parquet file of all records, one row group in memory at a time.
+
+    Raises:
+        ArtifactError: the file is absent, no Parquet, or lacks a column or a record.
+    """
+    found = rows_of(records, ids, [column.name for column in columns])
     words, arrays = {}, {ID: found.column(ID).to_numpy()}
     for column, (name, values) in zip(columns, record_columns.arrays(columns, found), strict=True):
         if column.categorical:

@@ -32,6 +32,7 @@ from pipeline.calibration.calibration import Calibration
 from pipeline.calibration.named_thresholds import Names, group_names
 from pipeline.calibration.prediction import Prediction
 from pipeline.datasets.schema import Column
+from pipeline.models.scoring import ROWS_AT_ONCE
 from pipeline.preprocessing.features import Features
 from pipeline.serving import benign, bundle_parts, manifest, record_columns
 from pipeline.serving.bundle_parts import MODELS, USED
@@ -40,7 +41,6 @@ from pipeline.serving.record_columns import Records
 from pipeline.serving.two_stage import TwoStage
 
 FITTED_ON: Final = ("train", "val", "calibration")
-ROWS_AT_ONCE: Final = 8192  # as the stages score, so that a registered model gives their scores bit for bit
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ class Bundle:
         files |= benign.encoded(here(paths.RECORDS), some, _typed(features))
         source = read_json(here(paths.SOURCE))
         about = {"dataset": source["dataset"], "columns": _columns(features), "example": features.typical()}
-        about |= {"reading": source["reading"]} if "reading" in source else {}
+        about |= {"extraction": source["extraction"]} if "extraction" in source else {}
         group = bundle_parts.decoded(here(paths.THRESHOLDS), files, "thresholds")[0].get("group")
         about |= {"group": group and _group(here(paths.RECORDS), group)}
         return cls.of_sealed(HashedFolder(about, files), here(paths.FEATURES).parent)
@@ -129,16 +129,16 @@ class Bundle:
             has_head = parts["head"][0].get("detector") != "none"
             head = bundle_parts.detector(folder / "head", width, *parts["head"]) if has_head else None
         calibration = Calibration.load(*parts["thresholds"])
-        if ("head" in calibration.tails) != has_head:
+        if ("head" in calibration.surprisals) != has_head:
             raise ArtifactError(f"{folder / 'thresholds'}: calibrated {'without' if has_head else 'with'} a head")
         model = TwoStage(encoder, detector, calibration, batch_size, device, head, passes)
         used = bundle_parts.used_records(folder / USED, sealed.files[USED])
         return cls(str(sealed.about.get("dataset")), _typed(features), used, features, model, sealed)
 
     @property
-    def reading(self) -> dict[str, float]:
+    def extraction(self) -> dict[str, float]:
         """The settings of the data set with which its features were read, by name; often none."""
-        return dict(self.sealed.about.get("reading", {}))
+        return dict(self.sealed.about.get("extraction", {}))
 
     @property
     def digest(self) -> str:
@@ -205,7 +205,7 @@ class Bundle:
         table = record_columns.table(self.columns, records)
         rows = self.model.batch_size
         parts = [self.model.scores(self.x(table.slice(start, rows))) for start in range(0, table.num_rows, rows)]
-        none = np.zeros((0, len(self.calibration.tails)), np.float32)
+        none = np.zeros((0, len(self.calibration.surprisals)), np.float32)
         return Prediction.of(self.calibration, *np.concatenate([none, *parts]).T, groups=self._groups(records))
 
     def x(self, table: pa.Table) -> NDArray[np.float32]:

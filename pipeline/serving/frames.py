@@ -7,6 +7,7 @@ import pyarrow as pa
 
 from pipeline.base.errors import DataError
 from pipeline.datasets.names import canonical_names
+from pipeline.serving import record_columns
 from pipeline.serving.bundle import Bundle
 
 
@@ -37,8 +38,5 @@ def _group(bundle: Bundle) -> tuple[str, ...]:
 def _values(name: str, column: Any) -> pa.Array:
     if isinstance(column, pd.DataFrame):
         raise DataError(f"column {name!r}: {column.shape[1]} columns of the frame have this name; rename or drop one")
-    try:
-        found = pa.array(column, from_pandas=True)
-    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError) as error:
-        raise DataError(f"column {name!r} holds values of several kinds: {error}") from error
+    found = record_columns.converted(name, column)
     return found.combine_chunks() if isinstance(found, pa.ChunkedArray) else found

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
@@ -12,8 +12,13 @@ from pipeline.artifacts import paths
 from pipeline.artifacts.tables import column_names, read_table, row_groups, strings
 from pipeline.base.errors import ArtifactError, ConfigError, near_miss
 from pipeline.calibration.prediction import Prediction
+from pipeline.datasets.schema import NO_ATTACK
+from pipeline.evaluation import drills
 from pipeline.evaluation.promotion_gate import Heldout, Judged
+from pipeline.serving import record_columns
+from pipeline.serving.benign import MOST, rows_of
 from pipeline.serving.bundle import Bundle
+from pipeline.settings.evaluate import Drills
 
 TESTS = ("test_seen", "test_unseen")
 Ids = NDArray[np.uint64]
@@ -28,12 +33,14 @@ class Selection:
         heldout: what they are.
         left_out: records of the test splits that a model was fitted on.
         not_unseen: names of attacks of the unseen split whose labels a model has seen; they count as seen.
+        drills: raw columns of altered benign records, which stand behind the others; None where there are none.
     """
 
     record_id: Ids
     heldout: Heldout
     left_out: int
     not_unseen: tuple[str, ...]
+    drills: pa.Table | None = None
 
     @property
     def digest(self) -> str:
@@ -49,6 +56,7 @@ class Selection:
             "attacks": attacks,
             "unseen_attacks": unseen,
             "left_out": self.left_out,
+            "drills": 0 if self.drills is None else self.drills.num_rows,
         }
 
 
@@ -70,6 +78,29 @@ def select(bundles: Sequence[Bundle]) -> Selection:
     heldout = Heldout(y[found], families, tests_unseen & ~np.isin(names, sorted(told)))
     not_unseen = tuple(sorted(told & set(names[tests_unseen].tolist())))
     return Selection(ids[found], heldout, int((~kept).sum()), not_unseen)
+
+
+def with_drills(selection: Selection, bundles: Sequence[Bundle], settings: Drills) -> Selection:
+    """The selection with drills as its unseen attacks, where it has none; see ``pipeline.evaluation.drills``.
+
+    Without them nothing could tell a model that works from one that is silent.
+
+    Raises:
+        ArtifactError: the records are absent, or do not belong together.
+    """
+    benign = np.sort(selection.record_id[selection.heldout.y == 0])
+    if selection.heldout.unseen.any() or not settings.records or len(benign) < 2:
+        return selection
+    columns = list({column.name: column for bundle in bundles for column in bundle.columns}.values())
+    some = rows_of(paths.RECORDS, benign[:MOST], [column.name for column in columns])
+    made, kind = drills.plant(dict(record_columns.arrays(columns, some)), settings.records, settings.seed)
+    y, unseen = np.ones(len(kind), np.int8), np.ones(len(kind), bool)
+    family = np.array([f"{drills.PREFIX}{name}" for name in kind], dtype=object)
+    given = selection.heldout
+    heldout = Heldout(
+        np.concatenate([given.y, y]), np.concatenate([given.family, family]), np.concatenate([given.unseen, unseen])
+    )
+    return replace(selection, heldout=heldout, drills=pa.table(made))
 
 
 def check(bundle: Bundle, threshold: str) -> None:
@@ -102,6 +133,9 @@ def predict(selection: Selection, bundles: Sequence[Bundle], threshold: str) -> 
     for table in _rows(wanted, columns):
         for bundle, part in zip(bundles, parts, strict=True):
             part.append(bundle.predict(table))
+    if selection.drills is not None:
+        for bundle, part in zip(bundles, parts, strict=True):
+            part.append(bundle.predict(selection.drills))
     return [_judged(bundle, part, threshold) for bundle, part in zip(bundles, parts, strict=True)]
 
 
@@ -132,7 +166,7 @@ def _identities(wanted: Ids, used: Ids) -> tuple[NDArray[np.intp], NDArray[np.ob
         rows = _among(ids, wanted)
         attack, family = (strings(table.column(name)) for name in ("attack", "family"))
         done = ~table.column("attempted").fill_null(False).to_numpy()
-        told |= set(attack[_among(ids, used) & done].tolist()) - {"benign"}
+        told |= set(attack[_among(ids, used) & done].tolist()) - {*NO_ATTACK}
         places.append(np.searchsorted(wanted, ids[rows]))
         families.append(family[rows])
         attacks.append(attack[rows])

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from pipeline.base.errors import ConflictError, FlowsculptError, SourceError, spelt
+from pipeline.base.errors import ConflictError, FlowsculptError, SourceError, printable
 from pipeline.serving import arrivals, batch, quarantine, scored
 from pipeline.serving.arrivals import Incoming
 from pipeline.serving.bundle import Bundle
@@ -66,7 +66,7 @@ class Result:
             done.count(None),
             tuple(each for each in done if isinstance(each, Held)),
             tuple(each.reason for each in done if isinstance(each, Left)),
-            tuple(spelt(str(each)) for each in done if isinstance(each, Exception)),
+            tuple(printable(str(each)) for each in done if isinstance(each, Exception)),
         )
 
     @property
@@ -81,11 +81,11 @@ class Result:
 def take_in(path: Path, root: Path, version: int, score: Callable[[Incoming], Outcome]) -> Outcome:
     """What becomes of a file that was found under ``root``; ``score`` is called where it is new and whole."""
     if arrivals.is_growing(path):
-        return Left(f"{spelt(path.name)}: it is still being written")
+        return Left(f"{printable(path.name)}: it is still being written")
     try:
         file = arrivals.identify(path, root)
     except SourceError as error:
-        return error if path.exists() else Left(f"{spelt(path.name)}: it is gone")
+        return error if path.exists() else Left(f"{printable(path.name)}: it is gone")
     return None if scored.is_scored(file, version) else score(file)
 
 
@@ -115,4 +115,4 @@ def _quarantined(file: Incoming, version: int, reason: str) -> Held | Left:
     try:
         return quarantine.put(file.path, file.name, file.sha256, version, reason)
     except ConflictError as error:
-        return Left(spelt(str(error)))
+        return Left(printable(str(error)))

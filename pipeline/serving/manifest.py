@@ -70,7 +70,7 @@ def load(folder: Path) -> HashedFolder:
             raise ArtifactError(f"{folder / name}: was changed; its bytes are not those that {MANIFEST} names")
     sealed = HashedFolder({key: value for key, value in manifest.items() if key != "format"}, files)
     if sealed.manifest != read_bytes(folder / MANIFEST):
-        raise ArtifactError(f"{folder / MANIFEST}: was changed; it is not spelt as it was written")
+        raise ArtifactError(f"{folder / MANIFEST}: was changed; its text is not as it was written")
     return sealed
 
 

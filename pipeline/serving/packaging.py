@@ -40,8 +40,9 @@ PREDICTION = {
     "confidence": "float",
     "verdict": "string",
     "margin": "double",
-    "density": "double",
+    "detector": "double",
     "head": "double",
+    "density": "double",  # the former name of detector, for one version
 }
 
 

@@ -40,8 +40,9 @@ class RegisteredModel(PythonModel):  # type: ignore[misc]  # mlflow has no types
             params: none.
 
         Returns:
-            n rows: score, p_value, confidence, verdict, the scores of the two stages, margin and density, and that of a
-            supervised head, NaN where there is none.
+            n rows: score, p_value, confidence, verdict, the scores of the two stages, margin and detector, and that of
+            a supervised head, NaN where there is none. ``density`` repeats ``detector`` under its former name, for one
+            version.
 
         Raises:
             MlflowException: a column is missing, or holds what it should not.
@@ -50,7 +51,7 @@ class RegisteredModel(PythonModel):  # type: ignore[misc]  # mlflow has no types
             judged = self.bundle.predict(frames.records(pd.DataFrame(model_input), self.bundle))
         except DataError as error:
             raise MlflowException.invalid_parameter_value(str(error)) from error
-        names = ("score", "p_value", "confidence", "verdict", "margin", "density", "head")
+        names = ("score", "p_value", "confidence", "verdict", "margin", "detector", "head", "density")
         return pd.DataFrame({name: getattr(judged, name) for name in names}, index=model_input.index)
 
 

@@ -25,7 +25,7 @@ from typing import Final
 from pipeline.artifacts import paths
 from pipeline.artifacts.files import read_json, sha256_of, write_json
 from pipeline.base import durable
-from pipeline.base.errors import ArtifactError, ConflictError, spelt
+from pipeline.base.errors import ArtifactError, ConflictError, printable
 
 REMEDY: Final = "free some space or check the rights of the folder, then score again"
 LONGEST: Final = 100  # characters of a name that are kept
@@ -71,8 +71,8 @@ def put(path: Path, name: str, sha256: str, version: int, reason: str) -> Held:
     durable.make_private(paths.QUARANTINE)
     target = paths.QUARANTINE / f"{sha256}-{re.sub(r'[^A-Za-z0-9.+_]+', '-', name)[-LONGEST:]}"
     about = target.with_name(f"{target.name}.json")
-    now, said = datetime.now(UTC).isoformat(timespec="seconds"), spelt(reason)
-    held = Held(spelt(name), sha256, version, said, now, target.as_posix())
+    now, said = datetime.now(UTC).isoformat(timespec="seconds"), printable(reason)
+    held = Held(printable(name), sha256, version, said, now, target.as_posix())
     write_json(about, asdict(held))
     try:
         _move(path, target, sha256)
@@ -82,7 +82,7 @@ def put(path: Path, name: str, sha256: str, version: int, reason: str) -> Held:
     except OSError as error:
         if target.exists() and not path.exists():
             return held  # another run of this moved it
-        place = spelt(path.as_posix())
+        place = printable(path.as_posix())
         held = Held(**asdict(held) | {"path": place, "stays": str(error.strerror or error)})
         write_json(about, asdict(held))
     return held

@@ -30,19 +30,9 @@ BROKEN: Final = (  # what the libraries raise over bytes that are not what they 
 )
 
 
-def reader(file: Incoming, bundle: Bundle) -> Dataset:
+def _reader(file: Incoming, bundle: Bundle) -> Dataset:
     """What reads a file in the format of the data set that the model was trained on, or as Parquet."""
-    return incoming(file.path, bundle.dataset.split(" ")[0], bundle.columns, bundle.reading)
-
-
-def check(file: Incoming, bundle: Bundle) -> None:
-    """Refuse a file that lacks a column, before a record is read.
-
-    Raises:
-        SourceError: it cannot be read.
-        SchemaError: with the columns that are missing, and near misses.
-    """
-    bundle.require([column.name for column in reader(file, bundle).columns])
+    return incoming(file.path, bundle.dataset.split(" ")[0], bundle.columns, bundle.extraction)
 
 
 def chunks(file: Incoming, bundle: Bundle) -> Iterator[Chunk]:
@@ -53,7 +43,7 @@ def chunks(file: Incoming, bundle: Bundle) -> Iterator[Chunk]:
         SchemaError: two of its columns have one name.
     """
     try:
-        for chunk in reader(file, bundle).read():
+        for chunk in _reader(file, bundle).read():
             twice = [name for name, count in Counter(chunk.records.column_names).items() if count > 1]
             if twice:
                 raise SchemaError(f"{file.path}: two columns are called {twice[0]!r}; rename one")

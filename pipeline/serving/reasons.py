@@ -17,7 +17,7 @@ from pipeline.base.samples import Samples
 from pipeline.evaluation.attribution import Explanation, Scoring, explain
 from pipeline.preprocessing.derived import DERIVED
 from pipeline.preprocessing.features import Features
-from pipeline.preprocessing.frequency import RARITY
+from pipeline.preprocessing.frequency import FREQUENCY
 from pipeline.serving import benign, record_columns
 from pipeline.serving.bundle import Bundle
 from pipeline.serving.record_columns import Records
@@ -31,7 +31,7 @@ class Reason:
 
     Attributes:
         row: of the record among those that were asked for, from 0.
-        driver: the score with the largest share in the fused one: ``margin``, ``density`` or ``head``.
+        driver: the score with the largest share in the fused one: ``margin``, ``detector`` or ``head``.
         share: its share, from 0 to 1.
         rank: of the feature, from 1.
         feature: its name.
@@ -54,10 +54,10 @@ def scoring_of(bundle: Bundle) -> Scoring:
     """The decision rule of a model in two halves: features to its scores, and these to one."""
     calibration = bundle.calibration
 
-    def evidence(x: NDArray[np.float32]) -> dict[str, NDArray[np.float64]]:
-        return dict(zip(calibration.tails, bundle.model.scores(x).T.astype(np.float64), strict=True))
+    def scores(x: NDArray[np.float32]) -> dict[str, NDArray[np.float64]]:
+        return dict(zip(calibration.surprisals, bundle.model.scores(x).T.astype(np.float64), strict=True))
 
-    return Scoring(evidence, lambda scores: calibration.score(*(scores[name] for name in calibration.tails)))
+    return Scoring(scores, lambda given: calibration.score(*(given[name] for name in calibration.surprisals)))
 
 
 def reasons(bundle: Bundle, records: Records, top: int = 5) -> list[Reason]:
@@ -126,7 +126,7 @@ def _of_one(
 
 def _recorded(feature: str, features: Features, columns: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
     """(n,) what a feature was made of: a recorded value, a word, or what is derived from several columns."""
-    name = feature.removesuffix(RARITY) if feature.removesuffix(RARITY) in features.rarities else feature
+    name = feature.removesuffix(FREQUENCY) if feature.removesuffix(FREQUENCY) in features.rarities else feature
     name = name if name in columns or name in DERIVED else name.removesuffix(UNDEFINED)
     if name in DERIVED:
         with np.errstate(all="ignore"):

@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 
@@ -27,8 +28,8 @@ def require(columns: Sequence[Column], names: Collection[str]) -> None:
     """
     missing = [column.name for column in columns if column.name not in names]
     if missing:
-        spelt = ", ".join(f"{name!r}{near_miss(name, set(names) - {*missing})}" for name in missing)
-        raise SchemaError(f"the records lack {len(missing)} of the {len(columns)} columns read: {spelt}")
+        listed = ", ".join(f"{name!r}{near_miss(name, set(names) - {*missing})}" for name in missing)
+        raise SchemaError(f"the records lack {len(missing)} of the {len(columns)} columns read: {listed}")
 
 
 def table(columns: Sequence[Column], records: Records) -> pa.Table:
@@ -56,16 +57,16 @@ def arrow(column: Column, values: Any) -> pa.ChunkedArray | pa.Array:
 
 
 def converted(name: str, values: Any) -> pa.ChunkedArray | pa.Array:
-    """Values of any kind as Arrow has them.
+    """Values of any kind as Arrow has them; what pandas calls missing is null.
 
     Raises:
         DataError: they are of several kinds.
     """
     if isinstance(values, pa.ChunkedArray | pa.Array):
         return values
-    array = np.asarray(values)
+    column = values if isinstance(values, pd.Series) else np.asarray(values)
     try:
-        return pa.array(array, from_pandas=array.dtype == object)
+        return pa.array(column, from_pandas=isinstance(column, pd.Series) or column.dtype == object)
     except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError) as error:
         raise DataError(f"column {name!r} holds values of several kinds: {error}") from error
 

@@ -21,7 +21,7 @@ from typing import Any
 
 from pipeline.artifacts import paths
 from pipeline.base.errors import ArtifactError, ConflictError
-from pipeline.serving import manifest, packaging
+from pipeline.serving import benign, manifest, packaging
 from pipeline.serving.manifest import HashedFolder
 from pipeline.tracking import operations, outbox, store
 
@@ -30,7 +30,9 @@ CANDIDATE, CHAMPION, PREVIOUS = "candidate", "champion", "previous"
 DIGEST, DATASET, COMMIT, LIBRARIES = (f"flowsculpt.{tag}" for tag in ("digest", "dataset", "git_commit", "libraries"))
 VERSION, MADE_AGAIN = "flowsculpt.version", "flowsculpt.made_again"
 LOCK = "mlflow.db.registry.lock"
-DESCRIPTION = "Calibrated alarms on network records: raw records in; score, p-value, confidence and verdict out."
+DESCRIPTION = (
+    f"Calibrated alarms on network records: raw records in; score, p-value, confidence and verdict out. {benign.NOTICE}"
+)
 
 
 @dataclass(frozen=True)
@@ -124,8 +126,8 @@ def promote(candidate: Version, champion: Version | None) -> None:
         aliases, expected = _aliases(), str(champion.number) if champion else None
         if aliases.get(CHAMPION) != expected:
             raise ConflictError(
-                f"{_spelt(aliases.get(CHAMPION))} is {CHAMPION} by now, no longer {_spelt(expected)}, against which "
-                f"version {candidate.number} was judged; judge it again"
+                f"{_numbered(aliases.get(CHAMPION))} is {CHAMPION} by now, no longer {_numbered(expected)}, against "
+                f"which version {candidate.number} was tested; test it again"
             )
         if expected == str(candidate.number):
             raise ConflictError(f"version {candidate.number} is {CHAMPION} already")
@@ -146,7 +148,7 @@ def rollback() -> Version:
         aliases = _aliases()
         champion, previous = aliases.get(CHAMPION), aliases.get(PREVIOUS)
         if previous is None or previous == champion:
-            raise ConflictError(f"there is no version to go back to: {PREVIOUS} is {_spelt(previous)}")
+            raise ConflictError(f"there is no version to go back to: {PREVIOUS} is {_numbered(previous)}")
         _require(int(previous))
         client.set_registered_model_alias(MODEL, CHAMPION, previous)
         if champion:
@@ -250,7 +252,7 @@ def _require(number: int) -> Version:
     return found
 
 
-def _spelt(number: str | None) -> str:
+def _numbered(number: str | None) -> str:
     return f"version {number}" if number else "no version"
 
 

@@ -32,7 +32,7 @@ SCHEMA: Final = pa.schema(
         pa.field("verdict", _WORD),
         pa.field("group", _WORD),
         pa.field("margin", pa.float64()),
-        pa.field("density", pa.float64()),
+        pa.field("detector", pa.float64()),
         pa.field("head", pa.float64()),
         pa.field("model_version", pa.int32()),
         discoveries.FIELD,

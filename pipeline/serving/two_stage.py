@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from pipeline.calibration.calibration import Calibration
 from pipeline.calibration.named_thresholds import Names
 from pipeline.calibration.prediction import Prediction
-from pipeline.models.scoring import in_batches, in_parts, with_features
+from pipeline.models.scoring import ROWS_AT_ONCE, in_batches, in_parts, with_features
 
 
 class Encoder(Protocol):
@@ -39,12 +39,12 @@ class Detector(Protocol):
 
 @dataclass(frozen=True)
 class TwoStage:
-    """Features in, judgement out; the models are moved to the device and set to evaluation.
+    """Features in, prediction out; the models are moved to the device and set to evaluation.
 
     Attributes:
         encoder: first stage.
         detector: second stage, fitted on what ``with_features`` makes of the encoder's latent.
-        calibration: the decision on top of the evidence.
+        calibration: the decision on top of the scores.
         batch_size: records that pass through the models at once.
         device: where the models run.
         head: a supervised detector beside the second stage, on what that sees.
@@ -54,7 +54,7 @@ class TwoStage:
     encoder: Encoder
     detector: Detector
     calibration: Calibration
-    batch_size: int = 8192
+    batch_size: int = ROWS_AT_ONCE
     device: str = "cpu"
     head: Detector | None = None
     pass_features: bool = False
@@ -70,12 +70,12 @@ class TwoStage:
         return Prediction.of(self.calibration, *self.scores(x).T, groups=groups)
 
     def scores(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
-        """(n, E) scores of the evidence for (n, F) features, in the order of ``EVIDENCE``."""
+        """(n, S) scores of (n, F) features, in the order of ``SCORES``."""
         if not len(x):
             return np.zeros((0, 2 if self.head is None else 3), np.float32)
-        return in_batches(self._evidence, x, self.batch_size, self.device)
+        return in_batches(self._scores, x, self.batch_size, self.device)
 
-    def _evidence(self, x: Tensor) -> Tensor:
+    def _scores(self, x: Tensor) -> Tensor:
         z = in_parts(self.encoder, x, self.batch_size)
         seen = with_features(z, x, self.pass_features)
         scores = [in_parts(self.encoder.margin, z, self.batch_size), self.detector.scores(seen)]

@@ -1,13 +1,19 @@
 """What the shapes of all sections share: limits, a section, and a section with plug-ins."""
 
-from collections.abc import Collection, Mapping
+import re
+import types
+from collections.abc import Collection, Hashable, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
-from typing import Annotated, Any, ClassVar, Final, get_args, get_type_hints
+from functools import cache
+from numbers import Real
+from typing import Annotated, Any, ClassVar, Final, Literal, Union, cast, get_args, get_origin, get_type_hints
 
 from pipeline.base.errors import ConfigError, near_miss
 
 FILE: Final = "params.yaml"
-GIVEN: Final = frozenset({"path", "features", "loss", "needed"})  # parameters of plug-ins that the stages fill in
+GIVEN: Final = frozenset(
+    {"path", "features", "loss", "needed", "reading"}
+)  # parameters of plug-ins that the stages fill in
 
 
 @dataclass(frozen=True)
@@ -29,6 +35,17 @@ class Bounds:
         """Whether a number lies in the interval."""
         above = (self.ge is None or value >= self.ge) and (self.gt is None or value > self.gt)
         return above and (self.le is None or value <= self.le) and (self.lt is None or value < self.lt)
+
+    def fault(self, value: Any) -> str | None:
+        """What is wrong with a value; None if nothing is."""
+        if self.pattern is not None:
+            fits = isinstance(value, str) and re.search(self.pattern, value)
+            return None if fits else f"must match {self.pattern}, given {value!r}"
+        if self.min_length is not None:
+            return None if len(value) >= self.min_length else f"must have {self.min_length} or more, given {len(value)}"
+        number = isinstance(value, Real) and not isinstance(value, bool)
+        shown = f"{value:g}" if number else repr(value)
+        return None if number and self.hold(value) else f"must lie in {self.interval}, given {shown}"
 
     @property
     def interval(self) -> str:
@@ -56,27 +73,69 @@ OPTIONAL: Final = {"optional": True}  # metadata of a field that a file may leav
 
 
 def require_bounds(settings: Any) -> None:
-    """Refuse a number of a dataclass outside its limits, whoever made it.
+    """Refuse a value of a dataclass that its annotation does not allow, whoever made it.
+
+    Numbers are held against their interval, texts against their pattern or the words that are allowed, and lists
+    against their least length.
 
     Raises:
-        ValueError: which field, what is allowed, what was given.
+        ValueError: which field, what is allowed, what was given, and the nearest allowed word.
     """
-    for name, hint in get_type_hints(type(settings), include_extras=True).items():
-        value = getattr(settings, name)
-        for bounds in get_args(hint)[1:]:
-            if isinstance(bounds, Bounds) and isinstance(value, int | float) and not bounds.hold(value):
-                raise ValueError(f"{type(settings).__name__}: {name} must lie in {bounds.interval}, given {value:g}")
+    hints = _hints(cast(Hashable, type(settings)))
+    for each in fields(settings):
+        if fault := _fault(hints[each.name], getattr(settings, each.name)):
+            raise ValueError(f"{type(settings).__name__}: {each.name} {fault}")
+
+
+@cache
+def _hints(shape: Hashable) -> dict[str, Any]:
+    return get_type_hints(shape, include_extras=True)
+
+
+def _fault(hint: Any, value: Any) -> str | None:
+    """What is wrong with a value of this type; None if nothing is."""
+    origin, arguments = get_origin(hint), get_args(hint)
+    if origin is Annotated:
+        bounds = (each for each in arguments[1:] if isinstance(each, Bounds))
+        faults = [each.fault(value) for each in bounds]
+        return next(filter(None, faults), None) or _fault(arguments[0], value)
+    if origin is Literal:
+        words = ", ".join(map(repr, arguments))
+        return None if value in arguments else f"must be one of {words}, given {value!r}{near_miss(value, arguments)}"
+    if origin in (Union, types.UnionType):
+        faults = [_fault(each, value) for each in arguments]
+        return None if None in faults else " or ".join(map(str, faults))
+    if origin is Mapping and isinstance(value, Mapping):
+        faults = [
+            _fault(kind, each) for kind, part in zip(arguments, (value, value.values()), strict=True) for each in part
+        ]
+        return next(filter(None, faults), None)
+    if origin is tuple and isinstance(value, tuple):
+        return next(filter(None, (_fault(arguments[0], each) for each in value)), None)
+    return f"must be None, given {value!r}" if hint is types.NoneType and value is not None else None
 
 
 @dataclass(frozen=True)
-class Section:
+class Shape:
+    """Settings that refuse what their annotations do not allow, in params.yaml and in Python alike.
+
+    Raises:
+        ValueError: see ``require_bounds``.
+    """
+
+    def __post_init__(self) -> None:
+        require_bounds(self)
+
+
+@dataclass(frozen=True)
+class Section(Shape):
     """A section of params.yaml."""
 
     section: ClassVar[str]  # its name there
 
 
 @dataclass(frozen=True)
-class WithPlugins:
+class WithPlugins(Shape):
     """Settings that have, beside their own keys, one mapping of settings for each plug-in that can be chosen.
 
     Attributes:

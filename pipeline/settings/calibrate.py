@@ -13,7 +13,7 @@ class Calibrate(Section, WithPlugins):
     """How scores become one score, and where its thresholds lie; the plug-ins are threshold strategies.
 
     Attributes:
-        evidence: the scores that the fusion takes, as far as there are any: all of them, or some of margin, density
+        scores: the scores that the fusion takes, as far as there are any: all of them, or some of margin, detector
             and head.
         percentiles: of benign scores at which alarms start. Each is a threshold with a name: 99 is p99, at which 1 % of
             benign records raise an alarm.
@@ -22,7 +22,7 @@ class Calibrate(Section, WithPlugins):
     section: ClassVar[str] = "calibrate"
     fusion: str
     drawn_from: Literal["calibration", "train"]
-    evidence: Literal["all"] | Names
+    scores: Literal["all"] | Names
     thresholds: str
     group: str | None
     percentiles: Annotated[tuple[Percentile, ...], Bounds(min_length=1)]

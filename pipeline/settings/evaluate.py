@@ -3,13 +3,13 @@
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
 
-from pipeline.settings.base import Bounds, Names, OpenShare, Rounds, Section, Seed
+from pipeline.settings.base import Bounds, CountOrZero, Names, OpenShare, Rounds, Section, Seed, Shape
 
 OpenShares = Annotated[tuple[OpenShare, ...], Bounds(min_length=1)]
 
 
 @dataclass(frozen=True)
-class Bootstrap:
+class Bootstrap(Shape):
     """Of the AUROC.
 
     Attributes:
@@ -22,7 +22,7 @@ class Bootstrap:
 
 
 @dataclass(frozen=True)
-class Figures:
+class Figures(Shape):
     """What each section of metrics.json states beside its rates.
 
     Attributes:
@@ -34,6 +34,19 @@ class Figures:
     fprs: OpenShares
     prevalences: OpenShares
     bootstrap: Bootstrap
+
+
+@dataclass(frozen=True)
+class Drills(Shape):
+    """Altered benign records that stand for attacks where none is known; see ``pipeline.evaluation.drills``.
+
+    Attributes:
+        records: how many are made; 0 for none.
+        seed: of the draw.
+    """
+
+    records: CountOrZero
+    seed: Seed
 
 
 @dataclass(frozen=True)
@@ -49,3 +62,4 @@ class Evaluate(Figures, Section):
     groups: Names
     latent_map: Literal["pca", "umap"]
     latent_map_rows: Annotated[int, Bounds(ge=10)]
+    drills: Drills

@@ -3,7 +3,7 @@
 from dataclasses import asdict, dataclass
 from typing import ClassVar, Literal
 
-from pipeline.settings.base import Names, Positive, Section, Seed, Share, ShareBelowOne
+from pipeline.settings.base import Names, Positive, Section, Seed, Shape, Share, ShareBelowOne
 
 Fill = Literal["zero", "median", "indicator"]
 Scaling = Literal["none", "standard", "signed_log", "unit", "quantile"]
@@ -11,7 +11,7 @@ Encoding = Literal["one_hot", "count"]
 
 
 @dataclass(frozen=True)
-class Shares:
+class Shares(Shape):
     """Shares of the benign records for each split.
 
     Attributes:
@@ -32,6 +32,7 @@ class Shares:
     test_unseen: Share
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         total = sum(asdict(self).values())
         if abs(total - 1) > 1e-6:
             raise ValueError(f"the shares sum to {total:g}, allowed is 1")
@@ -40,7 +41,7 @@ class Shares:
 
 
 @dataclass(frozen=True)
-class RecipeSettings:
+class RecipeSettings(Shape):
     """How features are made of raw columns; fixed before any row is seen.
 
     Attributes:
@@ -79,7 +80,7 @@ class FeatureSettings(RecipeSettings):
 
 
 @dataclass(frozen=True)
-class Contamination:
+class Contamination(Shape):
     """Attacks that are hidden among the benign train rows; see ``pipeline.preprocessing.contamination.contaminate``.
 
     Attributes:
@@ -101,12 +102,15 @@ class Preprocess(Section):
         seed: of the splits.
         unseen: attacks that occur in the split test_unseen only.
         test_days: weekdays of the capture whose benign records are test records; none means as the shares say.
+        split: ``random`` draws the splits; ``time`` lets models learn from earlier records and tests them on later
+            ones; ``auto`` follows time where no attack is seen and every record has a timestamp.
     """
 
     section: ClassVar[str] = "preprocess"
     seed: Seed
     unseen: Names
     test_days: Names
+    split: Literal["auto", "random", "time"]
     attempted: Literal["exclude", "benign", "attack"]
     duplicates: Literal["group", "drop", "keep"]
     balance: Literal["asymmetric", "none"]

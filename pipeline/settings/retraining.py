@@ -1,20 +1,20 @@
-"""When recent traffic is another one, and how far thresholds may follow; see ``pipeline.evaluation.drift``."""
+"""When traffic has drifted, and how far thresholds may follow it; see ``pipeline.evaluation.drift``."""
 
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
-from pipeline.settings.base import Bounds, OpenShare, Section, Seed, ShareAboveZero
+from pipeline.settings.base import Bounds, OpenShare, Section, Seed, Shape, ShareAboveZero
 
 
 @dataclass(frozen=True)
-class DriftLimits:
-    """When a change counts.
+class DriftLimits(Shape):
+    """How large a change of the traffic must be to count as drift.
 
     Attributes:
         alpha: false alarm rate of all tests of one kind together.
-        small: KS distance of the score from which on thresholds are set anew.
-        large: KS distance, of the score or a feature, from which on a model is not the right one any more.
-        features: share of the features with a large change from which on that holds for the model too.
+        small: at this KS distance of the score, thresholds are set anew.
+        large: at this KS distance, of the score or a feature, the model no longer fits.
+        features: if this share of the features has a large distance, the model no longer fits either.
     """
 
     alpha: OpenShare
@@ -25,7 +25,7 @@ class DriftLimits:
 
 @dataclass(frozen=True)
 class Retraining(DriftLimits, Section):
-    """Which records are looked at, when a change counts, and how far thresholds may follow.
+    """Which records the drift check looks at, when a change counts, and how far thresholds may follow.
 
     Raises:
         ValueError: a lower one of two limits is not below the upper one.
@@ -41,6 +41,7 @@ class Retraining(DriftLimits, Section):
     seed: Seed
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         for low, high in (("looks", "body"), ("small", "large"), ("min_records", "records")):
             if not getattr(self, low) < getattr(self, high):
                 raise ValueError(

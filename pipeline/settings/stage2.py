@@ -3,12 +3,12 @@
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
 
-from pipeline.settings.base import Bounds, Names, Seed
+from pipeline.settings.base import Bounds, Names, Seed, Shape
 from pipeline.settings.training import Training
 
 
 @dataclass(frozen=True)
-class CalibrationSettings:
+class CalibrationSettings(Shape):
     """Which benign records set the thresholds; see ``pipeline.calibration.cross_conformal``.
 
     Attributes:

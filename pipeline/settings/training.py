@@ -12,6 +12,7 @@ from pipeline.settings.base import (
     Positive,
     Section,
     Seed,
+    Shape,
     Share,
     ShareAboveZero,
     ShareBelowOne,
@@ -20,7 +21,7 @@ from pipeline.settings.base import (
 
 
 @dataclass(frozen=True)
-class FitSettings:
+class FitSettings(Shape):
     """Settings of ``pipeline.models.training.fit``.
 
     Attributes:
@@ -82,7 +83,7 @@ class FitSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
-class UpdateCaps:
+class UpdateCaps(Shape):
     """How much one update of the confidence may change.
 
     The defaults are for users of ``pipeline.ssad``, who name a strategy, a rule and no more; params.yaml states each.

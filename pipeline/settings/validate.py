@@ -1,15 +1,15 @@
-"""The budgets of the audit: which share of the records may break a rule before the rule counts as broken."""
+"""The limits of the audit: which share of the records may break a rule before the rule counts as broken."""
 
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
-from pipeline.settings.base import Bounds, Names, Section, Share, require_bounds
+from pipeline.settings.base import Bounds, Names, Section, Shape, Share
 
 Auroc = Annotated[float, Bounds(ge=0.5, le=1)]
 
 
 @dataclass(frozen=True)
-class ShortcutLimits:
+class ShortcutLimits(Shape):
     """What one feature alone may tell. On the records at hand, no genuine feature but the port comes near the limits.
 
     Attributes:
@@ -26,9 +26,6 @@ class ShortcutLimits:
     attack_auroc: Auroc
     known: Names
     rows: Annotated[int, Bounds(ge=100)]
-
-    def __post_init__(self) -> None:
-        require_bounds(self)
 
 
 @dataclass(frozen=True)
@@ -62,6 +59,3 @@ class Limits(Section):
     tolerance: Share
     open_vocabulary: bool
     shortcuts: ShortcutLimits
-
-    def __post_init__(self) -> None:
-        require_bounds(self)

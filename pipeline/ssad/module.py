@@ -131,7 +131,7 @@ class Supervision(LightningModule):  # type: ignore[misc]
         n = len(seen.rows)
         every = Batch(torch.empty(n, 0), torch.zeros(n), self.confidence[seen.rows].cpu())
         try:
-            return updates.judge(self.history[-1]["epoch"], seen.score, every, self.thresholds)
+            return updates.update(self.history[-1]["epoch"], seen.score, every, self.thresholds)
         except UnscoredError as error:
             raise TrainingError(f"record {self.name(int(seen.rows[error.rows[0]]))}: {error}") from error
 

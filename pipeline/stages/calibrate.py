@@ -8,7 +8,7 @@ from pipeline.artifacts.models import read_model, write_model
 from pipeline.artifacts.samples import read_samples
 from pipeline.base.registry import build, find
 from pipeline.base.samples import Samples
-from pipeline.calibration.calibration import LEAST_FOR_A_CLASS, LEAST_FOR_TAILS, Calibration
+from pipeline.calibration.calibration import LEAST_FOR_A_CLASS, LEAST_FOR_SURPRISALS, Calibration
 from pipeline.calibration.fusion import FUSIONS
 from pipeline.calibration.groups import check_columns, frequent_only
 from pipeline.calibration.thresholds.registry import THRESHOLDS
@@ -37,11 +37,11 @@ def calibrate(settings: Calibrate, report: Report) -> None:
         fusion=settings.fusion,
         percentiles=settings.percentiles,
         strategy=strategy,
-        counted=None if settings.evidence == "all" else settings.evidence,
-        # Benign records of val, so that those of calibration and of test are exchangeable: no tail has seen either.
-        # With folds they come from the left-out scores, which are many.
-        tails_from=_evidence(val, val.benign, LEAST_FOR_TAILS) if worst == 1 else None,
-        attacks=_evidence(val, ~val.benign, LEAST_FOR_A_CLASS),
+        used=None if settings.scores == "all" else settings.scores,
+        # Benign records of val, so that those of calibration and of test are exchangeable: no surprisal was fitted on
+        # either. With folds they come from the left-out scores, which are many.
+        surprisals_from=_scores(val, val.benign, LEAST_FOR_SURPRISALS) if worst == 1 else None,
+        attacks=_scores(val, ~val.benign, LEAST_FOR_A_CLASS),
         group=settings.group,
         groups=groups_of(settings.group, benign.record_id),
         attack_groups=frequent_only(groups_of(settings.group, val.record_id[~val.benign]), LEAST_FOR_A_CLASS),
@@ -51,7 +51,7 @@ def calibrate(settings: Calibrate, report: Report) -> None:
     write_reports(calibration, benign, val, groups_of(settings.group, val.record_id), report)
 
 
-def _evidence(samples: Samples, mask: NDArray[np.bool_], least: int) -> list[NDArray[np.float64]] | None:
+def _scores(samples: Samples, mask: NDArray[np.bool_], least: int) -> list[NDArray[np.float64]] | None:
     """E times (k,) scores of the records under ``mask``, or None if they are fewer than ``least``."""
     return list(samples.x[mask].T.astype(np.float64)) if mask.sum() >= least else None
 

@@ -8,12 +8,12 @@ from pipeline.base.errors import ConfigError, near_miss
 from pipeline.calibration.calibration import Calibration
 from pipeline.calibration.groups import check_columns
 from pipeline.calibration.prediction import Prediction
-from pipeline.datasets.schema import TOLD
+from pipeline.datasets.schema import GROUPABLE
 from pipeline.evaluation import deployed
 from pipeline.evaluation.deployed import SECTIONS
 from pipeline.preprocessing.features import Features
 from pipeline.settings.evaluate import Evaluate
-from pipeline.stages import launch
+from pipeline.stages import launch, without_attacks
 from pipeline.stages.baseline import with_baseline
 from pipeline.stages.record_groups import groups_of, groups_of_benign
 from pipeline.stages.reports import latent_map
@@ -36,9 +36,10 @@ def evaluate(settings: Evaluate, report: Report) -> None:
     found = with_baseline({name: deployed.section(tests[name], predictions[name], asked) for name in tests})
     groups = groups_of_benign([*settings.groups, calibration.group], tests.values())
     stated = deployed.guarantee(calibration, tests, predictions, found, groups, asked)
+    beside = without_attacks.measured(tests, predictions, asked, settings.drills)
     source = read_json(paths.SOURCE)
     about = {"dataset": source["dataset"], "synthetic": source["synthetic"], "fusion": calibration.fusion}
-    whole = {**about, **found, "guarantee": stated}
+    whole = {**about, **found, "guarantee": stated, **beside}
     write_json(paths.METRICS, whole)
     write_reports(settings, whole, calibration, tests, predictions, report)
 
@@ -50,7 +51,7 @@ def _check(settings: Evaluate, calibration: Calibration) -> None:
         raise ConfigError(f"evaluate.threshold: {settings.threshold!r} is not known{miss}; known: {', '.join(known)}")
     latent_map.require(settings)
     reads = Features.load(*read_model(paths.FEATURES)).reads
-    check_columns("evaluate.groups", [name for name in settings.groups if name not in TOLD], reads)
+    check_columns("evaluate.groups", [name for name in settings.groups if name not in GROUPABLE], reads)
 
 
 if __name__ == "__main__":

@@ -11,8 +11,7 @@ from pipeline.artifacts import paths
 from pipeline.artifacts.files import whole_folder
 from pipeline.artifacts.samples import read_samples, write_samples
 from pipeline.models.encoders.base import Encoder
-from pipeline.models.scoring import in_batches, in_parts, with_features
-from pipeline.models.training.bulk import ROWS_AT_ONCE
+from pipeline.models.scoring import ROWS_AT_ONCE, in_batches, in_parts, with_features
 from pipeline.preprocessing import splits
 
 

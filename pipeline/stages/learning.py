@@ -1,4 +1,4 @@
-"""What both training stages do: one fit with its confidence updates, its curves."""
+"""What both training stages do: fit a model, update the confidence of its records meanwhile, and report on it."""
 
 import numpy as np
 
@@ -23,7 +23,7 @@ def learn(model: Scorer, data: Splits, settings: Training, stage: str, report: R
     """
     name, train, given = type(model).__name__, data.train, settings.confidence.initial
     if given is not None:
-        train, rows = with_given_confidence(train, given)
+        train, rows = with_given_confidence(train, given, model, stage)
         training.given_confidence(given, rows, len(train), report)
     plan = updates_of(model, settings.confidence, stage)
     if not model.trainable:

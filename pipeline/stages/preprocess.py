@@ -35,11 +35,13 @@ def _assign(settings: Preprocess, recipe: Recipe) -> Rows:
     records = identities(recipe)
     for setting, names in (("unseen", settings.unseen), ("contamination.attacks", settings.contamination.attacks)):
         splits.check_attacks(f"preprocess.{setting}", names, {*VOCABULARY, *records.attack})
+    records = records.presumed()
     if settings.attempted == "benign":
         records = records.without_attempts()
     kept = ~records.attempted if settings.attempted == "exclude" else np.ones(len(records.attack), dtype=bool)
     draw = (settings.unseen, asdict(settings.shares), settings.test_days)
-    split = assignment.assign(records, kept, *draw, duplicates=settings.duplicates, seed=settings.seed)
+    order, duplicates = settings.split, settings.duplicates
+    split = assignment.assign(records, kept, *draw, order=order, duplicates=duplicates, seed=settings.seed)
     hidden, split = assignment.hide(records, split, settings.unseen, **asdict(settings.contamination))
     balance, seed = settings.balance, settings.seed
     return assignment.label(records, split, hidden, balance=balance, seed=seed, initial=confidence.initial)

@@ -6,33 +6,36 @@ from pipeline.artifacts import paths
 from pipeline.artifacts.samples import read_samples
 from pipeline.calibration.cross_conformal import OUT_OF_FOLD
 from pipeline.models.training.bulk import device_of
+from pipeline.models.training.given import refuse_idle
 from pipeline.settings.stage2 import Stage2
 from pipeline.stages import launch
 from pipeline.stages.detectors import builder, keep_no_head, roles
-from pipeline.stages.evidence import stored_evidence, write_out_of_fold
 from pipeline.stages.fitting import fit_folds, fit_one
 from pipeline.stages.folds import dealt_or_held_out
 from pipeline.stages.reports.report import Report
-from pipeline.stages.reports.stage2 import write_reports
+from pipeline.stages.reports.stage2 import say_no_head, write_reports
+from pipeline.stages.scores_of_splits import stored_scores, write_out_of_fold
 
 
 def stage2(settings: Stage2, report: Report) -> None:
     """Train the detector on the train rows that it wants, then score every split."""
-    models = roles(settings)
     train, val = (read_samples(paths.LATENT, split).without_last_column() for split in ("train", "val"))
+    models = roles(settings, attacks=not train.benign.all())
     torch.manual_seed(settings.fit.seed)  # of the starting weights, so that a killed stage goes on with its own
     detector = builder(settings, settings.detector, "detector", len(train.columns))()
+    refuse_idle(settings.confidence.initial, detector, "stage2")
     dealt = dealt_or_held_out(settings, detector, report)
     if dealt is None:
         fitted, epoch = fit_one(settings, models, detector, train, val, report)
-        with stored_evidence(fitted, device_of(settings.fit.device)):
+        with stored_scores(fitted, device_of(settings.fit.device)):
             pass
     else:
         folds, epoch = fit_folds(settings, models, train, val, dealt, report), 0
-        with stored_evidence(folds, device_of(settings.fit.device)) as folder:
+        with stored_scores(folds, device_of(settings.fit.device)) as folder:
             write_out_of_fold(folder, folds, dealt[1])
     if "head" not in models:
         keep_no_head()
+        say_no_head(settings.head, report)
     write_reports(epoch, read_samples(paths.SCORES, "calibration" if dealt is None else OUT_OF_FOLD), report)
 
 

@@ -61,7 +61,7 @@ class StageRun:
         """Log nested settings under dotted names; what the run has already stays as it is."""
         client, run_id, nothing = store.client(), self.run_id, dict[str, str]()
         known = outbox.ask(lambda: dict(client.get_run(operations.resolve(run_id)).data.params), nothing)
-        self.params({name: value for name, value in _spelt(values).items() if name not in known})
+        self.params({name: value for name, value in _as_texts(values).items() if name not in known})
 
     def tags(self, values: Mapping[str, str]) -> None:
         """Write tags on the run."""
@@ -128,7 +128,7 @@ def stage(
     tags = pipeline_run.tags_of(parent)
     for earlier in (each for each in upstream if f"stage.{each}.state" not in tags):
         pipeline_run.link(parent, earlier, upstream[earlier]())
-    settings, started = _spelt(params), time.monotonic()
+    settings, started = _as_texts(params), time.monotonic()
     run_id, ends = _open_child(parent, name, settings), pipeline_run.ends(parent, last)
     run = StageRun(run_id, operations.RESUMED in pipeline_run.tags_of(run_id), parent, ends)
     try:
@@ -173,7 +173,7 @@ def _system_metrics(run: StageRun) -> Iterator[None]:
             monitor.finish()
 
 
-def _spelt(values: Mapping[str, object]) -> dict[str, str]:
+def _as_texts(values: Mapping[str, object]) -> dict[str, str]:
     """Nested settings as texts under dotted names, secrets out of them and long ones cut."""
     return {name: pipeline_run.cut(store.redact(str(value)), LONGEST_PARAM) for name, value in _flat(values)}
 

@@ -8,7 +8,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.datasets.schema import ATTACKS, FEATURES, Column
+from pipeline.datasets.schema import ATTACKS, FEATURES, NO_ATTACK, Column
 from pipeline.datasets.trust import trust
 from pipeline.settings.validate import Limits, ShortcutLimits
 from pipeline.validation import frames
@@ -162,7 +162,7 @@ class _Stream:
                 disagreeing=disagreeing.get(attack, 0),
             )
             for attack in sorted(days, key=lambda attack: (-days[attack].total(), attack))
-            if attack not in {"benign", UNKNOWN}
+            if attack not in {*NO_ATTACK, UNKNOWN}
         }
 
     def _attempted(self, attack: str) -> int | None:
@@ -172,7 +172,7 @@ class _Stream:
     def _check_stream(self) -> tuple[Duplicates, Trust]:
         keys = self.keys.frame()
         present = set(keys["y"].unique())
-        absent = [f"no record with y = {y} ({name})" for y, name in enumerate(("benign", "attack")) if y not in present]
+        absent = [f"no record with y = {y} ({name})" for y, name in enumerate(("benign",)) if y not in present]
 
         def look(columns: Sequence[str], position: int) -> Example:
             return self.keys.example(keys, columns[0], position)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from pipeline.base.errors import near_miss
 from pipeline.base.samples import row_hash
 from pipeline.datasets.base import record_schema
-from pipeline.datasets.schema import Column
+from pipeline.datasets.schema import NO_ATTACK, Column
 from pipeline.validation.findings import Example, Value
 
 LABELS = ("record_id", "source_file", "row", "y", "attack", "family", "day")
@@ -41,7 +41,7 @@ def labels(table: pa.Table, attacks: Mapping[str, tuple[str, tuple[str, ...]]]) 
     families = frame["attack"].map({attack: family for attack, (family, _) in attacks.items()}).astype(object)
     known = families.notna() & frame["family"].notna()
     frame["mismatch_family"] = (known & (families != frame["family"].astype(object))).astype(np.int64)
-    frame["mismatch_y"] = ((frame["y"] == 0) != (frame["attack"] == "benign")).astype(np.int64)
+    frame["mismatch_y"] = ((frame["y"] == 0) != frame["attack"].isin(NO_ATTACK)).astype(np.int64)
     return frame
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.datasets.schema import Column
+from pipeline.datasets.schema import UNLABELLED, Column
 from pipeline.validation.sample import Sample
 
 Array = NDArray[np.float64]
@@ -119,6 +119,7 @@ def _groups(sample: Sample) -> tuple[NDArray[np.intp], dict[str, NDArray[np.intp
     """Rows of the benign records, and of each attack that has enough of them."""
     rows = {attack: np.flatnonzero(sample.attack == index) for index, attack in enumerate(sample.attacks)}
     benign = rows.pop("benign", np.empty(0, np.intp))
+    _ = rows.pop(UNLABELLED, None)  # neither benign nor an attack
     return benign, {attack: at for attack, at in rows.items() if len(at) >= MIN_RECORDS}
 
 

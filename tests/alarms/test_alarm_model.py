@@ -13,7 +13,7 @@ from pipeline.datasets.schema import FEATURES
 from pipeline.datasets.synthetic.files import write
 
 QUICK = {"stage2.detector": "mahalanobis", "stage2.head": "none", "stage2.calibration.kind": "split"}
-QUICK |= {"calibrate.evidence": ["density"]}
+QUICK |= {"calibrate.scores": ["detector"]}
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +86,7 @@ def test_the_reasons_are_features_beside_what_similar_benign_records_have(record
     assert found["rank"].tolist() == [1, 2, 3] * 4
     assert (found["score"].diff().dropna() <= 0).all()
     assert found.groupby(level=0, sort=False)["fall"].apply(lambda falls: falls.is_monotonic_decreasing).all()
-    assert (found["driver"] == "density").all()
+    assert (found["driver"] == "detector").all()
     names = {column.name: column.headers[0] for column in FEATURES}
     raw = found[found["feature"].isin(names)]
     stripped = records.rename(columns=str.strip)

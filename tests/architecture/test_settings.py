@@ -2,9 +2,11 @@
 
 import ast
 from dataclasses import MISSING, fields, is_dataclass
+from functools import cache
 from pathlib import Path
 from typing import Literal, get_args, get_type_hints
 
+import grimp
 import pytest
 import yaml
 
@@ -36,31 +38,75 @@ def _settings(section, prefix=""):
             yield from _settings(value, f"{prefix}{name}.")
 
 
-def _read(node):
-    """The names that a piece of code may read a setting by: attributes, parameters, fields, keys."""
-    if isinstance(node, ast.Attribute):
-        return {node.attr}
-    if isinstance(node, ast.arg | ast.keyword):
-        return {node.arg}
-    if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
-        return {node.target.id}
-    return {node.value} if isinstance(node, ast.Constant) and isinstance(node.value, str) else set()
+def _reads(path):
+    """The attributes that a file reads: ``a`` and ``b`` of ``settings.a.b``; assignments do not count."""
+    nodes = [*ast.walk(ast.parse(path.read_text()))]
+    return {_whole(node) for node in nodes} | {
+        node.attr for node in nodes if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load)
+    }
 
 
-def _names():
-    names = {name for path in _sources() for node in _nodes(path) for name in _read(node)}
-    methods = [node for place in DECLARED for path in (place, *place.rglob("*.py")) for node in _nodes(path)]
-    return names | {node.attr for node in methods if isinstance(node, ast.Attribute)}
+def _whole(node):
+    """``b.*`` of ``asdict(settings.b)``, which reads all of it."""
+    called = isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "asdict"
+    return f"{node.args[0].attr}.*" if called and isinstance(node.args[0], ast.Attribute) else None
 
 
-def _nodes(path):
-    return list(ast.walk(ast.parse(path.read_text()))) if path.is_file() else []
+@cache
+def _read_by(section):
+    """All attributes that are read by what a section is for: the modules that its stage imports, or the flows."""
+    imports = grimp.build_graph("pipeline", "flows")
+    programs = {name for name in imports.modules if name.partition(".")[0] == "flows"}
+    starts = {f"pipeline.stages.{section}"} if section in SECTIONS else programs
+    found = {module for start in starts for module in {start, *imports.find_upstream_modules(start)}}
+    files = [ROOT / _file(module) for module in found]
+    methods = [node for node in _methods() if isinstance(node, ast.Attribute)]
+    own = {node.attr for node in methods if isinstance(node.value, ast.Name) and node.value.id == "self"}
+    return own | {name for file in files if not _declares(file) for name in _reads(file)}
 
 
-def test_every_setting_is_read_by_something():
-    names = _names()
-    grid = [field.name for field in fields(Benchmark)]
-    assert {path for path in [*_settings(PARAMS), *grid] if path.rpartition(".")[2] not in names} == set()
+def _declares(file):
+    return any(file.is_relative_to(place) for place in DECLARED)
+
+
+def _methods():
+    """The code inside the methods of settings, such as properties: what they read of themselves is read."""
+    for file in (path for place in DECLARED for path in (place, *place.rglob("*.py")) if path.is_file()):
+        functions = (node for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.FunctionDef))
+        yield from (node for function in functions for node in ast.walk(function))
+
+
+def _file(module):
+    path = Path(*module.split("."))
+    return path / "__init__.py" if (ROOT / path).is_dir() else path.with_suffix(".py")
+
+
+def unread(names):
+    """The settings, by dotted names, of which a part is read nowhere in what their section is for."""
+    return {name for name in names if not _is_read(*name.split("."))}
+
+
+def _is_read(section, *path):
+    found, (*around, last) = _read_by(section), path or ("",)
+    return not path or ({*around} <= found and (last in found or f"{''.join(around[-1:])}.*" in found))
+
+
+def test_every_setting_is_read_by_its_stage():
+    """Those of a plug-in are the parameters of its constructor, which refuses others."""
+    declared = {name for section, shape in SHAPES.items() for name in _fields(section, shape)}
+    assert unread(declared) == set()
+
+
+@pytest.mark.parametrize(
+    "name", ["ingest.latent_map", "calibrate.prevalences", "evaluate.contamination.share", "stage1.warmup_epochs"]
+)
+def test_a_setting_that_another_stage_reads_is_found_to_be_idle(name):
+    assert unread({name}) == {name}
+
+
+def test_every_setting_of_the_grid_is_read():
+    names = {name for path in _sources() for name in _reads(path)}
+    assert {field.name for field in fields(Benchmark)} - names == set()
 
 
 def test_every_field_of_a_shape_has_a_value_and_every_value_a_field():

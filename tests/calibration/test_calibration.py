@@ -129,18 +129,18 @@ pairs = st.tuples(grid, grid)
 
 @pytest.mark.parametrize("fusion", ["fisher", "max"])
 @settings(max_examples=60)
-@given(margin=st.tuples(grid, grid), density=st.tuples(grid, grid))
-def test_a_score_rises_with_either_stage_and_ties_nowhere(fusion, margin, density):
+@given(margin=st.tuples(grid, grid), detector=st.tuples(grid, grid))
+def test_a_score_rises_with_either_stage_and_ties_nowhere(fusion, margin, detector):
     calibration = Calibration.fit(*benign(300), fusion=fusion)
-    margin, density = sorted(margin), sorted(d - 180 for d in density)
-    low, high = calibration.score(margin, density)
-    assert low < high or (margin[0], density[0]) == (margin[1], density[1])
+    margin, detector = sorted(margin), sorted(d - 180 for d in detector)
+    low, high = calibration.score(margin, detector)
+    assert low < high or (margin[0], detector[0]) == (margin[1], detector[1])
 
 
 @settings(max_examples=40)
 @given(densities=st.lists(grid, min_size=2, max_size=20, unique=True), margin=grid)
 def test_density_alone_does_not_see_the_margin(densities, margin):
-    calibration = Calibration.fit(*benign(300), fusion="density")
+    calibration = Calibration.fit(*benign(300), fusion="detector")
     score = calibration.score(np.full(len(densities), margin), densities)
     assert np.array_equal(np.argsort(score), np.argsort(densities)) and len(set(score)) == len(densities)
 
@@ -150,24 +150,24 @@ def test_density_alone_does_not_see_the_margin(densities, margin):
 def test_the_cascade_is_the_papers_rule(rows):
     margins, densities = benign(500)
     calibration = Calibration.fit(margins, densities, fusion="cascade")
-    margin, density = np.array(rows).T
-    density = density - 180
+    margin, detector = np.array(rows).T
+    detector = detector - 180
     for name, level in (("p99", 99), ("p97", 97), ("p95", 95)):
-        expected = (margin > 0) | (density > np.percentile(densities, level))
-        assert np.array_equal(Prediction.of(calibration, margin, density).flagged[name], expected)
-    judged = Prediction.of(calibration, margin, density)
+        expected = (margin > 0) | (detector > np.percentile(densities, level))
+        assert np.array_equal(Prediction.of(calibration, margin, detector).flagged[name], expected)
+    judged = Prediction.of(calibration, margin, detector)
     assert np.array_equal(judged.verdict == "anomalous", judged.flagged["p99"])
-    score = calibration.score(margin, density)
-    assert np.array_equal(score[margin <= 0], density[margin <= 0])
-    assert len(set(score[margin > 0])) <= 1 and (score[margin > 0] > density.max()).all()
+    score = calibration.score(margin, detector)
+    assert np.array_equal(score[margin <= 0], detector[margin <= 0])
+    assert len(set(score[margin > 0])) <= 1 and (score[margin > 0] > detector.max()).all()
 
 
 @every_fusion
 def test_thresholds_hold_what_they_promise_on_the_calibration_records(fusion):
-    margin, density = benign()
-    calibration = Calibration.fit(margin - 5, density, fusion=fusion)  # no benign record has a margin above 0
+    margin, detector = benign()
+    calibration = Calibration.fit(margin - 5, detector, fusion=fusion)  # no benign record has a margin above 0
     for name, share in (("p99", 0.01), ("p97", 0.03), ("p95", 0.05)):
-        exceeding = Prediction.of(calibration, margin - 5, density).flagged[name].mean()
+        exceeding = Prediction.of(calibration, margin - 5, detector).flagged[name].mean()
         assert share - 2 / len(margin) <= exceeding <= share  # a new record may stand anywhere among them
 
 
@@ -191,13 +191,13 @@ def test_a_nan_is_never_judged(fusion, broken):
 
 @every_fusion
 def test_p_values_of_benign_records_are_valid(fusion):
-    margin, density = benign(60_000, seed=1)
+    margin, detector = benign(60_000, seed=1)
     p_values = []
     for part in range(60):  # each with a fresh calibration, so that the p-values are nearly independent
         rows = slice(1000 * part, 1000 * part + 500)
-        calibration = Calibration.fit(margin[rows], density[rows], fusion=fusion)
+        calibration = Calibration.fit(margin[rows], detector[rows], fusion=fusion)
         test = slice(1000 * part + 500, 1000 * part + 520)
-        p_values.append(calibration.p_value(calibration.score(margin[test], density[test])))
+        p_values.append(calibration.p_value(calibration.score(margin[test], detector[test])))
     p = np.concatenate(p_values)
     for level in (0.01, 0.05, 0.2, 0.5):
         assert (p <= level).sum() <= binom.ppf(1 - 1e-5, p.size, level)
@@ -285,8 +285,8 @@ def test_a_judgement_says_the_same_in_all_its_words(features):
     judge = two_stage(features)
     judgement = judge.predict(features)
     assert judgement.margin == pytest.approx(features[:, 0])
-    assert judgement.density == pytest.approx(np.square(features[:, :4]).sum(axis=1), rel=1e-5)
-    assert np.array_equal(judgement.score, judge.calibration.score(judgement.margin, judgement.density))
+    assert judgement.detector == pytest.approx(np.square(features[:, :4]).sum(axis=1), rel=1e-5)
+    assert np.array_equal(judgement.score, judge.calibration.score(judgement.margin, judgement.detector))
     assert np.array_equal(judgement.verdict, judge.calibration.intervals.verdict(judgement.score))
     assert np.array_equal(judgement.p_value, judge.calibration.p_value(judgement.score))
     word = {1: "benign", 0: "unknown", -1: "anomalous"}
@@ -309,7 +309,7 @@ def test_dropout_does_not_decide(features):
 def test_nothing_to_judge_gives_an_empty_judgement(features):
     judgement = two_stage(features).predict(features[:0])
     parts = [judgement.score, judgement.p_value, judgement.confidence, judgement.verdict]
-    assert all(len(part) == 0 for part in [*parts, *judgement.evidence.values()])
+    assert all(len(part) == 0 for part in [*parts, *judgement.scores.values()])
 
 
 def test_a_model_that_answers_nan_is_not_believed():
@@ -323,6 +323,6 @@ def test_what_a_calibration_promises_is_what_its_records_support():
     assert Calibration.fit(*benign(99), fusion="cascade").promises() == {}
 
 
-def test_evidence_that_a_fusion_passes_over_does_not_count():
-    assert Calibration.fit(*benign(99), fusion="density").counted == ("density",)
-    assert Calibration.fit(*benign(99), fusion="fisher").counted == ("margin", "density")
+def test_a_score_that_a_fusion_passes_over_is_not_used():
+    assert Calibration.fit(*benign(99), fusion="detector").used == ("detector",)
+    assert Calibration.fit(*benign(99), fusion="fisher").used == ("margin", "detector")

@@ -29,17 +29,17 @@ def traffic(n, seed, shift=2.0):
 
 
 def fitted(n=800, seed=0, known=True, **settings):
-    margin, density, groups = traffic(n, seed)
-    return Calibration.fit(margin, density, group="protocol", groups=groups if known else None, **settings)
+    margin, detector, groups = traffic(n, seed)
+    return Calibration.fit(margin, detector, group="protocol", groups=groups if known else None, **settings)
 
 
 def test_what_is_promised_holds_for_each_group_where_for_all_together_it_does_not():
     alarms = {known: {"tcp": [0, 0], "udp": [0, 0]} for known in (True, False)}
     for seed in range(60):  # each with a fresh calibration
-        margin, density, groups = traffic(400, 1000 + seed)
+        margin, detector, groups = traffic(400, 1000 + seed)
         for known, counts in alarms.items():
-            calibration = fitted(seed=seed, known=known, fusion="density")
-            flagged = Prediction.of(calibration, margin, density, groups=groups).flagged["p95"]
+            calibration = fitted(seed=seed, known=known, fusion="detector")
+            flagged = Prediction.of(calibration, margin, detector, groups=groups).flagged["p95"]
             for name, count in counts.items():
                 count[0] += int(flagged[groups == name].sum())
                 count[1] += int((groups == name).sum())
@@ -54,10 +54,10 @@ def test_what_is_promised_holds_for_each_group_where_for_all_together_it_does_no
 @settings(max_examples=30, deadline=None)
 @given(seed=st.integers(0, 99), level=st.sampled_from([0.01, 0.05, 0.2]))
 def test_the_p_values_of_a_group_are_those_of_its_own_calibration_records(seed, level):
-    margin, density, groups = traffic(900, seed)
-    calibration = Calibration.fit(margin, density, fusion="density", group="protocol", groups=groups)
-    score = calibration.score(margin, density)
-    judged = Prediction.of(calibration, margin, density, groups=groups)
+    margin, detector, groups = traffic(900, seed)
+    calibration = Calibration.fit(margin, detector, fusion="detector", group="protocol", groups=groups)
+    score = calibration.score(margin, detector)
+    judged = Prediction.of(calibration, margin, detector, groups=groups)
     for name in ("tcp", "udp"):
         own = score[groups == name]
         expected = [(1 + (own >= each).sum()) / (own.size + 1) for each in own]
@@ -68,10 +68,10 @@ def test_the_p_values_of_a_group_are_those_of_its_own_calibration_records(seed, 
 def test_other_groups_and_unknown_ones_are_judged_by_all_records():
     calibration, plain = fitted(), fitted(known=False)
     assert set(calibration.groups) == {"tcp", "udp"} and not plain.groups
-    margin, density, _ = traffic(300, 5)
-    expected = Prediction.of(plain, margin, density)
+    margin, detector, _ = traffic(300, 5)
+    expected = Prediction.of(plain, margin, detector)
     for groups in (None, np.full(300, "", object), np.full(300, "icmp", object), np.full(300, "gre", object)):
-        judged = Prediction.of(calibration, margin, density, groups=groups)
+        judged = Prediction.of(calibration, margin, detector, groups=groups)
         assert np.array_equal(judged.p_value, expected.p_value)
         assert np.array_equal(judged.verdict, expected.verdict)
         assert all(np.array_equal(judged.flagged[name], mask) for name, mask in expected.flagged.items())
@@ -79,10 +79,10 @@ def test_other_groups_and_unknown_ones_are_judged_by_all_records():
 
 def test_each_record_is_judged_on_its_own_whatever_stands_beside_it():
     calibration = fitted()
-    margin, density, groups = traffic(200, 6)
-    whole = Prediction.of(calibration, margin, density, groups=groups)
+    margin, detector, groups = traffic(200, 6)
+    whole = Prediction.of(calibration, margin, detector, groups=groups)
     for row in range(0, 200, 7):
-        one = Prediction.of(calibration, margin[[row]], density[[row]], groups=groups[[row]])
+        one = Prediction.of(calibration, margin[[row]], detector[[row]], groups=groups[[row]])
         assert one.p_value[0] == whole.p_value[row] and one.verdict[0] == whole.verdict[row]
         assert {name: mask[0] for name, mask in one.flagged.items()} == {
             name: mask[row] for name, mask in whole.flagged.items()
@@ -92,8 +92,8 @@ def test_each_record_is_judged_on_its_own_whatever_stands_beside_it():
 @pytest.mark.parametrize("fusion", ["fisher", "cascade"])
 def test_confidence_verdict_and_flags_partition_the_records_of_each_group(fusion):
     calibration = fitted(fusion=fusion, percentiles=(99, 95), strategy=Percentile(95, 99))
-    margin, density, groups = traffic(2000, 7)
-    judged = Prediction.of(calibration, margin, density, groups=groups)
+    margin, detector, groups = traffic(2000, 7)
+    judged = Prediction.of(calibration, margin, detector, groups=groups)
     assert set(judged.verdict.tolist()) <= set(VERDICTS)
     assert np.array_equal(judged.confidence, np.select([judged.verdict == name for name in VERDICTS], [1, 0, -1]))
     assert (judged.flagged["p95"] | ~judged.flagged["p99"]).all()
@@ -104,15 +104,15 @@ def test_confidence_verdict_and_flags_partition_the_records_of_each_group(fusion
 
 
 def test_the_doubt_of_a_group_is_read_from_its_own_attacks():
-    margin, density, groups = traffic(800, 0)
+    margin, detector, groups = traffic(800, 0)
     attacks = np.zeros(60), np.full(60, 9.0)
     named = np.array(["tcp"] * 60, dtype=object)
     calibration = Calibration.fit(
-        margin, density, "density", strategy=Conformal(0.05, 0.2, 0.1), attacks=attacks, group="protocol",
+        margin, detector, "detector", strategy=Conformal(0.05, 0.2, 0.1), attacks=attacks, group="protocol",
         groups=groups, attack_groups=named,
     )  # fmt: skip
     udp = calibration.groups["udp"]
-    score = calibration.score(margin, density)
+    score = calibration.score(margin, detector)
     assert udp.intervals == Conformal(0.05, 0.2, 0.1).of(score[groups == "udp"])
     known = calibration.score(*attacks)
     assert calibration.groups["tcp"].intervals == Conformal(0.05, 0.2, 0.1).of(score[groups == "tcp"], known)
@@ -127,8 +127,8 @@ def test_it_survives_json_and_arrays_exactly():
     calibration = fitted()
     values, arrays = calibration.state()
     loaded = Calibration.load(json.loads(json.dumps(values, allow_nan=False)), arrays)
-    margin, density, groups = traffic(500, 8)
-    one, other = (Prediction.of(each, margin, density, groups=groups) for each in (calibration, loaded))
+    margin, detector, groups = traffic(500, 8)
+    one, other = (Prediction.of(each, margin, detector, groups=groups) for each in (calibration, loaded))
     assert np.array_equal(one.p_value, other.p_value) and np.array_equal(one.verdict, other.verdict)
     assert loaded.group == "protocol" and loaded.promises("tcp") == calibration.promises("tcp")
 
@@ -148,12 +148,12 @@ def test_groups_of_other_records_are_refused(groups):
 
 
 def test_names_that_are_no_text_are_the_same_groups():
-    margin, density, _ = traffic(600, 3)
+    margin, detector, _ = traffic(600, 3)
     numbers = np.where(np.arange(600) % 2, 6, 17).astype(object)
     texts = numbers.astype(str).astype(object)
-    one, other = (Calibration.fit(margin, density, group="protocol", groups=groups) for groups in (numbers, texts))
+    one, other = (Calibration.fit(margin, detector, group="protocol", groups=groups) for groups in (numbers, texts))
     assert one.groups.keys() == other.groups.keys() == {"6", "17"}
-    judged, same = (Prediction.of(one, margin, density, groups=groups) for groups in (numbers, texts))
+    judged, same = (Prediction.of(one, margin, detector, groups=groups) for groups in (numbers, texts))
     assert np.array_equal(judged.p_value, same.p_value) and judged.group.tolist() == texts.tolist()
 
 
@@ -174,7 +174,7 @@ def test_a_calibration_of_before_there_were_groups_still_loads():
         (np.array([], object), []),
     ],
 )
-def test_groups_are_named_as_their_values_are_spelt(values, names):
+def test_groups_are_named_as_their_values_are_written(values, names):
     assert group_names(values).tolist() == names
 
 

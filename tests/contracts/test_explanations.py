@@ -73,14 +73,14 @@ def fitted(name: str) -> Detector:
 
 @cache
 def scoring(name: str) -> Scoring:
-    """The surprise of the detector alone, since another evidence might find the shift for it."""
+    """The surprise of the detector alone, since another score might find the shift for it."""
     detector = fitted(name)
 
     def score(x: np.ndarray) -> np.ndarray:
         return in_batches(detector.score, x, 8192, "cpu")
 
     tail = Surprisal.fit(score(benign(N, 3)))
-    return Scoring(lambda x: {"density": score(x)}, lambda evidences: tail.surprise(evidences["density"]))
+    return Scoring(lambda x: {"detector": score(x)}, lambda scores: tail.surprise(scores["detector"]))
 
 
 def explained(name: str, alerts: Samples) -> list[Explanation]:

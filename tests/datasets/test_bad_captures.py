@@ -12,6 +12,7 @@ from pipeline.datasets.base import PASSED_OVER
 from pipeline.datasets.packets import rejects
 from pipeline.datasets.packets.captures import Captures
 from pipeline.datasets.packets.clock import Clock
+from pipeline.datasets.reading import Reading
 from pipeline.datasets.registry import DATASETS
 from tests.datasets.test_captures import WEB, known, lengths, read
 from tests.datasets.wire import (
@@ -258,6 +259,13 @@ def test_rules_beside_a_capture_label_its_flows(opened, tmp_path):
         ("unlabelled", "unlabelled", None),
         ("bot", "bot", 1),
     ]
+
+
+def test_times_are_stored_and_rules_are_read_in_the_zone_of_the_settings(opened, tmp_path):
+    (tmp_path / "some.pcap.labels.csv").write_text("start,end,label\n2017-07-14 04:40:00,2017-07-14 04:40:00,Bot\n")
+    reading = Reading.of("auto", "Europe/Berlin", ["?"])
+    records, _ = opened(pcap(framed(WEB)), reading=reading, label="?")
+    assert [(row["attack"], row["timestamp"].hour) for row in records] == [("bot", 4)]
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from pipeline.base.errors import SchemaError, SourceError, UnknownPluginError
 from pipeline.datasets.cicids2017 import CICIDS2017
 from pipeline.datasets.incoming import READERS, incoming
 from pipeline.datasets.nslkdd import NSLKDD
-from pipeline.datasets.schema import ENDPOINTS, FEATURES, TOLD, Column
+from pipeline.datasets.schema import ENDPOINTS, FEATURES, GROUPABLE, Column
 from pipeline.datasets.synthetic.files import write
 from pipeline.datasets.table import Table
 
@@ -127,7 +127,7 @@ def test_stored_records_keep_who_they_are(tmp_path, monday):
     pq.write_table(records, tmp_path / "records.parquet")
     again, _ = read(tmp_path / "records.parquet")
     assert again["record_id"].equals(records["record_id"])
-    names = ["record_id", "source_file", "row", *TOLD, *ENDPOINTS, *(column.name for column in NEEDED)]
+    names = ["record_id", "source_file", "row", *GROUPABLE, *ENDPOINTS, *(column.name for column in NEEDED)]
     assert again.column_names == list(dict.fromkeys(names))
     pq.write_table(records.drop_columns(["idle_min", "record_id"]), tmp_path / "less.parquet")
     with pytest.raises(SchemaError, match="'idle_min' is missing"):

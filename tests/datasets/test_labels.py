@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.datasets.labels import canonical, family
+from pipeline.datasets.labels import UNLABELLED, canonical, family
 from pipeline.datasets.schema import ATTACKS
 
 SPELLINGS = [(spelling, attack) for attack, (_, spellings) in ATTACKS.items() for spelling in spellings]
@@ -15,6 +15,7 @@ DASHES = ["-", "\N{EN DASH}", "\N{EM DASH}", "\x96", "\N{REPLACEMENT CHARACTER}"
 def test_every_published_spelling_is_known(spelling, attack):
     assert canonical(spelling) == (attack, ATTACKS[attack][0], False)
     assert canonical(attack).attack == attack
+    assert canonical(spelling, "keep").attack == attack
 
 
 @given(
@@ -50,11 +51,66 @@ def test_an_unknown_label_offers_the_nearest(text, near):
         canonical(text)
 
 
-@pytest.mark.parametrize("text", ["", " ", "---", "\x96"])
+NOTHING = [
+    "",
+    " ",
+    "---",
+    "-",
+    "?",
+    "\x96",
+    "nan",
+    "NaN",
+    "N/A",
+    "NULL",
+    "None",
+    "NeedManualLabel",
+    "No Label",
+    "no_label",
+]
+NOTHING += ["Unlabelled", "unlabeled", "UNKNOWN", "need manual label", "Not Labelled"]
+
+
+@pytest.mark.parametrize("text", NOTHING)
 @pytest.mark.parametrize("unknown", ["refuse", "keep"])
-def test_a_label_without_letters_is_never_an_attack(text, unknown):
-    with pytest.raises(ValueError, match="unknown label"):
-        canonical(text, unknown)
+def test_a_label_that_says_nothing_is_neither_benign_nor_an_attack(text, unknown):
+    assert canonical(text, unknown) == UNLABELLED
+
+
+@pytest.mark.parametrize(
+    "text", ["BENIGN", " BENIGN", "Normal", "benign ", "BenignTraffic", "Benign_Traffic", "0", "0.0", "False"]
+)
+@pytest.mark.parametrize("unknown", ["refuse", "keep"])
+def test_usual_words_for_benign_are_known(text, unknown):
+    assert canonical(text, unknown) == ("benign", "benign", False)
+
+
+@pytest.mark.parametrize("text", ["1", "1.0", "True", "Attack", "malicious"])
+def test_a_label_may_say_attack_and_no_more(text):
+    assert canonical(text) == ("attack", "attack", False)
+
+
+def test_words_may_be_named():
+    assert canonical("Background", benign=("background",)).attack == "benign"
+    assert canonical("to do", unlabelled=("TO-DO",)) == UNLABELLED
+    with pytest.raises(ValueError, match="unknown label 'Normal'"):
+        canonical("Normal", benign=("background",))
+
+
+@pytest.mark.parametrize(
+    ("text", "attack", "family"),
+    [
+        ("DrDoS_NTP", "ddos_ntp", "ddos"),
+        ("UDPLag", "ddos_udp_lag", "ddos"),
+        ("Syn", "ddos_syn", "ddos"),
+        ("Infilteration", "infiltration", "infiltration"),
+        ("Brute Force -Web", "web_brute_force", "web"),
+        ("SQL Injection", "web_sql_injection", "web"),
+        ("DDOS attack-HOIC", "ddos_hoic", "ddos"),
+        ("SSH-Bruteforce", "ssh_brute_force", "brute_force"),
+    ],
+)
+def test_later_captures_spell_their_attacks_in_their_own_way(text, attack, family):
+    assert canonical(text) == (attack, family, False)
 
 
 def test_a_kept_label_is_an_attack_and_a_family_of_its_own():

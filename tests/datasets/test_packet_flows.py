@@ -5,8 +5,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from pipeline.datasets.packets.assembly import Assembly
 from pipeline.datasets.packets.captures import Captures
+from pipeline.datasets.packets.classic import Classic
+from pipeline.datasets.packets.decode import decode
 from pipeline.datasets.packets.files import Capture
+from pipeline.datasets.packets.traffic import nothing
 from pipeline.datasets.schema import FEATURE_NAMES
 from tests.datasets import told_flows
 from tests.datasets.test_captures import read
@@ -96,3 +100,24 @@ def test_records_do_not_depend_on_how_the_file_is_cut_even_out_of_order(blocks, 
     parts = read(path)
     for one, other in zip(whole, parts, strict=True):
         assert one.to_pylist() == other.to_pylist()
+
+
+def test_each_reading_gives_the_same_bytes(tmp_path):
+    packets = made([(1, (0, 1), 6, ACK, n) for n in range(3)])
+    packets += [told_flows.Packet(START + n, (f"10.0.1.{n}", 1), (f"10.9.{n}.1", 2), 17) for n in range(60)]
+    path = written(tmp_path / "some.pcap", packets)
+    first, second = (read(path)[0] for _ in range(2))
+    assert first.equals(second)  # dictionaries, too
+
+
+def test_no_more_packets_are_kept_than_the_timeout_holds():
+    packet = told_flows.Packet(0, HOSTS[0], HOSTS[1], 6, ACK, 9, 20)
+    content = pcap([(START + n * SECOND, frame(packet)) for n in range(2_000)])
+    traffic = decode(next(Classic(content).read(content))).traffic
+    assembly, kept, found = Assembly(120 * SECOND), [], 0
+    for begin in range(0, len(traffic), 50):
+        part = traffic.select(np.arange(begin, min(begin + 50, len(traffic))))
+        found += len(assembly.add(part, int(part.time[-1])))
+        kept.append(len(assembly))
+    assert max(kept) <= 2 * 121 + 1  # flows of 121 packets: one that may go on, and one that is over
+    assert found + len(assembly.add(nothing(), None)) == -(-2_000 // 121)

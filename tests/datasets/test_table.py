@@ -135,8 +135,9 @@ def test_a_cell_in_quotes_may_hold_a_comma(tmp_path):
 def test_text_in_a_column_of_numbers_rejects_its_row_alone(tmp_path):
     csv = written(tmp_path / "t.csv", "a,b,label\n1,NA,0\nmany,2,1\n3,8,1\n4,5,\n")
     records, rejected = read(csv)
-    assert records["row"].to_pylist() == [1, 3]
-    assert reasons(rejected) == [(2, "a", "'many' is not a number"), (4, "label", "the label is empty")]
+    assert records["row"].to_pylist() == [1, 3, 4]
+    assert records["attack"].to_pylist() == ["benign", "attack", "unlabelled"]
+    assert reasons(rejected) == [(2, "a", "'many' is not a number")]
     parquet = tmp_path / "t.parquet"
     pq.write_table(pa.table({"a": ["1", "many", "3"], "label": ["0", "1", "1"]}), parquet)
     records, rejected = read(parquet)
@@ -180,9 +181,9 @@ FAULTS = {
         "add records of the other;? ?.*1 rows were rejected.*'x' is not a number",
     ),
     "a nameless label": (
-        "a,label\n1,0\n2,--\n",
+        "a,label\n1,0\n2,(benign)\n",
         DataError,
-        r"row 2, column 'label': '--' names no attack; .*table\.ben",
+        r"row 2, column 'label': '\(benign\)' names no attack .*table\.ben",
     ),
     "empty": ("", SourceError, "is empty; a header line and records"),
     "header only": ("a,label\n", SourceError, "has a header and no records"),

@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[2]
 REAL = ROOT.parent / "shared" / "data" / "cicids2017"
 NSLKDD = ROOT.parent / "shared" / "data" / "nslkdd"
 BIN = Path(sys.executable).parent
-SYSTEM = re.compile(r"preprocess\.features\.|stage1\.(encoder|loss)$|stage2\.(detector|head)$|calibrate\.evidence$")
+SYSTEM = re.compile(r"preprocess\.features\.|stage1\.(encoder|loss)$|stage2\.(detector|head)$|calibrate\.scores$")
 PUBLISHED = presets.read("latent_sculpting", ROOT / "presets")
 
 

@@ -1,4 +1,4 @@
-"""Which evidence and which features drive a score."""
+"""Which score and which features drive a score."""
 
 from dataclasses import replace
 
@@ -34,19 +34,19 @@ def squares(x: np.ndarray) -> np.ndarray:
     return (x.astype(np.float64) ** 2 * [1, 2, 3]).sum(1)
 
 
-def evidences(x: np.ndarray) -> dict[str, np.ndarray]:
-    """Each feature is an evidence that is its own surprise."""
-    return dict(zip(("margin", "density", "head"), x.T.astype(np.float64).clip(0), strict=True))
+def scores(x: np.ndarray) -> dict[str, np.ndarray]:
+    """Each feature is a score that is its own surprise."""
+    return dict(zip(("margin", "detector", "head"), x.T.astype(np.float64).clip(0), strict=True))
 
 
 def surprises(given: dict[str, np.ndarray]) -> np.ndarray:
     return np.array([np.clip(each, 0, None) for each in given.values()])
 
 
-SUM = Scoring(evidences, lambda given: surprises(given).sum(0))
-HIGHEST = Scoring(evidences, lambda given: surprises(given).max(0) + surprises(given).sum(0) / 1000)
-CASCADE = Scoring(evidences, lambda given: np.where(given["margin"] > 0, np.inf, given["density"]))
-PLAIN = Scoring(lambda x: {"density": squares(x)}, lambda given: given["density"])
+SUM = Scoring(scores, lambda given: surprises(given).sum(0))
+HIGHEST = Scoring(scores, lambda given: surprises(given).max(0) + surprises(given).sum(0) / 1000)
+CASCADE = Scoring(scores, lambda given: np.where(given["margin"] > 0, np.inf, given["detector"]))
+PLAIN = Scoring(lambda x: {"detector": squares(x)}, lambda given: given["detector"])
 
 
 def test_of_a_sum_over_features_a_fall_is_the_difference_of_their_parts() -> None:
@@ -99,7 +99,7 @@ def shares(scoring: Scoring, *records: tuple[float, float, float]) -> np.ndarray
     return np.stack(list(scoring.shares(np.array(records, np.float32)).values()), 1)
 
 
-def test_of_a_sum_an_evidence_has_its_part_in_it() -> None:
+def test_of_a_sum_a_score_has_its_part_in_it() -> None:
     found = shares(SUM, (1, 3, 0), (0, 2, 2), (5, 0, 5), (0, 0, 7))
     np.testing.assert_allclose(found, [[0.25, 0.75, 0], [0, 0.5, 0.5], [0.5, 0, 0.5], [0, 0, 1]])
 
@@ -118,7 +118,7 @@ def test_an_infinite_score_is_that_of_the_stage_that_made_it_so() -> None:
     assert all(np.isfinite(part.contribution) for each in found for part in each.features)
 
 
-def test_an_evidence_of_minus_infinity_has_no_surprise() -> None:
+def test_a_score_of_minus_infinity_has_no_surprise() -> None:
     tail = Surprisal.fit(drawn(200)[:, 0])
     scoring = Scoring(
         lambda x: dict(zip("abc", x.T, strict=True)), lambda given: sum(map(tail.surprise, given.values()))
@@ -127,7 +127,7 @@ def test_an_evidence_of_minus_infinity_has_no_surprise() -> None:
     np.testing.assert_allclose(shares(scoring, *drawn(5)), each / each.sum(1, keepdims=True), rtol=1e-6)
 
 
-def test_where_no_evidence_raises_the_score_none_has_a_share() -> None:
+def test_where_no_score_raises_the_fused_one_none_has_a_share() -> None:
     np.testing.assert_array_equal(shares(SUM, (0, 0, 0)), [[0, 0, 0]])
 
 
@@ -142,7 +142,7 @@ def test_an_explanation_names_what_stands_out() -> None:
     assert found.features[0].value == pytest.approx(alert.x[0, 2])
     assert abs(found.features[0].reference) < 4
     assert found.features[0].contribution > 0.9 * (found.score - squares(known.x[:1])[0])
-    assert found.shares == {"density": 1.0}
+    assert found.shares == {"detector": 1.0}
     assert found.terms == found.neighbours == ()
     assert len(found.references) == attribution.NEIGHBOURS
 
@@ -188,7 +188,7 @@ def test_rows_are_a_table_with_a_row_for_each_named_feature(tmp_path) -> None:
         for account in ("replacement", "terms")
         for rank in (1, 2)
     ]
-    assert (table[0]["share_margin"], table[0]["share_density"]) == (0.25, 0.75)
+    assert (table[0]["share_margin"], table[0]["share_detector"]) == (0.25, 0.75)
     assert table[2]["feature"] == found[0].terms[0].feature
     assert table[0]["references"].split() == [f"{each:016x}" for each in found[0].references]
     write_csv(tmp_path / "explanations.csv", table)

@@ -13,7 +13,7 @@ from tests.settings import rules_with
 
 FAMILIES = {"dos": (820, 512, 1.8), "bot": (320, 0, 1.2), "port_scan": (0, 312, 3.0), "web": (0, 40, 2.5)}
 BENIGN, CALIBRATION, ASKED = 7800, 3900, 0.01  # as many as the default settings leave
-QUICK = rules_with(rounds=60)
+QUICK = rules_with(rounds=100)
 
 
 def _records(benign=BENIGN):
@@ -82,7 +82,7 @@ def test_weights_measure_what_repeated_records_would(benign, attack, fpr):
 
 def test_every_figure_is_that_of_the_report(world):
     heldout, candidate, champion = world
-    decision = promotion_gate.compare(heldout, candidate, champion, rules_with(rounds=10))
+    decision = promotion_gate.compare(heldout, candidate, champion, rules_with(rounds=100))
     attack = heldout.y == 1
     told = heldout.unseen | ~attack
     for side, judged in (("candidate", candidate), ("champion", champion)):
@@ -125,10 +125,10 @@ def test_the_bounds_of_the_fpr_are_those_of_a_paired_difference(world):
 
 def test_the_bounds_are_the_same_for_the_same_seed_and_mirrored_for_swapped_models(world):
     heldout, candidate, champion = world
-    rules = rules_with(rounds=50)
+    rules = rules_with(rounds=100)
     decision = promotion_gate.compare(heldout, candidate, champion, rules)
     assert decision == promotion_gate.compare(heldout, candidate, champion, rules)
-    assert decision != promotion_gate.compare(heldout, candidate, champion, rules_with(rounds=50, seed=1))
+    assert decision != promotion_gate.compare(heldout, candidate, champion, rules_with(rounds=100, seed=1))
     for line, mirrored in zip(
         decision.criteria, promotion_gate.compare(heldout, champion, candidate, rules).criteria, strict=True
     ):
@@ -143,7 +143,7 @@ def test_the_bounds_are_the_same_for_the_same_seed_and_mirrored_for_swapped_mode
 
 def test_a_model_is_as_good_as_itself(world):
     heldout, champion, _ = world
-    decision = promotion_gate.compare(heldout, champion, champion, rules_with(rounds=20))
+    decision = promotion_gate.compare(heldout, champion, champion, rules_with(rounds=100))
     assert decision.passed
     beside = [line for line in decision.criteria if line.difference is not None]
     assert {(line.difference, line.low, line.high) for line in beside} == {(0.0, 0.0, 0.0)}
@@ -157,7 +157,7 @@ def test_no_model_is_refused_for_being_worse_than_itself(seed, asked, shift, cal
     random = np.random.default_rng(seed)
     score = random.standard_normal(heldout.y.size) + shift * heldout.y
     model = promotion_gate.Judged(score, score > np.quantile(score, asked), calibrated_on)
-    decision = promotion_gate.compare(heldout, model, model, rules_with(rounds=20))
+    decision = promotion_gate.compare(heldout, model, model, rules_with(rounds=100))
     assert decision.passed, decision.reasons
 
 
@@ -201,7 +201,7 @@ def test_a_silent_candidate_is_refused_though_it_ranks_as_well(shift):
 def test_a_candidate_that_hears_the_seen_attacks_alone_is_refused(world):
     heldout, champion, _ = world
     deaf = promotion_gate.Judged(champion.score, champion.alarm & ~heldout.unseen, CALIBRATION)
-    rules = rules_with(rounds=60, family_minimum=10_000)  # no family decides
+    rules = rules_with(rounds=100, family_minimum=10_000)  # no family decides
     assert _refused(promotion_gate.compare(heldout, deaf, champion, rules)) == {"recall of unseen attacks"}
 
 
@@ -227,7 +227,7 @@ def test_a_champion_that_cries_wolf_gives_way_to_one_that_keeps_what_was_asked_f
     assert "raises 20.00 % false alarms where 1.00 % were asked for" in decision.reasons[-1]
     assert not promotion_gate.compare(heldout, _silent(champion), champion, QUICK).passed
     worse = _at(score, heldout, 0.21)
-    assert _refused(promotion_gate.compare(heldout, worse, champion, rules_with(rounds=60, fpr_margin=0.1))) == {
+    assert _refused(promotion_gate.compare(heldout, worse, champion, rules_with(rounds=100, fpr_margin=0.1))) == {
         "benign FPR as asked for"
     }
 
@@ -312,14 +312,14 @@ def test_a_family_decides_from_a_number_of_records_on(world, minimum, decides):
     all_found, some_lost = model.alarm.copy(), model.alarm.copy()
     all_found[web], some_lost[web] = True, np.arange(40) >= 5  # one eighth of the family
     candidate, champion = (promotion_gate.Judged(model.score, alarm, CALIBRATION) for alarm in (some_lost, all_found))
-    decision = promotion_gate.compare(heldout, candidate, champion, rules_with(rounds=10, family_minimum=minimum))
+    decision = promotion_gate.compare(heldout, candidate, champion, rules_with(rounds=100, family_minimum=minimum))
     line = _named(decision, "recall of web")
     assert line.difference == -0.125
     assert (line.decides, line.passed, decision.passed) == (decides, not decides, not decides)
 
 
 def test_the_figures_that_decide_come_first(world):
-    decides = [line.decides for line in promotion_gate.compare(*world, rules_with(rounds=10)).criteria]
+    decides = [line.decides for line in promotion_gate.compare(*world, rules_with(rounds=100)).criteria]
     assert decides == sorted(decides, reverse=True)
     assert not decides[-1]
 
@@ -329,7 +329,7 @@ def test_the_figures_that_decide_come_first(world):
 
 def test_a_first_model_that_is_calibrated_and_sees_unseen_attacks_is_admitted(world):
     heldout, candidate, _ = world
-    decision = promotion_gate.admit(heldout, candidate, rules_with(rounds=50))
+    decision = promotion_gate.admit(heldout, candidate, rules_with(rounds=100))
     assert decision.passed
     assert [line.name for line in decision.criteria if line.decides] == [
         "benign FPR",
@@ -343,7 +343,7 @@ def test_a_first_model_that_is_calibrated_and_sees_unseen_attacks_is_admitted(wo
 def test_a_first_model_with_too_many_false_alarms_is_refused(world):
     heldout, shift = _records()
     noisy = _judged(np.random.default_rng(4), shift, np.zeros(shift.size), agreement=0.0, asked=0.03)
-    decision = promotion_gate.admit(heldout, noisy, rules_with(rounds=20))
+    decision = promotion_gate.admit(heldout, noisy, rules_with(rounds=100))
     assert [line.name for line in decision.criteria if not line.passed] == ["benign FPR"]
     assert "1.00 % asked for" in decision.reasons[0]
 
@@ -351,13 +351,13 @@ def test_a_first_model_with_too_many_false_alarms_is_refused(world):
 def test_a_first_model_that_tosses_a_coin_is_refused():
     heldout, shift = _records()
     blind = _judged(np.random.default_rng(5), 0 * shift, np.zeros(shift.size), agreement=0.0)
-    decision = promotion_gate.admit(heldout, blind, rules_with(rounds=50))
+    decision = promotion_gate.admit(heldout, blind, rules_with(rounds=100))
     assert _refused(decision) == {"AUROC on unseen attacks", "recall of all attacks"}
 
 
 def test_a_silent_first_model_is_refused(world):
     heldout, candidate, _ = world
-    decision = promotion_gate.admit(heldout, _silent(candidate), rules_with(rounds=50))
+    decision = promotion_gate.admit(heldout, _silent(candidate), rules_with(rounds=100))
     assert _refused(decision) == {"recall of all attacks"}
     assert "surely above 1.00 %" in decision.reasons[0]
 
@@ -384,7 +384,9 @@ def test_too_few_records_are_named(world):
     heldout, candidate, champion = world
     rules = rules_with(min_benign=BENIGN + 1, min_unseen=5000)
     assert heldout.shortage(rules_with()) == ""
-    message = "7,800 held-out benign records, at least 7,801 are needed; 1,140 held-out unseen attacks, at least 5,000"
+    message = (
+        "undecided: 7,800 held-out benign records, at least 7,801 are needed: .*; 1,140 held-out unseen attacks, at"
+    )
     for decide in (
         lambda: promotion_gate.compare(heldout, candidate, champion, rules),
         lambda: promotion_gate.admit(heldout, candidate, rules),
@@ -410,5 +412,5 @@ def test_infinite_scores_tie_at_the_top(world):
     heldout, candidate, champion = world
     top = promotion_gate.Judged(np.where(candidate.score > 3, np.inf, candidate.score), candidate.alarm, CALIBRATION)
     told = heldout.unseen | (heldout.y == 0)
-    line = _named(promotion_gate.compare(heldout, top, champion, rules_with(rounds=10)), "AUROC on unseen attacks")
+    line = _named(promotion_gate.compare(heldout, top, champion, rules_with(rounds=100)), "AUROC on unseen attacks")
     assert line.candidate == pytest.approx(metrics.auroc(heldout.y[told], top.score[told]))

@@ -84,7 +84,7 @@ def test_a_mix_gives_the_figures_of_records_of_that_composition():
         attack = np.concatenate([["benign"] * 500, *([name] * len(part) for name, part in parts.items())])
         score = np.concatenate([benign, *parts.values()])
         y = (attack != "benign").astype(int)
-        asked = Asked({"p99": 0.01}, 500, Figures((0.01,), (0.1,), Bootstrap(2, 0)))
+        asked = Asked({"p99": 0.01}, 500, Figures((0.01,), (0.1,), Bootstrap(100, 0)))
         return sections.report(y, attack, score, {"p99": score > 2}, asked)
 
     once = report(scores)

@@ -68,7 +68,8 @@ def _only(findings, level, text, remedy=""):
 
 def test_python_must_be_new_enough():
     assert _levels(environment.python((3, 11, 0))) == ["ok"]
-    _only(environment.python((3, 10, 9)), "blocks", "Python 3.10.9 is older than 3.11", "PYTHON=")
+    assert doctor.too_old((3, 11, 0)) is None
+    assert "Python 3.10.9 is older than 3.11" in doctor.too_old((3, 10, 9))
 
 
 def test_the_packages_of_this_environment_fit():
@@ -328,3 +329,45 @@ def test_no_heavy_package_is_imported_to_look_at_a_fresh_clone(repository):
     environ = os.environ | {"PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": ""}
     done = subprocess.run([sys.executable, "-c", script], cwd=repository, env=environ, capture_output=True, text=True)
     assert done.stdout.splitlines()[-1] == "", done
+
+
+BARE = """
+import sys
+
+
+class Blocker:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {blocked!r}:
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+
+
+sys.meta_path.insert(0, Blocker())
+{before}
+from flows import doctor
+
+sys.exit(doctor.main([]))
+"""
+
+
+@pytest.mark.parametrize(
+    ("blocked", "before", "said"),
+    [
+        (["psutil"], "", "package psutil is not installed"),
+        (["pydantic", "yaml"], "", "is not installed"),
+        (["packaging"], "", "package packaging is not installed"),
+        (["numpy", "psutil", "pydantic"], "sys.version_info = (3, 10, 4)", "Python 3.10.4 is older than 3.11"),
+    ],
+)
+def test_an_environment_in_which_nothing_can_be_imported_gets_one_plain_line(project, blocked, before, said):
+    script = BARE.format(blocked=blocked, before=before)
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=project,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (1, "")
+    (line,) = done.stdout.splitlines()
+    assert line.startswith("blocks") and said in line

@@ -87,7 +87,7 @@ def test_a_preset_holds_every_setting_of_what_it_chooses(name):
         if settings[f"{stage}.confidence.updates"] != "never":
             plugin = {*THRESHOLDS, *CONFIDENCES}
             wanted |= {f"{stage}.confidence.{key}" for key in params[stage]["confidence"] if key not in plugin}
-    wanted |= {f"calibrate.{key}" for key in ("fusion", "drawn_from", "evidence", "group", "thresholds")}
+    wanted |= {f"calibrate.{key}" for key in ("fusion", "drawn_from", "scores", "group", "thresholds")}
     optional = {  # which the settings above make idle
         "latent_sculpting": {f"stage2.maf.{key}" for key in ("unknown", "distance")}
         | {"preprocess.features.categorical"}

@@ -113,8 +113,8 @@ class World:
         detector = build(DETECTORS, "mahalanobis", features=len(columns))
         detector.fit(x[fitted & (y == 0)])
         benign = torch.from_numpy(rows["calibration"])
-        margin, density = encoder.margin(x[benign]).detach().numpy(), detector.score(x[benign]).detach().numpy()
-        calibration = Calibration.fit(margin, density, "density", [percentile])
+        margin, detector = encoder.margin(x[benign]).detach().numpy(), detector.score(x[benign]).detach().numpy()
+        calibration = Calibration.fit(margin, detector, "detector", [percentile])
         named = {"p99": 1e9 if silent else calibration.thresholds[f"p{percentile:g}"]}
         calibration = replace(calibration, whole=replace(calibration.whole, thresholds=named))
         names = list(features.columns)

@@ -5,7 +5,7 @@ import pytest
 
 from pipeline.base.errors import SplitError
 from pipeline.calibration.confidence import initial
-from pipeline.preprocessing import assignment, splits
+from pipeline.preprocessing import assignment, chronological, splits
 from pipeline.preprocessing.assignment import Identities
 
 SHARES = {"train": 0.6, "val": 0.1, "calibration": 0.1, "test_seen": 0.1, "test_unseen": 0.1}
@@ -20,11 +20,12 @@ def records(n=900, seed=0):
         attempted=random.random(n) < 0.1,
         day=np.full(n, "monday", dtype=object),
         content=random.integers(0, 2**63, n, dtype=np.uint64),
+        time=np.full(n, chronological.UNTIMED),
     )
 
 
 def assigned(given, kept):
-    return assignment.assign(given, kept, ["bot"], SHARES, [], duplicates="group", seed=0)
+    return assignment.assign(given, kept, ["bot"], SHARES, [], order="auto", duplicates="group", seed=0)
 
 
 def labelled(given, split, hidden=NONE, balance="none"):

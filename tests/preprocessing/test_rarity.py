@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from pipeline.base.errors import ConfigError
 from pipeline.preprocessing.features import Features
-from pipeline.preprocessing.frequency import Frequency, RarityFit
+from pipeline.preprocessing.frequency import Frequency, FrequencyFit
 from tests.settings import recipe_with
 
 PORTS = st.lists(st.integers(0, 6).map(float) | st.just(math.nan), min_size=1, max_size=60)
@@ -19,7 +19,7 @@ RECIPE = recipe_with(drop=("destination_port",), derive=(), scaling="none", rari
 
 
 def fitted(ports):
-    fit = RarityFit(np.array(ports))
+    fit = FrequencyFit(np.array(ports))
     return Frequency.of(fit.counts, fit.rows)
 
 
@@ -40,7 +40,7 @@ def test_it_is_what_counting_gives(ports, asked):
 @settings(max_examples=40)
 @given(ports=PORTS, cut=st.integers(0, 60))
 def test_batches_do_not_matter(ports, cut):
-    first, second = RarityFit(np.array(ports[:cut])), RarityFit(np.array(ports[cut:]))
+    first, second = FrequencyFit(np.array(ports[:cut])), FrequencyFit(np.array(ports[cut:]))
     first.add(second)
     probes = np.array([*range(8), math.nan])
     assert np.array_equal(Frequency.of(first.counts, first.rows).encode(probes), fitted(ports).encode(probes))

@@ -22,7 +22,7 @@ from pipeline.settings.sections import SECTIONS
 from pipeline.stages.reports.report import Report
 
 PARAMS = Path(__file__).parents[2] / "params.yaml"
-SYSTEM = re.compile(r"preprocess\.features\.|stage1\.(encoder|loss)$|stage2\.(detector|head)$|calibrate\.evidence$")
+SYSTEM = re.compile(r"preprocess\.features\.|stage1\.(encoder|loss)$|stage2\.(detector|head)$|calibrate\.scores$")
 PUBLISHED = presets.read("latent_sculpting", PARAMS.parent / "presets")
 SMALL = {
     key: value for key, value in PUBLISHED.items() if SYSTEM.match(key)

@@ -28,7 +28,7 @@ TESTS = ("test_seen", "test_unseen")
 def crossed(prepared: Any) -> Any:
     prepared.set("stage2.calibration.kind", "cross")
     prepared.set("calibrate.fusion", "fisher")
-    prepared.set("calibrate.evidence", ["density"])
+    prepared.set("calibrate.scores", ["detector"])
     prepared.run("stage2", "calibrate")
     return prepared
 
@@ -73,7 +73,7 @@ def test_the_bundle_judges_as_the_stages_score(crossed: Any) -> None:
     for split in (*DEALT, *TESTS):
         samples = read_samples(paths.SCORES, split)
         judged = bundle.predict(records.take([order[each] for each in samples.record_id.tolist()]))
-        np.testing.assert_array_equal(judged.density.astype(np.float32), samples.x[:, 1])
+        np.testing.assert_array_equal(judged.detector.astype(np.float32), samples.x[:, 1])
 
 
 def test_no_test_record_moves_a_fitted_number(crossed: Any) -> None:

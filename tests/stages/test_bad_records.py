@@ -18,14 +18,6 @@ def label(text: str) -> Callable[[list[list[str]]], object]:
     return lambda cells: [row.__setitem__(-1, text) for row in cells[1:]]
 
 
-def test_benign_records_only(project: Any) -> None:
-    project.only("Monday")
-    project.run("ingest")
-    message = project.refusal("preprocess", SplitError)
-    assert "the records hold no seen attack (present: ['benign']" in message
-    assert "ingest more records" in message
-
-
 def test_attacks_only(project: Any) -> None:
     project.only("PortScan")
     project.edit("PortScan", label("PortScan"))
@@ -37,10 +29,9 @@ def test_attacks_only(project: Any) -> None:
 
 def test_unseen_attacks_only(project: Any) -> None:
     project.only("Friday-WorkingHours-Morning")
-    project.run("ingest")
-    message = project.refusal("preprocess", SplitError)
-    assert "the records hold no seen attack (present: ['benign', 'bot'], unseen: ['bot'" in message
-    assert "preprocess.unseen" in message
+    project.run("ingest", "preprocess")
+    assert read_samples(paths.PROCESSED, "train").benign.all()
+    assert set(read_samples(paths.PROCESSED, "test_unseen").attack) == {"benign", "bot"}
 
 
 def test_no_record_at_all(project: Any) -> None:

@@ -124,7 +124,7 @@ def test_a_value_out_of_range(project: Any, name: str, value: object, allowed: s
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("stage2.confidence.warm_up", 0), ("calibrate.evidence", 3), ("preprocess.features.clip", "x")]
+    ("name", "value"), [("stage2.confidence.warm_up", 0), ("calibrate.scores", 3), ("preprocess.features.clip", "x")]
 )
 def test_a_setting_of_several_types_has_its_own_name_in_the_message(project: Any, name: str, value: object) -> None:
     message = refused(project, name, value)

@@ -46,7 +46,7 @@ def assert_same(some, others):
 
 def parts(judged):
     """Every array of a judgement."""
-    return [*judged.evidence.values(), judged.score, judged.p_value, judged.confidence, judged.verdict]
+    return [*judged.scores.values(), judged.score, judged.p_value, judged.confidence, judged.verdict]
 
 
 def test_it_judges_test_records_bit_for_bit_as_evaluate_does(folder):
@@ -54,10 +54,10 @@ def test_it_judges_test_records_bit_for_bit_as_evaluate_does(folder):
     calibration = Calibration.load(*read_model(paths.THRESHOLDS))
     for split in TESTS:
         judged = loaded.predict(raw(split))
-        margin, density = read_samples(paths.SCORES, split).x.T.astype(np.float64)
+        margin, detector = read_samples(paths.SCORES, split).x.T.astype(np.float64)
         np.testing.assert_array_equal(judged.margin, margin)
-        np.testing.assert_array_equal(judged.density, density)
-        np.testing.assert_array_equal(judged.score, calibration.score(margin, density))
+        np.testing.assert_array_equal(judged.detector, detector)
+        np.testing.assert_array_equal(judged.score, calibration.score(margin, detector))
 
 
 def test_it_knows_the_records_that_may_not_judge_it(bundle):
@@ -74,8 +74,8 @@ def test_equal_models_have_equal_digests_and_another_calibration_another_one(bun
     assert {file.name: file.read_bytes() for file in folder.iterdir()} == {
         file.name: file.read_bytes() for file in (tmp_path / "again").iterdir()
     }
-    margin, density = np.random.default_rng(0).normal(size=(2, 500))
-    moved = bundle.with_calibration(Calibration.fit(margin, density, strategy=Percentile()), np.array([7], np.uint64))
+    margin, detector = np.random.default_rng(0).normal(size=(2, 500))
+    moved = bundle.with_calibration(Calibration.fit(margin, detector, strategy=Percentile()), np.array([7], np.uint64))
     assert moved.digest != bundle.digest
     moved.save(tmp_path / "moved")
     back = Bundle.load(tmp_path / "moved")
@@ -83,7 +83,7 @@ def test_equal_models_have_equal_digests_and_another_calibration_another_one(bun
     assert set(back.used.tolist()) == {*bundle.used.tolist(), 7}
     records = raw("test_seen")
     assert_same(back.predict(records), moved.predict(records))
-    np.testing.assert_array_equal(back.predict(records).density, bundle.predict(records).density)
+    np.testing.assert_array_equal(back.predict(records).detector, bundle.predict(records).detector)
 
 
 def test_batches_bound_memory_and_change_no_verdict(bundle):

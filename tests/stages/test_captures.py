@@ -30,10 +30,10 @@ def captures(project: Any) -> Any:
 def test_captures_run_through_every_stage_and_are_scored_as_they_were_read(captures: Any) -> None:
     captures.run(*STAGES)
     assert read_json(paths.METRICS)["seen"]["auroc"] > 0.8
-    assert read_json(paths.SOURCE)["reading"]["flow_timeout"] == 30.0
+    assert read_json(paths.SOURCE)["extraction"]["flow_timeout"] == 30.0
     records = read_table(paths.RECORDS)
     bundle = Bundle.of_project()
-    assert bundle.reading["flow_timeout"] == 30.0
+    assert bundle.extraction["flow_timeout"] == 30.0
     found = arrivals.find(Path("captures"))
     assert [file.name for file in found] == ["2017-07-03-monday.pcap", "2017-07-04-tuesday.pcap"]
     tables = [chunk.records for file in found for chunk in reading.chunks(file, bundle)]
@@ -43,6 +43,6 @@ def test_captures_run_through_every_stage_and_are_scored_as_they_were_read(captu
     np.testing.assert_array_equal(one.score, other.score)
 
 
-def test_other_data_sets_store_no_settings_of_reading(project: Any) -> None:
+def test_other_data_sets_store_no_settings_of_extraction(project: Any) -> None:
     project.run("ingest")
-    assert "reading" not in read_json(paths.SOURCE)
+    assert "extraction" not in read_json(paths.SOURCE)

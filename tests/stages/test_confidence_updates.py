@@ -205,6 +205,7 @@ def test_what_an_update_wrote_can_be_the_start_of_another_training(trained: Any,
 )
 def test_a_confidence_file_that_does_not_fit(trained: Any, change: Any, message: str) -> None:
     give(change([(name, 1.0) for name in train_ids()]))
+    trained.set("stage2.detector", "radon")
     trained.set("stage2.confidence.initial", "given.csv")
     refusal = trained.refusal("stage2", DataError)
     assert refusal.startswith("given.csv: ")
@@ -222,13 +223,24 @@ def test_a_confidence_file_that_does_not_fit(trained: Any, change: Any, message:
 )
 def test_a_confidence_file_that_is_none(trained: Any, content: str, message: str) -> None:
     Path("given.csv").write_text(content)
+    trained.set("stage2.detector", "radon")
     trained.set("stage2.confidence.initial", "given.csv")
     refusal = trained.refusal("stage2", ArtifactError)
     assert refusal.startswith("given.csv: ")
     assert message in refusal
 
 
+@pytest.mark.parametrize("detector", ["mahalanobis", "ensemble"])
+def test_a_detector_in_closed_form_refuses_a_confidence_file(prepared: Any, detector: str) -> None:
+    prepared.set("stage2.detector", detector)
+    prepared.set("stage2.confidence.initial", "given.csv")
+    refusal = prepared.refusal("stage2", ConfigError)
+    assert refusal.startswith("stage2.confidence.initial is 'given.csv', but ")
+    assert "closed form" in refusal
+
+
 def test_an_absent_confidence_file(trained: Any) -> None:
+    trained.set("stage2.detector", "radon")
     trained.set("stage2.confidence.initial", "absent.csv")
     assert "absent.csv" in trained.refusal("stage2", ArtifactError)
 

@@ -171,6 +171,9 @@ def test_validate_tells_what_would_stop_the_line_at_each_budget(doubtful: Any) -
 def test_the_trust_of_validate_can_start_a_training(prepared: Any) -> None:
     prepared.run("validate")
     path = paths.REPORTS / "validate" / "confidence_epoch_0.csv"
+    prepared.set("stage2.detector", "radon")
+    prepared.set("stage2.confidence.updates", "never")
+    prepared.set("stage2.fit.epochs", 1)
     prepared.set("stage2.confidence.initial", str(path))
     logged: dict[str, float] = {}
     prepared.on_metrics = lambda values, step=None: logged.update(values)

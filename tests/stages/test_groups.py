@@ -126,13 +126,13 @@ def test_more_of_one_group_moves_no_threshold_of_a_group_in_a_recalibration(shar
         groups = np.where(random.random(n) < loud, "tcp", "udp").astype(object)
         return random.normal(size=n) + 2 * (groups == "tcp"), groups
 
-    density, names = traffic(2000, 0.5)
-    old = Calibration.fit(np.zeros(2000), density, "density", [99, 95], group="protocol", groups=names)
-    density, names = traffic(20_000, share)
-    recent = old.score(np.zeros(20_000), density)
+    detector, names = traffic(2000, 0.5)
+    old = Calibration.fit(np.zeros(2000), detector, "detector", [99, 95], group="protocol", groups=names)
+    detector, names = traffic(20_000, share)
+    recent = old.score(np.zeros(20_000), detector)
     moved = drift_check._moved(old, Recalibration.fit(old.reference, recent, 0.05, 0.25, 2.0))
     assert moved.whole.thresholds != old.whole.thresholds
-    judged = Prediction.of(moved, np.zeros(20_000), density, groups=names)
+    judged = Prediction.of(moved, np.zeros(20_000), detector, groups=names)
     for name in ("tcp", "udp"):
         low, high = interval(moved.groups[name].reference.size, 0.05, 0.9999, tested=int((names == name).sum()))
         assert low <= judged.flagged["p95"][names == name].mean() <= high

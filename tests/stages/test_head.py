@@ -37,18 +37,18 @@ def models():
     return {file.name: read_bytes(file) for file in files}
 
 
-def test_evidence_is_named_and_the_bundle_judges_as_the_stages_score(shipped):
+def test_scores_are_named_and_the_bundle_judges_as_the_stages_score(shipped):
     shipped.run(*TRAINED, "evaluate")
     calibration = Calibration.load(*read_model(paths.THRESHOLDS))
-    assert (tuple(calibration.tails), calibration.counted) == (("margin", "density", "head"), ("density", "head"))
+    assert (tuple(calibration.surprisals), calibration.used) == (("margin", "detector", "head"), ("detector", "head"))
     bundle = Bundle.of_project()
     records = read_table(paths.RECORDS)
     order = {each: row for row, each in enumerate(records.column("record_id").to_pylist())}
     for split in TESTS:
         samples = read_samples(paths.SCORES, split)
-        assert samples.columns == ("margin", "density", "head")
+        assert samples.columns == ("margin", "detector", "head")
         judged = bundle.predict(records.take([order[each] for each in samples.record_id.tolist()]))
-        np.testing.assert_array_equal(np.stack([*judged.evidence.values()], axis=1), samples.x)
+        np.testing.assert_array_equal(np.stack([*judged.scores.values()], axis=1), samples.x)
 
 
 def test_features_pass_the_encoder_where_asked(shipped):
@@ -80,15 +80,15 @@ def test_one_model_does_not_count_twice(shipped):
     assert "'boosting' is stage2.detector already" in shipped.refusal("stage2", ConfigError)
 
 
-def test_evidence_that_is_unknown_or_absent_is_refused(shipped):
+def test_a_score_that_is_unknown_or_absent_is_refused(shipped):
     shipped.set("stage2.head", "none")
     shipped.run("preprocess", "stage1", "stage2", "calibrate")
     calibration = Calibration.load(*read_model(paths.THRESHOLDS))
-    assert calibration.counted == ("density",)
-    shipped.set("calibrate.evidence", ["density", "haed"])
+    assert calibration.used == ("detector",)
+    shipped.set("calibrate.scores", ["detector", "haed"])
     assert "there is no 'haed' (did you mean 'head'?)" in shipped.refusal("calibrate", ConfigError)
-    shipped.set("calibrate.evidence", ["head"])
-    assert "there are none, of margin, density" in shipped.refusal("calibrate", ConfigError)
+    shipped.set("calibrate.scores", ["head"])
+    assert "there are none, of margin, detector" in shipped.refusal("calibrate", ConfigError)
 
 
 def test_no_test_record_reaches_a_fitted_number(shipped):

@@ -16,7 +16,7 @@ from pipeline.stages import calibration_scores
 def cascade(prepared: Any) -> Any:
     """The decision of the paper, which needs the margin of an encoder."""
     prepared.set("calibrate.fusion", "cascade")
-    prepared.set("calibrate.evidence", ["margin", "density"])
+    prepared.set("calibrate.scores", ["margin", "detector"])
     prepared.set("calibrate.percentiles", [99, 97, 95])
     return prepared
 
@@ -30,9 +30,9 @@ def test_the_percentiles_are_those_of_the_split_that_is_named(cascade: Any, spli
     cascade.set("calibrate.drawn_from", split)
     cascade.run("calibrate")
     scores = read_samples(paths.SCORES, split)
-    density = scores.x[scores.benign, 1].astype(np.float64)
+    detector = scores.x[scores.benign, 1].astype(np.float64)
     for name, threshold in named().items():
-        assert (density > threshold).mean() == pytest.approx(1 - float(name[1:]) / 100, abs=2 / len(density))
+        assert (detector > threshold).mean() == pytest.approx(1 - float(name[1:]) / 100, abs=2 / len(detector))
 
 
 def test_in_sample_thresholds_are_refused_where_levels_are_promised(cascade: Any) -> None:

@@ -54,6 +54,23 @@ def test_every_artefact_that_is_declared_is_written_and_nothing_else(project: An
     assert len(list(paths.RECORDS.parent.iterdir())) == 3
 
 
+def test_the_reading_report_says_what_was_understood(project: Any) -> None:
+    path = project.file("Monday")
+    head, first, *rows = path.read_text().splitlines()
+    path.write_text("\n".join([head, first.rpartition(",")[0] + ",<No Label>", *rows]) + "\n")
+    project.run("ingest")
+    found = read_json(paths.REPORTS / "ingest" / "reading.json")
+    source = read_json(paths.SOURCE)
+    assert found.keys() == source["files"].keys()
+    assert found[path.name]["attacks"]["unlabelled"] == 1
+    assert source["extractors"] == [{"tool": "cicflowmeter_2017", "first_packet": "twice"}]
+    assert source["files"][path.name]["units"]["duration"] == "us"
+    page = (paths.REPORTS / "ingest" / "reading.html").read_text()
+    assert "It has the names of CICFlowMeter of CIC-IDS-2017" in page
+    assert "&lt;No Label&gt;" in page
+    assert "<No Label>" not in page
+
+
 def test_synthetic_records_say_so(project: Any) -> None:
     project.set("ingest.dataset", "synthetic")
     project.set("ingest.path", "nowhere")
@@ -108,7 +125,7 @@ def test_memory_is_bounded_by_the_blocks_not_by_the_files(project: Any, monkeypa
 
     cut = sources.blocks
 
-    def counting(source: sources.Source) -> Iterator[bytes]:
+    def counting(source: sources.Source, size: int = 0) -> Iterator[bytes]:
         for block in cut(source, 16_384):
             held["now"] += len(block)
             held["all"] += len(block)

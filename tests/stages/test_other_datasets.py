@@ -202,7 +202,7 @@ def test_a_bundle_of_records_with_words_judges_as_evaluate_does(connections: Any
     records = read_table(paths.RECORDS)
     order = {record: row for row, record in enumerate(records.column("record_id").to_pylist())}
     judged = bundle.predict(records.take([order[record] for record in test.record_id.tolist()]))
-    np.testing.assert_array_equal(np.stack([judged.margin, judged.density], axis=1), test.x)
+    np.testing.assert_array_equal(np.stack([judged.margin, judged.detector], axis=1), test.x)
 
 
 def test_a_column_of_words_tells_groups_too(connections: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -426,7 +426,7 @@ def test_any_name_can_be_shown_and_sent_to_a_server(name, store, folder):
     assert len(state.data.scored) == 8 and not path.exists()
 
 
-def test_a_name_that_cannot_be_sent_is_spelt_out_wherever_a_file_is_told(store, folder, monkeypatch):
+def test_a_name_that_cannot_be_sent_is_written_out_wherever_a_file_is_told(store, folder, monkeypatch):
     path = sorted(folder.iterdir())[0]
     path = path.rename(folder / os.fsdecode(b"caf\xe9.csv"))
     monkeypatch.setattr(batch, "score", _fails(ArtifactError(f"{path}: cannot be written")))

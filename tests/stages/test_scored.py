@@ -49,7 +49,7 @@ def test_records_are_judged_as_the_bundle_judges(bundle, wednesday):
     table = pq.read_table(path)
     records = pa.concat_tables([chunk.records for chunk in reading.reader(arrivals.find(wednesday)[0], bundle).read()])
     judged: Prediction = bundle.predict(records)
-    for name in ("score", "p_value", "confidence", "margin", "density"):
+    for name in ("score", "p_value", "confidence", "margin", "detector"):
         np.testing.assert_array_equal(table[name].to_numpy(), getattr(judged, name))
     assert table["verdict"].to_pylist() == judged.verdict.tolist()
     assert table["record_id"].equals(records["record_id"]) and table["row"].equals(records["row"])
@@ -230,7 +230,7 @@ def test_a_missing_column_is_refused_before_a_record_is_read(bundle, wednesday):
     wednesday.write_text(wednesday.read_text().replace("Flow Duration", "Flow Duratoin", 1))
     (file,) = arrivals.find(wednesday)
     with pytest.raises(SchemaError, match="did you mean 'Flow Duratoin'"):
-        reading.check(file, bundle)
+        next(reading.chunks(file, bundle))
 
 
 def test_unreadable_rows_are_kept(bundle, wednesday):
@@ -258,7 +258,7 @@ def test_a_file_that_is_no_table_is_refused_with_a_reason(bundle, tmp_path, name
     (tmp_path / name).write_bytes(content)
     (file,) = arrivals.find(tmp_path / name)
     with pytest.raises(error, match=said):
-        reading.check(file, bundle)
+        next(reading.chunks(file, bundle))
 
 
 def test_a_file_without_one_readable_row_is_refused(bundle, wednesday):

@@ -9,6 +9,7 @@ import pytest
 from pipeline.artifacts import paths
 from pipeline.artifacts.files import read_json
 from pipeline.artifacts.samples import read_samples
+from pipeline.datasets.synthetic.zeek_logs import write_logs
 from pipeline.serving import arrivals, intake
 from pipeline.serving.bundle import Bundle
 from pipeline.serving.quarantine import Held
@@ -49,6 +50,16 @@ def test_a_labelled_log_of_zeek_runs_through_every_stage(project: Any, connectio
     assert {"state=SF", "service=-", "byte_rate", "bwd_fin", "duration"} <= {*train.columns}
     assert not {"destination_port", "src_port", "flow_id"} & {*train.columns}
     assert read_json(paths.METRICS)["seen"]["auroc"] > 0.8
+
+
+def test_a_log_of_zeek_without_labels_runs_through_every_stage(project: Any) -> None:
+    write_logs(Path("zeek"), 800, 2, seed=0)
+    project.set("ingest.dataset", "zeek")
+    project.set("ingest.path", "zeek")
+    project.run(*STAGES)
+    source = read_json(paths.SOURCE)
+    assert (source["labels"], source["rejected"]) == ("none", 0)
+    assert read_json(paths.METRICS)
 
 
 def test_a_model_of_one_tool_scores_its_files_alone(

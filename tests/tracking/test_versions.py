@@ -29,7 +29,7 @@ from pipeline.tracking import store as stores
 
 ROOT = Path(__file__).parents[2]
 SITE = Path(np.__file__).parents[1]
-COLUMNS = ["score", "p_value", "confidence", "verdict", "margin", "density", "head"]
+COLUMNS = ["score", "p_value", "confidence", "verdict", "margin", "detector", "head"]
 
 
 def raw(records):
@@ -155,7 +155,7 @@ def test_what_is_fetched_judges_as_what_was_registered(run_id, bundle, folder, r
     fetched = Bundle.load(registry.fetch(version))
     assert fetched.digest == bundle.digest
     one, other = fetched.predict(records), bundle.predict(records)
-    np.testing.assert_equal(one.evidence, other.evidence)
+    np.testing.assert_equal(one.scores, other.scores)
     for name in ("score", "p_value", "confidence", "verdict"):
         np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
     shutil.rmtree(registry.fetch(version))
@@ -322,7 +322,8 @@ def test_a_version_judges_in_a_fresh_process_without_the_repository(pyfunc, bund
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout.splitlines()[-1])
     expected = bundle.predict(records)
-    assert list(told["judged"]) == COLUMNS
+    assert list(told["judged"]) == [*COLUMNS, "density"]  # the former name of detector, for one version
+    assert told["judged"]["density"] == told["judged"]["detector"]
     for name in COLUMNS:
         np.testing.assert_array_equal(np.array(told["judged"][name]), getattr(expected, name))
     assert not told["loaded"]

@@ -11,7 +11,6 @@ from packaging.version import Version
 from flows.runtime import devices
 from flows.runtime.health.finding import Finding, blocks, note, ok
 
-OLDEST = (3, 11)
 MOST_NAMED = 4
 INSTALLERS = {"pip", "setuptools", "wheel"}  # no run needs them
 INSTALL = "run `.ci/install .`, which installs what constraints.txt names"
@@ -23,12 +22,8 @@ KNOWN_TO_FAIL = {  # what a newer one breaks, though it installs without a word
 
 
 def python(version: tuple[int, ...] = tuple(sys.version_info[:3])) -> Iterator[Finding]:
-    """The interpreter."""
-    shown = ".".join(map(str, version))
-    if version < OLDEST:
-        yield blocks(f"Python {shown} is older than 3.11", "make .venv with a newer one: make run PYTHON=python3.12")
-    else:
-        yield ok(f"Python {shown}")
+    """The interpreter; ``flows.doctor`` refuses one that is too old before it imports this file."""
+    yield ok(f"Python {'.'.join(map(str, version))}")
 
 
 def packages(root: Path, installed: Mapping[str, str] | None = None) -> Iterator[Finding]:

@@ -1,6 +1,5 @@
 """The project's folder: settings, rights, space, git and DVC."""
 
-import fcntl
 import os
 import re
 import shutil
@@ -8,7 +7,7 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
-from flows.runtime import graph, healing, site_cache, working_copy
+from flows.runtime import graph, healing, reach, site_cache, working_copy
 from flows.runtime.health.finding import Finding, blocks, note, ok
 from pipeline import config
 from pipeline.base.errors import ConfigError, FlowsculptError
@@ -113,10 +112,10 @@ def _torn(folder: Path) -> Iterator[Finding]:
 def _held(folder: Path) -> Iterator[Finding]:
     """Runs that work here, and paths that a process which is gone has claimed."""
     lock = folder / "tmp" / working_copy.LOCK
-    if _is_locked(lock):
+    if _is_held(lock):
         holder = lock.read_text(encoding="utf-8") or "a run that has just begun"
         yield note(f"another run works in this clone: {holder}", "wait for it, or end that process")
-    elif any(_is_locked(folder / "tmp" / name) for name in healing.LOCKS):
+    elif any(_is_held(folder / "tmp" / name) for name in healing.LOCKS):
         yield note("DVC: another dvc process is at work in this clone", "wait for it")
     for pid in sorted(healing.dead_holders(folder)):
         yield note(
@@ -124,16 +123,11 @@ def _held(folder: Path) -> Iterator[Finding]:
         )
 
 
-def _is_locked(path: Path) -> bool:
-    """Whether a living process holds a lock on a file; the one that asks is let go at once."""
+def _is_held(path: Path) -> bool:
     if not path.is_file():
         return False
     with path.open() as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-    return False
+        return reach.is_locked(file)
 
 
 def _git(root: Path, *arguments: str) -> str:

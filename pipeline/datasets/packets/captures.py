@@ -1,12 +1,17 @@
 """Captures as a data set: each flow of a pcap is a record with the features of CIC-IDS-2017."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import ClassVar
 
+import pyarrow as pa
+
 from pipeline.base.errors import SourceError
 from pipeline.datasets import sources
 from pipeline.datasets.base import REJECTED_SCHEMA, Chunk, Dataset, record_schema
+from pipeline.datasets.extractors import ONCE, Extractor
+from pipeline.datasets.meaning import Meaning, Notes
 from pipeline.datasets.packets.assembly import Assembly, Flows
 from pipeline.datasets.packets.clock import Clock, Ready
 from pipeline.datasets.packets.decode import decode
@@ -16,7 +21,8 @@ from pipeline.datasets.packets.rejects import Rejects
 from pipeline.datasets.packets.rules import meaning, rules_beside
 from pipeline.datasets.packets.table import table_of
 from pipeline.datasets.packets.traffic import joined
-from pipeline.datasets.schema import FEATURES, Column
+from pipeline.datasets.reading import Reading
+from pipeline.datasets.schema import FEATURES, UNLABELLED, Column
 from pipeline.datasets.sources import Source
 
 SUFFIXES = tuple(f".{kind}{packing}" for kind in ("pcap", "pcapng", "cap") for packing in ("", ".gz"))
@@ -37,6 +43,7 @@ class Captures(Dataset):
         subflow_gap: seconds without a packet, more of which begin a new subflow.
         bulk_gap: seconds without data, more of which end a bulk.
         reorder: seconds by which a packet may be late and still finds its place.
+        reading: the zone of times, and words that mean "not labelled".
         needed: for records to be scored: any features.
 
     Attributes:
@@ -54,10 +61,12 @@ class Captures(Dataset):
         subflow_gap: float = 1.0,
         bulk_gap: float = 1.0,
         reorder: float = 1.0,
+        reading: Reading | None = None,
         needed: tuple[Column, ...] | None = None,
     ) -> None:
         self.path = Path(path)
-        self.label = meaning(label)
+        self.reading = reading or Reading()
+        self.label = meaning(label, self.reading)
         self._seconds = {
             "flow_timeout": flow_timeout,
             "activity_timeout": activity_timeout,
@@ -69,7 +78,7 @@ class Captures(Dataset):
         self.pauses = Pauses(*pauses)
 
     @property
-    def reading(self) -> Mapping[str, float]:
+    def extraction(self) -> Mapping[str, float]:
         """The settings in seconds."""
         return self._seconds
 
@@ -94,12 +103,12 @@ class Captures(Dataset):
             raise SourceError(f"{self.path}: no IP packet was found in it; a flow needs at least one")
 
     def _file(self, source: Source) -> Iterator[Chunk]:
-        rules = rules_beside(self.path / source.place if self.path.is_dir() else self.path, self.label)
+        rules = rules_beside(self.path / source.place if self.path.is_dir() else self.path, self.label, self.reading)
         rejects, row = Rejects(source.name), 1
         for flows in self._flows(source, rejects):
             if len(flows):
                 table = table_of(flows, source.name, row, self.pauses, rules)
-                yield Chunk(table, REJECTED_SCHEMA.empty_table())
+                yield Chunk(table, REJECTED_SCHEMA.empty_table(), _notes(source, table))
                 row += len(flows)
         yield Chunk(record_schema(FEATURES).empty_table(), rejects.table())
 
@@ -130,6 +139,11 @@ def _packets(capture: Capture, clock: Clock, rejects: Rejects) -> Iterator[Ready
         rejects.add(frames, decoded)
         yield from clock.put(decoded.traffic)
     yield clock.end()
+
+
+def _notes(source: Source, records: pa.Table) -> Notes:
+    labels = Counter(word for word in records["attack"].to_pylist() if word != UNLABELLED)
+    return Notes(source.name, Meaning(extractor=Extractor("captures", ONCE)), labels=labels)
 
 
 def _microseconds(name: str, seconds: float) -> int:

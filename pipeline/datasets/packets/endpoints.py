@@ -1,11 +1,13 @@
 """Who talked to whom in a flow, and when."""
 
 from dataclasses import dataclass
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.datasets.clock import in_zone
 from pipeline.datasets.packets.assembly import Flows
 from pipeline.datasets.packets.bricks import Ints
 from pipeline.datasets.packets.conversations import grouped
@@ -32,12 +34,12 @@ class Endpoints:
     protocol: Ints
     begin: Ints
 
-    def columns(self) -> dict[str, pa.Array]:
-        """The columns of ``schema.ENDPOINTS``."""
+    def columns(self, zone: ZoneInfo) -> dict[str, pa.Array]:
+        """The columns of ``schema.ENDPOINTS``, times in ``zone``."""
         source, target = (self._words(codes) for codes in (self.source, self.target))
         parts = [source, target, *map(pa.array, (self.source_port, self.target_port, self.protocol))]
         return {
-            "timestamp": pa.array(self.begin, pa.timestamp("us")),
+            "timestamp": pa.array(in_zone(self.begin.astype("M8[us]"), zone), pa.timestamp("us")),
             "protocol": pa.array(self.protocol, pa.int16()),
             "src_ip": source,
             "src_port": pa.array(self.source_port, pa.int32()),
@@ -67,12 +69,18 @@ def endpoints(flows: Flows) -> Endpoints:
 
 
 def _addresses(flows: Flows) -> tuple[tuple[str, ...], Ints, Ints]:
-    """The text of each address, and which of them the first and the second host of each flow (r,) has."""
+    """The text of each address, and which of them the first and the second host of each flow has, (r,) both.
+
+    The order of the texts depends on the addresses alone.
+    """
     six = is_six(flows.key[:, 4])
     words = np.concatenate([np.column_stack([flows.key[:, part : part + 2], six]) for part in (0, 2)])
     order, number = grouped(words)
+    one_of_each = words[order[np.flatnonzero(np.diff(number, prepend=-1))]]
+    ranked = np.lexsort(one_of_each.T)  # groups come in any order, addresses shall not
+    rank = np.empty(len(ranked), np.int64)
+    rank[ranked] = np.arange(len(ranked))
     codes = np.empty(len(words), np.int64)
-    codes[order] = number
-    first = order[np.flatnonzero(np.diff(number, prepend=-1))]
-    texts = tuple(address(*map(int, words[row])) for row in first)
+    codes[order] = rank[number]
+    texts = tuple(address(*row) for row in one_of_each[ranked].tolist())
     return texts, codes[: len(six)], codes[len(six) :]

@@ -4,18 +4,19 @@ import csv
 import ipaddress
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import partial
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.base.errors import DataError, SchemaError, near_miss
-from pipeline.datasets.labels import Label, canonical
+from pipeline.datasets.labels import UNLABELLED, Label, canonical
 from pipeline.datasets.packets.bricks import Ints
 from pipeline.datasets.packets.endpoints import Endpoints
-from pipeline.datasets.records import UNLABELLED
+from pipeline.datasets.reading import UTC, Reading
 
 LABELS = ".labels.csv"
 COLUMNS = ("src_ip", "dst_ip", "src_port", "dst_port", "protocol", "start", "end", "label")
@@ -61,10 +62,11 @@ class Rule:
 
 @dataclass(frozen=True)
 class Rules:
-    """The labels of one capture: the first rule that fits a flow, else ``other``."""
+    """The labels of one capture: the first rule that fits a flow, else ``other``; and the zone of its times."""
 
     other: Label = UNLABELLED
     rules: tuple[Rule, ...] = ()
+    zone: ZoneInfo = UTC
 
     def labels(self, ends: Endpoints) -> tuple[list[Label], Ints]:
         """The labels that may occur, and which of them each of r flows has, (r,)."""
@@ -75,17 +77,18 @@ class Rules:
         return labels, codes
 
 
-def meaning(text: str) -> Label:
+def meaning(text: str, reading: Reading) -> Label:
     """The label that ``text`` spells; no text means that there is none."""
-    return canonical(text, "keep") if text.strip() else UNLABELLED
+    return canonical(text, "keep", unlabelled=reading.nothing)
 
 
-def rules_beside(capture: Path, other: Label) -> Rules:
+def rules_beside(capture: Path, other: Label, reading: Reading) -> Rules:
     """The rules in ``capture.labels.csv`` beside the capture, if there is such a file.
 
     Args:
         capture: path of the capture, which need not exist.
         other: label of the flows that no rule names.
+        reading: the zone of times without an offset, and words that mean "not labelled".
 
     Raises:
         SchemaError: the file has no column ``label``, or an unknown one.
@@ -93,7 +96,7 @@ def rules_beside(capture: Path, other: Label) -> Rules:
     """
     path = capture.with_name(capture.name + LABELS)
     if not path.is_file():
-        return Rules(other)
+        return Rules(other, zone=reading.zone)
     with path.open(newline="", encoding="utf-8-sig") as file:
         reader = csv.DictReader(file)
         names = [name.strip() for name in reader.fieldnames or ()]
@@ -104,14 +107,16 @@ def rules_beside(capture: Path, other: Label) -> Rules:
         if "label" not in names:
             raise SchemaError(f"{path.name}: column 'label' is missing; the columns are {', '.join(names) or 'none'}")
         reader.fieldnames = names
-        return Rules(other, tuple(_rule(path.name, number, row) for number, row in enumerate(reader, 1)))
+        rules = (_rule(path.name, number, row, reading) for number, row in enumerate(reader, 1))
+        return Rules(other, tuple(rules), reading.zone)
 
 
-def _rule(file: str, number: int, row: Mapping[str, str | None]) -> Rule:
+def _rule(file: str, number: int, row: Mapping[str, str | None], reading: Reading) -> Rule:
     cells = {name: (row.get(name) or "").strip() for name in COLUMNS}
     read: dict[str, Callable[[str], object]] = {
         "src_ip": _address, "dst_ip": _address, "src_port": _port, "dst_port": _port, "protocol": _protocol,
-        "start": _moment, "end": partial(_moment, end=True), "label": meaning,
+        "start": partial(_moment, zone=reading.zone), "end": partial(_moment, zone=reading.zone, end=True),
+        "label": partial(meaning, reading=reading),
     }  # fmt: skip
     values: list[object] = []
     for name, parse in read.items():
@@ -140,10 +145,10 @@ def _protocol(text: str) -> int:
     return int(number)
 
 
-def _moment(text: str, end: bool = False) -> int:
-    """Microseconds since 1970; a time without an offset is UTC, and one without a fraction ends with its second."""
+def _moment(text: str, zone: ZoneInfo, end: bool = False) -> int:
+    """Microseconds since 1970; a time without an offset is in ``zone``; as an end it lasts as long as its second."""
     time = datetime.fromisoformat(text)
-    time = time if time.tzinfo else time.replace(tzinfo=UTC)
+    time = time if time.tzinfo else time.replace(tzinfo=zone)
     whole = end and "." not in text
     since = time - datetime(1970, 1, 1, tzinfo=UTC)
     return since.days * 86_400_000_000 + since.seconds * 1_000_000 + since.microseconds + (999_999 if whole else 0)

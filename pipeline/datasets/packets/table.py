@@ -5,14 +5,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.datasets.base import record_schema
-from pipeline.datasets.labels import Label
+from pipeline.datasets.labels import UNLABELLED, Label
 from pipeline.datasets.packets.assembly import Flows
 from pipeline.datasets.packets.bricks import Ints
 from pipeline.datasets.packets.definitions import CORRECTED, Pauses
 from pipeline.datasets.packets.endpoints import endpoints
 from pipeline.datasets.packets.features import measure
 from pipeline.datasets.packets.rules import Rules
-from pipeline.datasets.records import DAYS, UNLABELLED, label_hashes, record_ids
+from pipeline.datasets.records import DAYS, label_hashes, record_ids
 from pipeline.datasets.schema import FEATURES
 
 
@@ -31,7 +31,7 @@ def table_of(flows: Flows, source: str, first_row: int, pauses: Pauses, rules: R
     columns = {name: pa.array(values, pa.float64()) for name, values in features.items()}
     labels, codes = rules.labels(ends)
     rows = first_row + np.arange(len(flows))
-    told = ends.columns()
+    told = ends.columns(rules.zone)
     provenance = {
         "record_id": record_ids(source, rows, pa.table(columns), label_hashes(labels)[codes]),
         "source_file": _words(np.zeros(len(rows), np.int64), [source]),

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import pyarrow as pa
@@ -53,27 +54,31 @@ def nothing(block: Block, schema: Schema) -> Chunk:
     lines = block.lines.split(b"\n")[:-1]
     rejects = [reject(row, BLANK) for row, line in enumerate(lines, block.first_row) if not line.startswith(b"#")]
     comments = {"comment": len(lines) - len(rejects)} if len(lines) > len(rejects) else {}
-    return Chunk(record_schema(schema.columns).empty_table(), _rejected(block.source, rejects), comments)
+    return Chunk(record_schema(schema.columns).empty_table(), _rejected(block.source, rejects), passed_over=comments)
 
 
-def chunk(block: Block, schema: Schema, rows: Rows, label: Labeller) -> Chunk:
+def chunk(block: Block, schema: Schema, rows: Rows, label: Labeller, zone: ZoneInfo) -> Chunk:
     """The records of some rows of a log, and the rows that cannot be read.
 
     Args:
         block: the lines that they come from.
         schema: of the sensor.
         rows: as they were read.
-        label: reads a label; raises ValueError for a text that says that there is none.
+        label: reads a label.
+        zone: that times are stored in.
     """
     table, good, faults = _columns(schema, rows)
+    at = table.schema.get_field_index("timestamp")
+    table = table.set_column(at, "timestamp", values.in_zone(table.column("timestamp"), zone))
     if not good.all():
         table = table.filter(pa.array(good))
     names = tuple(table.column_names)
-    layout = Layout(names, names, {}, schema.columns, labelled=False)
+    layout = Layout(names, names, {}, schema.columns, labelled=False, any_label=True)
     bare = Block(block.source, b"", block.first_row)
     read = of_table(bare, layout, table, label, rows.numbers[good])
     rejects = sorted(rows.rejects + _told(block, rows, faults), key=lambda each: each["row"])
-    return Chunk(read.records, pa.concat_tables([_rejected(block.source, rejects), read.rejected]))
+    rejected = pa.concat_tables([_rejected(block.source, rejects), read.rejected])
+    return Chunk(read.records, rejected, read.notes)
 
 
 def _rejected(source: str, rejects: list[dict[str, Any]]) -> pa.Table:

@@ -12,6 +12,7 @@ from pipeline.base.parallel import in_order
 from pipeline.datasets import sources
 from pipeline.datasets.base import Chunk, Dataset
 from pipeline.datasets.blocks import Block
+from pipeline.datasets.reading import Reading
 from pipeline.datasets.schema import Column
 from pipeline.datasets.sensors import json_blocks, json_lines
 from pipeline.datasets.sensors.assemble import chunk
@@ -33,6 +34,7 @@ class Sensor(Dataset):
             says nothing, the record has no label.
         benign: its values that mean benign, in any case. Any other value names an attack; 1 stands for ``attack``.
         needed: for records to be scored, the columns that a model reads; they are among those of the sensor.
+        reading: the zone that times are stored in, and words that mean that a record has no label.
 
     Attributes:
         schema: the fields of the log.
@@ -52,11 +54,14 @@ class Sensor(Dataset):
         label: str = "label",
         benign: tuple[str | int, ...] = BENIGN,
         needed: tuple[Column, ...] | None = None,
+        reading: Reading | None = None,
     ) -> None:
         self.path = Path(path)
         self.needed = needed
-        self.label = Labels(benign)
-        self.labelled = self.schema.with_fields(text(label, "label"), *self.more_labels())
+        reading = reading or Reading()
+        self.zone = reading.zone
+        self.label = Labels(benign, reading.nothing)
+        self.fields = self.schema.with_fields(text(label, "label"), *self.more_labels())
 
     def more_labels(self) -> tuple[Field, ...]:
         """Fields beside the label that say more about it."""
@@ -125,16 +130,16 @@ class Sensor(Dataset):
         faults = [fault for each in found if (fault := self._fault(each))]
         if found and len(faults) == len(found):
             raise SchemaError(f"{block.source}: is no {self.schema.title}: the first connection {faults[0]}")
-        return json_blocks.Spelling.of(self.labelled, found, self.kind)
+        return json_blocks.Spelling.of(self.fields, found, self.kind)
 
     def _fault(self, event: dict[str, Any]) -> str:
         missing = [name for name in self.schema.always if json_lines.cells([event], name) == [None]]
         return f"has no {missing[0]!r}{near_miss(missing[0], event)}" if missing else ""
 
     def _chunk_of_objects(self, block: Block, spelling: json_blocks.Spelling) -> Chunk:
-        read = json_blocks.read(block, self.labelled, spelling)
-        rows, others = read or json_lines.read(block, self.labelled, self._kind)
-        return replace(chunk(block, self.labelled, rows, self.label), passed_over=others)
+        read = json_blocks.read(block, self.fields, spelling)
+        rows, others = read or json_lines.read(block, self.fields, self._kind)
+        return replace(chunk(block, self.fields, rows, self.label, self.zone), passed_over=others)
 
 
 def _without_mark(stream: Iterator[bytes]) -> Iterator[bytes]:

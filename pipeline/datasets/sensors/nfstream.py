@@ -103,10 +103,10 @@ class NFStream(Sensor):
         first = sources.sources(self.path, self.suffixes)[0]
         names = _names(first, headed(first.name, sources.blocks(first))[0])
         self.schema.require(first.name, names)
-        return self.labelled.within(names)
+        return self.fields.within(names)
 
     def _chunk(self, block: Block, lines: delimited.Lines, wanted: dict[str, Field]) -> Chunk:
-        return chunk(block, self._found, delimited.read(block, lines, wanted), self.label)
+        return chunk(block, self._found, delimited.read(block, lines, wanted), self.label, self.zone)
 
 
 def _names(source: Source, header: bytes) -> tuple[str, ...]:

@@ -1,6 +1,7 @@
 """Cells of a log as numbers, words and times; a cell that is none is named with its row."""
 
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import pandas as pd
@@ -50,6 +51,13 @@ def times(column: pa.ChunkedArray, scale: float) -> tuple[pa.Array, Mask]:
         moments[place] = iso.dropna().dt.as_unit("us").astype(np.int64).to_numpy()
         known[place], odd[place] = True, False
     return pa.array(moments, pa.int64(), mask=~known).cast(pa.timestamp("us")), odd
+
+
+def in_zone(times: pa.ChunkedArray, zone: ZoneInfo) -> pa.ChunkedArray:
+    """(n,) the same moments, of UTC, as clocks in a zone show them."""
+    if zone.key == "UTC":
+        return times
+    return pc.local_timestamp(times.cast(pa.timestamp("us", "UTC")).cast(pa.timestamp("us", zone.key)))
 
 
 def ports(column: pa.ChunkedArray) -> pa.Array:

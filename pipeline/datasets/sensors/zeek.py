@@ -95,4 +95,4 @@ class Zeek(Sensor):
         self.schema.require(source.name, header.names)
 
     def _of_lines(self, block: Block, header: Header) -> Chunk:
-        return chunk(block, self.labelled, zeek_tsv.read(block, header, self.labelled), self.label)
+        return chunk(block, self.fields, zeek_tsv.read(block, header, self.fields), self.label, self.zone)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from pipeline.datasets.base import Chunk, Dataset
 from pipeline.datasets.cicids2017 import CICIDS2017
+from pipeline.datasets.reading import Reading
 from pipeline.datasets.synthetic.files import write
 
 
@@ -16,11 +17,14 @@ class Synthetic(Dataset):
         path: not used; the setting belongs to data sets that lie somewhere.
         records: all of them together, about 78 % benign.
         seed: of every draw; the same seed gives the same records.
+        reading: not used; simulated files leave nothing open.
     """
 
     is_synthetic = True
 
-    def __init__(self, path: Path | None = None, records: int = 50_000, seed: int = 0) -> None:
+    def __init__(
+        self, path: Path | None = None, records: int = 50_000, seed: int = 0, reading: Reading | None = None
+    ) -> None:
         self.records = records
         self.seed = seed
 

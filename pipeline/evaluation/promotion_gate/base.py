@@ -20,6 +20,10 @@ RECALL: Final = "recall at {:g} % benign FPR"
 ALL, UNSEEN, SEEN = (f"recall of {which} attacks" for which in ("all", "unseen", "seen"))
 FAMILY: Final = "recall of {}"
 AT: Final = "{} at {}"
+BENIGN_REMEDY: Final = "train on more records, raise preprocess.shares.test_unseen, or lower promotion.min_benign"
+UNSEEN_REMEDY: Final = (
+    "name some of the attacks in preprocess.unseen, raise evaluate.drills.records, or lower promotion.min_unseen"
+)
 
 
 @dataclass(frozen=True)
@@ -59,13 +63,15 @@ class Heldout:
     def shortage(self, rules: Rules) -> str:
         """Of which records there are too few to decide; "" where there are enough."""
         have = {
-            "benign records": (int((self.y != 1).sum()), max(rules.min_benign, 1)),
-            "unseen attacks": (int(self.unseen.sum()), max(rules.min_unseen, 1)),
+            "benign records": (int((self.y != 1).sum()), max(rules.min_benign, 1), BENIGN_REMEDY),
+            "unseen attacks": (int(self.unseen.sum()), max(rules.min_unseen, 1), UNSEEN_REMEDY),
         }
         short = [
-            f"{n:,} held-out {kind}, at least {least:,} are needed" for kind, (n, least) in have.items() if n < least
+            f"{n:,} held-out {kind}, at least {least:,} are needed: {remedy}"
+            for kind, (n, least, remedy) in have.items()
+            if n < least
         ]
-        return "; ".join(short)
+        return f"undecided: {'; '.join(short)}" if short else ""
 
 
 @dataclass(frozen=True)

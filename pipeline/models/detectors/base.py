@@ -10,9 +10,8 @@ from torch import Tensor
 
 from pipeline.base.errors import CollapseError
 from pipeline.models.base import Batch, Scorer
-from pipeline.models.scoring import in_parts
+from pipeline.models.scoring import ROWS_AT_ONCE, in_parts
 
-ROWS_AT_ONCE = 8192
 ENTRIES_AT_ONCE = 2**24
 LEAST_SPREAD = 1e-3
 LARGEST_TIE = 0.999

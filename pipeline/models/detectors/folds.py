@@ -12,9 +12,7 @@ from torch import Tensor, nn
 from pipeline.base.errors import TrainingError
 from pipeline.calibration.cross_conformal import route
 from pipeline.models.detectors.base import Detector
-from pipeline.models.scoring import in_parts
-
-ROWS_AT_ONCE = 8192
+from pipeline.models.scoring import ROWS_AT_ONCE, in_parts
 
 
 class Folds(Detector):

@@ -73,15 +73,21 @@ class Encoder(Scorer):
     def centre(self, z: Tensor, y: Tensor) -> None:
         """Set both centroids from the latents of the whole training set, z (n, Z) and y (n,).
 
+        Without attacks an encoder that is not trained puts both in one place, so that every margin is the same and says
+        nothing.
+
         Raises:
-            TrainingError: a class is absent.
+            TrainingError: a class is absent that is needed.
         """
         centroids, sizes = class_means(self.latent_loss.project(z.double()), y)
-        if sizes.min() == 0:
+        if sizes[1] == 0 and not self.trainable:
+            centroids[1] = centroids[0]
+        elif sizes.min() == 0:
             absent = "benign records" if sizes[0] == 0 else "attacks"
+            remedy = "" if sizes[0] == 0 else "; to learn without attacks, set stage1.encoder to identity"
             raise TrainingError(
                 f"encoder: a centroid for each class is needed, but there are no {absent} among the {len(y)} training "
-                "records; check ingest.path and preprocess.unseen"
+                f"records; check ingest.path and preprocess.unseen{remedy}"
             )
         self.centroid_benign.copy_(centroids[0])
         self.centroid_attack.copy_(centroids[1])

@@ -9,8 +9,7 @@ from numpy.typing import NDArray
 from pipeline.base.errors import CollapseError, TrainingError
 from pipeline.base.samples import Samples
 from pipeline.models.base import Batch, Model
-
-ROWS_AT_ONCE = 8192
+from pipeline.models.scoring import ROWS_AT_ONCE
 
 
 @dataclass(frozen=True)

@@ -13,16 +13,15 @@ from torch import Tensor
 from pipeline.base.errors import TrainingError
 from pipeline.calibration.thresholds.base import Thresholds
 from pipeline.models.base import Batch, Model, Scorer
+from pipeline.models.scoring import ROWS_AT_ONCE
 from pipeline.models.training.batches import Batches
 from pipeline.models.training.history import OnEpoch, Undone
 from pipeline.models.training.selection import best, learning_rate, stops
 from pipeline.models.training.steps import Steps
-from pipeline.models.training.trial import FEWEST, Before, Evidence
+from pipeline.models.training.trial import FEWEST, Before, HeldOutScores
 from pipeline.models.training.updates import OnUpdate, Updates, from_state, joined, scores, state
 from pipeline.models.training.watch import figures
 from pipeline.settings.training import FitSettings
-
-SCORED_AT_ONCE = 8192  # rows
 
 
 class Learner(Steps):
@@ -122,7 +121,7 @@ class Learner(Steps):
         Every process scores its part and gets the scores of all, so all of them set the same thresholds.
         """
         data = self.train_batches.data
-        update = updates.judge(self.current_epoch, self._scores(data.x), data, self.thresholds)
+        update = updates.update(self.current_epoch, self._scores(data.x), data, self.thresholds)
         self._before = self._remembered() if updates.undo else None
         self.thresholds = update.thresholds
         self._set_confidence(torch.from_numpy(update.confidence))
@@ -136,26 +135,26 @@ class Learner(Steps):
 
     def _remembered(self) -> Before | None:
         """The state to go back to; None if there are too few validation rows to try an update."""
-        evidence = self._evidence()
-        if evidence is None:
+        held_out = self._held_out()
+        if held_out is None:
             return None
         weights = {name: value.detach().clone() for name, value in self.model.state_dict().items()}
         optimizer = copy.deepcopy(self.optimizers(use_pl_optimizer=False).state_dict())
         return Before(
-            self.current_epoch, weights, optimizer, self.train_batches.data.confidence, self.thresholds, evidence
+            self.current_epoch, weights, optimizer, self.train_batches.data.confidence, self.thresholds, held_out
         )
 
-    def _evidence(self) -> Evidence | None:
+    def _held_out(self) -> HeldOutScores | None:
         benign = self.val_batches.data.x[self.val_batches.data.y == 0]
         if len(benign) < FEWEST:
             return None
-        return Evidence.of(self._scores(benign), self.rows[-1].get("val_auroc"))
+        return HeldOutScores.of(self._scores(benign), self.rows[-1].get("val_auroc"))
 
     def _try_update(self) -> None:
         """Take back the update that this epoch was the first to train on, if it has made the model worse."""
         before, self._before = self._before, None
-        after = self._evidence() if before else None
-        fault = before.evidence.fault(after) if before and after else None
+        after = self._held_out() if before else None
+        fault = before.held_out.fault(after) if before and after else None
         if before and fault:
             self._restore(before)
             self.rows[-1]["undone"] = True
@@ -178,8 +177,8 @@ class Learner(Steps):
         model = cast(Scorer, self.model)
         was_training = model.training
         model.eval()
-        model.settle(self.train_batches.data, SCORED_AT_ONCE)
-        part = scores(model.score, x.to(self.device), self.train_batches.shard, SCORED_AT_ONCE)
+        model.settle(self.train_batches.data, ROWS_AT_ONCE)
+        part = scores(model.score, x.to(self.device), self.train_batches.shard, ROWS_AT_ONCE)
         model.train(was_training)
         return joined(self.all_gather(part), len(x))
 

@@ -24,7 +24,7 @@ FEWEST = 30  # held-out records below which an update is not tried
 
 
 @dataclass(frozen=True)
-class Evidence:
+class HeldOutScores:
     """How a model scores the held-out records.
 
     Attributes:
@@ -39,13 +39,13 @@ class Evidence:
     auroc: float | None
 
     @classmethod
-    def of(cls, score: NDArray[np.float64], auroc: float | None) -> "Evidence":
+    def of(cls, score: NDArray[np.float64], auroc: float | None) -> "HeldOutScores":
         """From scores, (n,), of held-out records that are labelled benign."""
         bulk = np.sort(score)[: max(1, int(BULK * len(score)))]
         mean = float(bulk.mean())
         return cls(mean, max(float(bulk.std()), abs(mean)), auroc)
 
-    def fault(self, after: "Evidence") -> str | None:
+    def fault(self, after: "HeldOutScores") -> str | None:
         """What is worse in ``after``, in words; None if nothing is."""
         if self.auroc is not None and after.auroc is not None:
             if after.auroc >= self.auroc - MOST_LOSS:
@@ -73,7 +73,7 @@ class Before:
         optimizer: its state.
         confidence: (n,) of the training records.
         thresholds: of the update before; None if there was none.
-        evidence: scores of the model at that time.
+        held_out: how the model scored at that time.
     """
 
     epoch: int
@@ -81,15 +81,15 @@ class Before:
     optimizer: dict[str, Any]
     confidence: Tensor
     thresholds: Thresholds | None
-    evidence: Evidence
+    held_out: HeldOutScores
 
     def state(self) -> dict[str, Any]:
         """For a checkpoint."""
         plain = {name: getattr(self, name) for name in ("epoch", "weights", "optimizer", "confidence")}
-        return plain | {"thresholds": updates.state(self.thresholds), "evidence": astuple(self.evidence)}
+        return plain | {"thresholds": updates.state(self.thresholds), "held_out": astuple(self.held_out)}
 
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> "Before":
         """The inverse of ``state``."""
-        thresholds, evidence = updates.from_state(state["thresholds"]), Evidence(*state["evidence"])
-        return cls(**state | {"thresholds": thresholds, "evidence": evidence})
+        thresholds, held_out = updates.from_state(state["thresholds"]), HeldOutScores(*state["held_out"])
+        return cls(**state | {"thresholds": thresholds, "held_out": held_out})

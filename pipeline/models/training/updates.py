@@ -20,7 +20,7 @@ from pipeline.calibration.confidence import Confidence
 from pipeline.calibration.thresholds.base import Strategy, Thresholds
 from pipeline.models.base import Batch
 from pipeline.models.scoring import in_parts
-from pipeline.settings.base import Count, Share, require_bounds
+from pipeline.settings.base import Count, Share
 from pipeline.settings.training import UpdateCaps
 
 
@@ -73,9 +73,6 @@ class Updates(UpdateCaps):
     warm_up: Count = 3
     max_unknown_share: Share = 1.0
 
-    def __post_init__(self) -> None:
-        require_bounds(self)
-
     def due(self, epoch: int) -> bool:
         """Whether an update follows ``epoch``, counted from 0, if it is not the last epoch."""
         done = epoch + 1
@@ -94,7 +91,7 @@ class Updates(UpdateCaps):
                 f"{self.warm_up + 1}, lower confidence.warm_up, or set confidence.updates: never"
             )
 
-    def judge(self, epoch: int, score: NDArray[np.float64], train: Batch, previous: Thresholds | None) -> Update:
+    def update(self, epoch: int, score: NDArray[np.float64], train: Batch, previous: Thresholds | None) -> Update:
         """The update that follows from scores, (n,), of the records in ``train``.
 
         Raises:

@@ -49,6 +49,10 @@ class Document:
         """A number of records, rounded to whole ones."""
         return self._shown(path, lambda value: f"{value:,.0f}")
 
+    def decimal(self, *path: str) -> Markup:
+        """A number with one digit behind the point."""
+        return self._shown(path, lambda value: f"{value:,.1f}")
+
     def area(self, *path: str) -> Markup:
         """An area under a curve or an F1 in four digits, never rounded up to 1."""
         return self._shown(path, lambda value: f"{min(value, 0.9999) if value < 1 else value:.4f}")

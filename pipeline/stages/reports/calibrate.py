@@ -1,7 +1,7 @@
 """The reports of calibrate: what the thresholds promise, what lacks records, and the verdicts on val."""
 
 from pipeline.base.samples import Samples
-from pipeline.calibration.calibration import LEAST_FOR_A_CLASS, LEAST_FOR_TAILS, Calibration
+from pipeline.calibration.calibration import LEAST_FOR_A_CLASS, LEAST_FOR_SURPRISALS, Calibration
 from pipeline.calibration.named_thresholds import LEAST_OF_A_GROUP, Names
 from pipeline.calibration.prediction import Prediction
 from pipeline.calibration.thresholds.conformal import Guarantee, interval
@@ -71,10 +71,10 @@ def _warn(calibration: Calibration, val: Samples, report: Report) -> None:
                 f"{name}: its threshold is the highest score of {n:,} benign calibration records, which support no "
                 f"level below {100 * risk:.3g} %; it needs {Guarantee().records_needed(asked):,} of them"
             )
-    if val.benign.sum() < LEAST_FOR_TAILS and calibration.worst == 1:
+    if val.benign.sum() < LEAST_FOR_SURPRISALS and calibration.worst == 1:
         report.say(
             f"{val.benign.sum()} benign records in val are too few for the tails of the scores, so they come from the "
-            f"calibration records themselves: levels hold nearly, not exactly; {LEAST_FOR_TAILS} are enough"
+            f"calibration records themselves: levels hold nearly, not exactly; {LEAST_FOR_SURPRISALS} are enough"
         )
     if (~val.benign).sum() < LEAST_FOR_A_CLASS:
         report.say(f"{(~val.benign).sum()} seen attacks in val are too few to say what is like them")

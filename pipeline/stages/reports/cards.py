@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from pipeline.artifacts import paths
 from pipeline.artifacts.files import read_json, write_bytes
-from pipeline.base.errors import spelt
+from pipeline.base.errors import printable
 from pipeline.stages.reports.report import Report
 
 Content = Mapping[str, Any]
@@ -77,12 +77,25 @@ def model_card(metrics: Content, threshold: str, models: Mapping[str, Content]) 
         "alarm above a threshold. It is not for blocking traffic without a person, nor for records of another kind.",
         *([] if not metrics["synthetic"] else ["**The records are synthetic: no figure here is about real traffic.**"]),
         f"## Results at {threshold}",
-        _table(["attacks", "records", "recall", "AUROC"], results),
+        *([_table(["attacks", "records", "recall", "AUROC"], results)] if attacks else []),
         f"Of {n:,} benign test records {_percent(level['fpr'])} raise an alarm.{asked}",
-        _table(["attack", "", "records", "recall"], attacks) if attacks else "The test splits hold no attacks.",
+        _table(["attack", "", "records", "recall"], attacks) if attacks else _without_attacks(metrics, threshold),
         "## Limits",
         "\n".join(f"- {limit}" for limit in LIMITS),
     )
+
+
+def _without_attacks(metrics: Content, threshold: str) -> str:
+    """What is known of a model where no test record is an attack."""
+    found = "No test record is an attack. How many attacks the model finds is not known."
+    rows = [
+        [f"drill: {kind}", at["n"], _rate(at["thresholds"][threshold])]
+        for kind, at in metrics.get("drills", {}).items()
+    ]
+    if not rows:
+        return found
+    table = _table(["altered benign records", "number", "found"], rows)
+    return f"{found} Benign records that were altered on purpose were tried instead.\n\n{table}"
 
 
 def data_card(source: Content, splits: Content, summary: Content, shortcuts: Content) -> str:
@@ -143,7 +156,8 @@ def _area(section: Content) -> str:
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     cells = [
-        [f"{cell:,}" if isinstance(cell, int) else spelt(str(cell)).replace("|", "\\|") for cell in row] for row in rows
+        [f"{cell:,}" if isinstance(cell, int) else printable(str(cell)).replace("|", "\\|") for cell in row]
+        for row in rows
     ]
     lines = [list(header), ["---"] * len(header), *cells]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)

@@ -78,7 +78,7 @@ def _verdicts(
             "record_id": samples.record_id,
             "split": np.full(len(samples), SECTIONS[name]),
             "attack": samples.attack.astype(str),
-            **predictions[name].evidence,
+            **predictions[name].scores,
             **{key: getattr(predictions[name], key) for key in ("score", "p_value", "confidence", "verdict")},
         }
         for key, values in part.items():

@@ -13,8 +13,8 @@ from pipeline.base.samples import Samples, joined
 from pipeline.calibration.prediction import Prediction
 from pipeline.evaluation.attribution import Native, explain, rows
 from pipeline.models.detectors.folds import Folds
-from pipeline.models.scoring import in_batches, with_features
-from pipeline.serving.bundle import FITTED_ON, ROWS_AT_ONCE, Bundle
+from pipeline.models.scoring import ROWS_AT_ONCE, in_batches, with_features
+from pipeline.serving.bundle import FITTED_ON, Bundle
 from pipeline.serving.reasons import scoring_of
 
 MOST_OF_A_KIND: Final = 3
@@ -24,10 +24,10 @@ def explained(splits: Mapping[str, Prediction], threshold: str) -> list[dict[str
     """Rows of ``explanations.csv``: those of ``attribution.rows`` with what the record was and what drove its score.
 
     The strongest alert of each attack comes first, unseen ones before, then the second of each. ``stage`` is the
-    evidence with the largest share in the score.
+    score with the largest share in the score.
 
     Args:
-        splits: name of a test split -> its judgement, in the order of its rows.
+        splits: name of a test split -> its prediction, in the order of its rows.
         threshold: above which a record is an alert.
     """
     bundle = Bundle.of_project()

@@ -56,6 +56,10 @@ class Report:
         """``name.svg``."""
         write_bytes(self.folder / f"{name}.svg", svg(figure))
 
+    def html(self, name: str, page: str) -> None:
+        """``name.html``."""
+        write_bytes(self.folder / f"{name}.html", page.encode())
+
     def json(self, name: str, value: Any) -> None:
         """``name.json``."""
         write_json(self.folder / f"{name}.json", value)

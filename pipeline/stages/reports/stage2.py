@@ -29,11 +29,17 @@ def say_folds(fold: NDArray[np.int64], folds: int, splits: Sequence[str], report
     )
 
 
+def say_no_head(head: str, report: Report) -> None:
+    """That a head which the settings name is left out."""
+    if head != "none":
+        report.say(f"no head: {head} learns from seen attacks, and the training records have none")
+
+
 def write_reports(epoch: int, benign: Samples, report: Report) -> None:
-    """Judge val by its density, at the percentiles of ``benign`` records that the detector has not seen."""
+    """Report on val by the detector's score, at percentiles of ``benign`` records that it has not seen."""
     val = read_samples(paths.SCORES, "val")
-    density = val.x[:, 1].astype(np.float64)
+    score = val.x[:, 1].astype(np.float64)
     thresholds = Percentile()(benign.x[:, 1])
-    scores.judged(report, epoch, val, density, thresholds)
-    report.test_metrics(val.y, density > thresholds.high, thresholds.high, "p99")
-    scores.ranking(report, val, density, epoch + 1)
+    scores.judged(report, epoch, val, score, thresholds)
+    report.test_metrics(val.y, score > thresholds.high, thresholds.high, "p99")
+    scores.ranking(report, val, score, epoch + 1)

@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pipeline.base.errors import SchemaError, SourceError
+from pipeline.datasets.reading import Reading
 from pipeline.datasets.sensors import base
 from pipeline.datasets.sensors.zeek import Zeek
 from pipeline.datasets.sources import blocks
@@ -46,6 +47,20 @@ def test_a_connection_by_hand(tmp_path):
     assert (scan["service"], scan["duration"], scan["fwd_payload_bytes"], scan["local_orig"]) == ("-", 0, 0, "-")
     assert (scan["answered_share"], scan["fwd_packet_size"], scan["packet_rate"]) == (0, 60, 1000)
     assert rejected.num_rows == 0
+
+
+def test_times_are_stored_in_the_zone_of_the_settings(tmp_path):
+    path = tsv(tmp_path / "conn.log", [TLS])
+    (record,) = read(path, reading=Reading.of("auto", "Asia/Tokyo", ()))[0].to_pylist()
+    assert (record["timestamp"], record["day"]) == (datetime(2023, 11, 15, 7, 13, 20, 250_000), "wednesday")
+
+
+def test_words_of_the_settings_say_that_there_is_no_label(tmp_path):
+    path = tsv(
+        tmp_path / "conn.log", [{**TLS, "label": word} for word in ("todo", "NeedManualLabel")], (*FIELDS, "label")
+    )
+    records, _ = read(path, reading=Reading.of("auto", "UTC", ("todo",)))
+    assert records["attack"].to_pylist() == ["unlabelled"] * 2
 
 
 def test_letters_of_the_history(tmp_path):

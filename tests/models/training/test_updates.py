@@ -20,7 +20,7 @@ from pipeline.calibration.thresholds.percentile import Percentile
 from pipeline.models.base import Batch, Model, Scorer
 from pipeline.models.layers import Dropout
 from pipeline.models.training import FitSettings, History, Update, Updates, fit
-from pipeline.models.training.trial import Evidence
+from pipeline.models.training.trial import HeldOutScores
 from tests.settings import ROOT, fit_with
 
 
@@ -161,7 +161,7 @@ def judge(plan: Updates, score: ArrayLike, before: ArrayLike | None = None) -> l
     n = len(score)
     old = torch.ones(n) if before is None else torch.tensor(before, dtype=torch.float32)
     batch = Batch(torch.zeros(n, 1), torch.zeros(n), old)
-    return plan.judge(4, score, batch, None).confidence.tolist()
+    return plan.update(4, score, batch, None).confidence.tolist()
 
 
 def fixed(low: float, high: float) -> object:
@@ -315,29 +315,29 @@ def test_an_update_that_finds_what_contaminates_stays(tmp_path: Path) -> None:
 
 def test_records_that_are_copies_of_one_another_do_not_make_rounding_noise_a_fault() -> None:
     copies = np.full(100, 0.3)
-    before = Evidence.of(copies, None)
-    assert before.fault(Evidence.of(copies + 0.01, None)) is None
-    assert before.fault(Evidence.of(copies * 3, None)) is not None
+    before = HeldOutScores.of(copies, None)
+    assert before.fault(HeldOutScores.of(copies + 0.01, None)) is None
+    assert before.fault(HeldOutScores.of(copies * 3, None)) is not None
 
 
 def test_known_attacks_that_look_more_benign_speak_against_an_update() -> None:
-    before = Evidence.of(np.arange(100.0), 0.95)
-    assert before.fault(Evidence.of(np.arange(100.0), 0.94)) is None
+    before = HeldOutScores.of(np.arange(100.0), 0.95)
+    assert before.fault(HeldOutScores.of(np.arange(100.0), 0.94)) is None
     assert "AUROC on the validation rows fell from 0.9500 to 0.9000" in str(
-        before.fault(Evidence.of(np.arange(100.0), 0.90))
+        before.fault(HeldOutScores.of(np.arange(100.0), 0.90))
     )
 
 
 def test_known_attacks_decide_alone_where_there_are_any() -> None:
-    before = Evidence.of(np.arange(100.0), 0.90)
-    assert before.fault(Evidence.of(np.arange(100.0) * 9, None)) is not None
-    assert before.fault(Evidence.of(np.arange(100.0) * 9, 0.95)) is None
+    before = HeldOutScores.of(np.arange(100.0), 0.90)
+    assert before.fault(HeldOutScores.of(np.arange(100.0) * 9, None)) is not None
+    assert before.fault(HeldOutScores.of(np.arange(100.0) * 9, 0.95)) is None
 
 
 def test_attacks_among_the_held_out_records_do_not_speak_against_an_update() -> None:
     score = np.arange(100.0)
     found = np.where(score >= 80, 1e6, score)
-    assert Evidence.of(score, None).fault(Evidence.of(found, None)) is None
+    assert HeldOutScores.of(score, None).fault(HeldOutScores.of(found, None)) is None
 
 
 def test_an_undone_epoch_is_not_kept_though_it_is_the_last(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The evidence of every split, stored: the margin of each record and its score by each detector."""
+"""The scores of every split, stored: the margin of each record and its score by each detector."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -11,41 +11,40 @@ from numpy.typing import NDArray
 from pipeline.artifacts import paths
 from pipeline.artifacts.files import whole_folder
 from pipeline.artifacts.samples import read_samples, write_samples
-from pipeline.base.samples import EVIDENCE
+from pipeline.base.samples import SCORES
 from pipeline.calibration.cross_conformal import OUT_OF_FOLD
 from pipeline.models.detectors.base import Detector
 from pipeline.models.detectors.folds import Folds, out_of_fold
-from pipeline.models.scoring import in_batches
-from pipeline.models.training.bulk import ROWS_AT_ONCE
+from pipeline.models.scoring import ROWS_AT_ONCE, in_batches
 from pipeline.preprocessing import splits
 from pipeline.stages.dealt import benign_of
 
 
 @contextmanager
-def stored_evidence(detectors: Sequence[Detector], device: torch.device) -> Iterator[Path]:
-    """Store the evidence of every split; gives the folder, which appears whole when the block ends."""
+def stored_scores(detectors: Sequence[Detector], device: torch.device) -> Iterator[Path]:
+    """Store the scores of every split; gives the folder, which appears whole when the block ends."""
     for detector in detectors:
         detector.to(device)
     with whole_folder(paths.SCORES) as folder:
         for split in splits.SPLITS:
             latent = read_samples(paths.LATENT, split)
             z, margin = np.ascontiguousarray(latent.x[:, :-1]), latent.x[:, -1]
-            scores = [margin, *(in_batches(detector.scores, z, ROWS_AT_ONCE, device) for detector in detectors)]
-            evidence = np.stack(scores, axis=1)
-            write_samples(folder, split, latent.map(lambda _, x=evidence: x, EVIDENCE[: len(scores)]))  # type: ignore[misc]
+            columns = [margin, *(in_batches(detector.scores, z, ROWS_AT_ONCE, device) for detector in detectors)]
+            scores = np.stack(columns, axis=1)
+            write_samples(folder, split, latent.map(lambda _, x=scores: x, SCORES[: len(columns)]))  # type: ignore[misc]
         yield folder
 
 
 def write_out_of_fold(folder: Path, detectors: Sequence[Folds], fold: NDArray[np.int64]) -> None:
-    """Store the evidence of the n benign records, by the models that have not seen them, and the fold of each.
+    """Store the scores of the n benign records, by the models that have not seen them, and the fold of each.
 
     Args:
-        folder: of the evidence.
-        detectors: what scores them.
+        folder: of the scores.
+        detectors: that score them.
         fold: (n,) of each.
     """
     scored = benign_of(folder)
-    evidence = scored.x.copy()
-    out_of_fold(detectors, benign_of(paths.LATENT).without_last_column().x, fold, evidence[:, 1:])
-    with_fold = np.concatenate([evidence, fold[:, None].astype(np.float32)], axis=1)
+    scores = scored.x.copy()
+    out_of_fold(detectors, benign_of(paths.LATENT).without_last_column().x, fold, scores[:, 1:])
+    with_fold = np.concatenate([scores, fold[:, None].astype(np.float32)], axis=1)
     write_samples(folder, OUT_OF_FOLD, scored.map(lambda _: with_fold, (*scored.columns, "fold")))

@@ -1,0 +1,103 @@
+"""Drills: benign records that are altered on purpose, to see whether a model raises an alarm at all.
+
+Where no attack is known, nothing else tells a model that works from one that is silent. A drill is no attack. That a
+model finds a drill says that it notices records of that kind, and nothing about a real attack.
+
+A record is altered only by values that benign records have, so no column by itself gives a drill away, except where the
+kind says otherwise. Each kind is one way of not belonging together:
+
+``mixed``        half of the columns come from another record
+``largest``      five columns take their largest value
+``silent``       half of the columns take their smallest value
+``multiplied``   all numbers that are no flags are 30 times as large (these may be larger than any benign one)
+``unheard``      every word is one that no record has
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+import numpy as np
+from numpy.random import Generator
+from numpy.typing import NDArray
+
+Columns = Mapping[str, NDArray[Any]]
+Table = dict[str, NDArray[Any]]
+
+FEW: Final = 5  # columns
+TIMES: Final = 30
+UNHEARD: Final = "unheard of"
+PREFIX: Final = "drill_"  # in front of the kind, where a drill has the name of an attack
+
+
+def plant(columns: Columns, n: int, seed: int) -> tuple[Table, NDArray[np.object_]]:
+    """``n`` altered records, and the kind of each; as many of each kind as it goes.
+
+    Args:
+        columns: (m,) float64 numbers, or words as objects, of m benign records, at least two.
+        n: how many records are made.
+        seed: of the draw; the same records and seed give the same drills.
+    """
+    random = np.random.default_rng(seed)
+    size = len(next(iter(columns.values())))
+    kinds = [kind for kind in KINDS if kind != "unheard" or _words(columns)]
+    kind = np.array([kinds[place % len(kinds)] for place in range(n)], dtype=object)
+    start = random.integers(0, size, n)
+    made = {name: values[start].copy() for name, values in columns.items()}
+    for name in kinds:
+        rows = np.flatnonzero(kind == name)
+        KINDS[name](made, columns, rows, random)
+    return made, kind
+
+
+def _mixed(made: Table, columns: Columns, rows: NDArray[np.intp], random: Generator) -> None:
+    size = len(next(iter(columns.values())))
+    other = random.integers(0, size, len(rows))
+    for name, values in columns.items():
+        taken = random.random(len(rows)) < 0.5
+        made[name][rows[taken]] = values[other[taken]]
+
+
+def _largest(made: Table, columns: Columns, rows: NDArray[np.intp], random: Generator) -> None:
+    numbers = _numbers(columns)
+    for row in rows:
+        for name in random.permutation(numbers)[:FEW]:
+            made[name][row] = _finite(columns[name]).max(initial=0.0)
+
+
+def _silent(made: Table, columns: Columns, rows: NDArray[np.intp], random: Generator) -> None:
+    for name in _numbers(columns):
+        taken = random.random(len(rows)) < 0.5
+        made[name][rows[taken]] = _finite(columns[name]).min(initial=0.0)
+
+
+def _multiplied(made: Table, columns: Columns, rows: NDArray[np.intp], random: Generator) -> None:
+    for name in _numbers(columns):
+        if _finite(columns[name]).max(initial=0.0) > 1:
+            made[name][rows] *= TIMES
+
+
+def _unheard(made: Table, columns: Columns, rows: NDArray[np.intp], random: Generator) -> None:
+    for name in _words(columns):
+        made[name][rows] = UNHEARD
+
+
+KINDS: Final[dict[str, Callable[[Table, Columns, NDArray[np.intp], Generator], None]]] = {
+    "mixed": _mixed,
+    "largest": _largest,
+    "silent": _silent,
+    "multiplied": _multiplied,
+    "unheard": _unheard,
+}
+
+
+def _words(columns: Columns) -> list[str]:
+    return [name for name, values in columns.items() if values.dtype == object]
+
+
+def _numbers(columns: Columns) -> list[str]:
+    return [name for name, values in columns.items() if values.dtype != object]
+
+
+def _finite(values: NDArray[Any]) -> NDArray[np.float64]:
+    finite: NDArray[np.float64] = values[np.isfinite(values)].astype(np.float64)
+    return finite

@@ -1,0 +1,132 @@
+"""Records without labels, or with benign ones alone, go through all stages: the model learns what is usual."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pipeline import config
+from pipeline.artifacts import paths
+from pipeline.artifacts.files import read_json
+from pipeline.artifacts.models import read_model
+from pipeline.artifacts.samples import read_samples
+from pipeline.artifacts.tables import read_table
+from pipeline.base.errors import ConfigError, DataError, SchemaError, TrainingError
+from pipeline.datasets import labelling
+from pipeline.evaluation import promotion_gate
+from pipeline.serving import heldout
+from pipeline.serving.bundle import Bundle
+from pipeline.settings.evaluate import Evaluate
+from pipeline.settings.promotion import Rules
+
+STAGES = ("ingest", "validate", "preprocess", "stage1", "stage2", "calibrate", "evaluate")
+
+
+def benign(cells: list[list[str]]) -> None:
+    for row in cells[1:]:
+        row[-1] = "BENIGN"
+
+
+def unlabelled(cells: list[list[str]]) -> None:
+    for row in cells:
+        del row[-1]
+
+
+@pytest.fixture
+def quiet(project: Any) -> Any:
+    """A project of benign records; the shipped head would learn from attacks."""
+    project.only("Monday")
+    project.edit("Monday", benign)
+    project.set("stage2.head", "boosting")
+    project.set("calibrate.scores", ["detector", "head"])
+    return project
+
+
+def test_benign_records_alone_become_a_model_that_the_gate_can_judge(quiet: Any) -> None:
+    quiet.run(*STAGES)
+    assert read_model(paths.HEAD)[0]["detector"] == "none"
+    found = read_json(paths.METRICS)
+    assert found["seen"]["n_attack"] == found["unseen"]["n_attack"] == 0
+    assert set(found["drills"]) == {"mixed", "largest", "silent", "multiplied"}
+    assert found["drills"]["multiplied"]["thresholds"]["p99"]["recall"] > 0.5
+    assert found["traffic"]["n"] == found["guarantee"]["n_benign"]
+    assert "No test record is an attack" in paths.PAGE.read_text()
+    bundle, rules = Bundle.of_project(), config.load(Rules)
+    selection = heldout.with_drills(heldout.select([bundle]), [bundle], config.load(Evaluate).drills)
+    assert selection.counts["unseen_attacks"] == selection.counts["drills"] == 500
+    [judged] = heldout.predict(selection, [bundle], rules.threshold)
+    short = selection.heldout.shortage(rules)
+    assert short.startswith("undecided: ") and "at least 500 are needed" in short  # of these few records
+    names = {line.name for line in promotion_gate.admit(selection.heldout, judged, _few(rules)).criteria}
+    assert "recall of drill_mixed" in names
+
+
+def test_a_silent_model_is_not_admitted_on_drills(quiet: Any) -> None:
+    quiet.run(*STAGES)
+    bundle, rules = Bundle.of_project(), _few(config.load(Rules))
+    selection = heldout.with_drills(heldout.select([bundle]), [bundle], config.load(Evaluate).drills)
+    [judged] = heldout.predict(selection, [bundle], rules.threshold)
+    silent = promotion_gate.Judged(np.zeros_like(judged.score), np.zeros_like(judged.alarm), judged.calibrated_on)
+    assert not promotion_gate.admit(selection.heldout, silent, rules).passed
+
+
+def test_records_without_labels_are_read_where_that_is_said(project: Any) -> None:
+    project.only("Monday")
+    project.edit("Monday", unlabelled)
+    assert "set ingest.labels to none" in project.refusal("ingest", SchemaError)
+    project.set("ingest.labels", "none")
+    project.run(*STAGES)
+    assert read_json(paths.SOURCE)["labels"] == "none"
+    assert set(read_table(paths.RECORDS, ["attack"]).column("attack").to_pylist()) == {"unlabelled"}
+    assert set(read_samples(paths.PROCESSED, "train").attack) == {"benign"}
+
+
+def test_labels_that_are_there_are_not_read_where_that_is_said(project: Any) -> None:
+    project.set("ingest.labels", "none")
+    project.run("ingest")
+    assert set(read_table(paths.RECORDS, ["y"]).column("y").to_pylist()) == {0}
+    assert read_json(paths.SOURCE)["labels"] == "none"
+
+
+def test_a_part_without_labels_counts_as_benign_and_is_refused_where_all_are_asked_for(project: Any) -> None:
+    project.edit("Monday", lambda cells: [row.__setitem__(-1, "") for row in cells[1:11]])
+    project.set("ingest.labels", "partial")
+    project.run("ingest", "validate", "preprocess")
+    source = read_json(paths.SOURCE)
+    assert source["labels"] == "partial"
+    assert sum(file["attacks"].get("unlabelled", 0) for file in source["files"].values()) == 10
+    assert "unlabelled" not in set(read_samples(paths.PROCESSED, "train").attack)
+
+
+def test_an_encoder_that_learns_from_attacks_says_what_to_set_instead(quiet: Any) -> None:
+    quiet.set("stage1.encoder", "residual_mlp")
+    quiet.run("ingest", "preprocess")
+    assert "set stage1.encoder to identity" in quiet.refusal("stage1", TrainingError)
+
+
+def test_a_detector_that_learns_from_attacks_says_what_to_set_instead(quiet: Any) -> None:
+    quiet.set("stage2.detector", "boosting")
+    quiet.run("ingest", "preprocess", "stage1")
+    assert "set it to ensemble" in quiet.refusal("stage2", ConfigError)
+
+
+def test_fifty_records_are_enough_to_run_and_too_few_to_decide(quiet: Any) -> None:
+    quiet.edit("Monday", lambda cells: cells.__delitem__(slice(51, None)))
+    quiet.run(*STAGES)
+    bundle = Bundle.of_project()
+    assert "undecided" in heldout.select([bundle]).heldout.shortage(config.load(Rules))
+
+
+def test_full_labels_are_held_to(project: Any) -> None:
+    project.set("ingest.labels", "full")
+    project.run("ingest")
+    assert read_json(paths.SOURCE)["labels"] == "full"
+    project.edit("Monday", lambda cells: cells[1].__setitem__(-1, ""))
+    assert "1 records have no label: Monday" in project.refusal("ingest", DataError)
+    with pytest.raises(DataError, match=r"3 records have no label: a.csv \(3\).*set it to auto or partial"):
+        labelling.require("full", {"a.csv": {"unlabelled": 3, "benign": 4}})
+    labelling.require("auto", {"a.csv": {"unlabelled": 3, "benign": 4}})
+
+
+def _few(rules: Rules) -> Rules:
+    return config.load(Rules).__class__(**{**vars(rules), "min_benign": 1})
