@@ -8,10 +8,11 @@ import pyarrow.parquet as pq
 
 from pipeline.base.errors import SchemaError, SourceError, near_miss
 from pipeline.base.registry import find
+from pipeline.datasets import arrow, parts, sources
 from pipeline.datasets.base import REJECTED_SCHEMA, Chunk, Dataset
 from pipeline.datasets.cicids2017 import CICIDS2017
 from pipeline.datasets.nslkdd import NSLKDD
-from pipeline.datasets.schema import ENDPOINTS, TOLD, Column
+from pipeline.datasets.schema import ENDPOINTS, FEATURE_NAMES, TOLD, Column
 from pipeline.datasets.table import Table
 
 READERS: dict[str, Callable[..., Dataset]] = {
@@ -20,7 +21,7 @@ READERS: dict[str, Callable[..., Dataset]] = {
     "synthetic": CICIDS2017,  # whose format it is written in
     "table": Table,
 }
-SUFFIXES = (".csv", ".csv.gz", ".txt", ".txt.gz", ".zip", ".parquet")
+SUFFIXES = (*parts.SUFFIXES, *sources.packed(".txt"), sources.ARCHIVE)
 WHO = ("record_id", "source_file", "row")
 ROWS = 65_536
 
@@ -37,13 +38,22 @@ def incoming(path: Path, dataset: str, needed: tuple[Column, ...]) -> Dataset:
         SourceError: the file is absent or cannot be read.
         UnknownPluginError: the data set is not known.
     """
-    if path.suffix.lower() != ".parquet":
-        return find(READERS, dataset)(path=path, needed=needed)
+    reader = find(READERS, dataset)
+    if not path.name.lower().endswith(arrow.TYPED):
+        return reader(path=path, needed=needed)
+    if path.name.lower().endswith(arrow.PARQUET):
+        names = _names(path)
+        if {*WHO} <= {*names}:
+            return Recorded(path, needed, names)
+    is_flow = reader is CICIDS2017 and {column.name for column in needed} <= {*FEATURE_NAMES}
+    return CICIDS2017(path, needed=needed) if is_flow else Table(path, needed=needed)
+
+
+def _names(path: Path) -> list[str]:
     try:
-        names = pq.read_schema(path).names
+        return list(pq.read_schema(path).names)
     except (OSError, pa.ArrowInvalid) as error:
         raise SourceError(f"{path}: cannot be read as Parquet ({error}); fetch the file again") from error
-    return Recorded(path, needed, names) if {*WHO} <= {*names} else Table(path, needed=needed)
 
 
 class Recorded(Dataset):

@@ -5,13 +5,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.base.errors import DataError, RejectedError
 from pipeline.datasets.base import Chunk, Dataset
 from pipeline.datasets.findings import Findings
 from pipeline.datasets.labels import family
-from pipeline.datasets.rows import BLANK
+from pipeline.datasets.rows import COMMENTED, PASSED_OVER, REPEATED
 from pipeline.datasets.schema import UNLABELLED, Column
 
 
@@ -21,7 +22,7 @@ class Tally:
     def __init__(self) -> None:
         self.files: dict[str, Counter[str]] = {}
         self.rejected: Counter[str] = Counter()
-        self.blank = 0
+        self.passed_over: Counter[str] = Counter()  # reason -> rows that hold no record, such as blank ones
         self.distrusted = 0
         self.examples: list[dict[str, Any]] = []
         self.findings = Findings()
@@ -41,12 +42,17 @@ class Tally:
         self.findings.add(chunk)
         if chunk.notes and chunk.notes.contradiction:
             self.contradictions.setdefault(chunk.notes.source, chunk.notes.contradiction)
-        blank = pc.equal(chunk.rejected.column("reason"), BLANK)
-        faulty = chunk.rejected.filter(pc.invert(blank))
-        self.blank += chunk.rejected.num_rows - faulty.num_rows
+        without = pc.is_in(chunk.rejected.column("reason"), pa.array(PASSED_OVER))
+        faulty = chunk.rejected.filter(pc.invert(without))
+        self.passed_over.update(chunk.rejected.filter(without).column("reason").to_pylist())
         self.distrusted += distrusted
         self.rejected.update(faulty.column("source_file").to_pylist())
         self.examples += faulty.slice(0, 3 - len(self.examples)).to_pylist() if len(self.examples) < 3 else []
+
+    @property
+    def blank(self) -> int:
+        """Rows that hold no record: blank ones, comments, and those that repeat the header."""
+        return self.passed_over.total()
 
     def shares(self) -> dict[str, tuple[int, int]]:
         """Numbers of rejected, blank and distrusted rows, each with the number that it is a part of."""
@@ -58,7 +64,7 @@ class Tally:
         }
 
     def check(self, max_share: float, kept: Path) -> None:
-        """Refuse too many rejected rows, blank ones left aside, and times that contradict each other.
+        """Refuse too many rejected rows, but for those that hold no record, and times that contradict each other.
 
         Args:
             max_share: largest share of rejected rows.
@@ -92,6 +98,8 @@ class Tally:
             "records": self.records,
             "rejected": self.rejected.total(),
             "blank": self.blank,
+            "repeated_headers": self.passed_over[REPEATED],
+            "comments": self.passed_over[COMMENTED],
             "distrusted": self.distrusted,
             "digest": f"{self.digest:016x}",
             "files": {

@@ -105,7 +105,7 @@ def _write(
             predicted = reading.predict(file, bundle, chunk.records)
             scored.write(_table(file, chunk.records, predicted, version))
             rejected.write(chunk.rejected)
-            tally.add(predicted, chunk.rejected)
+            tally.add(predicted, chunk.rejected, bundle.unknown_words(chunk.records))
             check.add(chunk)
             p_values.append(predicted.p_value)
             sample.add(chunk.records, predicted.score, columns)

@@ -12,6 +12,7 @@
     bundle.json                                format, data set, raw columns, an example, the sha256 of each file
 """
 
+from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -211,6 +212,19 @@ class Bundle:
         none = np.zeros((0, len(self.calibration.tails)), np.float32)
         return Prediction.of(self.calibration, *np.concatenate([none, *parts]).T, groups=self._groups(records))
 
+    def unknown_words(self, records: Records) -> dict[str, Counter[str]]:
+        """Categorical column -> each word of the records that no train record has, and how many records have it.
+
+        Raises:
+            SchemaError: a column is missing.
+            DataError: a column holds what it should not.
+        """
+        columns = [column for column in self.columns if column.categorical]
+        if not columns:
+            return {}
+        table = record_columns.table(columns, records)
+        return self.features.unknown_words(dict(record_columns.arrays(columns, table)))
+
     def x(self, table: pa.Table) -> NDArray[np.float32]:
         """(n, F) features of the rows of a checked table."""
         mapped = self.features.map(dict(record_columns.arrays(self.columns, table)))
@@ -224,7 +238,7 @@ class Bundle:
         if about is None:  # an older bundle does not say what the column holds
             values = record_columns.converted(name, records[name])
         else:
-            values = record_columns.arrow(Column(**about), records[name])
+            values = record_columns.arrow(Column(**about), records[name], text_only=True)
         return group_names(np.asarray(values.to_pandas()))
 
 

@@ -11,6 +11,7 @@ from pipeline.datasets.schema import FEATURE_NAMES, FEATURES
 
 REAL = Path(__file__).parents[3] / "shared" / "data"
 ORIGINAL = [column.headers[0].removesuffix(".1") for column in FEATURES] + ["Label"]
+WHO = {"flow_id", "src_ip", "src_port", "dst_ip", "protocol", "timestamp"}
 IDS = ["Flow ID", "Source IP", "Source Port", "Destination IP", "Protocol", "Timestamp"]
 
 
@@ -27,8 +28,10 @@ def test_the_original_header_names_one_column_twice():
 
 def test_columns_may_stand_in_any_order_behind_ids():
     read = layout("a.csv", line(*IDS, *reversed(ORIGINAL)))
-    assert {"flow_id", "protocol", "timestamp", "label", *FEATURE_NAMES} == set(read.used)
-    assert read.names[:6] == ("flow_id", "", "", "", "protocol", "timestamp")
+    assert {"flow_id", "src_ip", "src_port", "dst_ip", "protocol", "timestamp", "label", *FEATURE_NAMES} == set(
+        read.used
+    )
+    assert read.names[:6] == ("flow_id", "src_ip", "src_port", "dst_ip", "protocol", "timestamp")
     assert len(set(read.reading_names)) == len(read.reading_names)
 
 
@@ -85,8 +88,8 @@ def test_two_columns_of_one_meaning_are_refused():
     ("shape", "meta", "copied"),
     [
         ("cicids2017", {"label"}, False),
-        ("cicids2017_with_flow_ids", {"label", "flow_id", "protocol", "timestamp"}, False),
-        ("cicids2017_improved", {"label", "flow_id", "protocol", "timestamp", "attempted_category"}, True),
+        ("cicids2017_with_flow_ids", {"label", *WHO}, False),
+        ("cicids2017_improved", {"label", *WHO, "attempted_category"}, True),
     ],
 )
 def test_the_published_headers(shape, meta, copied):
