@@ -20,7 +20,7 @@ from pipeline.datasets.labels import Label
 from pipeline.datasets.rows import TEXTS, of_table
 from pipeline.datasets.sources import Source
 
-PARQUET = (".parquet",)
+PARQUET = (".parquet", ".pq", ".parquet.gzip")  # the last as pandas' manual calls one
 IPC = (".arrow", ".feather", ".ipc")
 TYPED = (*PARQUET, *IPC)
 ROWS = 65_536  # read at a time

@@ -134,6 +134,12 @@ def _is_header(comment: str, line: str, stated: str) -> bool:
     return len(cells) > 1 and len(cells) == len(_cells(dialect, comment)) and any(map(_is_number, cells))
 
 
+def are_values(names: Sequence[str]) -> bool:
+    """Whether what should be names are values: most are numbers, and one of them comes twice, as zeros do."""
+    numbers = [name for name in names if _is_number(name)]
+    return 2 * len(numbers) > len(names) and len({*numbers}) < len(numbers)
+
+
 def _is_number(cell: str) -> bool:
     return _POINT.fullmatch(cell) is not None or cell.lstrip("+-").isdecimal()
 

@@ -8,8 +8,8 @@ from typing import TypeAlias
 
 import pyarrow as pa
 
-from pipeline.base.errors import SourceError
-from pipeline.datasets import arrow, json_lines, sources
+from pipeline.base.errors import SchemaError, SourceError
+from pipeline.datasets import arrow, dialect, json_lines, sources
 from pipeline.datasets.base import Chunk
 from pipeline.datasets.blocks import Block, headed, numbered
 from pipeline.datasets.dialect import PLAIN, Head
@@ -21,6 +21,7 @@ from pipeline.datasets.sources import SeenContents, Source
 from pipeline.datasets.understand import meaning
 
 SUFFIXES = (*sources.SUFFIXES, *sources.packed(*json_lines.SUFFIXES), *arrow.TYPED)
+NAMED = sources.packed(".txt", ".tab", ".dat", ".data")  # that a text may be called too, if it is named itself
 SNIFFED_BYTES = 1 << 18  # of a text: enough to see its header and dialect
 
 Part: TypeAlias = Callable[[], Chunk]
@@ -33,7 +34,8 @@ def found(path: Path, suffixes: tuple[str, ...] = SUFFIXES) -> list[Source]:
         SourceError: there is none, or two files of one name have different types: they would hold the same records.
     """
     seen: dict[str, str] = {}
-    listed = sources.sources(path, suffixes)
+    alone = path.is_file() and not path.name.lower().endswith(sources.ARCHIVE)
+    listed = sources.sources(path, (*suffixes, *NAMED) if alone else suffixes)
     for source in listed:
         stem, _, kind = source.place.removesuffix(sources.packing(source.place)).rpartition(".")
         other = seen.setdefault(stem, source.place)
@@ -47,7 +49,7 @@ def head_of(source: Source) -> Head:
 
     Raises:
         SourceError: it cannot be read, or is empty.
-        SchemaError: two columns of a typed file have one name.
+        SchemaError: two columns of a typed file have one name, or a text has no header.
     """
     if arrow.is_typed(source):
         return Head(tuple(arrow.column_names(source)), b"", PLAIN, 0)
@@ -55,6 +57,9 @@ def head_of(source: Source) -> Head:
         names = dict.fromkeys(name for row in json_lines.first_rows(source) for name in row)
         return Head(tuple(names), b"", PLAIN, 0)
     head, _ = headed(source.name, sources.blocks(source, SNIFFED_BYTES))
+    if dialect.are_values(head.names):
+        some = ", ".join(head.names[:3])
+        raise SchemaError(f"{source.name}: has no header, its first line holds values ({some}); put the names above")
     return head._replace(dialect=replace(head.dialect, encoding=sources.encoding(source)))
 
 

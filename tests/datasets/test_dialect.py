@@ -164,11 +164,11 @@ def typed():
     return frame.apply(lambda column: column if column.name == "Label" else pd.to_numeric(column, errors="coerce"))
 
 
-@pytest.mark.parametrize("suffix", [".parquet", ".arrow", ".feather", ".ipc", ".jsonl", ".ndjson", ".jsonl.gz"])
+@pytest.mark.parametrize("suffix", [".parquet", ".pq", ".arrow", ".feather", ".ipc", ".jsonl", ".ndjson", ".jsonl.gz"])
 def test_a_type_of_file_changes_no_value(tmp_path, plain, suffix):
     path = tmp_path / f"flows{suffix}"
     frame = typed()
-    if suffix == ".parquet":
+    if suffix in {".parquet", ".pq"}:
         frame.set_index(frame.index + 7).to_parquet(path)
     elif suffix == ".arrow":
         with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_stream(sink, pa.Schema.from_pandas(frame)) as stream:
@@ -291,6 +291,28 @@ def test_damaged_utf16_is_named(tmp_path):
     path.write_bytes(text(cells()).encode("utf-16") + b"\x00\xd8")
     with pytest.raises(SourceError, match="its text is damaged"):
         read(path)
+
+
+def test_a_file_without_a_header_is_named(tmp_path):
+    path = tmp_path / "flows.csv"
+    rows = [["0", "0", *row[2:]] for row in cells()]
+    path.write_text(text(rows).partition("\n")[2])
+    for reader in (CICIDS2017, Table):
+        with pytest.raises(SchemaError, match=r"flows\.csv: has no header, its first line holds values"):
+            read(path, reader)
+    path.write_text("0,1,2,label\n5,5,5,0\n6,6,6,1\n")  # as pandas numbers columns
+    assert len(Table(path).columns) == 3
+
+
+@pytest.mark.parametrize("name", ["flows.txt", "flows.tab", "flows.dat.gz"])
+def test_a_text_that_is_named_may_be_called_otherwise(tmp_path, plain, name):
+    path = tmp_path / "mine" / name
+    path.parent.mkdir()
+    content = text(cells(), "\t").encode()
+    path.write_bytes(gzip.compress(content) if name.endswith(".gz") else content)
+    assert same(read(path)[0].select(FEATURE_NAMES), plain.select(FEATURE_NAMES))
+    with pytest.raises(SourceError, match="holds no"):  # in a folder it may be a note
+        read(path.parent)
 
 
 def test_one_json_array_is_named(tmp_path):
