@@ -20,7 +20,7 @@ from pipeline.datasets.base import Chunk, Dataset
 from pipeline.datasets.fields import Field, fields_of
 from pipeline.datasets.header import Layout
 from pipeline.datasets.labels import UNLABELLED, Label, family, says_nothing, snake
-from pipeline.datasets.parts import Part, found
+from pipeline.datasets.parts import Part, found, understood
 from pipeline.datasets.reading import Reading
 from pipeline.datasets.schema import NO_ATTACK, Column
 from pipeline.datasets.sources import Source
@@ -123,6 +123,7 @@ class Table(Dataset):
             if source.name.lower().endswith(".npz"):
                 yield from parts.typed_parts(source, layout, slices(source, layout), self._label)
             else:
+                layout = understood(source, layout, self.reading, strict=self.needed is None, flows=False)
                 yield from parts.parts_of(source, layout, self._label, contents)
 
     def _label(self, text: str) -> Label:

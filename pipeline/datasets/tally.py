@@ -70,7 +70,7 @@ class Tally:
         }
 
     def check(self, max_share: float, kept: Path) -> None:
-        """Refuse too many rejected rows, and times that contradict each other. Rows without a record do not count.
+        """Refuse too many rejected rows, but for those that hold no record, and times that contradict each other.
 
         Args:
             max_share: largest share of rejected rows.
