@@ -11,14 +11,13 @@ import pyarrow as pa
 from pipeline import config
 from pipeline.artifacts.files import write_json
 from pipeline.base.errors import ConfigError, DataError, SchemaError, near_miss
-from pipeline.datasets.header import META
 from pipeline.datasets.names import canonical_names
 from pipeline.datasets.schema import FEATURE_NAMES, FEATURES
 from pipeline.settings import renamed
 from pipeline.settings.sections import SECTIONS
 
 SHIPPED: Final = Path(__file__).parents[2] / config.PARAMS
-BESIDE: Final = {name: header for header, name in META.items() if name in ("protocol", "attempted_category")}
+BESIDE: Final = {"protocol": "Protocol", "attempted_category": "Attempted Category"}
 LABELS: Final = ("label", "attack", "class", "y")
 BINARY: Final = {0: "BENIGN", 1: "attack"}
 

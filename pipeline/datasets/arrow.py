@@ -1,42 +1,99 @@
-"""Parquet files and ``.npz`` arrays as Arrow tables, some rows at a time."""
+"""Files whose columns have types (Parquet, Arrow, ``.npz``) as Arrow tables, some rows at a time."""
 
 import zipfile
 import zlib
+from collections import Counter
 from collections.abc import Callable, Iterator
+from typing import BinaryIO
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from pipeline.base.errors import SchemaError, SourceError, near_miss
+from pipeline.datasets import words
 from pipeline.datasets.base import Chunk
 from pipeline.datasets.blocks import Block
 from pipeline.datasets.header import Layout
 from pipeline.datasets.labels import Label
-from pipeline.datasets.rows import of_table
+from pipeline.datasets.rows import TEXTS, of_table
 from pipeline.datasets.sources import Source
 
+PARQUET = (".parquet", ".pq", ".parquet.gzip")  # the last as pandas' manual calls one
+IPC = (".arrow", ".feather", ".ipc")
+TYPED = (*PARQUET, *IPC)
 ROWS = 65_536  # read at a time
 
 
+def is_typed(source: Source) -> bool:
+    """Whether a source has columns of types, and no lines."""
+    return source.name.lower().endswith(TYPED)
+
+
 def record_batches(source: Source, rows: int, columns: list[str] | None = None) -> Iterator[pa.RecordBatch]:
-    """The rows of a Parquet file, ``rows`` at a time.
+    """The rows of a Parquet or Arrow file, at most ``rows`` at a time.
 
     Raises:
-        SourceError: it cannot be read as Parquet.
+        SourceError: it cannot be read.
     """
+    is_parquet = source.name.lower().endswith(PARQUET)
     try:
         with source.open() as stream:
-            yield from pq.ParquetFile(stream).iter_batches(rows, columns=columns)
+            if is_parquet:
+                yield from pq.ParquetFile(stream).iter_batches(rows, columns=columns)
+            else:
+                yield from (part for batch in _ipc(stream) for part in _cut(batch, rows))
     except (OSError, pa.ArrowInvalid, zipfile.BadZipFile) as error:
-        raise SourceError(f"{source.name}: cannot be read as Parquet ({error}); fetch the file again") from error
+        kind = "Parquet" if is_parquet else "Arrow"
+        raise SourceError(f"{source.name}: cannot be read as {kind} ({error}); fetch the file again") from error
+
+
+def _ipc(stream: BinaryIO) -> Iterator[pa.RecordBatch]:
+    """The batches of an Arrow file; of a stream, where it is one."""
+    try:
+        file = pa.ipc.open_file(stream)
+    except pa.ArrowInvalid:
+        stream.seek(0)
+        yield from pa.ipc.open_stream(stream)
+        return
+    yield from (file.get_batch(place) for place in range(file.num_record_batches))
+
+
+def _cut(batch: pa.RecordBatch, rows: int) -> Iterator[pa.RecordBatch]:
+    return (batch.slice(start, rows) for start in range(0, batch.num_rows, rows))
+
+
+def column_names(source: Source) -> list[str]:
+    """The names of the columns of a typed file.
+
+    Raises:
+        SourceError: it cannot be read, or has no records.
+        SchemaError: two of its columns have one name.
+    """
+    names = first_batch(source, 1).schema.names
+    twice = [name for name, count in Counter(names).items() if count > 1]
+    if twice:
+        raise SchemaError(f"{source.name}: two columns are called {twice[0]!r}; rename one")
+    return list(names)
+
+
+def first_batch(source: Source, rows: int) -> pa.RecordBatch:
+    """The first rows of a typed file.
+
+    Raises:
+        SourceError: it cannot be read, or has no records.
+    """
+    first = next(record_batches(source, rows), None)
+    if first is None:
+        raise SourceError(f"{source.name}: has no records; remove the file or fetch it again")
+    return first
 
 
 def batches(source: Source, layout: Layout) -> Iterator[pa.Table]:
-    """The used columns of a Parquet file under their canonical names."""
-    used = [text for text, name in zip(layout.header, layout.names, strict=True) if name]
+    """The used columns of a typed file under their canonical names."""
+    own = column_names(source)
+    used = [text for text, name in zip(own, layout.names, strict=True) if name]
     for batch in record_batches(source, ROWS, used):
         yield pa.table([batch.column(text) for text in used], layout.used)
 
@@ -79,7 +136,13 @@ def _array(source: Source, key: str) -> NDArray[np.generic]:
         raise SourceError(f"{source.name}: {key!r} cannot be read ({error}); {remedy}") from error
 
 
-def chunk_of(block: Block, layout: Layout, table: pa.Table, label: Callable[[str], Label]) -> Chunk:
+def chunk_of(
+    block: Block,
+    layout: Layout,
+    table: pa.Table,
+    label: Callable[[str], Label],
+    rows: NDArray[np.int64] | None = None,
+) -> Chunk:
     """The records of ``table``, whose columns have the types that the file gives them.
 
     Args:
@@ -87,27 +150,34 @@ def chunk_of(block: Block, layout: Layout, table: pa.Table, label: Callable[[str
         layout: names the columns of ``table`` that are used.
         table: the rows.
         label: reads a label.
+        rows: (n,) their numbers; without them, one after the other from the first of the block.
 
     Raises:
+        SchemaError: a column holds neither numbers nor text.
         DataError: ``label`` does not know a label.
     """
-    words = {"label", *(column.name for column in layout.columns if column.categorical)}
+    texts = TEXTS.union(column.name for column in layout.columns if column.categorical)
     columns = {name: table.column(name) for name in table.column_names}
-    typed = {name: _words(column) if name in words else _numbers(column) for name, column in columns.items()}
-    return of_table(block, layout, pa.table(typed), label)
-
-
-def _words(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Values of any type as words; NaN becomes null."""
-    if pa.types.is_floating(column.type):
-        column = pc.if_else(pc.is_nan(column), pa.scalar(None, column.type), column)
-    return column.cast(pa.string()).dictionary_encode()
+    try:
+        typed = {
+            name: words.of_values(column).dictionary_encode() if name in texts else _numbers(column)
+            for name, column in columns.items()
+        }
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+        raise SchemaError(f"{block.source}: a column holds neither numbers nor text ({error})") from error
+    return of_table(block, layout, pa.table(typed), label, rows)
 
 
 def _numbers(column: pa.ChunkedArray) -> pa.ChunkedArray:
     """Numbers as float64; text stays text, because its cells are read one by one later."""
     kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
-    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
+    if is_text(kind):
         return column.cast(pa.string())
+    column = column.cast(kind)
     column = column.cast(pa.uint8()) if pa.types.is_boolean(kind) else column
     return column.cast(pa.float64(), safe=False)
+
+
+def is_text(kind: pa.DataType) -> bool:
+    """Whether a type is one of text."""
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from pipeline.base.errors import SourceError
+from pipeline.datasets.dialect import Head, head_of
 
 MOST_LINES = 1 << 17  # in a block
 
@@ -19,16 +20,17 @@ class Block(NamedTuple):
     first_row: int
 
 
-def headed(source: str, stream: Iterator[bytes]) -> tuple[bytes, Iterator[Block]]:
-    """The header line of a source, and the blocks below it.
+def headed(source: str, stream: Iterator[bytes]) -> tuple[Head, Iterator[Block]]:
+    """The header of a source, and the blocks below it.
 
     Raises:
         SourceError: there is no header line; or, once the blocks are read, there was no block.
     """
-    head, _, body = next(stream, b"").partition(b"\n")
-    if not head.strip():
+    first = next(stream, b"")
+    head = head_of(first)
+    if not head.names:
         raise SourceError(f"{source}: is empty; a header line and records are expected; remove the file or fetch it")
-    return head, numbered(source, chain([body], stream), "a header and no records")
+    return head, numbered(source, chain([first[head.size :]], stream), "a header and no records")
 
 
 def numbered(source: str, stream: Iterator[bytes], found: str = "no records") -> Iterator[Block]:

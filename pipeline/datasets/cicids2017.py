@@ -1,34 +1,29 @@
 """CIC-IDS-2017 in its published shapes, and any other capture that CICFlowMeter wrote in the same formats.
 
-The header shows which of three shapes a file has: ``MachineLearningCSV`` (features and label),
-``GeneratedLabelledFlows`` (the same behind flow id, addresses, ports, protocol and timestamp), or the corrected release
-of Engelen, Rimmer, Joosen (2021) and Liu et al. (2022) (other names, true timestamps, ``Attempted Category``).
+The header shows which shape a file has: ``MachineLearningCSV`` (features and label), ``GeneratedLabelledFlows`` (the
+same behind flow id, addresses, ports, protocol and timestamp), the corrected release of Engelen, Rimmer, Joosen (2021)
+and Liu et al. (2022) (other names, true timestamps, ``Attempted Category``), or another one of ``families``.
 """
 
 from collections.abc import Iterator
 from dataclasses import replace
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 
-import pyarrow as pa
-
+from pipeline.base.errors import SchemaError
 from pipeline.base.parallel import in_order
 from pipeline.datasets import sources
 from pipeline.datasets.base import Chunk, Dataset
-from pipeline.datasets.blocks import Block, headed
-from pipeline.datasets.header import Layout, layout
-from pipeline.datasets.labels import BENIGN, UNLABELLED, Unknown, canonical
+from pipeline.datasets.header import Columns, Layout, layout
+from pipeline.datasets.labels import BENIGN, Unknown, canonical
+from pipeline.datasets.parts import Part, found, head_of, parts_of, understood
 from pipeline.datasets.reading import Reading
-from pipeline.datasets.rows import parse, words
 from pipeline.datasets.schema import FEATURES, Column
 from pipeline.datasets.sources import Source
-from pipeline.datasets.understand import meaning
-
-SAMPLE_BYTES = 1 << 18  # of a file: enough records to see the unit of its durations
 
 
 class CICIDS2017(Dataset):
-    """Reads the records under ``path``: a file, a folder or a zip, plain or gzip'd.
+    """Reads the records under ``path``: a file, a folder or a zip, plain or packed.
 
     Args:
         path: where the records are.
@@ -36,6 +31,8 @@ class CICIDS2017(Dataset):
         ignore_columns: headers that may stand in the files beside the known ones, and are left out.
         benign_labels: words that mean benign; case, spaces and dashes do not count.
         reading: what the files leave open.
+        columns: ``family``: all files have the features that their kind of file has; ``all``: each published feature;
+            ``present``: what all files have in common, and nothing is said of what is missing.
         needed: for records to be scored: the columns that must be there, while others and a label may be absent.
     """
 
@@ -46,6 +43,7 @@ class CICIDS2017(Dataset):
         ignore_columns: tuple[str, ...] = (),
         benign_labels: tuple[str | int, ...] = BENIGN,
         reading: Reading | None = None,
+        columns: Columns = "family",
         needed: tuple[Column, ...] | None = None,
     ) -> None:
         self.path = Path(path)
@@ -53,20 +51,37 @@ class CICIDS2017(Dataset):
         self.ignore_columns = tuple(ignore_columns)
         self.benign_labels = tuple(map(str, benign_labels))
         self.reading = reading or Reading()
+        self.wanted: Columns = columns
         self.needed = needed
 
     @property
     def columns(self) -> tuple[Column, ...]:
-        """All features; of files to be scored those of the first, whose headers are all read.
+        """The features that all files have; their headers are read.
 
         Raises:
-            SourceError: a file to be scored cannot be read or is empty.
-            SchemaError: it lacks a column that is needed.
+            SourceError: a file cannot be read or is empty.
+            SchemaError: it lacks a column, or has a feature that another file lacks.
         """
-        if self.needed is None:
-            return FEATURES
-        read = [self._layout(source.name, sources.blocks(source)) for source in sources.sources(self.path)]
-        return read[0][0].columns
+        return self._columns
+
+    @cached_property
+    def _columns(self) -> tuple[Column, ...]:
+        layouts = self.layouts.values()
+        common = set.intersection(*({*read.columns} for read in layouts))
+        columns = tuple(column for column in FEATURES if column in common)
+        if self.needed is None and self.wanted != "present":
+            self._require_same(columns)
+        return columns
+
+    @cached_property
+    def layouts(self) -> dict[str, Layout]:
+        """Place of each source -> the meaning of its columns.
+
+        Raises:
+            SourceError: a file cannot be read or is empty.
+            SchemaError: it lacks a column.
+        """
+        return {source.place: self._layout(source) for source in self._sources}
 
     def read(self) -> Iterator[Chunk]:
         """All records, about a hundred megabytes of them in memory at a time.
@@ -76,30 +91,39 @@ class CICIDS2017(Dataset):
             SchemaError: columns are missing or unknown.
             DataError: a label is unknown.
         """
+        return in_order(lambda part: part(), self._parts())
+
+    @cached_property
+    def _sources(self) -> list[Source]:
+        return found(self.path)
+
+    def _parts(self) -> Iterator[Part]:
+        contents = sources.SeenContents()
         benign, unlabelled = self.benign_labels, self.reading.nothing
         label = partial(canonical, unknown=self.unknown_labels, benign=benign, unlabelled=unlabelled)
-        return in_order(lambda part: parse(*part, label), self._blocks())
+        for source in self._sources:
+            layout = replace(self.layouts[source.place], columns=self.columns)
+            layout = understood(source, layout, self.reading, strict=self.needed is None)
+            yield from parts_of(source, layout, label, contents)
 
-    def _blocks(self) -> Iterator[tuple[Block, Layout]]:
-        contents = sources.SeenContents()
-        for source in sources.sources(self.path):
-            layout, blocks = self._layout(source.name, contents.watch(source, sources.blocks(source)))
-            layout = self._understood(source, layout)
-            for block in blocks:
-                yield block, layout
+    def _layout(self, source: Source) -> Layout:
+        return layout(source.name, head_of(source), self.ignore_columns, self.needed, self.wanted, self.labelled)
 
-    def _understood(self, source: Source, layout: Layout) -> Layout:
-        """The same layout with the meaning of its cells."""
+    def _require_same(self, columns: tuple[Column, ...]) -> None:
+        """Refuse a feature that some files have and others lack.
 
-        def texts() -> Iterator[pa.Array]:
-            _, blocks = self._layout(source.name, sources.blocks(source))
-            return (words(block, layout, "timestamp").unique() for block in blocks)
+        Raises:
+            SchemaError: with the feature and the files.
+        """
+        for place, read in self.layouts.items():
+            more = [column.name for column in read.columns if column not in columns]
+            if more:
+                lacking = next(name for name, other in self.layouts.items() if more[0] not in {*_names(other)})
+                raise SchemaError(
+                    f"{place}: has {more[0]!r}, which {lacking} lacks; read them apart, or set "
+                    "ingest.cicids2017.columns to present to read what they have in common"
+                )
 
-        _, first = self._layout(source.name, sources.blocks(source, SAMPLE_BYTES))
-        sample = parse(next(first), layout, lambda _: UNLABELLED).records
-        found = meaning(source.name, layout, sample, texts, self.reading, strict=self.needed is None)
-        return replace(layout, meaning=found)
 
-    def _layout(self, source: str, stream: Iterator[bytes]) -> tuple[Layout, Iterator[Block]]:
-        head, blocks = headed(source, stream)
-        return layout(source, head, self.ignore_columns, self.needed, self.labelled), blocks
+def _names(read: Layout) -> tuple[str, ...]:
+    return tuple(column.name for column in read.columns)

@@ -1,51 +1,66 @@
 """Which columns a table file has, and which of them hold text where numbers are expected."""
 
-import csv
-from typing import NamedTuple
+from collections.abc import Sequence
+from itertools import islice
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 
-from pipeline.base.errors import SourceError
-from pipeline.datasets import sources
-from pipeline.datasets.arrow import arrays, record_batches
+from pipeline.datasets import arrow, cells, encodings, json_lines, sources
 from pipeline.datasets.blocks import headed
+from pipeline.datasets.dialect import PLAIN, Dialect, Head
+from pipeline.datasets.parts import SNIFFED_BYTES, head_of
 from pipeline.datasets.sources import Source
 
-NULLS = ("", "?", "NA", "NULL", "NaN", "nan", "null")  # cells that stand for a missing value
-SNIFFED_ROWS, SNIFFED_BYTES = 1_000, 1 << 16  # of a file: enough to see which columns hold text
+NULLS = ("", "?", "NA", "NULL", "NaN", "nan", "null")  # cells that stand for a missing word
+SNIFFED_ROWS = 1_000  # of a file: enough to see which columns hold text
 
 
 class Field(NamedTuple):
-    """A column of a file: its name there, and why it cannot be read as numbers ("" where it can)."""
+    """A column of a file: its name there, why it cannot be read as numbers ("" where it can), and its first cells."""
 
     name: str
     fault: str = ""
+    cells: tuple[str, ...] = ()
 
 
-def fields_of(source: Source, label: str) -> list[Field]:
-    """The columns of a file, judged by its first rows.
+def fields_of(source: Source, label: str) -> tuple[list[Field], Head]:
+    """The columns of a file, judged by its first rows; and its header.
 
     Raises:
         SourceError: the file is empty or cannot be read.
-        SchemaError: it is an ``.npz`` without the arrays X and y.
+        SchemaError: it is an ``.npz`` without the arrays X and y, or two columns have one name.
     """
-    if source.name.lower().endswith(".parquet"):
-        return _parquet_fields(source)
     if source.name.lower().endswith(".npz"):
-        x, _ = arrays(source)
-        return [*(Field(f"x{position}") for position in range(x.shape[1])), Field(label)]
-    head, blocks = headed(source.name, sources.blocks(source, SNIFFED_BYTES))
-    names = next(csv.reader([head.decode("utf-8-sig", "replace").strip()]))
-    lines = next(blocks).lines.decode("utf-8", "replace").splitlines()[:SNIFFED_ROWS]
-    rows = [row for row in csv.reader(lines) if len(row) == len(names)]
-    cells = zip(*rows, strict=True) if rows else [()] * len(names)
-    return [Field(name.strip(), _fault(column)) for name, column in zip(names, cells, strict=True)]
+        x, _ = arrow.arrays(source)
+        names = (*(f"x{position}" for position in range(x.shape[1])), label)
+        return [Field(name) for name in names], Head(names, b"", PLAIN, 0)
+    head = head_of(source)
+    if arrow.is_typed(source):
+        first = arrow.first_batch(source, SNIFFED_ROWS)
+        return [_typed(name, column) for name, column in zip(head.names, first.columns, strict=True)], head
+    if json_lines.is_json(source):
+        records = json_lines.first_rows(source)[:SNIFFED_ROWS]
+        return [_field(name, [_cell(record.get(name)) for record in records]) for name in head.names], head
+    rows = [row for row in _rows(source, head.dialect) if len(row) == len(head.names)]
+    columns = zip(*rows, strict=True) if rows else [()] * len(head.names)
+    return [_field(name, column, head.dialect.decimal) for name, column in zip(head.names, columns, strict=True)], head
 
 
-def _fault(cells: tuple[str | None, ...] | list[str | None]) -> str:
-    """Why ``cells`` cannot be read as numbers: most of those that are not missing hold text."""
-    present = [cell.strip() for cell in cells if cell is not None and cell.strip() not in NULLS]
-    text = [cell for cell in present if not _is_number(cell)]
+def _rows(source: Source, dialect: Dialect) -> list[list[str]]:
+    _, blocks = headed(source.name, sources.blocks(source, SNIFFED_BYTES))
+    lines = islice(next(blocks).lines.splitlines(), SNIFFED_ROWS)
+    return [dialect.cells(encodings.text(line)) for line in lines]
+
+
+def _field(name: str, values: Sequence[str | None], decimal: str = ".") -> Field:
+    present = [cell.strip() for cell in values if cell is not None and not cells.is_odd(cell)]
+    return Field(name.strip(), _fault(present, decimal), tuple(present))
+
+
+def _fault(present: Sequence[str], decimal: str) -> str:
+    """Why cells cannot be read as numbers: most of those that are not missing hold text."""
+    text = [cell for cell in present if not _is_number(cell.replace(",", ".") if decimal == "," else cell)]
     return f"holds text, such as {text[0]!r}" if 2 * len(text) > len(present) else ""
 
 
@@ -54,19 +69,18 @@ def _is_number(text: str) -> bool:
         float(text)
     except ValueError:
         return False
-    return True
+    return "_" not in text
 
 
-def _parquet_fields(source: Source) -> list[Field]:
-    first = next(record_batches(source, SNIFFED_ROWS), None)
-    if first is None:
-        raise SourceError(f"{source.name}: has no records; remove the file or fetch it again")
-    return [Field(name, _parquet_fault(column)) for name, column in zip(first.schema.names, first.columns, strict=True)]
+def _cell(value: Any) -> str | None:
+    return value if value is None or isinstance(value, str) else str(float(value) if isinstance(value, bool) else value)
 
 
-def _parquet_fault(column: pa.Array) -> str:
+def _typed(name: str, column: pa.Array) -> Field:
     kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
-    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
-        return _fault(column.to_pylist())
+    if arrow.is_text(kind):
+        return _field(name, column.cast(pa.string()).to_pylist())
     is_number = pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)
-    return "" if is_number or pa.types.is_boolean(kind) or pa.types.is_null(kind) else f"holds {kind}, no numbers"
+    known = is_number or pa.types.is_boolean(kind) or pa.types.is_null(kind)
+    first = tuple(str(value) for value in column.drop_null().to_pylist()) if pa.types.is_integer(kind) else ()
+    return Field(name, "" if known else f"holds {kind}, no numbers", first)

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 
 from pipeline.datasets.base import Chunk
 from pipeline.datasets.meaning import Meaning, Notes
-from pipeline.datasets.rows import BLANK
+from pipeline.datasets.rows import PASSED_OVER
 from pipeline.datasets.schema import UNLABELLED
 
 EXAMPLES: Final = 3  # of what could not be read
@@ -23,6 +23,7 @@ class Finding:
     def __init__(self, name: str) -> None:
         self.name = name
         self.meaning = Meaning()
+        self.dialect = self.family = ""
         self.aside: tuple[str, ...] = ()
         self.labels: Counter[str] = Counter()
         self.attacks: Counter[str] = Counter()
@@ -46,7 +47,7 @@ class Finding:
 
     def add_notes(self, notes: Notes) -> None:
         """Take in what the rows showed of their file."""
-        self.meaning, self.aside = notes.meaning, notes.aside
+        self.meaning, self.dialect, self.family, self.aside = notes.meaning, notes.dialect, notes.family, notes.aside
         self.labels.update(notes.labels)
         self.unread_times += notes.unread_times
         self.unread = list(dict.fromkeys([*self.unread, *notes.unread]))[:EXAMPLES]
@@ -58,6 +59,8 @@ class Finding:
             "records": self.attacks.total(),
             "rows_without_record": dict(self.reasons.most_common(MOST)),
             "first_of_them": self.rejected,
+            "dialect": self.dialect,
+            "family": self.family,
             "extractor": read.extractor and {**asdict(read.extractor), "title": read.extractor.title},
             "units": read.units and asdict(read.units),
             "times": read.times and self._times(),
@@ -81,6 +84,7 @@ class Finding:
         read = self.meaning
         said = [f"{self.attacks.total():,} records."]
         said += [f"{n:,} rows hold no record: {reason}." for reason, n in self.reasons.most_common(EXAMPLES)]
+        said += [f"Its rows are {self.dialect}."] if self.dialect else []
         said += [read.extractor.sentence()] if read.extractor else []
         said += [read.units.sentence()] if read.units else []
         said += [read.times.sentence()] if read.times else []
@@ -154,4 +158,4 @@ def _counted(table: pa.Table, by: str) -> list[dict[str, Any]]:
 
 def _faulty(rejected: pa.Table) -> pa.Table:
     """The rejected rows that hold something."""
-    return rejected.filter(pc.not_equal(rejected.column("reason"), BLANK))
+    return rejected.filter(pc.invert(pc.is_in(rejected.column("reason"), pa.array(PASSED_OVER))))

@@ -8,12 +8,13 @@ import pyarrow.parquet as pq
 
 from pipeline.base.errors import SchemaError, SourceError, near_miss
 from pipeline.base.registry import find
+from pipeline.datasets import arrow, parts, sources
 from pipeline.datasets.base import REJECTED_SCHEMA, Chunk, Dataset
 from pipeline.datasets.cicids2017 import CICIDS2017
 from pipeline.datasets.nslkdd import NSLKDD
 from pipeline.datasets.packets import captures
 from pipeline.datasets.packets.captures import Captures
-from pipeline.datasets.schema import ENDPOINTS, GROUPABLE, Column
+from pipeline.datasets.schema import ENDPOINTS, FEATURE_NAMES, GROUPABLE, Column
 from pipeline.datasets.sensors.nfstream import NFStream
 from pipeline.datasets.sensors.recognise import require_kind
 from pipeline.datasets.sensors.suricata import ROTATED, Suricata
@@ -30,8 +31,8 @@ READERS: dict[str, Callable[..., Dataset]] = {
     "table": Table,
     "zeek": Zeek,
 }
-TABLES = (".csv", ".csv.gz", ".txt", ".txt.gz", ".zip", ".parquet")
-SUFFIXES = (*TABLES, *captures.SUFFIXES, *Zeek.suffixes, *ROTATED)
+TABLES = (*parts.SUFFIXES, *sources.packed(".txt"), sources.ARCHIVE)
+SUFFIXES = tuple(dict.fromkeys([*TABLES, *captures.SUFFIXES, *Zeek.suffixes, *ROTATED]))
 IDENTITY = ("record_id", "source_file", "row")
 ROWS = 65_536
 
@@ -53,13 +54,22 @@ def incoming(
         UnknownPluginError: the data set is not known.
     """
     require_kind(path, dataset)
-    if path.suffix.lower() != ".parquet":
-        return find(READERS, dataset)(path=path, needed=needed, **(extraction or {}))
+    reader = find(READERS, dataset)
+    if not path.name.lower().endswith(arrow.TYPED):
+        return reader(path=path, needed=needed, **(extraction or {}))
+    if path.name.lower().endswith(arrow.PARQUET):
+        names = _names(path)
+        if {*IDENTITY} <= {*names}:
+            return Recorded(path, needed, names)
+    is_flow = reader is CICIDS2017 and {column.name for column in needed} <= {*FEATURE_NAMES}
+    return CICIDS2017(path, needed=needed) if is_flow else Table(path, needed=needed)
+
+
+def _names(path: Path) -> list[str]:
     try:
-        names = pq.read_schema(path).names
+        return list(pq.read_schema(path).names)
     except (OSError, pa.ArrowInvalid) as error:
         raise SourceError(f"{path}: cannot be read as Parquet ({error}); fetch the file again") from error
-    return Recorded(path, needed, names) if {*IDENTITY} <= {*names} else Table(path, needed=needed)
 
 
 class Recorded(Dataset):

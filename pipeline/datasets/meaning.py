@@ -34,6 +34,8 @@ class Notes:
     Attributes:
         source: name of the file.
         meaning: of its cells.
+        dialect: how its rows are written, in words.
+        family: short name of the family that its names are from; "" for none.
         aside: headers of the columns that are not read.
         labels: text of a label -> rows.
         unread_times: how many cells hold a time that cannot be read.
@@ -43,6 +45,8 @@ class Notes:
 
     source: str
     meaning: Meaning = UNKNOWN
+    dialect: str = ""
+    family: str = ""
     aside: tuple[str, ...] = ()
     labels: Counter[str] = field(default_factory=Counter)
     unread_times: int = 0

@@ -3,7 +3,8 @@
 from collections.abc import Collection, Iterable
 
 from pipeline.base.errors import SchemaError
-from pipeline.datasets.header import CANONICAL, COPIED
+from pipeline.datasets.families.known import key, meanings
+from pipeline.datasets.header import COPIED
 from pipeline.datasets.labels import snake
 
 OWN = "_column"  # what datasets.table puts behind a column whose name every record has for itself
@@ -12,9 +13,9 @@ OWN = "_column"  # what datasets.table puts behind a column whose name every rec
 def canonical_names(given: Iterable[object], wanted: Collection[str]) -> dict[str, object]:
     """Wanted column -> what the frame calls it; those that it lacks are left out.
 
-    A column is known by its canonical name, by a header that CICFlowMeter gives it (whatever spaces stand around), or
-    by its name in snake case, as ``datasets.table`` reads tables. The corrected extractor no longer writes one column
-    twice; its twin then stands for it.
+    A column is known by its canonical name, by a name that some family of files gives it, or by its name in snake case,
+    as ``datasets.table`` reads tables. The corrected extractor no longer writes one column twice; its twin then stands
+    for it.
 
     Args:
         given: the columns of the frame.
@@ -37,5 +38,5 @@ def canonical_names(given: Iterable[object], wanted: Collection[str]) -> dict[st
 
 def _meanings(column: str) -> tuple[str, ...]:
     """The canonical names that a column may have, the likeliest first."""
-    text, short = column.strip(), snake(column)
-    return (column, CANONICAL.get(text, short), short, f"{short}{OWN}")
+    short = snake(column)
+    return (column, meanings().get(key(column), short), short, f"{short}{OWN}")

@@ -30,7 +30,7 @@ from pipeline.datasets.rows import parse
 from pipeline.datasets.schema import Column
 from pipeline.datasets.vocabulary import FAMILIES
 
-SUFFIXES = (".txt", ".txt.gz", ".csv", ".csv.gz")
+SUFFIXES = sources.packed(".txt", ".csv")
 PREFIX = "kdd"
 # Published beside the files that hold them.
 SUBSETS = {
@@ -47,7 +47,7 @@ KDD99 = {
         "corrected": ("corrected",),
     }.items()
     for name in names
-    for packing in ("", ".gz")
+    for packing in ("", *sources.PACKINGS)
 }
 
 
@@ -88,7 +88,7 @@ _FIELDS = ((*_FEATURES, "label", ""), (*_FEATURES, "label"))  # KDD CUP 99 itsel
 
 
 class NSLKDD(Dataset):
-    """Reads the files of one of the two releases under ``path``: a file, a folder or a zip, plain or gzip'd.
+    """Reads the files of one of the two releases under ``path``: a file, a folder or a zip, plain or packed.
 
     Where a file and its published subset lie side by side, the subset is passed over.
 

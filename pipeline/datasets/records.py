@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from pipeline.base.errors import DataError
 from pipeline.base.samples import row_hash
-from pipeline.datasets import times
+from pipeline.datasets import times, words
 from pipeline.datasets.base import WORDS, record_schema
 from pipeline.datasets.blocks import Block
 from pipeline.datasets.header import Layout
@@ -74,11 +74,7 @@ def _converted(column: Column, values: pa.ChunkedArray, layout: Layout) -> pa.Ch
 def _filled(column: pa.ChunkedArray) -> pa.ChunkedArray:
     """The same column with empty cells filled: by NaN, or by "" in a column of words."""
     if pa.types.is_dictionary(column.type):
-        spaces = {text: (text or "").strip() for text in column.unique().to_pylist()}
-        if all(text == bare for text, bare in spaces.items()):
-            return column
-        bare = [spaces[text] for text in column.to_pylist()]
-        return pa.chunked_array([pa.array(bare, pa.string()).dictionary_encode()])
+        return words.respelt(column)
     return column.fill_null(np.nan) if column.null_count else column
 
 
@@ -148,7 +144,9 @@ def _text(table: pa.Table, layout: Layout, name: str) -> pa.Array:
     """(n,) dictionary of words; null where the source has none."""
     if name not in layout.names:
         return pa.nulls(table.num_rows, WORDS)
-    return table.column(name).cast(WORDS).unify_dictionaries().combine_chunks()
+    column = table.column(name).cast(WORDS).unify_dictionaries().combine_chunks()
+    bare = [text.strip() for text in column.dictionary.to_pylist()]
+    return pa.DictionaryArray.from_arrays(column.indices, pa.array(bare, pa.string()))
 
 
 def _ports(table: pa.Table, layout: Layout, name: str) -> pa.Array:

@@ -1,31 +1,30 @@
 """Turns a block of CSV lines into records, and lists the rows that cannot be read, each with its reason."""
 
-from collections import Counter
-from dataclasses import replace
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Final, NamedTuple
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 from pyarrow import csv
 
-from pipeline.base.errors import SchemaError
+from pipeline.datasets import cells, encodings, noticed, words
 from pipeline.datasets.base import REJECTED_SCHEMA, Chunk, record_schema
 from pipeline.datasets.blocks import Block
+from pipeline.datasets.dialect import COMMENT
 from pipeline.datasets.header import Layout
 from pipeline.datasets.labels import canonical
-from pipeline.datasets.meaning import Notes
 from pipeline.datasets.records import Labeller, records_of
 from pipeline.datasets.schema import ENDPOINTS
-from pipeline.datasets.times import blank, contradiction
-from pipeline.datasets.units import CANONICAL, other
 
-BLANK = "blank row"  # published files hold hundreds of thousands of lines with nothing but commas
+BLANK: Final = "blank row"  # published files hold hundreds of thousands of lines with nothing but commas
+REPEATED: Final = "the header again"  # where files were joined
+COMMENTED: Final = "a comment"
+PASSED_OVER: Final = (BLANK, REPEATED, COMMENTED)  # they hold no record: none is lost
 
+TEXTS: Final = frozenset({"label", *ENDPOINTS} - {"protocol"})  # columns that are no numbers in any file
 _TEXT = pa.dictionary(pa.int32(), pa.string())
-_WORDS = frozenset({"label", *ENDPOINTS} - {"protocol"})
 ONE_PART = 1 << 30  # more than any block holds
 CACHED_BYTES = 1 << 20  # parsed at a time: parts that fit the processor's cache are read twice as fast
 
@@ -61,14 +60,8 @@ def _blank(block: Block, layout: Layout) -> Chunk:
     return Chunk(record_schema(layout.columns).empty_table(), rejected)
 
 
-def words(block: Block, layout: Layout, name: str) -> pa.ChunkedArray:
-    """(n,) cells of one column as text, without those of rows that have too few or too many fields."""
-    alone = replace(layout, names=tuple(each if each == name else "" for each in layout.names), columns=())
-    return _read(block, alone, pa.string(), [], ONE_PART)[0].column(name).cast(pa.string())
-
-
 def of_table(
-    block: Block, layout: Layout, table: pa.Table, label: Labeller, numbers: NDArray[np.int64] | None = None
+    block: Block, layout: Layout, table: pa.Table, label: Labeller, rows: NDArray[np.int64] | None = None
 ) -> Chunk:
     """The records of typed columns: float64, or text that spells numbers.
 
@@ -77,13 +70,13 @@ def of_table(
         layout: names the columns of ``table`` that are used.
         table: the rows, the words of categorical columns and labels as dictionaries.
         label: reads a label.
-        numbers: (n,) the number of each row in the source; None where they follow each other.
+        rows: (n,) their numbers; without them, one after the other from the first of the block.
 
     Raises:
         DataError: ``label`` does not know a label.
     """
     rejects: list[_Reject] = []
-    rows = np.arange(block.first_row, block.first_row + table.num_rows) if numbers is None else numbers
+    rows = np.arange(block.first_row, block.first_row + table.num_rows) if rows is None else rows
     table, rows = _to_numbers(block, layout, table, rows, rejects)
     return _chunk(block, layout, table, rows, rejects, label)
 
@@ -99,104 +92,104 @@ def _chunk(
     if "label" not in layout.names:
         table = table.append_column("label", pa.nulls(table.num_rows, _TEXT))
     table, rows = _without_blank(block, layout, table, rows, rejects)
-    _require_one_unit(block, layout, table, rows)
+    noticed.require_one_unit(block, layout, table, rows)
     records = records_of(block, layout, table, rows, label)
     rejected = [{"source_file": block.source, **reject._asdict()} for reject in sorted(rejects)]
-    return Chunk(records, pa.Table.from_pylist(rejected, REJECTED_SCHEMA), _notes(block, layout, table, records))
-
-
-def _require_one_unit(block: Block, layout: Layout, table: pa.Table, rows: NDArray[np.int64]) -> None:
-    """Refuse rows whose durations have another unit than those of the file.
-
-    Raises:
-        SchemaError: with the first of them.
-    """
-    units = layout.meaning.units
-    if units is None or not units.agree:
-        return
-    usual = units.duration or CANONICAL
-    unit, place, count = other(table, usual)
-    if unit:
-        where = f"{block.source}: row {rows[place]}, column {layout.title('flow_duration')!r}"
-        raise SchemaError(
-            f"{where}: the duration is in {unit}, as the rate of packets shows; so it is in {count:,} of {len(rows):,} "
-            f"rows here, while the file began in {usual}; give the rows of each unit a file of their own"
-        )
-
-
-def _notes(block: Block, layout: Layout, table: pa.Table, records: pa.Table) -> Notes:
-    """What the rows that became ``records`` show of their file."""
-    labels = table.column("label").value_counts().to_pylist() if "label" in layout.names else []
-    missed = _unread(table.column("timestamp"), records.column("timestamp")) if "timestamp" in layout.names else []
-    found = Counter({(each["values"] or "").strip(): each["counts"] for each in labels})
-    times = layout.meaning.times
-    other = contradiction(times, missed) if times and missed else ""
-    aside = tuple(text for text, name in zip(layout.header, layout.names, strict=True) if not name)
-    return Notes(block.source, layout.meaning, aside, found, len(missed), tuple(dict.fromkeys(missed))[:3], other)
-
-
-def _unread(texts: pa.ChunkedArray, times: pa.ChunkedArray) -> list[str]:
-    """The cells that hold a time, none of which could be read."""
-    if not times.null_count:
-        return []
-    missed = texts.cast(pa.string()).filter(pc.is_null(times)).combine_chunks()
-    return missed.filter(pc.invert(blank(missed))).to_pylist()  # type: ignore[no-any-return]
+    return Chunk(records, pa.Table.from_pylist(rejected, REJECTED_SCHEMA), noticed.notes(block, layout, table, records))
 
 
 def _numbers(block: Block, layout: Layout, rejects: list[_Reject]) -> tuple[pa.Table, NDArray[np.int64]]:
     """The used columns as numbers."""
-    try:
-        return _read(block, layout, pa.float64(), rejects, CACHED_BYTES)
-    except pa.ArrowInvalid:  # a cell that is no number: read the block again as text to find all of them
-        rejects.clear()
-    table, rows = _read(block, layout, pa.string(), rejects, ONE_PART)
-    return _to_numbers(block, layout, table, rows, rejects)
+    too_wide = (layout.dialect.separator * len(layout.names)).encode()
+    lines, headers = cells.without_headers(encodings.clean(block.lines), layout.line, too_wide)
+    block = block._replace(lines=lines)
+    reader = _Reader(block, layout, headers)
+    table = reader.read()
+    if surplus := reader.surplus():
+        block = block._replace(lines=cells.trimmed(lines, surplus, layout.dialect.separator))
+        reader = _Reader(block, layout, headers)
+        table = reader.read()
+    rejects += reader.rejects
+    rows = np.arange(block.first_row, block.first_row + table.num_rows + len(rejects))
+    refused = np.array([reject.row for reject in rejects], dtype=np.int64)
+    return _to_numbers(block, layout, table, np.setdiff1d(rows, refused, assume_unique=True), rejects)
 
 
-def _read(
-    block: Block,
-    layout: Layout,
-    number: pa.DataType,
-    rejects: list[_Reject],
-    at_once: int,
-) -> tuple[pa.Table, NDArray[np.int64]]:
-    """The used columns, and the row number of each row that has all its fields."""
+class _Reader:
+    """Reads the used columns of a block, and remembers the rows that have not all their fields."""
 
-    def refuse(row: csv.InvalidRow) -> str:
-        fields = f"{row.actual_columns} fields where the header has {row.expected_columns}"
-        reason = BLANK if _is_blank(row.text) else fields
-        rejects.append(_Reject(block.first_row + row.number - 1, "", reason, row.text))
-        return "skip"
+    def __init__(self, block: Block, layout: Layout, headers: frozenset[int]) -> None:
+        self.block, self.layout, self.headers = block, layout, headers
+        self.rejects: list[_Reject] = []
+        self.wide: dict[int, int] = {}  # place of a line -> how many fields it has too many
 
-    words = _WORDS.union(column.name for column in layout.columns if column.categorical)
-    kinds = {name: _TEXT if name in words else number for name in layout.used}
-    lines = _utf8(block.lines)
-    table = (
-        csv.read_csv(
+    def read(self) -> pa.Table:
+        """As numbers where each cell is one or is missing, else as text, to find the cells that are none."""
+        nulls = self.layout.nulls
+        try:
+            return self._read(self.block.lines, pa.float64(), CACHED_BYTES, nulls)
+        except pa.ArrowInvalid:
+            pass
+        try:
+            table = self._read(cells.respelt(self.block.lines), pa.float64(), CACHED_BYTES, ("", *cells.NULLS), False)
+        except pa.ArrowInvalid:
+            return self._read(self.block.lines, pa.string(), ONE_PART, nulls)
+        for place, name in enumerate(table.column_names):
+            if pa.types.is_dictionary(table.schema.field(place).type):
+                table = table.set_column(place, name, words.nulled(table.column(place), nulls))
+        return table
+
+    def surplus(self) -> dict[int, int]:
+        """The lines whose surplus of fields is blank."""
+        if not self.wide:
+            return {}
+        lines, dialect = self.block.lines.split(b"\n"), self.layout.dialect
+        ends = {place: lines[place].rsplit(dialect.separator.encode(), n)[1:] for place, n in self.wide.items()}
+        return {
+            place: self.wide[place] for place, end in ends.items() if dialect.is_blank(encodings.text(b"".join(end)))
+        }
+
+    def _read(
+        self, lines: bytes, number: pa.DataType, at_once: int, nulls: Sequence[str], words_too: bool = True
+    ) -> pa.Table:
+        self.rejects, self.wide = [], {}
+        layout = self.layout
+        texts = TEXTS.union(column.name for column in layout.columns if column.categorical)
+        kinds = {name: _TEXT if name in texts else number for name in layout.used}
+        if not lines:
+            return pa.schema(kinds).empty_table()
+        return csv.read_csv(
             pa.BufferReader(lines),
             csv.ReadOptions(use_threads=False, column_names=layout.reading_names, block_size=at_once),
             csv.ParseOptions(
-                quote_char='"' if layout.quotes else False, ignore_empty_lines=False, invalid_row_handler=refuse
+                delimiter=layout.dialect.separator,
+                quote_char=layout.dialect.quote or False,
+                ignore_empty_lines=False,
+                invalid_row_handler=self._refuse,
             ),
             csv.ConvertOptions(
                 column_types=kinds,
                 include_columns=layout.used,
-                null_values=list(layout.nulls),
-                strings_can_be_null=True,
+                null_values=list(nulls),
+                strings_can_be_null=words_too,
+                decimal_point=layout.dialect.decimal,
                 check_utf8=False,
             ),
         )
-        if block.lines
-        else pa.schema(kinds).empty_table()
-    )
-    rows = np.arange(block.first_row, block.first_row + table.num_rows + len(rejects))
-    refused = np.array([reject.row for reject in rejects], dtype=np.int64)
-    return table, np.setdiff1d(rows, refused, assume_unique=True)
 
-
-def _utf8(lines: bytes) -> bytes:
-    """The same lines with invalid bytes replaced: labels come in UTF-8, in cp1252, or damaged."""
-    return lines if lines.isascii() else lines.decode("utf-8", "replace").encode()
+    def _refuse(self, row: csv.InvalidRow) -> str:
+        place, text = row.number - 1, row.text
+        reason = f"{row.actual_columns} fields where the header has {row.expected_columns}"
+        if place in self.headers:
+            reason, text = REPEATED, encodings.text(self.layout.line).strip()
+        elif self.layout.dialect.is_blank(text):
+            reason = BLANK
+        elif text.lstrip().startswith(COMMENT):
+            reason = COMMENTED
+        elif row.actual_columns > row.expected_columns:
+            self.wide[place] = row.actual_columns - row.expected_columns
+        self.rejects.append(_Reject(self.block.first_row + place, "", reason, text))
+        return "skip"
 
 
 def _to_numbers(
@@ -209,16 +202,13 @@ def _to_numbers(
         if not pa.types.is_string(table.schema.field(name).type):
             continue
         text = table.column(name).to_pandas()
-        bare = text.str.strip(' "')
-        numbers = pd.to_numeric(bare, errors="coerce")
-        written_nan = bare.str.lower().isin(["nan", "-nan"])
-        for position in np.flatnonzero(numbers.isna() & text.notna() & ~written_nan & good):
+        numbers, faulty = cells.numbers(text, layout.dialect.decimal)
+        for position in np.flatnonzero(faulty & good):
             row, reason = int(rows[position]), f"{text[position]!r} is not a number"
             rejects.append(_Reject(row, layout.title(name), reason, lines[row]))
             good[position] = False
-        column = pa.array(numbers.to_numpy(dtype=np.float64, na_value=np.nan))
-        table = table.set_column(table.schema.get_field_index(name), name, column)
-    return table.filter(pa.array(good)), rows[good]
+        table = table.set_column(table.schema.get_field_index(name), name, pa.array(numbers))
+    return (table, rows) if good.all() else (table.filter(pa.array(good)), rows[good])
 
 
 def _without_blank(
@@ -239,7 +229,7 @@ def _without_blank(
 
 def _without_features(layout: Layout, table: pa.Table) -> NDArray[np.bool_]:
     """(n,) mask of the rows in which every feature is missing."""
-    empty = np.ones(table.num_rows, dtype=bool)
+    empty = np.full(table.num_rows, bool(layout.columns))
     for column in layout.columns:
         values = table.column(layout.copied.get(column.name, column.name))
         empty &= pc.is_null(values, nan_is_null=True).to_numpy()
@@ -250,12 +240,11 @@ class _Lines:
     """The text of each row of a block; "" where the block has no lines."""
 
     def __init__(self, block: Block) -> None:
-        self.lines, self.first_row = block.lines.split(b"\n"), block.first_row
+        self.block = block
+        self.lines: list[bytes] | None = None
 
     def __getitem__(self, row: int) -> str:
-        place = row - self.first_row
-        return self.lines[place].decode("utf-8", "replace").rstrip() if place < len(self.lines) else ""
-
-
-def _is_blank(line: str) -> bool:
-    return not line.replace(",", "").strip()
+        if self.lines is None:
+            self.lines = self.block.lines.split(b"\n")
+        place = row - self.block.first_row
+        return encodings.text(self.lines[place]).rstrip() if place < len(self.lines) else ""

@@ -1,21 +1,50 @@
-"""Finds the texts under a path: a file, a gzip'd file, a folder of them, or a published zip."""
+"""Finds the files of records under a path: plain or packed, in a folder, or in a zip."""
 
+import bz2
 import gzip
+import lzma
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from hashlib import sha256
+from itertools import chain
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from pipeline.base.errors import SourceError, near_miss
+import pyarrow as pa
 
-SUFFIXES = (".csv", ".csv.gz")
+from pipeline.base.errors import SourceError, near_miss
+from pipeline.datasets import encodings
+
+TEXTS = (".csv", ".tsv")
 ARCHIVE = ".zip"
 BLOCK_BYTES = 8 << 20
 LONGEST_LINE = 16 << 20
+_BROKEN = (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile, zipfile.BadZipFile, pa.ArrowException)
+
+
+def _zstd(file: Path | BinaryIO) -> BinaryIO:
+    return cast(BinaryIO, pa.CompressedInputStream(pa.OSFile(str(file)) if isinstance(file, Path) else file, "zstd"))
+
+
+_OPENERS: dict[str, Callable[[Path | BinaryIO], BinaryIO]] = {
+    ".gz": lambda file: cast(BinaryIO, gzip.open(file, "rb")),  # noqa: SIM115 (closed by whoever reads it)
+    ".bz2": lambda file: cast(BinaryIO, bz2.open(file, "rb")),  # noqa: SIM115
+    ".xz": lambda file: cast(BinaryIO, lzma.open(file, "rb")),  # noqa: SIM115
+    ".zst": _zstd,
+    ".zstd": _zstd,
+}
+PACKINGS = tuple(_OPENERS)
+
+
+def packed(*suffixes: str) -> tuple[str, ...]:
+    """The same suffixes, and each of them with a suffix of compression behind it."""
+    return tuple(f"{suffix}{packing}" for suffix in suffixes for packing in ("", *PACKINGS))
+
+
+SUFFIXES = packed(*TEXTS)
 
 
 @dataclass(frozen=True)
@@ -55,10 +84,14 @@ class Wanted:
         return fits and not hidden
 
     def __str__(self) -> str:
-        kind = f"{', '.join((*self.suffixes, ARCHIVE))} file"
+        kind = f"{', '.join((*filter(_is_plain, self.suffixes), ARCHIVE))} file"
         kind += f" whose name begins with {self.prefix}" if self.prefix else ""
-        plain = [name for name in self.names if not name.endswith(".gz")]
+        plain = [*filter(_is_plain, self.names)]
         return kind + (f", and none of {', '.join(plain)}" if plain else "")
+
+
+def _is_plain(name: str) -> bool:
+    return not name.endswith(PACKINGS)
 
 
 def sources(
@@ -88,13 +121,14 @@ def sources(
 
 
 def blocks(source: Source, size: int = BLOCK_BYTES) -> Iterator[bytes]:
-    """The bytes of ``source`` in blocks that end where a line ends.
+    """The text of ``source`` as UTF-8, in blocks that end where a line ends.
 
     Raises:
-        SourceError: the bytes cannot be decompressed to their end, or no line ends for very long.
+        SourceError: the bytes cannot be decompressed or decoded to their end, are no text, or no line ends for very
+            long.
     """
     rest = b""
-    for block in _bytes(source, size):
+    for block in _text(source, size):
         end = block.rfind(b"\n") + 1
         if end:
             yield b"".join([rest, memoryview(block)[:end]])
@@ -103,6 +137,26 @@ def blocks(source: Source, size: int = BLOCK_BYTES) -> Iterator[bytes]:
             raise SourceError(f"{source.place}: no line ends within {len(rest):,} bytes; a CSV text is expected")
     if rest:
         yield rest + b"\n"
+
+
+def encoding(source: Source) -> str:
+    """The encoding of a text, as Python names it.
+
+    Raises:
+        SourceError: it cannot be read.
+    """
+    return encodings.encoding_of(next(_bytes(source, BLOCK_BYTES >> 5), b""))
+
+
+def _text(source: Source, size: int) -> Iterator[bytes]:
+    stream = _bytes(source, size)
+    first = next(stream, b"")
+    if kind := encodings.other_kind(first):
+        raise SourceError(f"{source.place}: is no text, but {kind}")
+    try:
+        yield from encodings.utf8(chain([first], stream))
+    except UnicodeError as error:
+        raise SourceError(f"{source.name}: its text is damaged ({error}); fetch the file again") from error
 
 
 class SeenContents:
@@ -139,7 +193,8 @@ def _open_file(file: Path, place: str, wanted: Wanted, inside: Wanted) -> list[S
 
 
 def _open_plain(file: Path) -> BinaryIO:
-    return cast(BinaryIO, gzip.open(file, "rb")) if file.name.lower().endswith(".gz") else file.open("rb")
+    opener = _OPENERS.get(packing(file.name))
+    return opener(file) if opener else file.open("rb")
 
 
 def _open_zip(file: Path, wanted: Wanted) -> list[Source]:
@@ -158,12 +213,18 @@ def _open_zip(file: Path, wanted: Wanted) -> list[Source]:
 
 def _open_member(file: Path, member: str) -> BinaryIO:
     stream = cast(BinaryIO, zipfile.ZipFile(file).open(member))  # noqa: SIM115 (closed by whoever reads it)
-    return cast(BinaryIO, gzip.open(stream, "rb")) if member.lower().endswith(".gz") else stream
+    opener = _OPENERS.get(packing(member))
+    return opener(stream) if opener else stream
+
+
+def packing(name: str) -> str:
+    """The suffix of compression of a name, "" for none."""
+    return next((suffix for suffix in PACKINGS if name.lower().endswith(suffix)), "")
 
 
 def _stem(name: str) -> str:
     """The name without a suffix of compression, so that a record keeps its id."""
-    return name[:-3] if name.lower().endswith(".gz") else name
+    return name.removesuffix(name[len(name) - len(packing(name)) :])
 
 
 def _bytes(source: Source, size: int) -> Iterator[bytes]:
@@ -173,6 +234,6 @@ def _bytes(source: Source, size: int) -> Iterator[bytes]:
             while block := stream.read(size):
                 read += len(block)
                 yield block
-    except (EOFError, zlib.error, gzip.BadGzipFile, zipfile.BadZipFile, OSError, RuntimeError) as error:
+    except (*_BROKEN, OSError, RuntimeError) as error:
         message = f"{source.name}: cannot be read beyond byte {read} of its text ({error}); fetch the file again"
         raise SourceError(message) from error

@@ -1,44 +1,51 @@
-"""Any table with a label column: CSV, Parquet, or the arrays ``X`` and ``y`` of an ``.npz``.
+"""Any table with a label column: CSV, Parquet, Arrow, lines of JSON, or the arrays ``X`` and ``y`` of an ``.npz``.
 
 The last is the form of ADBench: Han, Hu, Huang, Jiang, Zhao, "ADBench: Anomaly Detection Benchmark" (NeurIPS 2022).
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.base.errors import DataError, SchemaError, SourceError, near_miss
+from pipeline.base.errors import DataError, SchemaError, near_miss
 from pipeline.base.parallel import in_order
-from pipeline.datasets import sources
-from pipeline.datasets.arrow import batches, chunk_of, slices
+from pipeline.datasets import parts, sources
+from pipeline.datasets.arrow import slices
 from pipeline.datasets.base import Chunk, Dataset
-from pipeline.datasets.blocks import Block, headed
-from pipeline.datasets.fields import NULLS, Field, fields_of
+from pipeline.datasets.fields import Field, fields_of
 from pipeline.datasets.header import Layout
 from pipeline.datasets.labels import UNLABELLED, Label, family, says_nothing, snake
+from pipeline.datasets.parts import Part, found, understood
 from pipeline.datasets.reading import Reading
-from pipeline.datasets.rows import parse
-from pipeline.datasets.schema import NO_ATTACK, PROVENANCE, Column
+from pipeline.datasets.schema import NO_ATTACK, Column
 from pipeline.datasets.sources import Source
+from pipeline.datasets.table_columns import (
+    WHO,
+    column_of,
+    endpoint,
+    feature,
+    is_row_number,
+    layout_of,
+    single,
+    to_score,
+)
 
-SUFFIXES = (*sources.SUFFIXES, ".parquet", ".npz")
-RESERVED = frozenset({*PROVENANCE, "label", "confidence", "balanced"})  # columns that every record has of its own
-PANDAS_INDEX = "__index_level_"
-
-_Part = Callable[[], Chunk]
+SUFFIXES = (*parts.SUFFIXES, ".npz")
 
 
 class Table(Dataset):
     """Reads the tables under ``path``, which have the same columns: a file, a folder or a zip.
 
     Each column becomes a feature, named by its header in snake case. If every record has a column of that name anyway,
-    ``_column`` is appended. CSV and Parquet are read some rows at a time, an ``.npz`` as a whole; its features are
-    ``x0``, ``x1`` and so on. In a CSV, an empty cell, ``NA``, ``NaN``, ``null`` or ``?`` is a missing value.
+    ``_column`` is appended. Addresses, ports, flow ids and times say who a record is of: they travel with it, and are
+    features only where ``categorical`` names them. Row numbers are set aside. Files are read some rows at a time, an
+    ``.npz`` as a whole; its features are ``x0``, ``x1`` and so on. In a CSV, an empty cell, ``NA``, ``NaN``, ``null``
+    or ``?`` is a missing value.
 
     Args:
         path: of the tables.
@@ -103,31 +110,21 @@ class Table(Dataset):
 
     @cached_property
     def _sources(self) -> list[Source]:
-        return sources.sources(self.path, SUFFIXES)
+        return found(self.path, SUFFIXES)
 
     @cached_property
     def _columns(self) -> tuple[Column, ...]:
         return self._layout_of(self._sources[0]).columns
 
-    def _parts(self) -> Iterator[_Part]:
+    def _parts(self) -> Iterator[Part]:
         contents = sources.SeenContents()
         for source in self._sources:
             layout = self._agreed(source, self._layout_of(source))
-            if source.name.lower().endswith(".parquet"):
-                yield from self._of_tables(source, layout, batches(source, layout))
-            elif source.name.lower().endswith(".npz"):
-                yield from self._of_tables(source, layout, slices(source, layout))
+            if source.name.lower().endswith(".npz"):
+                yield from parts.typed_parts(source, layout, slices(source, layout), self._label)
             else:
-                _, blocks = headed(source.name, contents.watch(source, sources.blocks(source)))
-                yield from (partial(parse, block, layout, self._label) for block in blocks)
-
-    def _of_tables(self, source: Source, layout: Layout, tables: Iterator[pa.Table]) -> Iterator[_Part]:
-        row = 1
-        for table in tables:
-            yield partial(chunk_of, Block(source.name, b"", row), layout, table, self._label)
-            row += table.num_rows
-        if row == 1:
-            raise SourceError(f"{source.name}: has no records; remove the file or fetch it again")
+                layout = understood(source, layout, self.reading, strict=self.needed is None, flows=False)
+                yield from parts.parts_of(source, layout, self._label, contents)
 
     def _label(self, text: str) -> Label:
         value = _plain(text)
@@ -149,25 +146,40 @@ class Table(Dataset):
 
     def _layout(self, source: Source) -> Layout:
         """What each column of ``source`` means."""
+        fields, head = fields_of(source, self.label)
         if self.needed is not None:
-            return _to_score(source, fields_of(source, self.label), self.needed, snake(self.label))
-        fields = fields_of(source, self.label)
+            return to_score(source, fields, head, self.needed, snake(self.label))
         keys = [snake(field.name) or f"column_{place}" for place, field in enumerate(fields, start=1)]
         self._require(source, keys, [field.name for field in fields])
-        names = []
-        for key, field in zip(keys, fields, strict=True):
-            unused = key in self.ignore_columns or field.name.startswith(PANDAS_INDEX)
-            names.append("label" if key == snake(self.label) else "" if unused else _feature(key))
-            if names[-1] not in {"", "label"} and field.fault and key not in self.categorical:
-                remedy = "name it in ingest.table.categorical, or leave it out by ingest.table.ignore_columns"
-                raise SchemaError(f"{source.name}: column {field.name!r} {field.fault}; {remedy}")
-        columns = [_column(name, key in self.categorical) for name, key in zip(names, keys, strict=True)]
-        features = tuple(column for column in columns if column.name not in {"", "label"})
+        names = single([self._name(name, field) for name, field in zip(keys, fields, strict=True)])
+        self._require_numbers(source, names, keys, fields)
+        columns = [column_of(name, key in self.categorical) for name, key in zip(names, keys, strict=True)]
+        features = tuple(column for column in columns if column.name not in {"", "label", *WHO})
         if not features:
             raise SchemaError(f"{source.name}: has no column beside the label {self.label!r}; features are needed")
-        header = tuple(field.name for field in fields)
         remedy = "name it in ingest.table.benign if it means that"
-        return Layout(tuple(names), header, {}, features, NULLS, quotes=True, remedy=remedy, labelled=self.labelled)
+        return layout_of(names, fields, head, features, remedy=remedy, labelled=self.labelled)
+
+    def _name(self, name: str, field: Field) -> str:
+        """What a column is called: ``label``, an endpoint, a feature, or "" for one that is left out."""
+        if name == snake(self.label):
+            return "label"
+        if name in self.ignore_columns or is_row_number(field):
+            return ""
+        return feature(name) if name in self.categorical else endpoint(field.name) or feature(name)
+
+    def _require_numbers(self, source: Source, names: Sequence[str], keys: Sequence[str], fields: list[Field]) -> None:
+        """Refuse columns of text that nobody has said to be words, all at once."""
+        faulty = [
+            field
+            for name, key, field in zip(names, keys, fields, strict=True)
+            if name not in {"", "label", *WHO} and field.fault and key not in self.categorical
+        ]
+        if faulty:
+            told = "; ".join(f"column {field.name!r} {field.fault}" for field in faulty)
+            these = f"these {len(faulty)} columns" if len(faulty) > 1 else "it"
+            remedy = f"name {these} in ingest.table.categorical, or leave them out by ingest.table.ignore_columns"
+            raise SchemaError(f"{source.name}: {told}; {remedy if len(faulty) > 1 else remedy.replace('them', 'it')}")
 
     def _require(self, source: Source, keys: list[str], header: list[str]) -> None:
         """Refuse a file that lacks a column of the settings, or has two columns of one name."""
@@ -176,9 +188,9 @@ class Table(Dataset):
         for setting, names in wanted.items():
             for name in sorted(names - set(keys)):
                 has = f"it has {len(header)} columns: {', '.join(header[:8])}{' ...' if len(header) > 8 else ''}"
-                remedy = f"set ingest.table.{setting} to the names in the header, whose cells are parted by commas"
+                remedy = f"set ingest.table.{setting} to the names in the header"
                 raise SchemaError(f"{source.name}: no column {name!r}{near_miss(name, keys)}; {has}; {remedy}")
-        features = [_feature(key) for key in keys if key not in self.ignore_columns]
+        features = [feature(key) for key in keys if key not in self.ignore_columns]
         twice = [name for name, count in Counter(features).items() if count > 1]
         if twice:
             raise SchemaError(f"{source.name}: two columns mean {twice[0]!r}; rename one of them in the header")
@@ -192,28 +204,6 @@ class Table(Dataset):
                 remedy = "give all files of ingest.path the same columns"
                 raise SchemaError(f"{source.name}: {fault} {first}: column {name!r}; {remedy}")
         return replace(layout, columns=self.columns)
-
-
-def _to_score(source: Source, fields: list[Field], needed: tuple[Column, ...], label: str) -> Layout:
-    """The layout of records to be scored: the needed columns, and a label if there is one."""
-    keys = [_feature(snake(field.name)) for field in fields]
-    wanted = {column.name: column for column in needed}
-    missing = [name for name in wanted if name not in keys]
-    if missing:
-        named = "; ".join(f"column {name!r} is missing{near_miss(name, {*keys} - {*wanted})}" for name in missing[:5])
-        more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
-        raise SchemaError(f"{source.name}: {named}{more}; rename the columns of the file")
-    names = tuple(
-        "label" if snake(f.name) == label else k if k in wanted else "" for f, k in zip(fields, keys, strict=True)
-    )
-    for name, field in zip(names, fields, strict=True):
-        if names.count(name) > 1 and name:
-            raise SchemaError(f"{source.name}: two columns mean {name!r}; rename one of them in the header")
-        if field.fault and name in wanted and not wanted[name].categorical:
-            raise SchemaError(f"{source.name}: column {field.name!r} {field.fault}; the model expects numbers")
-    return Layout(
-        names, tuple(field.name for field in fields), {}, needed, NULLS, quotes=True, labelled=False, any_label=True
-    )
 
 
 class _Completeness:
@@ -263,11 +253,3 @@ def _plain(value: str) -> str:
     text = value.strip().casefold()
     head, _, tail = text.partition(".")
     return head if head.lstrip("-").isdigit() and not tail.strip("0") else text
-
-
-def _feature(key: str) -> str:
-    return f"{key}_column" if key in RESERVED else key
-
-
-def _column(name: str, categorical: bool) -> Column:
-    return Column(name, low=None, integer=False, may_be_undefined=True, categorical=categorical)

@@ -5,14 +5,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.base.errors import DataError, RejectedError
-from pipeline.datasets import labelling
-from pipeline.datasets.base import PASSED_OVER, Chunk, Dataset
+from pipeline.datasets import base, labelling
+from pipeline.datasets.base import Chunk, Dataset
 from pipeline.datasets.findings import Findings
 from pipeline.datasets.labels import family
-from pipeline.datasets.rows import BLANK
+from pipeline.datasets.rows import COMMENTED, PASSED_OVER, REPEATED
 from pipeline.datasets.schema import UNLABELLED, Column
 
 
@@ -22,8 +23,7 @@ class Tally:
     def __init__(self) -> None:
         self.files: dict[str, Counter[str]] = {}
         self.rejected: Counter[str] = Counter()
-        self.passed_over: Counter[str] = Counter()
-        self.blank = 0
+        self.passed_over: Counter[str] = Counter()  # reason -> rows that hold no record, such as blank ones
         self.distrusted = 0
         self.examples: list[dict[str, Any]] = []
         self.findings = Findings()
@@ -49,13 +49,18 @@ class Tally:
         if chunk.notes and chunk.notes.contradiction:
             self.contradictions.setdefault(chunk.notes.source, chunk.notes.contradiction)
         reason = chunk.rejected.column("reason")
-        blank = pc.or_(pc.equal(reason, BLANK), pc.starts_with(reason, PASSED_OVER))
-        faulty = chunk.rejected.filter(pc.invert(blank))
-        self.blank += chunk.rejected.num_rows - faulty.num_rows
+        without = pc.or_(pc.is_in(reason, pa.array(PASSED_OVER)), pc.starts_with(reason, base.PASSED_OVER))
+        faulty = chunk.rejected.filter(pc.invert(without))
+        self.passed_over.update(chunk.rejected.filter(without).column("reason").to_pylist())
         self.distrusted += distrusted
         self.passed_over.update(chunk.passed_over)
         self.rejected.update(faulty.column("source_file").to_pylist())
         self.examples += faulty.slice(0, 3 - len(self.examples)).to_pylist() if len(self.examples) < 3 else []
+
+    @property
+    def blank(self) -> int:
+        """Rows that hold no record: blank ones, comments, and those that repeat the header."""
+        return self.passed_over.total()
 
     def shares(self) -> dict[str, tuple[int, int]]:
         """Numbers of rejected, blank and distrusted rows, each with the number that it is a part of."""
@@ -67,7 +72,7 @@ class Tally:
         }
 
     def check(self, max_share: float, kept: Path) -> None:
-        """Refuse too many rejected rows, blank ones left aside, and times that contradict each other.
+        """Refuse too many rejected rows, but for those that hold no record, and times that contradict each other.
 
         Args:
             max_share: largest share of rejected rows.
@@ -103,6 +108,8 @@ class Tally:
             "labels": labelling.found(self.attacks),
             "rejected": self.rejected.total(),
             "blank": self.blank,
+            "repeated_headers": self.passed_over[REPEATED],
+            "comments": self.passed_over[COMMENTED],
             "distrusted": self.distrusted,
             "passed_over": dict(sorted(self.passed_over.items())),
             "digest": f"{self.digest:016x}",

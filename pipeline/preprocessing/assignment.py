@@ -149,7 +149,7 @@ def label(
     """
     attack, content = records.attack, records.content
     y = ((attack != "benign") & ~hidden).astype(np.int8)
-    _require(split, y)
+    _require(split, y, content)
     balanced = np.zeros(len(attack), dtype=bool)
     train = np.flatnonzero(split == splits.SPLITS.index("train"))
     labelled = np.where(hidden, "benign", attack)  # what the labels of train say
@@ -159,13 +159,24 @@ def label(
     return Rows(records.record_id, y, attack, confidence, balanced, split, hidden)
 
 
-def _require(split: NDArray[np.int8], y: NDArray[np.int8]) -> None:
+def _require(split: NDArray[np.int8], y: NDArray[np.int8], content: NDArray[np.uint64]) -> None:
     needed = [("train", 0), ("val", 0), ("calibration", 0)]
     if (y[np.isin(split, [splits.SPLITS.index(name) for name in ("train", "val", "test_seen")])] == 1).any():
         needed += [("train", 1), ("val", 1)]
     for name, label in needed:
         if not ((split == splits.SPLITS.index(name)) & (y == label)).any():
             kind = "attack" if label else "benign"
+            copies = _copies(content[y == label], kind)
             raise SplitError(
-                f"split {name!r} would have no {kind} record; ingest more, or raise preprocess.shares.{name}"
+                f"split {name!r} would have no {kind} record{copies}; ingest more, or raise preprocess.shares.{name}"
             )
+
+
+def _copies(content: NDArray[np.uint64], kind: str) -> str:
+    """What the contents, (n,), of the records of one kind have to do with an empty split; "" for nothing."""
+    distinct = len(np.unique(content))
+    if not 0 < distinct < min(len(content), len(splits.SPLITS)):
+        return ""
+    if distinct == 1:
+        return f": all {len(content):,} {kind} records have the same values in every column, and copies share a split"
+    return f": the {len(content):,} {kind} records are copies of {distinct} ones, and copies share a split"

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Self
 
 import numpy as np
@@ -10,6 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from pipeline.base.errors import DataError
+from pipeline.datasets.words import Vocabulary
 from pipeline.settings.preprocess import Encoding
 
 MOST_ONE_HOT = 256  # one-hot columns at most, of all categorical columns together
@@ -66,8 +68,18 @@ class Categorical:
     def codes(self, values: NDArray[np.object_]) -> NDArray[np.intp]:
         """(n,) index into ``words`` of each value; W for a word that is not among them."""
         seen, unique = pd.factorize(values)
-        codes = pd.Index(np.array(self.words, dtype=object), dtype=object).get_indexer(pd.Index(unique, dtype=object))
-        return np.where(codes < 0, len(self.words), codes)[seen]
+        places = [self._vocabulary.place(text) for text in unique]
+        return np.array([len(self.words) if place is None else place for place in places], dtype=np.intp)[seen]
+
+    def unknown(self, values: NDArray[np.object_]) -> Counter[str]:
+        """Each word of ``values``, (n,), that no train row has, and how many rows have it; "" is not counted."""
+        seen, unique = pd.factorize(values)
+        counts = zip(unique, np.bincount(seen, minlength=len(unique)).tolist(), strict=True)
+        return Counter({text: count for text, count in counts if text and self._vocabulary.place(text) is None})
+
+    @cached_property
+    def _vocabulary(self) -> Vocabulary:
+        return Vocabulary(self.words)
 
     def logs(self, standard: bool) -> NDArray[np.float64]:
         """(W + 1,) log(1 + n) of each word, and of an unknown one; standardised over the train rows if asked for."""

@@ -6,6 +6,7 @@ The published setting of Chhetri, Thapa, Chen, "Latent Sculpting" (2025) is ``fi
 ``destination_port`` dropped and two derived columns: 71 features on CIC-IDS-2017.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
@@ -149,6 +150,10 @@ class Features:
         for name, words in self.words.items():
             features |= words.encode(name, columns[name], self.recipe.categorical, standard, self._limit)
         return features
+
+    def unknown_words(self, columns: Columns) -> dict[str, Counter[str]]:
+        """Categorical column -> each word of its rows that the train rows do not have, and how many rows have it."""
+        return {name: words.unknown(columns[name]) for name, words in self.words.items()}
 
     @property
     def reads(self) -> tuple[str, ...]:

@@ -12,7 +12,8 @@
     bundle.json                                format, data set, raw columns, an example, the sha256 of each file
 """
 
-from collections.abc import Collection
+from collections import Counter
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, Self
@@ -34,7 +35,7 @@ from pipeline.calibration.prediction import Prediction
 from pipeline.datasets.schema import Column
 from pipeline.models.scoring import ROWS_AT_ONCE
 from pipeline.preprocessing.features import Features
-from pipeline.serving import benign, bundle_parts, manifest, record_columns
+from pipeline.serving import benign, bundle_parts, contract, manifest, record_columns
 from pipeline.serving.bundle_parts import MODELS, USED
 from pipeline.serving.manifest import HashedFolder
 from pipeline.serving.record_columns import Records
@@ -83,13 +84,16 @@ class Bundle:
             read_table(here(paths.PROCESSED) / f"{split}.parquet", ["record_id"]).column(0).to_numpy()
             for split in FITTED_ON
         ]
-        files[USED] = save_tensors({"record_id": np.unique(np.concatenate(ids))})
+        used = np.unique(np.concatenate(ids))
+        files[USED] = save_tensors({"record_id": used})
         features = Features.load(*bundle_parts.decoded(here(paths.FEATURES), files, "features"))
         some = benign.chosen(here(paths.PROCESSED) / "train.parquet")
         files |= benign.encoded(here(paths.RECORDS), some, _typed(features))
         source = read_json(here(paths.SOURCE))
-        about = {"dataset": source["dataset"], "columns": _columns(features), "example": features.typical()}
+        dataset = source["dataset"]
+        about = {"dataset": dataset, "columns": _columns(features), "example": features.typical()}
         about |= {"extraction": source["extraction"]} if "extraction" in source else {}
+        about["contract"] = contract.fitted(here(paths.RECORDS), source, used, _typed(features))
         group = bundle_parts.decoded(here(paths.THRESHOLDS), files, "thresholds")[0].get("group")
         about |= {"group": group and _group(here(paths.RECORDS), group)}
         return cls.of_sealed(HashedFolder(about, files), here(paths.FEATURES).parent)
@@ -171,6 +175,12 @@ class Bundle:
         sealed = HashedFolder(self.sealed.about, {**self.sealed.files, **files})
         return replace(self, used=ids, model=replace(self.model, calibration=calibration), sealed=sealed)
 
+    @property
+    def contract(self) -> Mapping[str, Any] | None:
+        """What it was fitted on; None for a model that is older than contracts. See ``pipeline.serving.contract``."""
+        found: Mapping[str, Any] | None = self.sealed.about.get("contract")
+        return found
+
     def benign(self) -> pa.Table | None:
         """A few raw benign records that it was fitted on, their ids first; None for a model that kept none.
 
@@ -208,6 +218,19 @@ class Bundle:
         none = np.zeros((0, len(self.calibration.surprisals)), np.float32)
         return Prediction.of(self.calibration, *np.concatenate([none, *parts]).T, groups=self._groups(records))
 
+    def unknown_words(self, records: Records) -> dict[str, Counter[str]]:
+        """Categorical column -> each word of the records that no train record has, and how many records have it.
+
+        Raises:
+            SchemaError: a column is missing.
+            DataError: a column holds what it should not.
+        """
+        columns = [column for column in self.columns if column.categorical]
+        if not columns:
+            return {}
+        table = record_columns.table(columns, records)
+        return self.features.unknown_words(dict(record_columns.arrays(columns, table)))
+
     def x(self, table: pa.Table) -> NDArray[np.float32]:
         """(n, F) features of the rows of a checked table."""
         mapped = self.features.map(dict(record_columns.arrays(self.columns, table)))
@@ -221,7 +244,7 @@ class Bundle:
         if about is None:  # an older bundle does not say what the column holds
             values = record_columns.converted(name, records[name])
         else:
-            values = record_columns.arrow(Column(**about), records[name])
+            values = record_columns.arrow(Column(**about), records[name], text_only=True)
         return group_names(np.asarray(values.to_pandas()))
 
 

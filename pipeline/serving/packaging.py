@@ -23,7 +23,17 @@ from pipeline.tracking import store
 
 BUNDLE = "artifacts/bundle"  # of the pyfunc's folder
 PACKAGE = Path(__file__).parents[1]
-SCORING = ("benign", "bundle", "bundle_parts", "frames", "manifest", "pyfunc", "record_columns", "two_stage")
+SCORING = (
+    "benign",
+    "bundle",
+    "bundle_parts",
+    "contract",
+    "frames",
+    "manifest",
+    "pyfunc",
+    "record_columns",
+    "two_stage",
+)
 # The files and rooms of the package that scoring imports; a test holds them against its imports.
 CODE = (
     *("artifacts", "base", "calibration", "preprocessing"),

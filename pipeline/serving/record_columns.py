@@ -9,6 +9,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from pipeline.base.errors import DataError, SchemaError, near_miss
+from pipeline.datasets import words
 from pipeline.datasets.schema import Column
 
 Records: TypeAlias = Mapping[str, Any] | pa.Table  # canonical column -> (n,) values; other columns are passed over
@@ -45,14 +46,19 @@ def table(columns: Sequence[Column], records: Records) -> pa.Table:
     return pa.table(read)
 
 
-def arrow(column: Column, values: Any) -> pa.ChunkedArray | pa.Array:
+def arrow(column: Column, values: Any, text_only: bool = False) -> pa.ChunkedArray | pa.Array:
     """The values of a column as Arrow has them.
+
+    Args:
+        column: what it holds.
+        values: of any kind.
+        text_only: whether numbers are refused where words are expected.
 
     Raises:
         DataError: they are not what the column holds.
     """
     found = converted(column.name, values)
-    _check_kind(column, found.type)
+    _check_kind(column, found.type, text_only)
     return found
 
 
@@ -72,24 +78,27 @@ def converted(name: str, values: Any) -> pa.ChunkedArray | pa.Array:
 
 
 def arrays(columns: Sequence[Column], read: pa.Table) -> Iterator[tuple[str, NDArray[Any]]]:
-    """Each column of a checked table as the features read it: float64, or words, "" for none."""
+    """Each column of a checked table as the features read it: float64, or words, "" for none.
+
+    A number or a truth value in a column of words is the word that spells it.
+    """
     for column in columns:
         values = read.column(column.name)
         if column.categorical:
-            words = values.cast(pa.string()).fill_null("")
-            yield column.name, words.to_numpy(zero_copy_only=False).astype(object)
+            texts = words.of_values(values).fill_null("")
+            yield column.name, texts.to_numpy(zero_copy_only=False).astype(object)
         else:
             yield column.name, values.cast(pa.float64(), safe=False).to_numpy()  # a huge integer is rounded
 
 
-def _check_kind(column: Column, kind: pa.DataType) -> None:
-    words = kind.value_type if pa.types.is_dictionary(kind) else kind
-    is_text = pa.types.is_string(words) or pa.types.is_large_string(words)
+def _check_kind(column: Column, kind: pa.DataType, text_only: bool) -> None:
+    values = kind.value_type if pa.types.is_dictionary(kind) else kind
+    is_text = pa.types.is_string(values) or pa.types.is_large_string(values)
     is_number = pa.types.is_floating(kind) or pa.types.is_integer(kind) or pa.types.is_boolean(kind)
-    if not (pa.types.is_null(kind) or (is_text if column.categorical else is_number)):
-        raise DataError(
-            f"column {column.name!r} holds {kind}, allowed are {'words' if column.categorical else 'numbers'}"
-        )
+    fits = is_text or (is_number and not text_only) if column.categorical else is_number
+    if not (fits or pa.types.is_null(kind)):
+        allowed = "numbers" if not column.categorical else "words" if text_only else "words and numbers"
+        raise DataError(f"column {column.name!r} holds {kind}, allowed are {allowed}")
 
 
 def _check_lengths(rows: Mapping[str, int]) -> None:

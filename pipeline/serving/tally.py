@@ -1,8 +1,9 @@
 """What is counted while a file is scored, and the sample that is kept of it."""
 
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
@@ -16,6 +17,8 @@ from pipeline.calibration.calibration import Calibration
 from pipeline.calibration.prediction import Prediction
 from pipeline.serving.arrivals import Incoming
 
+MOST_WORDS: Final = 10  # unknown ones of a column that a summary names
+
 
 class Tally:
     """Counts of what was judged."""
@@ -24,9 +27,12 @@ class Tally:
         self.verdicts: Counter[str] = Counter(benign=0, unknown=0, anomalous=0)
         self.alarms: Counter[str] = Counter(dict.fromkeys(calibration.thresholds, 0))
         self.reasons: Counter[str] = Counter()
+        self.unknown: dict[str, Counter[str]] = {}
 
-    def add(self, judged: Prediction, rejected: pa.Table) -> None:
-        """Count what was decided, and the rows that could not be read."""
+    def add(self, judged: Prediction, rejected: pa.Table, unknown: Mapping[str, Counter[str]] | None = None) -> None:
+        """Count what was decided, the rows that could not be read, and the words that the model does not know."""
+        for name, words in (unknown or {}).items():
+            self.unknown.setdefault(name, Counter()).update(words)
         self.verdicts.update(judged.verdict.tolist())
         for name in self.alarms:
             self.alarms[name] += int(judged.flagged[name].sum())
@@ -45,6 +51,11 @@ class Tally:
             "records": n,
             "rejected": self.reasons.total(),
             "verdicts": dict(self.verdicts),
+            "unknown_words": {
+                name: {"records": words.total(), "words": dict(words.most_common(MOST_WORDS))}
+                for name, words in self.unknown.items()
+                if words
+            },
             "alarms": {name: {"alarms": count, **expected(name, n)} for name, count in self.alarms.items()},
         }
 

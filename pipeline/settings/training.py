@@ -2,10 +2,9 @@
 
 import math
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Literal
 
 from pipeline.settings.base import (
-    Bounds,
     Count,
     CountOrZero,
     NotNegative,
@@ -48,7 +47,7 @@ class FitSettings(Shape):
         device: ``auto`` (cuda where there is one), ``cpu`` or ``cuda``.
         precision: as Lightning names it.
         strategy: as Lightning names it.
-        devices: how many. A stage is one process and has one; ``fit`` itself can do with more.
+        devices: how many. A stage is one process and has 1; ``fit`` itself can do with more.
     """
 
     epochs: Count
@@ -68,7 +67,7 @@ class FitSettings(Shape):
     select: Literal["val_loss", "val_f1"]
     seed: Seed
     device: Literal["auto", "cpu", "cuda"]
-    devices: Annotated[int, Bounds(ge=1, le=1)]
+    devices: Count
     strategy: Literal["auto", "ddp"]
     precision: Literal["32-true", "bf16-mixed", "16-mixed", "64-true"]
 
@@ -119,7 +118,16 @@ class ConfidenceSettings(UpdateCaps, WithPlugins):
 
 @dataclass(frozen=True)
 class Training(Section, WithPlugins):
-    """What both stages that train a model have."""
+    """What both stages that train a model have.
+
+    Raises:
+        ValueError: a stage, which is one process, is to have several devices.
+    """
 
     confidence: ConfidenceSettings
     fit: FitSettings
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.fit.devices != 1:
+            raise ValueError(f"fit.devices is {self.fit.devices}, allowed is 1: a stage is one process")

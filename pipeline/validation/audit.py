@@ -40,7 +40,7 @@ def audit(
 
     Args:
         batches: tables of ``record_schema(columns)``, of any size; the findings do not depend on how rows are cut.
-        limits: the budgets.
+        limits: shares of the records that may break a rule.
         columns: the features that the records have.
         attacks: the label vocabulary.
         rows: how many rows are held at a time.

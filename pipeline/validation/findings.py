@@ -177,9 +177,9 @@ class Findings:
         are = "expectation is" if len(others) == 1 else "expectations are"
         raise ExpectationError(f"{first}" + (f"; {len(others)} more hard {are} breached: {shown}" if others else ""))
 
-    def broken_at(self, budget: float) -> dict[str, list[str]]:
+    def broken_at(self, limit: float) -> dict[str, list[str]]:
         """The hard rules, and the soft ones, that more than this share of the records break."""
-        over = [found for found in self.results if found.kind in BUDGETED and found.share > budget]
+        over = [found for found in self.results if found.kind in BUDGETED and found.share > limit]
         return {
             name: [f"{found.subject}: {found.text}" for found in over if found.hard is hard]
             for name, hard in (("hard", True), ("soft", False))

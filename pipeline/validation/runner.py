@@ -1,7 +1,7 @@
 """Counts the rows that break each rule, batch after batch, and lets Great Expectations judge the sums.
 
 A rule is an expectation of Great Expectations. Running one on a batch takes 10 ms, whatever the batch holds, and its
-budget would apply to that batch alone. So ``rules.broken`` finds the rows that break a rule, and Great Expectations
+limit would apply to that batch alone. So ``rules.broken`` finds the rows that break a rule, and Great Expectations
 gets one frame at the end: a row for each rule, with the number of records that break it and the number that may.
 """
 
@@ -95,11 +95,11 @@ class Counts:
             "unexpected": [count.unexpected for count in self._counts],
             "allowed": [count.allowed for count in self._counts],
         }
-        failed = over_budget(pd.DataFrame(sums))
+        failed = over_limit(pd.DataFrame(sums))
         return tuple(count.finding(passed=place not in failed) for place, count in enumerate(self._counts))
 
 
-def over_budget(counts: pd.DataFrame) -> set[int]:
+def over_limit(counts: pd.DataFrame) -> set[int]:
     """The places of the rows in which ``unexpected`` exceeds ``allowed``, by Great Expectations.
 
     Raises:

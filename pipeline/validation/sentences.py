@@ -9,6 +9,11 @@ from pipeline.validation.single_feature import MIN_RECORDS, FeatureAuroc
 
 SHOWN = 5  # names in a sentence
 
+_REMEDY = (
+    "the label has leaked into it; leave it out with ingest.*.ignore_columns, or, where it is genuine, name it in "
+    "preprocess.features.drop and validate.shortcuts.known"
+)
+
 
 def shortcut_sentences(found: Shortcuts) -> dict[str, str]:
     """Finding -> its sentence; a finding that these records cannot have is left out."""
@@ -33,12 +38,16 @@ def details(found: Shortcuts) -> dict[str, str]:
 
 
 def _leaked(found: Shortcuts, leak: FeatureAuroc) -> str:
+    if found.by_place(leak):
+        return (
+            f"{leak.feature!r} tells {_attacks(found)} from benign by where its values lie, as a row number or a time "
+            f"does, with an AUROC of {leak.by_place:.4f}, validate.shortcuts.leak_auroc_of_few allows "
+            f"{found.limits.leak_auroc_of_few:g}: {_REMEDY}"
+        )
     name = "leak_auroc" if len(found.measured) > FEW else "leak_auroc_of_few"
     return (
         f"{leak.feature!r} tells {_attacks(found)} from benign with an AUROC of {leak.pooled:.4f} pooled and "
-        f"{leak.mean:.4f} in the mean over attacks, validate.shortcuts.{name} allows {found.leak_limit:g}: the label "
-        "has leaked into it; leave it out with ingest.*.ignore_columns, or, where it is genuine, name it in "
-        "preprocess.features.drop and validate.shortcuts.known"
+        f"{leak.mean:.4f} in the mean over attacks, validate.shortcuts.{name} allows {found.leak_limit:g}: {_REMEDY}"
     )
 
 

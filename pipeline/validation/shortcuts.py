@@ -74,8 +74,14 @@ class Shortcuts:
     def leaks(self) -> tuple[FeatureAuroc, ...]:
         """The features that tell all attacks and are no known shortcuts, the strongest first."""
         return tuple(
-            auroc for auroc in self.ranked() if auroc.of_all > self.leak_limit and auroc.feature not in self.known_here
+            auroc
+            for auroc in self.ranked()
+            if (auroc.of_all > self.leak_limit or self.by_place(auroc)) and auroc.feature not in self.known_here
         )
+
+    def by_place(self, auroc: FeatureAuroc) -> bool:
+        """Whether a feature tells all attacks by where its values lie, though it does not grow with them."""
+        return auroc.of_all <= self.leak_limit and auroc.by_place > self.limits.leak_auroc_of_few
 
     @property
     def by_one_feature(self) -> dict[str, tuple[str, float]]:

@@ -15,6 +15,7 @@ from pipeline.validation.sample import Sample
 
 Array = NDArray[np.float64]
 MIN_RECORDS = 5  # of a class; fewer say nothing
+NEAR = 10  # values on each side that are looked at to see where attacks lie
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,8 @@ class FeatureAuroc:
         pooled: AUROC of all attack records of the sample, in the direction that serves ``mean``.
         mean: mean of the attacks' AUROC in one direction, the same for all.
         by_attack: AUROC of each attack, in the direction that serves it.
+        by_place: AUROC of the share of attacks among the nearest values: that of a number which tells attacks by where
+            it lies, though it does not grow with them, as a row number or a time does; 0.5 where values repeat much.
     """
 
     feature: str
@@ -34,6 +37,7 @@ class FeatureAuroc:
     pooled: float
     mean: float
     by_attack: dict[str, float]
+    by_place: float = 0.5
 
     @property
     def of_all(self) -> float:
@@ -57,7 +61,9 @@ def feature_aurocs(sample: Sample, columns: Sequence[Column]) -> tuple[FeatureAu
     for index, column in enumerate(columns):
         values = np.nan_to_num(sample.x[rows, index], nan=-np.inf, posinf=np.inf, neginf=-np.inf)
         nominal = column.categorical or column.unit == "port" or _few(values, len(sample.attacks))
-        aurocs.append(among.by_value(column.name, values, half) if nominal else among.by_rank(column.name, values))
+        aurocs.append(
+            among.by_value(column.name, values, half) if nominal else among.by_rank(column.name, values, half)
+        )
     return tuple(aurocs)
 
 
@@ -69,12 +75,20 @@ class _Among:
     attacks: tuple[str, ...]
     group: NDArray[np.intp]
 
-    def by_rank(self, feature: str, values: Array) -> FeatureAuroc:
-        """Values: (b + k,)."""
+    def by_rank(self, feature: str, values: Array, half: NDArray[np.intp]) -> FeatureAuroc:
+        """Values and half: (b + k,)."""
         pooled, by_attack = self._auroc(values)
         mean = float(by_attack.mean())
         pooled, mean = (pooled, mean) if mean >= 0.5 else (1 - pooled, 1 - mean)
-        return FeatureAuroc(feature, "rank", pooled, mean, self._named(np.maximum(by_attack, 1 - by_attack)))
+        own = self._named(np.maximum(by_attack, 1 - by_attack))
+        return FeatureAuroc(feature, "rank", pooled, mean, own, self._by_place(values, half))
+
+    def _by_place(self, values: Array, half: NDArray[np.intp]) -> float:
+        """Values and half: (b + k,); numbers that repeat much are no row numbers and no times."""
+        if len(np.unique(values)) < len(values) / 2:
+            return 0.5
+        pooled, by_attack = self._auroc(_near(values, half, np.arange(len(values)) >= self.benign))
+        return min(pooled, float(by_attack.mean()))
 
     def by_value(self, feature: str, values: Array, half: NDArray[np.intp]) -> FeatureAuroc:
         """Values and half: (b + k,). Values are encoded with the attack rate in the other half of the records."""
@@ -112,6 +126,19 @@ def _shares(codes: NDArray[np.intp], half: NDArray[np.intp], is_attack: NDArray[
         other = half != side
         attacks, records = (np.bincount(codes[rows], minlength=size) for rows in (other & is_attack, other))
         shares[~other] = ((attacks + rate) / (records + 1))[codes[~other]]
+    return shares
+
+
+def _near(values: Array, half: NDArray[np.intp], is_attack: NDArray[np.bool_]) -> Array:
+    """(n,) share of attacks among the values of the other half that lie nearest, equal ones all included."""
+    shares = np.empty(len(values))
+    for side in (0, 1):
+        own, other = half == side, np.flatnonzero(half != side)
+        order = other[np.argsort(values[other], kind="stable")]
+        attacks = np.concatenate([[0], np.cumsum(is_attack[order])])
+        first, last = (np.searchsorted(values[order], values[own], at) for at in ("left", "right"))
+        first, last = np.maximum(first - NEAR, 0), np.minimum(last + NEAR, len(order))
+        shares[own] = (attacks[last] - attacks[first]) / np.maximum(last - first, 1)
     return shares
 
 

@@ -173,13 +173,7 @@ FAULTS = {
         SchemaError,
         r"none of 2 records has a value in 'b'; .*ignore_col",
     ),
-    "benign only": ("a,label\n1,0\n2,0\n", DataError, r"every one of 2 records is benign .* set ingest\.table\.benign"),
     "attacks only": ("a,label\n1,3\n2,x\n", DataError, r"is an attack by its column 'label' \(attack_3, x\); set inge"),
-    "attacks unread": (
-        "a,label\n1,0\n2,0\nx,1\n",
-        DataError,
-        "add records of the other;? ?.*1 rows were rejected.*'x' is not a number",
-    ),
     "a nameless label": (
         "a,label\n1,0\n2,(benign)\n",
         DataError,

@@ -125,7 +125,7 @@ def test_memory_is_bounded_by_the_blocks_not_by_the_files(project: Any, monkeypa
 
     cut = sources.blocks
 
-    def counting(source: sources.Source, size: int = 0) -> Iterator[bytes]:
+    def counting(source: sources.Source, _size: int = 0) -> Iterator[bytes]:
         for block in cut(source, 16_384):
             held["now"] += len(block)
             held["all"] += len(block)

@@ -43,13 +43,22 @@ LEAKS: dict[str, Leak] = {
 }
 
 
+PLACES: dict[str, Leak] = {  # attacks lie below, above and between benign records
+    "number": lambda name, random: np.argsort(np.argsort(name, kind="stable")),
+    "capture_time": lambda name, random: 1.7e9 + np.searchsorted(NAMES, name) * 3600 + random.permutation(ROWS),
+    "shuffled_ids": lambda name, random: (
+        np.array([3, 0, 2, 4, 1])[np.searchsorted(NAMES, name)] * 1e4 + random.permutation(ROWS)
+    ),
+}
+
+
 def write(*leaks: str, names: tuple[str, ...] = ("bot", "dos", "scan", "worm")) -> None:
     """A table whose features tell most attacks well, where there are several, and a column for each leak."""
     random = np.random.default_rng(0)
     name = random.choice(["normal", *names], ROWS)
     size = random.normal(size=ROWS) + 2 * (name != "normal")
     rate = random.normal(size=ROWS) + 9 * (name == "bot")
-    columns = {"size": size, "rate": rate} | {leak: LEAKS[leak](name, random) * 1.0 for leak in leaks}
+    columns = {"size": size, "rate": rate} | {leak: (LEAKS | PLACES)[leak](name, random) * 1.0 for leak in leaks}
     cells = zip(*(each.tolist() for each in columns.values()), name, strict=True)
     Path("mine.csv").write_text("".join(",".join(map(str, row)) + "\n" for row in [(*columns, "verdict"), *cells]))
 
@@ -74,6 +83,15 @@ def test_a_leak_however_it_is_written_stops_the_line_and_says_what_to_do(mine: A
     found = read_json(paths.REPORTS / "validate" / "shortcuts.json")
     assert set(found["leaks"]) == set(LEAKS)
     assert "The label has leaked into " in (paths.REPORTS / "validate" / "docs" / "index.html").read_text()
+
+
+def test_a_column_that_tells_attacks_by_where_they_lie_stops_the_line(mine: Any) -> None:
+    write(*PLACES)
+    mine.run("ingest")
+    message = mine.refusal("validate", ExpectationError)
+    for leak in PLACES:
+        assert f"{leak!r} tells all 4 attacks from benign by where its values lie" in message
+    assert {*read_json(paths.REPORTS / "validate" / "shortcuts.json")["leaks"]} == {*PLACES}
 
 
 def test_what_the_message_says_helps(mine: Any) -> None:

@@ -42,7 +42,13 @@ def raw(records):
 
 @pytest.fixture
 def project(project):
+    """The project with a store in which no version has an alias, whichever test came before."""
+    _without_aliases()
     yield project
+    _without_aliases()
+
+
+def _without_aliases():
     found = stores.client().search_registered_models(f"name = '{registry.MODEL}'")
     for alias in found[0].aliases if found else ():
         stores.client().delete_registered_model_alias(registry.MODEL, alias)

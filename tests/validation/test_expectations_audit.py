@@ -138,7 +138,7 @@ def test_a_rate_over_no_time_and_an_undefined_operand_break_no_identity(make):
     }
 
 
-def test_a_budget_is_judged_on_the_whole_stream(make, rule, only):
+def test_a_limit_is_applied_to_the_whole_stream(make, rule, only):
     features = only("flow_duration")
     tables = [make(10, features, flow_duration=dict.fromkeys(range(2), -1.0)), make(10, features)]
     tables[1] = tables[1].set_column(0, "record_id", pa.array(range(10), pa.uint64()))
@@ -306,10 +306,10 @@ def test_absent_values_are_those_of_great_expectations(values):
     assert rules.broken(rule, frame).sum() == _by_great_expectations(rule, frame)[0]
 
 
-def test_great_expectations_judges_the_sums_by_their_budgets():
+def test_great_expectations_judges_the_sums_by_their_limits():
     counts = pd.DataFrame({"unexpected": [0, 3, 5, 0], "allowed": [0.0, 2.5, 5.0, 1.0]})
-    assert runner.over_budget(counts) == {1}
-    assert runner.over_budget(counts[:1]) == set()
+    assert runner.over_limit(counts) == {1}
+    assert runner.over_limit(counts[:1]) == set()
 
 
 def test_the_summary_is_plain_json(faulty):
@@ -320,7 +320,7 @@ def test_the_summary_is_plain_json(faulty):
     assert json.dumps(findings.intervals(), allow_nan=False)
 
 
-def test_a_budget_outside_its_limits_is_refused():
+def test_a_share_outside_its_limits_is_refused():
     with pytest.raises(ValueError, match="null_share must lie in"):
         limits_with(null_share=1.5)
 

@@ -12,6 +12,7 @@ from pipeline.base.errors import SchemaError
 from pipeline.datasets import sources
 from pipeline.datasets.base import Chunk
 from pipeline.datasets.blocks import Block, headed
+from pipeline.datasets.dialect import Head
 from pipeline.datasets.schema import Column
 from pipeline.datasets.sensors import delimited
 from pipeline.datasets.sensors.assemble import chunk
@@ -90,11 +91,11 @@ class NFStream(Sensor):
             SourceError: the file is empty.
             SchemaError: it lacks a field that is needed, or that the first file has.
         """
-        line, blocks = headed(source.name, stream)
-        names = _names(source, line)
+        head, blocks = headed(source.name, stream)
+        names = _names(source, head)
         self._found.require(source.name, names)
         wanted = {field.source: field for field in self._found.fields if field.source in names}
-        lines = delimited.Lines(names, ",", True, UNSET)
+        lines = delimited.Lines(names, head.dialect.separator, True, UNSET)
         yield from (partial(self._chunk, block, lines, wanted) for block in blocks)
 
     @cached_property
@@ -109,8 +110,8 @@ class NFStream(Sensor):
         return chunk(block, self._found, delimited.read(block, lines, wanted), self.label, self.zone)
 
 
-def _names(source: Source, header: bytes) -> tuple[str, ...]:
-    names = [name.strip().strip('"') for name in header.decode("utf-8-sig", "replace").strip().split(",")]
+def _names(source: Source, head: Head) -> tuple[str, ...]:
+    names = [name.strip() for name in head.names]
     twice = sorted({name for name in names if name and names.count(name) > 1})
     if twice:
         raise SchemaError(f"{source.name}: two columns are called {twice[0]!r}; rename one of them in the header")

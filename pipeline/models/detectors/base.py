@@ -15,6 +15,7 @@ from pipeline.models.scoring import ROWS_AT_ONCE, in_parts
 ENTRIES_AT_ONCE = 2**24
 LEAST_SPREAD = 1e-3
 LARGEST_TIE = 0.999
+FEW = 100  # records; that few may simply be too few to learn from
 
 
 class Detector(Scorer):
@@ -171,7 +172,8 @@ def _tied(score: Tensor, x: Tensor) -> str | None:
     values, counts = torch.unique(score, return_counts=True)
     few, share = len(values) < min(3, len(x)), float(counts.max()) / len(x) if len(x) else 0.0
     if few and len(values) < min(3, len(torch.unique(x, dim=0))):
-        return f"the scores of rows that differ have {len(values)} distinct values, so they rank nothing; {_REMEDY}"
+        remedy = f"{len(x)} records are too few to learn from, so ingest more" if len(x) < FEW else _REMEDY
+        return f"the scores of rows that differ have {len(values)} distinct values, so they rank nothing; {remedy}"
     if len(values) > 1 and share > LARGEST_TIE:
         value = values[counts.argmax()]
         if len(torch.unique(x[score == value], dim=0)) > 1:

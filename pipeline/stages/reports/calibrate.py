@@ -62,7 +62,7 @@ def foretold(percent: float, n: int, more: int = 4) -> str:
 
 
 def _warn(calibration: Calibration, val: Samples, report: Report) -> None:
-    """Say what there are too few records for."""
+    """Warn where there are too few records for a threshold, a surprisal or the seen attacks."""
     n = calibration.reference.size
     for name, risk in calibration.promises().items():
         asked = 1 - float(name.removeprefix("p")) / 100
@@ -73,7 +73,7 @@ def _warn(calibration: Calibration, val: Samples, report: Report) -> None:
             )
     if val.benign.sum() < LEAST_FOR_SURPRISALS and calibration.worst == 1:
         report.say(
-            f"{val.benign.sum()} benign records in val are too few for the tails of the scores, so they come from the "
+            f"{val.benign.sum()} benign records in val are too few for the surprisals, so these come from the "
             f"calibration records themselves: levels hold nearly, not exactly; {LEAST_FOR_SURPRISALS} are enough"
         )
     if (~val.benign).sum() < LEAST_FOR_A_CLASS:

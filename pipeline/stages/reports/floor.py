@@ -1,6 +1,7 @@
 """The floor to beat: what the best single feature finds at each level of false alarms.
 
-At each level the feature is chosen on some records, its threshold is set on benign ones, and it is judged on others.
+For each level, the feature is chosen on some records, and its threshold is set on benign ones. Its recall is measured
+on records that had no part in either.
 """
 
 from collections.abc import Sequence

@@ -61,7 +61,7 @@ def _confidence(known: validation.Trust, report: Report) -> None:
 
 
 def _thresholds(findings: validation.Findings, columns: Sequence[Column], report: Report) -> None:
-    """At each level: the rules that it would break as a budget, and what the best single feature finds there.
+    """At each level: the rules that it would break as their limit, and what the best single feature finds there.
 
     One half of a sample of each class chooses the feature and sets its threshold, the other half judges.
     """

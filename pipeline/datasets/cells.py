@@ -1,0 +1,99 @@
+"""The cells of a CSV that are no plain numbers: how tools spell a missing value and infinity, and how rows end."""
+
+import re
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+# Of spreadsheets, databases, R, Java and loggers. In columns of words they are words.
+NULLS = (
+    *("#DIV/0!", "#N/A", "#NUM!", "#VALUE!", "#REF!", "#NAME?", "#NULL!", "#N/A N/A", "#NA"),
+    *("NULL", "Null", "null", "(null)", "<null>", "NA", "<NA>", "N/A", "n/a", "na", "None", "none", "nil", "NIL"),
+    *("NaN", "nan", "-nan", "-NaN", "NAN", "(empty)", "undefined", "missing", "\\N", "-", "--", "?", "."),
+)
+# Microsoft's C library spells 1/0 and 0/0 so; the zeros depend on the number of decimals that were asked for.
+_C_INFINITY, _C_UNDEFINED = rb"1\.#INF0*", rb"-?1\.#(?:IND|QNAN|SNAN)0*"
+_INFINITE = re.compile(r"([-+]?)(?:inf|infinity|1\.#inf0*|\u221e)", re.IGNORECASE)
+_UNDEFINED = re.compile(r"[-+]?1\.#(?:ind|qnan|snan)0*", re.IGNORECASE)
+_HEXADECIMAL = re.compile(r"0[xX][0-9a-fA-F]{1,13}")
+_MISSING = frozenset(text.lower() for text in NULLS)
+BLANK = frozenset({"", '""', "''"})
+
+
+def respelt(lines: bytes) -> bytes:
+    """Lines in which the infinite and undefined numbers of Microsoft's C library are spelt as others spell them."""
+    if b"1.#" not in lines:
+        return lines
+    return re.sub(_C_INFINITY, b"inf", re.sub(_C_UNDEFINED, b"nan", lines))
+
+
+def numbers(cells: "pd.Series[str]", decimal: str = ".") -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """(n,) the numbers that cells spell, NaN for a missing one; and (n,) which cells spell none.
+
+    Args:
+        cells: (n,) texts, or null.
+        decimal: what separates the whole part of a number from its fraction.
+    """
+    bare = cells.str.strip(" \"'\t")
+    bare = bare.str.replace(",", ".", regex=False) if decimal == "," else bare
+    values = pd.to_numeric(bare, errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan).copy()
+    faulty = np.isnan(values) & cells.notna().to_numpy()
+    for place in np.flatnonzero(faulty):
+        number = _odd(cells.iloc[place])
+        if number is not None:
+            values[place], faulty[place] = number, False
+    return values, faulty
+
+
+def _odd(cell: str) -> float | None:
+    """The number that a cell spells in an unusual way; None for none."""
+    text = cell.strip(" \"'\t")
+    if cell.strip() in BLANK or text.lower() in _MISSING or _UNDEFINED.fullmatch(text):
+        return float("nan")
+    if _HEXADECIMAL.fullmatch(text):
+        return float(int(text, 16))
+    infinite = _INFINITE.fullmatch(text)
+    return float(f"{infinite[1]}inf") if infinite else None
+
+
+def is_odd(cell: str) -> bool:
+    """Whether a cell is a number that is spelt in an unusual way, a missing one included."""
+    return _odd(cell) is not None
+
+
+def without_headers(lines: bytes, header: bytes, instead: bytes) -> tuple[bytes, frozenset[int]]:
+    """Lines in which ``instead`` stands for each one that repeats the header, and the places of those."""
+    bare = _bare(header)
+    at = lines.find(bare) if bare else -1
+    parts, places, done, row = [], set(), 0, 0
+    while at >= 0:
+        begin, end = lines.rfind(b"\n", 0, at) + 1, lines.find(b"\n", at)
+        end = len(lines) if end < 0 else end
+        if _bare(lines[begin:end]) == bare:
+            row += lines.count(b"\n", done, begin)
+            parts += [lines[done:begin], instead]
+            places.add(row)
+            done = end
+        at = lines.find(bare, end)
+    return (b"".join([*parts, lines[done:]]) if places else lines), frozenset(places)
+
+
+def _bare(line: bytes) -> bytes:
+    """A line without what may stand around it: a byte-order mark, spaces, its end."""
+    return line.strip(b"\xef\xbb\xbf \t\r\n")
+
+
+def trimmed(lines: bytes, surplus: Mapping[int, int], separator: str) -> bytes:
+    """Lines of which some lose the blank cells at their end.
+
+    Args:
+        lines: of the block.
+        surplus: place of a line -> how many cells it loses.
+        separator: stands between cells.
+    """
+    found = lines.split(b"\n")
+    for place, cells in surplus.items():
+        found[place] = separator.encode().join(found[place].rstrip(b" \r").split(separator.encode())[:-cells])
+    return b"\n".join(found)

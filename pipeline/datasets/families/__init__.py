@@ -1,0 +1,1 @@
+"""Which column each header means: one TOML file for each tool or publication that writes CICFlowMeter's features."""

@@ -1,0 +1,88 @@
+"""One spelling for each word of a categorical column, whatever tool wrote it and whatever type its file gives it."""
+
+import re
+from collections.abc import Collection, Mapping, Sequence
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+_ZEROS = re.compile(r"([-+]?\d+)[.,]0*|([-+]?\d*[.,]\d*[1-9])0+")
+TRUTH: Mapping[str, bool] = {
+    **dict.fromkeys(("true", "t", "yes", "y", "1"), True),
+    **dict.fromkeys(("false", "f", "no", "n", "0"), False),
+}
+
+
+def word(text: str) -> str:
+    """The spelling of a word: ``6.0`` and ``6.00`` are ``6``, ``TRUE`` is ``true``, and any other word is as it is."""
+    bare = text.strip()
+    if bare.lower() in {"true", "false"}:
+        return bare.lower()
+    number = _ZEROS.fullmatch(bare)
+    return (number[1] or number[2]).replace(",", ".") if number else bare
+
+
+class Vocabulary:
+    """Finds the place of a word among those that a model learnt from, however either is spelt.
+
+    A word is found as it is, else by its spelling, else by its truth: in a column of ``true`` and ``false``, 1 is true.
+    """
+
+    def __init__(self, words: Sequence[str]) -> None:
+        self.places = {text: place for place, text in enumerate(words)}
+        self.spelt = {word(text): place for place, text in reversed([*enumerate(words)])}
+        self.truths: dict[bool | None, int] = {}
+        if _is_boolean(self.spelt):
+            self.truths = {_truth(text): place for text, place in self.spelt.items()}
+
+    def place(self, text: str) -> int | None:
+        """The place of a word; None for one that is not among them."""
+        if text in self.places:
+            return self.places[text]
+        bare = word(text)
+        return self.spelt[bare] if bare in self.spelt else self.truths.get(_truth(bare))
+
+
+def _truth(text: str) -> bool | None:
+    return TRUTH.get(text.lower())
+
+
+def _is_boolean(words: Collection[str]) -> bool:
+    """Whether words are those of a column that is true or false, each of them spelt in one way."""
+    values = [*map(_truth, words)]
+    return bool(values) and None not in values and len(set(values)) == len(values)
+
+
+def of_values(column: pa.ChunkedArray | pa.Array) -> pa.ChunkedArray | pa.Array:
+    """Values of any type as text; a missing one, NaN too, is null."""
+    if pa.types.is_floating(column.type):
+        column = pc.if_else(pc.is_nan(column), pa.scalar(None, column.type), column)
+    return column.cast(pa.string())
+
+
+def respelt(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """A dictionary column with each word in its one spelling, and "" for one that is missing."""
+    if column.num_chunks == 0:
+        return column
+    encoded = column.unify_dictionaries().combine_chunks()
+    texts = encoded.dictionary.to_pylist()
+    words = [word(text or "") for text in texts]
+    if words == texts and not encoded.null_count:
+        return column
+    places = {text: place for place, text in enumerate(dict.fromkeys([*words, ""]))}
+    codes = np.array([places[text] for text in [*words, ""]], dtype=np.int32)
+    indices = encoded.indices.fill_null(len(texts)).to_numpy()
+    return pa.chunked_array([pa.DictionaryArray.from_arrays(pa.array(codes[indices]), pa.array([*places]))])
+
+
+def nulled(column: pa.ChunkedArray, nulls: Collection[str]) -> pa.ChunkedArray:
+    """A dictionary column in which the words that mean a missing value are null."""
+    encoded = column.unify_dictionaries().combine_chunks()
+    texts = encoded.dictionary.to_pylist()
+    if not {*nulls} & {*texts}:
+        return column
+    kept = [place for place, text in enumerate(texts) if text not in nulls]
+    codes = pa.array([kept.index(place) if place in kept else None for place in range(len(texts))], pa.int32())
+    words = pa.array([texts[place] for place in kept], pa.string())
+    return pa.chunked_array([pa.DictionaryArray.from_arrays(codes.take(encoded.indices), words)])
