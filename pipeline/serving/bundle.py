@@ -90,8 +90,8 @@ class Bundle:
         some = benign.chosen(here(paths.PROCESSED) / "train.parquet")
         files |= benign.encoded(here(paths.RECORDS), some, _typed(features))
         source = read_json(here(paths.SOURCE))
-        dataset = source["dataset"]
-        about = {"dataset": dataset, "columns": _columns(features), "example": features.typical()}
+        about = {"dataset": source["dataset"], "columns": _columns(features), "example": features.typical()}
+        about |= {"extraction": source["extraction"]} if "extraction" in source else {}
         about["contract"] = contract.fitted(here(paths.RECORDS), source, used, _typed(features))
         group = bundle_parts.decoded(here(paths.THRESHOLDS), files, "thresholds")[0].get("group")
         about |= {"group": group and _group(here(paths.RECORDS), group)}
@@ -137,6 +137,11 @@ class Bundle:
         model = TwoStage(encoder, detector, calibration, batch_size, device, head, passes)
         used = bundle_parts.used_records(folder / USED, sealed.files[USED])
         return cls(str(sealed.about.get("dataset")), _typed(features), used, features, model, sealed)
+
+    @property
+    def extraction(self) -> dict[str, float]:
+        """The settings of the data set with which its features were read, by name; often none."""
+        return dict(self.sealed.about.get("extraction", {}))
 
     @property
     def digest(self) -> str:

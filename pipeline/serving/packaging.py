@@ -37,7 +37,7 @@ SCORING = (
 # The files and rooms of the package that scoring imports; a test holds them against its imports.
 CODE = (
     *("artifacts", "base", "calibration", "preprocessing"),
-    *(f"datasets/{name}.py" for name in ("header", "labels", "names", "schema")),
+    *(f"datasets/{name}.py" for name in ("header", "labels", "names", "ratios", "schema")),
     *("models/base.py", "models/detectors", "models/encoders", "models/layers.py", "models/scoring.py"),
     *(f"serving/{name}.py" for name in SCORING),
     *("settings/base.py", "settings/preprocess.py"),
