@@ -95,12 +95,19 @@ class Captures(Dataset):
             DataError: a cell of it cannot be read.
         """
         any_flow = False
-        for source in sources.sources(self.path, SUFFIXES):
+        for source in self._sources():
             for chunk in self._file(source):
                 any_flow = any_flow or chunk.records.num_rows > 0
                 yield chunk
         if not any_flow:
             raise SourceError(f"{self.path}: no IP packet was found in it; a flow needs at least one")
+
+    def _sources(self) -> list[Source]:
+        """The captures in a folder or a zip, by their names; a file that is named may be called anything."""
+        if not self.path.is_file() or self.path.suffix.lower() == sources.ARCHIVE:
+            return sources.sources(self.path, SUFFIXES)
+        name = self.path.name
+        return [Source(name[:-3] if name.lower().endswith(".gz") else name, name, lambda: self.path.open("rb"))]
 
     def _file(self, source: Source) -> Iterator[Chunk]:
         rules = rules_beside(self.path / source.place if self.path.is_dir() else self.path, self.label, self.reading)
