@@ -60,7 +60,11 @@ def _score(parser: argparse.ArgumentParser) -> None:
 def _read(parser: argparse.ArgumentParser) -> None:
     parser.description = "Say what is understood of files, without training or scoring anything."
     parser.add_argument("path", nargs="+", help="files or folders of records")
-    parser.add_argument("--dataset", choices=("cicids2017", "nslkdd", "table"), help="without it that of params.yaml")
+    parser.add_argument(
+        "--dataset",
+        choices=("cicids2017", "nslkdd", "pcap", "table"),
+        help="without it that of params.yaml, or pcap for captures",
+    )
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 
 from pipeline.datasets.base import Chunk
 from pipeline.datasets.meaning import Meaning, Notes
-from pipeline.datasets.rows import PASSED_OVER
+from pipeline.datasets.rows import NO_RECORD
 from pipeline.datasets.schema import UNLABELLED
 
 EXAMPLES: Final = 3  # of what could not be read
@@ -158,4 +158,4 @@ def _counted(table: pa.Table, by: str) -> list[dict[str, Any]]:
 
 def _faulty(rejected: pa.Table) -> pa.Table:
     """The rejected rows that hold something."""
-    return rejected.filter(pc.invert(pc.is_in(rejected.column("reason"), pa.array(PASSED_OVER))))
+    return rejected.filter(pc.invert(pc.is_in(rejected.column("reason"), pa.array(NO_RECORD))))

@@ -32,7 +32,7 @@ READERS: dict[str, Callable[..., Dataset]] = {
     "zeek": Zeek,
 }
 TABLES = (*parts.SUFFIXES, *sources.packed(".txt"), sources.ARCHIVE)
-SUFFIXES = tuple(dict.fromkeys([*TABLES, *captures.SUFFIXES, *Zeek.suffixes, *ROTATED]))
+SUFFIXES = (*TABLES, *captures.SUFFIXES, *Zeek.suffixes, *ROTATED)
 IDENTITY = ("record_id", "source_file", "row")
 ROWS = 65_536
 

@@ -21,7 +21,7 @@ from pipeline.datasets.schema import ENDPOINTS
 BLANK: Final = "blank row"  # published files hold hundreds of thousands of lines with nothing but commas
 REPEATED: Final = "the header again"  # where files were joined
 COMMENTED: Final = "a comment"
-PASSED_OVER: Final = (BLANK, REPEATED, COMMENTED)  # they hold no record: none is lost
+NO_RECORD: Final = (BLANK, REPEATED, COMMENTED)  # they hold no record: none is lost
 
 TEXTS: Final = frozenset({"label", *ENDPOINTS} - {"protocol"})  # columns that are no numbers in any file
 _TEXT = pa.dictionary(pa.int32(), pa.string())

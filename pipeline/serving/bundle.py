@@ -90,8 +90,7 @@ class Bundle:
         some = benign.chosen(here(paths.PROCESSED) / "train.parquet")
         files |= benign.encoded(here(paths.RECORDS), some, _typed(features))
         source = read_json(here(paths.SOURCE))
-        dataset = source["dataset"]
-        about = {"dataset": dataset, "columns": _columns(features), "example": features.typical()}
+        about = {"dataset": source["dataset"], "columns": _columns(features), "example": features.typical()}
         about |= {"extraction": source["extraction"]} if "extraction" in source else {}
         about["contract"] = contract.fitted(here(paths.RECORDS), source, used, _typed(features))
         group = bundle_parts.decoded(here(paths.THRESHOLDS), files, "thresholds")[0].get("group")

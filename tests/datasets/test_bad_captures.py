@@ -148,6 +148,19 @@ def test_headers_that_contradict_each_other_are_rejected(opened):
     assert reasons(rejected) == [ip] * 3 + [transport] * 3
 
 
+@pytest.mark.parametrize(("resolution", "offset"), [(9, 2**62), (None, -(2**63)), (0, None), (127, 2**40), (255, -9)])
+def test_times_that_no_clock_shows_are_rejected(opened, resolution, offset):
+    frame = framed(WEB)[0][1]
+    good = interface() + enhanced(START, frame)
+    strange = b"".join(enhanced(ticks, frame, number=1) for ticks in (2**64 - 1, 2**63))
+    records, rejected = opened(section() + good + interface(resolution=resolution, offset=offset) + strange)
+    assert lengths(records)[:1] == [(1, 0)]
+    assert len(records) + len(rejected) <= 3
+    assert {*reasons(rejected)} <= {"has a time before 1970 or after 2200"}
+    with pytest.raises(SourceError, match="no IP packet was found in it, and a flow needs"):
+        opened(section() + interface(resolution=0) + enhanced(2**64 - 1, frame))
+
+
 def test_later_fragments_are_counted_and_passed_over(opened):
     first = ipv4(A, B, 17, udp(5, 6, bytes(1_472)), fragment=0x2000)
     later = [ipv4(A, B, 17, bytes(1_480), fragment=0x2000 | 185), ipv4(A, B, 17, bytes(9), fragment=370)]

@@ -1,6 +1,7 @@
 """Captures become records: what each feature is, by hand, and that no form of the file changes it."""
 
 import gzip
+import zipfile
 from statistics import stdev
 
 import pyarrow as pa
@@ -210,6 +211,19 @@ def test_captures_are_known_by_their_suffix_in_a_folder(tmp_path, suffix):
     (tmp_path / f"some{suffix}").write_bytes(gzip.compress(content) if suffix.endswith("gz") else content)
     (tmp_path / "notes.txt").write_text("no capture")
     assert read(tmp_path)[0].num_rows == 1
+
+
+def test_a_file_that_is_named_may_be_called_anything_and_packed(tmp_path):
+    whole = {}
+    for name in ("trace", "some.pcap1", "some.pcap.gz"):
+        content = pcap(framed(WEB))
+        (tmp_path / name).write_bytes(gzip.compress(content) if name.endswith("gz") else content)
+        whole[name] = read(tmp_path / name)[0]
+    assert [table.num_rows for table in whole.values()] == [1, 1, 1]
+    assert set(whole["some.pcap.gz"]["source_file"].to_pylist()) == {"some.pcap"}
+    with zipfile.ZipFile(tmp_path / "some.zip", "w") as archive:
+        archive.write(tmp_path / "some.pcap.gz", "some.pcap.gz")
+    assert read(tmp_path / "some.zip")[0].equals(whole["some.pcap.gz"])
 
 
 def test_ipv6_has_the_features_of_ipv4(tmp_path):

@@ -44,7 +44,8 @@ def test_a_labelled_log_of_zeek_runs_through_every_stage(project: Any, connectio
     project.set("ingest.path", "zeek")
     project.run(*STAGES)
     source = read_json(paths.SOURCE)
-    assert (source["dataset"], source["records"], source["comments"], source["rejected"]) == ("zeek", 500, 9, 0)
+    assert (source["dataset"], source["records"], source["blank"], source["rejected"]) == ("zeek", 500, 0, 0)
+    assert source["passed_over"] == {"comment": 9}
     train = read_samples(paths.PROCESSED, "train")
     assert {"state=SF", "service=-", "byte_rate", "bwd_fin", "duration"} <= {*train.columns}
     assert not {"destination_port", "src_port", "flow_id"} & {*train.columns}

@@ -94,13 +94,22 @@ class Captures(Dataset):
             SchemaError: a file of rules lacks the column ``label`` or has an unknown one.
             DataError: a cell of it cannot be read.
         """
-        any_flow = False
-        for source in sources.sources(self.path, SUFFIXES):
+        any_flow, reasons = False, Counter[str]()
+        for source in self._sources():
             for chunk in self._file(source):
                 any_flow = any_flow or chunk.records.num_rows > 0
+                reasons.update(chunk.rejected["reason"].to_pylist())
                 yield chunk
         if not any_flow:
-            raise SourceError(f"{self.path}: no IP packet was found in it; a flow needs at least one")
+            found = f"; frames have none most often because: {reasons.most_common(1)[0][0]}" if reasons else ""
+            raise SourceError(f"{self.path}: no IP packet was found in it, and a flow needs at least one{found}")
+
+    def _sources(self) -> list[Source]:
+        """The captures in a folder or a zip, by their names; a file that is named may be called anything."""
+        if not self.path.is_file() or self.path.suffix.lower() == sources.ARCHIVE:
+            return sources.sources(self.path, SUFFIXES)
+        name = self.path.name
+        return [Source(name[:-3] if name.lower().endswith(".gz") else name, name, lambda: self.path.open("rb"))]
 
     def _file(self, source: Source) -> Iterator[Chunk]:
         rules = rules_beside(self.path / source.place if self.path.is_dir() else self.path, self.label, self.reading)

@@ -6,10 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.datasets.packets.bricks import Ints
-from pipeline.datasets.packets.frames import Frames, words
+from pipeline.datasets.packets.frames import NO_TIME, Frames, words
 from pipeline.datasets.packets.links import LINKS
 from pipeline.datasets.packets.network import Network, ipv4, ipv6, unread
-from pipeline.datasets.packets.reasons import CUT, NO_IP, OK, WRONG_TRANSPORT
+from pipeline.datasets.packets.reasons import CUT, NO_IP, OK, WRONG_TIME, WRONG_TRANSPORT
 from pipeline.datasets.packets.traffic import ICMP, ICMPV6, REAL, TCP, UDP, Traffic, last_word
 
 IPV4, IPV6 = 0x0800, 0x86DD
@@ -53,6 +53,7 @@ def decode(frames: Frames) -> Decoded:
             network.put(rows, read(frames, rows, at[rows]))
     rows = np.flatnonzero(network.reason == OK)
     network.reason[rows] = _transport_fault(frames, rows, network.select(rows))
+    network.reason[(network.reason == OK) & (frames.time == NO_TIME)] = WRONG_TIME
     rows = np.flatnonzero(network.reason == OK)
     return Decoded(_traffic(frames, rows, network.select(rows)), network.reason, ether)
 

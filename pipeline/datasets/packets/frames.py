@@ -8,6 +8,8 @@ from numpy.typing import NDArray
 
 from pipeline.datasets.packets.bricks import Ints
 
+NO_TIME = -1  # of a frame whose clock shows nothing that can be
+LATEST = 7_258_118_400_000_000  # microseconds since 1970: the year 2200
 PADDING = 4096  # zero bytes behind a buffer: more than any header is long, so that no read leaves the buffer
 
 
@@ -20,7 +22,7 @@ class Frames:
         start: position of each frame's first byte.
         captured: bytes that the file holds of it.
         wire: bytes that it had on the wire.
-        time: microseconds since 1970, UTC.
+        time: microseconds since 1970, UTC; ``NO_TIME`` where the file has one that no clock can show.
         link: link type of the interface that saw it, by its number in the registry of tcpdump.org.
         number: of the frame in the file, from 1 on.
     """

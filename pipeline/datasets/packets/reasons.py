@@ -1,12 +1,13 @@
 """Why a frame is no packet of a flow."""
 
-OK, NO_IP, LATER_FRAGMENT, CUT, WRONG_IP, WRONG_TRANSPORT = range(6)
+OK, NO_IP, LATER_FRAGMENT, CUT, WRONG_IP, WRONG_TRANSPORT, WRONG_TIME = range(7)
 
 SENTENCES = {
     NO_IP: "carries no IP",
     LATER_FRAGMENT: "is a later fragment, which has no ports",
     CUT: "is cut by the snap length before its headers end",
     WRONG_IP: "has an IP header that contradicts itself",
+    WRONG_TIME: "has a time before 1970 or after 2200",
     WRONG_TRANSPORT: "has a transport header that contradicts its IP header",
 }
 PASSED = (NO_IP, LATER_FRAGMENT)  # nothing is wrong with these frames

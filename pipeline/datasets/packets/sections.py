@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.datasets.packets.bricks import Ints
-from pipeline.datasets.packets.frames import Frames, padded, words
+from pipeline.datasets.packets.frames import LATEST, NO_TIME, Frames, padded, words
 
 LONGEST = 16 << 20  # bytes of a block; more means that the file is damaged
 _SECTION, _INTERFACE, _OLD, _SIMPLE, _ENHANCED = 0x0A0D0D0A, 1, 2, 3, 6
@@ -164,7 +164,7 @@ class Sections:
         for number, each in enumerate(self._interfaces):
             mine = interface == number
             if mine.any():
-                time[mine] = _microseconds(ticks[mine], each.ticks) + each.offset * 1_000_000
+                time[mine] = _microseconds(ticks[mine], each)
         timed = np.maximum.accumulate(np.where(simple, -1, np.arange(len(time))))
         time = np.where(timed >= 0, time[np.maximum(timed, 0)], self._time)
         if len(time):
@@ -172,9 +172,15 @@ class Sections:
         return time
 
 
-def _microseconds(ticks: NDArray[np.uint64], in_a_second: int) -> Ints:
-    if in_a_second > 1 << 43:  # finer than the remainder below can hold
-        return (ticks.astype(np.float64) / in_a_second * 1e6).astype(np.int64)
-    per_second = np.uint64(in_a_second)
-    part = ticks % per_second * np.uint64(1_000_000) // per_second
-    return (ticks // per_second * np.uint64(1_000_000) + part).astype(np.int64)
+def _microseconds(ticks: NDArray[np.uint64], each: _Interface) -> Ints:
+    """(n,) microseconds since 1970, ``NO_TIME`` for what no clock can show."""
+    seconds = ticks.astype(np.float64) / float(each.ticks) + float(each.offset)
+    shown = (seconds >= 0) & (seconds < LATEST / 1_000_000)
+    time = np.full(len(ticks), NO_TIME)
+    if each.ticks > 1 << 43:  # finer than the remainder below can hold
+        time[shown] = (seconds[shown] * 1e6).astype(np.int64)
+        return time
+    per_second = np.uint64(each.ticks)
+    whole, part = ticks[shown] // per_second, ticks[shown] % per_second * np.uint64(1_000_000) // per_second
+    time[shown] = (whole.astype(np.int64) + each.offset) * 1_000_000 + part.astype(np.int64)
+    return time

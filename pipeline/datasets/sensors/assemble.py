@@ -13,7 +13,7 @@ from pipeline.datasets.base import REJECTED_SCHEMA, Chunk, record_schema
 from pipeline.datasets.blocks import Block
 from pipeline.datasets.header import Layout
 from pipeline.datasets.records import Labeller
-from pipeline.datasets.rows import BLANK, COMMENTED, of_table
+from pipeline.datasets.rows import BLANK, of_table
 from pipeline.datasets.sensors import values
 from pipeline.datasets.sensors.fields import Field
 from pipeline.datasets.sensors.schema import Schema
@@ -53,7 +53,7 @@ def nothing(block: Block, schema: Schema) -> Chunk:
     """The chunk of lines that hold no record: comments, which begin with #, and blank lines."""
     lines = block.lines.split(b"\n")[:-1]
     rejects = [reject(row, BLANK) for row, line in enumerate(lines, block.first_row) if not line.startswith(b"#")]
-    comments = {COMMENTED: len(lines) - len(rejects)} if len(lines) > len(rejects) else {}
+    comments = {"comment": len(lines) - len(rejects)} if len(lines) > len(rejects) else {}
     return Chunk(record_schema(schema.columns).empty_table(), _rejected(block.source, rejects), passed_over=comments)
 
 

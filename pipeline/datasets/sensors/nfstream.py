@@ -111,7 +111,7 @@ class NFStream(Sensor):
 
 
 def _names(source: Source, head: Head) -> tuple[str, ...]:
-    names = [name.strip() for name in head.names]
+    names = head.names
     twice = sorted({name for name in names if name and names.count(name) > 1})
     if twice:
         raise SchemaError(f"{source.name}: two columns are called {twice[0]!r}; rename one of them in the header")
