@@ -5,9 +5,9 @@
     flowsculpt adopt PATH [--dataset pcap] [--no-promote]
 
 The records need no labels. They become the records of this project: ``ingest.dataset``, ``ingest.path`` and
-``ingest.labels`` are written to ``params.yaml``. The seven stages then fit a model on the earlier records. The champion,
-if there is one that reads such records, gets thresholds from the same earlier records. Both are tried on the later ones.
-The one that keeps its promise of false alarms goes through the gate.
+``ingest.labels`` are written to ``params.yaml``. The seven stages then fit a model on the earlier records. A champion
+that reads such records gets thresholds from the same earlier records. Both are tried on the later ones. The one that
+keeps its promise of false alarms goes through the gate.
 """
 
 import sys
