@@ -12,6 +12,7 @@ LOCAL: Final = "127.0.0.1"
 PREFECT_PORT, MLFLOW_PORT = 4200, 5000
 CANDIDATE: Final = "candidate"
 POOLS: Final = ("cpu", "gpu")
+DATASETS: Final = ("cicids2017", "nfstream", "nslkdd", "pcap", "suricata", "table", "zeek")  # a test holds it to be all
 
 
 def parse(program: str, given: Sequence[str] | None = None, command: str = "") -> argparse.Namespace:
@@ -60,8 +61,22 @@ def _score(parser: argparse.ArgumentParser) -> None:
 def _read(parser: argparse.ArgumentParser) -> None:
     parser.description = "Say what is understood of files, without training or scoring anything."
     parser.add_argument("path", nargs="+", help="files or folders of records")
-    parser.add_argument("--dataset", choices=("cicids2017", "nslkdd", "table"), help="without it that of params.yaml")
+    parser.add_argument(
+        "--dataset",
+        choices=DATASETS,
+        help="without it that of params.yaml, or pcap for captures",
+    )
     parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def _adopt(parser: argparse.ArgumentParser) -> None:
+    parser.description = "Give a network a model of its own, from a first stretch of its own traffic, without labels."
+    parser.add_argument("path", help="a file or folder of records or captures: hours to a week")
+    parser.add_argument("--dataset", choices=DATASETS, help="what they are; without it what the champion reads")
+    parser.add_argument("--alias", default="champion", help="the version that may get new thresholds instead")
+    parser.add_argument(
+        "--no-promote", dest="promote", action="store_false", help="register the better model, and ask the gate nothing"
+    )
 
 
 def _explain(parser: argparse.ArgumentParser) -> None:
@@ -149,6 +164,7 @@ PROGRAMS: Final[dict[str, Callable[[argparse.ArgumentParser], None]]] = {
     "training": _training,
     "score": _score,
     "read": _read,
+    "adopt": _adopt,
     "explain": _explain,
     "promotion": _promotion,
     "drift_check": _drift_check,

@@ -33,6 +33,7 @@ PROGRAMS: Final = {
     "train": Program("training", "Run the seven stages, register the model, and promote it with --promote."),
     "score": Program("score", "Score files, or a folder, of new records with the champion; files need no server."),
     "read": Program("read", "Describe files of records."),
+    "adopt": Program("adopt", "Give a network a model of its own, from a first stretch of its own traffic."),
     "explain": Program("explain", "Say why the strongest alerts of a file are alerts."),
     "promote": Program("promotion", "Let the candidate take the champion's place, if it passes the gate."),
     "rollback": Program("promotion", "Make the previous version the champion again.", ("--rollback",)),

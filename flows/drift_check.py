@@ -4,9 +4,11 @@
 
     python -m flows.drift_check [--dry-run]
 
-``stable``: nothing. ``recalibrate``: the thresholds follow by a capped step, as a new version that goes through the
-gate of promotion like any other. ``train``: a page and an event ask for training; nothing is registered or promoted.
-A version that has not judged enough records yet, as after each promotion, is waited for.
+``stable``: nothing follows. ``recalibrate``: the thresholds follow by a capped step, as a new version that goes
+through the gate of promotion like any other. ``train``: a page and an event ask for training. ``attacks``: far more
+alarms than promised, in traffic that is known. ``unknown``: far more alarms than promised, and other traffic: the model
+does not know this network. The last three register and promote nothing. A version that has not judged enough records
+yet, as after each promotion, is waited for.
 """
 
 from flows import arguments
@@ -19,9 +21,9 @@ if __name__ == "__main__":
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
@@ -41,7 +43,8 @@ from pipeline.base.errors import FlowsculptError
 from pipeline.calibration.calibration import Calibration
 from pipeline.calibration.named_thresholds import Decision
 from pipeline.calibration.thresholds.base import Thresholds
-from pipeline.evaluation import drift, martingale
+from pipeline.evaluation import alarm_share, drift, martingale
+from pipeline.evaluation.alarm_share import Alarms
 from pipeline.evaluation.drift import Change, Outcome
 from pipeline.evaluation.recalibration import Recalibration
 from pipeline.reporting.figures.drift import drift as draw_drift
@@ -52,6 +55,19 @@ from pipeline.serving.registry import Version
 from pipeline.settings.retraining import Retraining
 
 Columns = Mapping[str, NDArray[Any]]
+EVENTS: Final = {  # outcome -> the event that others may wait for
+    "train": "flowsculpt.training-asked-for",
+    "attacks": "flowsculpt.attacks-under-way",
+    "unknown": "flowsculpt.network-unknown",
+}
+NEXT: Final = {  # outcome -> what a person does about it
+    "train": "**Training is asked for**: `flowsculpt train`. Nothing was registered or promoted.",
+    "attacks": "**Look at the alarms** in `data/scored`. The traffic has attacks in it; no threshold was moved.",
+    "unknown": (
+        "**Fit a model to this network**: `flowsculpt adopt PATH`, with a stretch of its own traffic. No threshold was "
+        "moved: what a wrong model calls benign may be anything."
+    ),
+}
 
 
 @dataclass(frozen=True)
@@ -66,6 +82,7 @@ class Finding:
         kept: how many of them look benign.
         changes: of the score, then of the features.
         path: (kept,) log of the martingale's capital.
+        alarms: of each threshold on all recent records, beside what was promised.
         registered: number of the recalibrated version, None where there is none.
         gate: what the gate said of it.
     """
@@ -77,6 +94,7 @@ class Finding:
     kept: int
     changes: tuple[Change, ...]
     path: NDArray[np.float64]
+    alarms: tuple[Alarms, ...] = ()
     registered: int | None = None
     gate: str = ""
 
@@ -115,23 +133,26 @@ def check(version: int, bundle: Bundle, recent: scored.Recent, settings: Retrain
     reference = bundle.calibration.reference
     edge = drift.cut(reference, settings.looks)
     then, now = reference[reference < edge], recent.score[recent.score < edge]
+    calibration = bundle.calibration
+    alarms = alarm_share.counted(recent.score, calibration.thresholds, calibration.promises(), reference.size)
     if now.size < settings.min_records:
-        reason = f"{now.size:,} of {n:,} recent records look benign: not what the model knows, or an attack"
-        return Finding("train", reason, version, n, now.size, (), np.empty(0))
+        said = f"{most}: " if (most := alarm_share.worst(alarms, settings.alarms)) else ""
+        reason = f"{said}{now.size:,} of {n:,} recent records look benign; the model does not know this network"
+        return Finding("unknown", reason, version, n, now.size, (), np.empty(0), alarms)
     features = _features(bundle, recent.samples, edge)
     changes = drift.compare(
         {"score": then, **{name: values for name, (values, _) in features.items()}},
         {"score": now, **{name: values for name, (_, values) in features.items()}},
     )
     path = martingale.jumper(martingale.p_values(then, now, settings.seed), settings.rate)
-    outcome, reason = drift.decide(changes[0], changes[1:], float(path.max()), settings)
-    return Finding(outcome, reason, version, n, now.size, changes, path)
+    outcome, reason = drift.decide(changes[0], changes[1:], float(path.max()), settings, alarms)
+    return Finding(outcome, reason, version, n, now.size, changes, path, alarms)
 
 
 def _too_few(version: Version, recent: scored.Recent, settings: Retraining) -> str:
     """What is waited for, as after each promotion."""
     needed = f"needed are {settings.min_records:,}; score more with `python -m flows.scoring`"
-    return f"version {version.number} has scored {recent.score.size:,} records, {needed}"
+    return f"undecided: version {version.number} has scored {recent.score.size:,} records, {needed}"
 
 
 def recalibrate(bundle: Bundle, recent: scored.Recent, settings: Retraining) -> Bundle:
@@ -219,9 +240,9 @@ def _publish(found: Finding, settings: Retraining) -> None:
         write_json(folder / "drift.json", _told(found))
     create_table_artifact(rows, key="drift-changes", description="Distances to calibration, the largest first")
     create_markdown_artifact(markdown(found), key="drift-check", description=f"Drift: {found.outcome}")
-    if found.outcome == "train":
+    if found.outcome in EVENTS:
         resource = {"prefect.resource.id": f"flowsculpt.model.{found.version}"}
-        emit_event("flowsculpt.training-asked-for", resource=resource, payload={"reason": found.reason})
+        emit_event(EVENTS[found.outcome], resource=resource, payload={"reason": found.reason})
 
 
 def _rows(found: Finding, settings: Retraining) -> list[dict[str, Any]]:
@@ -246,17 +267,21 @@ def _size(change: Change, settings: Retraining) -> str:
 def _told(found: Finding) -> dict[str, Any]:
     names = ("outcome", "reason", "version", "records", "kept", "registered", "gate")
     peak = float(found.path.max()) if found.path.size else None
-    return {name: getattr(found, name) for name in names} | {"log_martingale": peak}
+    return {
+        **{name: getattr(found, name) for name in names},
+        "log_martingale": peak,
+        "alarms": [asdict(each) for each in found.alarms],
+    }
 
 
 def markdown(found: Finding) -> str:
     """A page: the outcome, why, and what follows."""
     lines = [f"# Drift: {found.outcome}", f"Version {found.version}: {found.reason}."]
     lines += [f"{found.records:,} recent records, {found.kept:,} of which look benign."]
+    lines += ["\n".join(f"- {each}" for each in found.alarms)] if found.alarms else []
     if found.path.size:
         lines += [f"The test martingale reached 10^{found.path.max() / np.log(10):.1f}."]
-    if found.outcome == "train":
-        lines += ["**Training is asked for**: `python -m flows.training`. Nothing was registered or promoted."]
+    lines += [NEXT[found.outcome]] if found.outcome in NEXT else []
     if found.registered is not None:
         lines += [f"Version {found.registered} has the thresholds that follow. The gate: {found.gate}."]
     lines += ["Figure and table: `data/reports/drift/`."]

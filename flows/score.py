@@ -64,15 +64,18 @@ def here(
         ScoringError: a file could not be scored; all others were.
     """
     from flows.reports import scoring as reports
+    from pipeline import config
     from pipeline.serving import arrivals, discoveries, intake, loading, scored
     from pipeline.serving.intake import Outcome, Result
+    from pipeline.settings.scoring import Scoring
 
     level = discoveries.asked(false_discovery)
     files = [file for path in paths for file in arrivals.listed(path)]
     version, bundle = model or loading.load(alias)
+    rules = config.load(Scoring).contract
 
     def score(file: arrivals.Incoming) -> Outcome:
-        return intake.score(file, bundle, version.number, "", level)
+        return intake.score(file, bundle, version.number, "", level, rules)
 
     texts: list[str] = []
     outcomes: list[Outcome] = []

@@ -32,20 +32,28 @@ from prefect.states import Completed, Failed
 
 from flows.reports.scoring import markdown, row
 from flows.runtime import gpu
+from pipeline import config
 from pipeline.base.errors import FlowsculptError, ScoringError, printable
 from pipeline.serving import arrivals, discoveries, intake, loading
 from pipeline.serving.arrivals import Incoming
 from pipeline.serving.bundle import Bundle
+from pipeline.serving.contract_check import WARN
 from pipeline.serving.intake import Left, Outcome, Result
 from pipeline.serving.quarantine import Held
+from pipeline.settings.scoring import ContractRules, Scoring
 
 
 @task(task_run_name="{file.name}", cache_policy=NO_CACHE, persist_result=False)
 def score(
-    file: Incoming, bundle: Bundle, version: int, flow_run: str, false_discovery: float | None = None
+    file: Incoming,
+    bundle: Bundle,
+    version: int,
+    flow_run: str,
+    false_discovery: float | None = None,
+    rules: ContractRules = WARN,
 ) -> State[Any]:
     """Score one file; a refusal of it is a state, not a traceback."""
-    return _state(intake.score(file, bundle, version, flow_run, false_discovery))
+    return _state(intake.score(file, bundle, version, flow_run, false_discovery, rules))
 
 
 def _state(done: Outcome) -> State[Any]:
@@ -108,11 +116,12 @@ def score_new(path: Path, alias: str, device: str = "cpu", false_discovery: floa
         FlowsculptError: there is no such version or no such path; nothing was scored.
     """
     version, bundle = loading.load(alias, device)
+    rules = config.load(Scoring).contract
     listed, flow_run = arrivals.listed(path), str(runtime.flow_run.id or "")
     get_run_logger().info("version %d scores %d files, but for those that it has scored", version.number, len(listed))
 
     def settled(file: Incoming) -> Outcome:
-        given = (file, bundle, version.number, flow_run, false_discovery)
+        given = (file, bundle, version.number, flow_run, false_discovery, rules)
         done: Any = score(*given, return_state=True).result(raise_on_failure=False)
         if isinstance(done, Exception) and not isinstance(done, FlowsculptError):  # its traceback stands in the log
             return ScoringError(f"{file.name}: {type(done).__name__}: {done}")

@@ -29,11 +29,18 @@ def markdown(result: Result) -> str:
         f"{head}{result.counts}, {len(result.refused)} failed.",
         tables.markdown([row(summary) for summary in result.scored]),
         tables.markdown(_alarms(result)),
+        *_titled("Unlike what the model was fitted on", _broken(result)),
         *_titled("Quarantined", [f"{held.source}: {held.reason} ({_place(held)})" for held in result.quarantined]),
         *_titled("Left for the next run", result.left),
         *_titled("Failed", result.refused),
     ]
     return "\n\n".join(part for part in parts if part)
+
+
+def _broken(result: Result) -> list[str]:
+    """What breaks the contract of the model, file by file."""
+    held = ((summary["source"], summary.get("contract", {})) for summary in result.scored)
+    return [f"{name}: {' '.join(each['sentences'])}" for name, each in held if each.get("state") == "broken"]
 
 
 def _place(held: quarantine.Held) -> str:
@@ -73,6 +80,7 @@ def brief(summary: Mapping[str, Any], path: Path, alias: str, is_new: bool) -> s
     lines = [f"{path}: {summary['records']:,} records {when} by version {summary['version']} ({alias})"]
     if summary["rejected"]:
         lines += [f"{summary['rejected']:,} rows could not be read: {table_path(key(summary), 'rejected')}"]
+    lines += contract_lines(summary)
     name = shown_threshold(summary["alarms"])
     alarms = summary["alarms"][name]
     chance = f"{alarms['expected']:,} ({alarms['low']:,} to {alarms['high']:,})"
@@ -86,6 +94,12 @@ def brief(summary: Mapping[str, Any], path: Path, alias: str, is_new: bool) -> s
     return "\n".join(
         [*lines, "", strongest, "", f"table    {table}", f"reasons  flowsculpt explain {shlex.quote(str(path))}{other}"]
     )
+
+
+def contract_lines(summary: Mapping[str, Any]) -> list[str]:
+    """What a file has in common with the records that the model was fitted on; nothing for an older summary."""
+    held = summary.get("contract", {})
+    return [*held.get("sentences", ()), *held.get("read", ())]
 
 
 def key(summary: Mapping[str, Any]) -> str:

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 import pyarrow as pa
@@ -40,6 +40,8 @@ REJECTED_SCHEMA = pa.schema(
     ]
 )
 
+PASSED_OVER = "passed over: "  # begins the reason of a row with which nothing is wrong, though it is no record
+
 
 def record_schema(columns: tuple[Column, ...]) -> pa.Schema:
     """The Arrow schema of a records table: provenance first, then each feature as float64, or as words.
@@ -58,11 +60,13 @@ class Chunk:
         records: table of ``record_schema``.
         rejected: table of ``REJECTED_SCHEMA``: rows that could not be read, with the reason and their text.
         notes: what was found while they were read; None where nothing was to be found.
+        passed_over: how many rows are no records by intent, by what they are.
     """
 
     records: pa.Table
     rejected: pa.Table
     notes: Notes | None = None
+    passed_over: Mapping[str, int] = field(default_factory=dict)
 
 
 class Dataset(ABC):
@@ -86,6 +90,11 @@ class Dataset(ABC):
     def families(self) -> Mapping[str, str] | None:
         """Known attack -> its family, ``benign`` included; None if any label is allowed."""
         return {attack: family for attack, (family, _) in ATTACKS.items()}
+
+    @property
+    def extraction(self) -> Mapping[str, float]:
+        """The settings that decide what the features are: a model reads new records with the same ones."""
+        return {}
 
     @abstractmethod
     def read(self) -> Iterator[Chunk]:

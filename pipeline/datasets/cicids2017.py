@@ -12,15 +12,14 @@ from pathlib import Path
 
 from pipeline.base.errors import SchemaError
 from pipeline.base.parallel import in_order
-from pipeline.datasets import parts, sources
+from pipeline.datasets import sources
 from pipeline.datasets.base import Chunk, Dataset
 from pipeline.datasets.header import Columns, Layout, layout
 from pipeline.datasets.labels import BENIGN, Unknown, canonical
-from pipeline.datasets.parts import Part, found, head_of, parts_of
+from pipeline.datasets.parts import Part, found, head_of, parts_of, understood
 from pipeline.datasets.reading import Reading
 from pipeline.datasets.schema import FEATURES, Column
 from pipeline.datasets.sources import Source
-from pipeline.datasets.understand import meaning
 
 
 class CICIDS2017(Dataset):
@@ -30,10 +29,10 @@ class CICIDS2017(Dataset):
         path: where the records are.
         unknown_labels: ``refuse`` stops at a label outside the vocabulary, ``keep`` makes it an attack of its own.
         ignore_columns: headers that may stand in the files beside the known ones, and are left out.
-        columns: ``family``: all files have the features that their kind of file has; ``all``: each published feature;
-            ``present``: what all files have in common, and nothing is said of what is missing.
         benign_labels: words that mean benign; case, spaces and dashes do not count.
         reading: what the files leave open.
+        columns: ``family``: all files have the features that their kind of file has; ``all``: each published feature;
+            ``present``: what all files have in common, and nothing is said of what is missing.
         needed: for records to be scored: the columns that must be there, while others and a label may be absent.
     """
 
@@ -42,17 +41,17 @@ class CICIDS2017(Dataset):
         path: Path,
         unknown_labels: Unknown = "refuse",
         ignore_columns: tuple[str, ...] = (),
-        columns: Columns = "family",
         benign_labels: tuple[str | int, ...] = BENIGN,
         reading: Reading | None = None,
+        columns: Columns = "family",
         needed: tuple[Column, ...] | None = None,
     ) -> None:
         self.path = Path(path)
         self.unknown_labels: Unknown = unknown_labels
         self.ignore_columns = tuple(ignore_columns)
-        self.wanted: Columns = columns
         self.benign_labels = tuple(map(str, benign_labels))
         self.reading = reading or Reading()
+        self.wanted: Columns = columns
         self.needed = needed
 
     @property
@@ -103,14 +102,9 @@ class CICIDS2017(Dataset):
         benign, unlabelled = self.benign_labels, self.reading.nothing
         label = partial(canonical, unknown=self.unknown_labels, benign=benign, unlabelled=unlabelled)
         for source in self._sources:
-            layout = self._understood(source, replace(self.layouts[source.place], columns=self.columns))
+            layout = replace(self.layouts[source.place], columns=self.columns)
+            layout = understood(source, layout, self.reading, strict=self.needed is None)
             yield from parts_of(source, layout, label, contents)
-
-    def _understood(self, source: Source, layout: Layout) -> Layout:
-        """The same layout with the meaning of its cells."""
-        sample, texts = parts.sample(source, layout), partial(parts.texts, source, layout, "timestamp")
-        found = meaning(source.name, layout, sample, texts, self.reading, strict=self.needed is None)
-        return replace(layout, meaning=found)
 
     def _layout(self, source: Source) -> Layout:
         return layout(source.name, head_of(source), self.ignore_columns, self.needed, self.wanted, self.labelled)

@@ -47,6 +47,9 @@ TOOLS: Final[Mapping[str, Tool]] = {
         (("Total Fwd Packet",), ("Fwd RST Flags", "ICMP Code", "Total TCP Flow Time", "Attempted Category")),
         first_packet=ONCE,
     ),
+    "captures": Tool(  # no file has its names: records of captures come from packets
+        "the corrected release of CICFlowMeter, as this project measures packets", ((),), first_packet=ONCE
+    ),
     "cicflowmeter_v4": Tool("CICFlowMeter v4", (("Total Fwd Packet", "Tot Fwd Pkts"),), ("tot_fwd_pkts",)),
     "cicflowmeter_python": Tool("cicflowmeter in Python", (("tot_fwd_pkts",),), first_packet=ONCE),
     "cicflowmeter_v3": Tool(

@@ -9,9 +9,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.datasets.base import Chunk
-from pipeline.datasets.families.known import families
 from pipeline.datasets.meaning import Meaning, Notes
-from pipeline.datasets.rows import PASSED_OVER
+from pipeline.datasets.rows import NO_RECORD
 from pipeline.datasets.schema import UNLABELLED
 
 EXAMPLES: Final = 3  # of what could not be read
@@ -24,8 +23,8 @@ class Finding:
     def __init__(self, name: str) -> None:
         self.name = name
         self.meaning = Meaning()
-        self.aside: tuple[str, ...] = ()
         self.dialect = self.family = ""
+        self.aside: tuple[str, ...] = ()
         self.labels: Counter[str] = Counter()
         self.attacks: Counter[str] = Counter()
         self.reasons: Counter[str] = Counter()
@@ -48,8 +47,7 @@ class Finding:
 
     def add_notes(self, notes: Notes) -> None:
         """Take in what the rows showed of their file."""
-        self.meaning, self.aside = notes.meaning, notes.aside
-        self.dialect, self.family = notes.dialect, notes.family
+        self.meaning, self.dialect, self.family, self.aside = notes.meaning, notes.dialect, notes.family, notes.aside
         self.labels.update(notes.labels)
         self.unread_times += notes.unread_times
         self.unread = list(dict.fromkeys([*self.unread, *notes.unread]))[:EXAMPLES]
@@ -62,7 +60,7 @@ class Finding:
             "rows_without_record": dict(self.reasons.most_common(MOST)),
             "first_of_them": self.rejected,
             "dialect": self.dialect,
-            "names": self.family,
+            "family": self.family,
             "extractor": read.extractor and {**asdict(read.extractor), "title": read.extractor.title},
             "units": read.units and asdict(read.units),
             "times": read.times and self._times(),
@@ -86,8 +84,7 @@ class Finding:
         read = self.meaning
         said = [f"{self.attacks.total():,} records."]
         said += [f"{n:,} rows hold no record: {reason}." for reason, n in self.reasons.most_common(EXAMPLES)]
-        said += [f"The text is {self.dialect}."] if self.dialect else []
-        said += [_named(self.family)] if self.family else []
+        said += [f"Its rows are {self.dialect}."] if self.dialect else []
         said += [read.extractor.sentence()] if read.extractor else []
         said += [read.units.sentence()] if read.units else []
         said += [read.times.sentence()] if read.times else []
@@ -109,15 +106,6 @@ class Finding:
         more = f" and {len(self.labels) - EXAMPLES} more" if len(self.labels) > EXAMPLES else ""
         said = f"Labels are {spelt}{more}: {benign:,} records are benign, {n:,} are attacks"
         return [f"{said}, and of {without:,} nothing is known." if without else f"{said}."]
-
-
-def _named(family: str) -> str:
-    """Where the names of the columns are from, for a person."""
-    titles = {each.name: each.title for each in families()}
-    first, *others = (titles.get(name, name) for name in family.split(" + "))
-    if not others:
-        return f"The columns have the names of this family: {first}."
-    return f"One header mixes names of {len(others) + 1} families: {'; '.join([first, *others])}."
 
 
 class Findings:
@@ -170,4 +158,4 @@ def _counted(table: pa.Table, by: str) -> list[dict[str, Any]]:
 
 def _faulty(rejected: pa.Table) -> pa.Table:
     """The rejected rows that hold something."""
-    return rejected.filter(pc.invert(pc.is_in(rejected.column("reason"), pa.array(PASSED_OVER))))
+    return rejected.filter(pc.invert(pc.is_in(rejected.column("reason"), pa.array(NO_RECORD))))

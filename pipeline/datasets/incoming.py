@@ -1,6 +1,6 @@
 """New records to be scored: in any form that a data set knows, or canonical Parquet; labels are optional."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pyarrow as pa
@@ -12,35 +12,51 @@ from pipeline.datasets import arrow, parts, sources
 from pipeline.datasets.base import REJECTED_SCHEMA, Chunk, Dataset
 from pipeline.datasets.cicids2017 import CICIDS2017
 from pipeline.datasets.nslkdd import NSLKDD
+from pipeline.datasets.packets import captures
+from pipeline.datasets.packets.captures import Captures
 from pipeline.datasets.schema import ENDPOINTS, FEATURE_NAMES, GROUPABLE, Column
+from pipeline.datasets.sensors.nfstream import NFStream
+from pipeline.datasets.sensors.recognise import require_kind
+from pipeline.datasets.sensors.suricata import ROTATED, Suricata
+from pipeline.datasets.sensors.zeek import Zeek
 from pipeline.datasets.table import Table
 
 READERS: dict[str, Callable[..., Dataset]] = {
     "cicids2017": CICIDS2017,
+    "nfstream": NFStream,
     "nslkdd": NSLKDD,
+    "pcap": Captures,
+    "suricata": Suricata,
     "synthetic": CICIDS2017,  # whose format it is written in
     "table": Table,
+    "zeek": Zeek,
 }
-SUFFIXES = (*parts.SUFFIXES, *sources.packed(".txt"), sources.ARCHIVE)
+TABLES = (*parts.SUFFIXES, *sources.packed(".txt"), sources.ARCHIVE)
+SUFFIXES = (*TABLES, *captures.SUFFIXES, *Zeek.suffixes, *ROTATED)
 IDENTITY = ("record_id", "source_file", "row")
 ROWS = 65_536
 
 
-def incoming(path: Path, dataset: str, needed: tuple[Column, ...]) -> Dataset:
+def incoming(
+    path: Path, dataset: str, needed: tuple[Column, ...], extraction: Mapping[str, float] | None = None
+) -> Dataset:
     """A reader of one file; its ``columns`` refuse a file that lacks one that is needed, before a record is read.
 
     Args:
         path: of the file.
         dataset: name of the data set whose format it has, if it is no Parquet.
         needed: the columns that a model reads.
+        extraction: settings of the data set that the features of the model depend on.
 
     Raises:
         SourceError: the file is absent or cannot be read.
+        SchemaError: another tool wrote it.
         UnknownPluginError: the data set is not known.
     """
+    require_kind(path, dataset)
     reader = find(READERS, dataset)
     if not path.name.lower().endswith(arrow.TYPED):
-        return reader(path=path, needed=needed)
+        return reader(path=path, needed=needed, **(extraction or {}))
     if path.name.lower().endswith(arrow.PARQUET):
         names = _names(path)
         if {*IDENTITY} <= {*names}:

@@ -64,13 +64,7 @@ def parse(block: Block, layout: Layout, label: Callable[[str], Label]) -> Chunk:
     chunk = chunk_of(block, layout, table, label, block.first_row + np.array(good, dtype=np.int64))
     broken = [_rejected(block, place, line) for place, line in enumerate(lines) if records[place] is None]
     rejected = pa.concat_tables([chunk.rejected, pa.Table.from_pylist(broken, REJECTED_SCHEMA)])
-    return Chunk(chunk.records, rejected.sort_by("row"))
-
-
-def texts(block: Block, key: str) -> pa.Array:
-    """(n,) values of one key as text; null where a line has none."""
-    records = map(_record, block.lines.split(b"\n"))
-    return pa.array([None if record is None else _text(record.get(key)) for record in records], pa.string())
+    return Chunk(chunk.records, rejected.sort_by("row"), chunk.notes)
 
 
 def _fast(lines: bytes) -> pa.Table | None:

@@ -34,21 +34,21 @@ class Notes:
     Attributes:
         source: name of the file.
         meaning: of its cells.
+        dialect: how its rows are written, in words.
+        family: short name of the family that its names are from; "" for none.
         aside: headers of the columns that are not read.
         labels: text of a label -> rows.
         unread_times: how many cells hold a time that cannot be read.
         unread: some of these cells.
         contradiction: one of these cells, whose day and month stand the other way round; "" for none.
-        dialect: how the text is written, in words; "" where the file is no text.
-        family: short names of the families that the names of its columns are from, joined by `` + ``; "" for none.
     """
 
     source: str
     meaning: Meaning = UNKNOWN
+    dialect: str = ""
+    family: str = ""
     aside: tuple[str, ...] = ()
     labels: Counter[str] = field(default_factory=Counter)
     unread_times: int = 0
     unread: tuple[str, ...] = ()
     contradiction: str = ""
-    dialect: str = ""
-    family: str = ""

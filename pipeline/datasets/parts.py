@@ -9,14 +9,16 @@ from typing import TypeAlias
 import pyarrow as pa
 
 from pipeline.base.errors import SchemaError, SourceError
-from pipeline.datasets import arrow, dialect, json_lines, sources, words
+from pipeline.datasets import arrow, dialect, json_lines, sources
 from pipeline.datasets.base import Chunk
 from pipeline.datasets.blocks import Block, below, headed, numbered
 from pipeline.datasets.dialect import PLAIN, Head
 from pipeline.datasets.header import Layout
 from pipeline.datasets.labels import UNLABELLED, Label
-from pipeline.datasets.rows import column_texts, parse
+from pipeline.datasets.reading import Reading
+from pipeline.datasets.rows import parse
 from pipeline.datasets.sources import SeenContents, Source
+from pipeline.datasets.understand import meaning
 
 SUFFIXES = (*sources.SUFFIXES, *sources.packed(*json_lines.SUFFIXES), *arrow.TYPED)
 NAMED = sources.packed(".txt", ".tab", ".dat", ".data")  # that a text may be called too, if it is named itself
@@ -62,8 +64,14 @@ def head_of(source: Source) -> Head:
     return head._replace(dialect=replace(head.dialect, encoding=sources.encoding(source)))
 
 
-def parts_of(source: Source, layout: Layout, label: Callable[[str], Label], contents: SeenContents) -> Iterator[Part]:
-    """What reads each part of a source.
+def parts_of(
+    source: Source,
+    layout: Layout,
+    label: Callable[[str], Label],
+    contents: SeenContents,
+    size: int | None = None,
+) -> Iterator[Part]:
+    """What reads each part of a source; a text is read some bytes at a time: ``size``, or as usual.
 
     Raises:
         SourceError: it cannot be read, is empty, or is a text with the content of another one.
@@ -71,42 +79,44 @@ def parts_of(source: Source, layout: Layout, label: Callable[[str], Label], cont
     if arrow.is_typed(source):
         yield from typed_parts(source, layout, arrow.batches(source, layout), label)
         return
-    stream = contents.watch(source, sources.blocks(source))
+    stream = contents.watch(source, sources.blocks(source, *([size] if size else [])))
     if json_lines.is_json(source):
         yield from (partial(json_lines.parse, block, layout, label) for block in numbered(source.name, stream))
     else:
         yield from (partial(parse, block, layout, label) for block in below(source.name, stream))
 
 
-def sample(source: Source, layout: Layout) -> pa.Table:
-    """The first records of a source, whatever their labels say."""
-    if arrow.is_typed(source):
-        first = next(arrow.batches(source, layout)).slice(0, SAMPLE_ROWS)
-        return arrow.chunk_of(Block(source.name, b"", 1), layout, first, _unread).records
-    return _first(source, layout, sources.blocks(source, SNIFFED_BYTES)).records
+def understood(source: Source, layout: Layout, reading: Reading, strict: bool = True, flows: bool = True) -> Layout:
+    """The same layout with the meaning of its cells.
+
+    Args:
+        source: the file.
+        layout: its columns.
+        reading: what the user says.
+        strict: whether times that contradict each other are an error; otherwise none of them is read.
+        flows: whether the features may be those of a tool that writes flows: its units and its name are looked for.
+
+    Raises:
+        SourceError: it cannot be read, or is empty.
+        DataError: times contradict each other.
+    """
+    sample = next(_parts(source, layout, SNIFFED_BYTES))().records if flows else None
+    return replace(
+        layout, meaning=meaning(source.name, layout, sample, lambda: _times(source, layout), reading, strict)
+    )
 
 
-def _first(source: Source, layout: Layout, stream: Iterator[bytes]) -> Chunk:
-    if json_lines.is_json(source):
-        return json_lines.parse(next(numbered(source.name, stream)), layout, _unread)
-    return parse(next(below(source.name, stream)), layout, _unread)
+def _times(source: Source, layout: Layout) -> Iterator[pa.Array]:
+    """The different texts of the column of timestamps, part by part."""
+    one = layout.columns[:1]  # a row without any feature is blank
+    kept = {"timestamp": "flow_id", **{column.name: column.name for column in one}}
+    alone = replace(layout, names=tuple(kept.get(name, "") for name in layout.names), columns=one)
+    for part in _parts(source, alone):
+        yield part().records.column("flow_id").unique()
 
 
-def _unread(_: str) -> Label:
-    return UNLABELLED
-
-
-def texts(source: Source, layout: Layout, name: str) -> Iterator[pa.Array]:
-    """The cells of one column as text, some at a time, each once."""
-    if arrow.is_typed(source):
-        for table in arrow.batches(source, layout):
-            yield words.of_values(table.column(name)).unique()
-    elif json_lines.is_json(source):
-        for block in numbered(source.name, sources.blocks(source)):
-            yield json_lines.texts(block, layout.title(name)).unique()
-    else:
-        blocks = below(source.name, sources.blocks(source))
-        yield from (column_texts(block, layout, name).unique() for block in blocks)
+def _parts(source: Source, layout: Layout, size: int | None = None) -> Iterator[Part]:
+    return parts_of(source, layout, lambda _: UNLABELLED, SeenContents(), size)
 
 
 def typed_parts(

@@ -41,7 +41,7 @@ def records_of(block: Block, layout: Layout, table: pa.Table, rows: NDArray[np.i
     codes, labels = _labels(block, layout, table.column("label"), rows, label)
     timestamp = _timestamps(table, layout)
     provenance = {
-        "record_id": _record_ids(block.source, rows, pa.table(features), _hashes(labels)[codes]),
+        "record_id": record_ids(block.source, rows, pa.table(features), label_hashes(labels)[codes]),
         "source_file": _constant(block.source, len(rows)),
         "row": rows,
         "y": pa.array(
@@ -78,7 +78,7 @@ def _filled(column: pa.ChunkedArray) -> pa.ChunkedArray:
     return column.fill_null(np.nan) if column.null_count else column
 
 
-def _record_ids(
+def record_ids(
     source: str, rows: NDArray[np.int64], features: pa.Table, labels: NDArray[np.uint64]
 ) -> NDArray[np.uint64]:
     """(n,) hashes of content and position: they do not depend on how the file is packed or cut into blocks."""
@@ -96,7 +96,8 @@ def _numeric(column: pa.Array) -> NDArray[np.generic]:
     return hashed
 
 
-def _hashes(labels: list[Label]) -> NDArray[np.uint64]:
+def label_hashes(labels: list[Label]) -> NDArray[np.uint64]:
+    """A hash of each label."""
     return np.array([_hash(f"{label.attack} {label.attempted}") for label in labels], dtype=np.uint64)
 
 
@@ -153,6 +154,8 @@ def _ports(table: pa.Table, layout: Layout, name: str) -> pa.Array:
     if name not in layout.names and name == "dst_port" and "destination_port" in layout.names:
         ports = table.column("destination_port").to_numpy()
         return pa.array(ports, pa.int32(), mask=~((ports >= 0) & (ports <= HIGHEST_PORT)), safe=False)
+    if name in layout.names and pa.types.is_integer(table.schema.field(name).type):
+        return table.column(name).cast(pa.int32()).combine_chunks()
     words = _text(table, layout, name)
     ports = [_port(word) for word in words.dictionary.to_pylist()] if len(words.dictionary) else [None]
     return pa.array(ports, pa.int32()).take(words.indices)
@@ -175,6 +178,8 @@ def _constant(text: str, n: int) -> pa.Array:
 
 def _timestamps(table: pa.Table, layout: Layout) -> pa.Array:
     """(n,) timestamp[us]; null where the source has none, or one that cannot be read."""
+    if "timestamp" in layout.names and pa.types.is_timestamp(table.schema.field("timestamp").type):
+        return table.column("timestamp").combine_chunks()
     found = layout.meaning.times
     if found is None or "timestamp" not in layout.names:
         return pa.nulls(table.num_rows, pa.timestamp("us"))

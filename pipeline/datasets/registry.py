@@ -3,12 +3,20 @@
 from pipeline.datasets.base import Dataset
 from pipeline.datasets.cicids2017 import CICIDS2017
 from pipeline.datasets.nslkdd import NSLKDD
+from pipeline.datasets.packets.captures import Captures
+from pipeline.datasets.sensors.nfstream import NFStream
+from pipeline.datasets.sensors.suricata import Suricata
+from pipeline.datasets.sensors.zeek import Zeek
 from pipeline.datasets.synthetic import Synthetic
 from pipeline.datasets.table import Table
 
 DATASETS: dict[str, type[Dataset]] = {
     "cicids2017": CICIDS2017,
+    "nfstream": NFStream,
     "nslkdd": NSLKDD,
+    "pcap": Captures,
+    "suricata": Suricata,
     "synthetic": Synthetic,
     "table": Table,
+    "zeek": Zeek,
 }

@@ -1,8 +1,6 @@
 """Turns a block of CSV lines into records, and lists the rows that cannot be read, each with its reason."""
 
-from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -11,23 +9,19 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 from pyarrow import csv
 
-from pipeline.base.errors import SchemaError
-from pipeline.datasets import cells, encodings, words
+from pipeline.datasets import cells, encodings, noticed, words
 from pipeline.datasets.base import REJECTED_SCHEMA, Chunk, record_schema
 from pipeline.datasets.blocks import Block
 from pipeline.datasets.dialect import COMMENT
 from pipeline.datasets.header import Layout
 from pipeline.datasets.labels import canonical
-from pipeline.datasets.meaning import Notes
 from pipeline.datasets.records import Labeller, records_of
 from pipeline.datasets.schema import ENDPOINTS
-from pipeline.datasets.times import blank, contradiction
-from pipeline.datasets.units import CANONICAL, other
 
 BLANK: Final = "blank row"  # published files hold hundreds of thousands of lines with nothing but commas
 REPEATED: Final = "the header again"  # where files were joined
 COMMENTED: Final = "a comment"
-PASSED_OVER: Final = (BLANK, REPEATED, COMMENTED)  # they hold no record: none is lost
+NO_RECORD: Final = (BLANK, REPEATED, COMMENTED)  # they hold no record: none is lost
 
 TEXTS: Final = frozenset({"label", *ENDPOINTS} - {"protocol"})  # columns that are no numbers in any file
 _TEXT = pa.dictionary(pa.int32(), pa.string())
@@ -66,13 +60,6 @@ def _blank(block: Block, layout: Layout) -> Chunk:
     return Chunk(record_schema(layout.columns).empty_table(), rejected)
 
 
-def column_texts(block: Block, layout: Layout, name: str) -> pa.ChunkedArray:
-    """(n,) cells of one column as text, without those of rows that have too few or too many fields."""
-    alone = replace(layout, names=tuple(each if each == name else "" for each in layout.names), columns=())
-    block, headers = _without_headers(block, layout)
-    return _Reader(block, alone, headers).texts().column(name).cast(pa.string())
-
-
 def of_table(
     block: Block, layout: Layout, table: pa.Table, label: Labeller, rows: NDArray[np.int64] | None = None
 ) -> Chunk:
@@ -105,72 +92,27 @@ def _chunk(
     if "label" not in layout.names:
         table = table.append_column("label", pa.nulls(table.num_rows, _TEXT))
     table, rows = _without_blank(block, layout, table, rows, rejects)
-    _require_one_unit(block, layout, table, rows)
+    noticed.require_one_unit(block, layout, table, rows)
     records = records_of(block, layout, table, rows, label)
     rejected = [{"source_file": block.source, **reject._asdict()} for reject in sorted(rejects)]
-    return Chunk(records, pa.Table.from_pylist(rejected, REJECTED_SCHEMA), _notes(block, layout, table, records))
-
-
-def _require_one_unit(block: Block, layout: Layout, table: pa.Table, rows: NDArray[np.int64]) -> None:
-    """Refuse rows whose durations have another unit than those of the file.
-
-    Raises:
-        SchemaError: with the first of them.
-    """
-    units = layout.meaning.units
-    if units is None or not units.agree:
-        return
-    usual = units.duration or CANONICAL
-    unit, place, count = other(table, usual)
-    if unit:
-        where = f"{block.source}: row {rows[place]}, column {layout.title('flow_duration')!r}"
-        raise SchemaError(
-            f"{where}: the duration is in {unit}, as the rate of packets shows; so it is in {count:,} of {len(rows):,} "
-            f"rows here, while the file began in {usual}; give the rows of each unit a file of their own"
-        )
-
-
-def _notes(block: Block, layout: Layout, table: pa.Table, records: pa.Table) -> Notes:
-    """What the rows that became ``records`` show of their file."""
-    labels = table.column("label").value_counts().to_pylist() if "label" in layout.names else []
-    missed = _unread(table.column("timestamp"), records.column("timestamp")) if "timestamp" in layout.names else []
-    found = Counter({(each["values"] or "").strip(): each["counts"] for each in labels})
-    times = layout.meaning.times
-    other = contradiction(times, missed) if times and missed else ""
-    aside = tuple(text for text, name in zip(layout.header, layout.names, strict=True) if not name)
-    written = str(layout.dialect) if layout.line else ""
-    some = tuple(dict.fromkeys(missed))[:3]
-    return Notes(block.source, layout.meaning, aside, found, len(missed), some, other, written, layout.family)
-
-
-def _unread(texts: pa.ChunkedArray, times: pa.ChunkedArray) -> list[str]:
-    """The cells that hold a time, none of which could be read."""
-    if not times.null_count:
-        return []
-    missed = texts.cast(pa.string()).filter(pc.is_null(times)).combine_chunks()
-    return missed.filter(pc.invert(blank(missed))).to_pylist()  # type: ignore[no-any-return]
+    return Chunk(records, pa.Table.from_pylist(rejected, REJECTED_SCHEMA), noticed.notes(block, layout, table, records))
 
 
 def _numbers(block: Block, layout: Layout, rejects: list[_Reject]) -> tuple[pa.Table, NDArray[np.int64]]:
     """The used columns as numbers."""
-    block, headers = _without_headers(block, layout)
+    too_wide = (layout.dialect.separator * len(layout.names)).encode()
+    lines, headers = cells.without_headers(encodings.clean(block.lines), layout.line, too_wide)
+    block = block._replace(lines=lines)
     reader = _Reader(block, layout, headers)
     table = reader.read()
     if surplus := reader.surplus():
-        block = block._replace(lines=cells.trimmed(block.lines, surplus, layout.dialect.separator))
+        block = block._replace(lines=cells.trimmed(lines, surplus, layout.dialect.separator))
         reader = _Reader(block, layout, headers)
         table = reader.read()
     rejects += reader.rejects
     rows = np.arange(block.first_row, block.first_row + table.num_rows + len(rejects))
     refused = np.array([reject.row for reject in rejects], dtype=np.int64)
     return _to_numbers(block, layout, table, np.setdiff1d(rows, refused, assume_unique=True), rejects)
-
-
-def _without_headers(block: Block, layout: Layout) -> tuple[Block, frozenset[int]]:
-    """The block in UTF-8 without the lines that repeat the header, and their places."""
-    too_wide = (layout.dialect.separator * len(layout.names)).encode()  # so that the reader refuses the line
-    lines, headers = cells.without_headers(encodings.clean(block.lines), layout.line, too_wide)
-    return block._replace(lines=lines), headers
 
 
 class _Reader:
@@ -196,10 +138,6 @@ class _Reader:
             if pa.types.is_dictionary(table.schema.field(place).type):
                 table = table.set_column(place, name, words.nulled(table.column(place), nulls))
         return table
-
-    def texts(self) -> pa.Table:
-        """As text, whatever the cells hold."""
-        return self._read(self.block.lines, pa.string(), ONE_PART, self.layout.nulls)
 
     def surplus(self) -> dict[int, int]:
         """The lines whose surplus of fields is blank."""
@@ -291,7 +229,7 @@ def _without_blank(
 
 def _without_features(layout: Layout, table: pa.Table) -> NDArray[np.bool_]:
     """(n,) mask of the rows in which every feature is missing."""
-    empty = np.ones(table.num_rows, dtype=bool)
+    empty = np.full(table.num_rows, bool(layout.columns))
     for column in layout.columns:
         values = table.column(layout.copied.get(column.name, column.name))
         empty &= pc.is_null(values, nan_is_null=True).to_numpy()

@@ -5,7 +5,7 @@ one quantity, whichever extractor wrote it: ``CICFlowMeter`` (CIC-IDS-2017 as pu
 (Engelen, Rimmer, Joosen, "Troubleshooting an Intrusion Detection Dataset: the CICIDS2017 Case Study", 2021).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True)
@@ -21,6 +21,7 @@ class Column:
         integer: whether only whole numbers are meaningful.
         may_be_undefined: whether the extractor writes Infinity or NaN (a rate over a duration of zero).
         categorical: whether its values are words; "" is one that is missing.
+        differs: whether tools that write flows mean different things by it; see ``datasets.extractors``.
     """
 
     name: str
@@ -31,6 +32,7 @@ class Column:
     integer: bool = True
     may_be_undefined: bool = False
     categorical: bool = False
+    differs: bool = False
 
 
 def _real(name: str, unit: str, *headers: str, low: float = 0.0) -> Column:
@@ -45,8 +47,22 @@ def _rate(name: str, unit: str, *headers: str) -> Column:
     return Column(name, unit, headers, integer=False, may_be_undefined=True)
 
 
+# Columns in which tools that write flows mean different things: packets of a subflow, windows that were never seen,
+# lengths of headers, the first packet of a flow, flags that are counted or only noted, when a flow counts as idle.
+DIFFERS: frozenset[str] = frozenset(
+    {
+        *(f"subflow_{side}_{what}" for side in ("fwd", "bwd") for what in ("packets", "bytes")),
+        *("init_win_bytes_fwd", "init_win_bytes_bwd", "fwd_segment_size_min", "down_up_ratio"),
+        *("fwd_header_length", "bwd_header_length", "fwd_header_length_repeated"),
+        *(f"packet_length_{what}" for what in ("mean", "std", "variance")),
+        *("packet_size_mean", "fwd_psh_flags", "bwd_psh_flags", "fwd_urg_flags", "bwd_urg_flags"),
+        *(f"{flag}_flag_count" for flag in ("fin", "syn", "rst", "psh", "ack", "urg", "cwr", "ece")),
+        *(f"{kind}_{what}" for kind in ("active", "idle") for what in ("mean", "std", "max", "min")),
+    }
+)
+
 # In the order of the original header. A header is matched with its surrounding spaces stripped.
-FEATURES: tuple[Column, ...] = (
+_FEATURES: tuple[Column, ...] = (
     _count("destination_port", "port", "Destination Port", "Dst Port", high=65535),
     _count("flow_duration", "us", "Flow Duration"),
     _count("total_fwd_packets", "packets", "Total Fwd Packets", "Total Fwd Packet"),
@@ -128,6 +144,7 @@ FEATURES: tuple[Column, ...] = (
     _count("idle_min", "us", "Idle Min"),
 )
 
+FEATURES: tuple[Column, ...] = tuple(replace(column, differs=column.name in DIFFERS) for column in _FEATURES)
 FEATURE_NAMES: tuple[str, ...] = tuple(column.name for column in FEATURES)
 
 # What every record has beside its features. Those marked None-able are null if the source does not have them.

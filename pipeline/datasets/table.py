@@ -6,7 +6,7 @@ The last is the form of ADBench: Han, Hu, Huang, Jiang, Zhao, "ADBench: Anomaly 
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 
 import pyarrow as pa
@@ -20,8 +20,7 @@ from pipeline.datasets.base import Chunk, Dataset
 from pipeline.datasets.fields import Field, fields_of
 from pipeline.datasets.header import Layout
 from pipeline.datasets.labels import UNLABELLED, Label, family, says_nothing, snake
-from pipeline.datasets.meaning import Meaning
-from pipeline.datasets.parts import Part, found
+from pipeline.datasets.parts import Part, found, understood
 from pipeline.datasets.reading import Reading
 from pipeline.datasets.schema import NO_ATTACK, Column
 from pipeline.datasets.sources import Source
@@ -35,7 +34,6 @@ from pipeline.datasets.table_columns import (
     single,
     to_score,
 )
-from pipeline.datasets.understand import time_format
 
 SUFFIXES = (*parts.SUFFIXES, ".npz")
 
@@ -121,19 +119,12 @@ class Table(Dataset):
     def _parts(self) -> Iterator[Part]:
         contents = sources.SeenContents()
         for source in self._sources:
-            layout = self._agreed(source, self._timed(source, self._layout_of(source)))
+            layout = self._agreed(source, self._layout_of(source))
             if source.name.lower().endswith(".npz"):
                 yield from parts.typed_parts(source, layout, slices(source, layout), self._label)
             else:
+                layout = understood(source, layout, self.reading, strict=self.needed is None, flows=False)
                 yield from parts.parts_of(source, layout, self._label, contents)
-
-    def _timed(self, source: Source, layout: Layout) -> Layout:
-        """The same layout with the meaning of its times, where it has some."""
-        if "timestamp" not in layout.names:
-            return layout
-        texts = partial(parts.texts, source, layout, "timestamp")
-        times = time_format(source.name, layout, texts, self.reading, strict=self.needed is None)
-        return replace(layout, meaning=Meaning(times))
 
     def _label(self, text: str) -> Label:
         value = _plain(text)

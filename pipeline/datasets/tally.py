@@ -10,10 +10,10 @@ import pyarrow.compute as pc
 
 from pipeline.base.errors import DataError, RejectedError
 from pipeline.datasets import labelling
-from pipeline.datasets.base import Chunk, Dataset
+from pipeline.datasets.base import PASSED_OVER, Chunk, Dataset
 from pipeline.datasets.findings import Findings
 from pipeline.datasets.labels import family
-from pipeline.datasets.rows import COMMENTED, PASSED_OVER, REPEATED
+from pipeline.datasets.rows import COMMENTED, NO_RECORD, REPEATED
 from pipeline.datasets.schema import UNLABELLED, Column
 
 
@@ -23,7 +23,8 @@ class Tally:
     def __init__(self) -> None:
         self.files: dict[str, Counter[str]] = {}
         self.rejected: Counter[str] = Counter()
-        self.passed_over: Counter[str] = Counter()  # reason -> rows that hold no record, such as blank ones
+        self.without: Counter[str] = Counter()  # reason -> rows that hold no record, such as blank ones
+        self.passed_over: Counter[str] = Counter()  # kind -> lines that are none by intent, such as other events
         self.distrusted = 0
         self.examples: list[dict[str, Any]] = []
         self.findings = Findings()
@@ -48,17 +49,19 @@ class Tally:
         self.findings.add(chunk)
         if chunk.notes and chunk.notes.contradiction:
             self.contradictions.setdefault(chunk.notes.source, chunk.notes.contradiction)
-        without = pc.is_in(chunk.rejected.column("reason"), pa.array(PASSED_OVER))
+        reason = chunk.rejected.column("reason")
+        without = pc.or_(pc.is_in(reason, pa.array(NO_RECORD)), pc.starts_with(reason, PASSED_OVER))
         faulty = chunk.rejected.filter(pc.invert(without))
-        self.passed_over.update(chunk.rejected.filter(without).column("reason").to_pylist())
+        self.without.update(chunk.rejected.filter(without).column("reason").to_pylist())
         self.distrusted += distrusted
+        self.passed_over.update(chunk.passed_over)
         self.rejected.update(faulty.column("source_file").to_pylist())
         self.examples += faulty.slice(0, 3 - len(self.examples)).to_pylist() if len(self.examples) < 3 else []
 
     @property
     def blank(self) -> int:
         """Rows that hold no record: blank ones, comments, and those that repeat the header."""
-        return self.passed_over.total()
+        return self.without.total()
 
     def shares(self) -> dict[str, tuple[int, int]]:
         """Numbers of rejected, blank and distrusted rows, each with the number that it is a part of."""
@@ -70,7 +73,7 @@ class Tally:
         }
 
     def check(self, max_share: float, kept: Path) -> None:
-        """Refuse too many rejected rows, and times that contradict each other. Rows without a record do not count.
+        """Refuse too many rejected rows, but for those that hold no record, and times that contradict each other.
 
         Args:
             max_share: largest share of rejected rows.
@@ -100,14 +103,16 @@ class Tally:
         families |= {UNLABELLED: UNLABELLED} if UNLABELLED in found else {}
         return {
             "dataset": f"{name} {dataset.title}".strip(),
+            **({"extraction": dict(dataset.extraction)} if dataset.extraction else {}),
             "synthetic": dataset.is_synthetic,
             "records": self.records,
             "labels": labelling.found(self.attacks),
             "rejected": self.rejected.total(),
             "blank": self.blank,
-            "repeated_headers": self.passed_over[REPEATED],
-            "comments": self.passed_over[COMMENTED],
+            "repeated_headers": self.without[REPEATED],
+            "comments": self.without[COMMENTED],
             "distrusted": self.distrusted,
+            "passed_over": dict(sorted(self.passed_over.items())),
             "digest": f"{self.digest:016x}",
             "files": {
                 file: {

@@ -17,14 +17,14 @@ Texts = Callable[[], Iterator[pa.Array]]
 
 
 def meaning(
-    source: str, layout: Layout, sample: pa.Table, texts: Texts, reading: Reading, strict: bool = True
+    source: str, layout: Layout, sample: pa.Table | None, texts: Texts, reading: Reading, strict: bool = True
 ) -> Meaning:
     """What the cells of a file mean.
 
     Args:
         source: name of the file.
         layout: its columns.
-        sample: its first records, under canonical names.
+        sample: its first records, under canonical names; None where they are no flows.
         texts: gives the column of its timestamps from the beginning, some cells at a time; as much is read of it as the
             format needs.
         reading: what the user says.
@@ -33,21 +33,12 @@ def meaning(
     Raises:
         DataError: times contradict each other.
     """
-    return Meaning(
-        time_format(source, layout, texts, reading, strict), units_of(sample), extractor_of(layout.header, sample)
-    )
-
-
-def time_format(source: str, layout: Layout, texts: Texts, reading: Reading, strict: bool = True) -> TimeFormat | None:
-    """How the timestamps of a file are read, None where it has none; see ``meaning``.
-
-    Raises:
-        DataError: times contradict each other.
-    """
     found = _times(texts, reading) if "timestamp" in layout.names else None
     if strict and found is not None and found.order == "contradictory":
         raise DataError(f"{source}: column {layout.title('timestamp')!r}: {' '.join(found.doubts())}")
-    return found
+    if sample is None:
+        return Meaning(found)
+    return Meaning(found, units_of(sample), extractor_of(layout.header, sample))
 
 
 def _times(texts: Texts, reading: Reading) -> TimeFormat:

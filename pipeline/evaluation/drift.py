@@ -17,10 +17,11 @@ from scipy.stats import ks_2samp
 
 from pipeline.base.errors import SplitError
 from pipeline.calibration.thresholds.base import without_nan
+from pipeline.evaluation.alarm_share import Alarms, worst
 from pipeline.settings.retraining import DriftLimits
 
 Floats = NDArray[np.float64]
-Outcome = Literal["stable", "recalibrate", "train"]
+Outcome = Literal["stable", "recalibrate", "train", "attacks", "unknown"]
 
 
 def cut(reference: ArrayLike, level: float) -> float:
@@ -107,15 +108,39 @@ def holm(p_values: ArrayLike) -> Floats:
     return corrected
 
 
-def decide(score: Change, features: Sequence[Change], martingale: float, limits: DriftLimits) -> tuple[Outcome, str]:
+def decide(
+    score: Change,
+    features: Sequence[Change],
+    martingale: float,
+    limits: DriftLimits,
+    alarms: Sequence[Alarms] = (),
+) -> tuple[Outcome, str]:
     """What to do about the changes, and why.
+
+    Far more alarms than promised are never ``stable``, and thresholds never follow them: what the model calls benign
+    there may be wrong. Where the records that look benign are as they were, attacks are under way. Where these have
+    changed too, the model does not know the traffic.
 
     Args:
         score: the change of the score.
         features: the changes of the features.
         martingale: highest log of the test martingale; it may stand for the significance of the score's change.
         limits: when a change counts.
+        alarms: of each threshold on all recent records.
     """
+    outcome, reason = _of_benign(score, features, martingale, limits)
+    broken = worst(alarms, limits.alarms)
+    if broken is None:
+        return outcome, reason
+    if outcome == "stable":
+        return "attacks", f"{broken}, while the records that look benign are as they were: look at the alarms"
+    return "unknown", f"{broken}: the model does not know this network ({reason})"
+
+
+def _of_benign(
+    score: Change, features: Sequence[Change], martingale: float, limits: DriftLimits
+) -> tuple[Outcome, str]:
+    """What the records that look benign ask for."""
     large = [change.name for change in features if change.exceeds(limits.alpha, limits.large)]
     proven = score.p_value <= limits.alpha or martingale >= -math.log(limits.alpha)
     moved = f"the score has moved by a KS distance of {score.distance:.3f}"

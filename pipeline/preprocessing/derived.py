@@ -6,6 +6,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.datasets.ratios import Floats, log_ratio
+
 Columns = Mapping[str, NDArray[Any]]  # column name -> (n,) float64, or str objects where it is categorical, "" for none
 
 
@@ -21,23 +23,14 @@ class Derived(NamedTuple):
     formula: Callable[..., NDArray[np.float64]]
 
 
-_Floats = NDArray[np.float64]
-
-
-def _log_ratio(a: _Floats, b: _Floats) -> _Floats:
-    """log((a + 1) / (b + 1)): by how much one exceeds the other, at any size; negative ones count as 0."""
-    ratio: _Floats = np.log((np.maximum(a, 0) + 1) / (np.maximum(b, 0) + 1))
-    return ratio
-
-
-def _per_packet(value: _Floats, fwd: _Floats, bwd: _Floats) -> _Floats:
+def _per_packet(value: Floats, fwd: Floats, bwd: Floats) -> Floats:
     return value / (fwd + bwd + 1)
 
 
 # Sizes grow with the length of a conversation; ratios do not. They show how the two sides share the work, how regular
 # the pauses are, and what a typical packet looks like. Tools differ in these, however much traffic they cause.
 _RATIOS: dict[str, Derived] = {
-    f"{a}_over_{b}": Derived((a, b), _log_ratio)
+    f"{a}_over_{b}": Derived((a, b), log_ratio)
     for a, b in (
         ("total_fwd_packets", "total_bwd_packets"),
         ("total_length_fwd_packets", "total_length_bwd_packets"),

@@ -47,7 +47,7 @@ class Recipe(RecipeSettings):
         derive = tuple(name for name in self.derive if name not in DERIVED or here.issuperset(DERIVED[name].needs))
         asked = (*self.drop, *self.derive, *(name + FREQUENCY for name in self.rarity))
         over = tuple(name for name in asked if name not in {*drop, *derive, *(name + FREQUENCY for name in rarity)})
-        return replace(self, drop=drop, derive=derive, rarity=rarity), over
+        return replace(self, drop=drop, derive=derive, rarity=rarity), _by_group(over)
 
     def raw(self, available: Iterable[str]) -> tuple[str, ...]:
         """The raw columns that stay.
@@ -75,6 +75,12 @@ class Recipe(RecipeSettings):
         """The raw columns that features are made of: those that stay, and those that only derived features need."""
         kept = self.raw(available)
         return tuple(dict.fromkeys([*kept, *(need for name in self.derive for need in needs_of(name))]))
+
+
+def _by_group(names: tuple[str, ...]) -> tuple[str, ...]:
+    """The same names, with the name of a group for all its members."""
+    whole = {member: group for group, members in GROUPS.items() if {*members} <= {*names} for member in members}
+    return tuple(dict.fromkeys(whole.get(name, name) for name in names))
 
 
 def _require_column(name: str, known: Collection[str], setting: str = "drop") -> None:

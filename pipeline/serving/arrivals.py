@@ -13,6 +13,7 @@ from pipeline.artifacts import paths
 from pipeline.artifacts.files import sha256_of
 from pipeline.base.errors import ArtifactError, RejectedError, SchemaError, SourceError, near_miss, printable
 from pipeline.datasets.incoming import SUFFIXES
+from pipeline.datasets.packets.rules import LABELS
 
 QUIET: Final = 60.0  # seconds without a change after which a file is whole, where nothing tells who has it open
 LONGEST: Final = 80  # characters of a file's name in a key
@@ -40,8 +41,9 @@ class Incoming:
 def listed(path: Path) -> list[Path]:
     """The tables under ``path``, one or a folder of them, in the order of their names; none where a folder holds none.
 
-    What this project writes is passed over, and so is what is hidden: others write under such names. A pipe, a socket
-    or a device is no table, whatever its name: who opens a pipe waits until somebody writes into it.
+    What this project writes is passed over, and so are labels beside captures and what is hidden: others write under
+    such names. A pipe, a socket or a device is no table, whatever its name: who opens a pipe waits until somebody
+    writes into it.
 
     Raises:
         SourceError: it is absent, or a file of another kind.
@@ -135,7 +137,8 @@ def blames_file(error: Exception) -> bool:
 def _is_passed_over(file: Path, root: Path) -> bool:
     own = (paths.SCORED.resolve(), paths.QUARANTINE.resolve())
     hidden = any(part.startswith(".") for part in _name(file, root).split("/"))
-    return hidden or any(file.resolve().is_relative_to(folder) for folder in own)
+    labels = file.name.lower().endswith(LABELS)
+    return hidden or labels or any(file.resolve().is_relative_to(folder) for folder in own)
 
 
 def _name(file: Path, root: Path) -> str:

@@ -35,14 +35,21 @@ from pipeline.datasets.schema import ENDPOINTS
 from pipeline.serving import discoveries, reading
 from pipeline.serving.arrivals import Incoming, content_hash
 from pipeline.serving.bundle import Bundle
+from pipeline.serving.contract_check import WARN, ContractCheck
 from pipeline.serving.scored import SCHEMA, TABLES, summary_path, table_path
 from pipeline.serving.tally import Sample, Tally
+from pipeline.settings.scoring import ContractRules
 
 SAMPLE: Final = 2_000  # records of a file whose raw columns are kept
 
 
 def score(
-    file: Incoming, bundle: Bundle, version: int, flow_run: str = "", false_discovery: float | None = None
+    file: Incoming,
+    bundle: Bundle,
+    version: int,
+    flow_run: str = "",
+    false_discovery: float | None = None,
+    rules: ContractRules = WARN,
 ) -> dict[str, Any]:
     """Score the records of a file, some at a time; returns the summary.
 
@@ -52,17 +59,18 @@ def score(
         version: its number in the registry.
         flow_run: the Prefect flow run that asks, for the summary; "" for none.
         false_discovery: level of the batch decision over the file, None for none; see ``pipeline.serving.discoveries``.
+        rules: when records are not of the kind that the model was fitted on, and what then.
 
     Raises:
         SourceError: it cannot be read to its end, or changes meanwhile; nothing is written.
-        SchemaError: it lacks a column.
+        SchemaError: it lacks a column, or breaks the contract of the model and is to be refused for that.
         RejectedError: not one of its rows can be read.
     """
     key = file.key(version)
     durable.make_private(paths.SCORED)
-    tally, sample = Tally(bundle.calibration), Sample(SAMPLE)
+    tally, sample, check = Tally(bundle.calibration), Sample(SAMPLE), ContractCheck(bundle.contract, rules)
     about = {"version": str(version), "digest": bundle.digest, "source_sha256": file.sha256}
-    p_value = _write(file, bundle, version, about, tally, sample)
+    p_value = _write(file, bundle, version, about, tally, sample, check)
     batch = {}
     if false_discovery is not None:
         n = bundle.calibration.reference.size
@@ -71,12 +79,20 @@ def score(
     now = datetime.now(UTC).isoformat(timespec="seconds")
     tables = {room: sha256_of(table_path(key, room)) for room in TABLES}
     origin = {"source": file.name, **about, "version": version, "flow_run": flow_run, "time": now}
-    summary = {**origin, **tally.counts(), **batch}
+    summary = {**origin, **tally.counts(), **batch, "contract": check.result()}
     write_json(summary_path(key), {**summary, "tables": tables})
     return summary
 
 
-def _write(file: Incoming, bundle: Bundle, version: int, about: dict[str, str], tally: Tally, sample: Sample) -> Floats:
+def _write(
+    file: Incoming,
+    bundle: Bundle,
+    version: int,
+    about: dict[str, str],
+    tally: Tally,
+    sample: Sample,
+    check: ContractCheck,
+) -> Floats:
     """Write the tables of the records and of the rejected rows; returns (n,) p-values."""
     key, columns = file.key(version), [column.name for column in bundle.columns]
     schema = SCHEMA.with_metadata({f"flowsculpt.{name}": text for name, text in about.items()})
@@ -90,9 +106,11 @@ def _write(file: Incoming, bundle: Bundle, version: int, about: dict[str, str], 
             scored.write(_table(file, chunk.records, predicted, version))
             rejected.write(chunk.rejected)
             tally.add(predicted, chunk.rejected, bundle.unknown_words(chunk.records))
+            check.add(chunk)
             p_values.append(predicted.p_value)
             sample.add(chunk.records, predicted.score, columns)
         tally.require(file)
+        check.require(file)
         if content_hash(file.path) != file.sha256:
             raise SourceError(f"{file.path}: changed while it was read; nothing was written; score it again")
     return np.concatenate(p_values)

@@ -13,7 +13,7 @@
 """
 
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, Self
@@ -35,7 +35,7 @@ from pipeline.calibration.prediction import Prediction
 from pipeline.datasets.schema import Column
 from pipeline.models.scoring import ROWS_AT_ONCE
 from pipeline.preprocessing.features import Features
-from pipeline.serving import benign, bundle_parts, manifest, record_columns
+from pipeline.serving import benign, bundle_parts, contract, manifest, record_columns
 from pipeline.serving.bundle_parts import MODELS, USED
 from pipeline.serving.manifest import HashedFolder
 from pipeline.serving.record_columns import Records
@@ -84,12 +84,15 @@ class Bundle:
             read_table(here(paths.PROCESSED) / f"{split}.parquet", ["record_id"]).column(0).to_numpy()
             for split in FITTED_ON
         ]
-        files[USED] = save_tensors({"record_id": np.unique(np.concatenate(ids))})
+        used = np.unique(np.concatenate(ids))
+        files[USED] = save_tensors({"record_id": used})
         features = Features.load(*bundle_parts.decoded(here(paths.FEATURES), files, "features"))
         some = benign.chosen(here(paths.PROCESSED) / "train.parquet")
         files |= benign.encoded(here(paths.RECORDS), some, _typed(features))
-        dataset = read_json(here(paths.SOURCE))["dataset"]
-        about = {"dataset": dataset, "columns": _columns(features), "example": features.typical()}
+        source = read_json(here(paths.SOURCE))
+        about = {"dataset": source["dataset"], "columns": _columns(features), "example": features.typical()}
+        about |= {"extraction": source["extraction"]} if "extraction" in source else {}
+        about["contract"] = contract.fitted(here(paths.RECORDS), source, used, _typed(features))
         group = bundle_parts.decoded(here(paths.THRESHOLDS), files, "thresholds")[0].get("group")
         about |= {"group": group and _group(here(paths.RECORDS), group)}
         return cls.of_sealed(HashedFolder(about, files), here(paths.FEATURES).parent)
@@ -136,6 +139,11 @@ class Bundle:
         return cls(str(sealed.about.get("dataset")), _typed(features), used, features, model, sealed)
 
     @property
+    def extraction(self) -> dict[str, float]:
+        """The settings of the data set with which its features were read, by name; often none."""
+        return dict(self.sealed.about.get("extraction", {}))
+
+    @property
     def digest(self) -> str:
         """sha256 over the manifest: equal digests, the same model."""
         return self.sealed.digest
@@ -165,6 +173,12 @@ class Bundle:
         files[USED] = save_tensors({"record_id": ids})
         sealed = HashedFolder(self.sealed.about, {**self.sealed.files, **files})
         return replace(self, used=ids, model=replace(self.model, calibration=calibration), sealed=sealed)
+
+    @property
+    def contract(self) -> Mapping[str, Any] | None:
+        """What it was fitted on; None for a model that is older than contracts. See ``pipeline.serving.contract``."""
+        found: Mapping[str, Any] | None = self.sealed.about.get("contract")
+        return found
 
     def benign(self) -> pa.Table | None:
         """A few raw benign records that it was fitted on, their ids first; None for a model that kept none.

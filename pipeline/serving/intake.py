@@ -19,7 +19,9 @@ from pipeline.base.errors import ConflictError, FlowsculptError, SourceError, pr
 from pipeline.serving import arrivals, batch, quarantine, scored
 from pipeline.serving.arrivals import Incoming
 from pipeline.serving.bundle import Bundle
+from pipeline.serving.contract_check import WARN
 from pipeline.serving.quarantine import Held
+from pipeline.settings.scoring import ContractRules
 
 
 @dataclass(frozen=True)
@@ -90,14 +92,19 @@ def take_in(path: Path, root: Path, version: int, score: Callable[[Incoming], Ou
 
 
 def score(
-    file: Incoming, bundle: Bundle, version: int, flow_run: str = "", false_discovery: float | None = None
+    file: Incoming,
+    bundle: Bundle,
+    version: int,
+    flow_run: str = "",
+    false_discovery: float | None = None,
+    rules: ContractRules = WARN,
 ) -> Outcome:
     """What becomes of a file that is new and whole; see ``batch.score`` for the arguments."""
     try:
         held = quarantine.known(file.sha256, version)
         if held is not None:
             return _quarantined(file, version, held.reason)
-        return batch.score(file, bundle, version, flow_run, false_discovery)
+        return batch.score(file, bundle, version, flow_run, false_discovery, rules)
     except FlowsculptError as error:
         return _refused(file, version, error)
 

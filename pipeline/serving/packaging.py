@@ -23,11 +23,21 @@ from pipeline.tracking import store
 
 BUNDLE = "artifacts/bundle"  # of the pyfunc's folder
 PACKAGE = Path(__file__).parents[1]
-SCORING = ("benign", "bundle", "bundle_parts", "frames", "manifest", "pyfunc", "record_columns", "two_stage")
+SCORING = (
+    "benign",
+    "bundle",
+    "bundle_parts",
+    "contract",
+    "frames",
+    "manifest",
+    "pyfunc",
+    "record_columns",
+    "two_stage",
+)
 # The files and rooms of the package that scoring imports; a test holds them against its imports.
 CODE = (
     *("artifacts", "base", "calibration", "preprocessing"),
-    *(f"datasets/{name}.py" for name in ("header", "labels", "names", "schema")),
+    *(f"datasets/{name}.py" for name in ("header", "labels", "names", "ratios", "schema")),
     *("models/base.py", "models/detectors", "models/encoders", "models/layers.py", "models/scoring.py"),
     *(f"serving/{name}.py" for name in SCORING),
     *("settings/base.py", "settings/preprocess.py"),

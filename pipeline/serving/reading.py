@@ -32,7 +32,7 @@ BROKEN: Final = (  # what the libraries raise over bytes that are not what they 
 
 def _reader(file: Incoming, bundle: Bundle) -> Dataset:
     """What reads a file in the format of the data set that the model was trained on, or as Parquet."""
-    return incoming(file.path, bundle.dataset.split(" ")[0], bundle.columns)
+    return incoming(file.path, bundle.dataset.split(" ")[0], bundle.columns, bundle.extraction)
 
 
 def chunks(file: Incoming, bundle: Bundle) -> Iterator[Chunk]:

@@ -15,12 +15,14 @@ class DriftLimits(Shape):
         small: at this KS distance of the score, thresholds are set anew.
         large: at this KS distance, of the score or a feature, the model no longer fits.
         features: if this share of the features has a large distance, the model no longer fits either.
+        alarms: how many times as many alarms as promised, beyond chance, mean attacks or traffic that is not known.
     """
 
     alpha: OpenShare
     small: ShareAboveZero
     large: ShareAboveZero
     features: ShareAboveZero
+    alarms: Annotated[float, Bounds(ge=1)]
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from pipeline.settings.ingest import Ingest
 from pipeline.settings.preprocess import Preprocess
 from pipeline.settings.promotion import Rules
 from pipeline.settings.retraining import Retraining
+from pipeline.settings.scoring import Scoring
 from pipeline.settings.stage1 import Stage1
 from pipeline.settings.stage2 import Stage2
 from pipeline.settings.validate import Limits
@@ -21,4 +22,4 @@ def _named(*shapes: type[Section]) -> Mapping[str, type[Section]]:
 
 
 SECTIONS: Final = _named(Ingest, Limits, Preprocess, Stage1, Stage2, Calibrate, Evaluate)
-FLOW_SECTIONS: Final = _named(Workers, Rules, Retraining)
+FLOW_SECTIONS: Final = _named(Workers, Rules, Retraining, Scoring)

@@ -13,6 +13,11 @@ from pipeline.datasets.registry import DATASETS
 from pipeline.datasets.schema import PROVENANCE
 from pipeline.datasets.synthetic.files import write
 from pipeline.datasets.vocabulary import VOCABULARY
+from tests.datasets.sensors.logs import FIELDS, SCAN, TLS, json_lines, tsv
+from tests.datasets.sensors.test_nfstream import PLAIN, STATISTICS
+from tests.datasets.sensors.test_nfstream import write as write_flows
+from tests.datasets.sensors.test_suricata import ALERT, FLOW, PING
+from tests.datasets.wire import ethernet, ipv4, pcap, udp
 
 PARAMS = yaml.safe_load((Path(__file__).parents[2] / "params.yaml").read_text())["ingest"]
 SMALL = {"synthetic": {"records": 600}, "table": {"categorical": ["colour"]}}
@@ -32,7 +37,38 @@ def numbers(folder):
     (folder / "table.csv").write_text("size,colour,label\n" + "".join(cells))
 
 
-FILES = {"nslkdd": connections, "table": numbers}
+def zeek(folder):
+    """A log of Zeek, labelled in part."""
+    fields = (*FIELDS, "label")
+    labels = ["benign", "scan", None]
+    tsv(folder / "conn.log", [{**made, "label": label} for made in (TLS, SCAN) for label in labels * 20], fields)
+
+
+def suricata(folder):
+    """Events of Suricata, labelled in part."""
+    labels = ["benign", "scan", None]
+    json_lines(folder / "eve.json", [{**made, "label": label} for made in (FLOW, PING, ALERT) for label in labels * 20])
+
+
+def nfstream(folder):
+    """A file of nfstream with a few statistics."""
+    write_flows(folder / "flows.csv", *[{**PLAIN, **STATISTICS, "label": label} for label in ["benign", "scan"] * 20])
+
+
+def capture(folder):
+    """A made-up capture of questions and answers."""
+    frames = [(at, ethernet(ipv4("10.0.0.1", "10.0.0.2", 17, udp(1_024 + at // 2, 53, b"?")))) for at in range(40)]
+    (folder / "some.pcap").write_bytes(pcap(frames))
+
+
+FILES = {
+    "nslkdd": connections,
+    "table": numbers,
+    "pcap": capture,
+    "zeek": zeek,
+    "suricata": suricata,
+    "nfstream": nfstream,
+}
 
 
 @pytest.fixture(params=DATASETS)
@@ -71,6 +107,7 @@ def test_labels_agree_with_each_other_and_with_the_vocabulary(made):
     for chunk in dataset.read():
         for row in chunk.records.select(["y", "attack", "family"]).to_pylist():
             assert (row["y"] == 0) == (row["attack"] == "benign") == (row["family"] == "benign")
+            assert (row["y"] is None) == (row["attack"] == "unlabelled")
             assert dataset.families is None or dataset.families[row["attack"]] == row["family"]
 
 

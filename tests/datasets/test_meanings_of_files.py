@@ -1,12 +1,15 @@
 """Files of the kinds that people have: their labels, times and units mean what their owner expects."""
 
 import csv
+import re
 from collections import Counter
 from datetime import datetime, timedelta
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from pipeline.base.errors import DataError
@@ -38,7 +41,12 @@ def trained(path: Path, **settings) -> pa.Table:
 
 def scored(path: Path) -> pa.Table:
     """The records as scoring reads them."""
-    chunks = incoming(path, "cicids2017", NEEDED).read()
+    return scored_by(path, NEEDED)
+
+
+def scored_by(path: Path, needed: tuple) -> pa.Table:
+    """The records as a model reads them that needs these columns."""
+    chunks = incoming(path, "cicids2017", needed).read()
     return pa.concat_tables([chunk.records for chunk in chunks]).unify_dictionaries()
 
 
@@ -186,12 +194,65 @@ def test_milliseconds_are_found_stated_and_converted(kind):
         ("cicids2017", Extractor("cicflowmeter_2017", "twice")),
         ("cicids2017_with_flow_ids", Extractor("cicflowmeter_2017", "twice")),
         ("cicids2017_improved", Extractor("cicflowmeter_corrected", "once")),
+        ("other_extractors/DrDoS_NTP_data_data_5_per_sample.csv.gz", Extractor("cicflowmeter_v3", "twice")),
+        ("other_extractors/adrin_batch_1_default.csv.gz", Extractor("cicflowmeter_v4", "twice")),
+        ("other_extractors/adrin_batch_3_all.csv.gz", Extractor("cicflowmeter_v4", "twice")),
     ],
 )
 def test_real_files_say_who_wrote_them(folder, extractor):
-    if not (REAL / folder).is_dir():
+    if not (REAL / folder).exists():
         pytest.skip(f"the real records are absent: {REAL / folder}")
-    for path in (REAL / folder).iterdir():
-        meaning = next(CICIDS2017(path).read()).notes.meaning
+    for path in (REAL / folder).iterdir() if (REAL / folder).is_dir() else [REAL / folder]:
+        meaning = next(CICIDS2017(path, needed=()).read()).notes.meaning
         assert meaning.extractor == extractor
         assert (meaning.units.duration, meaning.units.gaps, meaning.units.agree) == ("us", "us", True)
+
+
+@pytest.mark.real
+def test_the_floods_of_a_later_capture_have_their_names():
+    path = REAL / "other_extractors" / "DrDoS_NTP_data_data_5_per_sample.csv.gz"
+    if not path.exists():
+        pytest.skip(f"the real records are absent: {path}")
+    records = trained(path)
+    assert Counter(records["attack"].to_pylist()) == {"benign": 2669, "ddos_ntp": 484}
+    assert set(records["family"].to_pylist()) == {"benign", "ddos"}
+
+
+@needs_cases
+def test_the_tool_in_python_may_write_seconds(tmp_path):
+    with case("d04_python_cicflowmeter").open() as file:
+        head, *rows = csv.reader(file)
+    timed = [place for place, name in enumerate(head) if re.search("duration|_iat_|active_|idle_", name)]
+    for row in rows:
+        for place in timed:
+            row[place] = repr(float(row[place]) / 1e6)
+    (tmp_path / "seconds.csv").write_text("".join(",".join(row) + "\n" for row in [head, *rows]))
+    (chunk,) = incoming(tmp_path / "seconds.csv", "cicids2017", ()).read()
+    expected = scored_by(case("d04_python_cicflowmeter"), ())
+    assert chunk.notes.meaning.units.sentence().startswith("Durations are in seconds")
+    assert chunk.notes.meaning.extractor.tool == "cicflowmeter_python"
+    for name in ("flow_duration", "flow_iat_mean", "idle_max", "flow_packets_per_s"):
+        np.testing.assert_allclose(chunk.records[name], expected[name], rtol=1e-9, atol=1e-3)
+
+
+@BOTH
+@pytest.mark.parametrize("kind", ["parquet", "jsonl"])
+def test_times_and_labels_mean_the_same_in_files_of_other_types(read, timed, tmp_path, kind):
+    path = timed(*["03/07/2023 00:10:00"] * 20, "03/13/2023 00:10:00")
+    head, *rows = csv.reader(path.read_text().splitlines())
+    columns = {name.strip(): list(cells) for name, cells in zip(head, zip(*rows, strict=True), strict=True)}
+    columns["Fwd Header Length.1"] = columns["Fwd Header Length"]
+    columns["Label"] = ["No Label", *["Normal"] * (len(rows) - 1)]
+    columns = {
+        name: cells if name in ("Timestamp", "Label") else [float(cell) for cell in cells]
+        for name, cells in columns.items()
+    }
+    if kind == "parquet":
+        pq.write_table(pa.table(columns), tmp_path / "typed.parquet")
+    else:
+        records = pd.DataFrame(columns).replace([np.inf, -np.inf], None)
+        records.to_json(tmp_path / "typed.jsonl", orient="records", lines=True)
+    found = read(tmp_path / f"typed.{kind}")
+    assert found["timestamp"][0].as_py() == datetime(2023, 3, 7, 0, 10)
+    assert found["timestamp"][-1].as_py() == datetime(2023, 3, 13, 0, 10)
+    assert labels(found)[0] == {"unlabelled": 1, "benign": len(rows) - 1}

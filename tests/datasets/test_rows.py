@@ -17,7 +17,7 @@ from pipeline.datasets.blocks import Block
 from pipeline.datasets.header import layout
 from pipeline.datasets.labels import canonical
 from pipeline.datasets.reading import Reading
-from pipeline.datasets.rows import BLANK, column_texts, parse
+from pipeline.datasets.rows import BLANK, parse
 from pipeline.datasets.schema import FEATURE_NAMES, FEATURES
 from pipeline.datasets.understand import meaning
 
@@ -184,8 +184,7 @@ def test_an_unknown_label_stops_with_its_place():
 def test_timestamps(text, time):
     lines = f"a-b-1-2-6,6,{text},{line()}\n".encode()
     block, columns = Block("x.csv", lines, 1), layout("x.csv", META.encode())
-    texts = column_texts(block, columns, "timestamp").unique()
-    found = meaning("x.csv", columns, pa.table({}), lambda: iter([texts]), Reading())
+    found = meaning("x.csv", columns, None, lambda: iter([pa.array([text])]), Reading())
     record = parse(block, replace(columns, meaning=found)).records.to_pylist()[0]
     assert record["timestamp"] == time
     assert record["day"] == (time and time.strftime("%A").lower())

@@ -8,13 +8,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipeline.datasets.packets.bricks import ACK, FIN, PSH, RST, SYN, Packets
 from pipeline.datasets.schema import FEATURE_NAMES
 from pipeline.datasets.synthetic.attacks import ATTACKS
 from pipeline.datasets.synthetic.behaviours import BEHAVIOURS
 from pipeline.datasets.synthetic.conversations import CLIENT, SERVER
 from pipeline.datasets.synthetic.flowmeter import extract, split
 from pipeline.datasets.synthetic.hosts import tcp
-from pipeline.datasets.synthetic.packets import ACK, FIN, PSH, RST, SYN, Packets, transmit
+from pipeline.datasets.synthetic.packets import transmit
 
 EVERYTHING = {**{name: made for name, (_, made) in BEHAVIOURS.items()}, **ATTACKS}
 SECOND = 1_000_000

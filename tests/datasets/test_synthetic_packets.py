@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipeline.datasets.packets.bricks import ACK, FIN, PSH, RST, SYN
 from pipeline.datasets.synthetic.attacks import ATTACKS
 from pipeline.datasets.synthetic.behaviours import BEHAVIOURS
 from pipeline.datasets.synthetic.conversations import (
@@ -19,7 +20,7 @@ from pipeline.datasets.synthetic.conversations import (
     script,
 )
 from pipeline.datasets.synthetic.hosts import LINUX, tcp, udp
-from pipeline.datasets.synthetic.packets import ACK, FIN, PSH, RST, SYN, transmit
+from pipeline.datasets.synthetic.packets import transmit
 
 EVERYTHING = {**{name: made for name, (_, made) in BEHAVIOURS.items()}, **ATTACKS}
 

@@ -51,6 +51,8 @@ def takes(monkeypatch):
         assert importlib.util.find_spec(module), f"there is no module {module}"
         if not words:
             return
+        if importlib.util.find_spec(module).submodule_search_locations:
+            module += ".__main__"  # what `python -m` runs of a package
         source = Path(importlib.util.find_spec(module).origin).read_text()
         if not re.search(r"\bparse(_args)?\(", source):
             pytest.fail(f"{module} takes no options")

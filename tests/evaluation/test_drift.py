@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 from scipy.stats import binom, false_discovery_control, kstest
 
 from pipeline.base.errors import DataError, SplitError
-from pipeline.evaluation import drift, martingale
+from pipeline.evaluation import alarm_share, drift, martingale
 from pipeline.evaluation.drift import Change
 from pipeline.evaluation.recalibration import Recalibration
 from pipeline.settings.retraining import DriftLimits
 
-LIMITS = DriftLimits(alpha=0.01, small=0.05, large=0.2, features=0.25)
+LIMITS = DriftLimits(alpha=0.01, small=0.05, large=0.2, features=0.25, alarms=3.0)
 LEVELS = {"looks": 0.05, "body": 0.25, "step": 2.0}
 ALPHAS = np.array([0.05, 0.03, 0.01])
 METHODS = ("lower", "higher")
@@ -142,6 +142,23 @@ def test_a_change_has_three_outcomes(score, features, martingale, outcome, reaso
     decided, why = drift.decide(score, features, martingale, LIMITS)
     assert decided == outcome
     assert reason in why
+
+
+@pytest.mark.parametrize(
+    ("distance", "alarms", "outcome"),
+    [
+        (0.01, 30, "stable"),
+        (0.01, 300, "attacks"),
+        (0.1, 30, "recalibrate"),
+        (0.1, 300, "unknown"),
+        (0.5, 300, "unknown"),
+    ],
+)
+def test_far_more_alarms_than_promised_are_never_stable_and_move_nothing(distance, alarms, outcome):
+    score = np.concatenate([np.zeros(3000 - alarms), np.ones(alarms)])
+    counted = alarm_share.counted(score, {"p99": 0.5}, {"p99": 0.01}, 5000)
+    assert counted[0].low < 30 < counted[0].high and counted[0].alarms == alarms
+    assert drift.decide(change(distance), [], 0.0, LIMITS, counted)[0] == outcome
 
 
 # Since when?

@@ -240,6 +240,13 @@ def test_a_hash_tells_words_apart():
     assert content_hash({name: values[1:] for name, values in columns.items()}, PLAIN).tolist() == hashed[1:]
 
 
+def test_a_group_of_which_records_have_nothing_is_named_once():
+    grouped = recipe_with(drop=(), derive=("ratios", "bytes_per_packet"))
+    assert grouped.within(["a"], FEATURE_NAMES)[1] == ("ratios", "bytes_per_packet")
+    _, over = grouped.within(["flow_iat_std", "flow_iat_mean"], FEATURE_NAMES)
+    assert "ratios" not in over and "flow_iat_std_over_flow_iat_mean" not in over and len(over) == 27
+
+
 def test_what_these_records_lack_is_passed_over_and_a_misspelt_name_is_not():
     recipe, over = recipe_with().within(["a", "flow_duration"], FEATURE_NAMES)
     assert over == ("destination_port", "bytes_per_packet", "packets_per_second")

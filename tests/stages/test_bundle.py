@@ -127,8 +127,7 @@ def test_no_records_have_no_judgement(bundle):
 
 def test_missing_columns_are_all_named_before_anything_is_scored(bundle):
     records = raw("test_seen")
-    read = [column.name for column in bundle.columns if column.name != "flow_duration"]
-    arrays = {name: records.column(name).to_numpy() for name in read}
+    arrays = {c.name: records.column(c.name).to_numpy() for c in bundle.columns if c.name != "flow_duration"}
     arrays["flow_duratio"] = arrays.pop("idle_max")
     with pytest.raises(
         SchemaError, match=r"lack 2 of the \d+ columns.*'flow_duration' \(did you mean 'flow_duratio'\?\)"

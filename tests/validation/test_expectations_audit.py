@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from pipeline.base.errors import ExpectationError
 from pipeline.datasets.base import record_schema
 from pipeline.datasets.registry import DATASETS
-from pipeline.datasets.schema import Column
+from pipeline.datasets.schema import ATTACKS, Column
 from pipeline.validation import Example, audit, rules, runner, suite
 from pipeline.validation.suite import expect, great_expectations
 from tests.settings import limits_with, shortcuts_with
@@ -59,7 +59,7 @@ BREACHES = [
     ("is known", ("attack",), (15,), True),
     ("family is that of the attack", ("attack", "family"), (17, 19), True),
     ("is a known family", ("family",), (19,), True),
-    ("y is 0 exactly where the attack is benign", ("attack", "y"), (21, 22), True),
+    ("y is 0 exactly where no label names an attack", ("attack", "y"), (21, 22), True),
     ("is 0 or 1", ("y",), (23,), True),
     ("is a day of the week or unknown", ("day",), (24,), False),
     ("is unique", ("record_id",), (26, 27), True),
@@ -155,7 +155,7 @@ def test_a_hard_breach_stops_with_expectation_column_count_and_three_rows(make, 
     with pytest.raises(ExpectationError) as caught:
         audit([table], limits_with(), features).check()
     message = str(caught.value)
-    assert "y is 0 exactly where the attack is benign" in message
+    assert "y is 0 exactly where no label names an attack" in message
     assert "1 of 20" in message
     assert "(a.csv, row 1, attack = benign, y = 1)" in message
     assert "1 more hard expectation is breached: flow_duration (is a finite number)" in message
@@ -183,13 +183,22 @@ def test_an_open_vocabulary_reports_unknown_attacks_only(make, only):
     assert {finding.columns for finding in findings.warnings} == {("attack",), ("family",)}
 
 
-@pytest.mark.parametrize(("y", "attack", "told"), [(0, "benign", "y = 1 (attack)"), (1, "ddos", "y = 0 (benign)")])
-def test_a_single_class_stops(make, only, y, attack, told):
-    everywhere = {"y": y, "attack": attack, "family": attack}
+def test_attacks_alone_stop(make, only):
+    everywhere = {"y": 1, "attack": "ddos", "family": "ddos"}
     table = make(6, only(), **{name: dict.fromkeys(range(6), value) for name, value in everywhere.items()})
-    with pytest.raises(ExpectationError, match="both present") as caught:
+    with pytest.raises(ExpectationError, match="are present") as caught:
         audit([table], limits_with(), only()).check()
-    assert f"no record with {told}" in str(caught.value)
+    assert "no record with y = 0 (benign)" in str(caught.value)
+
+
+@pytest.mark.parametrize("attack", ["benign", "unlabelled"])
+def test_records_without_attacks_are_no_fault(make, only, attack):
+    everywhere = {"y": 0, "attack": attack, "family": attack}
+    table = make(6, only(), **{name: dict.fromkeys(range(6), value) for name, value in everywhere.items()})
+    attacks = {**ATTACKS, "unlabelled": ("unlabelled", ())}
+    found = audit([table], limits_with(), only(), attacks)
+    found.check()
+    assert not found.shortcuts.attacks
 
 
 def test_no_records_at_all_stop(only):
@@ -270,7 +279,7 @@ def _by_great_expectations(rule, frame):
     if "element_count" in result:
         return result["unexpected_count"], result["element_count"]
     wrong = result.get("missing_count", len(result.get("details", {}).get("mismatched", ())))
-    return wrong, 2 if "missing_count" in result else len(result["observed_value"])
+    return wrong, len(rule.value_set) if "missing_count" in result else len(result["observed_value"])
 
 
 def test_the_counts_are_those_of_great_expectations(faulty, monkeypatch):

@@ -3,6 +3,7 @@
 import numpy as np
 from numpy.random import Generator
 
+from pipeline.datasets.packets.bricks import ACK, FIN, PSH, SYN, URG
 from pipeline.datasets.synthetic.behaviours import Behaviour
 from pipeline.datasets.synthetic.conversations import (
     CLIENT,
@@ -27,7 +28,6 @@ from pipeline.datasets.synthetic.conversations import (
 )
 from pipeline.datasets.synthetic.floods import ddos, dos_goldeneye, dos_hulk, dos_slowhttptest, dos_slowloris
 from pipeline.datasets.synthetic.hosts import LINUX, WINDOWS, attacker, joined, nearby, tcp
-from pipeline.datasets.synthetic.packets import ACK, FIN, PSH, SYN, URG
 
 NULL_SCAN, FIN_SCAN, XMAS_SCAN = 0, FIN, FIN | PSH | URG
 

@@ -12,6 +12,7 @@ from pyarrow import csv
 
 from pipeline.base import durable
 from pipeline.base.errors import ConfigError
+from pipeline.datasets.packets.bricks import Columns
 from pipeline.datasets.synthetic.attacks import ATTACKS
 from pipeline.datasets.synthetic.behaviours import BEHAVIOURS, Behaviour
 from pipeline.datasets.synthetic.conversations import CLIENT, SECOND, Floats, Ints
@@ -24,7 +25,7 @@ from pipeline.datasets.synthetic.days import (
     WEEK,
     Hours,
 )
-from pipeline.datasets.synthetic.flowmeter import Columns, extract, split
+from pipeline.datasets.synthetic.flowmeter import extract, split
 from pipeline.datasets.synthetic.packets import transmit
 
 SMALLEST = 500  # records in which every attack still finds its place

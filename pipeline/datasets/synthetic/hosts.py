@@ -3,6 +3,7 @@
 import numpy as np
 from numpy.random import Generator
 
+from pipeline.datasets.packets.bricks import SYN
 from pipeline.datasets.synthetic.conversations import (
     MILLISECOND,
     SECOND,
@@ -14,7 +15,6 @@ from pipeline.datasets.synthetic.conversations import (
     picked,
     varied,
 )
-from pipeline.datasets.synthetic.packets import SYN
 
 LINUX, WINDOWS, OTHER = 0, 1, 2
 

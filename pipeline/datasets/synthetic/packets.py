@@ -1,12 +1,13 @@
 """Conversations become packets: handshakes, segments, acknowledgements, farewells, with time, flags and window."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
+from pipeline.datasets.packets.bricks import ACK, FIN, PSH, RST, SYN, Packets
 from pipeline.datasets.synthetic.conversations import (
     CLIENT,
     MILLISECOND,
@@ -20,7 +21,6 @@ from pipeline.datasets.synthetic.conversations import (
     Turns,
 )
 
-FIN, SYN, RST, PSH, ACK, URG, ECE, CWR = (1 << bit for bit in range(8))
 PROBE = 1 << 8  # not of TCP: stands for the flags of the link's first packet
 LATE = 1 << 9  # not of TCP: this packet comes as long after the one before as the link lingers
 SMALLEST_FRAME = 26  # header and payload that fill an Ethernet frame of 60 bytes behind 14 + 20 bytes of headers
@@ -55,36 +55,6 @@ CLOSINGS: dict[Closing, Sequence[Step]] = {
     Closing.CLIENT_RESET: ((CLIENT, RST | ACK, 0), (CLIENT, RST, 0)),
     Closing.SERVER_RESET: ((SERVER, RST | ACK, 0), (SERVER, RST, 0)),
 }
-
-
-@dataclass(frozen=True)
-class Packets:
-    """(p,) packets, conversation after conversation, in the order of time.
-
-    Attributes:
-        conversation: ascending.
-        time: microseconds since the conversation began.
-        side: who sent it, `CLIENT` or `SERVER`.
-        payload: bytes behind the transport header, Ethernet padding included.
-        header: bytes of the transport header.
-        flags: TCP flags, 0 for UDP.
-        window: advertised TCP window, -1 for UDP.
-    """
-
-    conversation: Ints
-    time: Ints
-    side: Ints
-    payload: Ints
-    header: Ints
-    flags: Ints
-    window: Ints
-
-    def __len__(self) -> int:
-        return len(self.time)
-
-    def select(self, keep: NDArray[np.bool_] | Ints) -> "Packets":
-        """The packets at ``keep``: a mask or indices."""
-        return Packets(*(getattr(self, field.name)[keep] for field in fields(self)))
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,124 @@
+"""The command ``adopt``: give a network a model of its own, from a first stretch of its own traffic.
+
+::
+
+    flowsculpt adopt PATH [--dataset pcap] [--no-promote]
+
+The records need no labels. They become the records of this project: ``ingest.dataset``, ``ingest.path`` and
+``ingest.labels`` are written to ``params.yaml``. The seven stages then fit a model on the earlier records. A champion
+that reads such records gets thresholds from the same earlier records. Both are tried on the later ones. The one that
+keeps its promise of false alarms goes through the gate.
+"""
+
+import sys
+from argparse import Namespace
+from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+from flows import arguments
+from flows.runtime import program, working_copy
+from pipeline.base.errors import ArtifactError, SchemaError, SourceError
+from pipeline.tracking import quiet_tools
+
+if TYPE_CHECKING:
+    from pipeline.serving.adoption import Trial
+    from pipeline.serving.bundle import Bundle
+    from pipeline.serving.registry import Version
+
+
+def main(given: Sequence[str] | None = None) -> int:
+    """Adopt a network from the command line; returns the exit code."""
+    chosen = arguments.parse("adopt", given)
+    quiet_tools()
+    return program.run("adopt", lambda: adopted(chosen))
+
+
+def adopted(chosen: Namespace) -> str:
+    """What was fitted, how each model did on the later records, and what became of the better one.
+
+    Raises:
+        SourceError: there is nothing at the path.
+        TrainingError: a stage refuses the records.
+    """
+    from flows import promotion, training
+    from flows.reports import summary
+    from flows.runtime import gpu, servers
+
+    if not Path(chosen.path).exists():
+        raise SourceError(f"{chosen.path}: no such file or folder")
+    working_copy.check(Path.cwd())
+    champion = _champion(chosen.alias)
+    lines = _point(chosen, champion)
+    with servers.connected("adopt"):
+        gpu.ensure_devices()
+        parent, rows = program.result(training.training(return_state=True))
+        lines.append(summary.text(parent, rows))
+        trials, left_out = _tried(champion)
+        lines += [*map(str, trials), *left_out]
+        if not trials[0].kept:
+            return "\n".join([*lines, "No model keeps its promise on the later records, so none was promoted."])
+        number = _registered(trials[0], champion)
+        if chosen.promote:
+            outcome: Any = promotion.promotion(number, return_state=True)
+            lines.append(f"{outcome.name.lower()}: {outcome.message}")
+    return "\n".join(lines)
+
+
+def _champion(alias: str) -> "tuple[Version, Bundle] | None":
+    from pipeline.serving import loading
+
+    try:
+        return loading.load(alias)
+    except ArtifactError:
+        return None
+
+
+def _point(chosen: Namespace, champion: "tuple[Version, Bundle] | None") -> list[str]:
+    """Make the records those of this project; says what was changed."""
+    from flows.runtime import dvc
+    from pipeline import config
+
+    now = config.read()["ingest"]
+    known = champion[1].dataset.partition(" ")[0] if champion else now["dataset"]
+    wanted = {"dataset": chosen.dataset or known, "path": chosen.path, "labels": "none"}
+    changed = {f"ingest.{key}": value for key, value in wanted.items() if now[key] != value}
+    if changed:
+        dvc.write_settings(Path(config.PARAMS), changed)
+    return [f"{key}: {value}, in {config.PARAMS}" for key, value in changed.items()]
+
+
+def _tried(champion: "tuple[Version, Bundle] | None") -> "tuple[list[Trial], list[str]]":
+    """Both models on the later records, and why the champion was left out, if it was."""
+    from pipeline import config
+    from pipeline.serving import adoption
+    from pipeline.serving.bundle import Bundle
+    from pipeline.settings.evaluate import Evaluate
+    from pipeline.settings.promotion import Rules
+
+    models, left_out = {"a model of this network": Bundle.of_project()}, []
+    if champion is not None:
+        name = f"version {champion[0].number} with thresholds of this network"
+        try:
+            models[name] = adoption.recalibrated(champion[1])
+        except SchemaError as error:
+            left_out.append(f"version {champion[0].number} was left out: {error}")
+    return adoption.compared(models, config.load(Rules).threshold, config.load(Evaluate).drills), left_out
+
+
+def _registered(best: "Trial", champion: "tuple[Version, Bundle] | None") -> str:
+    """The number or alias of the version that stands for promotion."""
+    from flows import lineage
+    from pipeline.serving import registry
+
+    if champion is None or not best.name.startswith("version"):
+        return registry.CANDIDATE  # training has registered it
+    tags = {lineage.RECALIBRATES: str(champion[0].number)}
+    with TemporaryDirectory() as folder:
+        best.bundle.save(Path(folder) / "bundle")
+        return str(registry.register(Path(folder) / "bundle", champion[0].run_id, tags, str(best)).number)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,148 @@
+"""What the data sets of all sensors share: files, labels, columns, and records in bounded memory."""
+
+from abc import abstractmethod
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any, ClassVar
+
+from pipeline.base.errors import SchemaError, SourceError, near_miss
+from pipeline.base.parallel import in_order
+from pipeline.datasets import sources
+from pipeline.datasets.base import Chunk, Dataset
+from pipeline.datasets.blocks import Block
+from pipeline.datasets.reading import Reading
+from pipeline.datasets.schema import Column
+from pipeline.datasets.sensors import json_blocks, json_lines
+from pipeline.datasets.sensors.assemble import chunk
+from pipeline.datasets.sensors.fields import Field, text
+from pipeline.datasets.sensors.labels import Labels
+from pipeline.datasets.sensors.schema import Schema
+from pipeline.datasets.sources import Source
+
+Part = Callable[[], Chunk]
+BENIGN = ("0", "false", "benign", "normal", "background")
+
+
+class Sensor(Dataset):
+    """The connections that a sensor logged, under ``path``: a file, a folder or a zip, plain or gzip'd.
+
+    Args:
+        path: of the logs.
+        label: name of a field that somebody has added to tell benign connections from attacks. Where it is absent, or
+            says nothing, the record has no label.
+        benign: its values that mean benign, in any case. Any other value names an attack; 1 stands for ``attack``.
+        needed: for records to be scored, the columns that a model reads; they are among those of the sensor.
+        reading: the zone that times are stored in, and words that mean that a record has no label.
+
+    Attributes:
+        schema: the fields of the log.
+        suffixes: of the files that are read.
+        prefix: of their names in a folder.
+        kind: the field that says what an object of JSON is, where not all are connections.
+    """
+
+    schema: ClassVar[Schema]
+    suffixes: ClassVar[tuple[str, ...]]
+    prefix: ClassVar[str] = ""
+    kind: ClassVar[str] = ""
+
+    def __init__(
+        self,
+        path: Path,
+        label: str = "label",
+        benign: tuple[str | int, ...] = BENIGN,
+        needed: tuple[Column, ...] | None = None,
+        reading: Reading | None = None,
+    ) -> None:
+        self.path = Path(path)
+        self.needed = needed
+        reading = reading or Reading()
+        self.zone = reading.zone
+        self.label = Labels(benign, reading.nothing)
+        self.fields = self.schema.with_fields(text(label, "label"), *self.more_labels())
+
+    def more_labels(self) -> tuple[Field, ...]:
+        """Fields beside the label that say more about it."""
+        return ()
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """The features of the sensor, whichever of them a log has."""
+        return self.schema.columns
+
+    @property
+    def families(self) -> Mapping[str, str] | None:
+        """None: any label is allowed."""
+        return None
+
+    def read(self) -> Iterator[Chunk]:
+        """All records, the files in the order of their names.
+
+        Raises:
+            SourceError: a file cannot be read or repeats another one, or no file holds a record.
+            SchemaError: a file is no log of this sensor, or lacks a field that is needed.
+        """
+        rows = 0
+        for made in in_order(lambda part: part(), self._parts()):
+            rows += made.records.num_rows
+            yield made
+        if not rows and self.needed is None:
+            raise SourceError(f"{self.path}: holds no connection that can be read; set ingest.path to other logs")
+
+    def _parts(self) -> Iterator[Part]:
+        contents = sources.SeenContents()
+        for source in sources.sources(self.path, self.suffixes, self.prefix):
+            yield from self.parts(source, _without_mark(contents.watch(source, sources.blocks(source))))
+
+    @abstractmethod
+    def parts(self, source: Source, stream: Iterator[bytes]) -> Iterator[Part]:
+        """What reads each block of a source.
+
+        Args:
+            source: one log.
+            stream: its lines, any whole number of them at a time.
+        """
+
+    def of_objects(self, blocks: Iterator[Block]) -> Iterator[Part]:
+        """What reads each block of a log that holds an object of JSON in each line.
+
+        Raises:
+            SchemaError: no connection of the first block has the fields that the sensor always writes.
+        """
+        spelling: json_blocks.Spelling | None = None
+        for block in blocks:
+            spelling = spelling or self._spelling(block)
+            yield partial(self._chunk_of_objects, block, spelling)
+
+    def _kind(self, event: dict[str, Any]) -> str:
+        """The kind of event that an object is, "" for a connection. Other events are passed over."""
+        kind = event.get(self.kind)
+        return "" if kind is None or kind == json_blocks.FLOW else str(kind)
+
+    def _spelling(self, block: Block) -> json_blocks.Spelling:
+        """How the objects of a block are spelt, if they are those of this sensor."""
+        events = json_lines.first_events(block)
+        if not events:
+            raise SchemaError(f"{block.source}: its first lines hold no object of JSON; each line must hold one")
+        found = [each for each in events if not self._kind(each)]
+        faults = [fault for each in found if (fault := self._fault(each))]
+        if found and len(faults) == len(found):
+            raise SchemaError(f"{block.source}: is no {self.schema.title}: the first connection {faults[0]}")
+        return json_blocks.Spelling.of(self.fields, found, self.kind)
+
+    def _fault(self, event: dict[str, Any]) -> str:
+        missing = [name for name in self.schema.always if json_lines.cells([event], name) == [None]]
+        return f"has no {missing[0]!r}{near_miss(missing[0], event)}" if missing else ""
+
+    def _chunk_of_objects(self, block: Block, spelling: json_blocks.Spelling) -> Chunk:
+        read = json_blocks.read(block, self.fields, spelling)
+        rows, others = read or json_lines.read(block, self.fields, self._kind)
+        return replace(chunk(block, self.fields, rows, self.label, self.zone), passed_over=others)
+
+
+def _without_mark(stream: Iterator[bytes]) -> Iterator[bytes]:
+    """The same lines without the mark that some editors put before a text in UTF-8."""
+    yield next(stream, b"").removeprefix(b"\xef\xbb\xbf")
+    yield from stream

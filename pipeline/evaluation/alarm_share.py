@@ -1,0 +1,65 @@
+"""Does a model raise as many alarms as it promised? If not, there are attacks, or it does not know the traffic."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.calibration.thresholds.conformal import interval
+
+LEVEL = 0.99  # probability with which the number of alarms lies where it is expected
+
+
+@dataclass(frozen=True)
+class Alarms:
+    """The alarms of one threshold on recent records.
+
+    Attributes:
+        threshold: its name.
+        records: how many there are.
+        alarms: how many of them it flags.
+        promised: share of benign records that it was set for.
+        low: least number of alarms to be expected, if the records are like those of the calibration.
+        high: the largest.
+    """
+
+    threshold: str
+    records: int
+    alarms: int
+    promised: float
+    low: int
+    high: int
+
+    def exceeds(self, factor: float) -> bool:
+        """Whether there are more than chance allows, and more than ``factor`` times as many as promised."""
+        return self.alarms > self.high and self.alarms > factor * self.promised * self.records
+
+    def __str__(self) -> str:
+        return f"{self.alarms:,} alarms at {self.threshold} where {self.low:,} to {self.high:,} were promised"
+
+
+def counted(
+    score: NDArray[np.float64], thresholds: Mapping[str, float], promises: Mapping[str, float], calibrated_on: int
+) -> tuple[Alarms, ...]:
+    """The alarms of each threshold that promises a rate.
+
+    Args:
+        score: (n,) of recent records.
+        thresholds: name -> score above which a record is flagged.
+        promises: name -> benign FPR that the threshold was set for.
+        calibrated_on: benign records that the thresholds were fitted on.
+    """
+    n = score.size
+    found = []
+    for name, share in promises.items():
+        low, high = interval(calibrated_on, share, LEVEL, tested=n)
+        alarms = int((score > thresholds[name]).sum())
+        found.append(Alarms(name, n, alarms, share, round(low * n), round(high * n)))
+    return tuple(found)
+
+
+def worst(alarms: Sequence[Alarms], factor: float) -> Alarms | None:
+    """The threshold that is furthest above its promise; None where each keeps it."""
+    broken = [each for each in alarms if each.exceeds(factor)]
+    return max(broken, key=lambda each: each.alarms / max(each.promised * each.records, 1e-12), default=None)

@@ -1,0 +1,134 @@
+"""Which model keeps its promise on a network: the champion under thresholds of that network, or one that learnt it.
+
+Both are tried on the later records of the network, which neither has used: does the share of alarms lie where chance
+allows it at the rate that was promised? Without labels no more can be asked of benign traffic. Drills say whether the
+model is silent.
+
+Attacks among the first records raise the thresholds. If a share e of these records are attacks that score above all
+benign ones, a threshold for a share a of benign records flags (a - e) / (1 - e) of them: fewer alarms, never more.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from pipeline.artifacts import paths
+from pipeline.artifacts.tables import column_names, read_table
+from pipeline.base.errors import SchemaError
+from pipeline.calibration.calibration import Calibration
+from pipeline.calibration.thresholds.conformal import interval
+from pipeline.evaluation import drills
+from pipeline.serving import record_columns
+from pipeline.serving.benign import rows_of
+from pipeline.serving.bundle import FITTED_ON, Bundle
+from pipeline.settings.evaluate import Drills
+
+LATE = ("test_seen", "test_unseen")
+LEVEL = 0.95  # probability with which the share of alarms lies where it is expected
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One model on the later records of a network.
+
+    Attributes:
+        name: of the model.
+        bundle: the model.
+        records: how many benign records it was tried on.
+        share: of them that raise an alarm.
+        low: least share to be expected if the promise is kept.
+        high: the largest.
+        drills: share of the drills that raise an alarm.
+    """
+
+    name: str
+    bundle: Bundle
+    records: int
+    share: float
+    low: float
+    high: float
+    drills: float
+
+    @property
+    def kept(self) -> bool:
+        """Whether the promise is kept."""
+        return self.low <= self.share <= self.high
+
+    def __str__(self) -> str:
+        kept = "kept" if self.kept else "not kept"
+        return (
+            f"{self.name}: {100 * self.share:.2f} % of {self.records:,} later records raise an alarm, expected are "
+            f"{100 * self.low:.2f} to {100 * self.high:.2f} %: {kept}; {100 * self.drills:.0f} % of drills found"
+        )
+
+
+def recalibrated(bundle: Bundle) -> Bundle:
+    """The model with thresholds from the benign records of this project that are not for tests.
+
+    Raises:
+        SchemaError: the records lack a column that it reads.
+    """
+    ids = _benign(FITTED_ON)
+    scores = _scores(bundle, _raw(bundle, ids))
+    old = bundle.calibration
+    calibration = Calibration.fit(
+        **dict(zip(old.surprisals, scores.T.astype(np.float64), strict=True)),
+        fusion=old.fusion,
+        percentiles=[float(name.removeprefix("p")) for name in old.thresholds],
+        used=old.used,
+    )
+    return bundle.with_calibration(calibration, ids)
+
+
+def compared(models: Mapping[str, Bundle], threshold: str, settings: Drills) -> list[Trial]:
+    """Each model on the later benign records of this project; those that keep their promise first.
+
+    Args:
+        models: name -> model.
+        threshold: whose alarms count.
+        settings: of the drills.
+    """
+    ids = _benign(LATE)
+    trials = [_trial(name, bundle, ids, threshold, settings) for name, bundle in models.items()]
+    return sorted(trials, key=lambda each: (not each.kept, abs(each.share - (each.low + each.high) / 2)))
+
+
+def _trial(name: str, bundle: Bundle, ids: NDArray[np.uint64], threshold: str, settings: Drills) -> Trial:
+    table = _raw(bundle, ids)
+    columns = dict(record_columns.arrays(bundle.columns, table))
+    made, _ = drills.plant(columns, settings.records, settings.seed)
+    alarms = bundle.predict(table).flagged[threshold]
+    found = bundle.predict(pa.table(made)).flagged[threshold] if settings.records else np.zeros(1, bool)
+    promise = bundle.calibration.promises()[threshold]
+    low, high = interval(bundle.calibration.reference.size, promise, LEVEL, tested=len(ids))
+    return Trial(name, bundle, len(ids), float(alarms.mean()), low, high, float(found.mean()))
+
+
+def _benign(splits: Sequence[str]) -> NDArray[np.uint64]:
+    """(n,) ids of the benign records of some splits, ascending."""
+    tables = [read_table(paths.PROCESSED / f"{split}.parquet", ["record_id", "y"]) for split in splits]
+    ids = [table.column("record_id").to_numpy()[table.column("y").to_numpy() == 0] for table in tables]
+    return np.sort(np.concatenate(ids))
+
+
+def _raw(bundle: Bundle, ids: NDArray[np.uint64]) -> pa.Table:
+    """The columns that a model reads, of the records with these ids.
+
+    Raises:
+        SchemaError: the records lack one.
+    """
+    record_columns.require(bundle.columns, column_names(paths.RECORDS))
+    return record_columns.table(bundle.columns, rows_of(paths.RECORDS, ids, [each.name for each in bundle.columns]))
+
+
+def _scores(bundle: Bundle, table: pa.Table) -> NDArray[Any]:
+    """(n, E) scores of each stage."""
+    rows = bundle.model.batch_size
+    parts = [bundle.model.scores(bundle.x(table.slice(start, rows))) for start in range(0, table.num_rows, rows)]
+    if not parts:
+        raise SchemaError("there are no benign records to calibrate on")
+    return np.concatenate(parts)

@@ -1,0 +1,311 @@
+"""Captures that are cut, damaged or strange: what can be read is read, and what cannot is named."""
+
+import gzip
+import struct
+from random import Random
+
+import pytest
+
+from pipeline.base.errors import ConfigError, DataError, SchemaError, SourceError
+from pipeline.base.registry import build
+from pipeline.datasets.base import PASSED_OVER
+from pipeline.datasets.packets import rejects
+from pipeline.datasets.packets.captures import Captures
+from pipeline.datasets.packets.clock import Clock
+from pipeline.datasets.reading import Reading
+from pipeline.datasets.registry import DATASETS
+from tests.datasets.test_captures import WEB, known, lengths, read
+from tests.datasets.wire import (
+    A6,
+    ACK,
+    B6,
+    SECOND,
+    START,
+    SYN,
+    A,
+    B,
+    block,
+    enhanced,
+    ethernet,
+    framed,
+    interface,
+    ipv4,
+    ipv6,
+    pcap,
+    pcapng,
+    section,
+    talk,
+    tcp,
+    udp,
+)
+
+
+@pytest.fixture
+def opened(tmp_path):
+    """Records and rejected rows of a capture with some content."""
+
+    def open_capture(content, name="some.pcap", **settings):
+        (tmp_path / name).write_bytes(content)
+        return [table.to_pylist() for table in read(tmp_path / name, **settings)]
+
+    return open_capture
+
+
+def reasons(rejected):
+    return [row["reason"] for row in rejected]
+
+
+@pytest.mark.parametrize("missing", [1, 20, 53])
+def test_a_file_that_ends_within_a_frame_says_what_is_missing(opened, missing):
+    whole = pcap(framed(WEB))
+    records, rejected = opened(whole[:-missing])
+    assert known(records) == known(opened(pcap(framed(WEB[:-1])))[0])
+    assert rejected == [
+        {
+            "source_file": "some.pcap",
+            "row": 7,
+            "column": "frame",
+            "reason": f"{PASSED_OVER}the file ends within frame 8: {missing} of its bytes are missing",
+            "text": "",
+        }
+    ]
+
+
+def test_a_file_that_ends_within_the_header_of_a_frame_or_block_says_so(opened):
+    one = framed(WEB[:1])
+    assert reasons(opened(pcap(one) + bytes(9))[1]) == [
+        f"{PASSED_OVER}the file ends within frame 2, before its length is told"
+    ]
+    assert reasons(opened(pcapng(one) + b"\6\0")[1]) == [
+        f"{PASSED_OVER}the file ends within the block behind frame 1, before its length is told"
+    ]
+    two = pcapng(framed(WEB[:2]))
+    assert reasons(opened(two[:-4])[1]) == [
+        f"{PASSED_OVER}the file ends within the block behind frame 1: 4 of its bytes are missing"
+    ]
+
+
+def test_a_truncated_gzip_is_read_as_far_as_it_goes(opened):
+    content = gzip.compress(pcap(framed(talk(n, ACK, n % 99) for n in range(3_000))))
+    records, rejected = opened(content[: len(content) // 2], "some.pcap.gz")
+    assert records
+    (reason,) = reasons(rejected)
+    assert reason.startswith("the file cannot be decompressed beyond byte ")
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"", "some.pcap: is empty; a pcap or pcapng is expected; remove the file"),
+        (b"Flow ID,Src IP\n1,2\n", "is no pcap or pcapng (it begins with the bytes 46 6c 6f 77)"),
+        (b"\xd4\xc3", "is no pcap or pcapng"),
+        (pcap([]), "no IP packet was found"),
+        (section() + interface(), "no IP packet was found"),
+        (
+            pcap(framed(WEB), link=127),
+            "link type 127 (IEEE 802.11 with radiotap headers) is not read; read are Ethernet",
+        ),
+        (pcap(framed(WEB), link=999), "link type 999 is not read"),
+        (section() + interface(link=105) + enhanced(START, b"x" * 60), "link type 105 (IEEE 802.11) is not read"),
+    ],
+)
+def test_what_is_no_capture_of_packets_is_refused_by_name(opened, content, told):
+    with pytest.raises(SourceError) as error:
+        opened(content)
+    assert told in str(error.value)
+
+
+def test_an_interface_of_another_link_type_does_not_matter_while_it_is_silent(opened):
+    content = section() + interface() + interface(link=105) + enhanced(START, framed(WEB)[0][1])
+    assert lengths(opened(content)[0]) == [(1, 0)]
+
+
+@pytest.mark.parametrize("kept", [14 + 19, 14 + 20 + 15])
+def test_frames_that_are_cut_within_their_headers_are_rejected(opened, kept):
+    long = framed(WEB)
+    content = pcap(long[:1]) + pcap(long[1:3], snap=kept)[24:]
+    records, rejected = opened(content)
+    assert lengths(records) == [(1, 0)]
+    assert [(row["row"], row["reason"]) for row in rejected] == [
+        (number, "is cut by the snap length before its headers end") for number in (2, 3)
+    ]
+    assert bytes.fromhex(rejected[0]["text"]) == long[1][1][:kept]
+
+
+def test_headers_that_contradict_each_other_are_rejected(opened):
+    bad = [
+        b"\x41" + ipv4(A, B, 6, tcp(1, 2))[1:],  # a header of 4 bytes
+        ipv4(A, B, 6, tcp(1, 2), total=19),  # shorter than its header
+        ipv4(A, B, 6, tcp(1, 2), version=5),
+        ipv4(A, B, 6, tcp(1, 2), total=39),  # TCP header longer than what IP carries
+        ipv4(A, B, 6, tcp(1, 2)[:12] + b"\x40" + tcp(1, 2)[13:]),  # a TCP header of 16 bytes
+        ipv4(A, B, 17, udp(1, 2), total=27),
+    ]
+    frames = [(START, ethernet(packet, kind=0x0800)) for packet in bad]
+    records, rejected = opened(pcap([*framed(WEB[:1]), *frames]))
+    assert len(records) == 1
+    ip, transport = "has an IP header that contradicts itself", "has a transport header that contradicts its IP header"
+    assert reasons(rejected) == [ip] * 3 + [transport] * 3
+
+
+@pytest.mark.parametrize(("resolution", "offset"), [(9, 2**62), (None, -(2**63)), (0, None), (127, 2**40), (255, -9)])
+def test_times_that_no_clock_shows_are_rejected(opened, resolution, offset):
+    frame = framed(WEB)[0][1]
+    good = interface() + enhanced(START, frame)
+    strange = b"".join(enhanced(ticks, frame, number=1) for ticks in (2**64 - 1, 2**63))
+    records, rejected = opened(section() + good + interface(resolution=resolution, offset=offset) + strange)
+    assert lengths(records)[:1] == [(1, 0)]
+    assert len(records) + len(rejected) <= 3
+    assert {*reasons(rejected)} <= {"has a time before 1970 or after 2200"}
+    with pytest.raises(SourceError, match="no IP packet was found in it, and a flow needs"):
+        opened(section() + interface(resolution=0) + enhanced(2**64 - 1, frame))
+
+
+def test_later_fragments_are_counted_and_passed_over(opened):
+    first = ipv4(A, B, 17, udp(5, 6, bytes(1_472)), fragment=0x2000)
+    later = [ipv4(A, B, 17, bytes(1_480), fragment=0x2000 | 185), ipv4(A, B, 17, bytes(9), fragment=370)]
+    six = ipv6(A6, B6, 17, bytes(30), [(44, struct.pack(">BHI", 0, 185 << 3, 7))])
+    records, rejected = opened(pcap(framed([(START, packet) for packet in [first, *later, six]])))
+    assert [(row["flow_id"], row["total_length_fwd_packets"]) for row in records] == [(f"{A}-{B}-5-6-17", 1_472)]
+    assert reasons(rejected) == [f"{PASSED_OVER}3 frames: is a later fragment, which has no ports"]
+
+
+def test_frames_without_ip_are_counted_by_what_they_carry(opened):
+    others = [ethernet(bytes(46), kind=kind) for kind in (0x0806, 0x0806, 0x88CC, 60, 0x1234)]
+    records, rejected = opened(pcap([*framed(WEB), *((START, frame) for frame in others), (START, b"\0" * 9)]))
+    assert len(records) == 1
+    assert {reason.removeprefix(PASSED_OVER) for reason in reasons(rejected)} == {
+        "2 frames: carries no IP (ARP)",
+        "carries no IP (LLDP)",
+        "2 frames: carries no IP (IEEE 802.3)",
+        "carries no IP (Ethernet type 0x1234)",
+    }
+
+
+def test_the_list_of_faulty_frames_is_bounded(opened, monkeypatch):
+    monkeypatch.setattr(rejects, "MOST", 3)
+    bad = [(START, ethernet(ipv4(A, B, 6, tcp(1, 2), total=19)))] * 10
+    _, rejected = opened(pcap([*framed(WEB), *bad]))
+    assert reasons(rejected)[3:] == ["7 more faulty frames are not listed"]
+
+
+def test_a_damaged_file_is_read_up_to_the_damage(opened):
+    frames = framed(WEB)
+    damaged = pcap(frames[:2]) + struct.pack("<IIII", 0, 0, 1 << 31, 1 << 31) + bytes(500)
+    records, rejected = opened(damaged)
+    assert lengths(records) == [(1, 1)]
+    assert reasons(rejected) == [
+        "the file is damaged: frame 3 would have 2,147,483,648 bytes; what follows is not read"
+    ]
+    for tail in (struct.pack("<II", 6, 3) + bytes(20), block(0x0A0D0D0A, b"oops" * 4)):
+        records, rejected = opened(pcapng(frames[:2]) + tail)
+        assert lengths(records) == [(1, 1)]
+        assert reasons(rejected)[0].startswith("the file is damaged: ")
+    unknown = section() + interface() + enhanced(START, frames[0][1]) + enhanced(START, frames[1][1], number=4)
+    records, rejected = opened(unknown)
+    assert lengths(records) == [(1, 0)]
+    assert reasons(rejected)[0].endswith("names an interface that is not described")
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_no_damage_ends_in_anything_but_records_or_a_refusal(opened, seed):
+    random = Random(seed)
+    whole = bytearray((pcap if seed % 2 else pcapng)(framed(WEB * 3)))
+    for _ in range(random.randrange(1, 30)):
+        whole[random.randrange(8, len(whole))] = random.randrange(256)
+    try:
+        opened(bytes(whole[: random.randrange(40, len(whole))]))
+    except SourceError as error:
+        assert "some.pcap" in str(error)
+
+
+def test_packets_that_come_late_find_their_place_or_are_moved(opened):
+    at = [0, 10 * SECOND, 9 * SECOND + 1, 3 * SECOND, 11 * SECOND]
+    records, rejected = opened(pcap(framed([talk(time, ACK, 1) for time in at])))
+    assert [row["flow_duration"] for row in records] == [11 * SECOND]
+    assert records[0]["flow_iat_max"] == 9 * SECOND  # the fourth counts as if it had come a second late
+    assert reasons(rejected) == [f"{PASSED_OVER}1 packets came too late to find their place, and moved"]
+
+
+def test_a_clock_that_is_set_back_ends_all_flows(opened):
+    packets = [talk(0, SYN), talk(500 * SECOND, ACK, 1), talk(501 * SECOND, ACK, 2), talk(100 * SECOND, ACK, 4)]
+    records, rejected = opened(pcap(framed(packets)))
+    assert [row["total_length_fwd_packets"] for row in records] == [0, 3, 4]
+    assert reasons(rejected) == [f"{PASSED_OVER}the clock was set back 1 times, and all flows ended there"]
+
+
+def test_a_clock_that_jumps_without_end_is_refused(opened, monkeypatch):
+    monkeypatch.setattr("pipeline.datasets.packets.clock.MOST_SETBACKS", 5)
+    packets = [talk(n % 2 * 1_000 * SECOND, ACK) for n in range(20)]
+    with pytest.raises(SourceError, match="set back more than 5 times; sort the file by time"):
+        opened(pcap(framed(packets)))
+    assert Clock("x", 1, 1).setbacks == 0
+
+
+RULES = """label,src_ip,dst_ip,src_port,dst_port,protocol,start,end
+PortScan,10.0.0.1,,,80,tcp,2017-07-14 02:40:01,2017-07-14T02:40:02Z
+,,,,,17,,
+BENIGN,10.0.0.1,,,,,,
+"""
+
+
+def test_rules_beside_a_capture_label_its_flows(opened, tmp_path):
+    packets = [
+        talk(0, SYN, client=1),
+        talk(SECOND, SYN, client=2),
+        talk(2_999_999, SYN, client=3),
+        talk(3 * SECOND, SYN, client=4),
+        talk(4 * SECOND, SYN, client=5, server=443),
+        (START + 5 * SECOND, ipv4(A, B, 17, udp(6, 80))),
+        (START + 6 * SECOND, ipv4(B, A, 17, udp(7, 80))),
+        (START + 7 * SECOND, ipv4(B, A, 6, tcp(8, 80, SYN))),
+    ]
+    (tmp_path / "some.pcap.labels.csv").write_text(RULES)
+    records, _ = opened(pcap(framed(packets)), label="Bot")
+    assert [(row["attack"], row["family"], row["y"]) for row in records] == [
+        ("benign", "benign", 0),
+        ("port_scan", "port_scan", 1),
+        ("port_scan", "port_scan", 1),
+        ("benign", "benign", 0),
+        ("benign", "benign", 0),
+        ("unlabelled", "unlabelled", None),
+        ("unlabelled", "unlabelled", None),
+        ("bot", "bot", 1),
+    ]
+
+
+def test_times_are_stored_and_rules_are_read_in_the_zone_of_the_settings(opened, tmp_path):
+    (tmp_path / "some.pcap.labels.csv").write_text("start,end,label\n2017-07-14 04:40:00,2017-07-14 04:40:00,Bot\n")
+    reading = Reading.of("auto", "Europe/Berlin", ["?"])
+    records, _ = opened(pcap(framed(WEB)), reading=reading, label="?")
+    assert [(row["attack"], row["timestamp"].hour) for row in records] == [("bot", 4)]
+
+
+@pytest.mark.parametrize(
+    ("rules", "error", "told"),
+    [
+        ("src_ip,labels\n1.2.3.4,Bot\n", SchemaError, "column 'labels' is unknown (did you mean 'label'?)"),
+        ("src_ip\n1.2.3.4\n", SchemaError, "column 'label' is missing; the columns are src_ip"),
+        ("src_ip,label\n1.2.3.4.5,Bot\n", DataError, "row 1, column 'src_ip': '1.2.3.4.5' does not appear to be"),
+        ("dst_port,label\n1,Bot\n70000,Bot\n", DataError, "row 2, column 'dst_port': '70000' is no port"),
+        ("protocol,label\nquic,Bot\n", DataError, "'quic' is no protocol; tcp, udp, icmp or 0 to 255"),
+        ("start,label\nnoon,Bot\n", DataError, "row 1, column 'start'"),
+    ],
+)
+def test_rules_that_cannot_be_read_are_refused(opened, tmp_path, rules, error, told):
+    (tmp_path / "some.pcap.labels.csv").write_text(rules)
+    with pytest.raises(error) as raised:
+        opened(pcap(framed(WEB)))
+    assert f"some.pcap.labels.csv: {told}" in str(raised.value) or told in str(raised.value)
+
+
+@pytest.mark.parametrize("name", ["flow_timeout", "activity_timeout", "subflow_gap", "bulk_gap", "reorder"])
+@pytest.mark.parametrize("seconds", [0.0, -1.0, 1e6])
+def test_times_outside_their_limits_are_refused(tmp_path, name, seconds):
+    with pytest.raises(ConfigError, match=f"{name} must lie above 0 and be at most 86,400 s, given"):
+        build(DATASETS, "pcap", "ingest.dataset", path=tmp_path, **{name: seconds})
+
+
+def test_a_folder_without_captures_is_refused(tmp_path):
+    with pytest.raises(SourceError, match=r"holds no \.pcap"):
+        list(Captures(tmp_path).read())
