@@ -85,6 +85,7 @@ class Finding:
         said = [f"{self.attacks.total():,} records."]
         said += [f"{n:,} rows hold no record: {reason}." for reason, n in self.reasons.most_common(EXAMPLES)]
         said += [f"Its rows are {self.dialect}."] if self.dialect else []
+        said += [f"One header mixes names of several families: {self.family}."] if " + " in self.family else []
         said += [read.extractor.sentence()] if read.extractor else []
         said += [read.units.sentence()] if read.units else []
         said += [read.times.sentence()] if read.times else []

@@ -8,7 +8,9 @@ import pytest
 from pipeline.base.errors import SchemaError, SourceError
 from pipeline.datasets.cicids2017 import CICIDS2017
 from pipeline.datasets.families import known
+from pipeline.datasets.findings import Finding
 from pipeline.datasets.header import layout
+from pipeline.datasets.meaning import Notes
 from pipeline.datasets.nslkdd import NSLKDD
 from pipeline.datasets.schema import FEATURE_NAMES, FEATURES, Column
 from pipeline.datasets.sources import PACKINGS
@@ -69,6 +71,13 @@ def test_a_mixture_in_one_header_is_told():
     names = [column.headers[0].removesuffix(".1") for column in FEATURES]
     names[1], names[2] = "flow_duration", "tot_fwd_pkts"
     assert layout("a.csv", ",".join([*names, "Label"]).encode()).family == "cicflowmeter_2017 + python_cicflowmeter"
+
+
+def test_the_reading_report_says_that_names_are_mixed():
+    finding = Finding("a.csv")
+    for family, said in (("cicflowmeter_2017", False), ("cicflowmeter_2017 + cicflowmeter_v4", True)):
+        finding.add_notes(Notes("a.csv", family=family))
+        assert any("mixes names of several families" in sentence for sentence in finding.sentences()) is said
 
 
 @pytest.mark.parametrize("text", ["", " ", "#", "Unnamed: 0", "Unnamed: 0.1", "index", "level_0", "__index_level_0__"])
