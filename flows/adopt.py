@@ -2,7 +2,7 @@
 
 ::
 
-    flowsculpt adopt PATH [--dataset pcap] [--no-promote]
+    flowsculpt adopt PATH [--dataset zeek] [--no-promote]
 
 The records need no labels. They become the records of this project: ``ingest.dataset``, ``ingest.path`` and
 ``ingest.labels`` are written to ``params.yaml``. The seven stages then fit a model on the earlier records. A champion
@@ -82,11 +82,19 @@ def _point(chosen: Namespace, champion: "tuple[Version, Bundle] | None") -> list
 
     now = config.read()["ingest"]
     known = champion[1].dataset.partition(" ")[0] if champion else now["dataset"]
-    wanted = {"dataset": chosen.dataset or known, "path": chosen.path, "labels": "none"}
+    dataset = chosen.dataset or ("pcap" if _holds_captures(Path(chosen.path)) else known)
+    wanted = {"dataset": dataset, "path": chosen.path, "labels": "none"}
     changed = {f"ingest.{key}": value for key, value in wanted.items() if now[key] != value}
     if changed:
         dvc.write_settings(Path(config.PARAMS), changed)
     return [f"{key}: {value}, in {config.PARAMS}" for key, value in changed.items()]
+
+
+def _holds_captures(path: Path) -> bool:
+    from pipeline.datasets.packets.captures import SUFFIXES
+
+    files = path.rglob("*") if path.is_dir() else [path]
+    return any(file.name.lower().endswith(SUFFIXES) for file in files)
 
 
 def _tried(champion: "tuple[Version, Bundle] | None") -> "tuple[list[Trial], list[str]]":

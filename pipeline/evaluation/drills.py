@@ -20,6 +20,8 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
+from pipeline.evaluation import metrics
+
 Columns = Mapping[str, NDArray[Any]]
 Table = dict[str, NDArray[Any]]
 
@@ -47,6 +49,27 @@ def plant(columns: Columns, n: int, seed: int) -> tuple[Table, NDArray[np.object
         rows = np.flatnonzero(kind == name)
         KINDS[name](made, columns, rows, random)
     return made, kind
+
+
+def found(flagged: Mapping[str, NDArray[np.bool_]], kind: NDArray[np.str_]) -> dict[str, Any]:
+    """Each kind of drill -> how many there are, and the share found at each threshold, with its interval.
+
+    Args:
+        flagged: threshold -> (n,) mask of the drills that it flags.
+        kind: (n,) of the drills.
+    """
+    return {
+        str(name): {
+            "n": int((kind == name).sum()),
+            "thresholds": {key: _share(mask[kind == name]) for key, mask in flagged.items()},
+        }
+        for name in np.unique(kind)
+    }
+
+
+def _share(mask: NDArray[np.bool_]) -> dict[str, float]:
+    low, high = metrics.wilson(int(mask.sum()), mask.size)
+    return {"recall": float(mask.mean()), "low": low, "high": high}
 
 
 def _mixed(made: Table, columns: Columns, rows: NDArray[np.intp], random: Generator) -> None:

@@ -7,12 +7,18 @@ see, repeated records included.
 from collections.abc import Collection, Mapping
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from pipeline.base.errors import SplitError
 from pipeline.preprocessing.splits import LEFT_OUT, SPLITS
 
 UNTIMED = np.iinfo(np.int64).min  # the time of a record that has none
+
+
+def microseconds(times: pa.ChunkedArray) -> NDArray[np.int64]:
+    """(n,) timestamps as whole numbers; ``UNTIMED`` where one is null."""
+    return times.cast(pa.int64()).fill_null(UNTIMED).to_numpy()  # type: ignore[no-any-return]
 
 
 def is_timed(time: NDArray[np.int64]) -> bool:

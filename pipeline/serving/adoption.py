@@ -21,10 +21,10 @@ from pipeline.artifacts.tables import column_names, read_table
 from pipeline.base.errors import SchemaError
 from pipeline.calibration.calibration import Calibration
 from pipeline.calibration.thresholds.conformal import interval
-from pipeline.evaluation import drills
 from pipeline.serving import record_columns
 from pipeline.serving.benign import rows_of
 from pipeline.serving.bundle import FITTED_ON, Bundle
+from pipeline.serving.planted import planted
 from pipeline.settings.evaluate import Drills
 
 LATE = ("test_seen", "test_unseen")
@@ -98,14 +98,11 @@ def compared(models: Mapping[str, Bundle], threshold: str, settings: Drills) -> 
 
 
 def _trial(name: str, bundle: Bundle, ids: NDArray[np.uint64], threshold: str, settings: Drills) -> Trial:
-    table = _raw(bundle, ids)
-    columns = dict(record_columns.arrays(bundle.columns, table))
-    made, _ = drills.plant(columns, settings.records, settings.seed)
-    alarms = bundle.predict(table).flagged[threshold]
-    found = bundle.predict(pa.table(made)).flagged[threshold] if settings.records else np.zeros(1, bool)
+    alarms = bundle.predict(_raw(bundle, ids)).flagged[threshold]
+    found = bundle.predict(planted(bundle.columns, ids, settings)[0]).flagged[threshold]
     promise = bundle.calibration.promises()[threshold]
     low, high = interval(bundle.calibration.reference.size, promise, LEVEL, tested=len(ids))
-    return Trial(name, bundle, len(ids), float(alarms.mean()), low, high, float(found.mean()))
+    return Trial(name, bundle, len(ids), float(alarms.mean()), low, high, float(found.mean()) if found.size else 0.0)
 
 
 def _benign(splits: Sequence[str]) -> NDArray[np.uint64]:

@@ -15,9 +15,8 @@ from pipeline.calibration.prediction import Prediction
 from pipeline.datasets.schema import NO_ATTACK
 from pipeline.evaluation import drills
 from pipeline.evaluation.promotion_gate import Heldout, Judged
-from pipeline.serving import record_columns
-from pipeline.serving.benign import MOST, rows_of
 from pipeline.serving.bundle import Bundle
+from pipeline.serving.planted import planted
 from pipeline.settings.evaluate import Drills
 
 TESTS = ("test_seen", "test_unseen")
@@ -88,19 +87,18 @@ def with_drills(selection: Selection, bundles: Sequence[Bundle], settings: Drill
     Raises:
         ArtifactError: the records are absent, or do not belong together.
     """
-    benign = np.sort(selection.record_id[selection.heldout.y == 0])
+    benign = selection.record_id[selection.heldout.y == 0]
     if selection.heldout.unseen.any() or not settings.records or len(benign) < 2:
         return selection
     columns = list({column.name: column for bundle in bundles for column in bundle.columns}.values())
-    some = rows_of(paths.RECORDS, benign[:MOST], [column.name for column in columns])
-    made, kind = drills.plant(dict(record_columns.arrays(columns, some)), settings.records, settings.seed)
+    made, kind = planted(columns, benign, settings)
     y, unseen = np.ones(len(kind), np.int8), np.ones(len(kind), bool)
     family = np.array([f"{drills.PREFIX}{name}" for name in kind], dtype=object)
     given = selection.heldout
     heldout = Heldout(
         np.concatenate([given.y, y]), np.concatenate([given.family, family]), np.concatenate([given.unseen, unseen])
     )
-    return replace(selection, heldout=heldout, drills=pa.table(made))
+    return replace(selection, heldout=heldout, drills=made)
 
 
 def check(bundle: Bundle, threshold: str) -> None:

@@ -3,13 +3,13 @@
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from pipeline.settings.base import Section, Share
+from pipeline.settings.base import Section, Shape, Share
 
 Action = Literal["warn", "refuse"]
 
 
 @dataclass(frozen=True)
-class ContractRules:
+class ContractRules(Shape):
     """When a file breaks the contract of a model, and what then; see ``pipeline.serving.contract``.
 
     Attributes:

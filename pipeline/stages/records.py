@@ -13,7 +13,7 @@ from pipeline.base.errors import DataError
 from pipeline.base.parallel import in_order
 from pipeline.datasets.schema import PROVENANCE
 from pipeline.preprocessing.assignment import Identities
-from pipeline.preprocessing.chronological import UNTIMED
+from pipeline.preprocessing.chronological import microseconds
 from pipeline.preprocessing.derived import Columns
 from pipeline.preprocessing.recipe import Recipe, content_hash
 
@@ -44,7 +44,8 @@ def identities(recipe: Recipe) -> Identities:
         attempted = table.column("attempted").fill_null(False).to_numpy()
         content = content_hash(columns_of(table, names), recipe)
         attack, day = (strings(table.column(name)) for name in ("attack", "day"))
-        return table.column("record_id").to_numpy(), attack, attempted, day, content, _microseconds(table)
+        time = microseconds(table.column("timestamp"))
+        return table.column("record_id").to_numpy(), attack, attempted, day, content, time
 
     tables = row_groups(paths.RECORDS, ["record_id", "attack", "attempted", "day", "timestamp", *names])
     parts = list(in_order(identity, tables))
@@ -53,13 +54,7 @@ def identities(recipe: Recipe) -> Identities:
     return Identities(*(np.concatenate(column) for column in zip(*parts, strict=True)))
 
 
-def _microseconds(table: pa.Table) -> NDArray[np.int64]:
-    """(n,) times of a table."""
-    return table.column("timestamp").cast(pa.int64()).fill_null(UNTIMED).to_numpy()  # type: ignore[no-any-return]
-
-
 def columns_where(mask: NDArray[np.bool_]) -> Iterator[Columns]:
     """The columns of the records under a mask, (n,)."""
-    names = raw_columns()
-    for table, rows in with_slices(row_groups(paths.RECORDS, names)):
+    for table, rows in with_slices(row_groups(paths.RECORDS, names := raw_columns())):
         yield {name: values[mask[rows]] for name, values in columns_of(table, names).items()}

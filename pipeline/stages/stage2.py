@@ -9,11 +9,12 @@ from pipeline.models.training.bulk import device_of
 from pipeline.models.training.given import refuse_idle
 from pipeline.settings.stage2 import Stage2
 from pipeline.stages import launch
-from pipeline.stages.detectors import builder, keep_no_head, roles
+from pipeline.stages.detectors import builder, keep_no_head
 from pipeline.stages.fitting import fit_folds, fit_one
 from pipeline.stages.folds import dealt_or_held_out
 from pipeline.stages.reports.report import Report
 from pipeline.stages.reports.stage2 import say_no_head, write_reports
+from pipeline.stages.roles import roles
 from pipeline.stages.scores_of_splits import stored_scores, write_out_of_fold
 
 

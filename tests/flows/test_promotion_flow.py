@@ -113,8 +113,8 @@ class World:
         detector = build(DETECTORS, "mahalanobis", features=len(columns))
         detector.fit(x[fitted & (y == 0)])
         benign = torch.from_numpy(rows["calibration"])
-        margin, detector = encoder.margin(x[benign]).detach().numpy(), detector.score(x[benign]).detach().numpy()
-        calibration = Calibration.fit(margin, detector, "detector", [percentile])
+        scores = [each(x[benign]).detach().numpy() for each in (encoder.margin, detector.score)]
+        calibration = Calibration.fit(*scores, "detector", [percentile])
         named = {"p99": 1e9 if silent else calibration.thresholds[f"p{percentile:g}"]}
         calibration = replace(calibration, whole=replace(calibration.whole, thresholds=named))
         names = list(features.columns)

@@ -47,7 +47,7 @@ def contents():
 def test_records_are_judged_as_the_bundle_judges(bundle, wednesday):
     _, path = score(wednesday, bundle)
     table = pq.read_table(path)
-    records = pa.concat_tables([chunk.records for chunk in reading.reader(arrivals.find(wednesday)[0], bundle).read()])
+    records = pa.concat_tables([chunk.records for chunk in reading.chunks(arrivals.find(wednesday)[0], bundle)])
     judged: Prediction = bundle.predict(records)
     for name in ("score", "p_value", "confidence", "margin", "detector"):
         np.testing.assert_array_equal(table[name].to_numpy(), getattr(judged, name))
@@ -320,8 +320,7 @@ def test_the_last_records_come_in_the_order_in_which_they_were_judged(bundle, we
 
 
 def test_the_sample_is_the_same_whatever_the_batches(bundle, wednesday):
-    reader = reading.reader(arrivals.find(wednesday)[0], bundle)
-    records = pa.concat_tables([chunk.records for chunk in reader.read()])
+    records = pa.concat_tables([chunk.records for chunk in reading.chunks(arrivals.find(wednesday)[0], bundle)])
     kept = []
     for size in (7, 1000):
         sample = Sample(20)
