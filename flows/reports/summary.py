@@ -5,7 +5,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
@@ -45,12 +45,17 @@ def rows_of(parent: str, seconds: Mapping[str, float]) -> list[Row]:
 
 
 def headlines() -> list[dict[str, object]]:
-    """For each section of the metrics and each threshold: ranking figures, recall and realised false positive rate."""
+    """For each section of the metrics and each threshold: ranking figures, recall and realised false positive rate.
+
+    Where no test record is an attack: the alarms of each threshold on the test records.
+    """
     from pipeline.artifacts import paths
 
     if not paths.METRICS.is_file():
         return []
     metrics = json.loads(paths.METRICS.read_text())
+    if "traffic" in metrics:
+        return _of_traffic(metrics["traffic"])
     return [
         {"section": section, "threshold": threshold}
         | {name: body.get(name) for name in HEADLINES}
@@ -61,10 +66,23 @@ def headlines() -> list[dict[str, object]]:
     ]
 
 
+def _of_traffic(traffic: Mapping[str, Any]) -> list[dict[str, object]]:
+    return [
+        {"section": "test traffic", "threshold": name}
+        | {key: at[key] for key in ("alarms", "share", "promised", "per_day")}
+        for name, at in traffic["thresholds"].items()
+    ]
+
+
 def sentence() -> str:
     """The figures in a line for each section of the metrics, its first threshold alone."""
     first: dict[object, Mapping[str, object]] = {}
     for row in headlines():
+        if "alarms" in row:
+            return (
+                f"learnt without attacks; {tables.cell(row['share'])} of the test records raise an alarm at "
+                f"{row['threshold']}, promised were {tables.cell(row['promised'])}"
+            )
         first.setdefault(row["section"], row)
     return "\n\n".join(
         f"{row['section']} attacks: AUROC {tables.cell(row['auroc'])}, recall {tables.cell(row['recall'])} "

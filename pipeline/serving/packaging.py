@@ -34,14 +34,20 @@ SCORING = (
     "record_columns",
     "two_stage",
 )
+NAMES = (  # what tells which column of a frame is which, and what that stands on
+    *("clock", "dialect", "encodings", "extractors", "header", "labels", "meaning", "names", "ratios", "reading"),
+    *("schema", "times", "units", "words"),
+)
 # The files and rooms of the package that scoring imports; a test holds them against its imports.
 CODE = (
     *("artifacts", "base", "calibration", "preprocessing"),
-    *(f"datasets/{name}.py" for name in ("header", "labels", "names", "ratios", "schema")),
+    "datasets/families",
+    *(f"datasets/{name}.py" for name in NAMES),
     *("models/base.py", "models/detectors", "models/encoders", "models/layers.py", "models/scoring.py"),
     *(f"serving/{name}.py" for name in SCORING),
     *("settings/base.py", "settings/preprocess.py"),
 )
+CARRIED = (".py", ".toml")
 # What scoring imports, and what that needs beside its own requirements.
 REQUIRED = ("mlflow", "numpy", "pandas", "psutil", "pyarrow", "safetensors", "scipy", "torch")
 PREDICTION = {
@@ -123,7 +129,10 @@ def hushed() -> Iterator[None]:
 def _copy_code(target: Path) -> None:
     """Copy what the registered model imports, each file beside the ``__init__.py`` of the packages around it."""
     listed = [
-        file for name in CODE for file in ([PACKAGE / name] if name.endswith(".py") else (PACKAGE / name).rglob("*.py"))
+        file
+        for name in CODE
+        for file in ([PACKAGE / name] if name.endswith(".py") else (PACKAGE / name).rglob("*"))
+        if file.suffix in CARRIED
     ]
     around = {parent / "__init__.py" for file in listed for parent in file.parents if parent.is_relative_to(PACKAGE)}
     for file in {*listed, *around}:

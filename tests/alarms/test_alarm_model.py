@@ -158,8 +158,8 @@ def test_training_touches_neither_the_folder_nor_the_random_numbers_of_this_proc
 
 
 def test_what_a_stage_refuses_is_told(records):
-    with pytest.raises(TrainingError, match=r"^ingest: .*every one of .* records is benign"):
-        AlarmModel(QUICK).fit(table().query("label == 'normal'"))
+    with pytest.raises(TrainingError, match=r"^ingest: .*every one of .* records is an attack"):
+        AlarmModel(QUICK).fit(table().query("label != 'normal'"))
     with pytest.raises(ConfigError, match="'stage9' is no section"):
         AlarmModel({"stage9.detector": "knn"}).fit(records)
     with pytest.raises(ConfigError, match=r"stage2\.head"):

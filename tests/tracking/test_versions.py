@@ -280,7 +280,7 @@ def test_notes_are_tags_and_files(run_id, fresh):
 def test_no_file_of_a_version_is_a_pickle(pyfunc):
     files = [file for file in pyfunc.rglob("*") if file.is_file()]
     kinds = {file.suffix for file in files}
-    assert kinds == {"", ".json", ".safetensors", ".py", ".yaml", ".txt"}
+    assert kinds == {"", ".json", ".safetensors", ".py", ".toml", ".yaml", ".txt"}
     assert {file.name for file in files if not file.suffix} == {"MLmodel"}
     for file in files:
         content = file.read_bytes()
@@ -290,7 +290,7 @@ def test_no_file_of_a_version_is_a_pickle(pyfunc):
 
 
 def test_a_version_carries_the_code_that_it_imports_and_no_other_room(pyfunc):
-    graph = grimp.build_graph("pipeline")
+    graph = grimp.build_graph("pipeline", cache_dir=None)
     imported = {"pipeline.serving.pyfunc"} | graph.find_upstream_modules("pipeline.serving.pyfunc")
     carried = {file.relative_to(pyfunc / "code") for file in (pyfunc / "code").rglob("*.py")}
     modules = {".".join(file.with_suffix("").parts).removesuffix(".__init__") for file in carried}
