@@ -73,7 +73,18 @@ def recalibrated(bundle: Bundle) -> Bundle:
         SchemaError: the records lack a column that it reads.
     """
     ids = _benign(FITTED_ON)
-    scores = _scores(bundle, _raw(bundle, ids))
+    return with_thresholds_of(bundle, _raw(bundle, ids), ids)
+
+
+def with_thresholds_of(bundle: Bundle, records: pa.Table, ids: NDArray[np.uint64] | None = None) -> Bundle:
+    """The model with thresholds from other benign records.
+
+    Args:
+        bundle: the model.
+        records: n of them, raw.
+        ids: (n,) of these, which may judge it no more; None where they are not records of this project.
+    """
+    scores = _scores(bundle, record_columns.table(bundle.columns, records))
     old = bundle.calibration
     calibration = Calibration.fit(
         **dict(zip(old.surprisals, scores.T.astype(np.float64), strict=True)),
