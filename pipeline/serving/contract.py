@@ -45,7 +45,7 @@ def fitted(
         ArtifactError: the file is absent or no Parquet.
     """
     reads = [column.name for column in columns]
-    known = [Column(each["name"], categorical=each.get("categorical", False)) for each in source["columns"]]
+    known = [Column(each["name"], categorical=each.get("categorical", False)) for each in source.get("columns", ())]
     columns = [column for column in known if column.name not in reads] + [*columns]
     parts = _used(records, used, columns)
     seen = {column.name: _Words() if column.categorical else _Numbers() for column in columns}

@@ -50,13 +50,13 @@ class Selection:
     def counts(self) -> dict[str, int]:
         """How many records of each kind there are."""
         attacks, unseen = int((self.heldout.y == 1).sum()), int(self.heldout.unseen.sum())
-        return {
+        counts = {
             "benign": self.heldout.y.size - attacks,
             "attacks": attacks,
             "unseen_attacks": unseen,
             "left_out": self.left_out,
-            "drills": 0 if self.drills is None else self.drills.num_rows,
         }
+        return counts if self.drills is None else counts | {"drills": self.drills.num_rows}
 
 
 def select(bundles: Sequence[Bundle]) -> Selection:
@@ -80,23 +80,27 @@ def select(bundles: Sequence[Bundle]) -> Selection:
 
 
 def with_drills(selection: Selection, bundles: Sequence[Bundle], settings: Drills) -> Selection:
-    """The selection with drills as its unseen attacks, where it has none; see ``pipeline.evaluation.drills``.
+    """The selection with drills as its unseen attacks, where the project has none; see ``pipeline.evaluation.drills``.
 
-    Without them nothing could tell a model that works from one that is silent.
+    Without them nothing could tell a model that works from one that is silent. They stand for no attack that is left out
+    because a model was fitted on it.
 
     Raises:
         ArtifactError: the records are absent, or do not belong together.
     """
     benign = selection.record_id[selection.heldout.y == 0]
-    if selection.heldout.unseen.any() or not settings.records or len(benign) < 2:
+    _, y, unseen = _tests()
+    if (unseen & (y == 1)).any() or not settings.records or len(benign) < 2:
         return selection
     columns = list({column.name: column for bundle in bundles for column in bundle.columns}.values())
     made, kind = planted(columns, benign, settings)
-    y, unseen = np.ones(len(kind), np.int8), np.ones(len(kind), bool)
+    ones = np.ones(len(kind), np.int8)
     family = np.array([f"{drills.PREFIX}{name}" for name in kind], dtype=object)
     given = selection.heldout
     heldout = Heldout(
-        np.concatenate([given.y, y]), np.concatenate([given.family, family]), np.concatenate([given.unseen, unseen])
+        np.concatenate([given.y, ones]),
+        np.concatenate([given.family, family]),
+        np.concatenate([given.unseen, ones == 1]),
     )
     return replace(selection, heldout=heldout, drills=made)
 
