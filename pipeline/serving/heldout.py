@@ -82,8 +82,8 @@ def select(bundles: Sequence[Bundle]) -> Selection:
 def with_drills(selection: Selection, bundles: Sequence[Bundle], settings: Drills) -> Selection:
     """The selection with drills as its unseen attacks, where the project has none; see ``pipeline.evaluation.drills``.
 
-    Without them nothing could tell a model that works from one that is silent. They stand for no attack that is left out
-    because a model was fitted on it.
+    Without them nothing could tell a model that works from one that is silent. They do not stand for attacks that are
+    left out because a model was fitted on them.
 
     Raises:
         ArtifactError: the records are absent, or do not belong together.
