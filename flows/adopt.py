@@ -12,20 +12,29 @@ keeps its promise of false alarms goes through the gate.
 
 import sys
 from argparse import Namespace
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Final
 
 from flows import arguments
 from flows.runtime import program, working_copy
-from pipeline.base.errors import ArtifactError, SchemaError, SourceError
+from pipeline.artifacts.files import write_bytes
+from pipeline.base.errors import ArtifactError, FlowsculptError, SchemaError, SourceError
 from pipeline.tracking import quiet_tools
 
 if TYPE_CHECKING:
     from pipeline.serving.adoption import Trial
     from pipeline.serving.bundle import Bundle
     from pipeline.serving.registry import Version
+
+
+OWN: Final = "a model of this network"
+
+
+class PromotedNoneError(FlowsculptError):
+    """The stages ran, and no model became champion; the message says all that was found."""
 
 
 def main(given: Sequence[str] | None = None) -> int:
@@ -40,7 +49,8 @@ def adopted(chosen: Namespace) -> str:
 
     Raises:
         SourceError: there is nothing at the path.
-        TrainingError: a stage refuses the records.
+        StageError: a stage refuses the records.
+        PromotedNoneError: no model keeps its promise, or the gate refuses the one that does.
     """
     from flows import promotion, training
     from flows.reports import summary
@@ -50,19 +60,20 @@ def adopted(chosen: Namespace) -> str:
         raise SourceError(f"{chosen.path}: no such file or folder")
     working_copy.check(Path.cwd())
     champion = _champion(chosen.alias)
-    lines = _point(chosen, champion)
-    with servers.connected("adopt"):
+    with servers.connected("adopt"), _pointed(chosen, champion) as lines:
         gpu.ensure_devices()
         parent, rows = program.result(training.training(return_state=True))
         lines.append(summary.text(parent, rows))
         trials, left_out = _tried(champion)
         lines += [*map(str, trials), *left_out]
-        if not trials[0].kept:
-            return "\n".join([*lines, "No model keeps its promise on the later records, so none was promoted."])
+        if not trials[0].alarms.kept:
+            raise PromotedNoneError("\n".join([*lines, "No model keeps its promise on the later records."]))
         number = _registered(trials[0], champion)
         if chosen.promote:
-            outcome: Any = promotion.promotion(number, return_state=True)
-            lines.append(f"{outcome.name.lower()}: {outcome.message}")
+            decided = promotion.promotion(number, return_state=True)
+            lines.append(str(decided.message))
+            if decided.is_failed():
+                raise PromotedNoneError("\n".join(lines))
     return "\n".join(lines)
 
 
@@ -75,8 +86,9 @@ def _champion(alias: str) -> "tuple[Version, Bundle] | None":
         return None
 
 
-def _point(chosen: Namespace, champion: "tuple[Version, Bundle] | None") -> list[str]:
-    """Make the records those of this project; says what was changed."""
+@contextmanager
+def _pointed(chosen: Namespace, champion: "tuple[Version, Bundle] | None") -> Iterator[list[str]]:
+    """Make the records those of this project; says what was changed. Where a stage fails, all is as before."""
     from flows.runtime import dvc
     from pipeline import config
 
@@ -85,9 +97,17 @@ def _point(chosen: Namespace, champion: "tuple[Version, Bundle] | None") -> list
     dataset = chosen.dataset or ("pcap" if _holds_captures(Path(chosen.path)) else known)
     wanted = {"dataset": dataset, "path": chosen.path, "labels": "none"}
     changed = {f"ingest.{key}": value for key, value in wanted.items() if now[key] != value}
+    settings = Path(config.PARAMS)
+    before = settings.read_bytes()
     if changed:
-        dvc.write_settings(Path(config.PARAMS), changed)
-    return [f"{key}: {value}, in {config.PARAMS}" for key, value in changed.items()]
+        dvc.write_settings(settings, changed)
+    try:
+        yield [f"{key}: {value}, in {config.PARAMS}" for key, value in changed.items()]
+    except PromotedNoneError:
+        raise
+    except BaseException:
+        write_bytes(settings, before)
+        raise
 
 
 def _holds_captures(path: Path) -> bool:
@@ -105,7 +125,7 @@ def _tried(champion: "tuple[Version, Bundle] | None") -> "tuple[list[Trial], lis
     from pipeline.settings.evaluate import Evaluate
     from pipeline.settings.promotion import Rules
 
-    models, left_out = {"a model of this network": Bundle.of_project()}, []
+    models, left_out = {OWN: Bundle.of_project()}, []
     if champion is not None:
         name = f"version {champion[0].number} with thresholds of this network"
         try:
@@ -120,7 +140,7 @@ def _registered(best: "Trial", champion: "tuple[Version, Bundle] | None") -> str
     from flows import lineage
     from pipeline.serving import registry
 
-    if champion is None or not best.name.startswith("version"):
+    if champion is None or best.name == OWN:
         return registry.CANDIDATE  # training has registered it
     tags = {lineage.RECALIBRATES: str(champion[0].number)}
     with TemporaryDirectory() as folder:

@@ -81,7 +81,7 @@ def sentence() -> str:
         if "alarms" in row:
             return (
                 f"learnt without attacks; {tables.cell(row['share'])} of the test records raise an alarm at "
-                f"{row['threshold']}, promised were {tables.cell(row['promised'])}"
+                f"{row['threshold']}, where {tables.cell(row['promised'])} was promised"
             )
         first.setdefault(row["section"], row)
     return "\n\n".join(

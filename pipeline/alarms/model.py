@@ -93,13 +93,14 @@ class AlarmModel(BaseEstimator):  # type: ignore[misc]  # sklearn has no types
         """Train on labelled records, by the stages of the pipeline, in a process and a folder of their own.
 
         Args:
-            records: n raw records of both classes. Benign ones set the thresholds; about a thousand give p99 a meaning.
+            records: n raw records. Benign ones set the thresholds; about a thousand give p99 a meaning. Without attacks
+                among them, the model learns what benign records look like, and no more.
             y: (n,) ``BENIGN`` or the name of an attack, or 0 and 1; None: a column ``Label`` or ``label`` says it.
 
         Raises:
             ConfigError: a setting is unknown, of the wrong type or out of its limits; or the folder is not empty.
             DataError: records lack labels, or a column holds values of several kinds.
-            TrainingError: a stage refuses what it was given, such as records of one class; the message says why.
+            TrainingError: a stage refuses what it was given, such as attacks alone; the message says why.
         """
         with TemporaryDirectory(prefix="flowsculpt.") as temporary:
             folder = Path(temporary if self.folder is None else self.folder).resolve()

@@ -63,7 +63,7 @@ def require(asked: Labels, files: Mapping[str, Mapping[str, int]]) -> None:
         more = f" and {len(without) - 3} more files" if len(without) > 3 else ""
         raise DataError(
             f"{sum(without.values()):,} records have no label: {named}{more}; ingest.labels is full; set it to auto or "
-            "partial to count them as benign while models are fitted, or label them"
+            "partial to count them as benign, or label them"
         )
 
 
@@ -74,7 +74,7 @@ def sentence(attacks: Mapping[str, int]) -> str:
     attacked = n - sum(counts[name] for name in NO_ATTACK)
     if without == n:
         return f"none of {n:,} records has a label: the model learns what this traffic looks like, without attacks"
-    missing = f"; {without:,} have no label and count as benign while models are fitted" if without else ""
+    missing = f"; {without:,} have no label and count as benign" if without else ""
     if not attacked:
         return f"all labels of {n:,} records say benign: the model learns without attacks{missing}"
     return f"{attacked:,} of {n:,} records are labelled as attacks{missing}"

@@ -172,7 +172,7 @@ ENDPOINTS: tuple[str, ...] = ("timestamp", "protocol", "src_ip", "src_port", "ds
 # The part that is known before a record is scored, so that records may be grouped by it.
 GROUPABLE: tuple[str, ...] = ("day", "protocol")
 
-# The name of a record whose label says nothing. It counts as benign while models are fitted, and no more than that.
+# The name of a record whose label says nothing. Every stage behind ingest counts it as benign.
 UNLABELLED = "unlabelled"
 NO_ATTACK: tuple[str, ...] = ("benign", UNLABELLED)
 

@@ -31,16 +31,30 @@ class Alarms:
     low: int
     high: int
 
+    @property
+    def kept(self) -> bool:
+        """Whether there are as many as chance allows, neither more nor fewer."""
+        return self.low <= self.alarms <= self.high
+
+    @property
+    def expected(self) -> float:
+        """How many there are on average, if the promise is kept."""
+        return self.promised * self.records
+
     def exceeds(self, factor: float) -> bool:
         """Whether there are more than chance allows, and more than ``factor`` times as many as promised."""
-        return self.alarms > self.high and self.alarms > factor * self.promised * self.records
+        return self.alarms > self.high and self.alarms > factor * self.expected
 
     def __str__(self) -> str:
         return f"{self.alarms:,} alarms at {self.threshold} where {self.low:,} to {self.high:,} were promised"
 
 
 def counted(
-    score: NDArray[np.float64], thresholds: Mapping[str, float], promises: Mapping[str, float], calibrated_on: int
+    score: NDArray[np.float64],
+    thresholds: Mapping[str, float],
+    promises: Mapping[str, float],
+    calibrated_on: int,
+    level: float = LEVEL,
 ) -> tuple[Alarms, ...]:
     """The alarms of each threshold that promises a rate.
 
@@ -49,11 +63,12 @@ def counted(
         thresholds: name -> score above which a record is flagged.
         promises: name -> benign FPR that the threshold was set for.
         calibrated_on: benign records that the thresholds were fitted on.
+        level: probability with which the number of alarms lies where it is expected.
     """
     n = score.size
     found = []
     for name, share in promises.items():
-        low, high = interval(calibrated_on, share, LEVEL, tested=n)
+        low, high = interval(calibrated_on, share, level, tested=n)
         alarms = int((score > thresholds[name]).sum())
         found.append(Alarms(name, n, alarms, share, round(low * n), round(high * n)))
     return tuple(found)
@@ -62,4 +77,4 @@ def counted(
 def worst(alarms: Sequence[Alarms], factor: float) -> Alarms | None:
     """The threshold that is furthest above its promise; None where each keeps it."""
     broken = [each for each in alarms if each.exceeds(factor)]
-    return max(broken, key=lambda each: each.alarms / max(each.promised * each.records, 1e-12), default=None)
+    return max(broken, key=lambda each: each.alarms / max(each.expected, 1e-12), default=None)

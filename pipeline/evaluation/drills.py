@@ -3,13 +3,12 @@
 Where no attack is known, nothing else tells a model that works from one that is silent. A drill is no attack. That a
 model finds a drill says that it notices records of that kind, and nothing about a real attack.
 
-A record is altered only by values that benign records have, so no column by itself gives a drill away, except where the
-kind says otherwise. Each kind is one way of not belonging together:
+The first three kinds use only values that benign records have, so no column by itself gives such a drill away:
 
 ``mixed``        half of the columns come from another record
 ``largest``      five columns take their largest value
 ``silent``       half of the columns take their smallest value
-``multiplied``   all numbers that are no flags are 30 times as large (these may be larger than any benign one)
+``multiplied``   all numbers that are no flags are 30 times as large, which no benign record may be
 ``unheard``      every word is one that no record has
 """
 
@@ -84,18 +83,18 @@ def _largest(made: Table, columns: Columns, rows: NDArray[np.intp], random: Gene
     numbers = _numbers(columns)
     for row in rows:
         for name in random.permutation(numbers)[:FEW]:
-            made[name][row] = _finite(columns[name]).max(initial=0.0)
+            made[name][row] = _extreme(columns[name], np.max)
 
 
 def _silent(made: Table, columns: Columns, rows: NDArray[np.intp], random: Generator) -> None:
     for name in _numbers(columns):
         taken = random.random(len(rows)) < 0.5
-        made[name][rows[taken]] = _finite(columns[name]).min(initial=0.0)
+        made[name][rows[taken]] = _extreme(columns[name], np.min)
 
 
 def _multiplied(made: Table, columns: Columns, rows: NDArray[np.intp], random: Generator) -> None:
     for name in _numbers(columns):
-        if _finite(columns[name]).max(initial=0.0) > 1:
+        if _extreme(columns[name], np.max) > 1:
             made[name][rows] *= TIMES
 
 
@@ -121,6 +120,7 @@ def _numbers(columns: Columns) -> list[str]:
     return [name for name, values in columns.items() if values.dtype != object]
 
 
-def _finite(values: NDArray[Any]) -> NDArray[np.float64]:
-    finite: NDArray[np.float64] = values[np.isfinite(values)].astype(np.float64)
-    return finite
+def _extreme(values: NDArray[Any], which: Callable[[NDArray[Any]], Any]) -> float:
+    """The largest or the smallest finite value; NaN where there is none."""
+    finite = values[np.isfinite(values)]
+    return float(which(finite)) if finite.size else float("nan")

@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 
 from pipeline.artifacts import paths
 from pipeline.artifacts.tables import column_names, read_table
-from pipeline.base.errors import SchemaError
+from pipeline.base.errors import ConfigError, SchemaError
 from pipeline.calibration.calibration import Calibration
-from pipeline.calibration.thresholds.conformal import interval
+from pipeline.evaluation.alarm_share import Alarms, counted
 from pipeline.serving import record_columns
 from pipeline.serving.benign import rows_of
 from pipeline.serving.bundle import FITTED_ON, Bundle
@@ -28,7 +28,7 @@ from pipeline.serving.planted import planted
 from pipeline.settings.evaluate import Drills
 
 LATE = ("test_seen", "test_unseen")
-LEVEL = 0.95  # probability with which the share of alarms lies where it is expected
+LEVEL = 0.95  # probability with which the number of alarms lies where it is expected
 
 
 @dataclass(frozen=True)
@@ -38,32 +38,19 @@ class Trial:
     Attributes:
         name: of the model.
         bundle: the model.
-        records: how many benign records it was tried on.
-        share: of them that raise an alarm.
-        low: least share to be expected if the promise is kept.
-        high: the largest.
+        alarms: on the benign records that it was tried on, beside what was promised.
         drills: share of the drills that raise an alarm.
     """
 
     name: str
     bundle: Bundle
-    records: int
-    share: float
-    low: float
-    high: float
+    alarms: Alarms
     drills: float
 
-    @property
-    def kept(self) -> bool:
-        """Whether the promise is kept."""
-        return self.low <= self.share <= self.high
-
     def __str__(self) -> str:
-        kept = "kept" if self.kept else "not kept"
-        return (
-            f"{self.name}: {100 * self.share:.2f} % of {self.records:,} later records raise an alarm, expected are "
-            f"{100 * self.low:.2f} to {100 * self.high:.2f} %: {kept}; {100 * self.drills:.0f} % of drills found"
-        )
+        kept = "the promise is kept" if self.alarms.kept else "the promise is not kept"
+        found = f"{100 * self.drills:.0f} % of the drills raise an alarm"
+        return f"{self.name}: of {self.alarms.records:,} later records, {self.alarms}: {kept}; {found}"
 
 
 def recalibrated(bundle: Bundle) -> Bundle:
@@ -102,18 +89,27 @@ def compared(models: Mapping[str, Bundle], threshold: str, settings: Drills) -> 
         models: name -> model.
         threshold: whose alarms count.
         settings: of the drills.
+
+    Raises:
+        ConfigError: the threshold promises nothing.
     """
     ids = _benign(LATE)
     trials = [_trial(name, bundle, ids, threshold, settings) for name, bundle in models.items()]
-    return sorted(trials, key=lambda each: (not each.kept, abs(each.share - (each.low + each.high) / 2)))
+    return sorted(trials, key=lambda each: (not each.alarms.kept, abs(each.alarms.alarms - each.alarms.expected)))
 
 
 def _trial(name: str, bundle: Bundle, ids: NDArray[np.uint64], threshold: str, settings: Drills) -> Trial:
-    alarms = bundle.predict(_raw(bundle, ids)).flagged[threshold]
+    decision = bundle.calibration
+    promises = {key: share for key, share in decision.promises().items() if key == threshold}
+    if not promises:
+        raise ConfigError(
+            f"promotion.threshold: {threshold!r} promises no rate of alarms with calibrate.fusion {decision.fusion!r}; "
+            "set calibrate.fusion to fisher to adopt a network"
+        )
+    score = bundle.predict(_raw(bundle, ids)).score
+    (alarms,) = counted(score, decision.thresholds, promises, decision.reference.size, LEVEL)
     found = bundle.predict(planted(bundle.columns, ids, settings)[0]).flagged[threshold]
-    promise = bundle.calibration.promises()[threshold]
-    low, high = interval(bundle.calibration.reference.size, promise, LEVEL, tested=len(ids))
-    return Trial(name, bundle, len(ids), float(alarms.mean()), low, high, float(found.mean()) if found.size else 0.0)
+    return Trial(name, bundle, alarms, float(found.mean()) if found.size else 0.0)
 
 
 def _benign(splits: Sequence[str]) -> NDArray[np.uint64]:

@@ -13,7 +13,7 @@ class Ingest(Section, WithPlugins):
     Attributes:
         labels: whether the records have labels. ``auto``: what the files have, but a column of labels must be there.
             ``full``: every record must have one. ``partial``: a record may have none. ``none``: labels are not read. A
-            record without a label counts as benign while models are fitted.
+            record without a label counts as benign, where models are fitted, where thresholds are set, and in tests.
         time_format: of timestamps, as strptime takes it; auto: found from the whole column.
         time_zone: that times without an offset are in; all times are stored in it.
         unlabelled: words in the label column that mean "not labelled", beside the usual ones.

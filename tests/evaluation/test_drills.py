@@ -37,6 +37,14 @@ def test_each_kind_alters_what_it_says():
     assert made("multiplied")["bytes"].max() > RECORDS["bytes"].max() and made("multiplied")["flag"].max() <= 1
 
 
+def test_a_drill_of_silence_has_no_value_that_no_benign_record_has():
+    columns = {"header": np.array([20.0, 32.0, 40.0]), "loss": np.array([-3.0, -2.0, -1.0])}
+    table, kinds = drills.plant(columns, 80, seed=0)
+    for kind in ("mixed", "largest", "silent"):
+        for name, values in columns.items():
+            assert set(table[name][kinds == kind]) <= set(values), (kind, name)
+
+
 def test_without_words_there_is_no_kind_of_words():
     _, kinds = drills.plant({"bytes": RECORDS["bytes"]}, 20, seed=0)
     assert "unheard" not in set(kinds)
