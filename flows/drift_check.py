@@ -130,7 +130,7 @@ def check(version: int, bundle: Bundle, recent: scored.Recent, settings: Retrain
     alarms = alarm_share.counted(recent.score, calibration.thresholds, calibration.promises(), reference.size)
     if now.size < settings.min_records:
         said = f"{most}: " if (most := alarm_share.worst(alarms, settings.alarms)) else ""
-        reason = f"{said}{now.size:,} of {n:,} recent records look benign: this is another network, or hardly anything but attacks"
+        reason = f"{said}{now.size:,} of {n:,} recent records look benign: another network, or mostly attacks"
         return Finding("unknown", reason, version, n, now.size, (), np.empty(0), alarms)
     features = _features(bundle, recent.samples, edge)
     changes = drift.compare(

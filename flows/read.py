@@ -54,7 +54,7 @@ def understood(chosen: Namespace) -> str:
 
 
 def _dataset(path: Path, name: str | None, settings: "Ingest") -> "Dataset":
-    """What reads a path; a CSV of flows may lack columns and labels."""
+    """What reads a path. Labels may be missing, and columns in a CSV of flows."""
     from pipeline.base.registry import build
     from pipeline.datasets.packets.captures import SUFFIXES
     from pipeline.datasets.reading import Reading
@@ -66,7 +66,9 @@ def _dataset(path: Path, name: str | None, settings: "Ingest") -> "Dataset":
     own["reading"] = Reading.of(settings.time_format, settings.time_zone, settings.unlabelled)
     if name == "cicids2017":
         own |= {"needed": (), "unknown_labels": "keep"}
-    return build(DATASETS, name, "--dataset", path=path, **own)
+    dataset = build(DATASETS, name, "--dataset", path=path, **own)
+    dataset.labelled = False
+    return dataset
 
 
 if __name__ == "__main__":

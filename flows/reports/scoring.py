@@ -97,9 +97,9 @@ def brief(summary: Mapping[str, Any], path: Path, alias: str, is_new: bool) -> s
 
 
 def contract_lines(summary: Mapping[str, Any]) -> list[str]:
-    """What a file has in common with the records that the model was fitted on; nothing for an older summary."""
-    held = summary.get("contract", {})
-    return [*held.get("sentences", ()), *held.get("read", ())]
+    """In what a file differs from the records that the model was fitted on; nothing for an older summary."""
+    found: list[str] = summary.get("contract", {}).get("sentences", [])
+    return found
 
 
 def key(summary: Mapping[str, Any]) -> str:

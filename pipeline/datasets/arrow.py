@@ -18,7 +18,7 @@ from pipeline.datasets.blocks import Block
 from pipeline.datasets.header import Layout
 from pipeline.datasets.labels import Label
 from pipeline.datasets.rows import TEXTS, of_table
-from pipeline.datasets.sources import Source
+from pipeline.datasets.sources import BROKEN, Source
 
 PARQUET = (".parquet", ".pq", ".parquet.gzip")  # the last as pandas' manual calls one
 IPC = (".arrow", ".feather", ".ipc")
@@ -44,7 +44,7 @@ def record_batches(source: Source, rows: int, columns: list[str] | None = None) 
                 yield from pq.ParquetFile(stream).iter_batches(rows, columns=columns)
             else:
                 yield from (part for batch in _ipc(stream) for part in _cut(batch, rows))
-    except (OSError, pa.ArrowInvalid, zipfile.BadZipFile) as error:
+    except BROKEN as error:
         kind = "Parquet" if is_parquet else "Arrow"
         raise SourceError(f"{source.name}: cannot be read as {kind} ({error}); fetch the file again") from error
 

@@ -19,6 +19,11 @@ _INFINITE = re.compile(r"([-+]?)(?:inf|infinity|1\.#inf0*|\u221e)", re.IGNORECAS
 _UNDEFINED = re.compile(r"[-+]?1\.#(?:ind|qnan|snan)0*", re.IGNORECASE)
 _HEXADECIMAL = re.compile(r"0[xX][0-9a-fA-F]{1,13}")
 _MISSING = frozenset(text.lower() for text in NULLS)
+# Spreadsheets spell some missing values with the sign that begins a comment.
+_COMMENT = re.compile(
+    rb"^(?!(?:%s)(?:[^\w]|$))#[^\r\n]*" % b"|".join(re.escape(text.encode()) for text in NULLS if text[0] == "#"),
+    re.MULTILINE,
+)
 BLANK = frozenset({"", '""', "''"})
 
 
@@ -61,6 +66,13 @@ def _odd(cell: str) -> float | None:
 def is_odd(cell: str) -> bool:
     """Whether a cell is a number that is spelt in an unusual way, a missing one included."""
     return _odd(cell) is not None
+
+
+def with_wide_comments(lines: bytes, surplus: bytes) -> bytes:
+    """Lines in which each comment ends with ``surplus``: too many cells for a record, however many it had."""
+    if not lines.startswith(b"#") and b"\n#" not in lines:
+        return lines
+    return _COMMENT.sub(rb"\g<0>" + surplus, lines)
 
 
 def without_headers(lines: bytes, header: bytes, instead: bytes) -> tuple[bytes, frozenset[int]]:

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 
 from pipeline.datasets.base import Chunk
 from pipeline.datasets.meaning import Meaning, Notes
-from pipeline.datasets.rows import NO_RECORD
+from pipeline.datasets.rows import holds_no_record
 from pipeline.datasets.schema import UNLABELLED
 
 EXAMPLES: Final = 3  # of what could not be read
@@ -28,6 +28,7 @@ class Finding:
         self.labels: Counter[str] = Counter()
         self.attacks: Counter[str] = Counter()
         self.reasons: Counter[str] = Counter()
+        self.passed_over: Counter[str] = Counter()
         self.rejected: list[dict[str, Any]] = []
         self.unread_times = 0
         self.unread: list[str] = []
@@ -35,6 +36,10 @@ class Finding:
     def add_records(self, attacks: Mapping[str, int]) -> None:
         """Count records of each attack."""
         self.attacks.update(attacks)
+
+    def add_passed_over(self, reason: str, rows: int) -> None:
+        """Count rows that hold no record."""
+        self.passed_over[reason] += rows
 
     def add_rejected(self, reason: str, rows: int) -> None:
         """Count rows that could not be read."""
@@ -47,7 +52,8 @@ class Finding:
 
     def add_notes(self, notes: Notes) -> None:
         """Take in what the rows showed of their file."""
-        self.meaning, self.dialect, self.family, self.aside = notes.meaning, notes.dialect, notes.family, notes.aside
+        self.meaning, self.dialect, self.family = notes.meaning, notes.dialect, notes.family
+        self.aside = tuple(dict.fromkeys([*self.aside, *notes.aside]))
         self.labels.update(notes.labels)
         self.unread_times += notes.unread_times
         self.unread = list(dict.fromkeys([*self.unread, *notes.unread]))[:EXAMPLES]
@@ -57,8 +63,9 @@ class Finding:
         read = self.meaning
         return {
             "records": self.attacks.total(),
-            "rows_without_record": dict(self.reasons.most_common(MOST)),
-            "first_of_them": self.rejected,
+            "rows_without_record": dict(self.passed_over.most_common(MOST)),
+            "rows_not_read": dict(self.reasons.most_common(MOST)),
+            "first_not_read": self.rejected,
             "dialect": self.dialect,
             "family": self.family,
             "extractor": read.extractor and {**asdict(read.extractor), "title": read.extractor.title},
@@ -83,7 +90,8 @@ class Finding:
         """What a person should know, the most important first."""
         read = self.meaning
         said = [f"{self.attacks.total():,} records."]
-        said += [f"{n:,} rows hold no record: {reason}." for reason, n in self.reasons.most_common(EXAMPLES)]
+        said += [f"{_rows(n)} not read: {reason}." for reason, n in self.reasons.most_common(EXAMPLES)]
+        said += [f"{_rows(n)} passed over: {reason}." for reason, n in self.passed_over.most_common(EXAMPLES)]
         said += [f"Its rows are {self.dialect}."] if self.dialect else []
         said += [f"One header mixes names of several families: {self.family}."] if " + " in self.family else []
         said += [read.extractor.sentence()] if read.extractor else []
@@ -91,7 +99,7 @@ class Finding:
         said += [read.times.sentence()] if read.times else []
         if self.unread_times:
             cells = ", ".join(map(repr, self.unread))
-            said.append(f"{self.unread_times:,} times cannot be read, such as {cells}; their records have none.")
+            said.append(f"Times that cannot be read: {self.unread_times:,}, such as {cells}. Their records have none.")
         said += self._label_sentences()
         if self.aside:
             more = f" and {len(self.aside) - MOST} more" if len(self.aside) > MOST else ""
@@ -119,9 +127,13 @@ class Findings:
         """Take in a chunk."""
         for row in _counted(chunk.records, "attack"):
             self._of(row["source_file"]).add_records({row["attack"]: row["count_all"]})
-        for row in _counted(chunk.rejected, "reason"):
+        without = holds_no_record(chunk.rejected)
+        for row in _counted(chunk.rejected.filter(without), "reason"):
+            self._of(row["source_file"]).add_passed_over(row["reason"], row["count_all"])
+        faulty = chunk.rejected.filter(pc.invert(without))
+        for row in _counted(faulty, "reason"):
             self._of(row["source_file"]).add_rejected(row["reason"], row["count_all"])
-        for row in _faulty(chunk.rejected).slice(0, EXAMPLES).to_pylist():
+        for row in faulty.slice(0, EXAMPLES).to_pylist():
             self._of(row["source_file"]).add_example(row)
         if chunk.notes is not None:
             self._of(chunk.notes.source).add_notes(chunk.notes)
@@ -157,6 +169,5 @@ def _counted(table: pa.Table, by: str) -> list[dict[str, Any]]:
     return counts
 
 
-def _faulty(rejected: pa.Table) -> pa.Table:
-    """The rejected rows that hold something."""
-    return rejected.filter(pc.invert(pc.is_in(rejected.column("reason"), pa.array(NO_RECORD))))
+def _rows(n: int) -> str:
+    return "1 row is" if n == 1 else f"{n:,} rows are"

@@ -14,6 +14,7 @@ from pipeline.datasets.cicids2017 import CICIDS2017
 from pipeline.datasets.nslkdd import NSLKDD
 from pipeline.datasets.packets import captures
 from pipeline.datasets.packets.captures import Captures
+from pipeline.datasets.reading import Reading
 from pipeline.datasets.schema import ENDPOINTS, FEATURE_NAMES, GROUPABLE, Column
 from pipeline.datasets.sensors.nfstream import NFStream
 from pipeline.datasets.sensors.recognise import require_kind
@@ -38,7 +39,11 @@ ROWS = 65_536
 
 
 def incoming(
-    path: Path, dataset: str, needed: tuple[Column, ...], extraction: Mapping[str, float] | None = None
+    path: Path,
+    dataset: str,
+    needed: tuple[Column, ...],
+    extraction: Mapping[str, float] | None = None,
+    reading: Reading | None = None,
 ) -> Dataset:
     """A reader of one file; its ``columns`` refuse a file that lacks one that is needed, before a record is read.
 
@@ -47,6 +52,7 @@ def incoming(
         dataset: name of the data set whose format it has, if it is no Parquet.
         needed: the columns that a model reads.
         extraction: settings of the data set that the features of the model depend on.
+        reading: what the files leave open, such as the format of their times, as the model's own files were read.
 
     Raises:
         SourceError: the file is absent or cannot be read.
@@ -56,19 +62,19 @@ def incoming(
     require_kind(path, dataset)
     reader = find(READERS, dataset)
     if not path.name.lower().endswith(arrow.TYPED):
-        return reader(path=path, needed=needed, **(extraction or {}))
+        return reader(path=path, needed=needed, reading=reading, **(extraction or {}))
     if path.name.lower().endswith(arrow.PARQUET):
         names = _names(path)
         if {*IDENTITY} <= {*names}:
             return Recorded(path, needed, names)
     is_flow = reader is CICIDS2017 and {column.name for column in needed} <= {*FEATURE_NAMES}
-    return CICIDS2017(path, needed=needed) if is_flow else Table(path, needed=needed)
+    return (CICIDS2017 if is_flow else Table)(path, needed=needed, reading=reading)
 
 
 def _names(path: Path) -> list[str]:
     try:
         return list(pq.read_schema(path).names)
-    except (OSError, pa.ArrowInvalid) as error:
+    except sources.BROKEN as error:
         raise SourceError(f"{path}: cannot be read as Parquet ({error}); fetch the file again") from error
 
 

@@ -1,7 +1,8 @@
 """Records in JSON, one a line."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -55,7 +56,7 @@ def parse(block: Block, layout: Layout, label: Callable[[str], Label]) -> Chunk:
         nothing = pa.nulls(table.num_rows, pa.string())
         has = {*table.column_names}
         used = {name: table.column(text) if text in has else nothing for name, text in keys.items()}
-        return chunk_of(block, layout, pa.table(used), label)
+        return _noted(chunk_of(block, layout, pa.table(used), label), layout, table.column_names)
     lines = block.lines.removesuffix(b"\n").split(b"\n")
     records = [_record(line) for line in lines]
     good = [place for place, record in enumerate(records) if record is not None]
@@ -64,7 +65,16 @@ def parse(block: Block, layout: Layout, label: Callable[[str], Label]) -> Chunk:
     chunk = chunk_of(block, layout, table, label, block.first_row + np.array(good, dtype=np.int64))
     broken = [_rejected(block, place, line) for place, line in enumerate(lines) if records[place] is None]
     rejected = pa.concat_tables([chunk.rejected, pa.Table.from_pylist(broken, REJECTED_SCHEMA)])
-    return Chunk(chunk.records, rejected.sort_by("row"), chunk.notes)
+    found = dict.fromkeys(name for record in records if record is not None for name in record)
+    return _noted(Chunk(chunk.records, rejected.sort_by("row"), chunk.notes), layout, found)
+
+
+def _noted(chunk: Chunk, layout: Layout, found: Iterable[str]) -> Chunk:
+    """The chunk, whose notes name the keys that the first lines of the file did not have: these are not read."""
+    late = tuple(name for name in found if name not in layout.header)
+    if not late or chunk.notes is None:
+        return chunk
+    return replace(chunk, notes=replace(chunk.notes, aside=(*chunk.notes.aside, *late)))
 
 
 def _fast(lines: bytes) -> pa.Table | None:
@@ -80,7 +90,7 @@ def _fast(lines: bytes) -> pa.Table | None:
 def _record(line: bytes) -> dict[str, Any] | None:
     try:
         found = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):  # the latter of thousands of brackets
         return None
     return found if isinstance(found, dict) else None
 

@@ -22,6 +22,10 @@ NOT_LABELLED: Final = (
 )
 
 
+DAMAGED: Final = "\N{LATIN SMALL LETTER I WITH DIAERESIS}\N{INVERTED QUESTION MARK}\N{VULGAR FRACTION ONE HALF}"
+"""What a replacement character is in a file that was saved once more in another encoding."""
+
+
 class Label(NamedTuple):
     """The meaning of a label."""
 
@@ -34,13 +38,13 @@ UNLABELLED: Final = Label(schema.UNLABELLED, schema.UNLABELLED, False)
 
 
 def plain(text: str) -> str:
-    """Lower-case letters and digits: case, spaces, and whatever dash or replacement character do not count.
+    """Lower-case letters and digits of any script. Case, spaces, dashes and replacement characters do not count.
 
     A whole number is the same with or without decimals: ``0.0`` is ``0``.
     """
-    text = text.strip().lower()
+    text = text.strip().lower().replace(DAMAGED, "")
     number = re.fullmatch(r"([-+]?\d+)\.0*", text)
-    return re.sub(r"[^a-z0-9]", "", number[1] if number else text)
+    return re.sub(r"[\W_]", "", number[1] if number else text)
 
 
 _SPELLINGS: dict[str, str] = {
@@ -84,7 +88,7 @@ def canonical(
     name, attempted = re.subn(r"\W*attempted\W*$", "", text.strip(), flags=re.IGNORECASE)
     attack = "benign" if plain(name) in map(plain, benign) else _SPELLINGS.get(plain(name))
     if attack is None and unknown == "keep" and plain(name):
-        attack = re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")
+        attack = snake(name)
         return Label(attack, attack, bool(attempted))
     if attack is None:
         spellings = [*benign, *(spelling for _, names in ATTACKS.values() for spelling in names)]

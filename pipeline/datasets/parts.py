@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
+from itertools import chain, islice
 from pathlib import Path
 from typing import TypeAlias
 
@@ -19,11 +20,14 @@ from pipeline.datasets.reading import Reading
 from pipeline.datasets.rows import parse
 from pipeline.datasets.sources import SeenContents, Source
 from pipeline.datasets.understand import meaning
+from pipeline.datasets.units import NEEDED, units_of
 
 SUFFIXES = (*sources.SUFFIXES, *sources.packed(*json_lines.SUFFIXES), *arrow.TYPED)
 NAMED = sources.packed(".txt", ".tab", ".dat", ".data")  # that a text may be called too, if it is named itself
 SNIFFED_BYTES = 1 << 18  # of a text: enough to see its header, its dialect and the unit of its durations
 SAMPLE_ROWS = 2_000  # of a typed file
+
+MOST_LOOKED_AT = 64  # parts of a file, for the unit of its durations
 
 Part: TypeAlias = Callable[[], Chunk]
 
@@ -100,10 +104,19 @@ def understood(source: Source, layout: Layout, reading: Reading, strict: bool = 
         SourceError: it cannot be read, or is empty.
         DataError: times contradict each other.
     """
-    sample = next(_parts(source, layout, SNIFFED_BYTES))().records if flows else None
+    sample = _telling(source, layout) if flows else None
     return replace(
         layout, meaning=meaning(source.name, layout, sample, lambda: _times(source, layout), reading, strict)
     )
+
+
+def _telling(source: Source, layout: Layout) -> pa.Table:
+    """The first records; where they cannot show the unit of durations, the first ones that can."""
+    looked = (part().records for part in islice(_parts(source, layout, SNIFFED_BYTES), MOST_LOOKED_AT))
+    first = next(looked)
+    if not {*NEEDED} <= {*first.column_names}:
+        return first
+    return next((records for records in chain([first], looked) if units_of(records).duration), first)
 
 
 def _times(source: Source, layout: Layout) -> Iterator[pa.Array]:

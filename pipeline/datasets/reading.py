@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, Self
+from typing import Any, Final, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 from pipeline.base.errors import ConfigError, near_miss
@@ -41,3 +41,7 @@ class Reading:
             miss = near_miss(time_zone, available_timezones())
             allowed = f"a name such as Europe/Berlin{miss}"
             raise ConfigError(f"ingest.time_zone is {time_zone!r}, allowed is {allowed}") from None
+
+    def stated(self) -> dict[str, Any]:
+        """What ``of`` makes the same from, ready for JSON."""
+        return {"time_format": self.times, "time_zone": self.zone.key, "unlabelled": [*self.nothing]}

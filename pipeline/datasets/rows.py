@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from pyarrow import csv
 
 from pipeline.datasets import cells, encodings, noticed, words
-from pipeline.datasets.base import REJECTED_SCHEMA, Chunk, record_schema
+from pipeline.datasets.base import PASSED_OVER, REJECTED_SCHEMA, Chunk, record_schema
 from pipeline.datasets.blocks import Block
 from pipeline.datasets.dialect import COMMENT
 from pipeline.datasets.header import Layout
@@ -27,6 +27,12 @@ TEXTS: Final = frozenset({"label", *ENDPOINTS} - {"protocol"})  # columns that a
 _TEXT = pa.dictionary(pa.int32(), pa.string())
 ONE_PART = 1 << 30  # more than any block holds
 CACHED_BYTES = 1 << 20  # parsed at a time: parts that fit the processor's cache are read twice as fast
+
+
+def holds_no_record(rejected: pa.Table) -> pa.ChunkedArray:
+    """(n,) mask of the rejected rows that hold no record: nothing is lost with them."""
+    reason = rejected.column("reason")
+    return pc.or_(pc.is_in(reason, pa.array(NO_RECORD)), pc.starts_with(reason, PASSED_OVER))
 
 
 class _Reject(NamedTuple):
@@ -101,7 +107,8 @@ def _chunk(
 def _numbers(block: Block, layout: Layout, rejects: list[_Reject]) -> tuple[pa.Table, NDArray[np.int64]]:
     """The used columns as numbers."""
     too_wide = (layout.dialect.separator * len(layout.names)).encode()
-    lines, headers = cells.without_headers(encodings.clean(block.lines), layout.line, too_wide)
+    clean = cells.with_wide_comments(encodings.clean(block.lines), too_wide)
+    lines, headers = cells.without_headers(clean, layout.line, too_wide)
     block = block._replace(lines=lines)
     reader = _Reader(block, layout, headers)
     table = reader.read()
@@ -185,7 +192,7 @@ class _Reader:
         elif self.layout.dialect.is_blank(text):
             reason = BLANK
         elif text.lstrip().startswith(COMMENT):
-            reason = COMMENTED
+            reason, text = COMMENTED, text.rstrip(self.layout.dialect.separator)
         elif row.actual_columns > row.expected_columns:
             self.wide[place] = row.actual_columns - row.expected_columns
         self.rejects.append(_Reject(self.block.first_row + place, "", reason, text))

@@ -3,6 +3,7 @@
 import bz2
 import gzip
 import lzma
+import struct
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
@@ -22,7 +23,11 @@ TEXTS = (".csv", ".tsv")
 ARCHIVE = ".zip"
 BLOCK_BYTES = 8 << 20
 LONGEST_LINE = 16 << 20
-_BROKEN = (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile, zipfile.BadZipFile, pa.ArrowException)
+# What the libraries raise over bytes that are not what they should be; RuntimeError over a zip with a password.
+BROKEN = (
+    *(OSError, EOFError, RuntimeError, UnicodeError, struct.error),
+    *(zlib.error, lzma.LZMAError, zipfile.BadZipFile, pa.ArrowException),
+)
 
 
 def _zstd(file: Path | BinaryIO) -> BinaryIO:
@@ -234,6 +239,6 @@ def _bytes(source: Source, size: int) -> Iterator[bytes]:
             while block := stream.read(size):
                 read += len(block)
                 yield block
-    except (*_BROKEN, OSError, RuntimeError) as error:
+    except BROKEN as error:
         message = f"{source.name}: cannot be read beyond byte {read} of its text ({error}); fetch the file again"
         raise SourceError(message) from error

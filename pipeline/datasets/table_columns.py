@@ -39,7 +39,7 @@ def to_score(source: Source, fields: list[Field], head: Head, needed: tuple[Colu
         raise SchemaError(f"{source.name}: {named}{more}; rename the columns of the file")
     names = single(
         [
-            "label" if snake(field.name) == label else name if name in wanted else endpoint(field.name)
+            name if name in wanted else "label" if snake(field.name) == label else endpoint(field.name)
             for field, name in zip(fields, keys, strict=True)
         ]
     )

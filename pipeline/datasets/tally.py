@@ -5,15 +5,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.base.errors import DataError, RejectedError
 from pipeline.datasets import labelling
-from pipeline.datasets.base import PASSED_OVER, Chunk, Dataset
+from pipeline.datasets.base import Chunk, Dataset
 from pipeline.datasets.findings import Findings
 from pipeline.datasets.labels import family
-from pipeline.datasets.rows import COMMENTED, NO_RECORD, REPEATED
+from pipeline.datasets.rows import COMMENTED, REPEATED, holds_no_record
 from pipeline.datasets.schema import UNLABELLED, Column
 
 
@@ -49,8 +48,7 @@ class Tally:
         self.findings.add(chunk)
         if chunk.notes and chunk.notes.contradiction:
             self.contradictions.setdefault(chunk.notes.source, chunk.notes.contradiction)
-        reason = chunk.rejected.column("reason")
-        without = pc.or_(pc.is_in(reason, pa.array(NO_RECORD)), pc.starts_with(reason, PASSED_OVER))
+        without = holds_no_record(chunk.rejected)
         faulty = chunk.rejected.filter(pc.invert(without))
         self.without.update(chunk.rejected.filter(without).column("reason").to_pylist())
         self.distrusted += distrusted

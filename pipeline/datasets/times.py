@@ -187,7 +187,8 @@ def _dated(parts: Parts, shape: str, found: TimeFormat) -> Parts:
     if shape == "year last":
         order = ("right", "left") if found.order == "day first" else ("left", "right")
         parts["month"], parts["day"] = (parts[name] for name in order)
-        parts["year"] = np.where(found.order == "contradictory", 0, parts["year"])
+        # no such cell was seen when the format was found, or they contradict each other: none is read
+        parts["year"] = np.where(found.order in ("", "contradictory"), 0, parts["year"])
         if found.afternoon:
             parts["hour"] = parts["hour"] + 12 * ((parts["hour"] < AFTERNOON) & (parts["year"] > 1980))
     half, hour = parts["half"], parts["hour"]

@@ -82,7 +82,6 @@ def nulled(column: pa.ChunkedArray, nulls: Collection[str]) -> pa.ChunkedArray:
     texts = encoded.dictionary.to_pylist()
     if not {*nulls} & {*texts}:
         return column
-    kept = [place for place, text in enumerate(texts) if text not in nulls]
-    codes = pa.array([kept.index(place) if place in kept else None for place in range(len(texts))], pa.int32())
-    words = pa.array([texts[place] for place in kept], pa.string())
-    return pa.chunked_array([pa.DictionaryArray.from_arrays(codes.take(encoded.indices), words)])
+    missing = pc.is_in(encoded.dictionary, pa.array([*nulls], encoded.dictionary.type))
+    bare = pc.if_else(missing, pa.scalar(None, encoded.dictionary.type), encoded.dictionary)
+    return pa.chunked_array([bare.take(encoded.indices).dictionary_encode()])

@@ -32,6 +32,7 @@ from pipeline.base.errors import ArtifactError
 from pipeline.calibration.calibration import Calibration
 from pipeline.calibration.named_thresholds import Names, group_names
 from pipeline.calibration.prediction import Prediction
+from pipeline.datasets.reading import Reading
 from pipeline.datasets.schema import Column
 from pipeline.models.scoring import ROWS_AT_ONCE
 from pipeline.preprocessing.features import Features
@@ -91,7 +92,7 @@ class Bundle:
         files |= benign.encoded(here(paths.RECORDS), some, _typed(features))
         source = read_json(here(paths.SOURCE))
         about = {"dataset": source["dataset"], "columns": _columns(features), "example": features.typical()}
-        about |= {"extraction": source["extraction"]} if "extraction" in source else {}
+        about |= {name: source[name] for name in ("extraction", "reading") if name in source}
         about["contract"] = contract.fitted(here(paths.RECORDS), source, used, _typed(features))
         group = bundle_parts.decoded(here(paths.THRESHOLDS), files, "thresholds")[0].get("group")
         about |= {"group": group and _group(here(paths.RECORDS), group)}
@@ -142,6 +143,11 @@ class Bundle:
     def extraction(self) -> dict[str, float]:
         """The settings of the data set with which its features were read, by name; often none."""
         return dict(self.sealed.about.get("extraction", {}))
+
+    @property
+    def reading(self) -> Reading:
+        """What the files left open that it was trained on, and how it was read."""
+        return Reading.of(**self.sealed.about.get("reading", Reading().stated()))  # an older bundle does not say it
 
     @property
     def digest(self) -> str:

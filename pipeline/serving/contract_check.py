@@ -12,6 +12,7 @@ from pipeline.datasets.base import Chunk
 from pipeline.datasets.extractors import Extractor
 from pipeline.datasets.meaning import Meaning
 from pipeline.datasets.schema import DIFFERS
+from pipeline.datasets.units import CANONICAL
 from pipeline.serving.arrivals import Incoming
 from pipeline.settings.scoring import ContractRules
 
@@ -113,7 +114,8 @@ class ContractCheck:
 
     def notices(self) -> list[str]:
         """What a person should know beside it, in sentences."""
-        said = []
+        units = self.meaning.units
+        said = [units.sentence()] if units and units.duration not in ("", CANONICAL) else []
         if self.contract and self.contract["synthetic"]:
             said.append("The model was fitted on simulated records; what it says of a real network proves nothing.")
         if constant := self.constant():

@@ -1,38 +1,23 @@
 """The records of a file that came in, as a model reads and decides on them; what is wrong with a file says so."""
 
-import lzma
-import struct
-import zipfile
-import zlib
 from collections import Counter
 from collections.abc import Iterator
-from typing import Final
 
 import numpy as np
 import pyarrow as pa
 
 from pipeline.base.errors import DataError, SchemaError, SourceError
 from pipeline.calibration.prediction import Prediction
+from pipeline.datasets import sources
 from pipeline.datasets.base import Chunk, Dataset
 from pipeline.datasets.incoming import incoming
 from pipeline.serving.arrivals import Incoming
 from pipeline.serving.bundle import Bundle
 
-BROKEN: Final = (  # what the libraries raise over bytes that are not what they should be
-    zipfile.BadZipFile,
-    zlib.error,
-    lzma.LZMAError,
-    struct.error,
-    EOFError,
-    UnicodeError,
-    NotImplementedError,
-    pa.ArrowException,
-)
-
 
 def _reader(file: Incoming, bundle: Bundle) -> Dataset:
     """What reads a file in the format of the data set that the model was trained on, or as Parquet."""
-    return incoming(file.path, bundle.dataset.split(" ")[0], bundle.columns, bundle.extraction)
+    return incoming(file.path, bundle.dataset.split(" ")[0], bundle.columns, bundle.extraction, bundle.reading)
 
 
 def chunks(file: Incoming, bundle: Bundle) -> Iterator[Chunk]:
@@ -50,7 +35,7 @@ def chunks(file: Incoming, bundle: Bundle) -> Iterator[Chunk]:
             yield chunk
     except MemoryError:
         raise
-    except BROKEN as error:
+    except sources.BROKEN as error:
         told = f"{type(error).__name__}: {error}"
         raise SourceError(f"{file.path}: cannot be read ({told}); fetch the file again") from error
 

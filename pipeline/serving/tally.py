@@ -15,6 +15,7 @@ from pipeline.artifacts.tables import TableWriter
 from pipeline.base.errors import RejectedError
 from pipeline.calibration.calibration import Calibration
 from pipeline.calibration.prediction import Prediction
+from pipeline.datasets.rows import holds_no_record
 from pipeline.serving.arrivals import Incoming
 
 MOST_WORDS: Final = 10  # unknown ones of a column that a summary names
@@ -36,7 +37,7 @@ class Tally:
         self.verdicts.update(judged.verdict.tolist())
         for name in self.alarms:
             self.alarms[name] += int(judged.flagged[name].sum())
-        self.reasons.update(rejected.column("reason").to_pylist())
+        self.reasons.update(rejected.filter(pc.invert(holds_no_record(rejected))).column("reason").to_pylist())
 
     def require(self, file: Incoming) -> None:
         """Refuse a file of which nothing can be read."""

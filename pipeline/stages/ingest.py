@@ -23,7 +23,7 @@ from pipeline.stages.reports.report import Report
 def ingest(settings: Ingest, report: Report) -> None:
     """Stream the data set into one Parquet file."""
     plugin = settings.settings(settings.dataset, DATASETS)
-    plugin["reading"] = Reading.of(settings.time_format, settings.time_zone, settings.unlabelled)
+    plugin["reading"] = reading = Reading.of(settings.time_format, settings.time_zone, settings.unlabelled)
     dataset = build(DATASETS, settings.dataset, "ingest.dataset", path=Path(settings.path), **plugin)
     dataset.labelled = settings.labels in {"auto", "full"}
     tally, extent = Tally(), Extent(dataset.columns)
@@ -31,7 +31,7 @@ def ingest(settings: Ingest, report: Report) -> None:
         _store(dataset, settings.labels == "none", records, tally, extent, report)
         tally.check(settings.max_rejected_share, paths.REJECTED)
         labelling.require(settings.labels, tally.files)
-    source = tally.source(settings.dataset, dataset)
+    source = tally.source(settings.dataset, dataset) | {"reading": reading.stated()}
     write_json(paths.SOURCE, source)
     write_reports(settings, source, tally, extent, report)
 

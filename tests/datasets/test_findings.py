@@ -39,8 +39,9 @@ def test_each_file_is_described(spoilt):
     path, n = spoilt
     report = found(path).report()["spoilt.csv"]
     assert report["records"] == n - 2
-    assert report["rows_without_record"] == {"blank row": 1, report["first_of_them"][0]["reason"]: 1}
-    assert [row["row"] for row in report["first_of_them"]] == [3]
+    assert report["rows_without_record"] == {"blank row": 1}
+    assert report["rows_not_read"] == {report["first_not_read"][0]["reason"]: 1}
+    assert [row["row"] for row in report["first_not_read"]] == [3]
     assert report["columns_not_read"] == ["note"]
     assert report["extractor"]["tool"] == "cicflowmeter_2017"
     assert report["units"]["duration"] == "us"
@@ -53,10 +54,11 @@ def test_the_same_is_said_in_sentences(spoilt):
     text = found(spoilt[0]).text()
     for said in (
         "spoilt.csv\n  ",
-        "rows hold no record: blank row",
+        "1 row is passed over: blank row",
+        "1 row is not read: ",
         "It has the names of CICFlowMeter of CIC-IDS-2017",
         "Durations are in microseconds",
-        "1 times cannot be read, such as 'soon'",
+        "Times that cannot be read: 1, such as 'soon'",
         "of 1 nothing is known",
         "Columns that are not read: 'note'.",
     ):
@@ -69,7 +71,7 @@ def test_many_blank_rows_are_counted_and_no_example(tmp_path):
     (tmp_path / "a.csv").write_text(text + ("," * 78 + "\n") * 200_000)
     report = found(tmp_path / "a.csv").report()["a.csv"]
     assert report["rows_without_record"] == {"blank row": 200_000}
-    assert report["first_of_them"] == []
+    assert report["first_not_read"] == []
 
 
 @pytest.mark.parametrize(

@@ -162,13 +162,30 @@ FILES = sorted(
 )
 
 
-@pytest.mark.parametrize("name", [*FILES, "used.safetensors", manifest.MANIFEST])
+@pytest.mark.parametrize("name", [*FILES, "used.safetensors"])
 def test_one_changed_byte_is_refused_with_the_file(folder, name):
-    content = bytearray((folder / name).read_bytes())
-    content[len(content) // 2] ^= 1
-    (folder / name).write_bytes(content)
-    with pytest.raises(ArtifactError, match=manifest.MANIFEST if name == manifest.MANIFEST else name):
+    change(folder / name, 1 / 2)
+    with pytest.raises(ArtifactError, match=name):
         Bundle.load(folder)
+
+
+@pytest.mark.parametrize("where", np.linspace(0, 1, 40, endpoint=False))
+def test_one_changed_byte_of_the_manifest_is_refused_or_makes_another_digest(folder, bundle, where):
+    """Nothing in the folder vouches for the manifest: whoever loads it compares the digest with the registered one."""
+    change(folder / manifest.MANIFEST, where)
+    try:
+        digest = Bundle.load(folder).digest
+    except ArtifactError as error:
+        assert str(folder) in str(error)
+    else:
+        assert digest != bundle.digest
+
+
+def change(path, where):
+    """Change one bit of the byte at a share of the file's length."""
+    content = bytearray(path.read_bytes())
+    content[int(len(content) * where)] ^= 1
+    path.write_bytes(content)
 
 
 @pytest.mark.parametrize("name", [*FILES, "used.safetensors", manifest.MANIFEST])

@@ -55,7 +55,7 @@ def _read(path: Path) -> Family:
 
 def key(text: str) -> str:
     """What of a name counts: its letters and digits, in lower case."""
-    return re.sub(r"[^a-z0-9]+", "", text.lower())
+    return re.sub(r"[\W_]+", "", text.lower())
 
 
 def is_index(text: str) -> bool:
