@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 
 OWN: Final = "a model of this network"
+ANY: Final = "table"  # the data set that reads columns of any name
 
 
 class PromotedNoneError(FlowsculptError):
@@ -91,10 +92,11 @@ def _pointed(chosen: Namespace, champion: "tuple[Version, Bundle] | None") -> It
     """Make the records those of this project; says what was changed. Where a stage fails, all is as before."""
     from flows.runtime import dvc
     from pipeline import config
+    from pipeline.datasets import recognise
 
     now = config.read()["ingest"]
     known = champion[1].dataset.partition(" ")[0] if champion else now["dataset"]
-    dataset = chosen.dataset or ("pcap" if _holds_captures(Path(chosen.path)) else known)
+    dataset = chosen.dataset or recognise.dataset_of(Path(chosen.path)) or (ANY if known == "synthetic" else known)
     wanted = {"dataset": dataset, "path": chosen.path, "labels": "none"}
     changed = {f"ingest.{key}": value for key, value in wanted.items() if now[key] != value}
     settings = Path(config.PARAMS)
@@ -102,19 +104,15 @@ def _pointed(chosen: Namespace, champion: "tuple[Version, Bundle] | None") -> It
     if changed:
         dvc.write_settings(settings, changed)
     try:
-        yield [f"{key}: {value}, in {config.PARAMS}" for key, value in changed.items()]
+        yield [
+            f"{chosen.path}: read as {dataset}",
+            *(f"{key}: {value}, in {config.PARAMS}" for key, value in changed.items()),
+        ]
     except PromotedNoneError:
         raise
     except BaseException:
         write_bytes(settings, before)
         raise
-
-
-def _holds_captures(path: Path) -> bool:
-    from pipeline.datasets.packets.captures import SUFFIXES
-
-    files = path.rglob("*") if path.is_dir() else [path]
-    return any(file.name.lower().endswith(SUFFIXES) for file in files)
 
 
 def _tried(champion: "tuple[Version, Bundle] | None") -> "tuple[list[Trial], list[str]]":

@@ -72,7 +72,7 @@ def _read(parser: argparse.ArgumentParser) -> None:
 def _adopt(parser: argparse.ArgumentParser) -> None:
     parser.description = "Give a network a model of its own, from a first stretch of its own traffic, without labels."
     parser.add_argument("path", help="a file or folder of records or captures: hours to a week")
-    parser.add_argument("--dataset", choices=DATASETS, help="what they are; without it what the champion reads")
+    parser.add_argument("--dataset", choices=DATASETS, help="what they are; without it, what their first lines say")
     parser.add_argument("--alias", default="champion", help="the version that may get new thresholds instead")
     parser.add_argument(
         "--no-promote", dest="promote", action="store_false", help="register the better model, and ask the gate nothing"

@@ -144,7 +144,7 @@ def check(version: int, bundle: Bundle, recent: scored.Recent, settings: Retrain
 
 def _too_few(version: Version, recent: scored.Recent, settings: Retraining) -> str:
     """What is waited for, as after each promotion."""
-    needed = f"needed are {settings.min_records:,}; score more with `python -m flows.scoring`"
+    needed = f"needed are {settings.min_records:,}; score more with `flowsculpt score`"
     return f"undecided: version {version.number} has scored {recent.score.size:,} records, {needed}"
 
 

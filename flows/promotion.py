@@ -229,7 +229,7 @@ def _way_out(champion: Version | None) -> tuple[str, ...]:
     if champion is None:
         return ()
     return (
-        "if it is the champion: go back with `python -m flows.promotion --rollback`, or take the alias "
+        "if it is the champion: go back with `flowsculpt rollback`, or take the alias "
         f"{CHAMPION} from version {champion.number}, and the next candidate is judged as a first model",
     )
 

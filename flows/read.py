@@ -14,7 +14,7 @@ import sys
 from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from flows import arguments
 from flows.runtime import program
@@ -23,8 +23,6 @@ from pipeline.tracking import quiet_tools
 if TYPE_CHECKING:
     from pipeline.datasets.base import Dataset
     from pipeline.settings.ingest import Ingest
-
-WRITTEN_AS: Final = {"synthetic": "cicids2017"}  # data set -> the reader of its format
 
 
 def main(given: Sequence[str] | None = None) -> int:
@@ -56,12 +54,11 @@ def understood(chosen: Namespace) -> str:
 def _dataset(path: Path, name: str | None, settings: "Ingest") -> "Dataset":
     """What reads a path. Labels may be missing, and columns in a CSV of flows."""
     from pipeline.base.registry import build
-    from pipeline.datasets.packets.captures import SUFFIXES
+    from pipeline.datasets import recognise
     from pipeline.datasets.reading import Reading
     from pipeline.datasets.registry import DATASETS
 
-    usual = "pcap" if path.name.lower().endswith(SUFFIXES) else WRITTEN_AS.get(settings.dataset, settings.dataset)
-    name = name or usual
+    name = name or recognise.dataset_of(path) or recognise.SAME.get(settings.dataset, settings.dataset)
     own = settings.settings(name, DATASETS)
     own["reading"] = Reading.of(settings.time_format, settings.time_zone, settings.unlabelled)
     if name == "cicids2017":

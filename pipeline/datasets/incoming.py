@@ -15,9 +15,9 @@ from pipeline.datasets.nslkdd import NSLKDD
 from pipeline.datasets.packets import captures
 from pipeline.datasets.packets.captures import Captures
 from pipeline.datasets.reading import Reading
+from pipeline.datasets.recognise import require_kind
 from pipeline.datasets.schema import ENDPOINTS, FEATURE_NAMES, GROUPABLE, Column
 from pipeline.datasets.sensors.nfstream import NFStream
-from pipeline.datasets.sensors.recognise import require_kind
 from pipeline.datasets.sensors.suricata import ROTATED, Suricata
 from pipeline.datasets.sensors.zeek import Zeek
 from pipeline.datasets.table import Table

@@ -18,6 +18,7 @@ from pipeline.datasets.registry import DATASETS
 from pipeline.serving import adoption
 from pipeline.serving.bundle import Bundle
 from pipeline.settings.evaluate import Drills
+from tests.datasets.sensors.logs import TLS, tsv
 
 DRILLS = Drills(records=40, seed=0)
 
@@ -95,10 +96,17 @@ def test_the_records_become_those_of_the_project(network: Any) -> None:
     assert "judged" not in adopted(promote=False)
 
 
-def test_captures_are_known_by_their_names(network: Any) -> None:
-    Path("own/monday.pcapng.gz").touch()
-    adopted(dataset=None)
-    assert config.read()["ingest"]["dataset"] == "pcap"
+def test_the_kind_of_the_records_is_known_by_what_the_files_hold(network: Any) -> None:
+    tsv(Path("own/conn.log"), [TLS])
+    assert "own: read as zeek" in adopted(dataset=None)
+    assert config.read()["ingest"]["dataset"] == "zeek"
+
+
+def test_records_of_no_known_tool_are_a_table_and_never_the_synthetic_ones(network: Any) -> None:
+    assert config.read()["ingest"]["dataset"] == "synthetic"
+    Path("own/mine.csv").write_text("bytes,packets\n1,2\n")
+    assert "own: read as table" in adopted(dataset=None)
+    assert config.read()["ingest"]["dataset"] == "table"
 
 
 def test_settings_are_as_before_where_a_stage_fails(network: Any) -> None:
