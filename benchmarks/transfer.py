@@ -2,7 +2,7 @@
 
 ::
 
-    python -m benchmarks.transfer data/cicids2017 data/cicids2017_improved other.csv.gz --seeds 2
+    python -m benchmarks.transfer data/cicids2017 data/cicids2017_improved other.csv.gz --seeds 2 [--same-meaning]
 
 Each of the first two folders trains a champion with the settings that are shipped. Each champion then scores the
 records of every other path. The table says:
@@ -10,6 +10,8 @@ records of every other path. The table says:
 - whether the file is accepted in silence: what its contract says of it;
 - the share of its benign records that raise an alarm at p99, and the recall of its attacks;
 - the same after ``adopt``: thresholds come from 1,500 of its benign records, and all figures from the other records.
+
+With ``--same-meaning`` the champions leave out the columns in which tools mean different things.
 
 Benign records are drawn at random: these samples have no order of capture.
 """
@@ -29,6 +31,7 @@ from pipeline import config
 from pipeline.alarms.project import SHIPPED, with_settings
 from pipeline.artifacts.files import write_json
 from pipeline.datasets.incoming import incoming
+from pipeline.datasets.schema import DIFFERS
 from pipeline.datasets.sources import sources
 from pipeline.serving.adoption import with_thresholds_of
 from pipeline.serving.bundle import Bundle
@@ -65,9 +68,11 @@ class Line:
         return f"| {' | '.join(map(str, cells))} |"
 
 
-def champion(path: Path, seed: int) -> Bundle:
-    """A model with the settings that are shipped."""
+def champion(path: Path, seed: int, same_meaning: bool) -> Bundle:
+    """A model with the settings that are shipped, but for the columns that may be left out."""
+    dropped = config.read(SHIPPED)["preprocess"]["features"]["drop"]
     given = {
+        "preprocess.features.drop": [*dropped, *sorted(DIFFERS)] if same_meaning else dropped,
         "ingest.dataset": "cicids2017",
         "ingest.path": str(path.resolve()),
         "preprocess.seed": seed,
@@ -118,12 +123,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("paths", nargs="+", type=Path)
     parser.add_argument("--seeds", type=int, default=2)
+    parser.add_argument("--same-meaning", action="store_true", help="leave out the columns that tools fill differently")
     chosen = parser.parse_args()
     head = ["champion", "records", "seed", "contract", "benign", "attacks", "FPR", "recall", "FPR adopted", "recall"]
     print(f"| {' | '.join(head)} |\n{'|---' * len(head)}|")
     for seed in range(chosen.seeds):
         for trained in chosen.paths[:2]:
-            bundle = champion(trained, seed)
+            bundle = champion(trained, seed, chosen.same_meaning)
             for other in chosen.paths:
                 line = measured(trained.name, bundle, other, seed) if other != trained else None
                 if line is not None:
