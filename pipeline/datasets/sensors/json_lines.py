@@ -115,7 +115,7 @@ def encoded(text: pa.ChunkedArray) -> pa.ChunkedArray:
 def _texts(values: list[Any]) -> pa.Array:
     try:
         found = pa.array(values)
-    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError):
+    except (OverflowError, pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError):
         return pa.array(list(map(_text, values)), pa.string())
     if pa.types.is_boolean(found.type):
         return pc.if_else(found, "T", "F")

@@ -15,4 +15,4 @@ def protocol_name(word: str) -> str:
 
 def protocol_number(name: str) -> int | None:
     """The number of a protocol; None for a name that is not known."""
-    return PROTOCOLS.get(name) or (int(name) if name.isdecimal() and int(name) < 256 else None)
+    return PROTOCOLS.get(name) or (int(name) if name.isdecimal() and len(name) <= 3 and int(name) < 256 else None)

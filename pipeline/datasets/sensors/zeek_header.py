@@ -37,7 +37,7 @@ class Header:
         """The header with one more line.
 
         Raises:
-            SchemaError: it names a separator of several characters.
+            SchemaError: it names a separator that is not one character of ASCII.
         """
         if line.startswith("#separator"):
             return replace(self, separator=_character(line.partition(" ")[2].strip(), where))
@@ -102,6 +102,6 @@ def _end_of_comments(lines: bytes, start: int) -> int:
 def _character(text: str, where: str) -> str:
     r"""The separator that a text such as ``\x09`` spells."""
     spelt = re.sub(r"\\x([0-9a-fA-F]{2})", lambda found: chr(int(found[1], 16)), text)
-    if len(spelt) != 1:
-        raise SchemaError(f"{where}: the separator must be one character, given {text!r}")
+    if len(spelt) != 1 or not spelt.isascii() or spelt in "\0\r\n":
+        raise SchemaError(f"{where}: the separator must be one character of ASCII and end no line, given {text!r}")
     return spelt

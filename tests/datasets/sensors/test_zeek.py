@@ -28,6 +28,11 @@ def reasons(rejected):
     return [(row["row"], row["reason"]) for row in rejected.to_pylist() if row["reason"] != "blank row"]
 
 
+def parted_by(separator):
+    text = header().replace("\\x09", f"\\x{ord(separator):02x}") + line(TLS)
+    return text.replace("\t", separator)
+
+
 def test_a_connection_by_hand(tmp_path):
     records, rejected = read(tsv(tmp_path / "conn.log", [TLS, SCAN]))
     tls, scan = records.to_pylist()
@@ -146,6 +151,8 @@ def test_a_label_field_of_ones_own(tmp_path):
         (line(TLS), SchemaError, "row 1 has no header above it"),
         (header() + "#close\t1\n", SourceError, "holds no connection"),
         ("#separator \\x09\\x09\n", SchemaError, "the separator must be one character"),
+        (parted_by("\xe9"), SchemaError, "row 1: the separator must be .* ASCII"),
+        (parted_by("\x00"), SchemaError, "row 1: the separator must be .* ASCII"),
         ('{"ts": 1.0, "query": "x"}\n', SchemaError, "has no 'proto'"),
         ("", SourceError, "has no records"),
         ("[" + json.dumps(TLS) + "]\n", SchemaError, "each line must hold one"),
@@ -251,3 +258,14 @@ def test_a_bad_number_changes_no_other_record(tmp_path):
     records, rejected = read(path)
     assert records.to_pylist() == clean.to_pylist()
     assert reasons(rejected) == [(16, "'1e' is not a number")]
+
+
+@pytest.mark.parametrize("write", [tsv, json_lines])
+def test_a_protocol_of_thousands_of_digits_is_unknown(tmp_path, write):
+    records, _ = read(write(tmp_path / "conn.log", [{**TLS, "proto": "1" * 5000}, SCAN]))
+    assert records["protocol"].to_pylist() == [None, 6]
+
+
+def test_identifiers_may_be_numbers_of_any_size(tmp_path):
+    records, _ = read(json_lines(tmp_path / "conn.log", [{**TLS, "uid": -1}, {**SCAN, "uid": 2**64 - 1}]))
+    assert records["flow_id"].to_pylist() == ["-1", "18446744073709551615"]
