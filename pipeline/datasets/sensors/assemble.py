@@ -98,15 +98,25 @@ def _columns(schema: Schema, rows: Rows) -> tuple[pa.Table, values.Mask, list[_F
             faults += [_Fault(int(place), each.source, f"has no {each.source!r}") for place in np.flatnonzero(absent)]
             good &= ~absent
         if odd.any():
-            kind = "time" if each.kind == "time" else "number"
             for place in np.flatnonzero(odd & good):
                 cell = rows.table.column(each.name)[place].as_py()
-                faults.append(_Fault(int(place), each.source, f"{cell!r} is not a {kind}"))
+                faults.append(_Fault(int(place), each.source, _reason(each, cell)))
             good &= ~odd
     if "destination_port" in rows.table.column_names:
         found["dst_port"] = values.ports(rows.table.column("destination_port"))
     features = _features(schema, found)
     return pa.table(features | _along(found, features)), good, faults
+
+
+def _reason(each: Field, cell: float | str) -> str:
+    """Why a cell is no value of its field. A number is spelt in one way, whether it was read as a number or as text."""
+    kind = "time" if each.kind == "time" else "number"
+    try:
+        number = float(cell)
+    except ValueError:
+        return f"{cell!r} is not a {kind}"
+    is_low = kind == "number" and np.isfinite(number) and number < each.low
+    return f"{number:.15g} is below {each.low:g}" if is_low else f"{number:.15g} is not a {kind}"
 
 
 def _told(block: Block, rows: Rows, faults: list[_Fault]) -> list[dict[str, Any]]:
@@ -130,7 +140,7 @@ def _read(each: Field, column: pa.ChunkedArray | None, n: int) -> tuple[Any, val
     if each.kind == "number":
         if column is None:
             return np.full(n, each.unset), np.zeros(n, bool)
-        return values.numbers(column, each.scale, each.unset)
+        return values.numbers(column, each.scale, each.unset, each.low)
     unset = pa.chunked_array([pa.nulls(n, pa.float64())])
     if each.kind == "time":
         return values.times(unset if column is None else column, each.scale)

@@ -37,6 +37,11 @@ class Field:
     required: bool = True
     spelling: Callable[[str], str] | None = None
 
+    @property
+    def low(self) -> float:
+        """The smallest number that the field may hold: none counts or measures less than nothing."""
+        return self.column.low or 0.0 if self.column else 0.0
+
 
 def count(source: str, name: str, unit: str, high: float | None = None, required: bool = True) -> Field:
     """A whole number; 0 where it is unset."""

@@ -76,6 +76,8 @@ def read(block: Block, schema: Schema, spelling: Spelling) -> tuple[Rows, Counte
         )
     except pa.ArrowInvalid:
         return None
+    if any(_has_nan(column) for column in table.columns):  # Arrow reads a bare NaN, which JSON does not have
+        return None
     if table.num_rows != block.lines.count(b"\n") or b"\n\n" in block.lines:
         return None
     rows = np.arange(block.first_row, block.first_row + table.num_rows)
@@ -88,6 +90,12 @@ def read(block: Block, schema: Schema, spelling: Spelling) -> tuple[Rows, Counte
         table, rows = table.filter(is_flow), rows[is_flow.to_numpy()]
     columns = {field.name: _column(field, spelling.found(table, field.source)) for field in schema.fields}
     return Rows(pa.table(columns), rows), others
+
+
+def _has_nan(column: pa.ChunkedArray) -> bool:
+    if pa.types.is_struct(column.type):
+        return any(_has_nan(inner) for inner in column.flatten())
+    return pa.types.is_floating(column.type) and bool(pc.any(pc.is_nan(column)).as_py())
 
 
 def _first(events: Sequence[dict[str, Any]], source: str) -> Any:

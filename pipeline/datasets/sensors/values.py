@@ -18,39 +18,48 @@ Mask = NDArray[np.bool_]
 LATEST = 253_402_300_800.0  # seconds: the year 10000; a time beyond it is an error of the clock
 
 
-def numbers(column: pa.ChunkedArray, scale: float, unset: float) -> tuple[Floats, Mask]:
-    """(n,) numbers, and which cells are neither a number nor unset.
+def numbers(column: pa.ChunkedArray, scale: float, unset: float, low: float = -np.inf) -> tuple[Floats, Mask]:
+    """(n,) numbers, and which cells are set to anything but a finite number of at least ``low``.
 
     Args:
         column: (n,) float64, or text that spells numbers.
         scale: what each number is multiplied by.
-        unset: the number of a cell that is null.
+        unset: the number of a cell that is null, and of those that are told.
+        low: the smallest number that is allowed, after scaling.
     """
+    values = _parsed(column)
+    values = values if scale == 1 else values * scale
+    good = np.isfinite(values) & (values >= low)
+    if good.all():
+        return values, ~good
+    return np.where(good, values, unset), ~good & column.is_valid().to_numpy()
+
+
+def _parsed(column: pa.ChunkedArray) -> Floats:
+    """(n,) numbers, NaN where a cell is none."""
     if pa.types.is_floating(column.type):
-        values = column.fill_null(unset / scale).to_numpy()
-        return (values if scale == 1 else values * scale), np.zeros(len(values), bool)
-    text = column.to_pandas()
-    values = pd.to_numeric(text, errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
-    given = text.notna().to_numpy()
-    return np.where(given, values * scale, unset), given & ~np.isfinite(values)
+        floats: Floats = column.to_numpy()
+        return floats
+    return pd.to_numeric(column.to_pandas(), errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
 
 
 def times(column: pa.ChunkedArray, scale: float) -> tuple[pa.Array, Mask]:
-    """(n,) timestamp[us] without a zone, in UTC, and which cells are neither a time nor unset.
+    """(n,) timestamp[us] without a zone, in UTC, and which cells are set to anything but a time before ``LATEST``.
 
     Args:
         column: (n,) float64, or text that spells a number or an ISO time; one without an offset is UTC.
         scale: makes seconds since 1970 of a number.
     """
     seconds, odd = numbers(column, scale, np.nan)
-    moments = np.rint(np.where(np.abs(seconds) < LATEST, seconds, 0) * 1e6).astype(np.int64)
     known = np.abs(seconds) < LATEST
-    if odd.any():
+    moments = np.rint(np.where(known, seconds, 0) * 1e6).astype(np.int64)
+    late = np.abs(seconds) >= LATEST
+    if odd.any() and not pa.types.is_floating(column.type):
         iso = pd.to_datetime(column.to_pandas()[odd], format="ISO8601", utc=True, errors="coerce")
         place = np.flatnonzero(odd)[iso.notna().to_numpy()]
         moments[place] = iso.dropna().dt.as_unit("us").astype(np.int64).to_numpy()
         known[place], odd[place] = True, False
-    return pa.array(moments, pa.int64(), mask=~known).cast(pa.timestamp("us")), odd
+    return pa.array(moments, pa.int64(), mask=~known).cast(pa.timestamp("us")), odd | late
 
 
 def in_zone(times: pa.ChunkedArray, zone: ZoneInfo) -> pa.ChunkedArray:

@@ -105,6 +105,13 @@ def test_well_formed_blocks_are_read_by_arrow(tmp_path, monkeypatch):
     assert read(path)[2] == {"alert": 1, "stats": 1}
 
 
+def test_a_negative_age_rejects_its_flow(tmp_path):
+    odd = {**PING, "flow": {**PING["flow"], "age": -5}}
+    records, rejected, _ = read(json_lines(tmp_path / "eve.json", [FLOW, odd]))
+    assert records["row"].to_pylist() == [1]
+    assert rejected["reason"].to_pylist() == ["-5 is below 0"]
+
+
 def test_a_label_that_somebody_added(tmp_path):
     made = [{**FLOW, "truth": "normal"}, {**FLOW, "truth": "Exfiltration"}, FLOW]
     records, _, _ = read(json_lines(tmp_path / "eve.json", made), label="truth")

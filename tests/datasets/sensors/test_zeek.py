@@ -269,3 +269,34 @@ def test_a_protocol_of_thousands_of_digits_is_unknown(tmp_path, write):
 def test_identifiers_may_be_numbers_of_any_size(tmp_path):
     records, _ = read(json_lines(tmp_path / "conn.log", [{**TLS, "uid": -1}, {**SCAN, "uid": 2**64 - 1}]))
     assert records["flow_id"].to_pylist() == ["-1", "18446744073709551615"]
+
+
+UNFIT = {"duration": ["nan", "inf", "-1.5"], "orig_pkts": ["-3"], "ts": ["nan", "1e15", "-inf"]}
+
+
+@pytest.mark.parametrize("other", [{}, {"resp_pkts": "many"}])  # a word among the numbers has the block read as text
+@pytest.mark.parametrize(("name", "cell"), [(name, cell) for name, cells in UNFIT.items() for cell in cells])
+def test_numbers_that_no_sensor_counts_reject_their_row_whatever_other_lines_hold(tmp_path, name, cell, other):
+    records, rejected = read(tsv(tmp_path / "conn.log", [TLS, {**TLS, name: cell}, {**SCAN, **other}]))
+    kind = "is not a time" if name == "ts" else f"is {'below 0' if '.5' in cell or '3' in cell else 'not a number'}"
+    assert records["row"].to_pylist() == ([9] if other else [9, 11])
+    assert reasons(rejected)[0] == (10, f"{float(cell):.15g} {kind}")
+    assert rejected.to_pylist()[0]["column"] == name
+
+
+@pytest.mark.parametrize(
+    "other", [TLS, {**TLS, "id.orig_p": "50123"}, {**TLS, "duration": "2.5", "ts": "1700000000.25"}]
+)
+@pytest.mark.parametrize(("name", "cell"), [("duration", -1.5), ("orig_pkts", -3), ("ts", 1e15)])
+def test_objects_with_such_numbers_are_rejected_too(tmp_path, name, cell, other):
+    records, rejected = read(json_lines(tmp_path / "conn.json", [TLS, {**TLS, name: cell}, other]))
+    assert records["row"].to_pylist() == [1, 3]
+    assert reasons(rejected) == [(2, f"{cell:.15g} is {'not a time' if name == 'ts' else 'below 0'}")]
+
+
+@pytest.mark.parametrize("last", [SCAN, {**SCAN, "uid": [1]}])
+def test_a_bare_nan_is_no_json(tmp_path, last):
+    path = json_lines(tmp_path / "conn.json", [TLS, {**TLS, "duration": float("nan")}, last])
+    records, rejected = read(path)
+    assert records["row"].to_pylist() == [1, 3]
+    assert reasons(rejected) == [(2, "is no object of JSON, or was cut off")]
