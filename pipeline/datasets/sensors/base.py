@@ -39,13 +39,15 @@ class Sensor(Dataset):
     Attributes:
         schema: the fields of the log.
         suffixes: of the files that are read.
-        prefix: of their names in a folder.
+        prefix: of their names in a folder or a zip.
+        behind: what may follow the prefix there; "" for anything.
         kind: the field that says what an object of JSON is, where not all are connections.
     """
 
     schema: ClassVar[Schema]
     suffixes: ClassVar[tuple[str, ...]]
     prefix: ClassVar[str] = ""
+    behind: ClassVar[tuple[str, ...]] = ("",)
     kind: ClassVar[str] = ""
 
     def __init__(
@@ -93,8 +95,14 @@ class Sensor(Dataset):
 
     def _parts(self) -> Iterator[Part]:
         contents = sources.SeenContents()
-        for source in sources.sources(self.path, self.suffixes, self.prefix):
+        for source in filter(self._is_log, sources.sources(self.path, self.suffixes, self.prefix)):
             yield from self.parts(source, _without_mark(contents.watch(source, sources.blocks(source))))
+
+    def _is_log(self, source: Source) -> bool:
+        """Whether a source is read: it is named by itself, or its name goes on as it should behind the prefix."""
+        named = self.path.is_file() and source.place == self.path.name
+        rest = source.place.rsplit("/", 1)[-1].lower().removeprefix(self.prefix)
+        return named or rest.startswith(self.behind)
 
     @abstractmethod
     def parts(self, source: Source, stream: Iterator[bytes]) -> Iterator[Part]:

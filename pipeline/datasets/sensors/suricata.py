@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.datasets import sources
 from pipeline.datasets.blocks import numbered
 from pipeline.datasets.schema import Column
 from pipeline.datasets.sensors.base import Part, Sensor
@@ -59,8 +60,7 @@ SCHEMA = Schema(
     (between("timestamp", "end", "age"), *of_counts("frame_bytes")),
     (_coded("fwd"), _coded("bwd")),
 )
-PACKED = tuple(f"{suffix}{packing}" for suffix in (".json", ".jsonl", ".log") for packing in ("", ".gz"))
-ROTATED = tuple(f".json.{number}{packing}" for number in range(1, 8) for packing in ("", ".gz"))
+ROTATED = sources.packed(*(f".json.{number}" for number in range(1, 8)))
 
 
 class Suricata(Sensor):
@@ -70,7 +70,7 @@ class Suricata(Sensor):
     """
 
     schema = SCHEMA
-    suffixes = (*PACKED, *ROTATED)
+    suffixes = (*sources.packed(".json", ".jsonl", ".log"), *ROTATED)
     prefix = "eve"
     kind = "event_type"
 

@@ -12,6 +12,7 @@ from functools import partial
 from itertools import chain
 
 from pipeline.base.errors import SchemaError
+from pipeline.datasets import sources
 from pipeline.datasets.base import Chunk
 from pipeline.datasets.blocks import Block, numbered
 from pipeline.datasets.sensors import history, zeek_tsv
@@ -63,8 +64,9 @@ class Zeek(Sensor):
     """Reads ``conn.log`` and its rotated and packed forms; see ``Sensor``."""
 
     schema = SCHEMA
-    suffixes = (".log", ".log.gz", ".labeled", ".labeled.gz", ".json", ".json.gz", ".jsonl", ".jsonl.gz")
+    suffixes = sources.packed(".log", ".labeled", ".json", ".jsonl")
     prefix = "conn"
+    behind = (".", "_")  # conn-summary.log of ZeekControl is a text for people
 
     def more_labels(self) -> tuple[Field, ...]:
         """The detailed label of labelled logs."""

@@ -1,7 +1,10 @@
 """Logs of Zeek become records: by hand-worked values, and whatever form a log has."""
 
+import bz2
 import gzip
 import json
+import lzma
+import zipfile
 from datetime import datetime
 
 import pyarrow as pa
@@ -300,3 +303,27 @@ def test_a_bare_nan_is_no_json(tmp_path, last):
     records, rejected = read(path)
     assert records["row"].to_pylist() == [1, 3]
     assert reasons(rejected) == [(2, "is no object of JSON, or was cut off")]
+
+
+def test_summaries_in_a_folder_of_logs_are_passed_over(tmp_path):
+    tsv(tmp_path / "conn.log", [TLS])
+    tsv(tmp_path / "conn_2023.log", [SCAN])
+    (tmp_path / "conn-summary.00:00:00-01:00:00.log").write_text(">== Total === 2023-11-14\n   - Connections 2\n")
+    assert read(tmp_path)[0]["flow_id"].to_pylist() == ["CTLS1", "CSCAN"]
+    with zipfile.ZipFile(tmp_path / "logs.zip", "w") as archive:
+        for path in tmp_path.glob("*.log"):
+            archive.write(path, f"2023-11-14/{path.name}")
+    assert read(tmp_path / "logs.zip")[0]["flow_id"].to_pylist() == ["CTLS1", "CSCAN"]
+
+
+def test_a_log_that_is_named_by_itself_may_be_called_anything(tmp_path):
+    assert read(tsv(tmp_path / "connections-of-tuesday.log", [TLS]))[0]["flow_id"].to_pylist() == ["CTLS1"]
+
+
+@pytest.mark.parametrize("suffix", [".bz2", ".xz", ".zst"])
+def test_logs_in_any_packing(tmp_path, suffix):
+    pack = {".bz2": bz2.compress, ".xz": lzma.compress, ".zst": lambda text: pa.compress(text, "zstd", asbytes=True)}
+    plain = tsv(tmp_path / "conn.log", [TLS]).read_bytes()
+    (tmp_path / f"conn.log{suffix}").write_bytes(pack[suffix](plain))
+    (tmp_path / "conn.log").unlink()
+    assert read(tmp_path)[0]["flow_id"].to_pylist() == ["CTLS1"]
