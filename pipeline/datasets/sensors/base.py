@@ -117,7 +117,7 @@ class Sensor(Dataset):
         """What reads each block of a log that holds an object of JSON in each line.
 
         Raises:
-            SchemaError: no connection of the first block has the fields that the sensor always writes.
+            SchemaError: no connection of the first block that holds one has the fields that the sensor always writes.
         """
         spelling: json_blocks.Spelling | None = None
         for block in blocks:
@@ -129,23 +129,27 @@ class Sensor(Dataset):
         kind = event.get(self.kind)
         return "" if kind is None or kind == json_blocks.FLOW else str(kind)
 
-    def _spelling(self, block: Block) -> json_blocks.Spelling:
-        """How the objects of a block are spelt, if they are those of this sensor."""
-        events = json_lines.first_events(block)
-        if not events:
-            raise SchemaError(f"{block.source}: its first lines hold no object of JSON; each line must hold one")
-        found = [each for each in events if not self._kind(each)]
-        faults = [fault for each in found if (fault := self._fault(each))]
-        if found and len(faults) == len(found):
+    def _spelling(self, block: Block) -> json_blocks.Spelling | None:
+        """How the connections of a block are spelt, if they are those of this sensor; None where it holds none."""
+        faults: list[str] = []
+        for place, events in enumerate(json_lines.events(block)):
+            if not events and place == 0 and block.first_row == 1:
+                raise SchemaError(f"{block.source}: its first lines hold no object of JSON; each line must hold one")
+            found = [each for each in events if not self._kind(each)]
+            told = [fault for each in found if (fault := self._fault(each))]
+            if len(told) < len(found):
+                return json_blocks.Spelling.of(self.fields, found, self.kind)
+            faults += told
+        if faults:
             raise SchemaError(f"{block.source}: is no {self.schema.title}: the first connection {faults[0]}")
-        return json_blocks.Spelling.of(self.fields, found, self.kind)
+        return None
 
     def _fault(self, event: dict[str, Any]) -> str:
         missing = [name for name in self.schema.always if json_lines.cells([event], name) == [None]]
         return f"has no {missing[0]!r}{near_miss(missing[0], event)}" if missing else ""
 
-    def _chunk_of_objects(self, block: Block, spelling: json_blocks.Spelling) -> Chunk:
-        read = json_blocks.read(block, self.fields, spelling)
+    def _chunk_of_objects(self, block: Block, spelling: json_blocks.Spelling | None) -> Chunk:
+        read = json_blocks.read(block, self.fields, spelling) if spelling else None
         rows, others = read or json_lines.read(block, self.fields, self._kind)
         return replace(chunk(block, self.fields, rows, self.label, self.zone), passed_over=others)
 

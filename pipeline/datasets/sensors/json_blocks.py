@@ -26,35 +26,36 @@ class Spelling:
 
     Attributes:
         types: name of a field in the log -> how it is read.
-        nested: those that lie in an object of their own, behind a dot.
         kind: the field that says what an object is, ``FLOW`` for a connection; "" where all are connections.
     """
 
     types: Mapping[str, pa.DataType]
-    nested: frozenset[str]
     kind: str
 
     @classmethod
     def of(cls, schema: Schema, events: Sequence[dict[str, Any]], kind: str) -> Self:
         """As some events spell the fields of a schema."""
-        flat = {name for event in events for name in event}
-        nested = frozenset(field.source for field in schema.fields if "." in field.source and field.source not in flat)
         types = {field.source: _type(field, _first(events, field.source)) for field in schema.fields}
-        return cls(types | ({kind: pa.string()} if kind else {}), nested, kind)
+        return cls(types | ({kind: pa.string()} if kind else {}), kind)
 
     def schema(self) -> pa.Schema:
-        """The schema of the objects: nested fields lie in a structure."""
+        """The schema of the objects: a field with a dot in its name may stand there so, or in an object of its own."""
         inner: dict[str, list[pa.Field]] = {}
-        for source in sorted(self.nested):
-            head, _, tail = source.partition(".")
-            inner.setdefault(head, []).append(pa.field(tail, self.types[source]))
-        flat = [pa.field(source, kind) for source, kind in self.types.items() if source not in self.nested]
+        for source, kind in self.types.items():
+            head, dot, tail = source.partition(".")
+            if dot:
+                inner.setdefault(head, []).append(pa.field(tail, kind))
+        flat = [pa.field(source, kind) for source, kind in self.types.items()]
         return pa.schema([*flat, *(pa.field(head, pa.struct(fields)) for head, fields in inner.items())])
 
     def found(self, table: pa.Table, source: str) -> pa.ChunkedArray:
         """A field of the objects in a table of ``schema``."""
-        head, _, tail = source.partition(".")
-        return pc.struct_field(table.column(head), tail) if source in self.nested else table.column(source)
+        flat = table.column(source)
+        head, dot, tail = source.partition(".")
+        if not dot or not flat.null_count:
+            return flat
+        nested = pc.struct_field(table.column(head), tail)
+        return nested if flat.null_count == len(flat) else pc.coalesce(flat, nested)
 
 
 def read(block: Block, schema: Schema, spelling: Spelling) -> tuple[Rows, Counter[str]] | None:

@@ -1,7 +1,7 @@
 """Logs that hold an object of JSON in each line -> columns."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -39,25 +39,28 @@ def read(block: Block, schema: Schema, kind: Callable[[Event], str]) -> tuple[Ro
         others.update(filter(None, kinds))
         wanted = [each for each, other in zip(found, kinds, strict=True) if not other]
         numbers += [row for row, _ in wanted]
-        events = [event for _, event in wanted]
+        objects = [event for _, event in wanted]
         for field in schema.fields:
-            columns[field.name].append(_column(field, cells(events, field.source)))
+            columns[field.name].append(_column(field, cells(objects, field.source)))
     table = pa.table({field.name: _joined(field, columns[field.name]) for field in schema.fields})
     return Rows(table, np.array(numbers, np.int64), rejects), others
 
 
-def first_events(block: Block) -> list[Event]:
-    """The objects in the first lines of a block."""
-    return [event for _, event in _events(block.lines.split(b"\n", AT_ONCE)[:-1][:AT_ONCE], 1, [])]
+def events(block: Block) -> Iterator[list[Event]]:
+    """The objects of a block, those of some lines at a time."""
+    lines = block.lines.split(b"\n")[:-1]
+    for start in range(0, len(lines), AT_ONCE):
+        yield [event for _, event in _events(lines[start : start + AT_ONCE], 1, [])]
 
 
 def cells(found: Sequence[Event], source: str) -> list[Any]:
     """(n,) values of a field, None where an object lacks it; a dot is part of the name, or leads into an object."""
     flat = [each.get(source) for each in found]
     head, dot, tail = source.partition(".")
-    if not dot or any(value is not None for value in flat):
+    if not dot or None not in flat:
         return flat
-    return [inner.get(tail) if isinstance(inner := each.get(head), dict) else None for each in found]
+    nested = [inner.get(tail) if isinstance(inner := each.get(head), dict) else None for each in found]
+    return [inner if value is None else value for value, inner in zip(flat, nested, strict=True)]
 
 
 def _events(lines: list[bytes], first_row: int, rejects: Rejects) -> list[tuple[int, Event]]:

@@ -8,6 +8,7 @@ IoT network traffic" (2020).
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from itertools import chain
 
@@ -97,4 +98,6 @@ class Zeek(Sensor):
         self.schema.require(source.name, header.names)
 
     def _of_lines(self, block: Block, header: Header) -> Chunk:
-        return chunk(block, self.fields, zeek_tsv.read(block, header, self.fields), self.label, self.zone)
+        rows, comments = zeek_tsv.read(block, header, self.fields)
+        made = chunk(block, self.fields, rows, self.label, self.zone)
+        return replace(made, passed_over={"comment": comments}) if comments else made

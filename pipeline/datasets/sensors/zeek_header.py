@@ -12,6 +12,8 @@ from typing import Any, Self
 from pipeline.base.errors import SchemaError
 from pipeline.datasets.blocks import Block
 
+COMMENT = re.compile(rb"(?m)^#.*$")
+COMMENTS = re.compile(rb"(?m)(?:^#.*\n)+")  # lines that follow each other
 TAIL = re.compile(r" {3,}")  # labelled logs (IoT-23) have spaces, not a separator, around their last fields
 
 
@@ -60,43 +62,47 @@ class Header:
 
 
 def parts(blocks: Iterator[Block]) -> Iterator[tuple[Block, Header | None]]:
-    """The lines of a log in blocks that hold records alone, each with its header, or comments alone, with None.
+    """The lines of a log in blocks, each with the header that they lie below.
+
+    A block is cut only where the header changes. Each comment line stays, so that rows keep their numbers, but as
+    ``#`` alone. The header is None where a block holds no record.
 
     Raises:
         SchemaError: a record comes before the header that says what its fields are.
     """
     header = Header()
     for block in blocks:
-        for part in _runs(block):
-            if part.lines.startswith(b"#"):
-                for line in part.lines.decode("utf-8", "replace").splitlines():
-                    header = header.below(line, f"{block.source}: row {part.first_row}")
-                yield part, None
-            elif header.fields or not part.lines.strip():
-                yield part, header if header.fields else None
-            else:
+        for part, found in _cut(block, header):
+            header = found
+            bare = part._replace(lines=COMMENT.sub(b"#", part.lines))
+            holds_records = bool(bare.lines.replace(b"#\n", b"").strip())
+            if holds_records and not header.fields:
+                row = part.first_row + _place_of_record(bare.lines)
                 remedy = "a Zeek log begins with lines such as '#fields', or holds an object of JSON in each line"
-                raise SchemaError(f"{block.source}: row {part.first_row} has no header above it; {remedy}")
+                raise SchemaError(f"{block.source}: row {row} has no header above it; {remedy}")
+            yield bare, header if holds_records else None
 
 
-def _runs(block: Block) -> Iterator[Block]:
-    """The lines of a block, cut where comments begin and end."""
-    lines, start, row = block.lines, 0, block.first_row
-    while start < len(lines):
-        end = _end_of_comments(lines, start) if lines[start : start + 1] == b"#" else lines.find(b"\n#", start) + 1
-        part = lines[start : end or None]
-        yield Block(block.source, part, row)
-        if not end:
-            return
-        row += part.count(b"\n")
-        start = end
+def _cut(block: Block, header: Header) -> Iterator[tuple[Block, Header]]:
+    """The lines of a block, cut above each run of comments that changes the header."""
+    start, row = 0, block.first_row
+    at, line = start, row
+    for run in COMMENTS.finditer(block.lines):
+        at, line = run.start(), line + block.lines.count(b"\n", at, run.start())
+        below = header
+        for text in run[0].decode("utf-8", "replace").splitlines():
+            below = below.below(text, f"{block.source}: row {line}")
+        if below == header:
+            continue
+        if at > start:
+            yield Block(block.source, block.lines[start:at], row), header
+        start, row, header = at, line, below
+    yield Block(block.source, block.lines[start:], row), header
 
 
-def _end_of_comments(lines: bytes, start: int) -> int:
-    """Where the first line begins that is no comment; 0 for the end."""
-    while lines[start : start + 1] == b"#":
-        start = lines.find(b"\n", start) + 1 or len(lines)
-    return start if start < len(lines) else 0
+def _place_of_record(lines: bytes) -> int:
+    """The place of the first line that is neither a comment nor blank."""
+    return next(place for place, line in enumerate(lines.split(b"\n")) if line.strip() and not line.startswith(b"#"))
 
 
 def _character(text: str, where: str) -> str:

@@ -1,7 +1,5 @@
 """The lines of a Zeek log in its own format -> columns."""
 
-from dataclasses import replace
-
 import pyarrow as pa
 
 from pipeline.datasets.blocks import Block
@@ -14,15 +12,17 @@ from pipeline.datasets.sensors.zeek_header import TAIL, Header
 REST = text("last fields", "last fields")  # the fields that spaces part, as one
 
 
-def read(block: Block, header: Header, schema: Schema) -> Rows:
-    """The rows of a block that lies below ``header``."""
+def read(block: Block, header: Header, schema: Schema) -> tuple[Rows, int]:
+    """The rows of a block that lies below ``header``, and how many lines are comments."""
     joined = len(header.tail) > 1
     names = (*header.fields[:-1], REST.source) if joined else header.fields
     wanted = {field.source: field for field in schema.fields if field.source in names}
     wanted |= {REST.source: REST} if joined else {}
     lines = delimited.Lines(names, header.separator, False, (header.unset, header.empty, ""))
     rows = delimited.read(block, lines, wanted)
-    return replace(rows, table=_apart(rows.table, header, schema)) if joined else rows
+    rejects = [each for each in rows.rejects if not each["text"].startswith("#")]
+    table = _apart(rows.table, header, schema) if joined else rows.table
+    return Rows(table, rows.numbers, rejects), len(rows.rejects) - len(rejects)
 
 
 def _apart(table: pa.Table, header: Header, schema: Schema) -> pa.Table:

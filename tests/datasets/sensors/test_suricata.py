@@ -7,9 +7,10 @@ import pyarrow as pa
 import pytest
 
 from pipeline.base.errors import SchemaError, SourceError
-from pipeline.datasets.sensors import json_blocks
+from pipeline.datasets.sensors import base, json_blocks
 from pipeline.datasets.sensors import json_lines as json_lines_module
 from pipeline.datasets.sensors.suricata import Suricata
+from pipeline.datasets.sources import blocks
 from tests.datasets.sensors.logs import json_lines
 
 FLOW = {
@@ -29,6 +30,7 @@ PING = {
     "flow": {"pkts_toserver": 1, "pkts_toclient": 0, "bytes_toserver": 118, "bytes_toclient": 0, "age": 0,
              "start": "2023-11-14T22:19:50.5+00:00", "state": "new"},
 }  # fmt: skip
+DNS = {"event_type": "dns", "src_ip": "10.0.0.7", "dns": {"rrname": "example.org"}}
 ALERT = {**FLOW, "event_type": "alert", "alert": {"severity": 1}}
 
 
@@ -105,6 +107,33 @@ def test_well_formed_blocks_are_read_by_arrow(tmp_path, monkeypatch):
     path = json_lines(tmp_path / "eve.json", [ALERT, FLOW, PING, {"event_type": "stats", "stats": {"flow": 1}}])
     monkeypatch.delattr(json_lines_module, "read")
     assert read(path)[2] == {"alert": 1, "stats": 1}
+
+
+def test_a_log_whose_first_events_are_no_flows_is_read_by_arrow(tmp_path, monkeypatch):
+    monkeypatch.delattr(json_lines_module, "read")
+    texts = {**FLOW, "flow": {**FLOW["flow"], "pkts_toserver": "9"}}  # whose spelling the first events do not tell
+    records, _, others = read(json_lines(tmp_path / "eve.json", [DNS] * 1500 + [texts] * 3))
+    assert records["row"].to_pylist() == [1501, 1502, 1503]
+    assert others == {"dns": 1500}
+
+
+def test_blocks_without_a_flow_do_not_fix_how_later_ones_are_read(tmp_path, monkeypatch):
+    path = json_lines(tmp_path / "eve.json", [{**ALERT, "flow": {}, "tcp": {}}] * 20 + [FLOW] * 3)
+    cut = len(json.dumps(FLOW)) // 2
+    monkeypatch.setattr(base.sources, "blocks", lambda source: blocks(source, cut))
+    slow, ways = json_lines_module.read, []
+    monkeypatch.setattr(json_lines_module, "read", lambda block, *rest: ways.append(block) or slow(block, *rest))
+    records, _, others = read(path)
+    assert (records["row"].to_pylist(), others) == ([21, 22, 23], {"alert": 20})
+    assert not [block for block in ways if b'"event_type": "flow"' in block.lines]
+
+
+def test_what_follows_other_events_is_checked_as_well(tmp_path):
+    foreign = {"ts": 1.0, "proto": "tcp"}
+    with pytest.raises(SchemaError, match=r"is no eve\.json of Suricata.*'flow.pkts_toserver'"):
+        read(json_lines(tmp_path / "eve.json", [ALERT] * 1500 + [foreign] * 3))
+    records, rejected, _ = read(json_lines(tmp_path / "eve.json", [ALERT] * 1500 + [foreign] * 3 + [FLOW]))
+    assert (records["row"].to_pylist(), rejected["row"].to_pylist()) == ([1504], [1501, 1502, 1503])
 
 
 def test_a_negative_age_rejects_its_flow(tmp_path):

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from pipeline.base.errors import SchemaError, SourceError
 from pipeline.datasets.reading import Reading
-from pipeline.datasets.sensors import base
+from pipeline.datasets.sensors import base, zeek_tsv
 from pipeline.datasets.sensors.zeek import Zeek
 from pipeline.datasets.sources import blocks
 from tests.datasets.sensors.logs import FIELDS, SCAN, TLS, header, json_lines, line, tsv
@@ -197,6 +197,33 @@ def test_times_of_json_are_numbers_or_iso(tmp_path):
     times = [1700000000.25, "2023-11-14T22:13:20.250000Z", "2023-11-14T23:13:20.25+0100", "1700000000.25"]
     records, _ = read(json_lines(tmp_path / "conn.log", [{**TLS, "ts": time} for time in times]))
     assert records["timestamp"].to_pylist() == [datetime(2023, 11, 14, 22, 13, 20, 250_000)] * 4
+
+
+@pytest.mark.parametrize("last", [TLS, {**TLS, "uid": [1]}])  # the latter has the block read object by object
+def test_fields_with_a_dot_may_lie_in_an_object_in_some_lines_alone(tmp_path, last):
+    nested = {name: value for name, value in TLS.items() if not name.startswith("id.")}
+    nested["id"] = {name.removeprefix("id."): value for name, value in TLS.items() if name.startswith("id.")}
+    records, _ = read(json_lines(tmp_path / "conn.log", [TLS, nested, last]))
+    assert records["src_ip"].to_pylist() == ["10.0.0.7"] * 3
+    assert records["destination_port"].to_pylist() == [443] * 3
+
+
+@pytest.mark.parametrize("every", [1, 2, 7])
+def test_comments_among_the_lines_do_not_cut_them_into_pieces(tmp_path, every, monkeypatch):
+    path = tsv(tmp_path / "conn.log", [TLS, SCAN] * 20)
+    plain = read(path)[0]
+    remarks = ("# seen\n", "#\n", "#close\t1\n", "#" + "\t" * (len(FIELDS) - 1) + "\n")  # the last: as many cells
+    lines = path.read_text().splitlines(keepends=True)
+    path.write_text("".join(text + remarks[n % 4] * (n % every == 0) for n, text in enumerate(lines)))
+    read_lines, ways = zeek_tsv.read, []
+    monkeypatch.setattr(zeek_tsv, "read", lambda *given: ways.append(given) or read_lines(*given))
+    chunks = list(Zeek(path).read())
+    records = pa.concat_tables([each.records for each in chunks])
+    assert records.drop_columns(WHERE).equals(plain.drop_columns(WHERE))
+    assert [path.read_text().split("\n")[row - 1][0] for row in records["row"].to_pylist()] == ["1"] * 40
+    assert sum(each.passed_over.get("comment", 0) for each in chunks) == path.read_text().count("\n") - 40
+    assert not sum(each.rejected.num_rows for each in chunks)
+    assert len(ways) == 1
 
 
 def test_objects_of_json_that_are_none(tmp_path):
