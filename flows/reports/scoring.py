@@ -29,6 +29,7 @@ def markdown(result: Result) -> str:
         f"{head}{result.counts}, {len(result.refused)} failed.",
         tables.markdown([row(summary) for summary in result.scored]),
         tables.markdown(_alarms(result)),
+        *_labelled(result.scored),
         *_titled("Unlike what the model was fitted on", _broken(result)),
         *_titled("Quarantined", [f"{held.source}: {held.reason} ({_place(held)})" for held in result.quarantined]),
         *_titled("Left for the next run", result.left),
@@ -64,6 +65,41 @@ def _alarms(result: Result) -> list[dict[str, object]]:
     return rows
 
 
+def _labelled(scored: Sequence[Mapping[str, Any]]) -> list[str]:
+    """How the records were judged whose labels the files tell; nothing where no file has labels."""
+    found = [summary["labels"] for summary in scored if "labels" in summary]
+    if not found:
+        return []
+    names = list(found[0]["benign"]["alarms"])
+    whole = {kind: _summed([labels[kind] for labels in found], names) for kind in ("attacks", "benign")}
+    by_threshold = [
+        {
+            "threshold": name,
+            "labelled attacks that raise an alarm": _share(whole["attacks"], name),
+            "labelled benign records that do": _share(whole["benign"], name),
+        }
+        for name in names
+    ]
+    shown = shown_threshold(names)
+    attacks = dict.fromkeys(attack for labels in found for attack in labels["by_attack"])
+    each = {name: _summed([labels["by_attack"].get(name) for labels in found], names) for name in attacks}
+    by_attack = [{"attack": name, f"alarms at {shown}": _share(counts, shown)} for name, counts in each.items()]
+    return ["## Labelled records", tables.markdown(by_threshold), tables.markdown(by_attack)]
+
+
+def _summed(counts: Sequence[Mapping[str, Any] | None], names: Sequence[str]) -> dict[str, Any]:
+    """Records, and alarms of each threshold, of several files; None for a file that has none."""
+    given = [each for each in counts if each is not None]
+    alarms = {name: sum(each["alarms"][name] for each in given) for name in names}
+    return {"records": sum(each["records"] for each in given), "alarms": alarms}
+
+
+def _share(counts: Mapping[str, Any], threshold: str) -> str:
+    """How many records raise an alarm, such as ``9 of 10 (90.0 %)``."""
+    alarms, records = counts["alarms"][threshold], counts["records"]
+    return f"{alarms:,} of {records:,} ({alarms / records:.1%})".replace("%", " %") if records else "none there"
+
+
 # For the terminal.
 
 
@@ -85,6 +121,9 @@ def brief(summary: Mapping[str, Any], path: Path, alias: str, is_new: bool) -> s
     alarms = summary["alarms"][name]
     chance = f"{alarms['expected']:,} ({alarms['low']:,} to {alarms['high']:,})"
     lines += [f"{alarms['alarms']:,} alerts at {name}; if all were benign, {chance} would be expected"]
+    if "labels" in summary:
+        attacks, benign = (_share(summary["labels"][kind], name) for kind in ("attacks", "benign"))
+        lines += [f"by the labels of the file, at {name}: attacks {attacks}, benign records {benign}"]
     if "batch" in summary:
         batch = summary["batch"]
         lines += [f"{batch['discoveries']:,} discoveries, of which {batch['level']:.2%} may be false in expectation"]

@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pyarrow as pa
 
@@ -94,6 +94,11 @@ class Dataset(ABC):
     @property
     def extraction(self) -> Mapping[str, float]:
         """The settings that decide what the features are: a model reads new records with the same ones."""
+        return {}
+
+    @property
+    def label_settings(self) -> Mapping[str, Any]:
+        """The settings that say what labels mean: labels of records to be scored are read with the same ones."""
         return {}
 
     @abstractmethod

@@ -5,10 +5,11 @@ same behind flow id, addresses, ports, protocol and timestamp), the corrected re
 and Liu et al. (2022) (other names, true timestamps, ``Attempted Category``), or another one of ``families``.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
+from typing import Any
 
 from pipeline.base.errors import SchemaError
 from pipeline.base.parallel import in_order
@@ -82,6 +83,11 @@ class CICIDS2017(Dataset):
             SchemaError: it lacks a column.
         """
         return {source.place: self._layout(source) for source in self._sources}
+
+    @property
+    def label_settings(self) -> Mapping[str, Any]:
+        """The words that mean benign, and what becomes of unknown labels."""
+        return {"unknown_labels": self.unknown_labels, "benign_labels": [*self.benign_labels]}
 
     def read(self) -> Iterator[Chunk]:
         """All records, about a hundred megabytes of them in memory at a time.

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -35,6 +36,7 @@ READERS: dict[str, Callable[..., Dataset]] = {
 TABLES = (*parts.SUFFIXES, *sources.packed(".txt"), sources.ARCHIVE)
 SUFFIXES = (*TABLES, *captures.SUFFIXES, *Zeek.suffixes, *ROTATED)
 IDENTITY = ("record_id", "source_file", "row")
+LABEL_SETTINGS_OF_TABLES = ("label", "benign")  # which the logs of sensors have as well
 ROWS = 65_536
 
 
@@ -44,6 +46,7 @@ def incoming(
     needed: tuple[Column, ...],
     extraction: Mapping[str, float] | None = None,
     reading: Reading | None = None,
+    labels: Mapping[str, Any] | None = None,
 ) -> Dataset:
     """A reader of one file; its ``columns`` refuse a file that lacks one that is needed, before a record is read.
 
@@ -53,6 +56,7 @@ def incoming(
         needed: the columns that a model reads.
         extraction: settings of the data set that the features of the model depend on.
         reading: what the files leave open, such as the format of their times, as the model's own files were read.
+        labels: settings of the data set that say what labels mean; a file need not have any.
 
     Raises:
         SourceError: the file is absent or cannot be read.
@@ -62,13 +66,16 @@ def incoming(
     require_kind(path, dataset)
     reader = find(READERS, dataset)
     if not path.name.lower().endswith(arrow.TYPED):
-        return reader(path=path, needed=needed, reading=reading, **(extraction or {}))
+        return reader(path=path, needed=needed, reading=reading, **(extraction or {}), **(labels or {}))
     if path.name.lower().endswith(arrow.PARQUET):
         names = _names(path)
         if {*IDENTITY} <= {*names}:
             return Recorded(path, needed, names)
     is_flow = reader is CICIDS2017 and {column.name for column in needed} <= {*FEATURE_NAMES}
-    return (CICIDS2017 if is_flow else Table)(path, needed=needed, reading=reading)
+    if is_flow:
+        return CICIDS2017(path, needed=needed, reading=reading, **(labels or {}))
+    known = {name: value for name, value in (labels or {}).items() if name in LABEL_SETTINGS_OF_TABLES}
+    return Table(path, needed=needed, reading=reading, **known)
 
 
 def _names(path: Path) -> list[str]:
@@ -110,7 +117,7 @@ class Recorded(Dataset):
             SourceError: the file cannot be read to its end.
             SchemaError: a column that is needed is missing.
         """
-        known = (name for name in (*GROUPABLE, *ENDPOINTS) if name in self.names)
+        known = (name for name in (*GROUPABLE, *ENDPOINTS, "attack") if name in self.names)
         wanted = dict.fromkeys([*IDENTITY, *known, *(column.name for column in self.columns)])
         try:
             with pq.ParquetFile(self.path) as file:

@@ -17,6 +17,7 @@ The published training and test files are read as one set of records: the pipeli
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from pipeline.base.errors import SchemaError, SourceError, near_miss
 from pipeline.base.parallel import in_order
@@ -120,6 +121,11 @@ class NSLKDD(Dataset):
     def families(self) -> Mapping[str, str]:
         """Each attack and its family by the published grouping; ``benign`` is what the files call ``normal``."""
         return FAMILIES
+
+    @property
+    def label_settings(self) -> Mapping[str, Any]:
+        """What becomes of unknown labels."""
+        return {"unknown_labels": self.unknown_labels}
 
     def read(self) -> Iterator[Chunk]:
         """All records, the files in the order of their names.

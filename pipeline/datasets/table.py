@@ -4,10 +4,11 @@ The last is the form of ADBench: Han, Hu, Huang, Jiang, Zhao, "ADBench: Anomaly 
 """
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -91,6 +92,11 @@ class Table(Dataset):
     @property
     def families(self) -> None:
         """None: any label is allowed."""
+
+    @property
+    def label_settings(self) -> Mapping[str, Any]:
+        """The column of the label, and its values that mean benign."""
+        return {"label": self.label, "benign": sorted(self.benign)}
 
     def read(self) -> Iterator[Chunk]:
         """All records, the files in the order of their names.

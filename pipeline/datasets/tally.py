@@ -102,6 +102,7 @@ class Tally:
         return {
             "dataset": f"{name} {dataset.title}".strip(),
             **({"extraction": dict(dataset.extraction)} if dataset.extraction else {}),
+            **({"label_settings": dict(dataset.label_settings)} if dataset.label_settings else {}),
             "synthetic": dataset.is_synthetic,
             "records": self.records,
             "labels": labelling.found(self.attacks),

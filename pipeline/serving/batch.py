@@ -106,6 +106,7 @@ def _write(
             scored.write(_table(file, chunk.records, predicted, version))
             rejected.write(chunk.rejected)
             tally.add(predicted, chunk.rejected, bundle.unknown_words(chunk.records))
+            tally.labels.add(chunk.records, predicted)
             check.add(chunk)
             p_values.append(predicted.p_value)
             sample.add(chunk.records, predicted.score, columns)

@@ -92,7 +92,7 @@ class Bundle:
         files |= benign.encoded(here(paths.RECORDS), some, _typed(features))
         source = read_json(here(paths.SOURCE))
         about = {"dataset": source["dataset"], "columns": _columns(features), "example": features.typical()}
-        about |= {name: source[name] for name in ("extraction", "reading") if name in source}
+        about |= {name: source[name] for name in ("extraction", "reading", "label_settings") if name in source}
         about["contract"] = contract.fitted(here(paths.RECORDS), source, used, _typed(features))
         group = bundle_parts.decoded(here(paths.THRESHOLDS), files, "thresholds")[0].get("group")
         about |= {"group": group and _group(here(paths.RECORDS), group)}
@@ -148,6 +148,11 @@ class Bundle:
     def reading(self) -> Reading:
         """What the files left open that it was trained on, and how it was read."""
         return Reading.of(**self.sealed.about.get("reading", Reading().stated()))  # an older bundle does not say it
+
+    @property
+    def label_settings(self) -> dict[str, Any]:
+        """The settings of the data set that say what its labels mean, by name; often none."""
+        return dict(self.sealed.about.get("label_settings", {}))
 
     @property
     def digest(self) -> str:

@@ -17,7 +17,8 @@ from pipeline.serving.bundle import Bundle
 
 def _reader(file: Incoming, bundle: Bundle) -> Dataset:
     """What reads a file in the format of the data set that the model was trained on, or as Parquet."""
-    return incoming(file.path, bundle.dataset.split(" ")[0], bundle.columns, bundle.extraction, bundle.reading)
+    dataset = bundle.dataset.split(" ")[0]
+    return incoming(file.path, dataset, bundle.columns, bundle.extraction, bundle.reading, labels=bundle.label_settings)
 
 
 def chunks(file: Incoming, bundle: Bundle) -> Iterator[Chunk]:

@@ -17,6 +17,7 @@ from pipeline.calibration.calibration import Calibration
 from pipeline.calibration.prediction import Prediction
 from pipeline.datasets.rows import holds_no_record
 from pipeline.serving.arrivals import Incoming
+from pipeline.serving.label_counts import LabelCounts
 
 MOST_WORDS: Final = 10  # unknown ones of a column that a summary names
 
@@ -27,6 +28,7 @@ class Tally:
     def __init__(self, calibration: Calibration) -> None:
         self.verdicts: Counter[str] = Counter(benign=0, unknown=0, anomalous=0)
         self.alarms: Counter[str] = Counter(dict.fromkeys(calibration.thresholds, 0))
+        self.labels = LabelCounts(calibration.thresholds)
         self.reasons: Counter[str] = Counter()
         self.unknown: dict[str, Counter[str]] = {}
 
@@ -46,7 +48,7 @@ class Tally:
             raise RejectedError(f"{file.path}: not one of {self.reasons.total():,} rows can be read, because {reason}")
 
     def counts(self) -> dict[str, Any]:
-        """Counts, and how many alarms there would be if every record were benign."""
+        """Counts, how many alarms there would be if every record were benign, and how labelled records were judged."""
         n = self.verdicts.total()
         return {
             "records": n,
@@ -58,6 +60,7 @@ class Tally:
                 if words
             },
             "alarms": {name: {"alarms": count, **expected(name, n)} for name, count in self.alarms.items()},
+            **self.labels.counts(),
         }
 
 

@@ -1,5 +1,7 @@
 """Records to be scored: with a label or without, of any form, and never without a column that is needed."""
 
+import json
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -9,9 +11,11 @@ from pipeline.base.errors import SchemaError, SourceError, UnknownPluginError
 from pipeline.datasets.cicids2017 import CICIDS2017
 from pipeline.datasets.incoming import READERS, incoming
 from pipeline.datasets.nslkdd import NSLKDD
+from pipeline.datasets.registry import DATASETS
 from pipeline.datasets.schema import ENDPOINTS, FEATURES, GROUPABLE, Column
 from pipeline.datasets.synthetic.files import write
 from pipeline.datasets.table import Table
+from tests.datasets.sensors.logs import FIELDS, TLS, json_lines, tsv
 
 NEEDED = tuple(column for column in FEATURES if column.name != "destination_port")
 
@@ -127,7 +131,7 @@ def test_stored_records_keep_who_they_are(tmp_path, monday):
     pq.write_table(records, tmp_path / "records.parquet")
     again, _ = read(tmp_path / "records.parquet")
     assert again["record_id"].equals(records["record_id"])
-    names = ["record_id", "source_file", "row", *GROUPABLE, *ENDPOINTS, *(column.name for column in NEEDED)]
+    names = ["record_id", "source_file", "row", *GROUPABLE, *ENDPOINTS, "attack", *(column.name for column in NEEDED)]
     assert again.column_names == list(dict.fromkeys(names))
     pq.write_table(records.drop_columns(["idle_min", "record_id"]), tmp_path / "less.parquet")
     with pytest.raises(SchemaError, match="'idle_min' is missing"):
@@ -155,3 +159,61 @@ def test_a_broken_parquet_and_an_unknown_data_set_are_refused(tmp_path):
 def test_every_reader_takes_what_is_needed():
     for reader in {*READERS.values()} - {Table}:
         assert reader(path="x", needed=()) is not None
+
+
+NFSTREAM = {
+    "id": 0, "src_ip": "10.0.0.1", "src_port": 5000, "dst_ip": "10.0.0.2", "dst_port": 80, "protocol": 6,
+    "bidirectional_first_seen_ms": 1, "bidirectional_duration_ms": 5, "src2dst_duration_ms": 5,
+    "dst2src_duration_ms": 5, "src2dst_packets": 1, "src2dst_bytes": 60, "dst2src_packets": 1, "dst2src_bytes": 60,
+}  # fmt: skip
+EVENT = {"event_type": "flow", "proto": "TCP", "dest_port": 80, "flow": {"pkts_toserver": 1, "age": 1}}
+TRUTHS = ("fine", "worm", "-")
+
+
+def labelled(path, dataset, **label):
+    """A file of three connections, of which one is benign, one is an attack, and of one nothing is known."""
+    (name,) = label
+    made = {"zeek": TLS, "suricata": EVENT, "nfstream": NFSTREAM, "table": {"a": 1.5}}[dataset]
+    rows = [{**made, name: truth} for truth in label[name]]
+    if path.suffix == ".parquet":
+        pq.write_table(pa.Table.from_pylist(rows), path)
+    elif path.suffix == ".log":
+        tsv(path, rows, (*FIELDS, name))
+    elif path.suffix == ".json":
+        json_lines(path, rows)
+    else:
+        path.write_text("".join(",".join(map(str, row)) + "\n" for row in ([*rows[0]], *(r.values() for r in rows))))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("dataset", "file"),
+    [
+        ("zeek", "conn.log"), ("zeek", "conn.json"), ("suricata", "eve.json"), ("nfstream", "flows.csv"),
+        ("table", "a.csv"), ("table", "a.parquet"),
+    ],
+)  # fmt: skip
+def test_labels_of_a_file_are_read_as_those_of_training_were(tmp_path, dataset, file):
+    path = labelled(tmp_path / file, dataset, truth=TRUTHS)
+    trained = DATASETS[dataset](path, label="truth", benign=("fine",))
+    chunks = list(incoming(path, dataset, trained.columns, labels=trained.label_settings).read())
+    records = pa.concat_tables([chunk.records for chunk in chunks])
+    assert records["attack"].to_pylist() == ["benign", "worm", "unlabelled"]
+    assert records["y"].to_pylist() == [0, 1, None]
+    settings = json.loads(json.dumps(trained.label_settings))
+    assert incoming(path, dataset, trained.columns, labels=settings).label_settings == trained.label_settings
+
+
+def test_words_that_mean_benign_are_those_of_training(monday, edited):
+    path = edited(lambda i, cells: [*cells[:-1], "Usual" if cells[-1] == "BENIGN" else cells[-1]])
+    settings = CICIDS2017(monday, benign_labels=("usual",)).label_settings
+    chunks = list(incoming(path, "cicids2017", NEEDED, labels=settings).read())
+    attacks = pa.concat_tables([chunk.records for chunk in chunks])["attack"].to_pylist()
+    assert attacks == read(monday)[0]["attack"].to_pylist()
+    assert "benign" in attacks
+
+
+def test_stored_records_keep_their_labels(monday, tmp_path):
+    records = pa.concat_tables([chunk.records for chunk in CICIDS2017(monday).read()])
+    pq.write_table(records, tmp_path / "records.parquet")
+    assert read(tmp_path / "records.parquet")[0]["attack"].to_pylist() == records["attack"].to_pylist()

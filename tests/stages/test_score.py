@@ -57,6 +57,8 @@ def test_it_ends_with_what_was_found_and_where(store, folder, capsys):
     assert f"{summary['alarms']['p99']['alarms']:,} alerts at p99" in said
     assert said.index(f"{record['record_id']:016x}") < said.index(f"table    {path}")
     assert f"flowsculpt explain {file}" in said
+    attacks = summary["labels"]["attacks"]
+    assert f"at p99: attacks {attacks['alarms']['p99']:,} of {attacks['records']:,} (" in said
     before = tables()
     assert score.main([str(file)]) == 0
     assert "records scored before by version 3" in capsys.readouterr().out

@@ -9,11 +9,13 @@ import pytest
 from pipeline.artifacts import paths
 from pipeline.artifacts.files import read_json
 from pipeline.artifacts.samples import read_samples
+from pipeline.artifacts.tables import read_table
 from pipeline.datasets.synthetic.zeek_logs import write_logs
 from pipeline.serving import arrivals, intake
 from pipeline.serving.bundle import Bundle
 from pipeline.serving.quarantine import Held
-from tests.datasets.sensors.logs import FIELDS, SCAN, TLS, tsv
+from pipeline.serving.scored import table_path
+from tests.datasets.sensors.logs import FIELDS, SCAN, TLS, json_lines, tsv
 
 STAGES = ("ingest", "validate", "preprocess", "stage1", "stage2", "calibrate", "evaluate")
 
@@ -73,10 +75,42 @@ def test_a_model_of_one_tool_scores_its_files_alone(
     fresh = tsv(tmp_path / "conn.later.log", connections)
     summary = intake.score(arrivals.identify(fresh, tmp_path), bundle, 1)
     assert isinstance(summary, dict) and (summary["records"], summary["rejected"]) == (len(connections), 0)
+    assert "labels" not in summary
     flows = next(week.iterdir())
     held = intake.score(arrivals.identify(flows, week), bundle, 1)
     assert isinstance(held, Held)
     assert "is a CSV of CICFlowMeter; the model was trained on 'zeek' and reads a conn.log of Zeek" in held.reason
+
+
+@pytest.mark.parametrize("write", [tsv, json_lines])
+def test_labels_of_a_file_that_is_scored_are_counted(
+    project: Any, connections: list[dict[str, Any]], tmp_path: Path, write: Any
+) -> None:
+    """The field and its words are those of the settings of training."""
+    words = {"benign": "usual", "scan": "scan"}
+    made = [{**each, "truth": words[each["label"]]} for each in connections]
+    extra = ((*FIELDS, "truth"),) if write is tsv else ()
+    log = write(tmp_path / "conn.log", made, *extra)
+    project.set("ingest.dataset", "zeek")
+    project.set("ingest.path", str(log))
+    project.set("ingest.zeek.label", "truth")
+    project.set("ingest.zeek.benign", ["usual"])
+    project.run("ingest", "preprocess", "stage1", "stage2", "calibrate")
+    flood = {**made[1], "truth": "scan", "duration": 1e6, "orig_pkts": 10**8, "orig_ip_bytes": 10**11}
+    made += [{**made[0], "truth": "-"}, *[flood] * 5]
+    later = write(tmp_path / "conn.later.log", made, *extra)
+    file, bundle = arrivals.identify(later, tmp_path), Bundle.of_project()
+    summary = intake.score(file, bundle, 1)
+    assert isinstance(summary, dict)
+    labels = summary["labels"]
+    assert (labels["benign"]["records"], labels["attacks"]["records"]) == (400, 105)
+    assert labels["by_attack"] == {"scan": labels["attacks"]}
+    truth = np.array([each["truth"] for each in made])
+    score = read_table(table_path(file.key(1)), ["score"])["score"].to_numpy()
+    flagged = score > bundle.calibration.thresholds["p95"]
+    assert flagged[-5:].any()
+    assert labels["benign"]["alarms"]["p95"] == flagged[truth == "usual"].sum()
+    assert labels["attacks"]["alarms"]["p95"] == flagged[truth == "scan"].sum()
 
 
 def test_a_model_of_flows_refuses_a_log_of_zeek(prepared: Any, tmp_path: Path) -> None:

@@ -62,6 +62,7 @@ class Sensor(Dataset):
         self.needed = needed
         reading = reading or Reading()
         self.zone = reading.zone
+        self.label_field, self.benign = label, tuple(benign)
         self.label = Labels(benign, reading.nothing)
         self.fields = self.schema.with_fields(text(label, "label"), *self.more_labels())
 
@@ -78,6 +79,11 @@ class Sensor(Dataset):
     def families(self) -> Mapping[str, str] | None:
         """None: any label is allowed."""
         return None
+
+    @property
+    def label_settings(self) -> Mapping[str, Any]:
+        """The field of the label, and its values that mean benign."""
+        return {"label": self.label_field, "benign": [*self.benign]}
 
     def read(self) -> Iterator[Chunk]:
         """All records, the files in the order of their names.
