@@ -1,11 +1,15 @@
-"""How fast each dialect is read, beside the plain one: MB of the file per second of processor time, in one run.
+"""How fast each dialect of CSV is read, beside the plain one, in MB per second of processor time.
 
     python -m benchmarks.reading FILE [--megabytes N] [--rounds K] [--before FOLDER]
 
-FILE is a CSV of CIC-IDS-2017, plain or gzip'd. Its rows are repeated until the plain form has ``N`` MB, and written in
-each dialect. A text is counted by its own bytes, but UTF-16 and Parquet by those of the plain form: they hold the same
-records. The readers take turns; of ``K`` rounds the least processor time counts. ``before`` is a checkout of another
-version of this project, which reads the plain form as well; pandas and polars read it where they are installed.
+FILE is a CSV of CIC-IDS-2017, plain or gzip'd. Its rows are repeated until the plain form has ``N`` MB, and the result
+is written in each dialect. The other readers get the plain form: pandas and polars where they are installed, and with
+``--before`` the checkout of another version of this project.
+
+It prints a line for each dialect and each other reader: its name, the records that it read, its MB per second, and
+that rate as a share of the rate of the plain form. The MB are those of the file. For UTF-16, gzip and zstd they are
+those of the plain form, which holds the same records. The sides take turns, ``K`` times, and each reads its file three
+times; the least processor time counts. What cannot read its file has no line.
 """
 
 import argparse
