@@ -1,4 +1,4 @@
-"""The fields of a sensor's log -> records: units, unset fields, derived features, and what travels along."""
+"""Turns the fields of a sensor's log into records: units, unset fields, derived features, and what travels along."""
 
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -50,7 +50,7 @@ def reject(row: int, reason: str, text: str = "", column: str = "") -> dict[str,
 
 
 def nothing(block: Block, schema: Schema) -> Chunk:
-    """The chunk of lines that hold no record: comments, which begin with #, and blank lines."""
+    """A chunk without records, of lines that are all comments, which begin with ``#``, or blank."""
     lines = block.lines.split(b"\n")[:-1]
     rejects = [reject(row, BLANK) for row, line in enumerate(lines, block.first_row) if not line.startswith(b"#")]
     comments = {"comment": len(lines) - len(rejects)} if len(lines) > len(rejects) else {}
@@ -136,7 +136,7 @@ def _at(fault: _Fault, row: int, line: str) -> dict[str, Any]:
 
 
 def _read(each: Field, column: pa.ChunkedArray | None, n: int) -> tuple[Any, values.Mask]:
-    """(n,) values of a field, and which cells are not what they should be."""
+    """(n,) values of a field, and a mask of the cells that cannot be read."""
     if each.kind == "number":
         if column is None:
             return np.full(n, each.unset), np.zeros(n, bool)

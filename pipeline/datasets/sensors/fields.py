@@ -70,7 +70,7 @@ def word(source: str, name: str, required: bool = True, spelling: Callable[[str]
 
 
 def protocol(source: str) -> Field:
-    """The transport protocol, by its name or its number: the feature ``proto``, and the number that travels along."""
+    """The transport protocol, by name or number. It gives the feature ``proto`` and a number that travels along."""
     return word(source, "proto", spelling=protocol_name)
 
 
@@ -80,5 +80,5 @@ def text(source: str, name: str, required: bool = False) -> Field:
 
 
 def time(source: str, name: str = "timestamp", scale: float = 1.0) -> Field:
-    """A time, by default the start of the connection: a number, which ``scale`` makes seconds since 1970, or ISO."""
+    """A time, by default the start of the connection. It is a number of seconds times ``scale``, or ISO text."""
     return Field(source, name, "time", scale=scale)

@@ -1,4 +1,4 @@
-"""Blocks of JSON lines at full speed: what every object of a block spells in the same way is read by Arrow alone."""
+"""Reads a block of JSON lines by Arrow, which is fast, where all its objects spell their fields in the same way."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""Logs that hold an object of JSON in each line -> columns."""
+"""Reads logs with an object of JSON in each line into columns, object by object."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence

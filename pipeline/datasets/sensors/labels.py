@@ -1,4 +1,4 @@
-"""The label of a sensor's record, where somebody has added one."""
+"""Reads the label of a sensor's record, where somebody has added one."""
 
 from collections.abc import Collection
 

@@ -1,4 +1,4 @@
-"""The table of one sensor: its fields, what is computed from them, and the columns of its records."""
+"""What a sensor logs: its fields, the features that are computed from them, and the columns of its records."""
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
@@ -15,7 +15,7 @@ from pipeline.datasets.sensors.fields import Field
 
 @dataclass(frozen=True)
 class Coded:
-    """Numbers that a word stands for, such as the events of a connection that each letter of a word means.
+    """Features that one text stands for. In Zeek's ``history``, for instance, each letter is an event.
 
     Attributes:
         field: name of the text.
@@ -34,8 +34,8 @@ class Schema:
 
     Attributes:
         title: how messages call its log.
-        fields: of the log that are read; any others are passed over.
-        always: those of which none is ever unset.
+        fields: those that are read. Others in the log are passed over.
+        always: names of the fields that are never unset.
         derived: features that are computed from their numbers.
         coded: features that a text stands for.
     """

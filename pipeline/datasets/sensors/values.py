@@ -1,4 +1,4 @@
-"""Cells of a log as numbers, words and times; a cell that is none is named with its row."""
+"""Cells of a log as numbers, words, times and ports. Masks say which cells cannot be read."""
 
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -19,12 +19,12 @@ LATEST = 253_402_300_800.0  # seconds: the year 10000; a time beyond it is an er
 
 
 def numbers(column: pa.ChunkedArray, scale: float, unset: float, low: float = -np.inf) -> tuple[Floats, Mask]:
-    """(n,) numbers, and which cells are set to anything but a finite number of at least ``low``.
+    """(n,) numbers, and a mask of the odd cells: those that are set, but to no finite number of at least ``low``.
 
     Args:
         column: (n,) float64, or text that spells numbers.
         scale: what each number is multiplied by.
-        unset: the number of a cell that is null, and of those that are told.
+        unset: the number that stands for a null cell and for an odd one.
         low: the smallest number that is allowed, after scaling.
     """
     values = _parsed(column)
@@ -36,19 +36,21 @@ def numbers(column: pa.ChunkedArray, scale: float, unset: float, low: float = -n
 
 
 def _parsed(column: pa.ChunkedArray) -> Floats:
-    """(n,) numbers, NaN where a cell is none."""
+    """(n,) numbers; NaN where a cell is null or no number."""
+    floats: Floats
     if pa.types.is_floating(column.type):
-        floats: Floats = column.to_numpy()
-        return floats
-    return pd.to_numeric(column.to_pandas(), errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
+        floats = column.to_numpy()
+    else:
+        floats = pd.to_numeric(column.to_pandas(), errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
+    return floats
 
 
 def times(column: pa.ChunkedArray, scale: float) -> tuple[pa.Array, Mask]:
-    """(n,) timestamp[us] without a zone, in UTC, and which cells are set to anything but a time before ``LATEST``.
+    """(n,) timestamp[us] without a zone, in UTC, and a mask of the odd cells: those that are set, but to no time.
 
     Args:
         column: (n,) float64, or text that spells a number or an ISO time; one without an offset is UTC.
-        scale: makes seconds since 1970 of a number.
+        scale: what a number is multiplied by to give seconds since 1970. ``LATEST`` and later is no time.
     """
     seconds, odd = numbers(column, scale, np.nan)
     known = np.abs(seconds) < LATEST
@@ -63,7 +65,7 @@ def times(column: pa.ChunkedArray, scale: float) -> tuple[pa.Array, Mask]:
 
 
 def in_zone(times: pa.ChunkedArray, zone: ZoneInfo) -> pa.ChunkedArray:
-    """(n,) the same moments, of UTC, as clocks in a zone show them."""
+    """(n,) times in UTC as clocks in ``zone`` show them."""
     if zone.key == "UTC":
         return times
     return pc.local_timestamp(times.cast(pa.timestamp("us", "UTC")).cast(pa.timestamp("us", zone.key)))
@@ -77,13 +79,13 @@ def ports(column: pa.ChunkedArray) -> pa.Array:
 
 
 def words(column: pa.ChunkedArray) -> pa.Array:
-    """(n,) dictionary of words: text in one piece, null where it is unset."""
+    """(n,) words as one dictionary array; null where a field is unset."""
     whole = column.unify_dictionaries().combine_chunks()
     return whole.combine_chunks() if isinstance(whole, pa.ChunkedArray) else whole
 
 
 def filled(column: pa.Array) -> pa.Array:
-    """The same words with ``NONE`` where it is unset."""
+    """The same words, with ``NONE`` in place of null."""
     return column.cast(pa.string()).fill_null(NONE).dictionary_encode() if column.null_count else column
 
 
@@ -106,7 +108,7 @@ def seconds(times: pa.Array) -> Floats:
 
 
 def coded(column: pa.Array, width: int, meaning: Any) -> NDArray[np.float64]:
-    """(n, width) numbers that each word stands for; an unset one is the empty word."""
+    """(n, width) numbers that the words stand for. Null counts as the empty word."""
     words_ = [*column.dictionary.to_pylist(), ""]
     table = np.stack([meaning(word) for word in words_]) if words_ else np.empty((0, width))
     codes = pc.fill_null(column.indices, len(words_) - 1).to_numpy()
@@ -115,6 +117,6 @@ def coded(column: pa.Array, width: int, meaning: Any) -> NDArray[np.float64]:
 
 
 def present(column: pa.Array) -> Mask:
-    """(n,) which cells are set."""
+    """(n,) mask of the cells that are set."""
     given: Mask = pc.is_valid(column).to_numpy(zero_copy_only=False)
     return given

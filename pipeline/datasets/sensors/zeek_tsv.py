@@ -1,4 +1,4 @@
-"""The lines of a Zeek log in its own format -> columns."""
+"""Reads the lines of a Zeek log in its own format into columns."""
 
 import pyarrow as pa
 
