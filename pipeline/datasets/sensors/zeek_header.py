@@ -12,8 +12,7 @@ from typing import Any, Self
 from pipeline.base.errors import SchemaError
 from pipeline.datasets.blocks import Block
 
-COMMENT = re.compile(rb"(?m)^#.*$")
-COMMENTS = re.compile(rb"(?m)(?:^#.*\n)+")  # lines that follow each other
+RECORD = re.compile(rb"(?m)^(?!#).*\S")  # a line that is neither a comment nor blank
 TAIL = re.compile(r" {3,}")  # labelled logs (IoT-23) have spaces, not a separator, around their last fields
 
 
@@ -74,23 +73,23 @@ def parts(blocks: Iterator[Block]) -> Iterator[tuple[Block, Header | None]]:
     for block in blocks:
         for part, found in _cut(block, header):
             header = found
-            bare = part._replace(lines=COMMENT.sub(b"#", part.lines))
-            holds_records = bool(bare.lines.replace(b"#\n", b"").strip())
-            if holds_records and not header.fields:
-                row = part.first_row + _place_of_record(bare.lines)
+            bare = part._replace(lines=_bare(part.lines))
+            record = RECORD.search(bare.lines)
+            if record and not header.fields:
+                row = part.first_row + bare.lines.count(b"\n", 0, record.start())
                 remedy = "a Zeek log begins with lines such as '#fields', or holds an object of JSON in each line"
                 raise SchemaError(f"{block.source}: row {row} has no header above it; {remedy}")
-            yield bare, header if holds_records else None
+            yield bare, header if record else None
 
 
 def _cut(block: Block, header: Header) -> Iterator[tuple[Block, Header]]:
     """The lines of a block, cut above each run of comments that changes the header."""
     start, row = 0, block.first_row
     at, line = start, row
-    for run in COMMENTS.finditer(block.lines):
-        at, line = run.start(), line + block.lines.count(b"\n", at, run.start())
+    for begin, end in _comments(block.lines):
+        at, line = begin, line + block.lines.count(b"\n", at, begin)
         below = header
-        for text in run[0].decode("utf-8", "replace").splitlines():
+        for text in block.lines[begin:end].decode("utf-8", "replace").splitlines():
             below = below.below(text, f"{block.source}: row {line}")
         if below == header:
             continue
@@ -100,9 +99,27 @@ def _cut(block: Block, header: Header) -> Iterator[tuple[Block, Header]]:
     yield Block(block.source, block.lines[start:], row), header
 
 
-def _place_of_record(lines: bytes) -> int:
-    """The place of the first line that is neither a comment nor blank."""
-    return next(place for place, line in enumerate(lines.split(b"\n")) if line.strip() and not line.startswith(b"#"))
+def _comments(lines: bytes) -> Iterator[tuple[int, int]]:
+    """Where each run of comment lines begins and ends."""
+    end = 0
+    while True:
+        if not lines.startswith(b"#", end):
+            end = lines.find(b"\n#", end) + 1
+            if not end:
+                return
+        begin = end
+        while lines.startswith(b"#", end):
+            end = lines.find(b"\n", end) + 1 or len(lines)
+        yield begin, end
+
+
+def _bare(lines: bytes) -> bytes:
+    """The same lines, each comment as ``#`` alone."""
+    parts, at = list[bytes](), 0
+    for begin, end in _comments(lines):
+        parts += [lines[at:begin], b"#\n" * lines.count(b"\n", begin, end)]
+        at = end
+    return b"".join([*parts, lines[at:]]) if parts else lines
 
 
 def _character(text: str, where: str) -> str:
