@@ -2,6 +2,7 @@
 
 import gzip
 import struct
+import zipfile
 from random import Random
 
 import pytest
@@ -11,7 +12,7 @@ from pipeline.base.registry import build
 from pipeline.datasets.base import PASSED_OVER
 from pipeline.datasets.packets import rejects
 from pipeline.datasets.packets.captures import Captures
-from pipeline.datasets.packets.clock import Clock
+from pipeline.datasets.packets.sections import Sections
 from pipeline.datasets.reading import Reading
 from pipeline.datasets.registry import DATASETS
 from tests.datasets.test_captures import WEB, known, lengths, read
@@ -207,6 +208,51 @@ def test_a_damaged_file_is_read_up_to_the_damage(opened):
     assert reasons(rejected)[0].endswith("names an interface that is not described")
 
 
+@pytest.mark.parametrize("kind", [0x0A0D0D0A, 1, 2, 3, 4, 5, 6])
+@pytest.mark.parametrize("order", "<>")
+def test_a_block_without_a_body_is_damage_where_its_kind_has_one(opened, kind, order):
+    short = block(kind, b"", order)
+    content = pcapng(framed(WEB[:2]), order=order) + short + enhanced(START + 1, framed(WEB)[2][1], order)
+    records, rejected = opened(content)
+    may_be_empty = kind in (4, 5)  # name resolution and statistics, which are passed over
+    assert lengths(records) == [(2, 1) if may_be_empty else (1, 1)]
+    damaged = [] if may_be_empty else ["the file is damaged: "]
+    assert [reason[:21] for reason in reasons(rejected)] == damaged
+
+
+def test_an_option_that_its_interface_cuts_is_passed_over(opened):
+    body = struct.pack("<HHI", 1, 0, 0) + struct.pack("<HH", 14, 8)
+    frame = framed(WEB)[0][1]
+    assert lengths(opened(section() + block(1, body) + enhanced(START, frame))[0]) == [(1, 0)]
+
+
+def test_interfaces_may_stand_between_packets_and_are_known_from_there_on(opened, monkeypatch):
+    calls = []
+    frames_of = Sections._frames
+    monkeypatch.setattr(Sections, "_frames", lambda *given: calls.append(1) or frames_of(*given))
+    frames = framed(talk(n, ACK, 1) for n in range(300))
+    pairs = [interface(offset=-n) + enhanced(at + n * SECOND, frame, number=n) for n, (at, frame) in enumerate(frames)]
+    (record,), rejected = opened(section() + b"".join(pairs))
+    assert (record["total_fwd_packets"], record["flow_duration"], rejected) == (300, 299, [])
+    assert len(calls) == 1  # not once for each interface
+    early = section() + interface() + enhanced(*frames[0]) + enhanced(*frames[1], number=1) + interface()
+    records, rejected = opened(early + enhanced(*frames[2]))
+    assert lengths(records) == [(1, 0)]
+    assert reasons(rejected) == [
+        "the file is damaged: the packet behind frame 1 names an interface that is not described"
+    ]
+
+
+@pytest.mark.parametrize("packing", [zipfile.ZIP_STORED, zipfile.ZIP_LZMA])
+def test_a_damaged_member_of_a_zip_is_refused_in_one_sentence(opened, tmp_path, packing):
+    with zipfile.ZipFile(tmp_path / "some.zip", "w", packing) as archive:
+        archive.writestr("some.pcap", pcap(framed(WEB)))
+    content = bytearray((tmp_path / "some.zip").read_bytes())
+    content[30 + len("some.pcap") + 40] ^= 0xFF
+    with pytest.raises(SourceError, match=r"^some\.pcap: cannot be read \(.*\); fetch the file again$"):
+        opened(bytes(content), "some.zip")
+
+
 @pytest.mark.parametrize("seed", range(40))
 def test_no_damage_ends_in_anything_but_records_or_a_refusal(opened, seed):
     random = Random(seed)
@@ -239,7 +285,6 @@ def test_a_clock_that_jumps_without_end_is_refused(opened, monkeypatch):
     packets = [talk(n % 2 * 1_000 * SECOND, ACK) for n in range(20)]
     with pytest.raises(SourceError, match="set back more than 5 times; sort the file by time"):
         opened(pcap(framed(packets)))
-    assert Clock("x", 1, 1).setbacks == 0
 
 
 RULES = """label,src_ip,dst_ip,src_port,dst_port,protocol,start,end

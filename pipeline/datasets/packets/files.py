@@ -1,6 +1,8 @@
 """Captures as files: pcap and pcapng, plain or gzip'd, read in blocks."""
 
 import gzip
+import lzma
+import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
@@ -79,7 +81,7 @@ class Capture:
                         parts.clear()
         except (EOFError, zlib.error, gzip.BadGzipFile) as error:
             self.lost = f"cannot be decompressed beyond byte {read:,} ({error})"
-        except (OSError, RuntimeError) as error:
+        except (zipfile.BadZipFile, lzma.LZMAError, OSError, RuntimeError) as error:
             raise SourceError(f"{self.source.name}: cannot be read ({error}); fetch the file again") from error
         if parts:
             yield bytes(parts)

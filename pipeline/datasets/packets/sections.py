@@ -19,6 +19,7 @@ _SECTION, _INTERFACE, _OLD, _SIMPLE, _ENHANCED = 0x0A0D0D0A, 1, 2, 3, 6
 _ORDERS = {b"\x1a\x2b\x3c\x4d": ">", b"\x4d\x3c\x2b\x1a": "<"}
 _RESOLUTION, _OFFSET = 9, 14  # options of an interface
 _BEFORE_DATA = {_OLD: 28, _SIMPLE: 12, _ENHANCED: 28}
+_SHORTEST = {_SECTION: 28, _INTERFACE: 20, _OLD: 32, _SIMPLE: 16, _ENHANCED: 32}  # bytes; 12 for other blocks
 
 
 class _Interface(NamedTuple):
@@ -59,10 +60,10 @@ class Sections:
         data: NDArray[np.uint8] | None = None
         at = 0
         while not self.damage:
-            places, kinds, at, stop = self._places(content, at)
-            if places:
+            packets, at, stop = self._packets(content, at)
+            if packets:
                 data = padded(content) if data is None else data
-                yield self._frames(data, np.array(places), np.array(kinds))
+                yield self._frames(data, *np.array(packets).T)
             if not stop:
                 break
         self.rest = content[at:]
@@ -77,41 +78,38 @@ class Sections:
         (length,) = struct.unpack_from(self.order + "I", self.rest, 4)
         return f"{where}: {length - len(self.rest):,} of its bytes are missing"
 
-    def _places(self, content: bytes, at: int) -> tuple[list[int], list[int], int, bool]:
-        """Positions and kinds of whole packet blocks, up to the next section, interface or damage.
+    def _packets(self, content: bytes, at: int) -> tuple[list[tuple[int, int, int]], int, bool]:
+        """Whole packet blocks, up to the next section or damage.
 
         Returns:
-            Positions, kinds, the position of what was not read, and whether there may be more to read.
+            Position, kind and how many interfaces are described before it, of each; the position of what was not read;
+            and whether there may be more to read.
         """
         unpack = struct.Struct(self.order + "II").unpack_from
-        places: list[int] = []
-        kinds: list[int] = []
+        packets: list[tuple[int, int, int]] = []
         size = len(content)
         while at + 12 <= size:
             kind, length = unpack(content, at)
             if kind == _SECTION:
-                if places:
-                    return places, kinds, at, True
+                if packets:
+                    return packets, at, True
                 if self._section(content, at):
-                    return places, kinds, at, False
+                    return packets, at, False
                 unpack = struct.Struct(self.order + "II").unpack_from
                 _, length = unpack(content, at)
-            if length < 12 or length > LONGEST:
+            if length < _SHORTEST.get(kind, 12) or length > LONGEST:
                 self.damage = (
-                    f"is damaged: a block behind frame {self._number + len(places):,} would have {length:,} bytes"
+                    f"is damaged: a block behind frame {self._number + len(packets):,} would have {length:,} bytes"
                 )
-                return places, kinds, at, False
+                return packets, at, False
             if at + length > size:
                 break
             if kind in _BEFORE_DATA:
-                places.append(at)
-                kinds.append(kind)
+                packets.append((at, kind, len(self._interfaces)))
             elif kind == _INTERFACE:
-                if places:
-                    return places, kinds, at, True
                 self._interfaces.append(self._interface(content[at : at + length]))
             at += length
-        return places, kinds, at, False
+        return packets, at, False
 
     def _section(self, content: bytes, at: int) -> bool:
         """Begin a section: its byte order, and no interface yet. Whether its header is damaged."""
@@ -127,6 +125,8 @@ class Sections:
         ticks, offset, at = 1_000_000, 0, 16
         while at + 8 <= len(block):
             code, length = struct.unpack_from(self.order + "HH", block, at)
+            if at + 4 + length > len(block):
+                break
             if code == _RESOLUTION and length == 1:
                 exponent = block[at + 4]
                 ticks = 2 ** (exponent & 127) if exponent & 128 else 10**exponent
@@ -135,20 +135,21 @@ class Sections:
             at += 4 + length + -length % 4
         return _Interface(link, snap, ticks, offset)
 
-    def _frames(self, data: NDArray[np.uint8], at: Ints, kind: Ints) -> Frames:
+    def _frames(self, data: NDArray[np.uint8], at: Ints, kind: Ints, described: Ints) -> Frames:
+        """The frames of the packet blocks at ``at`` (n,), which know the first ``described`` (n,) interfaces."""
         whole, half = words(data, self.order + "u4"), words(data, self.order + "u2")
-        simple = kind == _SIMPLE
         interface = np.where(kind == _OLD, half[at + 8].astype(np.int64), whole[at + 8].astype(np.int64))
-        interface[simple] = 0
+        interface[kind == _SIMPLE] = 0
+        unknown = np.flatnonzero(interface >= described)
+        if len(unknown):
+            at, kind, interface = (values[: unknown[0]] for values in (at, kind, interface))
+            last = self._number + len(at)
+            self.damage = f"is damaged: the packet behind frame {last:,} names an interface that is not described"
+        simple = kind == _SIMPLE
         room = whole[at + 4].astype(np.int64) - np.where(simple, 16, 32)
         wire = np.where(simple, whole[at + 8], whole[at + 24]).astype(np.int64)
         captured = np.where(simple, wire, whole[at + 20]).astype(np.int64)
-        captured = np.clip(captured, 0, np.maximum(room, 0))
-        known = interface < len(self._interfaces)
-        if not known.all():
-            self.damage = f"is damaged: a packet behind frame {self._number:,} names an interface that is not described"
-            at, interface, wire = at[known], interface[known], wire[known]
-            captured, simple, kind = captured[known], simple[known], kind[known]
+        captured = np.clip(captured, 0, room)
         time = self._times(whole[at + 12].astype(np.uint64), whole[at + 16].astype(np.uint64), interface, simple)
         link = np.array([each.link for each in self._interfaces], np.int64)[interface]
         number = self._number + 1 + np.arange(len(at))
@@ -161,10 +162,12 @@ class Sections:
         """(n,) microseconds since 1970."""
         ticks = high << np.uint64(32) | low
         time = np.zeros(len(ticks), np.int64)
-        for number, each in enumerate(self._interfaces):
-            mine = interface == number
-            if mine.any():
-                time[mine] = _microseconds(ticks[mine], each)
+        units = list(dict.fromkeys(each.ticks for each in self._interfaces))
+        unit = np.array([units.index(each.ticks) for each in self._interfaces], np.int64)[interface]
+        offset = np.array([each.offset for each in self._interfaces], np.int64)[interface]
+        for number, per_second in enumerate(units):
+            mine = unit == number
+            time[mine] = _microseconds(ticks[mine], per_second, offset[mine])
         timed = np.maximum.accumulate(np.where(simple, -1, np.arange(len(time))))
         time = np.where(timed >= 0, time[np.maximum(timed, 0)], self._time)
         if len(time):
@@ -172,15 +175,15 @@ class Sections:
         return time
 
 
-def _microseconds(ticks: NDArray[np.uint64], each: _Interface) -> Ints:
-    """(n,) microseconds since 1970, ``NO_TIME`` for what no clock can show."""
-    seconds = ticks.astype(np.float64) / float(each.ticks) + float(each.offset)
+def _microseconds(ticks: NDArray[np.uint64], per_second: int, offset: Ints) -> Ints:
+    """(n,) microseconds since 1970, ``NO_TIME`` for what no clock can show; ``offset`` (n,) is in seconds."""
+    seconds = ticks.astype(np.float64) / float(per_second) + offset
     shown = (seconds >= 0) & (seconds < LATEST / 1_000_000)
     time = np.full(len(ticks), NO_TIME)
-    if each.ticks > 1 << 43:  # finer than the remainder below can hold
+    if per_second > 1 << 43:  # finer than the remainder below can hold
         time[shown] = (seconds[shown] * 1e6).astype(np.int64)
         return time
-    per_second = np.uint64(each.ticks)
-    whole, part = ticks[shown] // per_second, ticks[shown] % per_second * np.uint64(1_000_000) // per_second
-    time[shown] = (whole.astype(np.int64) + each.offset) * 1_000_000 + part.astype(np.int64)
+    ticks, unit = ticks[shown], np.uint64(per_second)
+    part = ticks % unit * np.uint64(1_000_000) // unit
+    time[shown] = ((ticks // unit).astype(np.int64) + offset[shown]) * 1_000_000 + part.astype(np.int64)
     return time
