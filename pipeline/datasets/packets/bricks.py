@@ -1,6 +1,7 @@
 """Packets grouped into records, and how the numbers of a record's packets are summarised."""
 
 from dataclasses import dataclass, fields
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +14,16 @@ FIN, SYN, RST, PSH, ACK, URG, ECE, CWR = (1 << bit for bit in range(8))
 
 
 @dataclass(frozen=True)
-class Packets:
+class Rows:
+    """Arrays of the same length: what is known of each of some things."""
+
+    def select(self, keep: NDArray[np.bool_] | Ints) -> Self:
+        """The rows at ``keep``: a mask or indices."""
+        return type(self)(*(getattr(self, field.name)[keep] for field in fields(self)))
+
+
+@dataclass(frozen=True)
+class Packets(Rows):
     """(p,) packets, conversation after conversation, in the order of time.
 
     Attributes:
@@ -36,10 +46,6 @@ class Packets:
 
     def __len__(self) -> int:
         return len(self.time)
-
-    def select(self, keep: NDArray[np.bool_] | Ints) -> "Packets":
-        """The packets at ``keep``: a mask or indices."""
-        return Packets(*(getattr(self, field.name)[keep] for field in fields(self)))
 
 
 @dataclass(frozen=True)

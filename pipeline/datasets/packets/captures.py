@@ -18,12 +18,12 @@ from pipeline.datasets.packets.decode import decode
 from pipeline.datasets.packets.definitions import SECOND, Pauses
 from pipeline.datasets.packets.files import Capture
 from pipeline.datasets.packets.rejects import Rejects
-from pipeline.datasets.packets.rules import meaning, rules_beside
+from pipeline.datasets.packets.rules import Rules, files_of_rules, meaning, rules_for
 from pipeline.datasets.packets.table import table_of
 from pipeline.datasets.packets.traffic import joined
 from pipeline.datasets.reading import Reading
 from pipeline.datasets.schema import FEATURES, UNLABELLED, Column
-from pipeline.datasets.sources import Source
+from pipeline.datasets.sources import SeenContents, Source
 
 SUFFIXES = tuple(f".{kind}{packing}" for kind in ("pcap", "pcapng", "cap") for packing in ("", ".gz"))
 LONGEST = 86_400  # seconds
@@ -90,13 +90,16 @@ class Captures(Dataset):
         """All records, the files in the order of their names, the flows of a file in that of their first packets.
 
         Raises:
-            SourceError: a file is absent, empty, no capture or of a link type that is not read, or none has a flow.
+            SourceError: a file is absent, empty, no capture or of a link type that is not read, two have the same
+                content, or none has a flow.
             SchemaError: a file of rules lacks the column ``label`` or has an unknown one.
-            DataError: a cell of it cannot be read.
+            DataError: a cell or the text of it cannot be read.
         """
         any_flow, reasons = False, Counter[str]()
+        seen, files = SeenContents(), files_of_rules(self.path)
         for source in self._sources():
-            for chunk in self._file(source):
+            rules = rules_for((source.place, self.path.name), files, self.label, self.reading)
+            for chunk in self._file(Capture(source, seen), rules):
                 any_flow = any_flow or chunk.records.num_rows > 0
                 reasons.update(chunk.rejected["reason"].to_pylist())
                 yield chunk
@@ -111,20 +114,20 @@ class Captures(Dataset):
         name = self.path.name
         return [Source(name[:-3] if name.lower().endswith(".gz") else name, name, lambda: self.path.open("rb"))]
 
-    def _file(self, source: Source) -> Iterator[Chunk]:
-        rules = rules_beside(self.path / source.place if self.path.is_dir() else self.path, self.label, self.reading)
+    def _file(self, capture: Capture, rules: Rules) -> Iterator[Chunk]:
+        source = capture.source
         rejects, row = Rejects(source.name), 1
-        for flows in self._flows(source, rejects):
+        for flows in self._flows(capture, rejects):
             if len(flows):
                 table = table_of(flows, source.name, row, self.pauses, rules)
                 yield Chunk(table, REJECTED_SCHEMA.empty_table(), _notes(source, table))
                 row += len(flows)
         yield Chunk(record_schema(FEATURES).empty_table(), rejects.table())
 
-    def _flows(self, source: Source, rejects: Rejects) -> Iterator[Flows]:
+    def _flows(self, capture: Capture, rejects: Rejects) -> Iterator[Flows]:
         """The flows of a file in the order of their first packets, some at a time."""
-        capture, assembly = Capture(source), Assembly(self.flow_timeout)
-        clock = Clock(source.name, self.reorder, self.flow_timeout)
+        assembly = Assembly(self.flow_timeout)
+        clock = Clock(capture.source.name, self.reorder, self.flow_timeout)
         parts: list[Ready] = []
         for ready in _packets(capture, clock, rejects):
             parts.append(ready)

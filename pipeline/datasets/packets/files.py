@@ -13,7 +13,7 @@ from pipeline.datasets.packets.classic import Classic
 from pipeline.datasets.packets.frames import Frames
 from pipeline.datasets.packets.links import LINKS, READ, name
 from pipeline.datasets.packets.sections import Sections
-from pipeline.datasets.sources import Source
+from pipeline.datasets.sources import SeenContents, Source
 
 _GZIP = b"\x1f\x8b"
 
@@ -23,6 +23,7 @@ class Capture:
 
     Args:
         source: opens it.
+        seen: the contents of other captures that were read.
 
     Attributes:
         size: bytes that are read at a time.
@@ -32,18 +33,19 @@ class Capture:
 
     size: ClassVar[int] = 4 << 20
 
-    def __init__(self, source: Source) -> None:
-        self.source = source
+    def __init__(self, source: Source, seen: SeenContents | None = None) -> None:
+        self.source, self._seen = source, seen or SeenContents()
         self.lost, self.missing = "", ""
 
     def frames(self) -> Iterator[Frames]:
         """All frames, a block at a time. A damaged file gives those before the damage.
 
         Raises:
-            SourceError: the file is empty, no capture, or of a link type that is not read.
+            SourceError: the file is empty, no capture, or of a link type that is not read, or it has the same content
+                as another one.
         """
         reader: Classic | Sections | None = None
-        for chunk in self._chunks():
+        for chunk in self._seen.watch(self.source, self._chunks()):
             reader = reader or self._reader(chunk)
             for frames in reader.read(reader.rest + chunk):
                 self._check(frames)

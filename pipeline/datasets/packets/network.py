@@ -5,7 +5,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.datasets.packets.bricks import Ints
+from pipeline.datasets.packets.bricks import Ints, Rows
 from pipeline.datasets.packets.frames import Frames, words
 from pipeline.datasets.packets.reasons import CUT, LATER_FRAGMENT, OK, WRONG_IP
 from pipeline.datasets.packets.traffic import MAPPED
@@ -13,10 +13,11 @@ from pipeline.datasets.packets.traffic import MAPPED
 _HOP, _ROUTING, _FRAGMENT, _AUTHENTICATION, _DESTINATION, _MOBILITY = 0, 43, 44, 51, 60, 135
 _EXTENSIONS = (_HOP, _ROUTING, _FRAGMENT, _AUTHENTICATION, _DESTINATION, _MOBILITY)
 _MOST_EXTENSIONS = 8
+_LONGEST = 65_535  # bytes of a packet; more of them have no place in a frame
 
 
 @dataclass(frozen=True)
-class Network:
+class Network(Rows):
     """(n,) what IP headers say.
 
     Attributes:
@@ -36,10 +37,6 @@ class Network:
     six: NDArray[np.bool_]
     reason: NDArray[np.int8]
 
-    def select(self, keep: Ints) -> "Network":
-        """The headers at ``keep``."""
-        return Network(*(getattr(self, field.name)[keep] for field in fields(self)))
-
     def put(self, places: Ints, some: "Network") -> None:
         """Store ``some`` at ``places``."""
         for field in fields(self):
@@ -58,11 +55,12 @@ def ipv4(frames: Frames, rows: Ints, at: Ints) -> Network:
     end = frames.start[rows] + frames.captured[rows]
     header = (data[at] & 15).astype(np.int64) * 4
     total = half[at + 2].astype(np.int64)
-    on_wire = frames.start[rows] + frames.wire[rows] - at
+    on_wire = _on_wire(frames, rows, at)
     total = np.where(total == 0, on_wire, total)  # 0 where the network card cuts the packet up later
     fragment = half[at + 6]
     reason = np.where((fragment & 0x1FFF) > 0, LATER_FRAGMENT, OK)
-    reason[(header < 20) | (total < header) | (data[at] >> 4 != 4)] = WRONG_IP
+    wrong = (total > on_wire) | (total > _LONGEST)
+    reason[wrong | (header < 20) | (total < header) | (data[at] >> 4 != 4)] = WRONG_IP
     reason[at + 20 > end] = CUT
     source, target = (np.stack([np.zeros(len(at), np.uint64), whole[at + place] | MAPPED], 1) for place in (12, 16))
     six = np.zeros(len(at), bool)
@@ -74,9 +72,10 @@ def ipv6(frames: Frames, rows: Ints, at: Ints) -> Network:
     """The headers that begin at ``at`` (m,) in the frames ``rows`` (m,), with their extensions."""
     data, half, long = frames.data, words(frames.data, ">u2"), words(frames.data, ">u8")
     end = frames.start[rows] + frames.captured[rows]
-    length = half[at + 4].astype(np.int64)
-    length = np.where(length == 0, frames.start[rows] + frames.wire[rows] - at - 40, length)
-    reason = np.where((data[at] >> 4 != 6) | (length < 0), WRONG_IP, OK)
+    length, most = half[at + 4].astype(np.int64), _on_wire(frames, rows, at) - 40
+    length = np.where(length == 0, most, length)
+    wrong = (length > most) | (length > _LONGEST) | (length < 0)
+    reason = np.where(wrong | (data[at] >> 4 != 6), WRONG_IP, OK)
     reason[at + 40 > end] = CUT
     source, target = (np.stack([long[at + place], long[at + place + 8]], 1) for place in (8, 24))
     protocol, behind, length, later = _extensions(data, data[at + 6].astype(np.int64), at + 40, length, end)
@@ -84,6 +83,11 @@ def ipv6(frames: Frames, rows: Ints, at: Ints) -> Network:
     reason = np.where((reason == OK) & (length < 0), WRONG_IP, reason)
     six = np.ones(len(at), bool)
     return Network(protocol, behind, length, source, target, six, reason.astype(np.int8))
+
+
+def _on_wire(frames: Frames, rows: Ints, at: Ints) -> Ints:
+    """(m,) bytes from ``at`` (m,) on that the frames ``rows`` (m,) had on the wire: no fewer than are captured."""
+    return frames.start[rows] + np.maximum(frames.wire[rows], frames.captured[rows]) - at
 
 
 def _extensions(

@@ -28,5 +28,5 @@ ETHER = {
 
 
 def carried(ether: int) -> str:
-    """What a frame carries, by its Ethernet number."""
-    return ETHER.get(ether, "IEEE 802.3" if ether < 1536 else f"Ethernet type {ether:#06x}")
+    """What a frame carries, by its Ethernet number; all numbers without a name are one kind."""
+    return ETHER.get(ether, "IEEE 802.3" if ether < 1536 else "another Ethernet type")

@@ -36,10 +36,10 @@ class Rejects:
             return
         for reason in PASSED:
             mine = decoded.reason == reason
-            kinds = decoded.ether if reason == NO_IP else np.full(len(frames), LATER_FRAGMENT)
-            for kind in set(kinds[mine].tolist()):
-                what = f"carries no IP ({carried(kind)})" if reason == NO_IP else SENTENCES[reason]
-                self._pass_over(what, frames.number[mine & (kinds == kind)])
+            kinds = decoded.ether[mine] if reason == NO_IP else np.full(mine.sum(), LATER_FRAGMENT)
+            for kind, first, times in zip(*np.unique(kinds, return_index=True, return_counts=True), strict=True):
+                what = f"carries no IP ({carried(int(kind))})" if reason == NO_IP else SENTENCES[reason]
+                self._pass_over(what, int(frames.number[mine][first]), int(times))
         faulty = np.flatnonzero((decoded.reason != OK) & ~np.isin(decoded.reason, PASSED))
         room = MOST - len(self._faulty)
         self._more += max(len(faulty) - room, 0)
@@ -71,6 +71,6 @@ class Rejects:
         ]
         return pa.Table.from_pylist(rows, REJECTED_SCHEMA)
 
-    def _pass_over(self, what: str, numbers: np.ndarray) -> None:
-        self._passed[what] += len(numbers)
-        self._first.setdefault(what, int(numbers[0]))
+    def _pass_over(self, what: str, number: int, times: int) -> None:
+        self._passed[what] += times
+        self._first[what] = min(self._first.get(what, number), number)

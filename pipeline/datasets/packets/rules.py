@@ -1,22 +1,27 @@
 """Labels of a capture: one for all its flows, or rules in a CSV beside it."""
 
 import csv
+import io
 import ipaddress
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from pathlib import Path
+from typing import BinaryIO
 from zoneinfo import ZoneInfo
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.base.errors import DataError, SchemaError, near_miss
+from pipeline.base.errors import DataError, SchemaError, SourceError, near_miss
+from pipeline.datasets import encodings, sources
 from pipeline.datasets.labels import UNLABELLED, Label, canonical
 from pipeline.datasets.packets.bricks import Ints
 from pipeline.datasets.packets.endpoints import Endpoints
 from pipeline.datasets.reading import UTC, Reading
+from pipeline.datasets.sources import Source
 
 LABELS = ".labels.csv"
 COLUMNS = ("src_ip", "dst_ip", "src_port", "dst_port", "protocol", "start", "end", "label")
@@ -82,33 +87,60 @@ def meaning(text: str, reading: Reading) -> Label:
     return canonical(text, "keep", unlabelled=reading.nothing)
 
 
-def rules_beside(capture: Path, other: Label, reading: Reading) -> Rules:
-    """The rules in ``capture.labels.csv`` beside the capture, if there is such a file.
+def files_of_rules(path: Path) -> dict[str, Source]:
+    """The files of rules by their places: those in a folder or a zip, and those beside a file."""
+    beside = [file for name in _names(path.name) if (file := path.with_name(name)).is_file()]
+    found = {file.name: Source(file.name, file.name, partial(_opened, file)) for file in beside}
+    if path.is_dir() or path.suffix.lower() == sources.ARCHIVE:
+        with suppress(SourceError):  # there is none
+            found |= {source.place: source for source in sources.sources(path, (LABELS,))}
+    return found
+
+
+def rules_for(captures: Sequence[str], files: Mapping[str, Source], other: Label, reading: Reading) -> Rules:
+    """The rules in ``NAME.labels.csv``, if there is such a file.
 
     Args:
-        capture: path of the capture, which need not exist.
+        captures: places of the capture and of what holds it; the first one that has rules counts. The suffix of
+            compression may be absent from the name of the rules.
+        files: the files of rules by their places.
         other: label of the flows that no rule names.
         reading: the zone of times without an offset, and words that mean "not labelled".
 
     Raises:
         SchemaError: the file has no column ``label``, or an unknown one.
-        DataError: a cell cannot be read.
+        DataError: a cell or the text cannot be read.
     """
-    path = capture.with_name(capture.name + LABELS)
-    if not path.is_file():
+    file = next((files[name] for place in captures for name in _names(place) if name in files), None)
+    if file is None:
         return Rules(other, zone=reading.zone)
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        reader = csv.DictReader(file)
-        names = [name.strip() for name in reader.fieldnames or ()]
-        for name in names:
-            if name not in COLUMNS:
-                known = f"{near_miss(name, COLUMNS)}; known are {', '.join(COLUMNS)}"
-                raise SchemaError(f"{path.name}: column {name!r} is unknown{known}")
-        if "label" not in names:
-            raise SchemaError(f"{path.name}: column 'label' is missing; the columns are {', '.join(names) or 'none'}")
-        reader.fieldnames = names
-        rules = (_rule(path.name, number, row, reading) for number, row in enumerate(reader, 1))
-        return Rules(other, tuple(rules), reading.zone)
+    try:
+        return Rules(other, tuple(_rules(file, reading)), reading.zone)
+    except csv.Error as error:
+        raise DataError(f"{file.place}: cannot be read as CSV ({error}); correct it") from error
+
+
+def _opened(file: Path) -> BinaryIO:
+    return file.open("rb")
+
+
+def _names(capture: str) -> list[str]:
+    """Where the rules of a capture may lie."""
+    return [capture + LABELS, capture.removesuffix(capture[len(capture) - len(sources.packing(capture)) :]) + LABELS]
+
+
+def _rules(file: Source, reading: Reading) -> Iterator[Rule]:
+    text = encodings.text(b"".join(sources.blocks(file))).removeprefix("\ufeff")
+    reader = csv.DictReader(io.StringIO(text, newline=""))
+    names = [name.strip() for name in reader.fieldnames or ()]
+    for name in names:
+        if name not in COLUMNS:
+            known = f"{near_miss(name, COLUMNS)}; known are {', '.join(COLUMNS)}"
+            raise SchemaError(f"{file.place}: column {name!r} is unknown{known}")
+    if "label" not in names:
+        raise SchemaError(f"{file.place}: column 'label' is missing; the columns are {', '.join(names) or 'none'}")
+    reader.fieldnames = names
+    return (_rule(file.place, number, row, reading) for number, row in enumerate(reader, 1))
 
 
 def _rule(file: str, number: int, row: Mapping[str, str | None], reading: Reading) -> Rule:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.datasets.packets.bricks import Ints
+from pipeline.datasets.packets.bricks import Ints, Rows
 
 TCP, UDP, ICMP, ICMPV6 = 6, 17, 1, 58
 REAL = -1  # in `Traffic.ghost`
@@ -15,7 +15,7 @@ MAPPED = np.uint64(0xFFFF << 32)  # an IPv4 address is kept as the IPv6 address 
 
 
 @dataclass(frozen=True)
-class Traffic:
+class Traffic(Rows):
     """(p,) packets in the order of time.
 
     Attributes:
@@ -43,10 +43,6 @@ class Traffic:
 
     def __len__(self) -> int:
         return len(self.time)
-
-    def select(self, keep: NDArray[np.bool_] | Ints) -> "Traffic":
-        """The packets at ``keep``: a mask or indices."""
-        return Traffic(*(getattr(self, field.name)[keep] for field in fields(self)))
 
 
 def joined(parts: Sequence[Traffic]) -> Traffic:
