@@ -8,7 +8,7 @@ from typing import Any, Final
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.datasets.base import Chunk
+from pipeline.datasets.base import PASSED_OVER, Chunk
 from pipeline.datasets.meaning import Meaning, Notes
 from pipeline.datasets.rows import holds_no_record
 from pipeline.datasets.schema import UNLABELLED
@@ -25,6 +25,7 @@ class Finding:
         self.meaning = Meaning()
         self.dialect = self.family = ""
         self.aside: tuple[str, ...] = ()
+        self.remarks: tuple[str, ...] = ()
         self.labels: Counter[str] = Counter()
         self.attacks: Counter[str] = Counter()
         self.reasons: Counter[str] = Counter()
@@ -54,6 +55,7 @@ class Finding:
         """Take in what the rows showed of their file."""
         self.meaning, self.dialect, self.family = notes.meaning, notes.dialect, notes.family
         self.aside = tuple(dict.fromkeys([*self.aside, *notes.aside]))
+        self.remarks = (*self.remarks, *notes.remarks)
         self.labels.update(notes.labels)
         self.unread_times += notes.unread_times
         self.unread = list(dict.fromkeys([*self.unread, *notes.unread]))[:EXAMPLES]
@@ -66,6 +68,7 @@ class Finding:
             "rows_without_record": dict(self.passed_over.most_common(MOST)),
             "rows_not_read": dict(self.reasons.most_common(MOST)),
             "first_not_read": self.rejected,
+            "remarks": list(self.remarks),
             "dialect": self.dialect,
             "family": self.family,
             "extractor": read.extractor and {**asdict(read.extractor), "title": read.extractor.title},
@@ -91,7 +94,9 @@ class Finding:
         read = self.meaning
         said = [f"{self.attacks.total():,} records."]
         said += [f"{_rows(n)} not read: {reason}." for reason, n in self.reasons.most_common(EXAMPLES)]
-        said += [f"{_rows(n)} passed over: {reason}." for reason, n in self.passed_over.most_common(EXAMPLES)]
+        rows = [(reason, n) for reason, n in self.passed_over.most_common() if not reason.startswith(PASSED_OVER)]
+        said += [f"{_rows(n)} passed over: {reason}." for reason, n in rows[:EXAMPLES]]
+        said += self.remarks
         said += [f"Its rows are {self.dialect}."] if self.dialect else []
         said += [f"One header mixes names of several families: {self.family}."] if " + " in self.family else []
         said += [read.extractor.sentence()] if read.extractor else []

@@ -41,6 +41,7 @@ class Notes:
         unread_times: how many cells hold a time that cannot be read.
         unread: some of these cells.
         contradiction: one of these cells, whose day and month stand the other way round; "" for none.
+        remarks: sentences on the whole file that a person should know.
     """
 
     source: str
@@ -52,3 +53,4 @@ class Notes:
     unread_times: int = 0
     unread: tuple[str, ...] = ()
     contradiction: str = ""
+    remarks: tuple[str, ...] = ()

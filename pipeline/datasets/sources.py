@@ -75,17 +75,20 @@ class Wanted:
         suffixes: of the names.
         prefix: of the names, except in a path that names one file.
         names: whole names that are read as well.
+        numbered: whether a number may follow the suffix, as in ``some.pcap2``.
     """
 
     suffixes: tuple[str, ...]
     prefix: str = ""
     names: tuple[str, ...] = ()
+    numbered: bool = False
 
     def fits(self, name: str) -> bool:
         """Whether the file is read that lies at ``name`` in the folder or the zip."""
         *folders, file = name.lower().split("/")
         hidden = any(part.startswith(".") or part == "__macosx" for part in (*folders, file))
-        fits = file in self.names or (file.endswith(self.suffixes) and file.startswith(self.prefix))
+        plain = _unnumbered(file) if self.numbered else file
+        fits = file in self.names or (plain.endswith(self.suffixes) and file.startswith(self.prefix))
         return fits and not hidden
 
     def __str__(self) -> str:
@@ -95,12 +98,22 @@ class Wanted:
         return kind + (f", and none of {', '.join(plain)}" if plain else "")
 
 
+def _unnumbered(name: str) -> str:
+    """The name without the number behind its suffix."""
+    packed = packing(name)
+    return name.removesuffix(packed).rstrip("0123456789") + packed
+
+
 def _is_plain(name: str) -> bool:
     return not name.endswith(PACKINGS)
 
 
 def sources(
-    path: Path, suffixes: tuple[str, ...] = SUFFIXES, prefix: str = "", names: tuple[str, ...] = ()
+    path: Path,
+    suffixes: tuple[str, ...] = SUFFIXES,
+    prefix: str = "",
+    names: tuple[str, ...] = (),
+    numbered: bool = False,
 ) -> list[Source]:
     """The texts under ``path``, in the order of their names.
 
@@ -109,6 +122,7 @@ def sources(
         suffixes: of the names to read, in lower case.
         prefix: of the names to read in a folder or a zip, in lower case.
         names: whole names that are read as well, in lower case.
+        numbered: whether a number may follow the suffix.
 
     Raises:
         SourceError: the path is absent, or holds no such text.
@@ -117,8 +131,10 @@ def sources(
         siblings = [other.name for other in path.parent.iterdir()] if path.parent.is_dir() else []
         raise SourceError(f"{path}: no such file or folder{near_miss(path.name, siblings)}; set ingest.path")
     files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
-    wanted = Wanted(suffixes, prefix, names)
-    here = wanted if path.is_dir() else Wanted(suffixes, "", names)  # a file that is named may be called anything
+    wanted = Wanted(suffixes, prefix, names, numbered)
+    here = (
+        wanted if path.is_dir() else Wanted(suffixes, "", names, numbered)
+    )  # a file that is named may be called anything
     found = [source for file in files for source in _open_file(file, _place(file, path), here, wanted)]
     if not found:
         raise SourceError(f"{path}: holds no {wanted}; set ingest.path to the folder of the records")

@@ -12,6 +12,7 @@ from pipeline.base.registry import build
 from pipeline.datasets.base import PASSED_OVER
 from pipeline.datasets.packets import rejects
 from pipeline.datasets.packets.captures import Captures
+from pipeline.datasets.packets.files import Capture
 from pipeline.datasets.packets.sections import Sections
 from pipeline.datasets.reading import Reading
 from pipeline.datasets.registry import DATASETS
@@ -128,7 +129,7 @@ def test_frames_that_are_cut_within_their_headers_are_rejected(opened, kept):
     records, rejected = opened(content)
     assert lengths(records) == [(1, 0)]
     assert [(row["row"], row["reason"]) for row in rejected] == [
-        (number, "is cut by the snap length before its headers end") for number in (2, 3)
+        (number, "is cut before its headers end") for number in (2, 3)
     ]
     assert bytes.fromhex(rejected[0]["text"]) == long[1][1][:kept]
 
@@ -201,15 +202,37 @@ def test_later_fragments_are_counted_and_passed_over(opened):
 
 
 def test_frames_without_ip_are_counted_by_what_they_carry(opened):
-    others = [ethernet(bytes(46), kind=kind) for kind in (0x0806, 0x0806, 0x88CC, 60, 0x1235, 0x1234)]
-    records, rejected = opened(pcap([*framed(WEB), *((START, frame) for frame in others), (START, b"\0" * 9)]))
+    others = [ethernet(bytes(46), kind=kind) for kind in (0x0806, 0x0806, 0x88CC, 60, 0x1235, 0x1234, 0x1235)]
+    records, rejected = opened(pcap([*framed(WEB), *((START, frame) for frame in others)]))
     assert len(records) == 1
-    assert {reason.removeprefix(PASSED_OVER) for reason in reasons(rejected)} == {
-        "2 frames: carries no IP (ARP)",
-        "carries no IP (LLDP)",
-        "2 frames: carries no IP (IEEE 802.3)",
-        "2 frames: carries no IP (another Ethernet type)",
-    }
+    assert [(row["row"], row["reason"].removeprefix(PASSED_OVER)) for row in rejected] == [
+        (9, "2 frames: carries no IP (ARP)"),
+        (11, "carries no IP (LLDP)"),
+        (12, "carries no IP (IEEE 802.3)"),
+        (13, "2 frames: carries no IP (Ethernet type 0x1235)"),
+        (14, "carries no IP (Ethernet type 0x1234)"),
+    ]
+    (rejected,) = opened(pcap([*WEB, (START, b"\x10" * 30)], link=101))[1]
+    assert rejected["reason"] == f"{PASSED_OVER}carries no IP (no IP version)"
+
+
+@pytest.mark.parametrize("size", [1 << 22, 700])
+def test_the_number_of_kinds_without_ip_is_bounded(opened, monkeypatch, size):
+    monkeypatch.setattr(Capture, "size", size)
+    kinds = [0x9000 - n for n in range(200)] * 2
+    frames = [(START, ethernet(bytes(46), kind=kind)) for kind in kinds]
+    _, rejected = opened(pcap([*framed(WEB), *frames]))
+    told = [reason.removeprefix(PASSED_OVER) for reason in reasons(rejected)]
+    assert told[:-1] == [f"2 frames: carries no IP (Ethernet type {kind:#06x})" for kind in kinds[:20]]
+    assert told[-1] == "360 frames: carries no IP (other Ethernet types)"
+
+
+@pytest.mark.parametrize(("frame", "link"), [(b"\0" * 12 + b"\x08", 1), (bytes(12) + b"\x81\0\0", 1), (b"", 101)])
+@pytest.mark.parametrize("behind", [b"\0", b"\x08"])
+def test_a_frame_that_ends_before_it_says_what_it_carries_is_rejected(opened, frame, link, behind):
+    content = pcap([(START, frame), (START, behind * 60)], link=link)
+    _, rejected = opened(content + pcap(framed(WEB) if link == 1 else WEB)[24:])
+    assert (rejected[0]["row"], rejected[0]["reason"]) == (1, "is cut before its headers end")
 
 
 def test_the_list_of_faulty_frames_is_bounded(opened, monkeypatch):
@@ -299,24 +322,67 @@ def test_packets_that_come_late_find_their_place_or_are_moved(opened):
     records, rejected = opened(pcap(framed([talk(time, ACK, 1) for time in at])))
     assert [row["flow_duration"] for row in records] == [11 * SECOND]
     assert records[0]["flow_iat_max"] == 9 * SECOND  # the fourth counts as if it had come a second late
-    assert reasons(rejected) == [f"{PASSED_OVER}1 packets came too late to find their place, and moved"]
+    assert reasons(rejected) == [f"{PASSED_OVER}1 packet came too late to find the right place, and moved"]
 
 
 def test_a_clock_that_is_set_back_ends_all_flows(opened):
     packets = [talk(0, SYN), talk(500 * SECOND, ACK, 1), talk(501 * SECOND, ACK, 2), talk(100 * SECOND, ACK, 4)]
     records, rejected = opened(pcap(framed(packets)))
     assert [row["total_length_fwd_packets"] for row in records] == [0, 3, 4]
-    assert reasons(rejected) == [f"{PASSED_OVER}the clock was set back 1 times, and all flows ended there"]
+    assert reasons(rejected) == [f"{PASSED_OVER}1 time the clock was set back, and all flows ended there"]
 
 
 def test_a_clock_that_jumps_without_end_is_refused(opened, monkeypatch):
     monkeypatch.setattr("pipeline.datasets.packets.clock.MOST_SETBACKS", 5)
-    packets = [talk(n % 2 * 1_000 * SECOND, ACK) for n in range(13)]
-    records, rejected = opened(pcap(framed(packets[:12])))
-    assert len(records) == 12
-    assert reasons(rejected) == [f"{PASSED_OVER}the clock was set back 5 times, and all flows ended there"]
+    packets = [talk(n // 6 % 2 * 1_000 * SECOND + n, ACK) for n in range(6 * 13)]
+    records, rejected = opened(pcap(framed(packets[: 6 * 12])))
+    assert lengths(records) == [(6, 0)] * 12
+    assert reasons(rejected) == [f"{PASSED_OVER}5 times the clock was set back, and all flows ended there"]
     with pytest.raises(SourceError, match="set back more than 5 times; sort the file by time"):
         opened(pcap(framed(packets)))
+
+
+@pytest.mark.parametrize("seconds", [2, 119, 121, 86_400, -121, -86_400])
+@pytest.mark.parametrize("places", [[0], [50], [50, 51], [50, 70, 90]])
+def test_one_wrong_clock_changes_no_other_packet_and_ends_no_flow(opened, seconds, places):
+    if seconds < 0 and places == [0]:
+        return  # what begins early may be right
+    times = [n * SECOND // 10 for n in range(200)]
+    packets = [talk(time, ACK, n + 1) for n, time in enumerate(times)]
+    whole, _ = opened(pcap(framed(packets)))
+    shifted = [(time + seconds * SECOND * (n in places), packet) for n, (time, packet) in enumerate(packets)]
+    records, rejected = opened(pcap(framed(shifted)))
+    last = {place: max([0, *(n for n in range(place) if n not in places)]) for place in places}
+    mended = [talk(times[last.get(n, n)], ACK, n + 1) for n in range(200)]
+    if places == [0]:
+        mended[0] = talk(times[3], ACK, 1)  # there is none before it
+    assert known(records) == known(opened(pcap(framed(mended)))[0])
+    assert lengths(records) == lengths(whole) == [(200, 0)]
+    (reason,) = reasons(rejected)
+    count = f"{len(places)} packet{'s' * (len(places) > 1)}"
+    told = "had a time that the packets around contradict, and got that of the packet before"
+    assert reason == f"{PASSED_OVER}{count} {told}"
+
+
+def test_a_clock_that_is_set_back_among_few_packets_is_no_wrong_packet(opened):
+    times = [*range(0, 4_000, 50), *range(1_000, 3_000, 50)]
+    records, rejected = opened(pcap(framed([talk(time * SECOND, ACK, 1) for time in times])))
+    assert sum(row["total_fwd_packets"] for row in records) == len(times)
+    assert {row["timestamp"].timestamp() for row in records} <= {START / SECOND + time for time in times}
+    assert reasons(rejected) == [f"{PASSED_OVER}1 time the clock was set back, and all flows ended there"]
+
+
+def test_packets_wait_for_a_late_one_in_bounded_number(opened, monkeypatch):
+    monkeypatch.setattr("pipeline.datasets.packets.clock.MOST_HELD", 50)
+    monkeypatch.setattr(Capture, "size", 600)
+    packets = [talk(n * SECOND, ACK, 1, client=n) for n in range(200)]
+    late = talk(100 * SECOND, ACK, 1, client=500)
+    records, rejected = opened(pcap(framed([*packets, late])), reorder=3_600.0, flow_timeout=7_200.0)
+    assert len(records) == 201
+    assert reasons(rejected) == [f"{PASSED_OVER}1 packet came too late to find the right place, and moved"]
+    monkeypatch.undo()
+    patient, rejected = opened(pcap(framed([*packets, late])), reorder=3_600.0, flow_timeout=7_200.0)
+    assert ([row["src_port"] for row in patient].index(500), rejected) == (101, [])
 
 
 RULES = """label,src_ip,dst_ip,src_port,dst_port,protocol,start,end

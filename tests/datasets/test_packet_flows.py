@@ -5,6 +5,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from pipeline.datasets.base import PASSED_OVER
 from pipeline.datasets.packets.assembly import Assembly
 from pipeline.datasets.packets.captures import Captures
 from pipeline.datasets.packets.classic import Classic
@@ -121,3 +122,42 @@ def test_no_more_packets_are_kept_than_the_timeout_holds():
         kept.append(len(assembly))
     assert max(kept) <= 2 * 121 + 1  # flows of 121 packets: one that may go on, and one that is over
     assert found + len(assembly.add(nothing(), None)) == -(-2_000 // 121)
+
+
+@pytest.mark.parametrize("length", [1_000, 5_000])
+def test_open_flows_are_bounded_however_long_the_capture_is(tmp_path, blocks, monkeypatch, length):
+    waiting, add = [], Assembly.add
+
+    def counted(self, traffic, horizon):
+        waiting.append(len(self) + len(traffic))
+        return add(self, traffic, horizon)
+
+    monkeypatch.setattr(Assembly, "add", counted)
+    monkeypatch.setattr(Captures, "most_open", 100)
+    blocks(2_000, 10)
+    clients = [(f"10.0.{n // 200}.{n % 200}", 1_000) for n in range(length // 4)]
+    pairs = [(each, HOSTS[1])[:: -1 if n % 2 else 1] for each in clients for n in range(4)]
+    packets = [told_flows.Packet(START + n * SECOND // 50, *pair, 17, data=n % 7) for n, pair in enumerate(pairs)]
+    records, rejected = read(written(tmp_path / "some.pcap", packets))
+    assert max(waiting) <= 400  # packets, ghosts, and what comes
+    assert sum(records[f"total_{way}_packets"].to_numpy().sum() for way in ("fwd", "bwd")) == length
+    (reason,) = rejected["reason"].to_pylist()
+    early, told = reason.removeprefix(PASSED_OVER).split(" flows ended early, the oldest first: ")
+    assert told == "more than 100 packets of open flows would have been kept"
+    assert length // 4 - 30 < int(early.replace(",", "")) < length // 4 * 1.2
+    assert set(records["dst_port"].to_pylist()) == {80}  # what goes on keeps its forward side
+
+
+def test_the_oldest_flows_end_early_as_if_their_time_were_up():
+    ends = [(f"10.0.0.{n}", 1) for n in range(9)]
+    packets = [told_flows.Packet(START + n, ends[n // 3], HOSTS[1], 17, data=1) for n in range(9)]
+    packets += [told_flows.Packet(START + 9 + n, HOSTS[1], ends[n], 17, data=1) for n in range(3)]
+    content = pcap([(packet.time, frame(packet)) for packet in packets])
+    traffic = decode(next(Classic(content).read(content))).traffic
+    assembly = Assembly(120 * SECOND, most=8)
+    ended = assembly.add(traffic.select(slice(9)), int(traffic.time[8]))
+    assert (len(ended), assembly.early) == (2, 2)
+    assert np.diff(ended.records.starts, append=6).tolist() == [3, 3]
+    rest = assembly.add(traffic.select(slice(9, None)), None)
+    assert sorted(np.diff(rest.records.starts, append=6).tolist()) == [1, 1, 4]
+    assert (rest.records.packets.side[rest.records.starts] != rest.records.origin).sum() == 2  # of the two that ended

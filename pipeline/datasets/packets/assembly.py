@@ -14,6 +14,8 @@ from pipeline.datasets.packets.bricks import ACK, FIN, RST, SYN, Ints, Packets, 
 from pipeline.datasets.packets.conversations import grouped
 from pipeline.datasets.packets.traffic import REAL, Traffic, joined, nothing
 
+MOST_OPEN = 5_000_000  # packets of open flows
+
 
 @dataclass(frozen=True)
 class Flows:
@@ -22,24 +24,37 @@ class Flows:
     Attributes:
         records: r flows and their packets; a side is that of the key.
         key: (r, 5) the conversation of each, as `Traffic` has it.
+        number: (r,) of the first frame of each, as `Traffic` has it.
     """
 
     records: Records
     key: NDArray[np.uint64]
+    number: Ints
 
     def __len__(self) -> int:
         return len(self.key)
+
+    def select(self, rows: Ints) -> "Flows":
+        """The flows at ``rows``, any indices."""
+        return Flows(self.records.select(rows), self.key[rows], self.number[rows])
 
 
 class Assembly:
     """Flows that are still open.
 
+    Where they have more than ``most`` packets, the oldest flows end early, as if their time were up, until half as many
+    packets are left. The forward side of flows that are over is remembered of half as many, the latest ones.
+
     Args:
         timeout: microseconds from its first packet on that a flow lasts at most.
+        most: packets of open flows.
+
+    Attributes:
+        early: flows that ended early.
     """
 
-    def __init__(self, timeout: int) -> None:
-        self.timeout = timeout
+    def __init__(self, timeout: int, most: int = MOST_OPEN) -> None:
+        self.timeout, self.most, self.early = timeout, most, 0
         self._open = nothing()
 
     def __len__(self) -> int:
@@ -59,9 +74,21 @@ class Assembly:
         real = traffic.ghost[order] == REAL
         order, conversation = order[real], conversation[real]
         cut = _cut(_packets(traffic, order, conversation), ghosts, self.timeout)
-        over = np.ones(len(cut), bool) if horizon is None else cut.begins + self.timeout < horizon
+        over = np.ones(len(cut), bool) if horizon is None else self._over(cut, horizon)
         self._open = nothing() if horizon is None else self._kept(traffic, order, cut, over, ghosts, horizon)
         return _flows(traffic, order, cut, np.flatnonzero(over))
+
+    def _over(self, cut: Records, horizon: int) -> NDArray[np.bool_]:
+        """(r,) which flows are over: their time is up, or too many packets would be kept."""
+        over = cut.begins + self.timeout < horizon
+        packets = np.where(over, 0, np.diff(cut.starts, append=len(cut.owner)))
+        if packets.sum() > self.most:
+            youngest = np.argsort(-cut.begins, kind="stable")
+            first = np.searchsorted(np.cumsum(packets[youngest]), self.most // 2, side="right")
+            early = ~over & (cut.begins <= cut.begins[youngest[first]])
+            self.early += int(early.sum())
+            over |= early
+        return over
 
     def _kept(
         self, traffic: Traffic, order: Ints, cut: Records, over: NDArray[np.bool_], ghosts: "_Ghosts", horizon: int
@@ -69,16 +96,13 @@ class Assembly:
         """The packets of the flows that go on, behind one ghost for each conversation that may go on."""
         stays = np.zeros(len(traffic), bool)
         stays[order[~over[cut.owner]]] = True
-        conversation = cut.conversation
-        going_on = np.zeros(len(ghosts), bool)
-        going_on[conversation[~over]] = True
-        last = np.full(len(ghosts), -1)
-        last[conversation[over]] = np.flatnonzero(over)  # of several flows, the last one counts
-        rows, side = ghosts.row.copy(), ghosts.side.copy()
-        ended = last >= 0
-        rows[ended], side[ended] = order[cut.ends[last[ended]]], cut.origin[last[ended]]
-        useful = (rows >= 0) & (going_on | (traffic.time[rows] >= horizon - self.timeout))
-        ghost = replace(traffic.select(rows[useful]), ghost=side[useful].astype(np.int8))
+        ghosts = ghosts.after(traffic, order, cut, over)
+        useful = np.zeros(len(ghosts), bool)
+        useful[cut.conversation[~over]] = True
+        idle = np.flatnonzero(~useful & (ghosts.time >= horizon - self.timeout))
+        useful[idle[_latest(ghosts.time[idle], self.most // 2)]] = True
+        useful &= ghosts.row >= 0
+        ghost = replace(traffic.select(ghosts.row[useful]), ghost=ghosts.side[useful].astype(np.int8))
         return joined([ghost, traffic.select(stays)])
 
 
@@ -108,6 +132,20 @@ class _Ghosts:
         rows, owner = order[ghost], conversation[ghost]
         row[owner], side[owner], time[owner] = rows, traffic.ghost[rows], traffic.time[rows]
         return cls(row, side, time)
+
+    def after(self, traffic: Traffic, order: Ints, cut: Records, over: NDArray[np.bool_]) -> "_Ghosts":
+        """The ghosts once the flows ``over`` (r,) of ``cut`` have ended, too."""
+        ended = np.flatnonzero(over)
+        ended = ended[np.diff(cut.conversation[ended], append=-1) != 0]  # the last one of each conversation
+        which, last = cut.conversation[ended], order[cut.ends[ended]]
+        row, side, time = self.row.copy(), self.side.copy(), self.time.copy()
+        row[which], side[which], time[which] = last, cut.origin[ended], traffic.time[last]
+        return _Ghosts(row, side, time)
+
+
+def _latest(time: Ints, most: int) -> Ints:
+    """Indices of the ``most`` latest of times (m,), of all where there are fewer."""
+    return np.arange(len(time)) if len(time) <= most else np.argsort(time, kind="stable")[len(time) - most :]
 
 
 def _packets(traffic: Traffic, order: Ints, conversation: Ints) -> Packets:
@@ -184,5 +222,6 @@ def _origin(packets: Packets, starts: Ints, ghosts: _Ghosts, timeout: int) -> In
 
 def _flows(traffic: Traffic, order: Ints, cut: Records, over: Ints) -> Flows:
     first = order[cut.starts[over]]
-    over = over[np.lexsort((traffic.number[first], traffic.time[first]))]
-    return Flows(cut.select(over), traffic.key[order[cut.starts[over]]])
+    place = np.lexsort((traffic.number[first], traffic.time[first]))
+    over, first = over[place], first[place]
+    return Flows(cut.select(over), traffic.key[first], traffic.number[first])

@@ -17,8 +17,8 @@ FIN, SYN, RST, PSH, ACK, URG, ECE, CWR = (1 << bit for bit in range(8))
 class Rows:
     """Arrays of the same length: what is known of each of some things."""
 
-    def select(self, keep: NDArray[np.bool_] | Ints) -> Self:
-        """The rows at ``keep``: a mask or indices."""
+    def select(self, keep: NDArray[np.bool_] | Ints | slice) -> Self:
+        """The rows at ``keep``: a mask, indices, or a slice."""
         return type(self)(*(getattr(self, field.name)[keep] for field in fields(self)))
 
 

@@ -2,6 +2,8 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import ClassVar
 
@@ -12,27 +14,28 @@ from pipeline.datasets import sources
 from pipeline.datasets.base import REJECTED_SCHEMA, Chunk, Dataset, record_schema
 from pipeline.datasets.extractors import ONCE, Extractor
 from pipeline.datasets.meaning import Meaning, Notes
-from pipeline.datasets.packets.assembly import Assembly, Flows
-from pipeline.datasets.packets.clock import Clock, Ready
-from pipeline.datasets.packets.decode import decode
+from pipeline.datasets.packets.assembly import MOST_OPEN, Flows
 from pipeline.datasets.packets.definitions import SECOND, Pauses
 from pipeline.datasets.packets.files import Capture
 from pipeline.datasets.packets.rejects import Rejects
 from pipeline.datasets.packets.rules import Rules, files_of_rules, meaning, rules_for
+from pipeline.datasets.packets.sequence import OVERLAPS, Neighbours, in_order
+from pipeline.datasets.packets.succession import Limits, Succession
 from pipeline.datasets.packets.table import table_of
-from pipeline.datasets.packets.traffic import joined
 from pipeline.datasets.reading import Reading
 from pipeline.datasets.schema import FEATURES, UNLABELLED, Column
 from pipeline.datasets.sources import SeenContents, Source
 
 SUFFIXES = tuple(f".{kind}{packing}" for kind in ("pcap", "pcapng", "cap") for packing in ("", ".gz"))
 LONGEST = 86_400  # seconds
+MEANING = Meaning(extractor=Extractor("captures", ONCE))
 
 
 class Captures(Dataset):
     """Reads the captures under ``path``: a file, a folder or a zip of pcap and pcapng files, plain or gzip'd.
 
-    A record is a flow in both directions. Each file is read for itself: a flow ends where its file ends.
+    A record is a flow in both directions. A flow that is open where its file ends goes on in the next file of the same
+    folder, if that begins within the flow timeout. Files of a folder that overlap in time are read each for itself.
 
     Args:
         path: where the captures are.
@@ -48,9 +51,11 @@ class Captures(Dataset):
 
     Attributes:
         at_once: packets that are grouped into flows at once; more where more are kept.
+        most_open: packets of open flows that are kept.
     """
 
     at_once: ClassVar[int] = 1 << 16
+    most_open: ClassVar[int] = MOST_OPEN
 
     def __init__(
         self,
@@ -87,7 +92,7 @@ class Captures(Dataset):
         """None: any label is allowed."""
 
     def read(self) -> Iterator[Chunk]:
-        """All records, the files in the order of their names, the flows of a file in that of their first packets.
+        """All records, folder by folder, the files and the flows in the order of their first packets.
 
         Raises:
             SourceError: a file is absent, empty, no capture or of a link type that is not read, two have the same
@@ -96,13 +101,10 @@ class Captures(Dataset):
             DataError: a cell or the text of it cannot be read.
         """
         any_flow, reasons = False, Counter[str]()
-        seen, files = SeenContents(), files_of_rules(self.path)
-        for source in self._sources():
-            rules = rules_for((source.place, self.path.name), files, self.label, self.reading)
-            for chunk in self._file(Capture(source, seen), rules):
-                any_flow = any_flow or chunk.records.num_rows > 0
-                reasons.update(chunk.rejected["reason"].to_pylist())
-                yield chunk
+        for chunk in self._chunks():
+            any_flow = any_flow or chunk.records.num_rows > 0
+            reasons.update(chunk.rejected["reason"].to_pylist())
+            yield chunk
         if not any_flow:
             found = f"; frames have none most often because: {reasons.most_common(1)[0][0]}" if reasons else ""
             raise SourceError(f"{self.path}: no IP packet was found in it, and a flow needs at least one{found}")
@@ -110,52 +112,55 @@ class Captures(Dataset):
     def _sources(self) -> list[Source]:
         """The captures in a folder or a zip, by their names; a file that is named may be called anything."""
         if not self.path.is_file() or self.path.suffix.lower() == sources.ARCHIVE:
-            return sources.sources(self.path, SUFFIXES)
+            return sources.sources(self.path, SUFFIXES, numbered=True)
         name = self.path.name
         return [Source(name[:-3] if name.lower().endswith(".gz") else name, name, lambda: self.path.open("rb"))]
 
-    def _file(self, capture: Capture, rules: Rules) -> Iterator[Chunk]:
-        source = capture.source
-        rejects, row = Rejects(source.name), 1
-        for flows in self._flows(capture, rejects):
-            if len(flows):
-                table = table_of(flows, source.name, row, self.pauses, rules)
-                yield Chunk(table, REJECTED_SCHEMA.empty_table(), _notes(source, table))
-                row += len(flows)
-        yield Chunk(record_schema(FEATURES).empty_table(), rejects.table())
+    def _chunks(self) -> Iterator[Chunk]:
+        seen, rules = SeenContents(), files_of_rules(self.path)
+        files = in_order(self._sources(), self.reorder, self.flow_timeout)
+        neighbours = Neighbours(self.reorder, self.flow_timeout)
+        goes_on, succession, read = False, self._succession(), list[_File]()
+        for this, following in zip(files, [*files[1:], None], strict=True):
+            if not goes_on:
+                succession, read = self._succession(), []
+            source = this.source
+            read.append(_File(source, rules_for((source.place, self.path.name), rules, self.label, self.reading)))
+            rejects = Rejects(source.name)
+            yield from self._records(succession, read, succession.read(Capture(source, seen), rejects))
+            goes_on, overlaps = neighbours.meet(this, succession.latest(following and following.begin), following)
+            if not goes_on:
+                yield from self._records(succession, read, succession.end())
+            for remark in chain(succession.told(), [OVERLAPS] * overlaps):
+                rejects.note(remark)
+            notes = Notes(source.name, MEANING, remarks=rejects.remarks())
+            yield Chunk(record_schema(FEATURES).empty_table(), rejects.table(), notes)
 
-    def _flows(self, capture: Capture, rejects: Rejects) -> Iterator[Flows]:
-        """The flows of a file in the order of their first packets, some at a time."""
-        assembly = Assembly(self.flow_timeout)
-        clock = Clock(capture.source.name, self.reorder, self.flow_timeout)
-        parts: list[Ready] = []
-        for ready in _packets(capture, clock, rejects):
-            parts.append(ready)
-            waiting = sum(len(part.traffic) for part in parts)
-            if ready.horizon is None or waiting >= max(self.at_once, len(assembly)):
-                yield assembly.add(joined([part.traffic for part in parts]), ready.horizon)
-                parts = []
-        if clock.late:
-            rejects.note(f"{clock.late:,} packets came too late to find their place, and moved")
-        if clock.setbacks:
-            rejects.note(f"the clock was set back {clock.setbacks:,} times, and all flows ended there")
-        if capture.lost:
-            rejects.refuse(f"the file {capture.lost}")
-        if capture.missing:
-            rejects.note(f"the file {capture.missing}")
+    def _succession(self) -> Succession:
+        return Succession(Limits(self.flow_timeout, self.reorder, self.at_once, self.most_open))
+
+    def _records(self, succession: Succession, files: list["_File"], found: Iterator[Flows]) -> Iterator[Chunk]:
+        """The records of flows, each with the file of its first packet."""
+        for flows in found:
+            for place, mine in succession.files(flows):
+                file = files[place]
+                table = table_of(mine, file.source.name, file.records + 1, self.pauses, file.rules)
+                file.records += len(mine)
+                yield Chunk(table, REJECTED_SCHEMA.empty_table(), _notes(file.source, table))
 
 
-def _packets(capture: Capture, clock: Clock, rejects: Rejects) -> Iterator[Ready]:
-    for frames in capture.frames():
-        decoded = decode(frames)
-        rejects.add(frames, decoded)
-        yield from clock.put(decoded.traffic)
-    yield clock.end()
+@dataclass
+class _File:
+    """A capture, its rules, and how many records it has given."""
+
+    source: Source
+    rules: Rules
+    records: int = 0
 
 
 def _notes(source: Source, records: pa.Table) -> Notes:
     labels = Counter(word for word in records["attack"].to_pylist() if word != UNLABELLED)
-    return Notes(source.name, Meaning(extractor=Extractor("captures", ONCE)), labels=labels)
+    return Notes(source.name, MEANING, labels=labels)
 
 
 def _microseconds(name: str, seconds: float) -> int:

@@ -9,7 +9,7 @@ from pipeline.datasets.packets.bricks import Ints
 from pipeline.datasets.packets.frames import NO_TIME, Frames, words
 from pipeline.datasets.packets.links import LINKS
 from pipeline.datasets.packets.network import Network, ipv4, ipv6, unread
-from pipeline.datasets.packets.reasons import CUT, NO_IP, OK, WRONG_TIME, WRONG_TRANSPORT
+from pipeline.datasets.packets.reasons import CUT, NO_IP, NO_TYPE, NO_VERSION, OK, WRONG_TIME, WRONG_TRANSPORT
 from pipeline.datasets.packets.traffic import ICMP, ICMPV6, REAL, TCP, UDP, Traffic, last_word
 
 IPV4, IPV6 = 0x0800, 0x86DD
@@ -46,7 +46,7 @@ def decode(frames: Frames) -> Decoded:
     """Read the headers of all frames, whose link types are known."""
     ether, at = _carried(frames)
     network = unread(len(frames))
-    network.reason[:] = NO_IP
+    network.reason[:] = np.where(ether == NO_TYPE, CUT, NO_IP)
     for kind, read in ((IPV4, ipv4), (IPV6, ipv6)):
         rows = np.flatnonzero(ether == kind)
         if len(rows):
@@ -66,17 +66,19 @@ def _carried(frames: Frames) -> tuple[Ints, Ints]:
     at = np.minimum(frames.start + header, end)
     ether = half[np.maximum(frames.start + type_at, 0)].astype(np.int64)
     version = frames.data[at] >> 4
-    ether = np.where(type_at >= 0, ether, np.where(version == 4, IPV4, np.where(version == 6, IPV6, 0)))
+    ether = np.where(type_at >= 0, ether, np.where(version == 4, IPV4, np.where(version == 6, IPV6, NO_VERSION)))
+    ether[(frames.captured < header) | (at == end) & (type_at < 0)] = NO_TYPE
     for _ in range(MOST_TAGS):
         tagged = np.isin(ether, VLAN)
         if not tagged.any():
             break
-        ether = np.where(tagged, half[at + 2], ether)
+        ether = np.where(tagged, np.where(at + 4 > end, NO_TYPE, half[at + 2].astype(np.int64)), ether)
         at = np.minimum(at + 4 * tagged, end)
     session = ether == PPPOE
     if session.any():
         inside = half[at + 6]
         inside = np.where(inside == PPP_IPV4, IPV4, np.where(inside == PPP_IPV6, IPV6, PPPOE))
+        inside = np.where(at + 8 > end, NO_TYPE, inside)
         ether, at = np.where(session, inside, ether), np.minimum(at + 8 * session, end)
     return ether, at
 

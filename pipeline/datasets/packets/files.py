@@ -6,7 +6,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
-from typing import BinaryIO, ClassVar, cast
+from typing import BinaryIO, cast
 
 from pipeline.base.errors import SourceError
 from pipeline.datasets.packets.classic import Classic
@@ -31,7 +31,7 @@ class Capture:
         missing: once it is read, what it lacks at its end; "" where nothing.
     """
 
-    size: ClassVar[int] = 4 << 20
+    size: int = 4 << 20
 
     def __init__(self, source: Source, seen: SeenContents | None = None) -> None:
         self.source, self._seen = source, seen or SeenContents()

@@ -5,13 +5,17 @@ OK, NO_IP, LATER_FRAGMENT, CUT, WRONG_IP, WRONG_TRANSPORT, WRONG_TIME = range(7)
 SENTENCES = {
     NO_IP: "carries no IP",
     LATER_FRAGMENT: "is a later fragment, which has no ports",
-    CUT: "is cut by the snap length before its headers end",
+    CUT: "is cut before its headers end",
     WRONG_IP: "has an IP header that contradicts itself",
     WRONG_TIME: "has a time before 1970 or after 2200",
     WRONG_TRANSPORT: "has a transport header that contradicts its IP header",
 }
 PASSED = (NO_IP, LATER_FRAGMENT)  # nothing is wrong with these frames
 
+NO_TYPE, NO_VERSION = -1, -2  # in the place of an Ethernet number: it is not captured; it is not told and not IP
+FIRST_NUMBER = 1536  # smaller ones are lengths, in frames of IEEE 802.3
+MOST_KINDS = 20  # Ethernet numbers without a name of their own that are told apart in a file
+OTHERS = "other Ethernet types"
 ETHER = {
     0x0806: "ARP",
     0x8035: "RARP",
@@ -28,5 +32,6 @@ ETHER = {
 
 
 def carried(ether: int) -> str:
-    """What a frame carries, by its Ethernet number; all numbers without a name are one kind."""
-    return ETHER.get(ether, "IEEE 802.3" if ether < 1536 else "another Ethernet type")
+    """What a frame carries, by its Ethernet number."""
+    usual = f"Ethernet type {ether:#06x}" if ether >= FIRST_NUMBER else "IEEE 802.3"
+    return "no IP version" if ether == NO_VERSION else ETHER.get(ether, usual)
