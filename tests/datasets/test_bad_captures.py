@@ -10,6 +10,7 @@ import pytest
 from pipeline.base.errors import ConfigError, DataError, SchemaError, SourceError
 from pipeline.base.registry import build
 from pipeline.datasets.base import PASSED_OVER
+from pipeline.datasets.findings import Findings
 from pipeline.datasets.packets import rejects
 from pipeline.datasets.packets.captures import Captures
 from pipeline.datasets.packets.files import Capture
@@ -214,6 +215,25 @@ def test_frames_without_ip_are_counted_by_what_they_carry(opened):
     ]
     (rejected,) = opened(pcap([*WEB, (START, b"\x10" * 30)], link=101))[1]
     assert rejected["reason"] == f"{PASSED_OVER}carries no IP (no IP version)"
+
+
+def test_the_reading_report_says_what_is_to_be_known_of_a_capture(tmp_path):
+    others = [ethernet(bytes(46), kind=kind) for kind in (0x88CC, *[0x0806] * 30, 60, 0x8809, 0x888E)]
+    late = [talk(time, ACK, 1) for time in (10 * SECOND, 9 * SECOND + 1, 3 * SECOND, 11 * SECOND)]
+    (tmp_path / "some.pcap").write_bytes(pcap([*((START, frame) for frame in others), *framed(late)])[:-1])
+    findings = Findings()
+    for chunk in Captures(tmp_path).read():
+        findings.add(chunk)
+    report = findings.report()["some.pcap"]
+    assert report["records"] == 1
+    assert report["remarks"] == [
+        "The file ends within frame 38: 1 of its bytes are missing.",
+        "1 packet came too late to find the right place, and moved.",
+        "Passed over: 30 frames: carries no IP (ARP).",
+        *(f"Passed over: carries no IP ({kind})." for kind in ("LLDP", "IEEE 802.3", "LACP", "EAPOL")),
+    ]
+    assert report["sentences"][:2] == ["1 records.", report["remarks"][0]]
+    assert report["extractor"]["tool"] == "captures"
 
 
 @pytest.mark.parametrize("size", [1 << 22, 700])

@@ -3,6 +3,7 @@
 import gzip
 import operator
 import zipfile
+from io import BytesIO
 from random import Random
 
 import pytest
@@ -11,7 +12,8 @@ from pipeline.datasets.base import PASSED_OVER
 from pipeline.datasets.packets.assembly import Assembly
 from pipeline.datasets.packets.captures import Captures
 from pipeline.datasets.packets.files import Capture
-from pipeline.datasets.packets.sequence import OVERLAPS
+from pipeline.datasets.packets.sequence import OVERLAPS, Begun, Neighbours
+from pipeline.datasets.sources import Source
 from tests.datasets.test_captures import known, lengths, read
 from tests.datasets.test_packet_flows import FLAGS, GAPS, frame, made
 from tests.datasets.wire import ACK, FIN, SECOND, START, SYN, ethernet, framed, pcap, pcapng, talk
@@ -77,6 +79,8 @@ def test_a_file_follows_that_begins_within_the_timeout(tmp_path, gap, flows):
     cut(tmp_path, framed([talk(0, ACK, 1), talk(gap * SECOND, ACK, 1)]), 2, "ab")
     assert len(rows(tmp_path)) == flows
     assert len(rows(tmp_path, flow_timeout=100.0)) == 2
+    here, there = (Begun("", START + at * SECOND, Source("a", "a", BytesIO)) for at in (0, gap))
+    assert Neighbours(SECOND, 120 * SECOND).meet(here, START, there) == (flows == 1, False)
 
 
 def test_files_that_overlap_in_time_are_read_each_for_itself_and_it_is_said(tmp_path):
@@ -167,3 +171,11 @@ def test_memory_does_not_grow_with_the_number_of_files(tmp_path, monkeypatch):
         (tmp_path / f"{place:02}.pcap").write_bytes(pcap(packets[50 * place : 50 * place + 50]))
     assert [row["total_fwd_packets"] for row in rows(tmp_path)] == [121] * 9 + [111]
     assert max(kept) <= 2 * 121 + 1
+
+
+def test_many_flows_that_end_at_once_come_in_small_chunks(tmp_path, monkeypatch):
+    monkeypatch.setattr("pipeline.datasets.packets.succession.MOST_FLOWS", 10)
+    (tmp_path / "a.pcap").write_bytes(pcap(framed([talk(n, ACK, client=n) for n in range(95)])))
+    chunks = [chunk.records for chunk in Captures(tmp_path).read()]
+    assert [chunk.num_rows for chunk in chunks] == [10] * 9 + [5, 0]
+    assert [row for chunk in chunks for row in chunk["src_port"].to_pylist()] == [*range(95)]

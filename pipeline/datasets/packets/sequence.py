@@ -26,7 +26,7 @@ class Begun(NamedTuple):
 
 
 def in_order(sources: Sequence[Source], slack: int, limit: int) -> list[Begun]:
-    """Captures folder by folder, in the order of their first packets; those without a packet come last.
+    """Captures folder by folder, in the order of their first packets; those without a packet come first.
 
     Args:
         sources: the captures, by their names.
@@ -39,7 +39,7 @@ def in_order(sources: Sequence[Source], slack: int, limit: int) -> list[Begun]:
     if len(sources) == 1:
         return [Begun("", None, sources[0])]
     found = [Begun(each.place.rpartition("/")[0], _begin(each, slack, limit), each) for each in sources]
-    return sorted(found, key=lambda each: (each.folder, each.begin is None, each.begin or 0))
+    return sorted(found, key=lambda each: (each.folder, each.begin or 0))
 
 
 class Neighbours:
