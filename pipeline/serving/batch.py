@@ -4,7 +4,7 @@
 
     data/scored/KEY.parquet             a row for each record: who it is, its scores, p-value and verdict
     data/scored/rejected/KEY.parquet    rows that could not be read, with the reason
-    data/scored/samples/KEY.parquet     raw columns of a few records, for the watch on drift
+    data/scored/samples/KEY.parquet     raw columns of a few records, for the watch on drift and the gate
     data/scored/summaries/KEY.json      counts, and the sha256 of what came in and of the three above
 
 The first three are the same bytes however often a file is scored. What changes from run to run, such as the time,
@@ -12,8 +12,9 @@ stands in the summary alone. The summary appears last. A file counts as scored w
 whole content and the three tables have the hashes that stand there. What a power cut or a full disk cut short does not
 count, and is scored again. Only this user may enter the folder.
 
-Drift of features needs raw columns of recent records. A small sample of them is kept, because the files that came in
-may be gone by then, and copies of all of them would be as large as they are.
+Drift of features and the gate of promotion need raw columns of recent records. A small sample of them is kept, because
+the files that came in may be gone by then, and copies of all of them would be as large as they are. It has every column
+that was read, so that a later model that reads others can score it too.
 """
 
 from datetime import UTC, datetime
@@ -31,7 +32,7 @@ from pipeline.calibration.prediction import Prediction
 from pipeline.calibration.surprisal import Floats
 from pipeline.datasets.base import REJECTED_SCHEMA
 from pipeline.datasets.incoming import IDENTITY
-from pipeline.datasets.schema import ENDPOINTS
+from pipeline.datasets.schema import ENDPOINTS, GROUPABLE, PROVENANCE
 from pipeline.serving import discoveries, reading
 from pipeline.serving.arrivals import Incoming, content_hash
 from pipeline.serving.bundle import Bundle
@@ -109,12 +110,19 @@ def _write(
             tally.labels.add(chunk.records, predicted)
             check.add(chunk)
             p_values.append(predicted.p_value)
-            sample.add(chunk.records, predicted.score, columns)
+            sample.add(chunk.records, predicted.score, _sampled(chunk.records, columns))
         tally.require(file)
         check.require(file)
         if content_hash(file.path) != file.sha256:
             raise SourceError(f"{file.path}: changed while it was read; nothing was written; score it again")
     return np.concatenate(p_values)
+
+
+def _sampled(records: pa.Table, columns: list[str]) -> list[str]:
+    """What a sample keeps: the columns that the model reads, all other features, where a record came from and when."""
+    kept = {"source_file", "row", *GROUPABLE, *ENDPOINTS}
+    others = (name for name in records.column_names if name in kept or name not in PROVENANCE)
+    return [*dict.fromkeys([*columns, *others])]
 
 
 def _table(file: Incoming, records: pa.Table, judged: Prediction, version: int) -> pa.Table:

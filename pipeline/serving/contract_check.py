@@ -94,6 +94,7 @@ class ContractCheck:
         broken = self.broken()
         return {
             "state": "broken" if broken else "kept",
+            "foreign": bool(self._tool() or self._units()),
             "sentences": [*broken, *self.notices()],
             **said,
             "outside": {

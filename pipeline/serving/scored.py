@@ -1,5 +1,6 @@
 """Records that were scored, as they lie on disk: where they are, whether they are whole, the last of them."""
 
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -110,7 +111,61 @@ def recent(version: int, records: int) -> Recent:
     schema = pa.schema([SCHEMA.field("record_id"), SCHEMA.field("score")])
     whole = pa.concat_tables([schema.empty_table(), *(each.replace_schema_metadata() for each in reversed(tables))])
     ids, scores = (whole.column(name).to_numpy() for name in ("record_id", "score"))
-    return Recent(ids, scores, pa.concat_tables(samples) if samples else None, len(tables))
+    return Recent(ids, scores, _joined(samples), len(tables))
+
+
+def _joined(samples: list[pa.Table]) -> pa.Table | None:
+    """The columns that all samples have, which the model that scored them reads; None for no samples."""
+    if not samples:
+        return None
+    shared = set.intersection(*({*each.schema} for each in samples))
+    names = [field.name for field in samples[0].schema if field in shared]
+    return pa.concat_tables([each.select(names).replace_schema_metadata() for each in samples])
+
+
+@dataclass(frozen=True)
+class Sampled:
+    """A file that was scored, and what is kept of its raw records.
+
+    Attributes:
+        source: its name as it came.
+        sha256: of its bytes.
+        is_foreign: whether another tool wrote it than the records that the model was fitted on, or in other units.
+        records: a random sample: ids, scores, raw columns and, as far as they are known, who talked to whom and when.
+    """
+
+    source: str
+    sha256: str
+    is_foreign: bool
+    records: pa.Table
+
+
+def last_samples(serving: int | None) -> Iterator[Sampled]:
+    """The samples of the files that were scored by any version, the file that came last first.
+
+    A content that was scored by several versions comes once, at the time when it was first scored: as ``serving`` read
+    it, or else as the last version did. What is no longer whole is passed over.
+
+    Args:
+        serving: number of the version that serves, None where none does.
+
+    Raises:
+        ArtifactError: a sample cannot be read.
+    """
+    first: dict[str, str] = {}
+    chosen: dict[str, tuple[bool, str, str]] = {}
+    for path in (paths.SCORED / "summaries").glob("*.json"):
+        with suppress(ArtifactError, KeyError, TypeError):  # a summary that is not whole: the file does not count
+            about = read_json(path)
+            sha256, time = str(about["source_sha256"]), str(about["time"])
+            rank = (about["version"] == serving, time, path.stem)
+            chosen[sha256] = max(rank, chosen.get(sha256, rank))
+            first[sha256] = min(time, first.get(sha256, time))
+    for sha256 in sorted(chosen, key=lambda each: (first[each], chosen[each]), reverse=True):
+        key = chosen[sha256][-1]
+        if (found := _whole_summary(key)) is not None:
+            is_foreign = bool(found.get("contract", {}).get("foreign", False))
+            yield Sampled(str(found["source"]), sha256, is_foreign, read_table(table_path(key, "samples")))
 
 
 def _keys(version: int) -> list[str]:

@@ -80,11 +80,15 @@ class Sample:
 
     def add(self, records: pa.Table, score: NDArray[np.float64], columns: list[str]) -> None:
         """Look at the raw ``columns`` of n more records; score is (n,)."""
-        new = records.select(["record_id", *columns]).append_column("score", pa.array(score))
-        new = pa.table({name: _plain(new.column(name)) for name in new.column_names})
-        both = new if self.kept is None else pa.concat_tables([self.kept, new])
-        order = pc.sort_indices(both, sort_keys=[("record_id", "ascending")])
-        self.kept = both.take(order.slice(0, self.size)).combine_chunks()
+        found = records.select(["record_id", *columns]).append_column("score", pa.array(score)).unify_dictionaries()
+        few = self._smallest(found)
+        new = pa.table({name: _plain(few.column(name)) for name in few.column_names})
+        both = new if self.kept is None else pa.concat_tables([self.kept, _like(new, self.kept.schema)])
+        self.kept = self._smallest(both).combine_chunks()
+
+    def _smallest(self, table: pa.Table) -> pa.Table:
+        order = pc.sort_indices(table, sort_keys=[("record_id", "ascending")])
+        return table.take(order.slice(0, self.size))
 
     def save(self, path: Path) -> None:
         """Write what is kept, as a Parquet file; nothing where no record came."""
@@ -95,3 +99,11 @@ class Sample:
 
 def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
     return column.cast(pa.string()) if pa.types.is_dictionary(column.type) else column
+
+
+def _like(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    """The columns of ``schema``; empty where the table, say another part of an archive, has none such."""
+    has = {*table.schema}
+    n = table.num_rows
+    columns = [table.column(each.name) if each in has else pa.nulls(n, each.type) for each in schema]
+    return pa.table(columns, schema=schema)

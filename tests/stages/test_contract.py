@@ -71,14 +71,14 @@ def test_the_contract_says_what_the_model_was_fitted_on(bundle: Bundle) -> None:
 
 def test_records_of_the_same_kind_keep_it(bundle: Bundle, file: Any) -> None:
     found = held(file, bundle)
-    assert found["state"] == "kept"
+    assert (found["state"], found["foreign"]) == ("kept", False)
     assert found["sentences"] == []
     assert any("It has the names of CICFlowMeter of CIC-IDS-2017" in said for said in found["read"])
 
 
 def test_values_beyond_what_was_seen_are_counted_and_named(bundle: Bundle, file: Any) -> None:
     found = held(changed(file, Idle_Max=lambda cell: "1e15"), bundle)
-    assert found["state"] == "broken"
+    assert (found["state"], found["foreign"]) == ("broken", False)  # an attack may lie there as well
     (said,) = found["sentences"][:1]
     assert "(100%) have a value outside the range that the model has seen, most often in idle_max" in said
     assert found["outside"]["columns"]["idle_max"] == found["outside"]["records"]
@@ -108,7 +108,7 @@ def test_another_tool_is_named_with_the_columns_that_mean_something_else(bundle:
         row[at["Packet Length Mean"]] = repr(sum(float(row[place]) for place in sizes) / packets)
     file.write_text("".join(",".join(row) + "\n" for row in [head, *rows]))
     found = held(file, bundle)
-    assert found["state"] == "broken"
+    assert (found["state"], found["foreign"]) == ("broken", True)
     assert "Another tool wrote it" in found["sentences"][0]
     assert "counts the first packet once; the model was fitted on records of" in found["sentences"][0]
     assert "columns may not mean the same: " in found["sentences"][0]

@@ -16,6 +16,7 @@ from pipeline.artifacts.files import read_json, sha256_of, write_json
 from pipeline.artifacts.tables import read_table
 from pipeline.base.errors import DataError, RejectedError, SchemaError, SourceError
 from pipeline.calibration.prediction import Prediction
+from pipeline.datasets.schema import ENDPOINTS, FEATURE_NAMES
 from pipeline.serving import arrivals, batch, reading, scored
 from pipeline.serving.bundle import Bundle
 from pipeline.serving.discoveries import fewest
@@ -330,6 +331,37 @@ def test_the_sample_is_the_same_whatever_the_batches(bundle, wednesday):
         kept.append(sample.kept)
     assert kept[0].equals(kept[1])
     assert kept[0]["record_id"].to_pylist() == sorted(records["record_id"].to_pylist())[:20]
+
+
+def test_a_sample_has_what_any_model_of_this_schema_reads_and_where_each_record_came_from(bundle, wednesday):
+    _, path = score(wednesday, bundle)
+    sample = read_table(paths.SCORED / "samples" / path.name)
+    assert {*FEATURE_NAMES, *ENDPOINTS, "record_id", "source_file", "row", "day", "score"} == {*sample.column_names}
+    scores = dict(zip(*(pq.read_table(path)[name].to_pylist() for name in ("record_id", "score")), strict=True))
+    assert sample["score"].to_pylist() == [scores[each] for each in sample["record_id"].to_pylist()]
+    assert not {"y", "attack", "family"} & {*sample.column_names}
+
+
+def test_a_part_of_a_file_with_other_columns_leaves_the_sample_as_it_began():
+    sample = Sample(3)
+    first = {"record_id": np.array([9, 2], np.uint64), "alpha": [1.0, 2.0], "word": pa.array(["a", "b"])}
+    sample.add(pa.table(first), np.zeros(2), ["alpha", "word"])
+    other = {"record_id": np.array([5], np.uint64), "alpha": [3.0], "word": [4.0], "more": [1.0]}
+    sample.add(pa.table(other), np.ones(1), ["alpha", "word", "more"])
+    assert sample.kept.to_pylist() == [
+        {"record_id": 2, "alpha": 2.0, "word": "b", "score": 0.0},
+        {"record_id": 5, "alpha": 3.0, "word": None, "score": 1.0},
+        {"record_id": 9, "alpha": 1.0, "word": "a", "score": 0.0},
+    ]
+
+
+def test_samples_that_have_other_columns_share_those_that_the_model_reads(bundle, wednesday):
+    shutil.copy(paths.RECORDS, wednesday.with_name("stored.parquet"))  # of which only those are read
+    for file in arrivals.find(wednesday.parent):
+        batch.score(file, bundle, 3)
+    recent = scored.recent(3, 10**6)
+    assert recent.files == 2 and recent.samples.num_rows == recent.record_id.size
+    assert {column.name for column in bundle.columns} <= {*recent.samples.column_names}
 
 
 def test_a_batch_decision_marks_records_and_changes_nothing_else(bundle, wednesday):
