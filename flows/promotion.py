@@ -6,9 +6,10 @@
     python -m flows.promotion --rollback
 
 Candidate and champion judge the same held-out records, those of the test splits that neither was fitted on, and
-``pipeline.evaluation.promotion_gate`` decides. The decision is kept as a page in Prefect, as tags and files of the
-candidate in MLflow, and as a line in ``data/promotions.jsonl``. A concurrency limit lets one promotion work at a time,
-and the swap is refused if another version has become champion in the meantime.
+``pipeline.evaluation.promotion_gate`` decides. Both score the records that arrived last, too, and
+``pipeline.evaluation.shadow`` may refuse the candidate for its alarms on them. The decision is kept as a page in
+Prefect, as tags and files of the candidate in MLflow, and as a line in ``data/promotions.jsonl``. A concurrency limit
+lets one promotion work at a time, and the swap is refused if another version has become champion in the meantime.
 
 A rollback needs neither records nor a Prefect server, and waits for nothing. The version that it sends back is not
 promoted again by its alias, which a schedule would do the next night; whoever means it names its number.
@@ -43,11 +44,12 @@ from pipeline import config
 from pipeline.artifacts.files import encode_json
 from pipeline.base.errors import ArtifactError, ConflictError, DataError, FlowsculptError
 from pipeline.evaluation import promotion_gate
-from pipeline.serving import heldout, registry
+from pipeline.serving import heldout, registry, shadow
 from pipeline.serving.bundle import Bundle
 from pipeline.serving.registry import Version
 from pipeline.settings.evaluate import Evaluate
 from pipeline.settings.promotion import Rules
+from pipeline.settings.retraining import Retraining
 
 LIMIT = "promotion"
 CANDIDATE, CHAMPION, PREVIOUS = "candidate", "champion", "previous"
@@ -187,9 +189,11 @@ def _judged(candidate: Version, champion: Version | None, rules: Rules) -> Outco
         reason = f"{short}; {selection.left_out:,} were left out, as a model was fitted on them"
         return Outcome("refused", candidate, champion, (reason,), None, selection.counts, selection.digest)
     decision = _decide(selection, bundles, rules)
-    kind: decisions.Kind = "passed" if decision.passed else "refused"
-    reasons = (*decision.reasons, *_told(selection))
-    return Outcome(kind, candidate, champion, reasons, decision, selection.counts, selection.digest)
+    by_number = {version.number: bundle for version, bundle in zip(versions, bundles, strict=True)}
+    live = shadow.run(by_number, rules, config.load(Retraining).alarms)
+    kind: decisions.Kind = "refused" if live.refusal or not decision.passed else "passed"
+    reasons = (*live.reasons(decision), *selection.notes)
+    return Outcome(kind, candidate, champion, reasons, decision, selection.counts, selection.digest, live)
 
 
 def _decide(selection: heldout.Selection, bundles: Sequence[Bundle], rules: Rules) -> promotion_gate.Decision:
@@ -197,14 +201,6 @@ def _decide(selection: heldout.Selection, bundles: Sequence[Bundle], rules: Rule
     if champion:
         return promotion_gate.compare(selection.heldout, candidate, champion[0], rules)
     return promotion_gate.admit(selection.heldout, candidate, rules)
-
-
-def _told(selection: heldout.Selection) -> tuple[str, ...]:
-    names = ", ".join(selection.not_unseen)
-    seen = (f"counted as seen, because a model was trained on their names: {names}",) if names else ()
-    n = 0 if selection.drills is None else selection.drills.num_rows
-    drilled = f"no unseen attack is held out, so {n:,} altered benign records (drills) stand for them"
-    return (*seen, drilled) if n else seen
 
 
 def _load(version: Version) -> Bundle:
@@ -247,9 +243,10 @@ def _note(candidate: Version, outcome: Outcome) -> None:
     stem = f"gate/{time.replace(':', '')}"
     files = {
         f"{stem}.md": decisions.markdown(outcome),
-        f"{stem}.json": encode_json(decisions.figures(outcome)).decode(),
+        f"{stem}.json": encode_json(decisions.figures(outcome) | decisions.differences(outcome)).decode(),
     }
-    registry.note(candidate, {GATE: outcome.kind, GATE_TIME: time, GATE_REASONS: reasons}, files)
+    metrics = outcome.shadow.metrics() if outcome.shadow else {}
+    registry.note(candidate, {GATE: outcome.kind, GATE_TIME: time, GATE_REASONS: reasons}, files, metrics)
 
 
 def _swapped(candidate: Version, outcome: Outcome) -> Outcome:

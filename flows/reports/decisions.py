@@ -9,11 +9,13 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final, Literal
 
+from flows.reports import live
 from pipeline import tracking
 from pipeline.artifacts import paths
 from pipeline.artifacts.files import append_line, read_lines
 from pipeline.evaluation.promotion_gate import Criterion, Decision
 from pipeline.serving.registry import Version
+from pipeline.serving.shadow import Shadow
 
 Kind = Literal[
     "promoted", "passed", "unchanged", "rolled back", "refused", "overtaken", "absent", "unreadable", "impossible"
@@ -50,6 +52,7 @@ class Outcome:
         decision: every figure, where it came to that.
         records: how many held-out records of each kind there were, and how many were left out.
         records_digest: which they were.
+        shadow: what both models said of the records that arrived last.
     """
 
     kind: Kind
@@ -59,6 +62,7 @@ class Outcome:
     decision: Decision | None = None
     records: Mapping[str, int] = field(default_factory=dict)
     records_digest: str = ""
+    shadow: Shadow | None = None
 
     @property
     def code(self) -> int:
@@ -97,7 +101,13 @@ def figures(outcome: Outcome) -> dict[str, Any]:
     criteria = (
         [asdict(each) | {"decides": each.decides} for each in outcome.decision.criteria] if outcome.decision else []
     )
-    return {"records": {**outcome.records}, "records_digest": outcome.records_digest, "criteria": criteria}
+    seen = {"shadow": outcome.shadow.figures()} if outcome.shadow else {}
+    return {"records": {**outcome.records}, "records_digest": outcome.records_digest, "criteria": criteria, **seen}
+
+
+def differences(outcome: Outcome) -> dict[str, Any]:
+    """Where the two models differ on live traffic, as JSON has it."""
+    return {"differences": outcome.shadow.differences.figures(live.MOST)} if outcome.shadow else {}
 
 
 def now() -> str:
@@ -140,6 +150,7 @@ def markdown(outcome: Outcome) -> str:
         _models(outcome),
         _records(outcome),
         _table(outcome.decision) if outcome.decision else "",
+        live.markdown(outcome.shadow) if outcome.shadow else "",
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 

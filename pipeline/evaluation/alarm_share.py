@@ -37,6 +37,11 @@ class Alarms:
         return self.low <= self.alarms <= self.high
 
     @property
+    def share(self) -> float:
+        """Share of the records that it flags."""
+        return self.alarms / self.records
+
+    @property
     def expected(self) -> float:
         """How many there are on average, if the promise is kept."""
         return self.promised * self.records
@@ -65,13 +70,18 @@ def counted(
         calibrated_on: benign records that the thresholds were fitted on.
         level: probability with which the number of alarms lies where it is expected.
     """
-    n = score.size
-    found = []
-    for name, share in promises.items():
-        low, high = interval(calibrated_on, share, level, tested=n)
-        alarms = int((score > thresholds[name]).sum())
-        found.append(Alarms(name, n, alarms, share, round(low * n), round(high * n)))
-    return tuple(found)
+    counts = {name: int((score > thresholds[name]).sum()) for name in promises}
+    return tuple(
+        beside(name, alarms, score.size, promises[name], calibrated_on, level) for name, alarms in counts.items()
+    )
+
+
+def beside(
+    threshold: str, alarms: int, records: int, promised: float, calibrated_on: int, level: float = LEVEL
+) -> Alarms:
+    """So many alarms on so many records, n > 0, beside what was promised; the arguments are those of ``counted``."""
+    low, high = interval(calibrated_on, promised, level, tested=records)
+    return Alarms(threshold, records, alarms, promised, round(low * records), round(high * records))
 
 
 def worst(alarms: Sequence[Alarms], factor: float) -> Alarms | None:

@@ -58,6 +58,15 @@ class Selection:
         }
         return counts if self.drills is None else counts | {"drills": self.drills.num_rows}
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What must be known of them to read a decision."""
+        names = ", ".join(self.not_unseen)
+        seen = (f"counted as seen, because a model was trained on their names: {names}",) if names else ()
+        n = 0 if self.drills is None else self.drills.num_rows
+        drilled = f"no unseen attack is held out, so {n:,} altered benign records (drills) stand for them"
+        return (*seen, drilled) if n else seen
+
 
 def select(bundles: Sequence[Bundle]) -> Selection:
     """The records that none of the bundles has used.

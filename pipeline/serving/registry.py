@@ -156,11 +156,15 @@ def rollback() -> Version:
     return _require(int(previous))
 
 
-def note(version: Version, tags: Mapping[str, str], files: Mapping[str, str]) -> None:
-    """Write tags on a version, and texts beside the run that made it, under ``versions/<number>/``."""
+def note(
+    version: Version, tags: Mapping[str, str], files: Mapping[str, str], metrics: Mapping[str, float] | None = None
+) -> None:
+    """Write tags on a version, and texts and metrics beside the run that made it, under ``versions/<number>/``."""
     client = store.client()
     for name, text in files.items():
         client.log_text(version.run_id, text, f"versions/{version.number}/{name}")
+    for name, figure in (metrics or {}).items():
+        client.log_metric(version.run_id, f"versions/{version.number}/{name}", figure)
     for name, value in tags.items():
         client.set_model_version_tag(MODEL, str(version.number), name, value)
 

@@ -1,9 +1,47 @@
 """What a candidate must keep to."""
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
-from pipeline.settings.base import Count, Level, OpenShare, Rounds, Section, Seed, Share, ShareBelowOne, Threshold
+from pipeline.settings.base import (
+    Bounds,
+    Count,
+    CountOrZero,
+    Level,
+    OpenShare,
+    Rounds,
+    Section,
+    Seed,
+    Shape,
+    Share,
+    ShareBelowOne,
+    Threshold,
+)
+
+
+@dataclass(frozen=True)
+class Shadow(Shape):
+    """How a candidate must behave on the records that arrived last; see ``pipeline.evaluation.shadow``.
+
+    Attributes:
+        records: how many of them it scores at most; 0: none.
+        min_records: fewer decide nothing.
+        margin: how far its share of alarms may lie above the champion's, absolute.
+
+    Raises:
+        ValueError: fewer records are scored than are needed.
+    """
+
+    records: CountOrZero
+    min_records: Annotated[int, Bounds(ge=100)]
+    margin: ShareBelowOne
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if 0 < self.records < self.min_records:
+            raise ValueError(
+                f"records is {self.records:,}, allowed is 0, or min_records, {self.min_records:,}, or more"
+            )
 
 
 @dataclass(frozen=True)
@@ -26,6 +64,7 @@ class Rules(Section):
         asked_margin: how much more than the asked benign FPR a model may realise, beyond chance.
         min_benign: benign records that are needed to decide.
         min_unseen: unseen attacks that are needed to decide.
+        shadow: what is asked of it on the records that arrived last.
     """
 
     section: ClassVar[str] = "promotion"
@@ -44,6 +83,7 @@ class Rules(Section):
     asked_margin: ShareBelowOne
     min_benign: Count
     min_unseen: Count
+    shadow: Shadow
 
     @property
     def asked(self) -> float:

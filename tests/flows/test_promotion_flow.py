@@ -140,7 +140,7 @@ class Registry:
     """What ``pipeline.tracking`` promises of versions and aliases, in memory."""
 
     def __init__(self, folder):
-        self.folder, self.versions, self.aliases, self.notes = folder, {}, {}, []
+        self.folder, self.versions, self.aliases, self.notes, self.metrics = folder, {}, {}, [], {}
 
     def add(self, bundle):
         number = len(self.versions) + 1
@@ -165,8 +165,9 @@ class Registry:
         self.aliases |= {"champion": self.aliases["previous"], "previous": self.aliases["champion"]}
         return self.find_version("champion")
 
-    def note(self, version, tags, files):
+    def note(self, version, tags, files, metrics=None):
         self.notes.append((version.number, tags, files))
+        self.metrics |= metrics or {}
         now = self.versions[version.number]
         self.versions[version.number] = replace(now, tags={**now.tags, **tags})
 

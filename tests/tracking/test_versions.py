@@ -277,6 +277,12 @@ def test_notes_are_tags_and_files(run_id, fresh):
     assert [Path(each.path).name for each in listed] == ["gate.md"]
 
 
+def test_the_metrics_of_a_decision_stand_beside_the_run_under_the_number_of_the_version(run_id, fresh):
+    version = registry.register(fresh, run_id, {})
+    registry.note(version, {}, {}, {"shadow.records": 1500.0})
+    assert stores.client().get_run(run_id).data.metrics[f"versions/{version.number}/shadow.records"] == 1500
+
+
 def test_no_file_of_a_version_is_a_pickle(pyfunc):
     files = [file for file in pyfunc.rglob("*") if file.is_file()]
     kinds = {file.suffix for file in files}
