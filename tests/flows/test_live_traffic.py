@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 import yaml
 
@@ -195,6 +196,22 @@ def test_only_the_records_that_arrived_last_judge_and_each_counts_once(project, 
 
 
 _read = scored.read_table
+
+
+def test_memory_does_not_grow_with_the_number_of_files(project, made, monkeypatch):
+    """Arrow's live bytes, looked at for each file."""
+    judge, live, peaks = shadow._predicted, [], []
+    monkeypatch.setattr(shadow, "_predicted", lambda *given: live.append(pa.total_allocated_bytes()) or judge(*given))
+    for files in (3, 24):
+        for i in range(files):
+            score(made, benign(400, seed=100 * files + i), f"{files}-{i}.csv")
+        live.clear()
+        before = pa.total_allocated_bytes()
+        shadow.run({2: made.candidate, 1: made.champion}, config.load(Rules), 3.0)
+        peaks.append((len(live), max(live) - before))
+    (few, low), (many, high) = peaks
+    assert (few, many) == (3, 27)
+    assert high < 2 * low + (1 << 20)
 
 
 def test_the_time_of_arrival_is_that_of_the_first_scoring(project, made):
