@@ -435,7 +435,7 @@ def test_a_model_that_is_not_the_registered_one_stops_the_promotion_and_serving_
     outcome = promotion.promote()
     assert (outcome.kind, outcome.code, project.champion) == ("unreadable", 1, 1)
     assert f"version {whose}" in outcome.reasons[0]
-    assert "--rollback" in outcome.reasons[1]
+    assert "flowsculpt rollback" in outcome.reasons[1]
     assert (_log()[-1]["decision"], _log()[-1]["serving"]) == ("unreadable", 1)
 
 
