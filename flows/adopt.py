@@ -60,6 +60,8 @@ def adopted(chosen: Namespace) -> str:
         raise SourceError(f"{chosen.path}: no such file or folder")
     working_copy.check(Path.cwd())
     champion = _champion(chosen.alias)
+    if champion and chosen.promote:
+        _refuse_other_kind(chosen, champion[1])
     with servers.connected("adopt"), _pointed(chosen, champion) as lines:
         gpu.ensure_devices()
         parent, rows = program.result(training.training(return_state=True))
@@ -86,6 +88,33 @@ def _champion(alias: str) -> "tuple[Version, Bundle] | None":
         return None
 
 
+def _refuse_other_kind(chosen: Namespace, champion: "Bundle") -> None:
+    """Say before the stages run what the gate would say after them.
+
+    Raises:
+        SchemaError: the champion reads records of another kind.
+    """
+    from pipeline.serving import heldout
+
+    known, dataset = champion.dataset.partition(" ")[0], _dataset(chosen, champion)
+    if heldout.kind(known) != heldout.kind(dataset):
+        raise SchemaError(
+            f"{chosen.path}: these are {dataset} records, and the {chosen.alias} reads {known} ones: give this network "
+            "a model of its own, tracking.model in params.yaml, and try again; or register it only, with --no-promote"
+        )
+
+
+def _dataset(chosen: Namespace, champion: "Bundle | None") -> str:
+    """What the records are: as named, else captures, else what the champion reads."""
+    from pipeline import config
+
+    if chosen.dataset:
+        return str(chosen.dataset)
+    if _holds_captures(Path(chosen.path)):
+        return "pcap"
+    return champion.dataset.partition(" ")[0] if champion else str(config.read()["ingest"]["dataset"])
+
+
 @contextmanager
 def _pointed(chosen: Namespace, champion: "tuple[Version, Bundle] | None") -> Iterator[list[str]]:
     """Make the records those of this project; says what was changed. Where a stage fails, all is as before."""
@@ -93,9 +122,7 @@ def _pointed(chosen: Namespace, champion: "tuple[Version, Bundle] | None") -> It
     from pipeline import config
 
     now = config.read()["ingest"]
-    known = champion[1].dataset.partition(" ")[0] if champion else now["dataset"]
-    dataset = chosen.dataset or ("pcap" if _holds_captures(Path(chosen.path)) else known)
-    wanted = {"dataset": dataset, "path": chosen.path, "labels": "none"}
+    wanted = {"dataset": _dataset(chosen, champion and champion[1]), "path": chosen.path, "labels": "none"}
     changed = {f"ingest.{key}": value for key, value in wanted.items() if now[key] != value}
     settings = Path(config.PARAMS)
     before = settings.read_bytes()
