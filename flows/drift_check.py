@@ -237,7 +237,9 @@ def _publish(found: Finding, settings: Retraining) -> None:
     create_markdown_artifact(markdown(found), key=artefact_key("drift-check"), description=f"Drift: {found.outcome}")
     if found.outcome in EVENTS:
         resource = {"prefect.resource.id": f"flowsculpt.{own('model')}.{found.version}"}
-        emit_event(EVENTS[found.outcome], resource=resource, payload={"reason": found.reason})
+        emit_event(
+            EVENTS[found.outcome], resource=resource, payload={"reason": found.reason, "model": own_model.name()}
+        )
 
 
 def _rows(found: Finding, settings: Retraining) -> list[dict[str, Any]]:

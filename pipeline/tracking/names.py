@@ -2,9 +2,11 @@
 
 Two clones that use one MLflow keep apart by these names alone. A folder without settings, or with settings of before
 there were names, has the shipped ones.
+
+They are read once in a process: whoever edits the file while a training runs neither stops nor moves what it logs.
 """
 
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -14,21 +16,16 @@ from pipeline.settings.tracking import SHIPPED, Tracking
 DEFAULT: Final = Tracking(SHIPPED, SHIPPED)
 
 
+@cache
 def of(root: Path) -> Tracking:
-    """The names of the project in a folder, as its params.yaml has them now.
+    """The names of the project in a folder.
 
     Raises:
         ConfigError: the file cannot be read, or a name is not allowed.
     """
-    path = root / FILE
-    content = path.read_bytes() if path.is_file() else b""
-    return _in(content, str(path)) if content.strip() else DEFAULT
-
-
-@lru_cache(maxsize=8)
-def _in(content: bytes, where: str) -> Tracking:
     from pipeline import config  # takes longer than to import this package
 
-    params = config.parse(content, where)
-    name = Tracking.section
-    return config.checked(Tracking, params[name], name, where) if name in params else DEFAULT
+    path, name = root / FILE, Tracking.section
+    content = path.read_bytes() if path.is_file() else b""
+    params = config.parse(content, str(path)) if content.strip() else {}
+    return config.checked(Tracking, params[name], name, str(path)) if name in params else DEFAULT

@@ -7,7 +7,7 @@ import re
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -130,16 +130,13 @@ class Store:
     def __init__(self, client: Any, root: Path, artefacts: str | None) -> None:
         self.client, self._root, self._artefacts = client, root, artefacts
         self.ids: dict[str, str] = {}
-        self._experiments: dict[str, str] = {}
 
-    @property
+    @cached_property
     def experiment(self) -> str:
         """The id of the experiment that holds every run of the project, which its first use makes."""
         name = names.of(self._root).experiment
-        if name not in self._experiments:
-            with locked(self._root):
-                self._experiments[name] = _experiment(self.client, name, self._artefacts)
-        return self._experiments[name]
+        with locked(self._root):
+            return _experiment(self.client, name, self._artefacts)
 
 
 def current() -> Store:

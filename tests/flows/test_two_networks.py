@@ -1,5 +1,6 @@
 """Two networks in one MLflow: each has a champion, runs, scored records and a lineage of its own."""
 
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -7,11 +8,12 @@ import numpy as np
 import pytest
 import yaml
 
-from flows import drift_check, lineage, promotion
+from flows import adopt, drift_check, lineage, promotion, training
+from flows.runtime import gpu, servers, working_copy
 from pipeline import AlarmModel, config, tracking
 from pipeline.artifacts import paths
 from pipeline.artifacts.files import read_json, read_lines, write_json
-from pipeline.base.errors import ArtifactError
+from pipeline.base.errors import ArtifactError, FlowsculptError
 from pipeline.serving import arrivals, batch, loading, own_model, quarantine, registry, scored
 from pipeline.serving.bundle import Bundle
 from pipeline.serving.manifest import HashedFolder
@@ -214,3 +216,27 @@ def test_models_of_one_kind_of_records_are_compared(networks, pair):
     from pipeline.serving import heldout
 
     heldout.require_same_kind(*(of_dataset(networks.models[99.0], name) for name in pair))
+
+
+@pytest.mark.parametrize(("given", "stops"), [([], True), (["--no-promote"], False)])
+def test_adopt_says_so_before_it_trains(networks, tmp_path, monkeypatch, capsys, given, stops):
+    class TrainsError(FlowsculptError):
+        """The stages would run."""
+
+    def trains(**_):
+        raise TrainsError("the stages run")
+
+    of_zeek = of_dataset(networks.models[99.0], "zeek conn.log")
+    monkeypatch.setattr(loading, "load", lambda alias: (registry.find_version(1), of_zeek))
+    monkeypatch.setattr(working_copy, "check", lambda root: None)
+    monkeypatch.setattr(servers, "connected", lambda program: nullcontext())
+    monkeypatch.setattr(gpu, "ensure_devices", lambda: None)
+    monkeypatch.setattr(training, "training", trains)
+    before = Path("params.yaml").read_bytes()
+    (tmp_path / "week.csv").touch()
+    assert adopt.main([str(tmp_path / "week.csv"), "--dataset", "cicids2017", *given]) == 1
+    said = capsys.readouterr().err
+    assert ("these are cicids2017 records, and the champion reads zeek ones" in said) is stops
+    assert ("the stages run" in said) is not stops
+    assert "tracking.model" in said or not stops
+    assert Path("params.yaml").read_bytes() == before

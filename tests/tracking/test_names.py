@@ -81,9 +81,11 @@ def test_without_names_a_project_has_the_shipped_ones(tmp_path, content):
     assert names.of(tmp_path) == Tracking("flowsculpt", "flowsculpt")
 
 
-def test_a_name_that_changes_holds_from_then_on(tmp_path, monkeypatch):
+@pytest.mark.parametrize("edited", ["tracking: {experiment: net, model: wan}", "tracking: {experi"])
+def test_an_edit_of_the_file_neither_moves_nor_stops_a_process_that_is_at_work(tmp_path, monkeypatch, edited):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("DVC_ROOT", raising=False)
-    for model in ("lan", "wan"):
-        (tmp_path / "params.yaml").write_text(f"tracking: {{experiment: net, model: {model}}}")
-        assert tracking.project_names() == Tracking("net", model)
+    (tmp_path / "params.yaml").write_text("tracking: {experiment: net, model: lan}")
+    assert tracking.project_names() == Tracking("net", "lan")
+    (tmp_path / "params.yaml").write_text(edited)
+    assert tracking.project_names() == Tracking("net", "lan")
