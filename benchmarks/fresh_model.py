@@ -18,7 +18,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from pipeline.serving import registry
+from pipeline.serving import own_model, registry
 from pipeline.tracking import store
 
 SCORE = """
@@ -47,9 +47,9 @@ def download(which: str, folder: Path) -> Path:
 
     version = registry.find_version(which)
     if version is None:
-        sys.exit(f"no version {which!r} of {registry.MODEL}")
+        sys.exit(f"no version {which!r} of {own_model.name()}")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-    uri = store.client().get_model_version_download_uri(registry.MODEL, str(version.number))
+    uri = store.client().get_model_version_download_uri(own_model.name(), str(version.number))
     return Path(download_artifacts(uri, dst_path=str(folder), tracking_uri=store.client().tracking_uri)).resolve()
 
 

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 
 OWN: Final = "a model of this network"
+PROMOTED: Final = "Promoted"  # name of the state that a promotion ends in, if it took place
 ANY: Final = "table"  # the data set that reads columns of any name
 
 
@@ -61,6 +62,8 @@ def adopted(chosen: Namespace) -> str:
         raise SourceError(f"{chosen.path}: no such file or folder")
     working_copy.check(Path.cwd())
     champion = _champion(chosen.alias)
+    if champion and chosen.promote:
+        _refuse_other_kind(chosen, champion[1])
     with servers.connected("adopt"), _pointed(chosen, champion) as lines:
         gpu.ensure_devices()
         parent, rows = program.result(training.training(return_state=True))
@@ -73,7 +76,7 @@ def adopted(chosen: Namespace) -> str:
         if chosen.promote:
             decided = promotion.promotion(number, return_state=True)
             lines.append(str(decided.message))
-            if decided.is_failed():
+            if decided.name != PROMOTED:
                 raise PromotedNoneError("\n".join(lines))
     return "\n".join(lines)
 
@@ -87,16 +90,41 @@ def _champion(alias: str) -> "tuple[Version, Bundle] | None":
         return None
 
 
+def _refuse_other_kind(chosen: Namespace, champion: "Bundle") -> None:
+    """Say before the stages run what the gate would say after them.
+
+    Raises:
+        SchemaError: the champion reads records of another kind.
+    """
+    from pipeline.serving import heldout
+
+    known, dataset = champion.dataset.partition(" ")[0], _dataset(chosen, champion)
+    if heldout.kind(known) != heldout.kind(dataset):
+        raise SchemaError(
+            f"{chosen.path}: these are {dataset} records, and the {chosen.alias} reads {known} ones: give this network "
+            "a model of its own, tracking.model in params.yaml, and try again; or register it only, with --no-promote"
+        )
+
+
+def _dataset(chosen: Namespace, champion: "Bundle | None") -> str:
+    """What the records are: as named, or as their first lines say, else what the champion reads."""
+    from pipeline import config
+    from pipeline.datasets import recognise
+
+    if found := chosen.dataset or recognise.dataset_of(Path(chosen.path)):
+        return str(found)
+    known = champion.dataset.partition(" ")[0] if champion else str(config.read()["ingest"]["dataset"])
+    return ANY if known == "synthetic" else known
+
+
 @contextmanager
 def _pointed(chosen: Namespace, champion: "tuple[Version, Bundle] | None") -> Iterator[list[str]]:
     """Make the records those of this project; says what was changed. Where a stage fails, all is as before."""
     from flows.runtime import dvc
     from pipeline import config
-    from pipeline.datasets import recognise
 
     now = config.read()["ingest"]
-    known = champion[1].dataset.partition(" ")[0] if champion else now["dataset"]
-    dataset = chosen.dataset or recognise.dataset_of(Path(chosen.path)) or (ANY if known == "synthetic" else known)
+    dataset = _dataset(chosen, champion and champion[1])
     wanted = {"dataset": dataset, "path": chosen.path, "labels": "none"}
     changed = {f"ingest.{key}": value for key, value in wanted.items() if now[key] != value}
     settings = Path(config.PARAMS)

@@ -11,6 +11,7 @@ from typing import Final
 LOCAL: Final = "127.0.0.1"
 PREFECT_PORT, MLFLOW_PORT = 4200, 5000
 CANDIDATE: Final = "candidate"
+DEPLOYMENTS: Final = "prefect.yaml"
 POOLS: Final = ("cpu", "gpu")
 DATASETS: Final = ("cicids2017", "nfstream", "nslkdd", "pcap", "suricata", "table", "zeek")  # a test holds it to be all
 
@@ -126,6 +127,11 @@ def _serve(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--no-deploy", action="store_true", help="leave the deployments as they are")
 
 
+def _deploy(parser: argparse.ArgumentParser) -> None:
+    parser.description = "Put the deployments on the Prefect server, under the names of this project's model."
+    parser.add_argument("file", nargs="?", default=DEPLOYMENTS, help="in the form of prefect.yaml")
+
+
 def _worker(parser: argparse.ArgumentParser) -> None:
     parser.description = "Take up scheduled runs."
     parser.add_argument("--pool", action="append", choices=POOLS, help="a pool to poll; default: all that it can serve")
@@ -170,6 +176,7 @@ PROGRAMS: Final[dict[str, Callable[[argparse.ArgumentParser], None]]] = {
     "drift_check": _drift_check,
     "lineage": _lineage,
     "serve": _serve,
+    "deploy": _deploy,
     "worker": _worker,
     "benchmark": _benchmark,
     "preset": _preset,

@@ -41,6 +41,7 @@ from flows.grid.results import table as tabulate
 from flows.reports import pages
 from flows.reports.decisions import now
 from flows.runtime import gpu, graph, program, servers, working_copy
+from flows.runtime.own_names import artefact_key
 from pipeline import config
 from pipeline.artifacts import paths
 from pipeline.artifacts.files import append_line, write_bytes, write_csv, write_json
@@ -162,7 +163,7 @@ def _published(asked: Grid, done: Sequence[Result], out: Path) -> State[Any]:
     write_json(out / "benchmark.json", table | {"cells": [_cell(each) for each in done]})
     write_csv(out / "benchmark.csv", pages.flat(table["rows"]))
     write_bytes(out / "benchmark.md", page.encode())
-    create_markdown_artifact(page, key="benchmark")
+    create_markdown_artifact(page, key=artefact_key("benchmark"))
     if table["failures"]:
         first = table["failures"][0]
         said = f"{len(table['failures'])} of {len(done)} cells failed, first {first['cell']}: {first['error']}"

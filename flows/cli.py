@@ -40,6 +40,7 @@ PROGRAMS: Final = {
     "drift": Program("drift_check", "Check whether recent traffic is still what the champion was calibrated on."),
     "lineage": Program("lineage", "Go from an alert, a version or a run back to its data and its code."),
     "serve": Program("serve", "Start the servers, the schedules and one worker."),
+    "deploy": Program("deploy", "Put the deployments of prefect.yaml on a Prefect server."),
     "doctor": Program(
         "doctor", "Say what keeps the project from running here, and what to do about it.", needs_packages=False
     ),

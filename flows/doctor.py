@@ -37,6 +37,7 @@ def examine(root: Path) -> Iterator[Finding]:
     yield from folder.settings(root)
     yield from folder.git(root)
     yield from folder.dvc(root)
+    yield from stores.names()
     yield from stores.mlflow(root)
     yield from stores.prefect(root)
     yield from stores.servers(root)

@@ -36,6 +36,7 @@ from prefect.states import Completed, Failed
 from flows import lineage
 from flows.reports.drift import markdown
 from flows.runtime import program, servers
+from flows.runtime.own_names import artefact_key, own
 from pipeline import config, tracking
 from pipeline.artifacts import paths
 from pipeline.artifacts.files import whole_folder, write_bytes, write_csv, write_json
@@ -50,7 +51,7 @@ from pipeline.evaluation.drift import Change, Outcome
 from pipeline.evaluation.recalibration import Recalibration
 from pipeline.reporting.figures.drift import drift as draw_drift
 from pipeline.reporting.figures.style import svg
-from pipeline.serving import loading, registry, scored
+from pipeline.serving import loading, own_model, registry, scored
 from pipeline.serving.bundle import Bundle
 from pipeline.serving.registry import Version
 from pipeline.settings.retraining import Retraining
@@ -145,7 +146,7 @@ def check(version: int, bundle: Bundle, recent: scored.Recent, settings: Retrain
 def _too_few(version: Version, recent: scored.Recent, settings: Retraining) -> str:
     """What is waited for, as after each promotion."""
     needed = f"needed are {settings.min_records:,}; score more with `flowsculpt score`"
-    return f"undecided: version {version.number} has scored {recent.score.size:,} records, {needed}"
+    return f"undecided: {version} has scored {recent.score.size:,} records, {needed}"
 
 
 def recalibrate(bundle: Bundle, recent: scored.Recent, settings: Retraining) -> Bundle:
@@ -231,11 +232,14 @@ def _publish(found: Finding, settings: Retraining) -> None:
         write_bytes(folder / "drift.svg", svg(figure))
         write_csv(folder / "drift.csv", rows)
         write_json(folder / "drift.json", _told(found))
-    create_table_artifact(rows, key="drift-changes", description="Distances to calibration, the largest first")
-    create_markdown_artifact(markdown(found), key="drift-check", description=f"Drift: {found.outcome}")
+    about = "Distances to calibration, the largest first"
+    create_table_artifact(rows, key=artefact_key("drift-changes"), description=about)
+    create_markdown_artifact(markdown(found), key=artefact_key("drift-check"), description=f"Drift: {found.outcome}")
     if found.outcome in EVENTS:
-        resource = {"prefect.resource.id": f"flowsculpt.model.{found.version}"}
-        emit_event(EVENTS[found.outcome], resource=resource, payload={"reason": found.reason})
+        resource = {"prefect.resource.id": f"flowsculpt.{own('model')}.{found.version}"}
+        emit_event(
+            EVENTS[found.outcome], resource=resource, payload={"reason": found.reason, "model": own_model.name()}
+        )
 
 
 def _rows(found: Finding, settings: Retraining) -> list[dict[str, Any]]:
@@ -262,6 +266,7 @@ def _told(found: Finding) -> dict[str, Any]:
     peak = float(found.path.max()) if found.path.size else None
     return {
         **{name: getattr(found, name) for name in names},
+        "model": own_model.name(),
         "log_martingale": peak,
         "alarms": [asdict(each) for each in found.alarms],
     }

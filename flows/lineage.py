@@ -22,19 +22,21 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from flows.reports.lineage import as_text
 from flows.runtime import program
 from pipeline import tracking
 from pipeline.artifacts import paths
 from pipeline.artifacts.files import read_json
 from pipeline.artifacts.tables import table_metadata
 from pipeline.base.errors import ArtifactError, near_miss
-from pipeline.serving import registry
+from pipeline.serving import own_model, registry
 from pipeline.serving.registry import Version
+from pipeline.settings.tracking import SHIPPED
 from pipeline.tracking import Run
 
 LOCK = Path("dvc.lock")
 DVC_LOCK, INPUTS, OUTPUTS, SEEDS = (f"flowsculpt.{tag}" for tag in ("dvc_lock", "inputs", "stage_outputs", "seeds"))
-VERSION, DIGEST, RECALIBRATES = (f"flowsculpt.{tag}" for tag in ("version", "digest", "recalibrates"))
+VERSION, MODEL, DIGEST, RECALIBRATES = (f"flowsculpt.{tag}" for tag in ("version", "model", "digest", "recalibrates"))
 GIT_COMMIT = "mlflow.source.git.commit"
 SHORTEST_PREFIX = 6
 
@@ -132,9 +134,13 @@ def _stage_of(path: Path) -> str:
 
 def _of_scored(path: Path, told: Mapping[str, str]) -> Chain:
     scored = {"path": path.as_posix(), **_own(told), **_summary(path)}
+    own, model = own_model.name(), told.get(MODEL, SHIPPED)
+    if model != own:
+        other = f"version {told[VERSION]} of {model} scored it, and the model of this project is {own}; ask its project"
+        return {"scored": scored, "doubts": [other]}
     version = registry.find_version(told[VERSION])
     if version is None:
-        gone = f"version {told[VERSION]} of {registry.MODEL}, which scored it, is no longer in the registry"
+        gone = f"version {told[VERSION]} of {own}, which scored it, is no longer in the registry"
         return {"scored": scored, "doubts": [gone]}
     chain: Chain = {"scored": scored} | _of_version(version)
     if told.get(DIGEST, version.digest) != version.digest:
@@ -163,7 +169,8 @@ def _of_version(version: Version) -> Chain:
         "tags": _own(version.tags),
     }
     run = tracking.find_run(version.run_id)
-    doubts = [] if run else [f"the run {version.run_id} that made version {version.number} is gone from the store"]
+    gone = f"the run {version.run_id} that made {version} is not in the experiment {_experiment()} any more"
+    doubts = [] if run else [gone]
     chain = {"version": about} | (_pipeline(run) if run else {}) | {"data": _data(version.tags), "doubts": doubts}
     before = registry.find_version(version.tags[RECALIBRATES]) if RECALIBRATES in version.tags else None
     return chain | ({"recalibrates": _of_version(before)} if before else {})
@@ -173,7 +180,9 @@ def _of_run(run: Run) -> Chain:
     """A pipeline run, or the one that a stage belongs to, and the versions that came of it."""
     parent = tracking.find_run(run.parent) if run.parent else run
     if parent is None:
-        raise ArtifactError(f"run {run.run_id} of {run.stage}: its pipeline run {run.parent} is gone from the store")
+        raise ArtifactError(
+            f"run {run.run_id} of {run.stage}: its pipeline run {run.parent} is not in the experiment {_experiment()}"
+        )
     made = [version for version in registry.versions() if version.run_id == parent.run_id]
     chain = {"stage_run": _told(run)} if run.parent else {}
     known = [{"number": version.number, "aliases": list(version.aliases), "digest": version.digest} for version in made]
@@ -223,64 +232,11 @@ def _run(what: str) -> Run:
     raise ArtifactError(f"{what!r} is no file, no version or alias and no run of this store{miss}; {named}")
 
 
-# What is printed.
+def _experiment() -> str:
+    return repr(tracking.project_names().experiment)
 
 
-def as_text(chain: Chain, indent: str = "") -> str:
-    """A chain as text that reads from the alert down to the data."""
-    lines = [f"{indent}{head:<14}{text}".rstrip() for head, text in _lines(chain)]
-    before = ["", as_text(chain["recalibrates"], indent + "  ")] if "recalibrates" in chain else []
-    return "\n".join([*lines, *before])
-
-
-def _lines(chain: Chain) -> Iterator[tuple[str, str]]:
-    for doubt in chain.get("doubts", ()):
-        yield "doubt", doubt
-    if scored := chain.get("scored"):
-        yield "scored file", scored["path"]
-        yield from (("", f"{key} {value}") for key, value in scored.items() if key != "path")
-    if artefact := chain.get("artefact"):
-        yield "artefact", f"{artefact['path']}, an output of {artefact['stage']} (content {artefact['outputs']})"
-    if stage := chain.get("stage_run"):
-        yield "stage run", _run_line(stage)
-    if version := chain.get("version"):
-        yield "version", _version_line(version)
-        hidden = {"digest", *(tag.removeprefix("flowsculpt.") for tag in (DVC_LOCK, INPUTS, OUTPUTS))}
-        yield from (("", f"{key} {value}") for key, value in sorted(version["tags"].items()) if key not in hidden)
-    for version in chain.get("versions", ()):
-        yield "version", _version_line(version)
-    if run := chain.get("run"):
-        yield "pipeline run", _run_line(run)
-        yield "flow run", run["flow_run"] or "none: it was not a Prefect flow that started it"
-        yield "git commit", run["git_commit"] or "none: it was not run in a git repository"
-    yield from _stage_lines(chain.get("stages", ()))
-    yield from _data_lines(chain.get("data") or {})
-
-
-def _version_line(version: Mapping[str, Any]) -> str:
-    aliases = f" ({', '.join(version['aliases'])})" if version["aliases"] else ""
-    return f"{version['number']} of {registry.MODEL}{aliases}, digest {version['digest']}"
-
-
-def _run_line(run: Mapping[str, Any]) -> str:
-    return f"{run['id']}  {run['name']}  {run['status']}  {run['started']}"
-
-
-def _stage_lines(stages: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, str]]:
-    for stage in stages:
-        made = f"{stage['run']}  content {stage['outputs']}" if stage["run"] else "by no run that the store knows"
-        origin = f"  made in pipeline run {stage['made_in']}" if stage["made_in"] else ""
-        yield "stage", f"{stage['stage']:<11}{stage['state']:<7} {made}{origin}"
-
-
-def _data_lines(data: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    if not data.get("dvc_lock"):
-        yield "data", "no version tells which dvc.lock it was"
-        return
-    yield "dvc.lock", f"sha256:{data['dvc_lock']}"
-    yield from (("raw input", f"{path}  {digest}") for path, digest in data["inputs"].items())
-    for stage, outputs in data["outputs"].items():
-        yield from (("output", f"{stage:<11}{path}  {digest}") for path, digest in outputs.items())
+# The program.
 
 
 def main(options: Sequence[str] | None = None) -> int:

@@ -40,11 +40,12 @@ from prefect.states import Completed, Failed
 from flows.reports import decisions
 from flows.reports.decisions import Outcome
 from flows.runtime import servers
+from flows.runtime.own_names import artefact_key, own
 from pipeline import config
 from pipeline.artifacts.files import encode_json
 from pipeline.base.errors import ArtifactError, ConflictError, DataError, FlowsculptError
 from pipeline.evaluation import promotion_gate
-from pipeline.serving import heldout, registry, shadow
+from pipeline.serving import heldout, own_model, registry, shadow
 from pipeline.serving.bundle import Bundle
 from pipeline.serving.registry import Version
 from pipeline.settings.evaluate import Evaluate
@@ -83,7 +84,7 @@ def promotion(version: str = CANDIDATE, dry_run: bool = False, rollback: bool = 
         with _alone():
             outcome = promote(version, dry_run, flow_run)
     page = decisions.markdown(outcome)
-    create_markdown_artifact(page, key="promotion-decision", description=f"Promotion: {outcome.title}")
+    create_markdown_artifact(page, key=artefact_key("promotion-decision"), description=f"Promotion: {outcome.title}")
     message = f"{outcome.title}: {'; '.join(outcome.reasons)}"
     if outcome.code == decisions.ERROR_CODE:
         return Failed(name=outcome.kind.capitalize(), message=message, data=PromotionError(outcome))
@@ -94,8 +95,8 @@ def promotion(version: str = CANDIDATE, dry_run: bool = False, rollback: bool = 
 def _alone() -> Iterator[None]:
     """One promotion at a time. The limit is made where it is absent; ``strict`` refuses to go on without it."""
     with get_client(sync_client=True) as client, suppress(ObjectAlreadyExists):  # made by another one in between
-        client.upsert_global_concurrency_limit_by_name(LIMIT, 1)
-    with concurrency(LIMIT, occupy=1, strict=True, raise_on_lease_renewal_failure=False):
+        client.upsert_global_concurrency_limit_by_name(own(LIMIT), 1)
+    with concurrency(own(LIMIT), occupy=1, strict=True, raise_on_lease_renewal_failure=False):
         yield
 
 
@@ -113,7 +114,7 @@ def promote(version: str = CANDIDATE, dry_run: bool = False, flow_run: str = "")
     rules = config.load(Rules)
     candidate, champion = _find(version), _find(CHAMPION)
     if candidate is None:
-        reason = f"no version {version!r} of the model {registry.MODEL!r}; a training run registers one as candidate"
+        reason = f"no version {version!r} of the model {own_model.name()!r}; a training run registers one as candidate"
         return Outcome("absent", None, champion, (reason,))
     outcome = _without_scores(candidate, champion, version.isdecimal()) or _judged(candidate, champion, rules)
     if dry_run:
@@ -180,6 +181,8 @@ def _judged(candidate: Version, champion: Version | None, rules: Rules) -> Outco
     except ArtifactError as error:
         return Outcome("unreadable", candidate, champion, (str(error), *_way_out(champion)))
     try:
+        if champion:
+            heldout.require_same_kind(*bundles)
         for version, bundle in zip(versions, bundles, strict=True):
             _check(version, bundle, rules.threshold)
     except DataError as error:

@@ -32,6 +32,7 @@ from prefect.states import Completed, Failed
 
 from flows.reports.scoring import markdown, row
 from flows.runtime import gpu
+from flows.runtime.own_names import artefact_key
 from pipeline import config
 from pipeline.base.errors import FlowsculptError, ScoringError, printable
 from pipeline.serving import arrivals, discoveries, intake, loading
@@ -136,5 +137,7 @@ def score_new(path: Path, alias: str, device: str = "cpu", false_discovery: floa
 
 def _publish(result: Result) -> None:
     rows = [row(summary) for summary in result.scored]
-    create_table_artifact(rows, key="scoring-files", description=f"Files scored by version {result.version}")
-    create_markdown_artifact(markdown(result), key="scoring-summary", description="Verdicts and alarms")
+    create_table_artifact(
+        rows, key=artefact_key("scoring-files"), description=f"Files scored by version {result.version}"
+    )
+    create_markdown_artifact(markdown(result), key=artefact_key("scoring-summary"), description="Verdicts and alarms")

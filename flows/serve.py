@@ -30,8 +30,9 @@ from collections.abc import Collection, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from flows import worker
-from flows.runtime import access, devices, dvc, gpu, processes, program, servers, working_copy
+from flows import deploy, worker
+from flows.runtime import access, devices, gpu, processes, program, servers, working_copy
+from flows.runtime.own_names import own
 from pipeline.base.errors import FlowsculptError
 
 FOR_A_SHELL = ("PREFECT_API_URL", access.PREFECT_CLIENT, "MLFLOW_TRACKING_URI", *access.MLFLOW_CLIENT)
@@ -74,7 +75,7 @@ def serve(given: argparse.Namespace, held: ExitStack, stopped: threading.Event) 
         return
     os.environ.update(env)
     if not given.no_deploy:
-        deploy()
+        _deploy_all()
     command = [sys.executable, "-m", "flows.worker", *_gpu_workers()]
     held.enter_context(processes.Kept("worker", command, os.environ, told="head"))
     shell = held.enter_context(access.told({name: env[name] for name in FOR_A_SHELL}))
@@ -100,19 +101,15 @@ def _words(prefect: str, mlflow: str, shell: Path, own: Collection[str]) -> str:
     )
 
 
-def deploy() -> None:
+def _deploy_all() -> None:
     """Make the pools and put every deployment of ``prefect.yaml`` on the server.
 
     Raises:
         FlowsculptError: Prefect refuses one.
     """
     with worker.connected():
-        worker.prepare(arguments.POOLS)
-    command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"]
-    with processes.group(command, os.environ, Path.cwd()) as process:
-        said = list(processes.lines(process.stdout))
-        if process.wait():
-            raise FlowsculptError("\n".join(["the deployments were refused:", *said[-dvc.LAST_LINES :]]))
+        worker.prepare([own(pool) for pool in arguments.POOLS])
+    deploy.put(Path(arguments.DEPLOYMENTS))
 
 
 def _gpu_workers() -> tuple[str, ...]:

@@ -7,6 +7,8 @@
 It makes the work pools and concurrency limits that are absent, and keeps one Prefect worker for each pool. Whatever
 ends it, no process of it is left. A run whose process is gone, because a worker or the machine died under it, is set to
 be run again: the same flow run, which goes on in the same MLflow parent run from its last checkpoint.
+
+Where the model of this project has a name of its own, the pools have it too: ``gpu-zeek``. See ``runtime.own_names``.
 """
 
 import os
@@ -34,6 +36,7 @@ from prefect.client.orchestration import get_client
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from flows.runtime import gpu, processes, program, recovery, servers
+from flows.runtime.own_names import own
 from pipeline.base.errors import ConfigError, FlowsculptError
 
 ROOT_VARIABLE = "FLOWSCULPT_ROOT"  # the folder that prefect.yaml sets for each run
@@ -50,7 +53,7 @@ def main(options: Sequence[str] | None = None) -> int:
     stopped = threading.Event()
     try:
         with program.heeding(stopped.set, [signal.SIGTERM, signal.SIGINT]), connected():
-            pools = choose_pools(given.pool)
+            pools = [own(pool) for pool in choose_pools(given.pool)]
             prepare(pools)
             work(pools, stopped)
     except FlowsculptError as error:
@@ -97,7 +100,9 @@ def prepare(pools: Sequence[str]) -> None:
                 found = client.read_work_pool(pool)
                 if found.type == "process" and found.base_job_template != template:
                     client.update_work_pool(pool, WorkPoolUpdate(base_job_template=template))
-    gpu.ensure_limits({**LIMITS, **{device.limit: 1 for device in gpu.usable_devices()}})
+    gpu.ensure_limits(
+        {**{own(name): slots for name, slots in LIMITS.items()}, **{device.limit: 1 for device in gpu.usable_devices()}}
+    )
 
 
 def job_template() -> dict[str, Any]:

@@ -1,7 +1,8 @@
 """What became of a candidate, for people, and as a line in the log of promotions that is only appended to.
 
-Each line of the log says which version serves after it. Where the next decision finds another one, an alias was moved
-by other means, or a process was killed between the swap and its line: a line ``found`` then says so first.
+Each line of the log says which version of which model serves after it. Where the next decision finds another one, an
+alias was moved by other means, or a process was killed between the swap and its line: a line ``found`` then says so
+first.
 """
 
 from collections.abc import Mapping
@@ -14,8 +15,10 @@ from pipeline import tracking
 from pipeline.artifacts import paths
 from pipeline.artifacts.files import append_line, read_lines
 from pipeline.evaluation.promotion_gate import Criterion, Decision
+from pipeline.serving import own_model
 from pipeline.serving.registry import Version
 from pipeline.serving.shadow import Shadow
+from pipeline.settings.tracking import SHIPPED
 
 Kind = Literal[
     "promoted", "passed", "unchanged", "rolled back", "refused", "overtaken", "absent", "unreadable", "impossible"
@@ -80,14 +83,15 @@ class Outcome:
     @property
     def title(self) -> str:
         """The outcome on one line."""
-        who = f"version {self.candidate.number}" if self.candidate else "no candidate"
+        who = str(self.candidate) if self.candidate else "no candidate"
         return f"{who}: {self.kind}"
 
 
 def log(outcome: Outcome, flow_run: str) -> None:
     """Append the line of an outcome, and before it what was found where the champion is not the one last logged."""
     path = tracking.project_root() / paths.PROMOTIONS
-    lines = read_lines(path)
+    model = own_model.name()
+    lines = [line for line in read_lines(path) if line.get("model", SHIPPED) == model]
     before = outcome.champion.number if outcome.champion else None
     if outcome.kind != "overtaken" and before != (lines[-1].get("serving") if lines else None):
         reason = f"version {before} is the champion, which no line of this log made it"
@@ -125,6 +129,7 @@ def _line(
 ) -> dict[str, Any]:
     return {
         "time": now(),
+        "model": own_model.name(),
         "decision": kind,
         "candidate": candidate.number if candidate else None,
         "champion": champion.number if champion else None,

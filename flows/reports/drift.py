@@ -4,12 +4,14 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from pipeline.serving import own_model
+
 if TYPE_CHECKING:
     from flows.drift_check import Finding
 
 NEXT: Final = {  # outcome -> what a person does about it
     "train": "**Training is asked for**: `flowsculpt train`. Nothing was registered or promoted.",
-    "attacks": "**Look at the alarms** in `data/scored`. The traffic has attacks in it; no threshold was moved.",
+    "attacks": "**Look at the alarms** in `{scored}`. The traffic has attacks in it; no threshold was moved.",
     "unknown": (
         "**Fit a model to this network**: `flowsculpt adopt PATH`, with a stretch of its own traffic. No threshold was "
         "moved: what a wrong model calls benign may be anything."
@@ -19,12 +21,15 @@ NEXT: Final = {  # outcome -> what a person does about it
 
 def markdown(found: "Finding") -> str:
     """A page: the outcome, why, and what follows."""
-    lines = [f"# Drift: {found.outcome}", f"Version {found.version}: {found.reason}."]
+    lines = [
+        f"# Drift: {found.outcome}",
+        f"Version {found.version}{own_model.suffix()}: {found.reason}.",
+    ]
     lines += [f"{found.records:,} recent records, {found.kept:,} of which look benign."]
     lines += ["\n".join(f"- {each}" for each in found.alarms)] if found.alarms else []
     if found.path.size:
         lines += [f"The test martingale reached 10^{found.path.max() / np.log(10):.1f}."]
-    lines += [NEXT[found.outcome]] if found.outcome in NEXT else []
+    lines += [NEXT[found.outcome].format(scored=own_model.scored().as_posix())] if found.outcome in NEXT else []
     if found.registered is not None:
         lines += [f"Version {found.registered} has the thresholds that follow. The gate: {found.gate}."]
     lines += ["Figure and table: `data/reports/drift/`."]

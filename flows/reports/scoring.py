@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from flows.reports import tables
 from pipeline.artifacts.tables import read_table
-from pipeline.serving import quarantine
+from pipeline.serving import own_model, quarantine
 from pipeline.serving.intake import Result
 from pipeline.serving.scored import table_path
 from pipeline.serving.tally import expected
@@ -24,7 +24,8 @@ def row(summary: Mapping[str, Any]) -> dict[str, object]:
 
 def markdown(result: Result) -> str:
     """A page: verdicts of each file, alarms of all beside those that benign records alone would raise."""
-    head = f"# Scoring\n\nVersion {result.version}, digest `{result.digest[:12]}`. "
+    version = f"Version {result.version}{own_model.suffix()}"
+    head = f"# Scoring\n\n{version}, digest `{result.digest[:12]}`. "
     parts = [
         f"{head}{result.counts}, {len(result.refused)} failed.",
         tables.markdown([row(summary) for summary in result.scored]),
@@ -113,7 +114,8 @@ def brief(summary: Mapping[str, Any], path: Path, alias: str, is_new: bool) -> s
         is_new: whether it was scored just now.
     """
     when = "scored" if is_new else "scored before"
-    lines = [f"{path}: {summary['records']:,} records {when} by version {summary['version']} ({alias})"]
+    version = f"version {summary['version']}{own_model.suffix()}"
+    lines = [f"{path}: {summary['records']:,} records {when} by {version} ({alias})"]
     if summary["rejected"]:
         lines += [f"{summary['rejected']:,} rows could not be read: {table_path(key(summary), 'rejected')}"]
     lines += contract_lines(summary)

@@ -10,6 +10,7 @@ from typing import Any, Literal
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
 from flows.reports import tables
+from flows.runtime.own_names import artefact_key
 from pipeline import tracking
 
 HEADLINES = ("auroc", "auprc")
@@ -93,10 +94,12 @@ def sentence() -> str:
 
 def publish(rows: Sequence[Row], headlines: Sequence[Mapping[str, object]], error: Exception | None) -> None:
     """Put the tables, and what went wrong, on the page of the flow run."""
-    create_table_artifact([vars(row) for row in rows], key="training-stages", description="Stages of this run")
+    create_table_artifact(
+        [vars(row) for row in rows], key=artefact_key("training-stages"), description="Stages of this run"
+    )
     both = [tables.markdown([vars(row) for row in rows]), tables.markdown(headlines)]
     trouble = [f"```\n{error}\n```"] if error else []
-    create_markdown_artifact("\n\n".join(["# Training", *trouble, *both]), key="training-summary")
+    create_markdown_artifact("\n\n".join(["# Training", *trouble, *both]), key=artefact_key("training-summary"))
 
 
 def text(parent: str, rows: Sequence[Row]) -> str:

@@ -65,13 +65,14 @@ class AlarmModel(BaseEstimator):  # type: ignore[misc]  # sklearn has no types
         self.verbose = verbose
 
     @classmethod
-    def load(cls, where: str | Path = "champion", device: str = "cpu") -> Self:
+    def load(cls, where: str | Path = "champion", device: str = "cpu", model: str = "") -> Self:
         """A model that was trained before.
 
         Args:
             where: a folder that ``save`` wrote, or that of a model as MLflow stores it; else an alias or the number of
                 a version in the registry of this project: ``champion``, ``candidate``, ``previous``.
             device: where it scores: ``cpu``, ``cuda`` or ``cuda:1``.
+            model: its name in the registry; "": the one that ``tracking.model`` of the project's params.yaml gives.
 
         Raises:
             ArtifactError: there is none, or a byte of it has changed.
@@ -81,7 +82,8 @@ class AlarmModel(BaseEstimator):  # type: ignore[misc]  # sklearn has no types
                 return cls._of(Bundle.load(folder, device))
         if isinstance(where, Path) or Path(where).is_dir():
             raise ArtifactError(f"{where}: holds no model; a folder that holds {manifest.MANIFEST} is expected")
-        return cls._of(loading.load(where, device)[1])
+        named = {"model": model} if model else {}
+        return cls._of(loading.load(where, device, **named)[1])
 
     @classmethod
     def _of(cls, bundle: Bundle) -> Self:

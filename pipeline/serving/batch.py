@@ -7,6 +7,8 @@
     data/scored/samples/KEY.parquet     raw columns of a few records, for the watch on drift and the gate
     data/scored/summaries/KEY.json      counts, and the sha256 of what came in and of the three above
 
+A model that has a name of its own has these in a folder of its own; see ``own_model``.
+
 The first three are the same bytes however often a file is scored. What changes from run to run, such as the time,
 stands in the summary alone. The summary appears last. A file counts as scored when its summary names the sha256 of its
 whole content and the three tables have the hashes that stand there. What a power cut or a full disk cut short does not
@@ -23,7 +25,6 @@ from typing import Any, Final
 import numpy as np
 import pyarrow as pa
 
-from pipeline.artifacts import paths
 from pipeline.artifacts.files import sha256_of, write_json
 from pipeline.artifacts.tables import TableWriter
 from pipeline.base import durable
@@ -33,7 +34,7 @@ from pipeline.calibration.surprisal import Floats
 from pipeline.datasets.base import REJECTED_SCHEMA
 from pipeline.datasets.incoming import IDENTITY
 from pipeline.datasets.schema import ENDPOINTS, GROUPABLE, PROVENANCE
-from pipeline.serving import discoveries, reading
+from pipeline.serving import discoveries, own_model, reading
 from pipeline.serving.arrivals import Incoming, content_hash
 from pipeline.serving.bundle import Bundle
 from pipeline.serving.contract_check import WARN, ContractCheck
@@ -68,9 +69,10 @@ def score(
         RejectedError: not one of its rows can be read.
     """
     key = file.key(version)
-    durable.make_private(paths.SCORED)
+    durable.make_private(own_model.scored())
     tally, sample, check = Tally(bundle.calibration), Sample(SAMPLE), ContractCheck(bundle.contract, rules)
-    about = {"version": str(version), "digest": bundle.digest, "source_sha256": file.sha256}
+    about = {"version": str(version), "model": own_model.name(), "digest": bundle.digest}
+    about |= {"source_sha256": file.sha256}
     p_value = _write(file, bundle, version, about, tally, sample, check)
     batch = {}
     if false_discovery is not None:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from pipeline.artifacts import paths
 from pipeline.artifacts.tables import column_names, read_table, row_groups, strings
-from pipeline.base.errors import ArtifactError, ConfigError, near_miss
+from pipeline.base.errors import ArtifactError, ConfigError, SchemaError, near_miss
 from pipeline.calibration.prediction import Prediction
 from pipeline.datasets.schema import NO_ATTACK
 from pipeline.evaluation import drills
@@ -20,6 +20,7 @@ from pipeline.serving.planted import planted
 from pipeline.settings.evaluate import Drills
 
 TESTS = ("test_seen", "test_unseen")
+FLOWS = ("synthetic", "cicids2017", "pcap")  # data sets whose records have the same columns
 Ids = NDArray[np.uint64]
 
 
@@ -114,6 +115,25 @@ def with_drills(selection: Selection, bundles: Sequence[Bundle], settings: Drill
     return replace(selection, heldout=heldout, drills=made)
 
 
+def require_same_kind(candidate: Bundle, champion: Bundle) -> None:
+    """Refuse to compare two models that read records of different kinds.
+
+    Raises:
+        SchemaError: a Zeek log is no CICFlowMeter table, say.
+    """
+    names = [bundle.dataset.partition(" ")[0] for bundle in (champion, candidate)]
+    if len({kind(name) for name in names}) > 1:
+        raise SchemaError(
+            f"the champion reads {names[0]} records, this candidate {names[1]} ones, and no record can judge both: "
+            "give the candidate a name of its own, tracking.model, and train it again"
+        )
+
+
+def kind(dataset: str) -> str:
+    """What records a data set has: two of one kind may be judged by the same model."""
+    return "flows" if dataset in FLOWS else dataset
+
+
 def check(bundle: Bundle, threshold: str) -> None:
     """Refuse a bundle that cannot judge the records of the project, before anything is scored.
 
@@ -121,7 +141,10 @@ def check(bundle: Bundle, threshold: str) -> None:
         SchemaError: the records lack a column that it reads.
         ConfigError: it has no such threshold.
     """
-    bundle.require(column_names(paths.RECORDS))
+    try:
+        bundle.require(column_names(paths.RECORDS))
+    except SchemaError as error:
+        raise SchemaError(f"{error}; the model of another network needs a name of its own, tracking.model") from error
     known = bundle.calibration.thresholds
     if threshold not in known:
         miss = near_miss(threshold, known)

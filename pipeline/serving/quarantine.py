@@ -9,7 +9,8 @@ Only what lies in ``data/incoming`` is moved: whatever else is named is not ours
 
 The reason is written first. A process that is killed in between leaves the file where it was; the next run knows its
 content and moves it then. To have a file tried again by the same version, remove its ``.json`` and put the file back.
-Only this user may enter the folder: records are private.
+Only this user may enter the folder: records are private. A model that has a name of its own has a folder of its own,
+see ``own_model``.
 """
 
 import errno
@@ -26,6 +27,7 @@ from pipeline.artifacts import paths
 from pipeline.artifacts.files import read_json, sha256_of, write_json
 from pipeline.base import durable
 from pipeline.base.errors import ArtifactError, ConflictError, printable
+from pipeline.serving import own_model
 
 REMEDY: Final = "free some space or check the rights of the folder, then score again"
 LONGEST: Final = 100  # characters of a name that are kept
@@ -68,8 +70,8 @@ def put(path: Path, name: str, sha256: str, version: int, reason: str) -> Held:
         ConflictError: it changed meanwhile, and stays where it is, or it is gone.
         ArtifactError: the reason cannot be written; the file stays where it is.
     """
-    durable.make_private(paths.QUARANTINE)
-    target = paths.QUARANTINE / f"{sha256}-{re.sub(r'[^A-Za-z0-9.+_]+', '-', name)[-LONGEST:]}"
+    durable.make_private(own_model.quarantine())
+    target = own_model.quarantine() / f"{sha256}-{re.sub(r'[^A-Za-z0-9.+_]+', '-', name)[-LONGEST:]}"
     about = target.with_name(f"{target.name}.json")
     now, said = datetime.now(UTC).isoformat(timespec="seconds"), printable(reason)
     held = Held(printable(name), sha256, version, said, now, target.as_posix())
@@ -90,7 +92,7 @@ def put(path: Path, name: str, sha256: str, version: int, reason: str) -> Held:
 
 def known(sha256: str, version: int) -> Held | None:
     """What was found when this version met this content before; None if it did not, or could score it."""
-    for about in paths.QUARANTINE.glob(f"{sha256}-*.json"):
+    for about in own_model.quarantine().glob(f"{sha256}-*.json"):
         with suppress(ArtifactError, TypeError):  # a file that is damaged tells nothing
             held = Held(**read_json(about))
             if (held.sha256, held.version) == (sha256, version):

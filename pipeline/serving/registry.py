@@ -1,4 +1,4 @@
-"""The model registry: versions of one model, and the aliases ``candidate``, ``champion`` and ``previous``.
+"""The model registry: versions of this project's model, and its aliases ``candidate``, ``champion`` and ``previous``.
 
 A version is an MLflow pyfunc, see ``packaging``. Its tags say where it comes from::
 
@@ -21,11 +21,11 @@ from typing import Any
 
 from pipeline.artifacts import paths
 from pipeline.base.errors import ArtifactError, ConflictError
-from pipeline.serving import benign, manifest, packaging
+from pipeline.serving import benign, manifest, own_model, packaging
 from pipeline.serving.manifest import HashedFolder
+from pipeline.settings.tracking import SHIPPED
 from pipeline.tracking import operations, outbox, store
 
-MODEL = "flowsculpt"
 CANDIDATE, CHAMPION, PREVIOUS = "candidate", "champion", "previous"
 DIGEST, DATASET, COMMIT, LIBRARIES = (f"flowsculpt.{tag}" for tag in ("digest", "dataset", "git_commit", "libraries"))
 VERSION, MADE_AGAIN = "flowsculpt.version", "flowsculpt.made_again"
@@ -37,7 +37,7 @@ DESCRIPTION = (
 
 @dataclass(frozen=True)
 class Version:
-    """One version of the model.
+    """One version of a model.
 
     Attributes:
         number: 1 for the first.
@@ -45,6 +45,7 @@ class Version:
         digest: of its bundle.
         tags: all that is written on it.
         aliases: by which it is known now.
+        model: its name in the registry.
     """
 
     number: int
@@ -52,6 +53,11 @@ class Version:
     digest: str
     tags: Mapping[str, str]
     aliases: tuple[str, ...]
+    model: str = SHIPPED
+
+    def __str__(self) -> str:
+        """As messages call it; the model is named where it has a name of its own."""
+        return f"version {self.number}{own_model.suffix(self.model)}"
 
 
 def register(folder: Path, run_id: str, tags: Mapping[str, str], about: str = "") -> Version:
@@ -78,21 +84,23 @@ def register(folder: Path, run_id: str, tags: Mapping[str, str], about: str = ""
         number = found.number if found else _create(client, sealed, run_id, tags, about)
         if found and found.run_id != run_id:
             _link(client, found, run_id)
-        client.set_registered_model_alias(MODEL, CANDIDATE, str(number))
+        client.set_registered_model_alias(own_model.name(), CANDIDATE, str(number))
     return _require(number)
 
 
-def versions() -> list[Version]:
-    """All versions, the newest first."""
-    listed = store.client().search_model_versions(f"name = '{MODEL}'", order_by=["version_number DESC"])
-    aliases = _aliases()
+def versions(model: str = "") -> list[Version]:
+    """All versions of a model, the newest first; "": of this project's."""
+    name = model or own_model.name()
+    listed = store.client().search_model_versions(f"name = '{name}'", order_by=["version_number DESC"])
+    aliases = _aliases(name)
     return [_version(each, aliases) for each in listed]
 
 
-def find_version(which: str | int) -> Version | None:
-    """The version that has an alias or a number, None where there is none."""
-    number = _aliases().get(str(which), str(which))
-    return next((each for each in versions() if str(each.number) == number), None)
+def find_version(which: str | int, model: str = "") -> Version | None:
+    """The version of a model that has an alias or a number, None where there is none; "": of this project's model."""
+    name = model or own_model.name()
+    number = _aliases(name).get(str(which), str(which))
+    return next((each for each in versions(name) if str(each.number) == number), None)
 
 
 def fetch(version: Version) -> Path:
@@ -121,9 +129,9 @@ def promote(candidate: Version, champion: Version | None) -> None:
     Raises:
         ConflictError: something else serves by now, or the candidate is gone or serves already.
     """
-    client = store.client()
+    client, model = store.client(), candidate.model
     with _locked():
-        aliases, expected = _aliases(), str(champion.number) if champion else None
+        aliases, expected = _aliases(model), str(champion.number) if champion else None
         if aliases.get(CHAMPION) != expected:
             raise ConflictError(
                 f"{_numbered(aliases.get(CHAMPION))} is {CHAMPION} by now, no longer {_numbered(expected)}, against "
@@ -133,8 +141,8 @@ def promote(candidate: Version, champion: Version | None) -> None:
             raise ConflictError(f"version {candidate.number} is {CHAMPION} already")
         _require(candidate.number)
         if expected:
-            client.set_registered_model_alias(MODEL, PREVIOUS, expected)
-        client.set_registered_model_alias(MODEL, CHAMPION, str(candidate.number))
+            client.set_registered_model_alias(model, PREVIOUS, expected)
+        client.set_registered_model_alias(model, CHAMPION, str(candidate.number))
 
 
 def rollback() -> Version:
@@ -143,16 +151,16 @@ def rollback() -> Version:
     Raises:
         ConflictError: there is nothing to go back to.
     """
-    client = store.client()
+    client, model = store.client(), own_model.name()
     with _locked():
-        aliases = _aliases()
+        aliases = _aliases(model)
         champion, previous = aliases.get(CHAMPION), aliases.get(PREVIOUS)
         if previous is None or previous == champion:
             raise ConflictError(f"there is no version to go back to: {PREVIOUS} is {_numbered(previous)}")
         _require(int(previous))
-        client.set_registered_model_alias(MODEL, CHAMPION, previous)
+        client.set_registered_model_alias(model, CHAMPION, previous)
         if champion:
-            client.set_registered_model_alias(MODEL, PREVIOUS, champion)
+            client.set_registered_model_alias(model, PREVIOUS, champion)
     return _require(int(previous))
 
 
@@ -166,7 +174,7 @@ def note(
     for name, figure in (metrics or {}).items():
         client.log_metric(version.run_id, f"versions/{version.number}/{name}", figure)
     for name, value in tags.items():
-        client.set_model_version_tag(MODEL, str(version.number), name, value)
+        client.set_model_version_tag(version.model, str(version.number), name, value)
 
 
 # What a version is made of.
@@ -191,12 +199,12 @@ def _is_sound(version: Version) -> bool:
 
 def _link(client: Any, version: Version, run_id: str) -> None:
     """Let a run and the version that it made again name each other."""
-    source = client.get_model_version(MODEL, str(version.number)).source
+    source = client.get_model_version(version.model, str(version.number)).source
     outputs = client.get_run(version.run_id).outputs.model_outputs
     same = [each for each in outputs if client.get_logged_model(each.model_id).artifact_location == source]
     client.log_outputs(run_id, same)
     client.set_tag(run_id, VERSION, str(version.number))
-    client.set_model_version_tag(MODEL, str(version.number), MADE_AGAIN, run_id)
+    client.set_model_version_tag(version.model, str(version.number), MADE_AGAIN, run_id)
 
 
 def _create(client: Any, sealed: HashedFolder, run_id: str, tags: Mapping[str, str], about: str) -> int:
@@ -204,23 +212,19 @@ def _create(client: Any, sealed: HashedFolder, run_id: str, tags: Mapping[str, s
 
     own = {**_origin(client, run_id), DIGEST: sealed.digest, DATASET: str(sealed.about["dataset"])}
     given = {name: value for name, value in {**own, **tags}.items() if value}
-    experiment = client.get_run(run_id).info.experiment_id
+    experiment, model = client.get_run(run_id).info.experiment_id, own_model.name()
     with tempfile.TemporaryDirectory() as folder, packaging.hushed():
-        _create_model(client)
-        logged = client.create_logged_model(experiment, MODEL, run_id, given, model_type="pyfunc")
+        if not client.search_registered_models(f"name = '{model}'"):
+            client.create_registered_model(model, description=DESCRIPTION)
+        logged = client.create_logged_model(experiment, model, run_id, given, model_type="pyfunc")
         packaging.save(Path(folder), sealed, logged, run_id)
         client.log_model_artifacts(logged.model_id, str(Path(folder) / "model"))
         client.finalize_logged_model(logged.model_id, "READY")
         client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, step=0)])
         source = logged.artifact_location
         named = {"description": about or None, "model_id": logged.model_id}
-        created = client.create_model_version(MODEL, source, run_id, given, **named)
+        created = client.create_model_version(model, source, run_id, given, **named)
     return int(created.version)
-
-
-def _create_model(client: Any) -> None:
-    if not client.search_registered_models(f"name = '{MODEL}'"):
-        client.create_registered_model(MODEL, description=DESCRIPTION)
 
 
 def _origin(client: Any, run_id: str) -> dict[str, str]:
@@ -237,22 +241,22 @@ def _origin(client: Any, run_id: str) -> dict[str, str]:
 # What the registry says.
 
 
-def _aliases() -> dict[str, str]:
-    """Alias -> number, of all of them at one moment."""
-    found = store.client().search_registered_models(f"name = '{MODEL}'")
+def _aliases(model: str) -> dict[str, str]:
+    """Alias -> number, of all those of a model at one moment."""
+    found = store.client().search_registered_models(f"name = '{model}'")
     return {alias: str(number) for alias, number in found[0].aliases.items()} if found else {}
 
 
 def _version(found: Any, aliases: Mapping[str, str]) -> Version:
     tags, number = dict(found.tags), str(found.version)
     known = tuple(sorted(alias for alias, named in aliases.items() if named == number))
-    return Version(int(number), found.run_id or "", tags.get(DIGEST, ""), tags, known)
+    return Version(int(number), found.run_id or "", tags.get(DIGEST, ""), tags, known, found.name)
 
 
 def _require(number: int) -> Version:
     found = find_version(number)
     if found is None:
-        raise ConflictError(f"version {number} of {MODEL} is gone from the registry")
+        raise ConflictError(f"version {number} of {own_model.name()} is gone from the registry")
     return found
 
 
@@ -275,16 +279,16 @@ def _stored(version: Version) -> HashedFolder:
         ArtifactError: it does not hold it, or holds something else.
     """
     with tempfile.TemporaryDirectory() as folder:
-        downloaded = packaging.download(MODEL, version.number, Path(folder))
+        downloaded = packaging.download(version.model, version.number, Path(folder))
         try:
             sealed = manifest.load(downloaded)
         except ArtifactError as error:
             told = str(error).replace(f"{downloaded}/", "")
-            raise ArtifactError(f"version {version.number} of {MODEL}: {told}") from error
+            raise ArtifactError(f"version {version.number} of {version.model}: {told}") from error
     if sealed.digest != version.digest:
         raise ArtifactError(
-            f"version {version.number} of {MODEL}: {manifest.MANIFEST} has the digest {sealed.digest}, the version was "
-            f"registered with {version.digest}; what is stored is another model"
+            f"version {version.number} of {version.model}: {manifest.MANIFEST} has the digest {sealed.digest}, the "
+            f"version was registered with {version.digest}; what is stored is another model"
         )
     return sealed
 

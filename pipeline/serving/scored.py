@@ -10,13 +10,12 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from pipeline.artifacts import paths
 from pipeline.artifacts.files import read_json, sha256_of
 from pipeline.artifacts.tables import read_table
 from pipeline.base.errors import ArtifactError
 from pipeline.datasets.base import PROVENANCE_FIELDS
 from pipeline.datasets.schema import ENDPOINTS
-from pipeline.serving import discoveries
+from pipeline.serving import discoveries, own_model
 from pipeline.serving.arrivals import Incoming
 
 TABLES: Final = (".", "rejected", "samples")
@@ -43,12 +42,12 @@ SCHEMA: Final = pa.schema(
 
 def table_path(key: str, room: str = ".") -> Path:
     """Where a table of a file that was scored lies; ``room`` is one of ``TABLES``."""
-    return paths.SCORED / room / f"{key}.parquet"
+    return own_model.scored() / room / f"{key}.parquet"
 
 
 def summary_path(key: str) -> Path:
     """Where the summary of a file that was scored lies."""
-    return paths.SCORED / "summaries" / f"{key}.json"
+    return own_model.scored() / "summaries" / f"{key}.json"
 
 
 def is_scored(file: Incoming, version: int) -> bool:
@@ -70,7 +69,7 @@ def _whole_summary(key: str, sha256: str | None = None) -> dict[str, Any] | None
 
 def summary(file: Incoming, version: int) -> dict[str, Any] | None:
     """The summary of this content by this version, under whatever name it came; None where it was not scored."""
-    written = sorted((paths.SCORED / "summaries").glob(f"*-{file.sha256}-v{version}.json"))
+    written = sorted((own_model.scored() / "summaries").glob(f"*-{file.sha256}-v{version}.json"))
     found = (_whole_summary(path.stem, file.sha256) for path in written)
     return next((each for each in found if each is not None), None)
 
@@ -154,7 +153,7 @@ def last_samples(serving: int | None) -> Iterator[Sampled]:
     """
     first: dict[str, str] = {}
     chosen: dict[str, tuple[bool, str, str]] = {}
-    for path in (paths.SCORED / "summaries").glob("*.json"):
+    for path in (own_model.scored() / "summaries").glob("*.json"):
         with suppress(ArtifactError, KeyError, TypeError):  # a summary that is not whole: the file does not count
             about = read_json(path)
             sha256, time = str(about["source_sha256"]), str(about["time"])
@@ -171,7 +170,7 @@ def last_samples(serving: int | None) -> Iterator[Sampled]:
 def _keys(version: int) -> list[str]:
     """Of the files that ``version`` judged, in the order in which it did."""
     times = {}
-    for path in (paths.SCORED / "summaries").glob(f"*-v{version}.json"):
+    for path in (own_model.scored() / "summaries").glob(f"*-v{version}.json"):
         with suppress(ArtifactError, KeyError, TypeError):  # a summary that is not whole: the file does not count
             times[path.stem] = str(read_json(path)["time"])
     return sorted(times, key=lambda key: (times[key], key))

@@ -13,6 +13,7 @@ from pipeline.settings.retraining import Retraining
 from pipeline.settings.scoring import Scoring
 from pipeline.settings.stage1 import Stage1
 from pipeline.settings.stage2 import Stage2
+from pipeline.settings.tracking import Tracking
 from pipeline.settings.validate import Limits
 from pipeline.settings.workers import Workers
 
@@ -22,4 +23,4 @@ def _named(*shapes: type[Section]) -> Mapping[str, type[Section]]:
 
 
 SECTIONS: Final = _named(Ingest, Limits, Preprocess, Stage1, Stage2, Calibrate, Evaluate)
-FLOW_SECTIONS: Final = _named(Workers, Rules, Retraining, Scoring)
+FLOW_SECTIONS: Final = _named(Workers, Rules, Retraining, Scoring, Tracking)

@@ -19,6 +19,8 @@ A process that goes on with a Prefect flow run whose process was killed takes it
 killed goes on in its own run (``pipeline_run.py``, ``operations.py``). A server that does not answer stops nothing and
 loses nothing (``outbox.py``).
 
+The runs lie in the experiment that ``tracking.experiment`` of params.yaml names.
+
 The store is ``mlflow.db`` in the project root, its artefacts lie in ``mlruns/`` beside it; ``MLFLOW_TRACKING_URI``
 names another. The project root is what ``FLOWSCULPT_TRACKING_ROOT`` names where a flow runs stages in a copy of the
 project, else ``DVC_ROOT``, which DVC sets for each command and which names the main project for ``dvc exp run --temp``
@@ -56,10 +58,10 @@ from pipeline.tracking.process_identity import identity
 from pipeline.tracking.queries import Run, find_run, makers, run_ids
 from pipeline.tracking.stage_run import LONGEST_PARAM, StageRun, stage
 from pipeline.tracking.store import (
-    EXPERIMENT,
     ROOT_VARIABLE,
     environment,
     local_store,
+    project_names,
     project_root,
     quiet,
     quiet_tools,
@@ -70,7 +72,6 @@ from pipeline.tracking.store import (
 
 __all__ = [
     "ERROR",
-    "EXPERIMENT",
     "FLOW_RUN",
     "KEY",
     "KIND",
@@ -102,6 +103,7 @@ __all__ = [
     "new_key",
     "open_parent",
     "page",
+    "project_names",
     "project_root",
     "quiet",
     "quiet_tools",

@@ -13,8 +13,10 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from pipeline.base import durable
+from pipeline.settings.tracking import Tracking
+from pipeline.tracking import names
 
-EXPERIMENT, ARTEFACTS = "flowsculpt", "mlruns"
+ARTEFACTS = "mlruns"
 ROOT_VARIABLE = "FLOWSCULPT_TRACKING_ROOT"  # for stages that run in a copy of the project
 USER, PASSWORD, TOKEN = "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN"
 SHORTEST_SECRET = 6
@@ -101,6 +103,15 @@ def _secrets() -> set[str]:
     return {secret for secret in known if len(secret) >= SHORTEST_SECRET}
 
 
+def project_names() -> Tracking:
+    """What this project calls its experiment and its model.
+
+    Raises:
+        ConfigError: its params.yaml cannot be read, or has a name that is not allowed.
+    """
+    return names.of(project_root())
+
+
 # What it is.
 
 
@@ -122,9 +133,10 @@ class Store:
 
     @cached_property
     def experiment(self) -> str:
-        """The id of the experiment that holds every run of the project."""
+        """The id of the experiment that holds every run of the project, which its first use makes."""
+        name = names.of(self._root).experiment
         with locked(self._root):
-            return _experiment(self.client, self._artefacts)
+            return _experiment(self.client, name, self._artefacts)
 
 
 def current() -> Store:
@@ -161,9 +173,13 @@ def connect(uri: str, root: Path) -> Store:
 
     if not uri.startswith("sqlite:"):
         return Store(MlflowClient(uri), root, None)
-    with locked(root):
-        if uri.startswith("sqlite:///"):
-            _create_database(Path(uri.removeprefix("sqlite:///")), root / ARTEFACTS)
+    path = Path(uri.removeprefix("sqlite:///"))
+    is_file = uri.startswith("sqlite:///")
+    home = path.parent if is_file else root
+    home.mkdir(parents=True, exist_ok=True)
+    with locked(home):  # other projects may use the same file
+        if is_file:
+            _create_database(path, root / ARTEFACTS)
         return Store(MlflowClient(uri), root, (root / ARTEFACTS).as_uri())
 
 
@@ -190,7 +206,6 @@ def _create_database(path: Path, artefacts: Path) -> None:
         return
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
-    path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix="mlflow.db.") as folder, quiet("mlflow", "alembic"):
         fresh = Path(folder) / path.name
         SqlAlchemyStore(f"sqlite:///{fresh}", artefacts.as_uri()).engine.dispose()
@@ -198,10 +213,10 @@ def _create_database(path: Path, artefacts: Path) -> None:
         durable.publish(fresh, path)
 
 
-def _experiment(client: Any, artefacts: str | None) -> str:
-    found = client.get_experiment_by_name(EXPERIMENT)
+def _experiment(client: Any, name: str, artefacts: str | None) -> str:
+    found = client.get_experiment_by_name(name)
     if found is None:
-        return str(client.create_experiment(EXPERIMENT, artefacts, dict([TRAINING_VIEW])))
+        return str(client.create_experiment(name, artefacts, dict([TRAINING_VIEW])))
     if found.lifecycle_stage == "deleted":
         client.restore_experiment(found.experiment_id)
     if found.tags.get(TRAINING_VIEW[0]) is None:  # made by an earlier version, or by hand
@@ -211,7 +226,7 @@ def _experiment(client: Any, artefacts: str | None) -> str:
 
 @contextmanager
 def locked(root: Path) -> Iterator[None]:
-    """One process of this machine at a time in a project."""
+    """One process of this machine at a time in a folder: that of a project, or of a store."""
     with (root / "mlflow.db.lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)  # let go with the file, whatever ends the process
         yield

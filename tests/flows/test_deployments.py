@@ -6,7 +6,14 @@ from pathlib import Path
 
 import pytest
 import yaml
+from prefect.client.orchestration import get_client
+from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
 from prefect.utilities.callables import parameter_schema
+
+from flows import deploy, worker
+from flows.runtime import access, gpu, servers
+from flows.runtime.own_names import artefact_key, own
+from pipeline.base.errors import ConfigError
 
 ROOT = Path(__file__).parents[2]
 VARIANTS = ("docs/prefect.docker.yaml", "docs/prefect.kubernetes.yaml")
@@ -65,3 +72,88 @@ def test_no_machine_path_and_no_secret_is_committed(name):
     assert not re.search(r"/(home|root|work|Users|tmp)/", text)
     assert not re.search(r"(?i)(password|token|secret|auth_string)\s*[:=]\s*[\"']?\w", text)
     assert "set_working_directory" in yaml.safe_dump(yaml.safe_load(text)["pull"])
+
+
+# Two networks on one Prefect server.
+
+
+@pytest.fixture
+def network(tmp_path, monkeypatch):
+    """Makes a project whose model has this name the working folder."""
+    monkeypatch.delenv("DVC_ROOT", raising=False)
+
+    def enter(model):
+        folder = tmp_path / model
+        folder.mkdir(exist_ok=True)
+        (folder / "params.yaml").write_text(f"tracking: {{experiment: {model}, model: {model}}}")
+        monkeypatch.chdir(folder)
+        return folder
+
+    return enter
+
+
+@pytest.mark.parametrize("file", ["prefect.yaml", *VARIANTS])
+def test_deployments_and_pools_have_the_name_of_the_model_behind_theirs(network, file):
+    given = yaml.safe_load((ROOT / file).read_text())
+    network("Zeek_lan")
+    found = deploy.named(given)
+    assert found["pull"] == given["pull"]
+    for before, after in zip(given["deployments"], found["deployments"], strict=True):
+        assert after["name"] == f"{before['name']}-Zeek_lan"
+        assert after["work_pool"] == before["work_pool"] | {"name": f"{before['work_pool']['name']}-Zeek_lan"}
+        assert after["tags"] == [*before["tags"], "Zeek_lan"]
+        for key in before.keys() - {"name", "work_pool", "tags"}:
+            assert after[key] == before[key]
+
+
+@pytest.mark.parametrize(
+    ("model", "name", "key"),
+    [
+        ("flowsculpt", "gpu", "drift-check"),
+        ("zeek", "gpu-zeek", "drift-check-zeek"),
+        ("A_b", "gpu-A_b", "drift-check-a-b"),
+    ],
+)
+def test_the_shipped_name_leaves_every_other_name_as_it_is(network, model, name, key):
+    network(model)
+    assert (own("gpu"), artefact_key("drift-check")) == (name, key)
+
+
+def test_a_file_that_is_not_there_is_named(network):
+    network("zeek")
+    with pytest.raises(ConfigError, match=r"prefect.yml: no such file; one in the form of prefect.yaml"):
+        deploy.put(Path("prefect.yml"))
+
+
+def test_two_networks_keep_their_deployments_pools_and_limits_apart(network, tmp_path, monkeypatch):
+    monkeypatch.setattr(gpu, "find_devices", lambda: ())
+    login, options = "who:knows", ("--no-services", "--no-ui", "--log-level", "ERROR")
+    with temporary_settings({PREFECT_HOME: tmp_path}), pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PREFECT_HOME", str(tmp_path))
+        server = servers.prefect(servers.free_port(), login=login, options=options)
+        with server as api, temporary_settings({PREFECT_API_URL: api}):
+            patch.setenv("PREFECT_API_URL", api)
+            patch.setenv(access.PREFECT_CLIENT, login)
+            for model in ("flowsculpt", "zeek"):
+                _deploy_scoring(network(model))
+            with get_client(sync_client=True) as client:
+                found = {each.name: (each.work_pool_name, each.tags) for each in client.read_deployments()}
+                limits = {each.name for each in client.read_global_concurrency_limits()}
+    assert found == {
+        "scoring": ("gpu", ["flowsculpt", "scoring"]),
+        "scoring-zeek": ("gpu-zeek", ["flowsculpt", "scoring", "zeek"]),
+    }
+    assert {"promotion", "promotion-zeek"} <= limits
+
+
+def _deploy_scoring(folder):
+    """Deploy the scoring flow alone: the others take seconds each to import."""
+    for package in ("flows", "pipeline"):
+        (folder / package).symlink_to(ROOT / package)
+    settings = yaml.safe_load((ROOT / "prefect.yaml").read_text())
+    settings["deployments"] = [each for each in settings["deployments"] if each["name"] == "scoring"]
+    (folder / "prefect.yaml").write_text(yaml.safe_dump(settings))
+    with (folder / "params.yaml").open("a") as file:
+        file.write("\nworkers: {gpu_workers: 0}\n")
+    worker.prepare([own("gpu")])
+    deploy.put(Path("prefect.yaml"))

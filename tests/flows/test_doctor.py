@@ -243,7 +243,7 @@ def _database(path, revision, location=""):
         database.execute("CREATE TABLE alembic_version (version_num TEXT)")
         database.execute("INSERT INTO alembic_version VALUES (?)", [revision])
         database.execute("CREATE TABLE experiments (name TEXT, artifact_location TEXT)")
-        database.execute("INSERT INTO experiments VALUES (?, ?)", [tracking.EXPERIMENT, location])
+        database.execute("INSERT INTO experiments VALUES (?, ?)", [tracking.project_names().experiment, location])
         database.commit()
     return path
 

@@ -14,7 +14,7 @@ from pipeline.artifacts import paths
 from pipeline.artifacts.files import write_json
 from pipeline.artifacts.tables import TableWriter
 from pipeline.base.errors import ArtifactError
-from pipeline.serving import registry
+from pipeline.serving import own_model
 from pipeline.tracking import store as stores
 
 LOCK = """
@@ -51,10 +51,10 @@ class Life:
         tracking.link(self.second, "calibrate", paths.content_hash("calibrate"))
         self.child = tracking.children(self.first)["calibrate"].run_id
         client = stores.client()
-        client.create_registered_model(registry.MODEL)
+        client.create_registered_model(own_model.name())
         tags = {"flowsculpt.digest": "f" * 64, "flowsculpt.flow_run": "a-flow-run", **lineage.provenance()}
-        client.create_model_version(registry.MODEL, "file:///nowhere", self.second, tags)
-        client.set_registered_model_alias(registry.MODEL, "champion", "1")
+        client.create_model_version(own_model.name(), "file:///nowhere", self.second, tags)
+        client.set_registered_model_alias(own_model.name(), "champion", "1")
         self.scored = folder / "data" / "scored" / "monday.parquet"
         self.score(self.scored, "1", "f" * 64)
 

@@ -99,7 +99,7 @@ def test_a_flow_that_fails_ends_the_program_with_its_word(flows, monkeypatch, ca
 
 
 def test_an_example_that_cannot_be_scored_ends_the_program_with_its_word(flows, monkeypatch, capsys):
-    def fail(_):
+    def fail(*_, **__):
         raise score.ScoringError("nothing was scored")
 
     monkeypatch.setattr(score, "here", fail)

@@ -61,13 +61,13 @@ def network(prepared: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
     """A project whose stages have run; ``happens`` says what training and the gate do."""
     Path("params.yaml").write_bytes((Path(__file__).parents[2] / "params.yaml").read_bytes())
     Path("own").mkdir()
-    made = SimpleNamespace(training=(None, []), failed=False, kept=True)
+    made = SimpleNamespace(training=(None, []), refused=False, kept=True)
 
     def train(**_: Any) -> Any:
         return SimpleNamespace(result=lambda **_: made.training)
 
     def gate(version: str, **_: Any) -> Any:
-        return SimpleNamespace(message=f"version {version} judged", is_failed=lambda: made.failed)
+        return SimpleNamespace(message=f"version {version} judged", name="Refused" if made.refused else "Promoted")
 
     monkeypatch.setattr(training, "training", train)
     monkeypatch.setattr(promotion, "promotion", gate)
@@ -117,11 +117,11 @@ def test_settings_are_as_before_where_a_stage_fails(network: Any) -> None:
     assert Path("params.yaml").read_bytes() == before
 
 
-@pytest.mark.parametrize(("kept", "failed", "said"), [(False, False, "No model keeps"), (True, True, "judged")])
+@pytest.mark.parametrize(("kept", "refused", "said"), [(False, False, "No model keeps"), (True, True, "judged")])
 def test_a_network_that_no_model_is_promoted_for_is_no_success(
-    network: Any, kept: bool, failed: bool, said: str
+    network: Any, kept: bool, refused: bool, said: str
 ) -> None:
-    network.alarms.kept, network.failed = kept, failed
+    network.alarms.kept, network.refused = kept, refused
     with pytest.raises(adopt.PromotedNoneError, match=said):
         adopted()
 

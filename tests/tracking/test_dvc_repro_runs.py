@@ -63,7 +63,7 @@ def pipeline_runs(tmp_path_factory):
     from mlflow import MlflowClient
 
     client = MlflowClient(f"sqlite:///{root}/mlflow.db")
-    experiment = client.get_experiment_by_name(tracking.EXPERIMENT)
+    experiment = client.get_experiment_by_name(tracking.project_names().experiment)
     runs = client.search_runs([experiment.experiment_id], order_by=["attributes.start_time ASC"])
     return [run for run in runs if "mlflow.parentRunId" not in run.data.tags], runs
 

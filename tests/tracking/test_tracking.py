@@ -192,7 +192,7 @@ def test_a_parent_takes_settings_once_and_seconds_of_each_stage(client, parent):
 def test_an_experiment_of_an_earlier_version_opens_in_the_view_of_trainings_too(tmp_path):
     uri = f"sqlite:///{tmp_path}/mlflow.db"
     opened = stores.connect.__wrapped__(uri, tmp_path)
-    old = opened.client.create_experiment(tracking.EXPERIMENT, str(tmp_path))
+    old = opened.client.create_experiment(tracking.project_names().experiment, str(tmp_path))
     assert opened.experiment == old
     assert opened.client.get_experiment(old).tags["mlflow.experimentKind"] == "custom_model_development"
 

@@ -22,7 +22,7 @@ from safetensors.numpy import load as load_tensors
 
 from pipeline import tracking
 from pipeline.base.errors import ArtifactError, ConflictError
-from pipeline.serving import manifest, registry
+from pipeline.serving import manifest, own_model, registry
 from pipeline.serving.bundle import Bundle
 from pipeline.serving.manifest import HashedFolder
 from pipeline.tracking import store as stores
@@ -49,9 +49,9 @@ def project(project):
 
 
 def _without_aliases():
-    found = stores.client().search_registered_models(f"name = '{registry.MODEL}'")
+    found = stores.client().search_registered_models(f"name = '{own_model.name()}'")
     for alias in found[0].aliases if found else ():
-        stores.client().delete_registered_model_alias(registry.MODEL, alias)
+        stores.client().delete_registered_model_alias(own_model.name(), alias)
 
 
 @pytest.fixture
@@ -81,16 +81,16 @@ def pyfunc(store, folder):
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(store)
         version = registry.register(folder, finished_run(), {})
-        uri = stores.client().get_model_version_download_uri(registry.MODEL, str(version.number))
+        uri = stores.client().get_model_version_download_uri(own_model.name(), str(version.number))
     return Path(uri.removeprefix("file://"))
 
 
 def versioned(client, digests):
     """Versions without a model behind them: cheap ones, for aliases alone."""
-    if not client.search_registered_models(f"name = '{registry.MODEL}'"):
-        client.create_registered_model(registry.MODEL)
+    if not client.search_registered_models(f"name = '{own_model.name()}'"):
+        client.create_registered_model(own_model.name())
     made = [
-        client.create_model_version(registry.MODEL, "file:///nowhere", tags={"flowsculpt.digest": d}) for d in digests
+        client.create_model_version(own_model.name(), "file:///nowhere", tags={"flowsculpt.digest": d}) for d in digests
     ]
     return [registry.find_version(int(each.version)) for each in made]
 
@@ -139,7 +139,7 @@ def test_what_a_training_made_is_the_candidate_whatever_else_it_is(run_id, fresh
     first = registry.register(fresh, run_id, {})
     (other,) = versioned(stores.client(), ["f" * 64])
     registry.promote(first, None)
-    stores.client().set_registered_model_alias(registry.MODEL, "candidate", str(other.number))
+    stores.client().set_registered_model_alias(own_model.name(), "candidate", str(other.number))
     assert registry.register(fresh, finished_run(), {}).aliases == ("candidate", "champion")
     registry.promote(other, first)
     registry.note(first, {"flowsculpt.rolled_back": "yesterday"}, {})
@@ -149,7 +149,7 @@ def test_what_a_training_made_is_the_candidate_whatever_else_it_is(run_id, fresh
 
 def test_a_version_that_is_no_longer_sound_is_not_used_again(run_id, fresh):
     first = registry.register(fresh, run_id, {})
-    uri = stores.client().get_model_version_download_uri(registry.MODEL, str(first.number))
+    uri = stores.client().get_model_version_download_uri(own_model.name(), str(first.number))
     (Path(uri.removeprefix("file://")) / "artifacts" / "bundle" / "detector.safetensors").unlink()
     second = registry.register(fresh, finished_run(), {})
     assert (second.number != first.number, second.digest) == (True, first.digest)
@@ -173,7 +173,7 @@ def test_what_is_fetched_judges_as_what_was_registered(run_id, bundle, folder, r
 @pytest.mark.parametrize("change", ["byte", "absent", "pickle", "whole"])
 def test_a_tampered_version_is_refused_with_the_file(run_id, fresh, other_bundle, change):
     version = registry.register(fresh, run_id, {})
-    uri = stores.client().get_model_version_download_uri(registry.MODEL, str(version.number))
+    uri = stores.client().get_model_version_download_uri(own_model.name(), str(version.number))
     stored = Path(uri.removeprefix("file://")) / "artifacts" / "bundle"
     weights = stored / "detector.safetensors"
     registry.fetch(version)  # what was fetched before does not stand for what is stored now

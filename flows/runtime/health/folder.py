@@ -9,7 +9,7 @@ from pathlib import Path
 
 from flows.runtime import graph, healing, reach, site_cache, working_copy
 from flows.runtime.health.finding import Finding, blocks, note, ok
-from pipeline import config
+from pipeline import config, tracking
 from pipeline.base.errors import ConfigError, FlowsculptError
 from pipeline.settings.sections import SECTIONS
 
@@ -27,6 +27,7 @@ def settings(root: Path) -> Iterator[Finding]:
         graph.stages(root)
         for section in SECTIONS.values():
             config.load(section, root / config.PARAMS)
+        tracking.project_names()
     except ConfigError as error:
         yield blocks(str(error), "mend the file; `git diff` shows what changed since the last commit")
     else:

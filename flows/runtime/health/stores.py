@@ -5,7 +5,7 @@ import re
 import sqlite3
 import tomllib
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -13,6 +13,7 @@ from urllib.parse import unquote, urlsplit
 from flows.runtime import reach
 from flows.runtime.health.finding import Finding, blocks, note, ok
 from pipeline import tracking
+from pipeline.base.errors import ConfigError
 
 MLFLOW_MIGRATIONS, PREFECT_MIGRATIONS = "store/db_migrations/versions", "server/database/_migrations/versions/sqlite"
 
@@ -32,6 +33,13 @@ def mlflow(root: Path) -> Iterator[Finding]:
     yield from findings
     if path.is_file() and all(finding.level == "ok" for finding in findings):
         yield from _artefacts(path, root)
+
+
+def names() -> Iterator[Finding]:
+    """What this project calls its experiment and model; a name that is not allowed is a finding of the settings."""
+    with suppress(ConfigError):
+        own = tracking.project_names()
+        yield ok(f"MLflow: the experiment is {own.experiment}, the model {own.model}")
 
 
 def prefect(root: Path) -> Iterator[Finding]:
@@ -88,8 +96,12 @@ def _database(tool: str, path: Path, package: str, migrations: str, upgrade: str
 
 def _artefacts(path: Path, root: Path) -> Iterator[Finding]:
     """Whether the files of the runs lie where the store says: the addresses are absolute, and a folder can be moved."""
-    wanted = f"SELECT artifact_location FROM experiments WHERE name = '{tracking.EXPERIMENT}'"  # noqa: S608 (our own name)
-    for (address,) in _query(path, wanted):
+    wanted = "SELECT artifact_location FROM experiments WHERE name = ?"
+    try:
+        experiment = tracking.project_names().experiment
+    except ConfigError:
+        return
+    for (address,) in _query(path, wanted, experiment):
         place, is_file = Path(unquote(urlsplit(address).path)), urlsplit(address).scheme in ("", "file")
         if is_file and not place.is_dir() and place.parent != root.resolve():
             yield blocks(
@@ -98,9 +110,9 @@ def _artefacts(path: Path, root: Path) -> Iterator[Finding]:
             )
 
 
-def _query(path: Path, statement: str) -> list[tuple[str, ...]]:
+def _query(path: Path, statement: str, *values: str) -> list[tuple[str, ...]]:
     with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=1)) as database:
-        return database.execute(statement).fetchall()
+        return database.execute(statement, values).fetchall()
 
 
 def _revisions(package: str, migrations: str) -> tuple[set[str], set[str]]:

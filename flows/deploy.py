@@ -1,0 +1,101 @@
+"""Puts the deployments of this project on the Prefect server, under the names of this project.
+
+::
+
+    python -m flows.deploy [docs/prefect.docker.yaml]
+
+Where the model has the shipped name, this is ``prefect deploy --all``. Any other name stands behind that of each
+deployment and pool, and among the tags: so two networks do not replace each other's deployments, see
+``runtime.own_names``. The server is the one that PREFECT_API_URL names, else that of ``make serve``.
+"""
+
+from flows import arguments
+from pipeline.tracking import quiet_tools
+
+if __name__ == "__main__":
+    quiet_tools()
+    arguments.parse("deploy")  # help, and what is misspelt, before the imports below, which take seconds
+
+import os
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import yaml
+
+from flows import worker
+from flows.runtime import dvc, processes, program
+from flows.runtime.own_names import own
+from pipeline import tracking
+from pipeline.base.errors import ConfigError, FlowsculptError
+from pipeline.settings.tracking import SHIPPED
+
+
+def put(file: Path) -> None:
+    """Deploy all that a file names.
+
+    Args:
+        file: in the form of ``prefect.yaml``.
+
+    Raises:
+        ConfigError: there is no such file.
+        FlowsculptError: Prefect refuses one.
+    """
+    with _named(file) as renamed:
+        command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all", "--prefect-file", str(renamed)]
+        with processes.group(command, os.environ, Path.cwd()) as process:
+            said = list(processes.lines(process.stdout))
+            if process.wait():
+                raise FlowsculptError("\n".join(["the deployments were refused:", *said[-dvc.LAST_LINES :]]))
+
+
+@contextmanager
+def _named(file: Path) -> Iterator[Path]:
+    """The file itself, or a copy with the names of this project."""
+    if not file.is_file():
+        raise ConfigError(f"{file}: no such file; one in the form of {arguments.DEPLOYMENTS} is expected")
+    if tracking.project_names().model == SHIPPED:
+        yield file
+        return
+    with TemporaryDirectory() as folder:
+        copy = Path(folder) / file.name
+        copy.write_text(yaml.safe_dump(named(yaml.safe_load(file.read_bytes())), sort_keys=False), encoding="utf-8")
+        yield copy
+
+
+def named(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The content of ``prefect.yaml`` with the names of this project."""
+    return {**settings, "deployments": [_one(each) for each in settings["deployments"]]}
+
+
+def _one(deployment: Mapping[str, Any]) -> dict[str, Any]:
+    pool = deployment["work_pool"]
+    tags = list(dict.fromkeys([*deployment["tags"], tracking.project_names().model]))
+    return {
+        **deployment,
+        "name": own(deployment["name"]),
+        "tags": tags,
+        "work_pool": {**pool, "name": own(pool["name"])},
+    }
+
+
+# The program.
+
+
+def main(options: Sequence[str] | None = None) -> int:
+    """Deploy from the command line; returns the exit code."""
+    given = arguments.parse("deploy", options)
+    return program.run("deploy", lambda: _deployed(Path(given.file)))
+
+
+def _deployed(file: Path) -> str:
+    with worker.connected():
+        put(file)
+    return f"{file}: all deployments are on the server"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
