@@ -171,13 +171,8 @@ def chunk_of(
 def _numbers(column: pa.ChunkedArray) -> pa.ChunkedArray:
     """Numbers as float64; text stays text, because its cells are read one by one later."""
     kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
-    if is_text(kind):
+    if words.is_text(kind):
         return column.cast(pa.string())
     column = column.cast(kind)
     column = column.cast(pa.uint8()) if pa.types.is_boolean(kind) else column
     return column.cast(pa.float64(), safe=False)
-
-
-def is_text(kind: pa.DataType) -> bool:
-    """Whether a type is one of text."""
-    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 
-from pipeline.datasets import arrow, cells, encodings, json_lines, sources
+from pipeline.datasets import arrow, cells, encodings, json_lines, sources, words
 from pipeline.datasets.blocks import below
 from pipeline.datasets.dialect import PLAIN, Dialect, Head
 from pipeline.datasets.parts import SNIFFED_BYTES, head_of
@@ -78,7 +78,7 @@ def _cell(value: Any) -> str | None:
 
 def _typed(name: str, column: pa.Array) -> Field:
     kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
-    if arrow.is_text(kind):
+    if words.is_text(kind):
         return _field(name, column.cast(pa.string()).to_pylist())
     is_number = pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)
     known = is_number or pa.types.is_boolean(kind) or pa.types.is_null(kind)

@@ -54,6 +54,12 @@ def _is_boolean(words: Collection[str]) -> bool:
     return bool(values) and None not in values and len(set(values)) == len(values)
 
 
+def is_text(kind: pa.DataType) -> bool:
+    """Whether a type is one of text, or of a dictionary of texts."""
+    values = kind.value_type if pa.types.is_dictionary(kind) else kind
+    return bool(pa.types.is_string(values) or pa.types.is_large_string(values) or pa.types.is_string_view(values))
+
+
 def of_values(column: pa.ChunkedArray | pa.Array) -> pa.ChunkedArray | pa.Array:
     """Values of any type as text; a missing one, NaN too, is null."""
     if pa.types.is_floating(column.type):
