@@ -14,7 +14,7 @@ import sys
 from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from flows import arguments
 from flows.runtime import program
@@ -23,8 +23,6 @@ from pipeline.tracking import quiet_tools
 if TYPE_CHECKING:
     from pipeline.datasets.base import Dataset
     from pipeline.settings.ingest import Ingest
-
-WRITTEN_AS: Final = {"synthetic": "cicids2017"}  # data set -> the reader of its format
 
 
 def main(given: Sequence[str] | None = None) -> int:
@@ -58,7 +56,7 @@ def _dataset(path: Path, name: str | None, settings: "Ingest") -> "Dataset":
     from pipeline.base.registry import build
     from pipeline.datasets.packets.captures import SUFFIXES
     from pipeline.datasets.reading import Reading
-    from pipeline.datasets.registry import DATASETS
+    from pipeline.datasets.registry import DATASETS, WRITTEN_AS
 
     usual = "pcap" if path.name.lower().endswith(SUFFIXES) else WRITTEN_AS.get(settings.dataset, settings.dataset)
     name = name or usual

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from pipeline.base.errors import SchemaError, SourceError, near_miss
-from pipeline.datasets import words
+from pipeline.datasets import nulls, words
 from pipeline.datasets.base import Chunk
 from pipeline.datasets.blocks import Block
 from pipeline.datasets.header import Layout
@@ -160,7 +160,7 @@ def chunk_of(
     columns = {name: table.column(name) for name in table.column_names}
     try:
         typed = {
-            name: words.of_values(column).dictionary_encode() if name in texts else _numbers(column)
+            name: words.nulled(words.encoded(column), nulls.WORDS) if name in texts else _numbers(column)
             for name, column in columns.items()
         }
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:

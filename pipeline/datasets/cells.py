@@ -7,21 +7,16 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-# Of spreadsheets, databases, R, Java and loggers. In columns of words they are words.
-NULLS = (
-    *("#DIV/0!", "#N/A", "#NUM!", "#VALUE!", "#REF!", "#NAME?", "#NULL!", "#N/A N/A", "#NA"),
-    *("NULL", "Null", "null", "(null)", "<null>", "NA", "<NA>", "N/A", "n/a", "na", "None", "none", "nil", "NIL"),
-    *("NaN", "nan", "-nan", "-NaN", "NAN", "(empty)", "undefined", "missing", "\\N", "-", "--", "?", "."),
-)
+from pipeline.datasets.nulls import NO_NUMBER, WORDS
+
 # Microsoft's C library spells 1/0 and 0/0 so; the zeros depend on the number of decimals that were asked for.
 _C_INFINITY, _C_UNDEFINED = rb"1\.#INF0*", rb"-?1\.#(?:IND|QNAN|SNAN)0*"
 _INFINITE = re.compile(r"([-+]?)(?:inf|infinity|1\.#inf0*|\u221e)", re.IGNORECASE)
 _UNDEFINED = re.compile(r"[-+]?1\.#(?:ind|qnan|snan)0*", re.IGNORECASE)
 _HEXADECIMAL = re.compile(r"0[xX][0-9a-fA-F]{1,13}")
-_MISSING = frozenset(text.lower() for text in NULLS)
 # Spreadsheets spell some missing values with the sign that begins a comment.
 _COMMENT = re.compile(
-    rb"^(?!(?:%s)(?:[^\w]|$))#[^\r\n]*" % b"|".join(re.escape(text.encode()) for text in NULLS if text[0] == "#"),
+    rb"^(?!(?:%s)(?:[^\w]|$))#[^\r\n]*" % b"|".join(re.escape(text.encode()) for text in WORDS if text.startswith("#")),
     re.MULTILINE,
 )
 BLANK = frozenset({"", '""', "''"})
@@ -55,7 +50,7 @@ def numbers(cells: "pd.Series[str]", decimal: str = ".") -> tuple[NDArray[np.flo
 def _odd(cell: str) -> float | None:
     """The number that a cell spells in an unusual way; None for none."""
     text = cell.strip(" \"'\t")
-    if cell.strip() in BLANK or text.lower() in _MISSING or _UNDEFINED.fullmatch(text):
+    if cell.strip() in BLANK or (text and text.lower() in NO_NUMBER) or _UNDEFINED.fullmatch(text):
         return float("nan")
     if _HEXADECIMAL.fullmatch(text):
         return float(int(text, 16))

@@ -12,7 +12,6 @@ from pipeline.datasets.dialect import PLAIN, Dialect, Head
 from pipeline.datasets.parts import SNIFFED_BYTES, head_of
 from pipeline.datasets.sources import Source
 
-NULLS = ("", "?", "NA", "NULL", "NaN", "nan", "null")  # cells that stand for a missing word
 SNIFFED_ROWS = 1_000  # of a file: enough to see which columns hold text
 
 

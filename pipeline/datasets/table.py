@@ -16,7 +16,7 @@ from pipeline.base.errors import DataError, SchemaError, near_miss
 from pipeline.base.parallel import in_order
 from pipeline.datasets import parts, sources
 from pipeline.datasets.arrow import slices
-from pipeline.datasets.base import Chunk, Dataset
+from pipeline.datasets.base import Chunk, Dataset, count_reasons
 from pipeline.datasets.fields import Field, fields_of
 from pipeline.datasets.header import Layout
 from pipeline.datasets.labels import UNLABELLED, Label, family, says_nothing, snake
@@ -216,7 +216,7 @@ class _Completeness:
 
     def add(self, chunk: Chunk) -> None:
         records = chunk.records
-        self.reasons.update(chunk.rejected.column("reason").to_pylist())
+        count_reasons(self.reasons, chunk.rejected.column("reason").to_pylist())
         for name, column in list(self.missing.items()):
             values = records.column(name)
             known = pc.not_equal(values.cast(pa.string()), "") if column.categorical else pc.invert(pc.is_nan(values))

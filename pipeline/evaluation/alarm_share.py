@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from pipeline.calibration.thresholds.conformal import interval
 
-LEVEL = 0.99  # probability with which the number of alarms lies where it is expected
+LEVEL = 0.95  # probability with which the number of alarms lies where it is expected
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,24 @@ class Alarms:
         return f"{self.alarms:,} alarms at {self.threshold} where {self.low:,} to {self.high:,} were promised"
 
 
+def promised(records: int, share: float, calibrated_on: int, level: float = LEVEL) -> tuple[int, int]:
+    """Between which numbers the alarms on benign records lie, as a threshold from calibration scores promises.
+
+    The number is beta-binomial: the rate of the threshold itself varies, and the records do; see
+    ``thresholds.conformal.interval``.
+
+    Args:
+        records: how many there are.
+        share: of benign records that the threshold was set for.
+        calibrated_on: benign records that it was fitted on.
+        level: probability with which the number lies there.
+    """
+    if not records:
+        return 0, 0
+    low, high = interval(calibrated_on, share, level, tested=records)
+    return round(low * records), round(high * records)
+
+
 def counted(
     score: NDArray[np.float64],
     thresholds: Mapping[str, float],
@@ -68,9 +86,8 @@ def counted(
     n = score.size
     found = []
     for name, share in promises.items():
-        low, high = interval(calibrated_on, share, level, tested=n)
         alarms = int((score > thresholds[name]).sum())
-        found.append(Alarms(name, n, alarms, share, round(low * n), round(high * n)))
+        found.append(Alarms(name, n, alarms, share, *promised(n, share, calibrated_on, level)))
     return tuple(found)
 
 

@@ -85,7 +85,9 @@ def test_row_numbers_are_known_by_their_names(text):
     assert known.is_index(text)
 
 
-@pytest.mark.parametrize("text", ["\u7aef\u53e3", "unnamed", "Index of refraction", "level", "id"])
+@pytest.mark.parametrize(
+    "text", ["\u7aef\u53e3", "unnamed", "Index of refraction", "level", "id", "Level 1", "Level1", "index level 2"]
+)
 def test_other_names_are_no_row_numbers(text):
     assert not known.is_index(text)
 

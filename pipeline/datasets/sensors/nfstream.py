@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from functools import cached_property, partial
 
 from pipeline.base.errors import SchemaError
-from pipeline.datasets import sources
+from pipeline.datasets import nulls, sources
 from pipeline.datasets.base import Chunk
 from pipeline.datasets.blocks import Block, headed
 from pipeline.datasets.dialect import Head
@@ -25,7 +25,7 @@ from pipeline.datasets.sources import Source
 MILLISECOND = 1e-3  # in seconds
 SIDES: Mapping[str, str] = {"bidirectional": "", "src2dst": "fwd_", "dst2src": "bwd_"}
 FLAGS = ("syn", "cwr", "ece", "urg", "ack", "psh", "rst", "fin")
-UNSET = ("", "nan", "NaN", "None")
+UNSET = (*nulls.WORDS, "None")
 
 
 def _application(name: str) -> str:
