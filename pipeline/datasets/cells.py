@@ -1,12 +1,13 @@
 """The cells of a CSV that are no plain numbers: how tools spell a missing value and infinity, and how rows end."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from pipeline.datasets.marks import GROUPED
 from pipeline.datasets.nulls import NO_NUMBER, WORDS
 
 # Microsoft's C library spells 1/0 and 0/0 so; the zeros depend on the number of decimals that were asked for.
@@ -29,15 +30,17 @@ def respelt(lines: bytes) -> bytes:
     return re.sub(_C_INFINITY, b"inf", re.sub(_C_UNDEFINED, b"nan", lines))
 
 
-def numbers(cells: "pd.Series[str]", decimal: str = ".") -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+def numbers(
+    cells: "pd.Series[str]", decimal: str = ".", thousands: str = ""
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """(n,) the numbers that cells spell, NaN for a missing one; and (n,) which cells spell none.
 
     Args:
         cells: (n,) texts, or null.
         decimal: what separates the whole part of a number from its fraction.
+        thousands: what stands between groups of three digits; "" for nothing.
     """
-    bare = cells.str.strip(" \"'\t")
-    bare = bare.str.replace(",", ".", regex=False) if decimal == "," else bare
+    bare = _plain(cells.str.strip(" \"'\t"), decimal, thousands)
     values = pd.to_numeric(bare, errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan).copy()
     faulty = np.isnan(values) & cells.notna().to_numpy()
     for place in np.flatnonzero(faulty):
@@ -45,6 +48,27 @@ def numbers(cells: "pd.Series[str]", decimal: str = ".") -> tuple[NDArray[np.flo
         if number is not None:
             values[place], faulty[place] = number, False
     return values, faulty
+
+
+def _plain(bare: "pd.Series[str]", decimal: str, thousands: str) -> "pd.Series[str]":
+    """Numbers with a decimal point and nothing between thousands; what may be read in two ways stays unreadable."""
+    if decimal == "." and not thousands:
+        return bare
+    other = "." if decimal == "," else ","
+    grouped = bare.str.fullmatch(GROUPED[other].pattern, na=False)
+    plain = bare.str.replace(other, "" if thousands else "?", regex=False).where(grouped, bare)
+    return plain.str.replace(",", ".", regex=False) if decimal == "," else plain
+
+
+def plain(cells: Sequence[str], decimal: str, thousands: str) -> list[str]:
+    """(n,) cells in the form in which ``numbers`` reads them."""
+    return _plain(pd.Series(cells, dtype=object), decimal, thousands).tolist() if cells else []
+
+
+def fault(cell: str, decimal: str) -> str:
+    """Why a cell that ``numbers`` cannot read is none."""
+    is_either = decimal == "," and GROUPED["."].fullmatch(cell.strip(" \"'\t")) is not None
+    return f"{cell!r} may have thousands or decimals behind its point" if is_either else f"{cell!r} is not a number"
 
 
 def _odd(cell: str) -> float | None:

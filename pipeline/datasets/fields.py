@@ -43,7 +43,7 @@ def fields_of(source: Source, label: str) -> tuple[list[Field], Head]:
         return [_field(name, [_cell(record.get(name)) for record in records]) for name in head.names], head
     rows = [row for row in _rows(source, head.dialect) if len(row) == len(head.names)]
     columns = zip(*rows, strict=True) if rows else [()] * len(head.names)
-    return [_field(name, column, head.dialect.decimal) for name, column in zip(head.names, columns, strict=True)], head
+    return [_field(name, column, head.dialect) for name, column in zip(head.names, columns, strict=True)], head
 
 
 def _rows(source: Source, dialect: Dialect) -> list[list[str]]:
@@ -52,14 +52,15 @@ def _rows(source: Source, dialect: Dialect) -> list[list[str]]:
     return [dialect.cells(encodings.text(line)) for line in lines]
 
 
-def _field(name: str, values: Sequence[str | None], decimal: str = ".") -> Field:
+def _field(name: str, values: Sequence[str | None], dialect: Dialect = PLAIN) -> Field:
     present = [cell.strip() for cell in values if cell is not None and not cells.is_odd(cell)]
-    return Field(name.strip(), _fault(present, decimal), tuple(present))
+    return Field(name.strip(), _fault(present, dialect), tuple(present))
 
 
-def _fault(present: Sequence[str], decimal: str) -> str:
+def _fault(present: Sequence[str], dialect: Dialect) -> str:
     """Why cells cannot be read as numbers: most of those that are not missing hold text."""
-    text = [cell for cell in present if not _is_number(cell.replace(",", ".") if decimal == "," else cell)]
+    plain = cells.plain(present, dialect.decimal, dialect.thousands)
+    text = [cell for cell, bare in zip(present, plain, strict=True) if not _is_number(bare)]
     return f"holds text, such as {text[0]!r}" if 2 * len(text) > len(present) else ""
 
 

@@ -16,6 +16,7 @@ from pipeline.datasets.blocks import Block, below, headed, numbered
 from pipeline.datasets.dialect import PLAIN, Head
 from pipeline.datasets.header import Layout
 from pipeline.datasets.labels import UNLABELLED, Label
+from pipeline.datasets.marks import Evidence, Marks, cells_with_signs
 from pipeline.datasets.reading import Reading
 from pipeline.datasets.rows import parse
 from pipeline.datasets.sources import SeenContents, Source
@@ -65,7 +66,18 @@ def head_of(source: Source) -> Head:
     if dialect.are_values(head.names):
         some = ", ".join(head.names[:3])
         raise SchemaError(f"{source.name}: has no header, its first line holds values ({some}); put the names above")
-    return head._replace(dialect=replace(head.dialect, encoding=sources.encoding(source)))
+    known = replace(head.dialect, encoding=sources.encoding(source))
+    return head._replace(dialect=known if known.is_shown else known.with_marks(_marks(source, known.separator)))
+
+
+def _marks(source: Source, separator: str) -> Marks:
+    """The signs within numbers, by as much of a text as it takes to see them."""
+    evidence = Evidence(separator)
+    for block in sources.blocks(source):
+        evidence.add(cells_with_signs(block, separator))
+        if evidence.marks().is_shown:
+            break
+    return evidence.marks()
 
 
 def parts_of(

@@ -208,9 +208,9 @@ def _to_numbers(
         if not pa.types.is_string(table.schema.field(name).type):
             continue
         text = table.column(name).to_pandas()
-        numbers, faulty = cells.numbers(text, layout.dialect.decimal)
+        numbers, faulty = cells.numbers(text, layout.dialect.decimal, layout.dialect.thousands)
         for position in np.flatnonzero(faulty & good):
-            row, reason = int(rows[position]), f"{text[position]!r} is not a number"
+            row, reason = int(rows[position]), cells.fault(text[position], layout.dialect.decimal)
             rejects.append(_Reject(row, layout.title(name), reason, lines[row]))
             good[position] = False
         table = table.set_column(table.schema.get_field_index(name), name, pa.array(numbers))
