@@ -30,20 +30,7 @@ SCORING = (
     *("record_columns", "time_units", "two_stage"),
 )
 READING = (  # what tells which column of a frame is which and what it means, and what that stands on
-    *(
-        "base",
-        "cells",
-        "clock",
-        "dialect",
-        "encodings",
-        "extractors",
-        "header",
-        "labels",
-        "marks",
-        "meaning",
-        "names",
-        "nulls",
-    ),
+    *("base", "cells", "clock", "dialect", "encodings", "extractors", "header", "labels", "marks", "meaning"),
     *("names", "nulls", "ratios", "reading", "schema", "times", "units", "words"),
 )
 # The files and rooms of the package that scoring imports; a test holds them against its imports.
