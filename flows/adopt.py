@@ -111,10 +111,10 @@ def _pointed(chosen: Namespace, champion: "tuple[Version, Bundle] | None") -> It
 
 
 def _holds_captures(path: Path) -> bool:
-    from pipeline.datasets.packets.captures import SUFFIXES
+    from pipeline.datasets.suffixes import CAPTURES
 
     files = path.rglob("*") if path.is_dir() else [path]
-    return any(file.name.lower().endswith(SUFFIXES) for file in files)
+    return any(file.name.lower().endswith(CAPTURES) for file in files)
 
 
 def _tried(champion: "tuple[Version, Bundle] | None") -> "tuple[list[Trial], list[str]]":

@@ -54,11 +54,11 @@ def understood(chosen: Namespace) -> str:
 def _dataset(path: Path, name: str | None, settings: "Ingest") -> "Dataset":
     """What reads a path. Labels may be missing, and columns in a CSV of flows."""
     from pipeline.base.registry import build
-    from pipeline.datasets.packets.captures import SUFFIXES
     from pipeline.datasets.reading import Reading
     from pipeline.datasets.registry import DATASETS, WRITTEN_AS
+    from pipeline.datasets.suffixes import CAPTURES
 
-    usual = "pcap" if path.name.lower().endswith(SUFFIXES) else WRITTEN_AS.get(settings.dataset, settings.dataset)
+    usual = "pcap" if path.name.lower().endswith(CAPTURES) else WRITTEN_AS.get(settings.dataset, settings.dataset)
     name = name or usual
     own = settings.settings(name, DATASETS)
     own["reading"] = Reading.of(settings.time_format, settings.time_zone, settings.unlabelled)

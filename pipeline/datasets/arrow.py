@@ -19,10 +19,8 @@ from pipeline.datasets.header import Layout
 from pipeline.datasets.labels import Label
 from pipeline.datasets.rows import TEXTS, of_table
 from pipeline.datasets.sources import BROKEN, Source
+from pipeline.datasets.suffixes import PARQUET, TYPED
 
-PARQUET = (".parquet", ".pq", ".parquet.gzip")  # the last as pandas' manual calls one
-IPC = (".arrow", ".feather", ".ipc")
-TYPED = (*PARQUET, *IPC)
 ROWS = 65_536  # read at a time
 
 

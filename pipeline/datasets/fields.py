@@ -11,6 +11,7 @@ from pipeline.datasets.blocks import below
 from pipeline.datasets.dialect import PLAIN, Dialect, Head
 from pipeline.datasets.parts import SNIFFED_BYTES, head_of
 from pipeline.datasets.sources import Source
+from pipeline.datasets.suffixes import ARRAYS
 
 SNIFFED_ROWS = 1_000  # of a file: enough to see which columns hold text
 
@@ -30,7 +31,7 @@ def fields_of(source: Source, label: str) -> tuple[list[Field], Head]:
         SourceError: the file is empty or cannot be read.
         SchemaError: it is an ``.npz`` without the arrays X and y, or two columns have one name.
     """
-    if source.name.lower().endswith(".npz"):
+    if source.name.lower().endswith(ARRAYS):
         x, _ = arrow.arrays(source)
         names = (*(f"x{position}" for position in range(x.shape[1])), label)
         return [Field(name) for name in names], Head(names, b"", PLAIN, 0)

@@ -8,20 +8,16 @@ import pyarrow.parquet as pq
 
 from pipeline.base.errors import SchemaError, SourceError, near_miss
 from pipeline.base.registry import find
-from pipeline.datasets import arrow, parts, sources
+from pipeline.datasets import sources
 from pipeline.datasets.base import REJECTED_SCHEMA, Chunk, Dataset
 from pipeline.datasets.cicids2017 import CICIDS2017
-from pipeline.datasets.packets import captures
 from pipeline.datasets.reading import Reading
 from pipeline.datasets.registry import READERS
 from pipeline.datasets.schema import ENDPOINTS, FEATURE_NAMES, GROUPABLE, Column
 from pipeline.datasets.sensors.recognise import require_kind
-from pipeline.datasets.sensors.suricata import ROTATED
-from pipeline.datasets.sensors.zeek import Zeek
+from pipeline.datasets.suffixes import PARQUET, TYPED
 from pipeline.datasets.table import Table
 
-TABLES = (*parts.SUFFIXES, *sources.packed(".txt"), sources.ARCHIVE)
-SUFFIXES = (*TABLES, *captures.SUFFIXES, *Zeek.suffixes, *ROTATED)
 IDENTITY = ("record_id", "source_file", "row")
 ROWS = 65_536
 
@@ -49,9 +45,9 @@ def incoming(
     """
     require_kind(path, dataset)
     reader: Callable[..., Dataset] = find(READERS, dataset)
-    if not path.name.lower().endswith(arrow.TYPED):
+    if not path.name.lower().endswith(TYPED):
         return reader(path=path, needed=needed, reading=reading, **(extraction or {}))
-    if path.name.lower().endswith(arrow.PARQUET):
+    if path.name.lower().endswith(PARQUET):
         names = _names(path)
         if {*IDENTITY} <= {*names}:
             return Recorded(path, needed, names)

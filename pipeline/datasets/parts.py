@@ -20,11 +20,10 @@ from pipeline.datasets.marks import Evidence, Marks, cells_with_signs
 from pipeline.datasets.reading import Reading
 from pipeline.datasets.rows import parse
 from pipeline.datasets.sources import SeenContents, Source
+from pipeline.datasets.suffixes import ARCHIVE, FLOWS, NAMED, TYPED
 from pipeline.datasets.understand import meaning
 from pipeline.datasets.units import NEEDED, units_of
 
-SUFFIXES = (*sources.SUFFIXES, *sources.packed(*json_lines.SUFFIXES), *arrow.TYPED)
-NAMED = sources.packed(".txt", ".tab", ".dat", ".data")  # that a text may be called too, if it is named itself
 SNIFFED_BYTES = 1 << 18  # of a text: enough to see its header, its dialect and the unit of its durations
 SAMPLE_ROWS = 2_000  # of a typed file
 
@@ -33,19 +32,19 @@ MOST_LOOKED_AT = 64  # parts of a file, for the unit of its durations
 Part: TypeAlias = Callable[[], Chunk]
 
 
-def found(path: Path, suffixes: tuple[str, ...] = SUFFIXES) -> list[Source]:
+def found(path: Path, suffixes: tuple[str, ...] = FLOWS) -> list[Source]:
     """The sources under ``path``, in the order of their names.
 
     Raises:
         SourceError: there is none, or two files of one name have different types: they would hold the same records.
     """
     seen: dict[str, str] = {}
-    alone = path.is_file() and not path.name.lower().endswith(sources.ARCHIVE)
+    alone = path.is_file() and not path.name.lower().endswith(ARCHIVE)
     listed = sources.sources(path, (*suffixes, *NAMED) if alone else suffixes)
     for source in listed:
         stem, _, kind = source.place.removesuffix(sources.packing(source.place)).rpartition(".")
         other = seen.setdefault(stem, source.place)
-        if other != source.place and (f".{kind}".lower() in arrow.TYPED or other.lower().endswith(arrow.TYPED)):
+        if other != source.place and (f".{kind}".lower() in TYPED or other.lower().endswith(TYPED)):
             raise SourceError(f"{source.place} has the name of {other} in another type; remove one of the two")
     return listed
 

@@ -24,6 +24,7 @@ from pipeline.datasets.parts import Part, found, understood
 from pipeline.datasets.reading import Reading
 from pipeline.datasets.schema import NO_ATTACK, Column
 from pipeline.datasets.sources import Source
+from pipeline.datasets.suffixes import ARRAYS, READ_BY
 from pipeline.datasets.table_columns import (
     WHO,
     column_of,
@@ -34,8 +35,6 @@ from pipeline.datasets.table_columns import (
     single,
     to_score,
 )
-
-SUFFIXES = (*parts.SUFFIXES, ".npz")
 
 
 class Table(Dataset):
@@ -110,7 +109,7 @@ class Table(Dataset):
 
     @cached_property
     def _sources(self) -> list[Source]:
-        return found(self.path, SUFFIXES)
+        return found(self.path, READ_BY["table"])
 
     @cached_property
     def _columns(self) -> tuple[Column, ...]:
@@ -120,7 +119,7 @@ class Table(Dataset):
         contents = sources.SeenContents()
         for source in self._sources:
             layout = self._agreed(source, self._layout_of(source))
-            if source.name.lower().endswith(".npz"):
+            if source.name.lower().endswith(ARRAYS):
                 yield from parts.typed_parts(source, layout, slices(source, layout), self._label)
             else:
                 layout = understood(source, layout, self.reading, strict=self.needed is None, flows=False)

@@ -13,7 +13,7 @@ from pipeline.datasets.header import layout
 from pipeline.datasets.meaning import Notes
 from pipeline.datasets.nslkdd import NSLKDD
 from pipeline.datasets.schema import FEATURE_NAMES, FEATURES, Column
-from pipeline.datasets.sources import PACKINGS
+from pipeline.datasets.suffixes import PACKINGS
 from pipeline.datasets.table import Table
 
 FILES = sorted(known.FOLDER.glob("*.toml"))

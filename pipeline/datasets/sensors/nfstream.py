@@ -21,6 +21,7 @@ from pipeline.datasets.sensors.derived import of_counts
 from pipeline.datasets.sensors.fields import Field, amount, asked_port, count, port, protocol, text, time, word
 from pipeline.datasets.sensors.schema import Schema
 from pipeline.datasets.sources import Source
+from pipeline.datasets.suffixes import TEXTS
 
 MILLISECOND = 1e-3  # in seconds
 SIDES: Mapping[str, str] = {"bidirectional": "", "src2dst": "fwd_", "dst2src": "bwd_"}
@@ -72,7 +73,7 @@ class NFStream(Sensor):
     """Reads the CSV files that ``NFStreamer(...).to_csv()`` writes; see ``Sensor``."""
 
     schema = SCHEMA
-    suffixes = sources.SUFFIXES
+    suffixes = TEXTS
 
     @property
     def columns(self) -> tuple[Column, ...]:

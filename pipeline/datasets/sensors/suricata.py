@@ -16,6 +16,7 @@ from pipeline.datasets.sensors.derived import between, of_counts
 from pipeline.datasets.sensors.fields import Field, asked_port, count, port, protocol, text, time, word
 from pipeline.datasets.sensors.schema import Coded, Schema
 from pipeline.datasets.sources import Source
+from pipeline.datasets.suffixes import SURICATA
 
 FLAGS = {"fin": 1, "syn": 2, "reset": 4, "push": 8, "ack": 16, "urgent": 32}
 
@@ -59,8 +60,6 @@ SCHEMA = Schema(
     (between("timestamp", "end", "age"), *of_counts("frame_bytes")),
     (_coded("fwd"), _coded("bwd")),
 )
-PACKED = tuple(f"{suffix}{packing}" for suffix in (".json", ".jsonl", ".log") for packing in ("", ".gz"))
-ROTATED = tuple(f".json.{number}{packing}" for number in range(1, 8) for packing in ("", ".gz"))
 
 
 class Suricata(Sensor):
@@ -70,7 +69,7 @@ class Suricata(Sensor):
     """
 
     schema = SCHEMA
-    suffixes = (*PACKED, *ROTATED)
+    suffixes = SURICATA
     prefix = "eve"
     kind = "event_type"
 

@@ -22,6 +22,7 @@ from pipeline.datasets.sensors.fields import Field, amount, asked_port, count, p
 from pipeline.datasets.sensors.schema import Coded, Schema
 from pipeline.datasets.sensors.zeek_header import Header, parts
 from pipeline.datasets.sources import Source
+from pipeline.datasets.suffixes import ZEEK
 
 
 def _in_order(services: str) -> str:
@@ -63,7 +64,7 @@ class Zeek(Sensor):
     """Reads ``conn.log`` and its rotated and packed forms; see ``Sensor``."""
 
     schema = SCHEMA
-    suffixes = (".log", ".log.gz", ".labeled", ".labeled.gz", ".json", ".json.gz", ".jsonl", ".jsonl.gz")
+    suffixes = ZEEK
     prefix = "conn"
 
     def more_labels(self) -> tuple[Field, ...]:
