@@ -4,6 +4,7 @@ from collections.abc import Hashable, Mapping
 from functools import lru_cache
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 
@@ -32,7 +33,25 @@ def records(frame: pd.DataFrame, bundle: Bundle, beside: tuple[str, ...] = ()) -
     wanted = tuple(dict.fromkeys([*(column.name for column in bundle.columns), *_group(bundle), *beside]))
     names = _names(tuple(frame.columns), wanted)
     numbers = {column.name for column in bundle.columns if not column.categorical}.union(beside)
-    return {name: _values(name, frame[names[name]], name in numbers) for name in wanted if name in names}
+    given = {name: names[name] for name in wanted if name in names}
+    plain = _plain(frame, {name: column for name, column in given.items() if name in numbers})
+    return {
+        name: plain[name] if name in plain else _values(name, frame[given[name]], name in numbers) for name in given
+    }
+
+
+def _plain(frame: pd.DataFrame, given: Mapping[str, Any]) -> dict[str, pa.Array]:
+    """The columns that NumPy has as numbers, all at once: column by column takes longer than a small model."""
+    kinds = {
+        column: isinstance(kind, np.dtype) and kind.kind in "iuf"
+        for column, kind in zip(frame.columns, frame.dtypes, strict=True)
+    }
+    usual = {name: column for name, column in given.items() if kinds[column]}
+    if not usual or not frame.columns.is_unique:
+        return {}
+    places = frame.columns.get_indexer(pd.Index([*usual.values()]))
+    values = np.asfortranarray(frame.iloc[:, places].to_numpy(np.float64))
+    return dict(zip(usual, map(pa.array, values.T), strict=True))
 
 
 @lru_cache(maxsize=64)  # a model that serves is asked with the same header again and again
