@@ -31,8 +31,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pipeline.datasets import sources
-from pipeline.datasets.packets.captures import SUFFIXES
 from pipeline.datasets.packets.files import Capture
+from pipeline.datasets.suffixes import CAPTURES
 
 BEGIN, STEP = 1_600_000_000_000_000, 3_000_000  # microseconds
 SLOW_SHARE = 20  # a twentieth of the packets for readers that are slow
@@ -149,7 +149,7 @@ def main() -> int:
 
 def _frames(folder: Path) -> Iterator[tuple[int, int, bytes]]:
     """Microseconds since the first frame of its file, bytes on the wire, and content of each frame."""
-    for source in sources.sources(folder, SUFFIXES):
+    for source in sources.sources(folder, CAPTURES):
         first = None
         for frames in Capture(source).frames():
             for at, kept, wire, time in zip(frames.start, frames.captured, frames.wire, frames.time, strict=True):

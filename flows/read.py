@@ -56,9 +56,9 @@ def _dataset(path: Path, name: str | None, settings: "Ingest") -> "Dataset":
     from pipeline.base.registry import build
     from pipeline.datasets import recognise
     from pipeline.datasets.reading import Reading
-    from pipeline.datasets.registry import DATASETS
+    from pipeline.datasets.registry import DATASETS, WRITTEN_AS
 
-    name = name or recognise.dataset_of(path) or recognise.SAME.get(settings.dataset, settings.dataset)
+    name = name or recognise.dataset_of(path) or WRITTEN_AS.get(settings.dataset, settings.dataset)
     own = settings.settings(name, DATASETS)
     own["reading"] = Reading.of(settings.time_format, settings.time_zone, settings.unlabelled)
     if name == "cicids2017":

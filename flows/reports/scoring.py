@@ -60,9 +60,9 @@ def _alarms(result: Result) -> list[dict[str, object]]:
     rows: list[dict[str, object]] = []
     for name in names:
         alarms = sum(summary["alarms"][name]["alarms"] for summary in result.scored)
-        by_chance = expected(name, n)
-        shown = f"{by_chance['expected']:,} ({by_chance['low']:,} to {by_chance['high']:,})"
-        rows.append({"threshold": name, "alarms": alarms, "if all were benign": shown})
+        told = result.scored[0]["alarms"][name]
+        known = expected(told["promised"], n, told["calibrated_on"]) if "promised" in told else {}
+        rows.append({"threshold": name, "alarms": alarms, "if all were benign": _chance(known)})
     return rows
 
 
@@ -101,6 +101,11 @@ def _share(counts: Mapping[str, Any], threshold: str) -> str:
     return f"{alarms:,} of {records:,} ({alarms / records:.1%})".replace("%", " %") if records else "none there"
 
 
+def _chance(alarms: Mapping[str, Any]) -> str:
+    """How many alarms benign records would raise; "" where a threshold promises nothing."""
+    return f"{alarms['expected']:,} ({alarms['low']:,} to {alarms['high']:,})" if "expected" in alarms else ""
+
+
 # For the terminal.
 
 
@@ -121,8 +126,10 @@ def brief(summary: Mapping[str, Any], path: Path, alias: str, is_new: bool) -> s
     lines += contract_lines(summary)
     name = shown_threshold(summary["alarms"])
     alarms = summary["alarms"][name]
-    chance = f"{alarms['expected']:,} ({alarms['low']:,} to {alarms['high']:,})"
-    lines += [f"{alarms['alarms']:,} alerts at {name}; if all were benign, {chance} would be expected"]
+    chance = _chance(alarms)
+    lines += [
+        f"{alarms['alarms']:,} alerts at {name}" + f"; if all were benign, {chance} would be expected" * bool(chance)
+    ]
     if "labels" in summary:
         attacks, benign = (_share(summary["labels"][kind], name) for kind in ("attacks", "benign"))
         lines += [f"by the labels of the file, at {name}: attacks {attacks}, benign records {benign}"]

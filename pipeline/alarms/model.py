@@ -7,6 +7,7 @@ a detector: that word means one part of it, the second stage.
 import os
 import subprocess
 import sys
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,14 +15,18 @@ from typing import Any, Self
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator
 
 from pipeline.alarms import project
-from pipeline.base.errors import ArtifactError, ConfigError, TrainingError, near_miss
+from pipeline.base.errors import ArtifactError, ConfigError, ContractWarning, TrainingError, near_miss
 from pipeline.calibration.prediction import Prediction
-from pipeline.serving import frames, loading, manifest, reasons
+from pipeline.serving import calls, loading, manifest, reasons
 from pipeline.serving.bundle import Bundle
+from pipeline.serving.contract_check import rules_of
+from pipeline.serving.time_units import AUTO
+from pipeline.settings.scoring import Action
 
 ROOT = Path(__file__).parents[2]
 WITHIN = ("", "artifacts/bundle")  # where a bundle lies: the folder itself, or a model as MLflow stores it
@@ -42,7 +47,9 @@ class AlarmModel(BaseEstimator):  # type: ignore[misc]  # sklearn has no types
         champion = AlarmModel.load("champion")   # of the registry; or a number, or a folder
 
     Records are a pandas frame, a row for each: flows under any published header of CICFlowMeter, or any other table.
-    Columns that the model does not read are passed over.
+    Columns that the model does not read are passed over. New records are read as files are: times are converted to
+    microseconds, from the unit that the records show or that ``time_unit`` states, and the records are held against
+    those that the model was fitted on. What differs is a ``ContractWarning``.
 
     Args:
         settings: dotted names of settings of ``params.yaml`` -> values, in place of those that are shipped; for
@@ -50,6 +57,8 @@ class AlarmModel(BaseEstimator):  # type: ignore[misc]  # sklearn has no types
             kept for tests, so that the model learns nothing of them; ``{"preprocess.unseen": []}`` gives it all.
         folder: an empty folder where ``fit`` works and leaves its files; None: a temporary one, which is removed.
         verbose: whether ``fit`` prints what the stages say.
+        contract: what becomes of new records that are unlike those that the model was fitted on: ``warn`` decides on
+            them all the same, ``refuse`` raises a ``SchemaError`` that names the columns.
 
     Attributes:
         bundle_: the fitted model, from ``fit`` or ``load`` on.
@@ -58,14 +67,21 @@ class AlarmModel(BaseEstimator):  # type: ignore[misc]  # sklearn has no types
     bundle_: Bundle
 
     def __init__(
-        self, settings: Mapping[str, Any] | None = None, folder: str | Path | None = None, verbose: bool = False
+        self,
+        settings: Mapping[str, Any] | None = None,
+        folder: str | Path | None = None,
+        verbose: bool = False,
+        contract: Action = "warn",
     ) -> None:
         self.settings = settings
         self.folder = folder
         self.verbose = verbose
+        self.contract = contract
 
     @classmethod
-    def load(cls, where: str | Path = "champion", device: str = "cpu", model: str = "") -> Self:
+    def load(
+        cls, where: str | Path = "champion", device: str = "cpu", model: str = "", contract: Action = "warn"
+    ) -> Self:
         """A model that was trained before.
 
         Args:
@@ -73,23 +89,24 @@ class AlarmModel(BaseEstimator):  # type: ignore[misc]  # sklearn has no types
                 a version in the registry of this project: ``champion``, ``candidate``, ``previous``.
             device: where it scores: ``cpu``, ``cuda`` or ``cuda:1``.
             model: its name in the registry; "": the one that ``tracking.model`` of the project's params.yaml gives.
+            contract: ``warn`` or ``refuse``, as above.
 
         Raises:
             ArtifactError: there is none, or a byte of it has changed.
         """
+        made = cls(contract=contract)
+        made.bundle_ = cls._bundle(where, device, model)
+        return made
+
+    @staticmethod
+    def _bundle(where: str | Path, device: str, model: str) -> Bundle:
         for folder in (Path(where) / place for place in WITHIN):
             if (folder / manifest.MANIFEST).is_file():
-                return cls._of(Bundle.load(folder, device))
+                return Bundle.load(folder, device)
         if isinstance(where, Path) or Path(where).is_dir():
             raise ArtifactError(f"{where}: holds no model; a folder that holds {manifest.MANIFEST} is expected")
         named = {"model": model} if model else {}
-        return cls._of(loading.load(where, device, **named)[1])
-
-    @classmethod
-    def _of(cls, bundle: Bundle) -> Self:
-        model = cls()
-        model.bundle_ = bundle
-        return model
+        return loading.load(where, device, **named)[1]
 
     def fit(self, records: pd.DataFrame, y: ArrayLike | None = None) -> Self:
         """Train on labelled records, by the stages of the pipeline, in a process and a folder of their own.
@@ -127,8 +144,12 @@ class AlarmModel(BaseEstimator):  # type: ignore[misc]  # sklearn has no types
             lines = done.stderr.strip().splitlines() or [f"the training ended with exit code {done.returncode}"]
             raise TrainingError(lines[-1])
 
-    def predict(self, records: pd.DataFrame) -> pd.DataFrame:
+    def predict(self, records: pd.DataFrame, time_unit: str = AUTO) -> pd.DataFrame:
         """Decide on n records.
+
+        Args:
+            records: n raw records.
+            time_unit: of their times, ``us``, ``ms``, ``s`` or ``ns``; ``auto``: as the records show it.
 
         Returns:
             n rows with the index of the records: record_id (their column of that name, else their index), score
@@ -136,22 +157,29 @@ class AlarmModel(BaseEstimator):  # type: ignore[misc]  # sklearn has no types
             unknown or anomalous.
 
         Raises:
-            SchemaError: a column is missing.
+            ConfigError: there is no such unit.
+            SchemaError: a column is missing, times are in several units, or the contract is broken and to be refused.
             DataError: a column holds what it should not.
-        """
-        return _decided(records, self._predicted(records))
 
-    def decision_function(self, records: pd.DataFrame) -> NDArray[np.float64]:
+        Warns:
+            ContractWarning: the records are unlike those that the model was fitted on, or their unit is not known.
+        """
+        return _decided(records, self._fitted.predict(self._read(records, time_unit)))
+
+    def decision_function(self, records: pd.DataFrame, time_unit: str = AUTO) -> NDArray[np.float64]:
         """(n,) scores: higher = more anomalous, as everywhere here. scikit-learn's outlier detectors have it reversed.
 
-        Raises:
-            SchemaError: a column is missing.
-            DataError: a column holds what it should not.
+        Arguments, errors and warnings are those of ``predict``.
         """
-        return self._predicted(records).score
+        return self._fitted.predict(self._read(records, time_unit)).score
 
     def explain(
-        self, records: pd.DataFrame, threshold: str | None = "p99", most: int | None = 10, top: int = 5
+        self,
+        records: pd.DataFrame,
+        threshold: str | None = "p99",
+        most: int | None = 10,
+        top: int = 5,
+        time_unit: str = AUTO,
     ) -> pd.DataFrame:
         """Say why the strongest alerts are alerts.
 
@@ -160,6 +188,7 @@ class AlarmModel(BaseEstimator):  # type: ignore[misc]  # sklearn has no types
             threshold: what makes a record an alert, one of ``thresholds``; None: every record is explained.
             most: records that are explained at most, the strongest first; None: all of them.
             top: features that are named for each.
+            time_unit: of the times of the records; see ``predict``.
 
         Returns:
             ``top`` rows for each record. Beside what ``predict`` says: driver, the score with the largest share in the
@@ -167,17 +196,18 @@ class AlarmModel(BaseEstimator):  # type: ignore[misc]  # sklearn has no types
             and how far the score falls if the feature alone takes that value. The index is that of the records.
 
         Raises:
-            ConfigError: there is no such threshold.
-            SchemaError: a column is missing.
+            ConfigError: there is no such threshold, or no such unit.
+            SchemaError: a column is missing, times are in several units, or the contract is broken and to be refused.
             DataError: a column holds what it should not.
             ArtifactError: the model is an older one, which keeps no benign records.
         """
-        predicted = self._predicted(records)
+        read = self._read(records, time_unit)
+        predicted = self._fitted.predict(read)
         rows = np.argsort(-predicted.score, kind="stable")
         if threshold is not None:
             rows = rows[self._flagged(predicted, threshold)[rows]]
-        chosen = records.iloc[rows[:most]]
-        found = reasons.reasons(self.bundle_, frames.records(chosen, self.bundle_), top)
+        chosen = {name: values.take(pa.array(rows[:most])) for name, values in read.items()}
+        found = reasons.reasons(self.bundle_, chosen, top)
         decided = _decided(records, predicted).iloc[rows[:most]]
         about = pd.DataFrame([vars(each) for each in found], columns=[*reasons.Reason.__annotations__])
         at = about.pop("row").to_numpy(dtype=np.intp)
@@ -204,8 +234,12 @@ class AlarmModel(BaseEstimator):  # type: ignore[misc]  # sklearn has no types
             raise ArtifactError("this AlarmModel is not fitted; call fit, or AlarmModel.load")
         return self.bundle_
 
-    def _predicted(self, records: pd.DataFrame) -> Prediction:
-        return self._fitted.predict(frames.records(records, self._fitted))
+    def _read(self, records: pd.DataFrame, time_unit: str) -> Mapping[str, pa.Array]:
+        """The records as the model reads them; what the caller should know of them is a warning."""
+        call = calls.read(records, self._fitted, time_unit, rules_of(self.contract))
+        if call.sentences:
+            warnings.warn(" ".join(call.sentences), ContractWarning, stacklevel=3)
+        return call.records
 
     def _flagged(self, predicted: Prediction, threshold: str) -> NDArray[np.bool_]:
         if threshold not in predicted.flagged:

@@ -56,6 +56,10 @@ class ExpectationError(DataError):
     """A hard expectation of the validate stage is breached."""
 
 
+class ContractWarning(UserWarning):
+    """Records are unlike those that a model was fitted on, or it is not known whether they are."""
+
+
 class SplitError(DataError):
     """A split that would be empty, or useless for its one purpose."""
 

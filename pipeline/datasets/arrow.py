@@ -12,17 +12,15 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from pipeline.base.errors import SchemaError, SourceError, near_miss
-from pipeline.datasets import words
+from pipeline.datasets import nulls, words
 from pipeline.datasets.base import Chunk
 from pipeline.datasets.blocks import Block
 from pipeline.datasets.header import Layout
 from pipeline.datasets.labels import Label
 from pipeline.datasets.rows import TEXTS, of_table
 from pipeline.datasets.sources import BROKEN, Source
+from pipeline.datasets.suffixes import PARQUET, TYPED
 
-PARQUET = (".parquet", ".pq", ".parquet.gzip")  # the last as pandas' manual calls one
-IPC = (".arrow", ".feather", ".ipc")
-TYPED = (*PARQUET, *IPC)
 ROWS = 65_536  # read at a time
 
 
@@ -160,7 +158,7 @@ def chunk_of(
     columns = {name: table.column(name) for name in table.column_names}
     try:
         typed = {
-            name: words.of_values(column).dictionary_encode() if name in texts else _numbers(column)
+            name: words.nulled(words.encoded(column), nulls.WORDS) if name in texts else _numbers(column)
             for name, column in columns.items()
         }
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
@@ -171,13 +169,8 @@ def chunk_of(
 def _numbers(column: pa.ChunkedArray) -> pa.ChunkedArray:
     """Numbers as float64; text stays text, because its cells are read one by one later."""
     kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
-    if is_text(kind):
+    if words.is_text(kind):
         return column.cast(pa.string())
     column = column.cast(kind)
     column = column.cast(pa.uint8()) if pa.types.is_boolean(kind) else column
     return column.cast(pa.float64(), safe=False)
-
-
-def is_text(kind: pa.DataType) -> bool:
-    """Whether a type is one of text."""
-    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))

@@ -1,7 +1,8 @@
 """The contract of a data set: it gives records with canonical columns, and the rows that could not be read."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -40,7 +41,16 @@ REJECTED_SCHEMA = pa.schema(
     ]
 )
 
+MOST_REASONS = 20  # that are told apart; a reason may quote a cell, so there is no end of them
+OTHER_REASONS = "other reasons"
 PASSED_OVER = "passed over: "  # begins the reason of a row with which nothing is wrong, though it is no record
+
+
+def count_reasons(counts: Counter[str], reasons: Iterable[str]) -> None:
+    """Count reasons for which rows are no records: the first ``MOST_REASONS`` kinds by name, all others together."""
+    for reason, n in Counter(reasons).items():
+        is_known = reason in counts or len(counts) < MOST_REASONS
+        counts[reason if is_known else OTHER_REASONS] += n
 
 
 def record_schema(columns: tuple[Column, ...]) -> pa.Schema:

@@ -1,27 +1,23 @@
 """The cells of a CSV that are no plain numbers: how tools spell a missing value and infinity, and how rows end."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-# Of spreadsheets, databases, R, Java and loggers. In columns of words they are words.
-NULLS = (
-    *("#DIV/0!", "#N/A", "#NUM!", "#VALUE!", "#REF!", "#NAME?", "#NULL!", "#N/A N/A", "#NA"),
-    *("NULL", "Null", "null", "(null)", "<null>", "NA", "<NA>", "N/A", "n/a", "na", "None", "none", "nil", "NIL"),
-    *("NaN", "nan", "-nan", "-NaN", "NAN", "(empty)", "undefined", "missing", "\\N", "-", "--", "?", "."),
-)
+from pipeline.datasets.marks import GROUPED
+from pipeline.datasets.nulls import NO_NUMBER, WORDS
+
 # Microsoft's C library spells 1/0 and 0/0 so; the zeros depend on the number of decimals that were asked for.
 _C_INFINITY, _C_UNDEFINED = rb"1\.#INF0*", rb"-?1\.#(?:IND|QNAN|SNAN)0*"
 _INFINITE = re.compile(r"([-+]?)(?:inf|infinity|1\.#inf0*|\u221e)", re.IGNORECASE)
 _UNDEFINED = re.compile(r"[-+]?1\.#(?:ind|qnan|snan)0*", re.IGNORECASE)
 _HEXADECIMAL = re.compile(r"0[xX][0-9a-fA-F]{1,13}")
-_MISSING = frozenset(text.lower() for text in NULLS)
 # Spreadsheets spell some missing values with the sign that begins a comment.
 _COMMENT = re.compile(
-    rb"^(?!(?:%s)(?:[^\w]|$))#[^\r\n]*" % b"|".join(re.escape(text.encode()) for text in NULLS if text[0] == "#"),
+    rb"^(?!(?:%s)(?:[^\w]|$))#[^\r\n]*" % b"|".join(re.escape(text.encode()) for text in WORDS if text.startswith("#")),
     re.MULTILINE,
 )
 BLANK = frozenset({"", '""', "''"})
@@ -34,15 +30,17 @@ def respelt(lines: bytes) -> bytes:
     return re.sub(_C_INFINITY, b"inf", re.sub(_C_UNDEFINED, b"nan", lines))
 
 
-def numbers(cells: "pd.Series[str]", decimal: str = ".") -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+def numbers(
+    cells: "pd.Series[str]", decimal: str = ".", thousands: str = ""
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """(n,) the numbers that cells spell, NaN for a missing one; and (n,) which cells spell none.
 
     Args:
         cells: (n,) texts, or null.
         decimal: what separates the whole part of a number from its fraction.
+        thousands: what stands between groups of three digits; "" for nothing.
     """
-    bare = cells.str.strip(" \"'\t")
-    bare = bare.str.replace(",", ".", regex=False) if decimal == "," else bare
+    bare = _plain(cells.str.strip(" \"'\t"), decimal, thousands)
     values = pd.to_numeric(bare, errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan).copy()
     faulty = np.isnan(values) & cells.notna().to_numpy()
     for place in np.flatnonzero(faulty):
@@ -52,10 +50,31 @@ def numbers(cells: "pd.Series[str]", decimal: str = ".") -> tuple[NDArray[np.flo
     return values, faulty
 
 
+def _plain(bare: "pd.Series[str]", decimal: str, thousands: str) -> "pd.Series[str]":
+    """Numbers with a decimal point and nothing between thousands; what may be read in two ways stays unreadable."""
+    if decimal == "." and not thousands:
+        return bare
+    other = "." if decimal == "," else ","
+    grouped = bare.str.fullmatch(GROUPED[other].pattern, na=False)
+    plain = bare.str.replace(other, "" if thousands else "?", regex=False).where(grouped, bare)
+    return plain.str.replace(",", ".", regex=False) if decimal == "," else plain
+
+
+def plain(cells: Sequence[str], decimal: str, thousands: str) -> list[str]:
+    """(n,) cells in the form in which ``numbers`` reads them."""
+    return _plain(pd.Series(cells, dtype=object), decimal, thousands).tolist() if cells else []
+
+
+def fault(cell: str, decimal: str) -> str:
+    """Why a cell that ``numbers`` cannot read is none."""
+    is_either = decimal == "," and GROUPED["."].fullmatch(cell.strip(" \"'\t")) is not None
+    return f"{cell!r} may have thousands or decimals behind its point" if is_either else f"{cell!r} is not a number"
+
+
 def _odd(cell: str) -> float | None:
     """The number that a cell spells in an unusual way; None for none."""
     text = cell.strip(" \"'\t")
-    if cell.strip() in BLANK or text.lower() in _MISSING or _UNDEFINED.fullmatch(text):
+    if cell.strip() in BLANK or (text and text.lower() in NO_NUMBER) or _UNDEFINED.fullmatch(text):
         return float("nan")
     if _HEXADECIMAL.fullmatch(text):
         return float(int(text, 16))

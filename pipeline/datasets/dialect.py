@@ -7,18 +7,18 @@ import csv
 import re
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from pipeline.datasets import encodings
+from pipeline.datasets.marks import Evidence, Marks
 
 SEPARATORS = ",;\t|"
 COMMENT = "#"
 SNIFFED = 60  # lines below the header that are looked at
 _STATED = re.compile(r'\ufeff?"?sep=(.)"?\s*', re.IGNORECASE)  # as Excel writes it, above the header
-_COMMA = re.compile(r"[-+]?\d*,\d+(?:[eE][-+]?\d+)?")
 _POINT = re.compile(r"[-+]?\d*\.\d+(?:[eE][-+]?\d+)?")
-_NAMES = {",": "commas", ";": "';'", "\t": "tabs", "|": "'|'"}
+_NAMES = {",": "commas", ";": "';'", "\t": "tabs", "|": "'|'", ".": "points"}
 
 
 @dataclass(frozen=True)
@@ -31,12 +31,16 @@ class Dialect:
             swallow what follows.
         decimal: separates the whole part of a number from its fraction.
         encoding: of the file, as Python names it.
+        thousands: stands between groups of three digits of a number; "" for none.
+        is_shown: whether a cell shows which sign is decimal and which one stands between thousands.
     """
 
     separator: str = ","
     quote: str = ""
     decimal: str = "."
     encoding: str = "utf-8"
+    thousands: str = ""
+    is_shown: bool = True
 
     def cells(self, line: str) -> list[str]:
         """The cells of a line, without spaces and quotes around them."""
@@ -53,7 +57,14 @@ class Dialect:
     def __str__(self) -> str:
         parted = f"separated by {_NAMES.get(self.separator, repr(self.separator))}"
         quoted = f", quoted by {self.quote}" if self.quote else ""
-        return parted + quoted + (", with decimal commas" if self.decimal == "," else "") + f", {self.encoding}"
+        decimal = ", with decimal commas" if self.decimal == "," else ""
+        thousands = f", with {_NAMES[self.thousands]} between thousands" if self.thousands else ""
+        doubt = "" if self.is_shown else " (no cell shows which)"
+        return f"{parted}{quoted}{decimal}{thousands}{doubt}, {self.encoding}"
+
+    def with_marks(self, marks: Marks) -> "Dialect":
+        """The same with other signs within numbers."""
+        return replace(self, decimal=marks.decimal, thousands=marks.thousands, is_shown=marks.is_shown)
 
 
 PLAIN = Dialect()
@@ -93,10 +104,12 @@ def head_of(first: bytes) -> Head:
     separator = lines.stated or _separator(lines.header)
     loose = Dialect(separator, "'" if lines.header.strip().startswith("'") else '"')
     rows = [_cells(loose, row) for row in lines.rows]
-    quote = loose.quote if _is_quoted(loose, lines.rows) else ""
-    decimal = "," if _has_decimal_commas([cell for row in rows for cell in row]) else "."
-    dialect = Dialect(separator, quote, decimal, encodings.encoding_of(first))
-    names = _named(_cells(loose, lines.header), rows)
+    header = _cells(loose, lines.header)
+    quote = loose.quote if _is_quoted(loose, lines.rows) or _holds_separators(loose, lines.rows, len(header)) else ""
+    evidence = Evidence(separator)
+    evidence.add(cell for row in rows for cell in row)
+    dialect = Dialect(separator, quote, encoding=encodings.encoding_of(first)).with_marks(evidence.marks())
+    names = _named(header, rows)
     return Head(tuple(names), lines.raw, dialect, lines.size)
 
 
@@ -170,9 +183,11 @@ def _is_quoted(loose: Dialect, rows: Sequence[str]) -> bool:
     return bool(rows) and all(cell.search(row.rstrip("\r\n")) for row in rows)
 
 
-def _has_decimal_commas(cells: Sequence[str]) -> bool:
-    commas = sum(_COMMA.fullmatch(cell) is not None for cell in cells)
-    return commas > sum(_POINT.fullmatch(cell) is not None for cell in cells)
+def _holds_separators(loose: Dialect, rows: Sequence[str], width: int) -> bool:
+    """Whether a row is as wide as the header only if its quotes are heeded, as one with ``"1,234"`` is."""
+    bare = replace(loose, quote="")
+    quoted = (row for row in rows if loose.quote in row)
+    return any(len(_cells(loose, row)) == width < len(_cells(bare, row)) for row in quoted)
 
 
 def _named(header: list[str], rows: Sequence[list[str]]) -> list[str]:

@@ -10,6 +10,7 @@ columns. A model must not judge records of a tool that it does not know as if th
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 import numpy as np
@@ -108,10 +109,11 @@ def extractor_of(header: Sequence[str], sample: pa.Table) -> Extractor:
         header: its columns as it spells them.
         sample: some of its records, under canonical names.
     """
-    return Extractor(_tool(header), _first_packet(sample))
+    return Extractor(_tool(tuple(header)), _first_packet(sample))
 
 
-def _tool(header: Sequence[str]) -> str:
+@lru_cache(maxsize=64)  # a model that serves is asked with the same header again and again
+def _tool(header: tuple[str, ...]) -> str:
     spelt, known = {name.strip() for name in header}, {plain(name) for name in header}
 
     def fits(tool: Tool) -> bool:
@@ -127,7 +129,7 @@ def _holds(name: str, spelt: set[str], known: set[str]) -> bool:
     return name in spelt if "_" in name else plain(name) in known
 
 
-_READ: Final = (
+TELLING: Final = (  # the columns that show how often the first packet counts
     *("total_fwd_packets", "total_bwd_packets", "total_length_fwd_packets", "total_length_bwd_packets"),
     *("packet_length_mean", "packet_length_min", "packet_length_max"),
 )
@@ -135,9 +137,9 @@ _READ: Final = (
 
 def _first_packet(sample: pa.Table) -> str:
     """How often the first packet counts, by the mean length of packets, their number and the sum of their lengths."""
-    if not {*_READ} <= {*sample.column_names}:
+    if not {*TELLING} <= {*sample.column_names}:
         return ""
-    forth, back, sent, received, mean, low, high = (sample.column(name).to_numpy() for name in _READ)
+    forth, back, sent, received, mean, low, high = (sample.column(name).to_numpy() for name in TELLING)
     packets, size = forth + back, sent + received
     tells = (packets > 1) & (size > 0) & np.isfinite(mean)
     if tells.sum() < FEWEST:

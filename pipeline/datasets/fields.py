@@ -6,13 +6,13 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 
-from pipeline.datasets import arrow, cells, encodings, json_lines, sources
+from pipeline.datasets import arrow, cells, encodings, json_lines, sources, words
 from pipeline.datasets.blocks import below
 from pipeline.datasets.dialect import PLAIN, Dialect, Head
 from pipeline.datasets.parts import SNIFFED_BYTES, head_of
 from pipeline.datasets.sources import Source
+from pipeline.datasets.suffixes import ARRAYS
 
-NULLS = ("", "?", "NA", "NULL", "NaN", "nan", "null")  # cells that stand for a missing word
 SNIFFED_ROWS = 1_000  # of a file: enough to see which columns hold text
 
 
@@ -31,7 +31,7 @@ def fields_of(source: Source, label: str) -> tuple[list[Field], Head]:
         SourceError: the file is empty or cannot be read.
         SchemaError: it is an ``.npz`` without the arrays X and y, or two columns have one name.
     """
-    if source.name.lower().endswith(".npz"):
+    if source.name.lower().endswith(ARRAYS):
         x, _ = arrow.arrays(source)
         names = (*(f"x{position}" for position in range(x.shape[1])), label)
         return [Field(name) for name in names], Head(names, b"", PLAIN, 0)
@@ -44,7 +44,7 @@ def fields_of(source: Source, label: str) -> tuple[list[Field], Head]:
         return [_field(name, [_cell(record.get(name)) for record in records]) for name in head.names], head
     rows = [row for row in _rows(source, head.dialect) if len(row) == len(head.names)]
     columns = zip(*rows, strict=True) if rows else [()] * len(head.names)
-    return [_field(name, column, head.dialect.decimal) for name, column in zip(head.names, columns, strict=True)], head
+    return [_field(name, column, head.dialect) for name, column in zip(head.names, columns, strict=True)], head
 
 
 def _rows(source: Source, dialect: Dialect) -> list[list[str]]:
@@ -53,14 +53,15 @@ def _rows(source: Source, dialect: Dialect) -> list[list[str]]:
     return [dialect.cells(encodings.text(line)) for line in lines]
 
 
-def _field(name: str, values: Sequence[str | None], decimal: str = ".") -> Field:
+def _field(name: str, values: Sequence[str | None], dialect: Dialect = PLAIN) -> Field:
     present = [cell.strip() for cell in values if cell is not None and not cells.is_odd(cell)]
-    return Field(name.strip(), _fault(present, decimal), tuple(present))
+    return Field(name.strip(), _fault(present, dialect), tuple(present))
 
 
-def _fault(present: Sequence[str], decimal: str) -> str:
+def _fault(present: Sequence[str], dialect: Dialect) -> str:
     """Why cells cannot be read as numbers: most of those that are not missing hold text."""
-    text = [cell for cell in present if not _is_number(cell.replace(",", ".") if decimal == "," else cell)]
+    plain = cells.plain(present, dialect.decimal, dialect.thousands)
+    text = [cell for cell, bare in zip(present, plain, strict=True) if not _is_number(bare)]
     return f"holds text, such as {text[0]!r}" if 2 * len(text) > len(present) else ""
 
 
@@ -78,7 +79,7 @@ def _cell(value: Any) -> str | None:
 
 def _typed(name: str, column: pa.Array) -> Field:
     kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
-    if arrow.is_text(kind):
+    if words.is_text(kind):
         return _field(name, column.cast(pa.string()).to_pylist())
     is_number = pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)
     known = is_number or pa.types.is_boolean(kind) or pa.types.is_null(kind)

@@ -8,7 +8,7 @@ from typing import Any, Final
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.datasets.base import PASSED_OVER, Chunk
+from pipeline.datasets.base import PASSED_OVER, Chunk, count_reasons
 from pipeline.datasets.meaning import Meaning, Notes
 from pipeline.datasets.rows import holds_no_record
 from pipeline.datasets.schema import UNLABELLED
@@ -40,11 +40,11 @@ class Finding:
 
     def add_passed_over(self, reason: str, rows: int) -> None:
         """Count rows that hold no record."""
-        self.passed_over[reason] += rows
+        count_reasons(self.passed_over, [reason] * rows)
 
     def add_rejected(self, reason: str, rows: int) -> None:
         """Count rows that could not be read."""
-        self.reasons[reason] += rows
+        count_reasons(self.reasons, [reason] * rows)
 
     def add_example(self, row: Mapping[str, Any]) -> None:
         """Keep a row that could not be read, if it is among the first."""

@@ -27,7 +27,6 @@ class Layout:
         header: the text of each column, for messages.
         copied: canonical column that the file lacks -> the column with the same content.
         columns: the features of its records.
-        nulls: texts that mean a missing value, in columns of words too.
         dialect: how its rows are written.
         line: its header line; a row that repeats it holds no record.
         family: short name of the family that its names are from; several are joined by `` + ``; "" for none.
@@ -41,7 +40,6 @@ class Layout:
     header: tuple[str, ...]
     copied: dict[str, str]
     columns: tuple[Column, ...] = FEATURES
-    nulls: tuple[str, ...] = ("",)
     dialect: Dialect = PLAIN
     line: bytes = b""
     family: str = ""

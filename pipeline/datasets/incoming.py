@@ -9,32 +9,16 @@ import pyarrow.parquet as pq
 
 from pipeline.base.errors import SchemaError, SourceError, near_miss
 from pipeline.base.registry import find
-from pipeline.datasets import arrow, parts, sources
+from pipeline.datasets import sources
 from pipeline.datasets.base import REJECTED_SCHEMA, Chunk, Dataset
 from pipeline.datasets.cicids2017 import CICIDS2017
-from pipeline.datasets.nslkdd import NSLKDD
-from pipeline.datasets.packets import captures
-from pipeline.datasets.packets.captures import Captures
 from pipeline.datasets.reading import Reading
 from pipeline.datasets.recognise import require_kind
+from pipeline.datasets.registry import READERS
 from pipeline.datasets.schema import ENDPOINTS, FEATURE_NAMES, GROUPABLE, Column
-from pipeline.datasets.sensors.nfstream import NFStream
-from pipeline.datasets.sensors.suricata import ROTATED, Suricata
-from pipeline.datasets.sensors.zeek import Zeek
+from pipeline.datasets.suffixes import PARQUET, TYPED
 from pipeline.datasets.table import Table
 
-READERS: dict[str, Callable[..., Dataset]] = {
-    "cicids2017": CICIDS2017,
-    "nfstream": NFStream,
-    "nslkdd": NSLKDD,
-    "pcap": Captures,
-    "suricata": Suricata,
-    "synthetic": CICIDS2017,  # whose format it is written in
-    "table": Table,
-    "zeek": Zeek,
-}
-TABLES = (*parts.SUFFIXES, *sources.packed(".txt"), sources.ARCHIVE)
-SUFFIXES = (*TABLES, *captures.SUFFIXES, *Zeek.suffixes, *ROTATED)
 IDENTITY = ("record_id", "source_file", "row")
 LABEL_SETTINGS_OF_TABLES = ("label", "benign")  # which the logs of sensors have as well
 ROWS = 65_536
@@ -64,10 +48,10 @@ def incoming(
         UnknownPluginError: the data set is not known.
     """
     require_kind(path, dataset)
-    reader = find(READERS, dataset)
-    if not path.name.lower().endswith(arrow.TYPED):
+    reader: Callable[..., Dataset] = find(READERS, dataset)
+    if not path.name.lower().endswith(TYPED):
         return reader(path=path, needed=needed, reading=reading, **(extraction or {}), **(labels or {}))
-    if path.name.lower().endswith(arrow.PARQUET):
+    if path.name.lower().endswith(PARQUET):
         names = _names(path)
         if {*IDENTITY} <= {*names}:
             return Recorded(path, needed, names)

@@ -18,15 +18,15 @@ from pipeline.datasets.header import Layout
 from pipeline.datasets.labels import Label
 from pipeline.datasets.rows import BLANK
 from pipeline.datasets.sources import Source
+from pipeline.datasets.suffixes import JSON_LINES
 
-SUFFIXES = (".jsonl", ".ndjson")
 SNIFFED_BYTES = 1 << 18  # that are looked at to know the columns
 _ONE_BLOCK = 1 << 30
 
 
 def is_json(source: Source) -> bool:
     """Whether a source holds records in JSON."""
-    return source.name.lower().endswith(SUFFIXES)
+    return source.name.lower().endswith(JSON_LINES)
 
 
 def first_rows(source: Source) -> list[dict[str, Any]]:

@@ -9,16 +9,16 @@ from numpy.typing import NDArray
 
 from pipeline.base.errors import near_miss
 from pipeline.datasets import schema
+from pipeline.datasets.nulls import NO_NUMBER
 from pipeline.datasets.schema import ATTACKS
 
 Unknown = Literal["refuse", "keep"]
 
 # Words of public data sets, and of Boolean labels. Case, spaces and dashes do not count, and 0.0 is 0.
 BENIGN: Final = ("benign", "normal", "benign traffic", "normal traffic", "legitimate", "0", "false")
-# What labelling tools write before anybody has looked, and how an empty cell is spelt.
+# What labelling tools write before anybody has looked.
 NOT_LABELLED: Final = (
     *("NeedManualLabel", "No Label", "not labelled", "not labeled", "unlabelled", "unlabeled", "unknown"),
-    *("nan", "null", "none", "n/a", "na", "undefined"),
 )
 
 
@@ -59,14 +59,14 @@ def snake(text: str) -> str:
 
 
 def says_nothing(text: str, words: Collection[str] = ()) -> bool:
-    """Whether a label says that nothing is known of the record: it is empty, a dash, or a word such as ``No Label``.
+    """Whether a label says that nothing is known of the record: it is missing, a dash, or a word such as ``No Label``.
 
     Args:
         text: as the file has it.
         words: what means that as well, beside ``NOT_LABELLED``.
     """
     key = plain(text)
-    return not key or key in _NOT_LABELLED or key in map(plain, words)
+    return not key or text.strip().lower() in NO_NUMBER or key in _NOT_LABELLED or key in map(plain, words)
 
 
 def canonical(

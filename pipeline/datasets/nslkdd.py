@@ -29,9 +29,9 @@ from pipeline.datasets.labels import UNLABELLED, Label, Unknown, says_nothing, s
 from pipeline.datasets.reading import Reading
 from pipeline.datasets.rows import parse
 from pipeline.datasets.schema import Column
+from pipeline.datasets.suffixes import PACKINGS, READ_BY
 from pipeline.datasets.vocabulary import FAMILIES
 
-SUFFIXES = sources.packed(".txt", ".csv")
 PREFIX = "kdd"
 # Published beside the files that hold them.
 SUBSETS = {
@@ -48,7 +48,7 @@ KDD99 = {
         "corrected": ("corrected",),
     }.items()
     for name in names
-    for packing in ("", *sources.PACKINGS)
+    for packing in ("", *PACKINGS)
 }
 
 
@@ -139,7 +139,7 @@ class NSLKDD(Dataset):
 
     def _blocks(self) -> Iterator[tuple[Block, Layout]]:
         contents = sources.SeenContents()
-        for source in _whole(sources.sources(self.path, SUFFIXES, PREFIX, tuple(KDD99))):
+        for source in _whole(sources.sources(self.path, READ_BY["nslkdd"], PREFIX, tuple(KDD99))):
             layout = None
             for block in numbered(source.name, contents.watch(source, sources.blocks(source))):
                 layout = layout or _layout(block, self.labelled, self.any_label)

@@ -16,14 +16,14 @@ from pipeline.datasets.blocks import Block, below, headed, numbered
 from pipeline.datasets.dialect import PLAIN, Head
 from pipeline.datasets.header import Layout
 from pipeline.datasets.labels import UNLABELLED, Label
+from pipeline.datasets.marks import Evidence, Marks, cells_with_signs
 from pipeline.datasets.reading import Reading
 from pipeline.datasets.rows import parse
 from pipeline.datasets.sources import SeenContents, Source
+from pipeline.datasets.suffixes import ARCHIVE, FLOWS, NAMED, TYPED
 from pipeline.datasets.understand import meaning
 from pipeline.datasets.units import NEEDED, units_of
 
-SUFFIXES = (*sources.SUFFIXES, *sources.packed(*json_lines.SUFFIXES), *arrow.TYPED)
-NAMED = sources.packed(".txt", ".tab", ".dat", ".data")  # that a text may be called too, if it is named itself
 SNIFFED_BYTES = 1 << 18  # of a text: enough to see its header, its dialect and the unit of its durations
 SAMPLE_ROWS = 2_000  # of a typed file
 
@@ -32,19 +32,19 @@ MOST_LOOKED_AT = 64  # parts of a file, for the unit of its durations
 Part: TypeAlias = Callable[[], Chunk]
 
 
-def found(path: Path, suffixes: tuple[str, ...] = SUFFIXES) -> list[Source]:
+def found(path: Path, suffixes: tuple[str, ...] = FLOWS) -> list[Source]:
     """The sources under ``path``, in the order of their names.
 
     Raises:
         SourceError: there is none, or two files of one name have different types: they would hold the same records.
     """
     seen: dict[str, str] = {}
-    alone = path.is_file() and not path.name.lower().endswith(sources.ARCHIVE)
+    alone = path.is_file() and not path.name.lower().endswith(ARCHIVE)
     listed = sources.sources(path, (*suffixes, *NAMED) if alone else suffixes)
     for source in listed:
         stem, _, kind = source.place.removesuffix(sources.packing(source.place)).rpartition(".")
         other = seen.setdefault(stem, source.place)
-        if other != source.place and (f".{kind}".lower() in arrow.TYPED or other.lower().endswith(arrow.TYPED)):
+        if other != source.place and (f".{kind}".lower() in TYPED or other.lower().endswith(TYPED)):
             raise SourceError(f"{source.place} has the name of {other} in another type; remove one of the two")
     return listed
 
@@ -65,7 +65,18 @@ def head_of(source: Source) -> Head:
     if dialect.are_values(head.names):
         some = ", ".join(head.names[:3])
         raise SchemaError(f"{source.name}: has no header, its first line holds values ({some}); put the names above")
-    return head._replace(dialect=replace(head.dialect, encoding=sources.encoding(source)))
+    known = replace(head.dialect, encoding=sources.encoding(source))
+    return head._replace(dialect=known if known.is_shown else known.with_marks(_marks(source, known.separator)))
+
+
+def _marks(source: Source, separator: str) -> Marks:
+    """The signs within numbers, by as much of a text as it takes to see them."""
+    evidence = Evidence(separator)
+    for block in sources.blocks(source):
+        evidence.add(cells_with_signs(block, separator))
+        if evidence.marks().is_shown:
+            break
+    return evidence.marks()
 
 
 def parts_of(

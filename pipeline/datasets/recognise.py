@@ -8,10 +8,12 @@ from pathlib import Path
 import orjson
 
 from pipeline.base.errors import DataError, SchemaError, SourceError
-from pipeline.datasets import arrow, parts, sources
+from pipeline.datasets import parts, sources
 from pipeline.datasets.families import known
+from pipeline.datasets.registry import WRITTEN_AS
 from pipeline.datasets.schema import FEATURE_NAMES
 from pipeline.datasets.sources import Source
+from pipeline.datasets.suffixes import TYPED
 
 FIRST_BYTES = 1 << 16
 CAPTURES = tuple(bytes.fromhex(text) for text in ("a1b2c3d4", "d4c3b2a1", "a1b23c4d", "4d3cb2a1", "0a0d0d0a"))
@@ -23,7 +25,6 @@ TITLES = {
     "pcap": "a capture of packets",
     "nslkdd": "connections of NSL-KDD",
 }
-SAME = {"synthetic": "cicids2017"}  # data set -> the one in whose format its records are
 FEW = 20  # of the features of CICFlowMeter: a header with as many is one of its tables
 KDD = re.compile(rb"\d+,(tcp|udp|icmp),[\w.]+,\w+(,[^,]+){37,39}")
 MOST_FILES = 1_000  # of a folder that are looked at
@@ -39,7 +40,7 @@ def require_kind(path: Path, dataset: str) -> None:
     Raises:
         SchemaError: it says what the file is, and what the model was trained on.
     """
-    found, wanted = kind_of(path), SAME.get(dataset, dataset)
+    found, wanted = kind_of(path), WRITTEN_AS.get(dataset, dataset)
     if found and wanted in TITLES and found != wanted:
         trained = f"the model was trained on {dataset!r} and reads {TITLES[wanted]}"
         raise SchemaError(f"{path.name}: is {TITLES[found]}; {trained}; score it with a model trained on {found!r}")
@@ -118,7 +119,7 @@ def _kind_of_columns(source: Source) -> str:
         return ""
     if "src2dst_packets" in names:
         return "nfstream"
-    if arrow.is_typed(source) and "record_id" in names:
+    if source.place.lower().endswith(TYPED) and "record_id" in names:
         return ""  # as ingest stores them: of any data set
     canonical = {known.meanings().get(known.key(name)) for name in names}
     return "cicids2017" if len(canonical & {*FEATURE_NAMES}) >= FEW else ""

@@ -15,7 +15,7 @@ from pipeline.datasets.base import WORDS, record_schema
 from pipeline.datasets.blocks import Block
 from pipeline.datasets.header import Layout
 from pipeline.datasets.labels import UNLABELLED, Label
-from pipeline.datasets.schema import Column
+from pipeline.datasets.units import in_microseconds
 
 HIGHEST_PORT = 65_535
 DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
@@ -37,7 +37,11 @@ def records_of(block: Block, layout: Layout, table: pa.Table, rows: NDArray[np.i
         DataError: ``label`` does not know a label.
     """
     columns = {column.name: table.column(layout.copied.get(column.name, column.name)) for column in layout.columns}
-    features = {column.name: _filled(_converted(column, columns[column.name], layout)) for column in layout.columns}
+    units = layout.meaning.units
+    features = {
+        column.name: _filled(in_microseconds(column.name, columns[column.name], units, column.integer))
+        for column in layout.columns
+    }
     codes, labels = _labels(block, layout, table.column("label"), rows, label)
     timestamp = _timestamps(table, layout)
     provenance = {
@@ -60,15 +64,6 @@ def records_of(block: Block, layout: Layout, table: pa.Table, rows: NDArray[np.i
         "dst_port": _ports(table, layout, "dst_port"),
     }
     return pa.Table.from_pydict({**provenance, **features}, schema=record_schema(layout.columns))
-
-
-def _converted(column: Column, values: pa.ChunkedArray, layout: Layout) -> pa.ChunkedArray:
-    """Times in microseconds, whatever the unit of the file."""
-    units = layout.meaning.units
-    if units is None or units.factor(column.name) == 1:
-        return values
-    converted = pc.multiply(values, units.factor(column.name))
-    return pc.round(converted) if column.integer else converted
 
 
 def _filled(column: pa.ChunkedArray) -> pa.ChunkedArray:

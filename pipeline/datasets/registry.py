@@ -20,3 +20,5 @@ DATASETS: dict[str, type[Dataset]] = {
     "table": Table,
     "zeek": Zeek,
 }
+WRITTEN_AS = {"synthetic": "cicids2017"}  # a data set that is made -> the one whose format its files have
+READERS = {name: DATASETS[WRITTEN_AS.get(name, name)] for name in DATASETS}  # of files that come in

@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 from pyarrow import csv
 
-from pipeline.datasets import cells, encodings, noticed, words
+from pipeline.datasets import cells, encodings, noticed, nulls, words
 from pipeline.datasets.base import PASSED_OVER, REJECTED_SCHEMA, Chunk, record_schema
 from pipeline.datasets.blocks import Block
 from pipeline.datasets.dialect import COMMENT
@@ -132,18 +132,17 @@ class _Reader:
 
     def read(self) -> pa.Table:
         """As numbers where each cell is one or is missing, else as text, to find the cells that are none."""
-        nulls = self.layout.nulls
         try:
-            return self._read(self.block.lines, pa.float64(), CACHED_BYTES, nulls)
+            return self._read(self.block.lines, pa.float64(), CACHED_BYTES, nulls.WORDS)
         except pa.ArrowInvalid:
             pass
         try:
-            table = self._read(cells.respelt(self.block.lines), pa.float64(), CACHED_BYTES, ("", *cells.NULLS), False)
+            table = self._read(cells.respelt(self.block.lines), pa.float64(), CACHED_BYTES, nulls.NUMBERS, False)
         except pa.ArrowInvalid:
-            return self._read(self.block.lines, pa.string(), ONE_PART, nulls)
+            return self._read(self.block.lines, pa.string(), ONE_PART, nulls.WORDS)
         for place, name in enumerate(table.column_names):
             if pa.types.is_dictionary(table.schema.field(place).type):
-                table = table.set_column(place, name, words.nulled(table.column(place), nulls))
+                table = table.set_column(place, name, words.nulled(table.column(place), nulls.WORDS))
         return table
 
     def surplus(self) -> dict[int, int]:
@@ -157,7 +156,7 @@ class _Reader:
         }
 
     def _read(
-        self, lines: bytes, number: pa.DataType, at_once: int, nulls: Sequence[str], words_too: bool = True
+        self, lines: bytes, number: pa.DataType, at_once: int, missing: Sequence[str], words_too: bool = True
     ) -> pa.Table:
         self.rejects, self.wide = [], {}
         layout = self.layout
@@ -177,7 +176,7 @@ class _Reader:
             csv.ConvertOptions(
                 column_types=kinds,
                 include_columns=layout.used,
-                null_values=list(nulls),
+                null_values=list(missing),
                 strings_can_be_null=words_too,
                 decimal_point=layout.dialect.decimal,
                 check_utf8=False,
@@ -209,9 +208,9 @@ def _to_numbers(
         if not pa.types.is_string(table.schema.field(name).type):
             continue
         text = table.column(name).to_pandas()
-        numbers, faulty = cells.numbers(text, layout.dialect.decimal)
+        numbers, faulty = cells.numbers(text, layout.dialect.decimal, layout.dialect.thousands)
         for position in np.flatnonzero(faulty & good):
-            row, reason = int(rows[position]), f"{text[position]!r} is not a number"
+            row, reason = int(rows[position]), cells.fault(text[position], layout.dialect.decimal)
             rejects.append(_Reject(row, layout.title(name), reason, lines[row]))
             good[position] = False
         table = table.set_column(table.schema.get_field_index(name), name, pa.array(numbers))

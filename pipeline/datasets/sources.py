@@ -18,9 +18,8 @@ import pyarrow as pa
 
 from pipeline.base.errors import SourceError, near_miss
 from pipeline.datasets import encodings
+from pipeline.datasets.suffixes import ARCHIVE, PACKINGS, TEXTS
 
-TEXTS = (".csv", ".tsv")
-ARCHIVE = ".zip"
 BLOCK_BYTES = 8 << 20
 LONGEST_LINE = 16 << 20
 # What the libraries raise over bytes that are not what they should be; RuntimeError over a zip with a password.
@@ -41,15 +40,6 @@ _OPENERS: dict[str, Callable[[Path | BinaryIO], BinaryIO]] = {
     ".zst": _zstd,
     ".zstd": _zstd,
 }
-PACKINGS = tuple(_OPENERS)
-
-
-def packed(*suffixes: str) -> tuple[str, ...]:
-    """The same suffixes, and each of them with a suffix of compression behind it."""
-    return tuple(f"{suffix}{packing}" for suffix in suffixes for packing in ("", *PACKINGS))
-
-
-SUFFIXES = packed(*TEXTS)
 
 
 @dataclass(frozen=True)
@@ -110,7 +100,7 @@ def _is_plain(name: str) -> bool:
 
 def sources(
     path: Path,
-    suffixes: tuple[str, ...] = SUFFIXES,
+    suffixes: tuple[str, ...] = TEXTS,
     prefix: str = "",
     names: tuple[str, ...] = (),
     numbered: bool = False,

@@ -17,7 +17,7 @@ from pipeline.base.errors import DataError, SchemaError, near_miss
 from pipeline.base.parallel import in_order
 from pipeline.datasets import parts, sources
 from pipeline.datasets.arrow import slices
-from pipeline.datasets.base import Chunk, Dataset
+from pipeline.datasets.base import Chunk, Dataset, count_reasons
 from pipeline.datasets.fields import Field, fields_of
 from pipeline.datasets.header import Layout
 from pipeline.datasets.labels import UNLABELLED, Label, family, says_nothing, snake
@@ -25,6 +25,7 @@ from pipeline.datasets.parts import Part, found, understood
 from pipeline.datasets.reading import Reading
 from pipeline.datasets.schema import NO_ATTACK, Column
 from pipeline.datasets.sources import Source
+from pipeline.datasets.suffixes import ARRAYS, READ_BY
 from pipeline.datasets.table_columns import (
     WHO,
     column_of,
@@ -35,8 +36,6 @@ from pipeline.datasets.table_columns import (
     single,
     to_score,
 )
-
-SUFFIXES = (*parts.SUFFIXES, ".npz")
 
 
 class Table(Dataset):
@@ -116,7 +115,7 @@ class Table(Dataset):
 
     @cached_property
     def _sources(self) -> list[Source]:
-        return found(self.path, SUFFIXES)
+        return found(self.path, READ_BY["table"])
 
     @cached_property
     def _columns(self) -> tuple[Column, ...]:
@@ -126,7 +125,7 @@ class Table(Dataset):
         contents = sources.SeenContents()
         for source in self._sources:
             layout = self._agreed(source, self._layout_of(source))
-            if source.name.lower().endswith(".npz"):
+            if source.name.lower().endswith(ARRAYS):
                 yield from parts.typed_parts(source, layout, slices(source, layout), self._label)
             else:
                 layout = understood(source, layout, self.reading, strict=self.needed is None, flows=False)
@@ -222,7 +221,7 @@ class _Completeness:
 
     def add(self, chunk: Chunk) -> None:
         records = chunk.records
-        self.reasons.update(chunk.rejected.column("reason").to_pylist())
+        count_reasons(self.reasons, chunk.rejected.column("reason").to_pylist())
         for name, column in list(self.missing.items()):
             values = records.column(name)
             known = pc.not_equal(values.cast(pa.string()), "") if column.categorical else pc.invert(pc.is_nan(values))

@@ -8,7 +8,7 @@ from typing import Any
 from pipeline.base.errors import SchemaError, near_miss
 from pipeline.datasets.dialect import Head
 from pipeline.datasets.families import known
-from pipeline.datasets.fields import NULLS, Field
+from pipeline.datasets.fields import Field
 from pipeline.datasets.header import Layout
 from pipeline.datasets.labels import snake
 from pipeline.datasets.schema import ENDPOINTS, PROVENANCE, Column
@@ -25,7 +25,7 @@ def layout_of(
     """A layout in which cells may be quoted: words may hold a separator."""
     dialect = replace(head.dialect, quote=head.dialect.quote or '"')
     header = tuple(field.name for field in fields)
-    return Layout(names, header, {}, features, NULLS, dialect=dialect, line=head.line, **about)
+    return Layout(names, header, {}, features, dialect=dialect, line=head.line, **about)
 
 
 def to_score(source: Source, fields: list[Field], head: Head, needed: tuple[Column, ...], label: str) -> Layout:

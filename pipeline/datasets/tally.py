@@ -9,10 +9,10 @@ import pyarrow.compute as pc
 
 from pipeline.base.errors import DataError, RejectedError
 from pipeline.datasets import labelling
-from pipeline.datasets.base import Chunk, Dataset
+from pipeline.datasets.base import Chunk, Dataset, count_reasons
 from pipeline.datasets.findings import Findings
 from pipeline.datasets.labels import family
-from pipeline.datasets.rows import COMMENTED, REPEATED, holds_no_record
+from pipeline.datasets.rows import COMMENTED, NO_RECORD, REPEATED, holds_no_record
 from pipeline.datasets.schema import UNLABELLED, Column
 
 
@@ -22,7 +22,7 @@ class Tally:
     def __init__(self) -> None:
         self.files: dict[str, Counter[str]] = {}
         self.rejected: Counter[str] = Counter()
-        self.without: Counter[str] = Counter()  # reason -> rows that hold no record, such as blank ones
+        self.without = Counter(dict.fromkeys(NO_RECORD, 0))  # reason -> rows that hold no record
         self.passed_over: Counter[str] = Counter()  # kind -> lines that are none by intent, such as other events
         self.distrusted = 0
         self.examples: list[dict[str, Any]] = []
@@ -50,7 +50,7 @@ class Tally:
             self.contradictions.setdefault(chunk.notes.source, chunk.notes.contradiction)
         without = holds_no_record(chunk.rejected)
         faulty = chunk.rejected.filter(pc.invert(without))
-        self.without.update(chunk.rejected.filter(without).column("reason").to_pylist())
+        count_reasons(self.without, chunk.rejected.filter(without).column("reason").to_pylist())
         self.distrusted += distrusted
         self.passed_over.update(chunk.passed_over)
         self.rejected.update(faulty.column("source_file").to_pylist())

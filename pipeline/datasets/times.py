@@ -27,6 +27,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from pipeline.datasets.clock import Ints, Parts, Times, epoch, in_zone, parts_of
+from pipeline.datasets.nulls import NO_NUMBER
 from pipeline.datasets.reading import AUTO, UTC, Reading
 
 Order = Literal["", "day first", "month first", "contradictory"]
@@ -252,4 +253,4 @@ def contradiction(found: TimeFormat, unread: Sequence[str]) -> str:
 def blank(texts: pa.Array) -> pa.Array:
     """(n,) mask of the cells that hold nothing: no time is missed there."""
     bare = pc.utf8_trim(pc.fill_null(texts, ""), characters=' "')
-    return pc.is_in(pc.utf8_lower(bare), value_set=pa.array(["", "nan", "nat", "null", "none", "-"]))
+    return pc.is_in(pc.utf8_lower(bare), value_set=pa.array([*sorted(NO_NUMBER), "nat"]))

@@ -16,6 +16,7 @@ from typing import Final
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
@@ -34,6 +35,8 @@ GAPS: Final = tuple(
 SPELLS: Final = tuple(f"{kind}_{part}" for kind in ("active", "idle") for part in ("mean", "std", "max", "min"))
 PACKETS: Final = ("total_fwd_packets", "total_bwd_packets")
 NEEDED: Final = ("flow_duration", "flow_packets_per_s", *PACKETS)
+FLOWS: Final = frozenset({"cicids2017", "pcap", "synthetic"})  # data sets that have these columns
+TELLING: Final = (*NEEDED, "flow_iat_mean")  # the columns that show the units of a record
 
 
 @dataclass(frozen=True)
@@ -91,13 +94,36 @@ class Units:
             )
         if not self.duration:
             return "Too few records show the unit of their durations; they are read as microseconds."
-        names = {"us": "microseconds", "ms": "milliseconds", "s": "seconds", "ns": "nanoseconds"}
-        gaps = f", gaps between packets in {names[self.gaps]}" if self.gaps not in ("", self.duration) else ""
-        converted = " They are converted to microseconds." if {self.duration, self.gaps} - {"", CANONICAL} else ""
-        return f"Durations are in {names[self.duration]}{gaps}, as packets and rates show.{converted}"
+        gaps = f", gaps between packets in {NAMES[self.gaps]}" if self.gaps not in ("", self.duration) else ""
+        converted = " They are converted to microseconds." if self.are_converted else ""
+        return f"Durations are in {NAMES[self.duration]}{gaps}, as packets and rates show.{converted}"
+
+    @property
+    def are_converted(self) -> bool:
+        """Whether a column of times has another unit than microseconds."""
+        return bool({self.duration, self.gaps} - {"", CANONICAL})
 
 
+NAMES: Final = {"us": "microseconds", "ms": "milliseconds", "s": "seconds", "ns": "nanoseconds"}
 _TIMED: Final = frozenset({*GAPS, *SPELLS})
+TIMED: Final = frozenset({*DURATION, *_TIMED})  # every column of times
+
+
+def in_microseconds(
+    name: str, values: pa.ChunkedArray | pa.Array, units: Units | None, whole: bool
+) -> pa.ChunkedArray | pa.Array:
+    """Times in microseconds, whatever their unit; columns of other things as they are.
+
+    Args:
+        name: canonical name of the column.
+        values: (n,) of it.
+        units: of the file; None where nothing was looked at.
+        whole: whether the column holds whole microseconds.
+    """
+    if units is None or units.factor(name) == 1:
+        return values
+    converted = pc.multiply(values, units.factor(name))
+    return pc.round(converted) if whole else converted
 
 
 def units_of(features: pa.Table) -> Units:

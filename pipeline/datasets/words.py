@@ -2,12 +2,16 @@
 
 import re
 from collections.abc import Collection, Mapping, Sequence
+from decimal import Decimal
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-_ZEROS = re.compile(r"([-+]?\d+)[.,]0*|([-+]?\d*[.,]\d*[1-9])0+")
+from pipeline.datasets.nulls import NO_WORD
+
+_NUMBER = re.compile(r"[-+]?(?:\d+[.,]?\d*|[.,]\d+)(?:[eE][-+]?\d{1,3})?")
+_LONGEST = 25  # digits before or behind the point of a number that is spelt without an exponent
 TRUTH: Mapping[str, bool] = {
     **dict.fromkeys(("true", "t", "yes", "y", "1"), True),
     **dict.fromkeys(("false", "f", "no", "n", "0"), False),
@@ -15,12 +19,23 @@ TRUTH: Mapping[str, bool] = {
 
 
 def word(text: str) -> str:
-    """The spelling of a word: ``6.0`` and ``6.00`` are ``6``, ``TRUE`` is ``true``, and any other word is as it is."""
+    """The spelling of a word: ``6.0`` and ``6.00`` are ``6``, ``1e3`` is ``1000``, ``TRUE`` is ``true``.
+
+    What stands for a missing value is "". Digits alone, such as ``007``, and all other words are as they are.
+    """
     bare = text.strip()
-    if bare.lower() in {"true", "false"}:
-        return bare.lower()
-    number = _ZEROS.fullmatch(bare)
-    return (number[1] or number[2]).replace(",", ".") if number else bare
+    low = bare.lower()
+    if low in NO_WORD:
+        return ""
+    if low in {"true", "false"}:
+        return low
+    is_number = _NUMBER.fullmatch(bare) and (bare == "-0" or not bare.lstrip("+-").isdigit())
+    return _number(Decimal(bare.replace(",", "."))) if is_number else bare
+
+
+def _number(value: Decimal) -> str:
+    bare = abs(value).normalize() if not value else value.normalize()
+    return f"{bare:f}" if abs(bare.adjusted()) <= _LONGEST else f"{bare:E}".lower()
 
 
 class Vocabulary:
@@ -54,11 +69,23 @@ def _is_boolean(words: Collection[str]) -> bool:
     return bool(values) and None not in values and len(set(values)) == len(values)
 
 
+def is_text(kind: pa.DataType) -> bool:
+    """Whether a type is one of text, or of a dictionary of texts."""
+    values = kind.value_type if pa.types.is_dictionary(kind) else kind
+    return bool(pa.types.is_string(values) or pa.types.is_large_string(values) or pa.types.is_string_view(values))
+
+
 def of_values(column: pa.ChunkedArray | pa.Array) -> pa.ChunkedArray | pa.Array:
     """Values of any type as text; a missing one, NaN too, is null."""
     if pa.types.is_floating(column.type):
         column = pc.if_else(pc.is_nan(column), pa.scalar(None, column.type), column)
     return column.cast(pa.string())
+
+
+def encoded(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """The values of a column of any type as a dictionary of words; a missing one is null."""
+    texts = of_values(column)
+    return texts if pa.types.is_dictionary(texts.type) else texts.dictionary_encode()
 
 
 def respelt(column: pa.ChunkedArray) -> pa.ChunkedArray:

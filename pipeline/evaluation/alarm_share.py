@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from pipeline.calibration.thresholds.conformal import interval
 
-LEVEL = 0.99  # probability with which the number of alarms lies where it is expected
+LEVEL = 0.95  # probability with which the number of alarms lies where it is expected
 
 
 @dataclass(frozen=True)
@@ -54,6 +54,24 @@ class Alarms:
         return f"{self.alarms:,} alarms at {self.threshold} where {self.low:,} to {self.high:,} were promised"
 
 
+def promised(records: int, share: float, calibrated_on: int, level: float = LEVEL) -> tuple[int, int]:
+    """Between which numbers the alarms on benign records lie, as a threshold from calibration scores promises.
+
+    The number is beta-binomial: the rate of the threshold itself varies, and the records do; see
+    ``thresholds.conformal.interval``.
+
+    Args:
+        records: how many there are.
+        share: of benign records that the threshold was set for.
+        calibrated_on: benign records that it was fitted on.
+        level: probability with which the number lies there.
+    """
+    if not records:
+        return 0, 0
+    low, high = interval(calibrated_on, share, level, tested=records)
+    return round(low * records), round(high * records)
+
+
 def counted(
     score: NDArray[np.float64],
     thresholds: Mapping[str, float],
@@ -70,18 +88,16 @@ def counted(
         calibrated_on: benign records that the thresholds were fitted on.
         level: probability with which the number of alarms lies where it is expected.
     """
-    counts = {name: int((score > thresholds[name]).sum()) for name in promises}
+    n = score.size
     return tuple(
-        beside(name, alarms, score.size, promises[name], calibrated_on, level) for name, alarms in counts.items()
+        beside(name, int((score > thresholds[name]).sum()), n, share, calibrated_on, level)
+        for name, share in promises.items()
     )
 
 
-def beside(
-    threshold: str, alarms: int, records: int, promised: float, calibrated_on: int, level: float = LEVEL
-) -> Alarms:
-    """So many alarms on so many records, n > 0, beside what was promised; the arguments are those of ``counted``."""
-    low, high = interval(calibrated_on, promised, level, tested=records)
-    return Alarms(threshold, records, alarms, promised, round(low * records), round(high * records))
+def beside(threshold: str, alarms: int, records: int, share: float, calibrated_on: int, level: float = LEVEL) -> Alarms:
+    """So many alarms on so many records, beside what was promised; the arguments are those of ``promised``."""
+    return Alarms(threshold, records, alarms, share, *promised(records, share, calibrated_on, level))
 
 
 def worst(alarms: Sequence[Alarms], factor: float) -> Alarms | None:

@@ -28,7 +28,6 @@ from pipeline.serving.planted import planted
 from pipeline.settings.evaluate import Drills
 
 LATE = ("test_seen", "test_unseen")
-LEVEL = 0.95  # probability with which the number of alarms lies where it is expected
 
 
 @dataclass(frozen=True)
@@ -107,7 +106,7 @@ def _trial(name: str, bundle: Bundle, ids: NDArray[np.uint64], threshold: str, s
             "set calibrate.fusion to fisher to adopt a network"
         )
     score = bundle.predict(_raw(bundle, ids)).score
-    (alarms,) = counted(score, decision.thresholds, promises, decision.reference.size, LEVEL)
+    (alarms,) = counted(score, decision.thresholds, promises, decision.reference.size)
     found = bundle.predict(planted(bundle.columns, ids, settings)[0]).flagged[threshold]
     return Trial(name, bundle, alarms, float(found.mean()) if found.size else 0.0)
 

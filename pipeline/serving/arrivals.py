@@ -12,9 +12,8 @@ from typing import Final
 from pipeline.artifacts import paths
 from pipeline.artifacts.files import sha256_of
 from pipeline.base.errors import ArtifactError, RejectedError, SchemaError, SourceError, near_miss, printable
-from pipeline.datasets.incoming import SUFFIXES
 from pipeline.datasets.packets.rules import LABELS
-from pipeline.datasets.parts import NAMED
+from pipeline.datasets.suffixes import INCOMING, NAMED
 
 QUIET: Final = 60.0  # seconds without a change after which a file is whole, where nothing tells who has it open
 LONGEST: Final = 80  # characters of a file's name in a key
@@ -55,10 +54,10 @@ def listed(path: Path) -> list[Path]:
     files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
     if not path.is_dir() and not path.is_file():
         raise SourceError(f"{path}: is no file of records, but a pipe, a socket or a device")
-    suffixes = SUFFIXES if path.is_dir() else (*SUFFIXES, *NAMED)
+    suffixes = INCOMING if path.is_dir() else (*INCOMING, *NAMED)
     found = [file for file in files if file.name.lower().endswith(suffixes) and not _is_passed_over(file, path)]
     if not found and path.is_file():
-        raise SourceError(f"{path}: is no table of records; read are {', '.join(SUFFIXES)} files")
+        raise SourceError(f"{path}: is no table of records; read are {', '.join(INCOMING)} files")
     return found
 
 
@@ -70,7 +69,7 @@ def find(path: Path) -> list[Incoming]:
     """
     found = [identify(file, path) for file in listed(path)]
     if not found:
-        raise SourceError(f"{path}: holds no table of records; read are {', '.join(SUFFIXES)} files")
+        raise SourceError(f"{path}: holds no table of records; read are {', '.join(INCOMING)} files")
     return found
 
 

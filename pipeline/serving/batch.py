@@ -114,7 +114,7 @@ def _write(
             p_values.append(predicted.p_value)
             sample.add(chunk.records, predicted.score, _sampled(chunk.records, columns))
         tally.require(file)
-        check.require(file)
+        check.require(file.path)
         if content_hash(file.path) != file.sha256:
             raise SourceError(f"{file.path}: changed while it was read; nothing was written; score it again")
     return np.concatenate(p_values)

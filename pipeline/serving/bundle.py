@@ -34,6 +34,7 @@ from pipeline.calibration.named_thresholds import Names, group_names
 from pipeline.calibration.prediction import Prediction
 from pipeline.datasets.reading import Reading
 from pipeline.datasets.schema import Column
+from pipeline.datasets.units import FLOWS
 from pipeline.models.scoring import ROWS_AT_ONCE
 from pipeline.preprocessing.features import Features
 from pipeline.serving import benign, bundle_parts, contract, manifest, record_columns
@@ -143,6 +144,11 @@ class Bundle:
     def extraction(self) -> dict[str, float]:
         """The settings of the data set with which its features were read, by name; often none."""
         return dict(self.sealed.about.get("extraction", {}))
+
+    @property
+    def is_of_flows(self) -> bool:
+        """Whether it reads flows as CICFlowMeter writes them, whose times may be in any unit."""
+        return self.dataset.partition(" ")[0] in FLOWS
 
     @property
     def reading(self) -> Reading:

@@ -1,32 +1,44 @@
-"""Holds the records of a file against the contract of a model, chunk by chunk."""
+"""Holds the records of a file or of a call against the contract of a model, some at a time."""
 
 from collections import Counter
 from collections.abc import Mapping
-from typing import Any, Final
+from dataclasses import replace
+from typing import Any, Final, cast, get_args
 
 import numpy as np
 import pyarrow as pa
 
-from pipeline.base.errors import SchemaError
+from pipeline.base.errors import ConfigError, SchemaError, near_miss
 from pipeline.datasets.base import Chunk
 from pipeline.datasets.extractors import Extractor
 from pipeline.datasets.meaning import Meaning
 from pipeline.datasets.schema import DIFFERS
 from pipeline.datasets.units import CANONICAL
-from pipeline.serving.arrivals import Incoming
-from pipeline.settings.scoring import ContractRules
+from pipeline.settings.scoring import Action, ContractRules
 
 WARN: Final = ContractRules("warn", outside=0.05, undefined=0.05, unknown_words=0.05)
+ACTIONS: Final = get_args(Action)
 FEWEST: Final = 50  # records from which on a column may be called constant
 MOST: Final = 5  # columns that are named
 
 
+def rules_of(action: str) -> ContractRules:
+    """The usual rules with an action of their own.
+
+    Raises:
+        ConfigError: there is no such action.
+    """
+    if action not in ACTIONS:
+        raise ConfigError(f"contract is {action!r}, allowed are {', '.join(ACTIONS)}{near_miss(action, ACTIONS)}")
+    return replace(WARN, action=cast(Action, action))
+
+
 class ContractCheck:
-    """What the records of one file have in common with those that a model was fitted on.
+    """What the records of one file or call have in common with those that a model was fitted on.
 
     Args:
         contract: of the model; None where it has none.
-        rules: when a file breaks it.
+        rules: when it is broken.
     """
 
     def __init__(self, contract: Mapping[str, Any] | None, rules: ContractRules = WARN) -> None:
@@ -39,22 +51,26 @@ class ContractCheck:
         self.reached: dict[str, tuple[float, float]] = {}
 
     def add(self, chunk: Chunk) -> None:
-        """Look at some records."""
-        self.meaning = chunk.notes.meaning if chunk.notes else self.meaning
+        """Look at some records of a file."""
+        self.look(chunk.records, chunk.notes.meaning if chunk.notes else self.meaning)
+
+    def look(self, records: pa.Table, meaning: Meaning) -> None:
+        """Look at some records: float64, or dictionaries of words, under canonical names."""
+        self.meaning = meaning
         if self.contract is None:
             return
-        n = chunk.records.num_rows
+        n = records.num_rows
         outside = np.zeros(n, bool)
-        reads, has = {*self.contract["reads"]}, {*chunk.records.column_names}
+        reads, has = {*self.contract["reads"]}, {*records.column_names}
         for name, limits in self.contract["columns"].items():
             if name in has:
-                beyond = self._number(name, limits, chunk.records.column(name))
+                beyond = self._number(name, limits, records.column(name))
                 if name in reads:
                     outside |= beyond
                     self.beyond[name] += int(beyond.sum())
         for name, words in self.contract["words"].items():
             if name in has:
-                self._word(name, words, chunk.records.column(name))
+                self._word(name, words, records.column(name))
         self.n, self.outside = self.n + n, self.outside + int(outside.sum())
 
     def _number(self, name: str, limits: Mapping[str, Any], column: pa.ChunkedArray) -> Any:
@@ -76,14 +92,14 @@ class ContractCheck:
             counts = column.value_counts().to_pylist()
             self.unknown[name] += sum(each["counts"] for each in counts if (each["values"] or "") not in known)
 
-    def require(self, file: Incoming) -> None:
-        """Refuse a file that breaks the contract, where the rules say so.
+    def require(self, file: object) -> None:
+        """Refuse a file that breaks the contract, where the rules say so; it is named in the message.
 
         Raises:
             SchemaError: with what is broken.
         """
         if self.rules.action == "refuse" and (broken := self.broken()):
-            raise SchemaError(f"{file.path}: {' '.join(broken)} scoring.contract.action is refuse")
+            raise SchemaError(f"{file}: {' '.join(broken)} scoring.contract.action is refuse")
 
     def result(self) -> dict[str, Any]:
         """For the summary: what is broken, in numbers and in sentences."""

@@ -4,8 +4,9 @@
 JSON and safetensors; nothing is pickled. It loads in any process that has the pinned requirements, without this
 repository.
 
-MLflow knows what comes out, but enforces no types on what goes in: it would refuse whole numbers where a column holds
-rates elsewhere, and drop a column under its published name. The model checks its input itself, see ``frames``.
+MLflow knows what comes out and what a caller may ask for, but enforces no types on the records that go in: it would
+refuse whole numbers where a column holds rates elsewhere, and drop a column under its published name. The model checks
+them itself, see ``calls``.
 """
 
 import os
@@ -19,33 +20,27 @@ from typing import Any
 
 from pipeline.base.errors import ArtifactError
 from pipeline.serving.manifest import HashedFolder
+from pipeline.serving.time_units import AUTO
 from pipeline.tracking import store
 
 BUNDLE = "artifacts/bundle"  # of the pyfunc's folder
 PACKAGE = Path(__file__).parents[1]
 SCORING = (
-    "benign",
-    "bundle",
-    "bundle_parts",
-    "contract",
-    "frames",
-    "manifest",
-    "pyfunc",
-    "record_columns",
-    "two_stage",
+    *("benign", "bundle", "bundle_parts", "calls", "contract", "contract_check", "frames", "manifest", "pyfunc"),
+    *("record_columns", "time_units", "two_stage"),
 )
-NAMES = (  # what tells which column of a frame is which, and what that stands on
-    *("clock", "dialect", "encodings", "extractors", "header", "labels", "meaning", "names", "ratios", "reading"),
-    *("schema", "times", "units", "words"),
+READING = (  # what tells which column of a frame is which and what it means, and what that stands on
+    *("base", "cells", "clock", "dialect", "encodings", "extractors", "header", "labels", "marks", "meaning"),
+    *("names", "nulls", "ratios", "reading", "schema", "times", "units", "words"),
 )
 # The files and rooms of the package that scoring imports; a test holds them against its imports.
 CODE = (
     *("artifacts", "base", "calibration", "preprocessing"),
     "datasets/families",
-    *(f"datasets/{name}.py" for name in NAMES),
+    *(f"datasets/{name}.py" for name in READING),
     *("models/base.py", "models/detectors", "models/encoders", "models/layers.py", "models/scoring.py"),
     *(f"serving/{name}.py" for name in SCORING),
-    *("settings/base.py", "settings/preprocess.py"),
+    *("settings/base.py", "settings/preprocess.py", "settings/scoring.py"),
 )
 CARRIED = (".py", ".toml")
 # What scoring imports, and what that needs beside its own requirements.
@@ -59,7 +54,11 @@ PREDICTION = {
     "detector": "double",
     "head": "double",
     "density": "double",  # the former name of detector, for one version
+    "contract": "string",
+    "notice": "string",
 }
+
+ASKED = {"time_unit": AUTO, "contract": "warn"}  # parameter of a call -> its usual value
 
 
 def save(folder: Path, sealed: HashedFolder, logged: Any, run_id: str) -> None:
@@ -143,6 +142,9 @@ def _copy_code(target: Path) -> None:
 
 def _signature() -> Any:
     from mlflow.models import ModelSignature
-    from mlflow.types import ColSpec, Schema
+    from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema
 
-    return ModelSignature(outputs=Schema([ColSpec(kind, name) for name, kind in PREDICTION.items()]))
+    outputs = Schema([ColSpec(kind, name) for name, kind in PREDICTION.items()])
+    return ModelSignature(
+        None, outputs, ParamSchema([ParamSpec(name, "string", usual) for name, usual in ASKED.items()])
+    )

@@ -92,8 +92,7 @@ def arrays(columns: Sequence[Column], read: pa.Table) -> Iterator[tuple[str, NDA
 
 
 def _check_kind(column: Column, kind: pa.DataType, text_only: bool) -> None:
-    values = kind.value_type if pa.types.is_dictionary(kind) else kind
-    is_text = pa.types.is_string(values) or pa.types.is_large_string(values)
+    is_text = words.is_text(kind)
     is_number = pa.types.is_floating(kind) or pa.types.is_integer(kind) or pa.types.is_boolean(kind)
     fits = is_text or (is_number and not text_only) if column.categorical else is_number
     if not (fits or pa.types.is_null(kind)):

@@ -9,13 +9,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
-from scipy.stats import binom
 
 from pipeline.artifacts.tables import TableWriter
 from pipeline.base.errors import RejectedError
 from pipeline.calibration.calibration import Calibration
 from pipeline.calibration.prediction import Prediction
+from pipeline.datasets.base import count_reasons
 from pipeline.datasets.rows import holds_no_record
+from pipeline.evaluation.alarm_share import promised
 from pipeline.serving.arrivals import Incoming
 from pipeline.serving.label_counts import LabelCounts
 
@@ -26,6 +27,7 @@ class Tally:
     """Counts of what was judged."""
 
     def __init__(self, calibration: Calibration) -> None:
+        self.promises, self.calibrated_on = calibration.promises(), calibration.reference.size
         self.verdicts: Counter[str] = Counter(benign=0, unknown=0, anomalous=0)
         self.alarms: Counter[str] = Counter(dict.fromkeys(calibration.thresholds, 0))
         self.labels = LabelCounts(calibration.thresholds)
@@ -39,7 +41,8 @@ class Tally:
         self.verdicts.update(judged.verdict.tolist())
         for name in self.alarms:
             self.alarms[name] += int(judged.flagged[name].sum())
-        self.reasons.update(rejected.filter(pc.invert(holds_no_record(rejected))).column("reason").to_pylist())
+        faulty = rejected.filter(pc.invert(holds_no_record(rejected)))
+        count_reasons(self.reasons, faulty.column("reason").to_pylist())
 
     def require(self, file: Incoming) -> None:
         """Refuse a file of which nothing can be read."""
@@ -59,16 +62,25 @@ class Tally:
                 for name, words in self.unknown.items()
                 if words
             },
-            "alarms": {name: {"alarms": count, **expected(name, n)} for name, count in self.alarms.items()},
+            "alarms": {name: {"alarms": count, **self._expected(name, n)} for name, count in self.alarms.items()},
             **self.labels.counts(),
         }
 
+    def _expected(self, name: str, n: int) -> dict[str, float]:
+        share = self.promises.get(name)
+        return {} if share is None else expected(share, n, self.calibrated_on)
 
-def expected(threshold: str, n: int, level: float = 0.95) -> dict[str, float]:
-    """How many of ``n`` benign records a threshold such as ``p99`` flags, with the binomial interval of that number."""
-    nominal = 1 - float(threshold.removeprefix("p")) / 100
-    low, high = binom.interval(level, n, nominal)
-    return {"expected": round(n * nominal, 1), "low": int(low), "high": int(high)}
+
+def expected(share: float, n: int, calibrated_on: int) -> dict[str, float]:
+    """How many of ``n`` benign records a threshold flags that was set for a share of them.
+
+    Returns:
+        ``expected``, on average; ``low`` and ``high``, between which the number lies by ``alarm_share.promised``; and
+        what they follow from, ``promised`` and ``calibrated_on``.
+    """
+    low, high = promised(n, share, calibrated_on)
+    numbers = {"expected": round(n * share, 1), "low": low, "high": high}
+    return {**numbers, "promised": share, "calibrated_on": calibrated_on}
 
 
 class Sample:

@@ -13,7 +13,7 @@ from pipeline.datasets.header import layout
 from pipeline.datasets.meaning import Notes
 from pipeline.datasets.nslkdd import NSLKDD
 from pipeline.datasets.schema import FEATURE_NAMES, FEATURES, Column
-from pipeline.datasets.sources import PACKINGS
+from pipeline.datasets.suffixes import PACKINGS
 from pipeline.datasets.table import Table
 
 FILES = sorted(known.FOLDER.glob("*.toml"))
@@ -85,7 +85,9 @@ def test_row_numbers_are_known_by_their_names(text):
     assert known.is_index(text)
 
 
-@pytest.mark.parametrize("text", ["\u7aef\u53e3", "unnamed", "Index of refraction", "level", "id"])
+@pytest.mark.parametrize(
+    "text", ["\u7aef\u53e3", "unnamed", "Index of refraction", "level", "id", "Level 1", "Level1", "index level 2"]
+)
 def test_other_names_are_no_row_numbers(text):
     assert not known.is_index(text)
 

@@ -5,6 +5,7 @@ import json
 import pyarrow as pa
 import pytest
 
+from pipeline.datasets.base import MOST_REASONS, OTHER_REASONS, REJECTED_SCHEMA, Chunk, record_schema
 from pipeline.datasets.cicids2017 import CICIDS2017
 from pipeline.datasets.extractors import Extractor, extractor_of
 from pipeline.datasets.findings import Findings
@@ -100,3 +101,14 @@ def test_a_tool_agrees_with_itself_and_with_what_is_not_known():
     assert Extractor("", "twice").agrees(published)
     assert Extractor("cicflowmeter_2017", "once").odd
     assert "but CICFlowMeter of CIC-IDS-2017 counts it twice" in Extractor("cicflowmeter_2017", "once").sentence()
+
+
+def test_reasons_that_quote_cells_are_counted_in_bounds():
+    findings = Findings()
+    reasons = [f"'{place}x' is not a number" for place in range(5_000)]
+    rows = [{"source_file": "t.csv", "row": place, "reason": reason} for place, reason in enumerate(reasons)]
+    for part in (rows[:100], rows[100:]):
+        findings.add(Chunk(record_schema(()).empty_table(), pa.Table.from_pylist(part, REJECTED_SCHEMA)))
+    counts = findings.files["t.csv"].reasons
+    assert counts.total() == 5_000 and len(counts) == MOST_REASONS + 1
+    assert counts[OTHER_REASONS] == 5_000 - MOST_REASONS

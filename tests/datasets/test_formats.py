@@ -1,4 +1,7 @@
-"""Files of the kinds that people have: each is read as its owner expects, or says in one sentence why it is not."""
+"""Files that other tools wrote: each is read as its owner expects, or says in one sentence why it is not.
+
+``test_made_formats`` makes files of these kinds, so that it runs where the files of other tools are absent.
+"""
 
 from pathlib import Path
 

@@ -9,9 +9,9 @@ import pytest
 
 from pipeline.base.errors import SchemaError, SourceError, UnknownPluginError
 from pipeline.datasets.cicids2017 import CICIDS2017
-from pipeline.datasets.incoming import READERS, incoming
+from pipeline.datasets.incoming import incoming
 from pipeline.datasets.nslkdd import NSLKDD
-from pipeline.datasets.registry import DATASETS
+from pipeline.datasets.registry import DATASETS, READERS
 from pipeline.datasets.schema import ENDPOINTS, FEATURES, GROUPABLE, Column
 from pipeline.datasets.synthetic.files import write
 from pipeline.datasets.table import Table

@@ -9,9 +9,10 @@ import pytest
 
 from pipeline.base.errors import ConfigError
 from pipeline.datasets import sources
-from pipeline.datasets.packets.captures import SUFFIXES, Captures
+from pipeline.datasets.packets.captures import Captures
 from pipeline.datasets.packets.files import Capture
 from pipeline.datasets.packets.frames import words
+from pipeline.datasets.suffixes import CAPTURES
 from pipeline.datasets.synthetic.__main__ import main
 from pipeline.datasets.synthetic.captures import write_captures
 from pipeline.datasets.synthetic.scenes import scenes
@@ -74,7 +75,7 @@ def test_conversations_begin_in_working_hours_and_come_from_the_office(records):
 
 
 def test_each_frame_has_a_sound_ip_header(folder):
-    for source in sources.sources(folder, SUFFIXES):
+    for source in sources.sources(folder, CAPTURES):
         for frames in Capture(source).frames():
             halves = words(frames.data, ">u2")
             total = sum(halves[frames.start + 14 + 2 * place].astype(np.int64) for place in range(10))

@@ -5,6 +5,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
+from pipeline.datasets import nulls
 from pipeline.datasets.incoming import incoming
 from pipeline.datasets.schema import Column
 from pipeline.datasets.table import Table
@@ -19,6 +20,11 @@ from pipeline.preprocessing.categorical import Categorical
         (("-6", "-6.0"), "-6"),
         (("0.5", "0.50", "0,50"), "0.5"),
         (("true", "True", "TRUE", " true"), "true"),
+        (("1e15", "1E+15", "1e+15", "1000000000000000.0", "1000000000000000"), "1000000000000000"),
+        (("-0", "-0.0", "0.0", "0"), "0"),
+        (("1.5", "1,5", "1.50", "15e-1"), "1.5"),
+        (("1e+300", "1E300"), "1e+300"),
+        (("", "NA", "null", "NULL", "?", "nan", "NaN", "<NA>", "#N/A", " n/a "), ""),
         (("FALSE",), "false"),
     ],
 )
@@ -26,7 +32,7 @@ def test_one_word_has_one_spelling(texts, spelt):
     assert {word(text) for text in texts} == {spelt}
 
 
-@pytest.mark.parametrize("text", ["HTTP", "http", "007", "1.2.3", "10.0.0.10", "1e3", "", "-", "6.0a", "yes", "T"])
+@pytest.mark.parametrize("text", ["HTTP", "http", "007", "1.2.3", "10.0.0.10", "", "-", "none", "6.0a", "yes", "T"])
 def test_other_words_stay_as_they_are(text):
     assert word(text) == text
 
@@ -95,3 +101,51 @@ def test_a_file_of_any_type_has_the_words_that_train_rows_have(tmp_path, name):
         found = learnt.codes(np.array(records[column].to_pylist(), dtype=object))
         assert found.tolist() == learnt.codes(np.array(train[column].to_pylist(), dtype=object)).tolist()
         assert not learnt.unknown(np.array(records[column].to_pylist(), dtype=object))
+
+
+CELLS = [*nulls.NUMBERS, *map(str.upper, nulls.NUMBERS), "http", "6", "6.0", "1e15", "1E+15", "0.5", "007", "True", "-"]
+
+
+def as_csv(values, path):
+    path.write_text("".join(f'"{value}","{value}"\n' for value in ["w", *values]).replace('"w","w"', "w,label"))
+
+
+def as_json(values, path):
+    pd.DataFrame({"w": values, "label": values}).to_json(path, orient="records", lines=True)
+
+
+TEXTS = {
+    "t.csv": as_csv,
+    "t.parquet": lambda values, path: pd.DataFrame({"w": values, "label": values}).to_parquet(path),
+    "t.feather": lambda values, path: pd.DataFrame({"w": values, "label": values}).to_feather(path),
+    "t.jsonl": as_json,
+}
+
+
+def test_every_reader_spells_text_alike_and_takes_the_same_cells_for_missing(tmp_path):
+    found = {}
+    for name, writer in TEXTS.items():
+        writer(CELLS, tmp_path / name)
+        needed = (Column("w", categorical=True),)
+        chunks = [chunk.records for chunk in incoming(tmp_path / name, "table", needed).read()]
+        table = pa.concat_tables(chunks).unify_dictionaries()
+        found[name] = [*zip(table["row"].to_pylist(), table["w"].to_pylist(), table["attack"].to_pylist(), strict=True)]
+    assert [*found.values()] == [found["t.csv"]] * len(TEXTS)
+    spelt = {row: word(value) for row, value in enumerate(CELLS, start=1)}
+    assert all(text == spelt[row] for row, text, _ in found["t.csv"])
+    assert {*nulls.NO_WORD} <= {*nulls.NO_NUMBER}
+
+
+@pytest.mark.parametrize("values", [[1e15, 0.1, 6.0, -0.0, 1e-7, 1e22], [10**15, 6, 0, 7, 80, 443], [True, False] * 3])
+def test_every_reader_spells_numbers_alike(tmp_path, values):
+    frame = pd.DataFrame({"w": values})
+    frame.to_csv(tmp_path / "t.csv", index=False)
+    frame.to_parquet(tmp_path / "t.parquet")
+    frame.to_json(tmp_path / "t.jsonl", orient="records", lines=True, double_precision=15)
+    frame.map(str).to_parquet(tmp_path / "s.parquet")
+    column = (Column("w", categorical=True),)
+    found = {
+        name: pa.concat_tables([c.records for c in incoming(tmp_path / name, "table", column).read()])["w"].to_pylist()
+        for name in ("t.csv", "t.parquet", "t.jsonl", "s.parquet")
+    }
+    assert [*found.values()] == [found["t.csv"]] * 4

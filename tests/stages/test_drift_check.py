@@ -35,7 +35,8 @@ def test_a_folder_is_scored_once(task, store, folder):
     assert len(list(paths.SCORED.glob("*.parquet"))) == 8
     page = store.shown["scoring-summary"]
     n = sum(summary["records"] for summary in result.scored)
-    assert f"| p99 | {sum(s['alarms']['p99']['alarms'] for s in result.scored):,} | {round(n * 0.01, 1)} (" in page
+    share = store.bundle.calibration.promises()["p99"]
+    assert f"| p99 | {sum(s['alarms']['p99']['alarms'] for s in result.scored):,} | {round(n * share, 1)} (" in page
     assert [row["source"] for row in store.shown["scoring-files"]] == sorted(path.name for path in folder.iterdir())
     before = {path: path.read_bytes() for path in paths.SCORED.rglob("*") if path.is_file()}
     again = run(str(folder)).result()

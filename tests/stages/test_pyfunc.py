@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from pipeline.datasets.names import canonical_names
+from pipeline.datasets.units import TIMED
 from pipeline.serving import packaging
 from pipeline.serving.bundle import Bundle
 
@@ -49,3 +50,22 @@ def test_what_comes_out_is_declared(pyfunc):
     schema = model.metadata.get_output_schema()
     assert schema.input_names() == [*packaging.PREDICTION]
     assert model.metadata.get_input_schema() is None
+    assert {each.name: each.default for each in model.metadata.get_params_schema().params} == packaging.ASKED
+
+
+def test_a_call_is_read_as_a_file_is_and_its_answer_says_what_differs(pyfunc, week, caplog):
+    model, _, refused = pyfunc
+    frame = pd.read_csv(next(week.glob("Monday*"))).drop(columns=" Label")
+    expected = model.predict(frame)
+    assert {*expected["contract"]} == {"kept"} and {*expected["notice"]} == {""}
+    slow = frame.assign(**{name: frame[name] * 1e-6 for name in canonical_names(frame, TIMED).values()})
+    found = model.predict(slow)
+    np.testing.assert_allclose(found["score"], expected["score"], rtol=1e-6)
+    assert "Durations are in seconds" in found["notice"].iloc[0] and {*found["notice"].iloc[1:]} == {""}
+    assert "Durations are in seconds" in caplog.text
+    one = model.predict(slow.iloc[:1], params={"time_unit": "s"})
+    assert one["score"].iloc[0] == pytest.approx(expected["score"].iloc[0]) and one["contract"].iloc[0] == "undecided"
+    assert model.predict(slow.iloc[:1])["contract"].iloc[0] == "broken"
+    for params, said in (({"time_unit": "sec"}, "time_unit is 'sec'"), ({"contract": "refuse"}, "flow_duration of 1")):
+        with pytest.raises(refused, match=said):
+            model.predict(slow.iloc[:1], params=params)

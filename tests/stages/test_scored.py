@@ -17,6 +17,8 @@ from pipeline.artifacts.tables import read_table
 from pipeline.base.errors import DataError, RejectedError, SchemaError, SourceError
 from pipeline.calibration.prediction import Prediction
 from pipeline.datasets.schema import ENDPOINTS, FEATURE_NAMES
+from pipeline.evaluation.alarm_share import counted
+from pipeline.evaluation.promotion_gate.measure import highest_fpr
 from pipeline.serving import arrivals, batch, reading, scored
 from pipeline.serving.bundle import Bundle
 from pipeline.serving.discoveries import fewest
@@ -80,12 +82,20 @@ def test_the_summary_counts_verdicts_and_what_chance_would_give(bundle, wednesda
     for name, threshold in bundle.calibration.thresholds.items():
         told = summary["alarms"][name]
         assert told["alarms"] == int((table["score"].to_numpy() > threshold).sum())
-        assert told["expected"] == pytest.approx(n * (100 - float(name[1:])) / 100, abs=0.06)
+        assert told["expected"] == pytest.approx(n * bundle.calibration.promises()[name], abs=0.06)
         assert told["low"] <= told["expected"] <= told["high"]
 
 
-def test_the_expected_number_has_its_binomial_interval():
-    assert expected("p99", 10_000) == {"expected": 100.0, "low": 81, "high": 120}
+def test_the_expected_number_is_what_the_drift_check_calls_promised(bundle, wednesday):
+    decision, n = bundle.calibration, 10_000
+    for name, share in decision.promises().items():
+        (alarms,) = counted(np.zeros(n), decision.thresholds, {name: share}, decision.reference.size)
+        told = expected(share, n, decision.reference.size)
+        assert (told["low"], told["high"], told["expected"]) == (alarms.low, alarms.high, round(alarms.expected, 1))
+        highest = highest_fpr(share, n, decision.reference.size, 0.975)
+        assert highest == told["high"] / n  # the gate's limit, one-sided
+    summary, _ = score(wednesday, bundle)
+    assert summary["alarms"]["p99"]["calibrated_on"] == decision.reference.size
 
 
 def test_a_second_time_gives_the_same_bytes(bundle, wednesday):

@@ -334,7 +334,8 @@ def test_a_version_judges_in_a_fresh_process_without_the_repository(pyfunc, bund
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout.splitlines()[-1])
     expected = bundle.predict(records)
-    assert list(told["judged"]) == [*COLUMNS, "density"]  # the former name of detector, for one version
+    # density is the former name of detector, for one version
+    assert list(told["judged"]) == [*COLUMNS, "density", "contract", "notice"]
     assert told["judged"]["density"] == told["judged"]["detector"]
     for name in COLUMNS:
         np.testing.assert_array_equal(np.array(told["judged"][name]), getattr(expected, name))

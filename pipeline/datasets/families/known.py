@@ -14,8 +14,9 @@ from pipeline.datasets.schema import ENDPOINTS, FEATURES
 
 FOLDER = Path(__file__).parent
 OWN = "canonical"  # the family of the names that records have once they are read
-# Row numbers that tools write in front: they are set aside. `Unnamed: 0` and `Unnamed: 0.1` are those of pandas.
-INDEX = re.compile(r"index|level\d+|indexlevel\d+|unnamed\d+")
+# Row numbers that tools write in front: they are set aside. `Unnamed: 0`, `Unnamed: 0.1`, `level_0` and
+# `__index_level_0__` are those of pandas. `Level 1` is a name that people give.
+INDEX = re.compile(r"#|index|level_\d+|_*index_level_\d+_*|unnamed[:_ ]*\d+(?:[._]\d+)*", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,8 @@ def key(text: str) -> str:
 
 def is_index(text: str) -> bool:
     """Whether a header is that of a column of row numbers, or empty."""
-    return text.strip() in {"", "#"} or INDEX.fullmatch(key(text)) is not None
+    bare = text.strip().strip("\"'").strip()
+    return not bare or INDEX.fullmatch(bare) is not None
 
 
 @cache

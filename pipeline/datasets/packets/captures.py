@@ -25,8 +25,8 @@ from pipeline.datasets.packets.table import table_of
 from pipeline.datasets.reading import Reading
 from pipeline.datasets.schema import FEATURES, UNLABELLED, Column
 from pipeline.datasets.sources import SeenContents, Source
+from pipeline.datasets.suffixes import ARCHIVE, CAPTURES
 
-SUFFIXES = tuple(f".{kind}{packing}" for kind in ("pcap", "pcapng", "cap") for packing in ("", ".gz"))
 LONGEST = 86_400  # seconds
 MEANING = Meaning(extractor=Extractor("captures", ONCE))
 
@@ -111,8 +111,8 @@ class Captures(Dataset):
 
     def _sources(self) -> list[Source]:
         """The captures in a folder or a zip, by their names; a file that is named may be called anything."""
-        if not self.path.is_file() or self.path.suffix.lower() == sources.ARCHIVE:
-            return sources.sources(self.path, SUFFIXES, numbered=True)
+        if not self.path.is_file() or self.path.suffix.lower() == ARCHIVE:
+            return sources.sources(self.path, CAPTURES, numbered=True)
         name = self.path.name
         return [Source(name[:-3] if name.lower().endswith(".gz") else name, name, lambda: self.path.open("rb"))]
 

@@ -22,6 +22,7 @@ from pipeline.datasets.packets.bricks import Ints
 from pipeline.datasets.packets.endpoints import Endpoints
 from pipeline.datasets.reading import UTC, Reading
 from pipeline.datasets.sources import Source
+from pipeline.datasets.suffixes import ARCHIVE
 
 LABELS = ".labels.csv"
 COLUMNS = ("src_ip", "dst_ip", "src_port", "dst_port", "protocol", "start", "end", "label")
@@ -91,7 +92,7 @@ def files_of_rules(path: Path) -> dict[str, Source]:
     """The files of rules by their places: those in a folder or a zip, and those beside a file."""
     beside = [file for name in _names(path.name) if (file := path.with_name(name)).is_file()]
     found = {file.name: Source(file.name, file.name, partial(_opened, file)) for file in beside}
-    if path.is_dir() or path.suffix.lower() == sources.ARCHIVE:
+    if path.is_dir() or path.suffix.lower() == ARCHIVE:
         with suppress(SourceError):  # there is none
             found |= {source.place: source for source in sources.sources(path, (LABELS,))}
     return found

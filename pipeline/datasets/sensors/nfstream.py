@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from functools import cached_property, partial
 
 from pipeline.base.errors import SchemaError
-from pipeline.datasets import sources
+from pipeline.datasets import nulls, sources
 from pipeline.datasets.base import Chunk
 from pipeline.datasets.blocks import Block, headed
 from pipeline.datasets.dialect import Head
@@ -21,11 +21,12 @@ from pipeline.datasets.sensors.derived import of_counts
 from pipeline.datasets.sensors.fields import Field, amount, asked_port, count, port, protocol, text, time, word
 from pipeline.datasets.sensors.schema import Schema
 from pipeline.datasets.sources import Source
+from pipeline.datasets.suffixes import TEXTS
 
 MILLISECOND = 1e-3  # in seconds
 SIDES: Mapping[str, str] = {"bidirectional": "", "src2dst": "fwd_", "dst2src": "bwd_"}
 FLAGS = ("syn", "cwr", "ece", "urg", "ack", "psh", "rst", "fin")
-UNSET = ("", "nan", "NaN", "None")
+UNSET = (*nulls.WORDS, "None")
 
 
 def _application(name: str) -> str:
@@ -72,7 +73,7 @@ class NFStream(Sensor):
     """Reads the CSV files that ``NFStreamer(...).to_csv()`` writes; see ``Sensor``."""
 
     schema = SCHEMA
-    suffixes = sources.SUFFIXES
+    suffixes = TEXTS
 
     @property
     def columns(self) -> tuple[Column, ...]:

@@ -9,7 +9,6 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.datasets import sources
 from pipeline.datasets.blocks import numbered
 from pipeline.datasets.schema import Column
 from pipeline.datasets.sensors.base import Part, Sensor
@@ -17,6 +16,7 @@ from pipeline.datasets.sensors.derived import between, of_counts
 from pipeline.datasets.sensors.fields import Field, asked_port, count, port, protocol, text, time, word
 from pipeline.datasets.sensors.schema import Coded, Schema
 from pipeline.datasets.sources import Source
+from pipeline.datasets.suffixes import SURICATA
 
 FLAGS = {"fin": 1, "syn": 2, "reset": 4, "push": 8, "ack": 16, "urgent": 32}
 
@@ -60,7 +60,6 @@ SCHEMA = Schema(
     (between("timestamp", "end", "age"), *of_counts("frame_bytes")),
     (_coded("fwd"), _coded("bwd")),
 )
-ROTATED = sources.packed(*(f".json.{number}" for number in range(1, 8)))
 
 
 class Suricata(Sensor):
@@ -70,7 +69,7 @@ class Suricata(Sensor):
     """
 
     schema = SCHEMA
-    suffixes = (*sources.packed(".json", ".jsonl", ".log"), *ROTATED)
+    suffixes = SURICATA
     prefix = "eve"
     kind = "event_type"
 

@@ -13,7 +13,6 @@ from functools import partial
 from itertools import chain
 
 from pipeline.base.errors import SchemaError
-from pipeline.datasets import sources
 from pipeline.datasets.base import Chunk
 from pipeline.datasets.blocks import Block, numbered
 from pipeline.datasets.sensors import history, zeek_tsv
@@ -24,6 +23,7 @@ from pipeline.datasets.sensors.fields import Field, amount, asked_port, count, p
 from pipeline.datasets.sensors.schema import Coded, Schema
 from pipeline.datasets.sensors.zeek_header import Header, parts
 from pipeline.datasets.sources import Source
+from pipeline.datasets.suffixes import ZEEK
 
 
 def _in_order(services: str) -> str:
@@ -65,7 +65,7 @@ class Zeek(Sensor):
     """Reads ``conn.log`` and its rotated and packed forms; see ``Sensor``."""
 
     schema = SCHEMA
-    suffixes = sources.packed(".log", ".labeled", ".json", ".jsonl")
+    suffixes = ZEEK
     prefix = "conn"
     behind = (".", "_")  # conn-summary.log of ZeekControl is a text for people
 

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from pipeline.calibration.thresholds.conformal import Guarantee
+from pipeline.evaluation.alarm_share import promised
 from pipeline.evaluation.bootstrap import Ranks
 from pipeline.evaluation.promotion_gate.base import (
     ALL,
@@ -55,14 +57,14 @@ class Measure:
 def highest_fpr(rate: float, n: int, n_calibration: int, level: float) -> float:
     """The realised FPR on n benign records that a threshold for ``rate`` exceeds with probability 1 - ``level`` only.
 
-    The number of alarms is beta-binomial with the parameters rate (m + 1) and (1 - rate) (m + 1), where the threshold
-    is an order statistic of m calibration scores: its own rate varies, and the records do.
+    It is the upper end of what the drift check and the summaries call promised; see ``alarm_share.promised``. Where the
+    calibration scores are too few for the rate, no allowance is made for the noise of the threshold.
     """
-    from scipy.stats import betabinom
+    from scipy.stats import binom
 
-    m = n_calibration + 1
-    alarms = np.cumsum(betabinom.pmf(np.arange(n + 1), n, rate * m, (1 - rate) * m))
-    return min(int(np.searchsorted(alarms, level)), n) / n
+    if n_calibration and 0 < rate < 1 and Guarantee().rank(n_calibration, rate):
+        return promised(n, rate, n_calibration, 2 * level - 1)[1] / n
+    return float(binom.ppf(level, n, rate)) / n
 
 
 def exact_bounds(share: float, n: int, level: float) -> tuple[float, float]:
