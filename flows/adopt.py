@@ -89,7 +89,7 @@ def _champion(alias: str) -> "tuple[Version, Bundle] | None":
 @contextmanager
 def _pointed(chosen: Namespace, champion: "tuple[Version, Bundle] | None") -> Iterator[list[str]]:
     """Make the records those of this project; says what was changed. Where a stage fails, all is as before."""
-    from flows.runtime import dvc
+    from flows.runtime import dvc, follow
     from pipeline import config
 
     now = config.read()["ingest"]
@@ -107,6 +107,7 @@ def _pointed(chosen: Namespace, champion: "tuple[Version, Bundle] | None") -> It
         raise
     except BaseException:
         write_bytes(settings, before)
+        follow.follow(Path.cwd())
         raise
 
 

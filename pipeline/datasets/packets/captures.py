@@ -21,6 +21,7 @@ from pipeline.datasets.packets.rejects import Rejects
 from pipeline.datasets.packets.rules import meaning, rules_beside
 from pipeline.datasets.packets.table import table_of
 from pipeline.datasets.packets.traffic import joined
+from pipeline.datasets.places import Where, is_one_file, shown, sources_under, where_of
 from pipeline.datasets.reading import Reading
 from pipeline.datasets.schema import FEATURES, UNLABELLED, Column
 from pipeline.datasets.sources import Source
@@ -54,7 +55,7 @@ class Captures(Dataset):
 
     def __init__(
         self,
-        path: Path,
+        path: Where,
         label: str = "",
         flow_timeout: float = 120.0,
         activity_timeout: float = 5.0,
@@ -64,7 +65,7 @@ class Captures(Dataset):
         reading: Reading | None = None,
         needed: tuple[Column, ...] | None = None,
     ) -> None:
-        self.path = Path(path)
+        self.path = where_of(path)
         self.reading = reading or Reading()
         self.label = meaning(label, self.reading)
         self._seconds = {
@@ -95,24 +96,17 @@ class Captures(Dataset):
             DataError: a cell of it cannot be read.
         """
         any_flow, reasons = False, Counter[str]()
-        for source in self._sources():
+        for source in sources_under(self.path, _captures):
             for chunk in self._file(source):
                 any_flow = any_flow or chunk.records.num_rows > 0
                 reasons.update(chunk.rejected["reason"].to_pylist())
                 yield chunk
         if not any_flow:
             found = f"; frames have none most often because: {reasons.most_common(1)[0][0]}" if reasons else ""
-            raise SourceError(f"{self.path}: no IP packet was found in it, and a flow needs at least one{found}")
-
-    def _sources(self) -> list[Source]:
-        """The captures in a folder or a zip, by their names; a file that is named may be called anything."""
-        if not self.path.is_file() or self.path.suffix.lower() == sources.ARCHIVE:
-            return sources.sources(self.path, SUFFIXES)
-        name = self.path.name
-        return [Source(name[:-3] if name.lower().endswith(".gz") else name, name, lambda: self.path.open("rb"))]
+            raise SourceError(f"{shown(self.path)}: no IP packet was found in it, and a flow needs at least one{found}")
 
     def _file(self, source: Source) -> Iterator[Chunk]:
-        rules = rules_beside(self.path / source.place if self.path.is_dir() else self.path, self.label, self.reading)
+        rules = rules_beside(source.file, self.label, self.reading)
         rejects, row = Rejects(source.name), 1
         for flows in self._flows(source, rejects):
             if len(flows):
@@ -140,6 +134,15 @@ class Captures(Dataset):
             rejects.refuse(f"the file {capture.lost}")
         if capture.missing:
             rejects.note(f"the file {capture.missing}")
+
+
+def _captures(path: Path) -> list[Source]:
+    """The captures in a folder or a zip, by their names; a file that is named may be called anything."""
+    if not is_one_file(path):
+        return sources.sources(path, SUFFIXES)
+    name = path.name
+    stem = name[:-3] if name.lower().endswith(".gz") else name
+    return [Source(stem, name, lambda: path.open("rb"), path)]
 
 
 def _packets(capture: Capture, clock: Clock, rejects: Rejects) -> Iterator[Ready]:

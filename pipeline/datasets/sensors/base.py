@@ -4,7 +4,6 @@ from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import Any, ClassVar
 
 from pipeline.base.errors import SchemaError, SourceError, near_miss
@@ -12,6 +11,7 @@ from pipeline.base.parallel import in_order
 from pipeline.datasets import sources
 from pipeline.datasets.base import Chunk, Dataset
 from pipeline.datasets.blocks import Block
+from pipeline.datasets.places import Where, shown, sources_under, where_of
 from pipeline.datasets.reading import Reading
 from pipeline.datasets.schema import Column
 from pipeline.datasets.sensors import json_blocks, json_lines
@@ -50,13 +50,13 @@ class Sensor(Dataset):
 
     def __init__(
         self,
-        path: Path,
+        path: Where,
         label: str = "label",
         benign: tuple[str | int, ...] = BENIGN,
         needed: tuple[Column, ...] | None = None,
         reading: Reading | None = None,
     ) -> None:
-        self.path = Path(path)
+        self.path = where_of(path)
         self.needed = needed
         reading = reading or Reading()
         self.zone = reading.zone
@@ -89,11 +89,21 @@ class Sensor(Dataset):
             rows += made.records.num_rows
             yield made
         if not rows and self.needed is None:
-            raise SourceError(f"{self.path}: holds no connection that can be read; set ingest.path to other logs")
+            raise SourceError(
+                f"{shown(self.path)}: holds no connection that can be read; set ingest.path to other logs"
+            )
+
+    def sources(self) -> list[Source]:
+        """The logs, in the order of their names.
+
+        Raises:
+            SourceError: a path is absent or holds none.
+        """
+        return sources_under(self.path, lambda path: sources.sources(path, self.suffixes, self.prefix))
 
     def _parts(self) -> Iterator[Part]:
         contents = sources.SeenContents()
-        for source in sources.sources(self.path, self.suffixes, self.prefix):
+        for source in self.sources():
             yield from self.parts(source, _without_mark(contents.watch(source, sources.blocks(source))))
 
     @abstractmethod
