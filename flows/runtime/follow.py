@@ -1,4 +1,4 @@
-"""Let ``dvc.yaml`` follow each path of ``ingest.path``.
+"""Let ``dvc.yaml`` follow each path of ``ingest.path``, and the file of ``evaluate.drills.file``.
 
 ::
 
@@ -13,12 +13,14 @@ from pipeline.settings.followed import GRAPH, followed
 
 
 def follow(root: Path) -> bool:
-    """Write one dependency for each path; returns whether that changed ``dvc.yaml``."""
+    """Write one dependency for each of them; returns whether that changed ``dvc.yaml``."""
     file = root / GRAPH
     if not file.is_file():
         return False
     before = file.read_text(encoding="utf-8")
-    after = followed(before, config.read(root / config.PARAMS).get("ingest", {}).get("path", ""))
+    params = config.read(root / config.PARAMS)
+    path, drills = params.get("ingest", {}).get("path", ""), params.get("evaluate", {}).get("drills", {})
+    after = followed(before, path, drills.get("file", ""))
     if after != before:
         write_bytes(file, after.encode())
     return after != before

@@ -1,9 +1,9 @@
 """Test scores -> metrics."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, ClassVar, Literal
 
-from pipeline.settings.base import Bounds, CountOrZero, Names, OpenShare, Rounds, Section, Seed, Shape
+from pipeline.settings.base import OPTIONAL, Bounds, CountOrZero, Names, OpenShare, Rounds, Section, Seed, Shape
 
 OpenShares = Annotated[tuple[OpenShare, ...], Bounds(min_length=1)]
 
@@ -38,15 +38,17 @@ class Figures(Shape):
 
 @dataclass(frozen=True)
 class Drills(Shape):
-    """Altered benign records that stand for attacks where none is known; see ``pipeline.evaluation.drills``.
+    """What stands for attacks where none is known: altered benign records, simulated attacks, attacks of a file.
 
     Attributes:
-        records: how many are made; 0 for none.
-        seed: of the draw.
+        records: how many altered records are made, and how many simulated ones; 0 for none.
+        seed: of the draws.
+        file: labelled records whose attacks are drills too, as the data set has them; empty for none.
     """
 
     records: CountOrZero
     seed: Seed
+    file: str = field(default="", metadata=OPTIONAL)
 
 
 @dataclass(frozen=True)

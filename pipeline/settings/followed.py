@@ -1,6 +1,7 @@
-"""How dvc.yaml follows ``ingest.path``: one dependency for each path, so that DVC sees when the files of one change.
+"""How dvc.yaml follows the files that a user names, so that DVC sees when one of them changes.
 
-DVC puts no list into a list of dependencies. A list of paths needs a line for each of them, by its place.
+``ingest.path`` has one dependency for each path: DVC puts no list into a list of dependencies, so a list of paths needs
+a line for each of them, by its place. ``evaluate.drills.file`` is a dependency where it names a file.
 """
 
 import re
@@ -15,14 +16,19 @@ REMEDY: Final = "run `python -m flows.runtime.follow`, or `flowsculpt train`, wh
 
 _LINE = re.compile(r"^( *- )(\$\{ingest\.path(?:\[\d+\])?\})\n", re.MULTILINE)
 
+_DRILLS: Final = "      - ${evaluate.drills.file}\n"
+_EVALUATE = re.compile(r"(^  evaluate:\n(?:    .*\n)*?    deps:\n)", re.MULTILINE)
 
-def followed(graph: str, path: str | Sequence[str]) -> str:
+
+def followed(graph: str, path: str | Sequence[str], drills: str = "") -> str:
     """The text of dvc.yaml with a dependency for each path; unchanged where it names none of them.
 
     Args:
         graph: the text of dvc.yaml.
         path: the setting ``ingest.path``.
+        drills: the setting ``evaluate.drills.file``.
     """
+    graph = _EVALUATE.sub(rf"\1{_DRILLS if drills else ''}", graph.replace(_DRILLS, ""), count=1)
     first = _LINE.search(graph)
     if first is None:
         return graph
@@ -43,6 +49,17 @@ def require(path: str | Sequence[str]) -> None:
             f"ingest.path: names {len(wanted)} paths, and {GRAPH} follows {', '.join(found)}, so DVC would not see "
             f"when files of the others change; {REMEDY}"
         )
+
+
+def require_drills(file: str) -> None:
+    """Refuse a named file of drills that the dvc.yaml of this folder does not follow.
+
+    Raises:
+        ConfigError: with what to do about it.
+    """
+    graph = Path(GRAPH).read_text(encoding="utf-8") if file and Path(GRAPH).is_file() else ""
+    if _EVALUATE.search(graph) and _DRILLS not in graph:
+        raise ConfigError(f"evaluate.drills.file: {GRAPH} does not follow {file!r}, so a change goes unseen; {REMEDY}")
 
 
 def _names(path: str | Sequence[str]) -> list[str]:

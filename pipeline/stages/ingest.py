@@ -33,7 +33,8 @@ def ingest(settings: Ingest, report: Report) -> None:
         _store(dataset, settings.labels == "none", records, tally, extent, report)
         tally.check(settings.max_rejected_share, paths.REJECTED)
         labelling.require(settings.labels, tally.files)
-    source = tally.source(settings.dataset, dataset) | {"reading": reading.stated()}
+    given = {key: value for key, value in plugin.items() if key != "reading"}
+    source = tally.source(settings.dataset, dataset) | {"reading": reading.stated(), "settings": given}
     write_json(paths.SOURCE, source)
     write_reports(settings, source, tally, extent, report)
 

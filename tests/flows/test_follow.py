@@ -29,6 +29,14 @@ def test_the_shipped_graph_follows_the_shipped_path_and_comes_back_to_it():
     assert followed("stages: {}\n", ("a", "b")) == "stages: {}\n"
 
 
+def test_a_named_file_of_drills_is_followed_by_evaluate_alone():
+    named = followed(SHIPPED, "data/raw", "attacks.csv")
+    stages = yaml.safe_load(named)["stages"]
+    assert [name for name, stage in stages.items() if "${evaluate.drills.file}" in stage["deps"]] == ["evaluate"]
+    assert followed(named, "data/raw", "attacks.csv") == named
+    assert followed(named, "data/raw") == SHIPPED
+
+
 def test_the_file_is_written_only_where_it_changes(tmp_path):
     assert not follow.follow(tmp_path)
     shutil.copy(ROOT / "dvc.yaml", tmp_path)

@@ -12,6 +12,8 @@ import pytest
 from flows import adopt, arguments, promotion, training
 from flows.runtime import gpu, servers, working_copy
 from pipeline import config
+from pipeline.artifacts import paths
+from pipeline.artifacts.files import write_json
 from pipeline.base.errors import ConfigError, FlowsculptError, SourceError, TrainingError
 from pipeline.calibration.calibration import Calibration
 from pipeline.datasets.registry import DATASETS
@@ -93,6 +95,20 @@ def test_the_records_become_those_of_the_project(network: Any) -> None:
         "labels": "none",
     }
     assert "judged" not in adopted(promote=False)
+
+
+def test_simulated_attacks_that_the_model_misses_are_named(network: Any) -> None:
+    def at(share: float) -> dict[str, Any]:
+        return {"n": 9, "thresholds": {"p99": {"recall": share, "low": 0.0, "high": 1.0}}}
+
+    kinds = {"port_scan": at(0.0), "bot": at(0.9), "ddos": at(0.05)}
+    write_json(paths.METRICS, {"drills": {"simulated": {**at(0.31), "kinds": kinds}}})
+    said = adopted(promote=False)
+    assert (
+        "31 % of simulated attacks (drills) raise an alarm at p99; nearly all are missed of: port_scan, ddos." in said
+    )
+    write_json(paths.METRICS, {})
+    assert "drills" not in adopted(promote=False)
 
 
 def test_captures_are_known_by_their_names(network: Any) -> None:
