@@ -8,7 +8,8 @@ model does then. Records are drawn at random: the samples have no order of captu
 
 - the share of the train records that confidence updates set aside; none, where the detector has no updates;
 - the share of clean benign records that raise an alarm at p99, which promises 1 %;
-- the recall of the attack that was among the records, and the mean recall of all other attacks;
+- the recall of the attack that was among the records, and the mean recall of all other attacks; in the first row, the
+  recall of each attack where none was among the records;
 - what ``adopt`` says of the model, from the later part of the same traffic, and of its drills.
 """
 
@@ -108,16 +109,17 @@ def alarms(bundle: Bundle, records: pd.DataFrame) -> float:
 
 
 def row(kind: str, share: float, first: pd.DataFrame, given: Traffic, settings: Mapping[str, Any]) -> str:
-    """A line of the table."""
+    """A line of the table; where no attack is adopted, the recall of each attack."""
     bundle, aside, said = learned(first, settings)
     found = {name: alarms(bundle, of) for name, of in given.tested.items() if len(of) >= LEAST}
     fpr, own = found.pop("benign"), found.pop(kind, None)
+    each = ", ".join(f"{name} {100 * recall:.1f}" for name, recall in found.items())
     cells = [
         KINDS.get(kind, kind),
         f"{100 * share:.0f} %",
         aside,
         f"{100 * fpr:.2f} %",
-        "" if own is None else f"{100 * own:.1f} %",
+        each if own is None else f"{100 * own:.1f} %",
         f"{100 * float(np.mean([*found.values()])):.1f} %",
         said.partition(": ")[2],
     ]
