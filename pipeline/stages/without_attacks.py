@@ -1,26 +1,19 @@
 """What evaluate measures where no attack is known: alarms on later traffic, and drills."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from pipeline.artifacts import paths
-from pipeline.artifacts.files import read_json
 from pipeline.artifacts.tables import values_by_id
 from pipeline.base.samples import Samples
 from pipeline.calibration.prediction import Prediction
-from pipeline.datasets.extractors import TWICE
-from pipeline.datasets.synthetic.drills import simulated
-from pipeline.evaluation import drills, traffic
+from pipeline.evaluation import traffic
 from pipeline.evaluation.sections import Asked
-from pipeline.serving import record_columns
+from pipeline.serving import drilled
 from pipeline.serving.bundle import Bundle
-from pipeline.serving.named_attacks import attacks_of
-from pipeline.serving.planted import planted
 from pipeline.settings import followed
 from pipeline.settings.evaluate import Drills
 
@@ -36,14 +29,14 @@ def measured(
     quiet = all(samples.benign.all() for samples in tests.values())
     wanted = bool(settings.file) or (quiet and settings.records > 0)
     bundle = Bundle.of_project() if wanted else None
-    named = _named(bundle, settings.file) if bundle and settings.file else {}
+    named = drilled.named(bundle, settings.file) if bundle and settings.file else {}
     if not quiet:
         return {"drills": named} if named else {}
     ids = np.concatenate([samples.record_id for samples in tests.values()])
     names = next(iter(predictions.values())).flagged
     flagged = {name: np.concatenate([predictions[key].flagged[name] for key in tests]) for name in names}
     alarms = traffic.alarms(flagged, asked, _times(ids), _hosts(ids))
-    made = _made(bundle, ids, settings) if bundle and settings.records else {}
+    made = drilled.made(bundle, ids, settings) if bundle and settings.records else {}
     return {"traffic": alarms, "drills": {**made, **named}}
 
 
@@ -58,30 +51,3 @@ def _hosts(ids: NDArray[np.uint64]) -> NDArray[np.object_] | None:
     values = values_by_id(paths.RECORDS, "src_ip", ids).astype(object)
     names = np.array([value if isinstance(value, str) else None for value in values], dtype=object)
     return names if any(names) else None
-
-
-def _made(bundle: Bundle, ids: NDArray[np.uint64], settings: Drills) -> dict[str, Any]:
-    """Altered records of these ids, and simulated attacks where there can be any."""
-    sorts = {"altered": planted(bundle.columns, ids, settings) if len(ids) > 1 else None}
-    sorts["simulated"] = _simulated(bundle, settings)
-    return {sort: _found(bundle, *made) for sort, made in sorts.items() if made is not None}
-
-
-def _simulated(bundle: Bundle, settings: Drills) -> tuple[pa.Table, NDArray[np.str_]] | None:
-    """Simulated attacks, raw, and the kind of each."""
-    twice = any(each.get("first_packet") == TWICE for each in read_json(paths.SOURCE).get("extractors", []))
-    name = bundle.dataset.partition(" ")[0]
-    made = simulated(name, bundle.columns, twice, bundle.extraction, settings.records, settings.seed)
-    if not made:
-        return None
-    tables = [record_columns.table(bundle.columns, table) for table in made.values()]
-    return pa.concat_tables(tables, promote_options="permissive"), np.repeat([*made], [len(table) for table in tables])
-
-
-def _named(bundle: Bundle, file: str) -> dict[str, Any]:
-    made = attacks_of(Path(file), bundle, read_json(paths.SOURCE).get("settings", {}))
-    return {"named": {"file": file, **_found(bundle, *made)}}
-
-
-def _found(bundle: Bundle, records: pa.Table, kind: NDArray[np.str_]) -> dict[str, Any]:
-    return drills.found(bundle.predict(records).flagged, kind)
