@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 OWN: Final = "a model of this network"
 PROMOTED: Final = "Promoted"  # name of the state that a promotion ends in, if it took place
 ANY: Final = "table"  # the data set that reads columns of any name
+MISSED: Final = 0.1  # a kind of drill of which a smaller share raises an alarm is called missed
 
 
 class PromotedNoneError(FlowsculptError):
@@ -69,7 +70,7 @@ def adopted(chosen: Namespace) -> str:
         parent, rows = program.result(training.training(return_state=True))
         lines.append(summary.text(parent, rows))
         trials, left_out = _tried(champion)
-        lines += [*map(str, trials), *left_out]
+        lines += [*map(str, trials), *left_out, *_drilled()]
         if not trials[0].alarms.kept:
             raise PromotedNoneError("\n".join([*lines, "No model keeps its promise on the later records."]))
         number = _registered(trials[0], champion)
@@ -120,7 +121,7 @@ def _dataset(chosen: Namespace, champion: "Bundle | None") -> str:
 @contextmanager
 def _pointed(chosen: Namespace, champion: "tuple[Version, Bundle] | None") -> Iterator[list[str]]:
     """Make the records those of this project; says what was changed. Where a stage fails, all is as before."""
-    from flows.runtime import dvc
+    from flows.runtime import dvc, follow
     from pipeline import config
 
     now = config.read()["ingest"]
@@ -140,6 +141,7 @@ def _pointed(chosen: Namespace, champion: "tuple[Version, Bundle] | None") -> It
         raise
     except BaseException:
         write_bytes(settings, before)
+        follow.follow(Path.cwd())
         raise
 
 
@@ -159,6 +161,26 @@ def _tried(champion: "tuple[Version, Bundle] | None") -> "tuple[list[Trial], lis
         except SchemaError as error:
             left_out.append(f"version {champion[0].number} was left out: {error}")
     return adoption.compared(models, config.load(Rules).threshold, config.load(Evaluate).drills), left_out
+
+
+def _drilled() -> list[str]:
+    """Which simulated attacks the new model misses: attacks among the first records are what it has learnt as usual."""
+    from pipeline import config
+    from pipeline.artifacts import paths
+    from pipeline.artifacts.files import read_json
+    from pipeline.settings.promotion import Rules
+
+    threshold = config.load(Rules).threshold
+    found = read_json(paths.METRICS).get("drills", {}).get("simulated") if paths.METRICS.is_file() else None
+    if not found or threshold not in found["thresholds"]:
+        return []
+    shares = {kind: of["thresholds"][threshold]["recall"] for kind, of in found["kinds"].items()}
+    missed = ", ".join(kind for kind, share in shares.items() if share < MISSED) or "none"
+    share = 100 * found["thresholds"][threshold]["recall"]
+    return [
+        f"{OWN}: {share:.0f} % of simulated attacks (drills) raise an alarm at {threshold}; nearly all are missed of: "
+        f"{missed}. A kind of attack that was among the first records is missed"
+    ]
 
 
 def _registered(best: "Trial", champion: "tuple[Version, Bundle] | None") -> str:

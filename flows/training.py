@@ -32,7 +32,7 @@ from prefect.states import Completed, Failed
 
 from flows import lineage
 from flows.reports import summary
-from flows.runtime import dvc, gpu, graph, program, servers, working_copy
+from flows.runtime import dvc, follow, gpu, graph, program, servers, working_copy
 from flows.runtime.heartbeat import heartbeat
 from pipeline import tracking
 from pipeline.base.errors import FlowsculptError
@@ -180,6 +180,7 @@ def _promoted(message: str, parent: str, rows: "list[summary.Row]") -> State[Any
 def _reproduce_all(parent: str, force: bool) -> tuple[Exception | None, dict[str, float]]:
     """The error of the stage that failed, if any, and the seconds that each of those before it took."""
     seconds: dict[str, float] = {}
+    follow.follow(Path.cwd())
     for stage in graph.stages(Path.cwd()):
         done = _result(reproduce(stage, parent, force, return_state=True))
         if isinstance(done, Exception):

@@ -20,7 +20,7 @@ from typing import Any, TextIO
 
 import yaml
 
-from flows.runtime import dvc, graph, presets
+from flows.runtime import dvc, follow, graph, presets
 from pipeline import config, tracking
 from pipeline.artifacts import paths
 from pipeline.artifacts.files import read_json, write_json
@@ -214,6 +214,7 @@ def _copied(snapshot: Snapshot, name: str, params: Mapping[str, Any]) -> Iterato
         (folder / config.PARAMS).write_text(yaml.safe_dump(dict(params), sort_keys=False))
         stages = (folder / graph.PIPELINE_FILE).read_text()
         (folder / graph.PIPELINE_FILE).write_text(stages.replace("persist: true", "persist: false"))
+        follow.follow(folder)
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)

@@ -8,7 +8,6 @@ and Liu et al. (2022) (other names, true timestamps, ``Attempted Category``), or
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import cached_property, partial
-from pathlib import Path
 from typing import Any
 
 from pipeline.base.errors import SchemaError
@@ -18,13 +17,14 @@ from pipeline.datasets.base import Chunk, Dataset
 from pipeline.datasets.header import Columns, Layout, layout
 from pipeline.datasets.labels import BENIGN, Unknown, canonical
 from pipeline.datasets.parts import Part, found, head_of, parts_of, understood
+from pipeline.datasets.places import Where, where_of
 from pipeline.datasets.reading import Reading
 from pipeline.datasets.schema import FEATURES, Column
 from pipeline.datasets.sources import Source
 
 
 class CICIDS2017(Dataset):
-    """Reads the records under ``path``: a file, a folder or a zip, plain or packed.
+    """Reads the records under ``path``: a file, a folder or a zip, plain or packed, or several of them.
 
     Args:
         path: where the records are.
@@ -39,7 +39,7 @@ class CICIDS2017(Dataset):
 
     def __init__(
         self,
-        path: Path,
+        path: Where,
         unknown_labels: Unknown = "refuse",
         ignore_columns: tuple[str, ...] = (),
         benign_labels: tuple[str | int, ...] = BENIGN,
@@ -47,7 +47,7 @@ class CICIDS2017(Dataset):
         columns: Columns = "family",
         needed: tuple[Column, ...] | None = None,
     ) -> None:
-        self.path = Path(path)
+        self.path = where_of(path)
         self.unknown_labels: Unknown = unknown_labels
         self.ignore_columns = tuple(ignore_columns)
         self.benign_labels = tuple(map(str, benign_labels))

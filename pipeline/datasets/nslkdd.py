@@ -26,6 +26,7 @@ from pipeline.datasets.base import Chunk, Dataset
 from pipeline.datasets.blocks import Block, numbered
 from pipeline.datasets.header import Layout
 from pipeline.datasets.labels import UNLABELLED, Label, Unknown, says_nothing, snake
+from pipeline.datasets.places import Where, sources_under, where_of
 from pipeline.datasets.reading import Reading
 from pipeline.datasets.rows import parse
 from pipeline.datasets.schema import Column
@@ -102,13 +103,13 @@ class NSLKDD(Dataset):
 
     def __init__(
         self,
-        path: Path,
+        path: Where,
         unknown_labels: Unknown = "refuse",
         reading: Reading | None = None,
         needed: tuple[Column, ...] | None = None,
     ) -> None:
         self.labelled, self.any_label = needed is None, needed is not None
-        self.path = Path(path)
+        self.path = where_of(path)
         self.unknown_labels: Unknown = unknown_labels
         self.reading = reading or Reading()
 
@@ -139,7 +140,7 @@ class NSLKDD(Dataset):
 
     def _blocks(self) -> Iterator[tuple[Block, Layout]]:
         contents = sources.SeenContents()
-        for source in _whole(sources.sources(self.path, READ_BY["nslkdd"], PREFIX, tuple(KDD99))):
+        for source in _whole(sources_under(self.path, _named)):
             layout = None
             for block in numbered(source.name, contents.watch(source, sources.blocks(source))):
                 layout = layout or _layout(block, self.labelled, self.any_label)
@@ -155,6 +156,10 @@ class NSLKDD(Dataset):
         if self.unknown_labels == "keep" and attack:
             return Label(attack, attack, False)
         raise ValueError(f"unknown label {text!r}{near_miss(name, ['normal', *FAMILIES])}")
+
+
+def _named(path: Path) -> list[sources.Source]:
+    return sources.sources(path, READ_BY["nslkdd"], PREFIX, tuple(KDD99))
 
 
 def _whole(found: list[sources.Source]) -> list[sources.Source]:

@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from itertools import chain, islice
-from pathlib import Path
 from typing import TypeAlias
 
 import pyarrow as pa
@@ -17,10 +16,11 @@ from pipeline.datasets.dialect import PLAIN, Head
 from pipeline.datasets.header import Layout
 from pipeline.datasets.labels import UNLABELLED, Label
 from pipeline.datasets.marks import Evidence, Marks, cells_with_signs
+from pipeline.datasets.places import Where, is_one_file, sources_under
 from pipeline.datasets.reading import Reading
 from pipeline.datasets.rows import parse
 from pipeline.datasets.sources import SeenContents, Source
-from pipeline.datasets.suffixes import ARCHIVE, FLOWS, NAMED, TYPED
+from pipeline.datasets.suffixes import FLOWS, NAMED, TYPED
 from pipeline.datasets.understand import meaning
 from pipeline.datasets.units import NEEDED, units_of
 
@@ -32,15 +32,16 @@ MOST_LOOKED_AT = 64  # parts of a file, for the unit of its durations
 Part: TypeAlias = Callable[[], Chunk]
 
 
-def found(path: Path, suffixes: tuple[str, ...] = FLOWS) -> list[Source]:
-    """The sources under ``path``, in the order of their names.
+def found(where: Where, suffixes: tuple[str, ...] = FLOWS) -> list[Source]:
+    """The sources under each path, in the order of their names.
 
     Raises:
         SourceError: there is none, or two files of one name have different types: they would hold the same records.
     """
     seen: dict[str, str] = {}
-    alone = path.is_file() and not path.name.lower().endswith(ARCHIVE)
-    listed = sources.sources(path, (*suffixes, *NAMED) if alone else suffixes)
+    listed = sources_under(
+        where, lambda path: sources.sources(path, (*suffixes, *NAMED) if is_one_file(path) else suffixes)
+    )
     for source in listed:
         stem, _, kind = source.place.removesuffix(sources.packing(source.place)).rpartition(".")
         other = seen.setdefault(stem, source.place)

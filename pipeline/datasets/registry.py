@@ -1,5 +1,7 @@
 """Data sets by name, as ``params.yaml`` spells it."""
 
+from collections.abc import Callable
+
 from pipeline.datasets.base import Dataset
 from pipeline.datasets.cicids2017 import CICIDS2017
 from pipeline.datasets.nslkdd import NSLKDD
@@ -21,4 +23,5 @@ DATASETS: dict[str, type[Dataset]] = {
     "zeek": Zeek,
 }
 WRITTEN_AS = {"synthetic": "cicids2017"}  # a data set that is made -> the one whose format its files have
-READERS = {name: DATASETS[WRITTEN_AS.get(name, name)] for name in DATASETS}  # of files that come in
+# Of files that come in.
+READERS: dict[str, Callable[..., Dataset]] = {name: DATASETS[WRITTEN_AS.get(name, name)] for name in DATASETS}

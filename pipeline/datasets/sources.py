@@ -50,11 +50,13 @@ class Source:
         name: in ``source_file`` and in errors; it does not depend on how the file is packed.
         place: where it lies, including the archive.
         open: opens its bytes, decompressed.
+        file: on disk; for a member of an archive, the archive.
     """
 
     name: str
     place: str
     open: Callable[[], BinaryIO]
+    file: Path = Path()
 
 
 @dataclass(frozen=True)
@@ -200,7 +202,7 @@ def _open_file(file: Path, place: str, wanted: Wanted, inside: Wanted) -> list[S
     """The texts of a file: the file itself if it is ``wanted``, or the members of a zip that are wanted ``inside``."""
     if Wanted((ARCHIVE,)).fits(place):
         return _open_zip(file, inside)
-    return [Source(_stem(place), place, lambda: _open_plain(file))] if wanted.fits(place) else []
+    return [Source(_stem(place), place, lambda: _open_plain(file), file)] if wanted.fits(place) else []
 
 
 def _open_plain(file: Path) -> BinaryIO:
@@ -217,7 +219,7 @@ def _open_zip(file: Path, wanted: Wanted) -> list[Source]:
     names = [member.rsplit("/", 1)[-1] for member in members]
     names = names if len(set(names)) == len(names) else members
     return [
-        Source(_stem(name), f"{file.name}/{member}", partial(_open_member, file, member))
+        Source(_stem(name), f"{file.name}/{member}", partial(_open_member, file, member), file)
         for name, member in zip(names, members, strict=True)
     ]
 

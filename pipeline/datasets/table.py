@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -22,6 +21,7 @@ from pipeline.datasets.fields import Field, fields_of
 from pipeline.datasets.header import Layout
 from pipeline.datasets.labels import UNLABELLED, Label, family, says_nothing, snake
 from pipeline.datasets.parts import Part, found, understood
+from pipeline.datasets.places import Where, shown, title, where_of
 from pipeline.datasets.reading import Reading
 from pipeline.datasets.schema import NO_ATTACK, Column
 from pipeline.datasets.sources import Source
@@ -59,7 +59,7 @@ class Table(Dataset):
 
     def __init__(
         self,
-        path: Path,
+        path: Where,
         label: str = "label",
         benign: tuple[str | int, ...] = ("0", "false", "benign", "normal"),
         categorical: tuple[str, ...] = (),
@@ -67,7 +67,7 @@ class Table(Dataset):
         reading: Reading | None = None,
         needed: tuple[Column, ...] | None = None,
     ) -> None:
-        self.path = Path(path)
+        self.path = where_of(path)
         self.label = label
         self.benign = frozenset(_plain(str(value)) for value in benign)
         words = categorical if needed is None else [column.name for column in needed if column.categorical]
@@ -75,7 +75,7 @@ class Table(Dataset):
         self.reading = reading or Reading()
         self.needed = needed
         self.ignore_columns = frozenset(map(snake, ignore_columns))
-        self.title = self.path.name.partition(".")[0]
+        self.title = title(self.path)
         self._layouts: dict[str, Layout] = {}
 
     @property
@@ -235,12 +235,12 @@ class _Completeness:
         if rows and self.missing:
             names = ", ".join(map(repr, self.missing))
             remedy = f"leave them out by ingest.table.ignore_columns{self._rejected}"
-            raise SchemaError(f"{dataset.path}: none of {rows:,} records has a value in {names}; {remedy}")
+            raise SchemaError(f"{shown(dataset.path)}: none of {rows:,} records has a value in {names}; {remedy}")
         if rows and not any(self.attacks[name] for name in NO_ATTACK):
             names = ", ".join(name for name, _ in self.attacks.most_common(5))
             remedy = f"set ingest.table.benign, now {sorted(dataset.benign)}, to the values that mean benign"
             raise DataError(
-                f"{dataset.path}: every one of {rows:,} records is an attack by its column {dataset.label!r} "
+                f"{shown(dataset.path)}: every one of {rows:,} records is an attack by its column {dataset.label!r} "
                 f"({names}); {remedy}, or add benign records{self._rejected}"
             )
 

@@ -1,7 +1,8 @@
 """Drills: benign records that are altered on purpose, to see whether a model raises an alarm at all.
 
 Where no attack is known, nothing else tells a model that works from one that is silent. A drill is no attack. That a
-model finds a drill says that it notices records of that kind, and nothing about a real attack.
+model finds a drill says that it notices records of that kind, and nothing about a real attack. Evaluate reports
+simulated attacks and those of a named file beside them; the gate decides on altered records alone.
 
 The first three kinds use only values that benign records have, so no column by itself gives such a drill away:
 
@@ -51,19 +52,18 @@ def plant(columns: Columns, n: int, seed: int) -> tuple[Table, NDArray[np.object
 
 
 def found(flagged: Mapping[str, NDArray[np.bool_]], kind: NDArray[np.str_]) -> dict[str, Any]:
-    """Each kind of drill -> how many there are, and the share found at each threshold, with its interval.
+    """How many drills there are, and the share found at each threshold, with its interval: of all and of each kind.
 
     Args:
         flagged: threshold -> (n,) mask of the drills that it flags.
         kind: (n,) of the drills.
     """
-    return {
-        str(name): {
-            "n": int((kind == name).sum()),
-            "thresholds": {key: _share(mask[kind == name]) for key, mask in flagged.items()},
-        }
-        for name in np.unique(kind)
-    }
+    of_kinds = {str(name): _counted(flagged, kind == name) for name in np.unique(kind)}
+    return {**_counted(flagged, np.ones(kind.size, bool)), "kinds": of_kinds}
+
+
+def _counted(flagged: Mapping[str, NDArray[np.bool_]], rows: NDArray[np.bool_]) -> dict[str, Any]:
+    return {"n": int(rows.sum()), "thresholds": {key: _share(mask[rows]) for key, mask in flagged.items()}}
 
 
 def _share(mask: NDArray[np.bool_]) -> dict[str, float]:

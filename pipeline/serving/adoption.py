@@ -4,8 +4,8 @@ Both are tried on the later records of the network, which neither has used: does
 allows it at the rate that was promised? Without labels no more can be asked of benign traffic. Drills say whether the
 model is silent.
 
-Attacks among the first records raise the thresholds. If a share e of these records are attacks that score above all
-benign ones, a threshold for a share a of benign records flags (a - e) / (1 - e) of them: fewer alarms, never more.
+Attacks among the first records are learnt as benign. If a share e of these records are attacks that score above all
+benign ones, the thresholds rise too: one for a share a of benign records flags (a - e) / (1 - e) of them.
 """
 
 from collections.abc import Mapping, Sequence

@@ -38,15 +38,17 @@ class Figures(Shape):
 
 @dataclass(frozen=True)
 class Drills(Shape):
-    """Altered benign records that stand for attacks where none is known; see ``pipeline.evaluation.drills``.
+    """What stands for attacks where none is known: altered benign records, simulated attacks, attacks of a file.
 
     Attributes:
-        records: how many are made; 0 for none.
-        seed: of the draw.
+        records: how many altered records are made, and how many simulated ones; 0 for none.
+        seed: of the draws.
+        file: labelled records whose attacks are drills too, as the data set has them; empty for none.
     """
 
     records: CountOrZero
     seed: Seed
+    file: str
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,6 @@
 """Raw files -> records with canonical columns; rows that cannot be read are kept beside them, with the reason."""
 
 from dataclasses import replace
-from pathlib import Path
 
 from pipeline.artifacts import paths
 from pipeline.artifacts.files import write_json
@@ -9,11 +8,13 @@ from pipeline.artifacts.tables import TableWriter
 from pipeline.base.registry import build
 from pipeline.datasets import labelling
 from pipeline.datasets.base import REJECTED_SCHEMA, Dataset, record_schema
+from pipeline.datasets.places import where_of
 from pipeline.datasets.reading import Reading
 from pipeline.datasets.registry import DATASETS
 from pipeline.datasets.tally import Tally
 from pipeline.datasets.trust import TRUST_SCHEMA, Extent, trusted
 from pipeline.reporting import confidence_table
+from pipeline.settings import followed
 from pipeline.settings.ingest import Ingest
 from pipeline.stages import launch
 from pipeline.stages.reports.ingest import write_reports
@@ -22,16 +23,18 @@ from pipeline.stages.reports.report import Report
 
 def ingest(settings: Ingest, report: Report) -> None:
     """Stream the data set into one Parquet file."""
+    followed.require(settings.path)
     plugin = settings.settings(settings.dataset, DATASETS)
     plugin["reading"] = reading = Reading.of(settings.time_format, settings.time_zone, settings.unlabelled)
-    dataset = build(DATASETS, settings.dataset, "ingest.dataset", path=Path(settings.path), **plugin)
+    dataset = build(DATASETS, settings.dataset, "ingest.dataset", path=where_of(settings.path), **plugin)
     dataset.labelled = settings.labels in {"auto", "full"}
     tally, extent = Tally(), Extent(dataset.columns)
     with TableWriter(paths.RECORDS, record_schema(dataset.columns)) as records:
         _store(dataset, settings.labels == "none", records, tally, extent, report)
         tally.check(settings.max_rejected_share, paths.REJECTED)
         labelling.require(settings.labels, tally.files)
-    source = tally.source(settings.dataset, dataset) | {"reading": reading.stated()}
+    given = {key: value for key, value in plugin.items() if key != "reading"}
+    source = tally.source(settings.dataset, dataset) | {"reading": reading.stated(), "settings": given}
     write_json(paths.SOURCE, source)
     write_reports(settings, source, tally, extent, report)
 

@@ -10,23 +10,34 @@ from pipeline.artifacts import paths
 from pipeline.artifacts.tables import values_by_id
 from pipeline.base.samples import Samples
 from pipeline.calibration.prediction import Prediction
-from pipeline.evaluation import drills, traffic
+from pipeline.evaluation import traffic
 from pipeline.evaluation.sections import Asked
+from pipeline.serving import drilled
 from pipeline.serving.bundle import Bundle
-from pipeline.serving.planted import planted
+from pipeline.settings import followed
 from pipeline.settings.evaluate import Drills
 
 
 def measured(
     tests: Mapping[str, Samples], predictions: Mapping[str, Prediction], asked: Asked, settings: Drills
 ) -> dict[str, Any]:
-    """``traffic``: alarms on the test records; ``drills``: how many drills are found. Nothing where attacks are."""
-    if not all(samples.benign.all() for samples in tests.values()):
-        return {}
+    """``traffic``: alarms on the test records; ``drills``: how many drills of each sort are found.
+
+    Where a test record is an attack there is no such traffic, and the only drills are those of a named file.
+    """
+    followed.require_drills(settings.file)
+    quiet = all(samples.benign.all() for samples in tests.values())
+    wanted = bool(settings.file) or (quiet and settings.records > 0)
+    bundle = Bundle.of_project() if wanted else None
+    named = drilled.named(bundle, settings.file) if bundle and settings.file else {}
+    if not quiet:
+        return {"drills": named} if named else {}
     ids = np.concatenate([samples.record_id for samples in tests.values()])
     names = next(iter(predictions.values())).flagged
     flagged = {name: np.concatenate([predictions[key].flagged[name] for key in tests]) for name in names}
-    return {"traffic": traffic.alarms(flagged, asked, _times(ids), _hosts(ids)), "drills": _drills(ids, settings)}
+    alarms = traffic.alarms(flagged, asked, _times(ids), _hosts(ids))
+    made = drilled.made(bundle, ids, settings) if bundle and settings.records else {}
+    return {"traffic": alarms, "drills": {**made, **named}}
 
 
 def _times(ids: NDArray[np.uint64]) -> NDArray[np.int64] | None:
@@ -40,12 +51,3 @@ def _hosts(ids: NDArray[np.uint64]) -> NDArray[np.object_] | None:
     values = values_by_id(paths.RECORDS, "src_ip", ids).astype(object)
     names = np.array([value if isinstance(value, str) else None for value in values], dtype=object)
     return names if any(names) else None
-
-
-def _drills(ids: NDArray[np.uint64], settings: Drills) -> dict[str, Any]:
-    """Each kind of drill -> how many there are, and the share that is found at each threshold."""
-    if len(ids) < 2 or not settings.records:
-        return {}
-    bundle = Bundle.of_project()
-    records, kind = planted(bundle.columns, ids, settings)
-    return drills.found(bundle.predict(records).flagged, kind)

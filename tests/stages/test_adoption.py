@@ -12,6 +12,8 @@ import pytest
 from flows import adopt, arguments, promotion, training
 from flows.runtime import gpu, servers, working_copy
 from pipeline import config
+from pipeline.artifacts import paths
+from pipeline.artifacts.files import write_json
 from pipeline.base.errors import ConfigError, FlowsculptError, SourceError, TrainingError
 from pipeline.calibration.calibration import Calibration
 from pipeline.datasets.registry import DATASETS
@@ -20,7 +22,7 @@ from pipeline.serving.bundle import Bundle
 from pipeline.settings.evaluate import Drills
 from tests.datasets.sensors.logs import TLS, tsv
 
-DRILLS = Drills(records=40, seed=0)
+DRILLS = Drills(records=40, seed=0, file="")
 
 
 def test_every_data_set_that_people_have_may_be_named() -> None:
@@ -107,6 +109,20 @@ def test_records_of_no_known_tool_are_a_table_and_never_the_synthetic_ones(netwo
     Path("own/mine.csv").write_text("bytes,packets\n1,2\n")
     assert "own: read as table" in adopted(dataset=None)
     assert config.read()["ingest"]["dataset"] == "table"
+
+
+def test_simulated_attacks_that_the_model_misses_are_named(network: Any) -> None:
+    def at(share: float) -> dict[str, Any]:
+        return {"n": 9, "thresholds": {"p99": {"recall": share, "low": 0.0, "high": 1.0}}}
+
+    kinds = {"port_scan": at(0.0), "bot": at(0.9), "ddos": at(0.05)}
+    write_json(paths.METRICS, {"drills": {"simulated": {**at(0.31), "kinds": kinds}}})
+    said = adopted(promote=False)
+    assert (
+        "31 % of simulated attacks (drills) raise an alarm at p99; nearly all are missed of: port_scan, ddos." in said
+    )
+    write_json(paths.METRICS, {})
+    assert "drills" not in adopted(promote=False)
 
 
 def test_settings_are_as_before_where_a_stage_fails(network: Any) -> None:

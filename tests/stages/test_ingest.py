@@ -12,6 +12,7 @@ import pytest
 from pipeline.artifacts import paths
 from pipeline.artifacts.files import read_json
 from pipeline.artifacts.tables import read_table
+from pipeline.base.errors import ConfigError
 from pipeline.datasets import sources
 from pipeline.datasets.base import record_schema
 from pipeline.datasets.schema import FEATURE_NAMES, FEATURES
@@ -170,3 +171,15 @@ def test_real_records(project: Any, shape: str, records: int, attacks: dict[str,
         for attack, count in file["attacks"].items():
             counted[attack] = counted.get(attack, 0) + count
     assert {name: counted[name] for name in attacks} == attacks
+
+
+def test_a_list_of_paths_is_read_and_each_path_is_followed(project: Any) -> None:
+    monday, friday = project.file("Monday"), project.file("Friday-WorkingHours-Morning")
+    project.set("ingest.path", [str(monday), str(friday)])
+    project.run("ingest")
+    assert {*read_json(paths.SOURCE)["files"]} == {monday.name, friday.name}
+    Path("dvc.yaml").write_text("deps:\n  - ${ingest.path[0]}\n")
+    message = project.refusal("ingest", ConfigError)
+    assert "names 2 paths, and dvc.yaml follows ${ingest.path[0]}" in message and "flows.runtime.follow" in message
+    Path("dvc.yaml").write_text("deps:\n  - ${ingest.path[0]}\n  - ${ingest.path[1]}\n")
+    project.run("ingest")

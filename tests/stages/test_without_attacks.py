@@ -1,5 +1,6 @@
 """Records without labels, or with benign ones alone, go through all stages: the model learns what is usual."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,8 @@ from pipeline.artifacts.samples import read_samples
 from pipeline.artifacts.tables import read_table
 from pipeline.base.errors import ConfigError, DataError, SchemaError, TrainingError
 from pipeline.datasets import labelling
+from pipeline.datasets.synthetic.drills import KINDS
+from pipeline.datasets.synthetic.files import write
 from pipeline.evaluation import promotion_gate
 from pipeline.serving import heldout
 from pipeline.serving.bundle import Bundle
@@ -47,10 +50,16 @@ def test_benign_records_alone_become_a_model_that_the_gate_can_judge(quiet: Any)
     assert read_model(paths.HEAD)[0]["detector"] == "none"
     found = read_json(paths.METRICS)
     assert found["seen"]["n_attack"] == found["unseen"]["n_attack"] == 0
-    assert set(found["drills"]) == {"mixed", "largest", "silent", "multiplied"}
-    assert found["drills"]["multiplied"]["thresholds"]["p99"]["recall"] > 0.5
+    assert set(found["drills"]) == {"altered", "simulated"}
+    altered, simulated = found["drills"]["altered"], found["drills"]["simulated"]
+    assert set(altered["kinds"]) == {"mixed", "largest", "silent", "multiplied"}
+    assert altered["kinds"]["multiplied"]["thresholds"]["p99"]["recall"] > 0.5
+    assert set(simulated["kinds"]) == set(KINDS) and set(simulated["thresholds"]) == {"p99.9", "p99", "p97", "p95"}
+    assert simulated["n"] == sum(of["n"] for of in simulated["kinds"].values())
     assert found["traffic"]["n"] == found["guarantee"]["n_benign"]
-    assert "No test record is an attack" in paths.PAGE.read_text()
+    page, card = paths.PAGE.read_text(), (paths.REPORTS / "evaluate" / "model_card.md").read_text()
+    assert "No test record is an attack" in page and "Drills stand for attacks" in page
+    assert "Simulated attacks" in page and "drill: simulated attack" in card
     bundle, rules = Bundle.of_project(), config.load(Rules)
     selection = heldout.with_drills(heldout.select([bundle]), [bundle], config.load(Evaluate).drills)
     assert selection.counts["unseen_attacks"] == selection.counts["drills"] == 500
@@ -59,6 +68,82 @@ def test_benign_records_alone_become_a_model_that_the_gate_can_judge(quiet: Any)
     assert short.startswith("undecided: ") and "at least 500 are needed" in short  # of these few records
     names = {line.name for line in promotion_gate.admit(selection.heldout, judged, _few(rules)).criteria}
     assert "recall of drill_mixed" in names
+
+
+@pytest.fixture
+def attacks(project: Any) -> Path:
+    """A day with attacks, kept apart before the others are removed."""
+    path = Path("attacks.csv")
+    path.write_bytes(project.file("PortScan").read_bytes())
+    return path
+
+
+def test_attacks_of_a_named_file_are_drills_and_change_no_model(attacks: Path, quiet: Any) -> None:
+    quiet.run(*STAGES[:-1])
+    models = {path: path.read_bytes() for path in paths.THRESHOLDS.parent.iterdir()}
+    quiet.set("evaluate.drills.file", str(attacks))
+    quiet.set("evaluate.drills.records", 0)
+    quiet.run("evaluate")
+    found = read_json(paths.METRICS)["drills"]
+    assert set(found) == {"named"} and set(found["named"]["kinds"]) == {"port_scan"}
+    assert found["named"]["n"] == attacks.read_text().count("PortScan")
+    assert "Attacks of attacks.csv" in paths.PAGE.read_text()
+    assert {path: path.read_bytes() for path in paths.THRESHOLDS.parent.iterdir()} == models
+
+
+def test_a_named_file_is_tried_where_attacks_are_known_too(attacks: Path, project: Any) -> None:
+    project.set("preprocess.unseen", ["port_scan"])
+    project.run(*STAGES)
+    assert "drills" not in read_json(paths.METRICS)
+    project.set("evaluate.drills.file", str(attacks))
+    project.run("evaluate")
+    assert set(read_json(paths.METRICS)["drills"]) == {"named"}
+    assert "Attacks of attacks.csv" in paths.PAGE.read_text()
+
+
+def test_a_named_file_that_is_absent_or_has_no_attack_is_said(attacks: Path, quiet: Any) -> None:
+    quiet.run(*STAGES[:-1])
+    quiet.set("evaluate.drills.file", "nothing.csv")
+    assert "evaluate.drills.file: nothing.csv: no such file" in quiet.refusal("evaluate", ConfigError)
+    quiet.set("evaluate.drills.file", str(quiet.file("Monday")))
+    assert "none of its 110 records is labelled as an attack" in quiet.refusal("evaluate", ConfigError)
+
+
+@pytest.fixture(scope="module")
+def lines(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
+    """The header, and the rows of each kind, without labels that say so."""
+    folder = tmp_path_factory.mktemp("week")
+    found: dict[str, list[str]] = {}
+    for path in write(folder, 5_000, 1):
+        header, *rows = path.read_text("utf-8").splitlines()
+        found.setdefault("header", [header])
+        for line in rows:
+            cells, _, label = line.rpartition(",")
+            found.setdefault(label, []).append(f"{cells},BENIGN")
+    return found
+
+
+def drilled(project: Any, lines: dict[str, list[str]], floods: int) -> dict[str, float]:
+    """The share of each kind of simulated attack that a model finds at p95; floods are among what it learns."""
+    rows = [*lines["BENIGN"][:: len(lines["BENIGN"]) // 400][:400], *lines["DoS Hulk"][:floods]]
+    project.raw.joinpath("week.csv").write_text("\n".join([*lines["header"], *rows]) + "\n", "utf-8")
+    project.run(*STAGES)
+    assert "dos_hulk" in paths.PAGE.read_text()
+    kinds = read_json(paths.METRICS)["drills"]["simulated"]["kinds"]
+    return {kind: of["thresholds"]["p95"]["recall"] for kind, of in kinds.items()}
+
+
+def test_a_week_that_is_one_third_attack_shows_in_the_drills_of_that_attack(
+    project: Any, lines: dict[str, list[str]]
+) -> None:
+    for path in project.raw.iterdir():
+        path.unlink()
+    project.set("stage2.detector", "knn")
+    project.set("ingest.labels", "none")
+    clean, poisoned = drilled(project, lines, 0), drilled(project, lines, 200)
+    assert clean["dos_hulk"] > 0.2
+    assert poisoned["dos_hulk"] < 0.1  # learnt as usual
+    assert min(clean["heartbleed"], poisoned["heartbleed"]) > 0.8
 
 
 def test_a_silent_model_is_not_admitted_on_drills(quiet: Any) -> None:

@@ -18,14 +18,15 @@ from pipeline.datasets.packets.assembly import MOST_OPEN, Flows
 from pipeline.datasets.packets.definitions import SECOND, Pauses
 from pipeline.datasets.packets.files import Capture
 from pipeline.datasets.packets.rejects import Rejects
-from pipeline.datasets.packets.rules import Rules, files_of_rules, meaning, rules_for
+from pipeline.datasets.packets.rules import Rules, meaning, rules_for
 from pipeline.datasets.packets.sequence import OVERLAPS, Neighbours, in_order
 from pipeline.datasets.packets.succession import Limits, Succession
 from pipeline.datasets.packets.table import table_of
+from pipeline.datasets.places import Where, is_one_file, shown, sources_under, where_of
 from pipeline.datasets.reading import Reading
 from pipeline.datasets.schema import FEATURES, UNLABELLED, Column
 from pipeline.datasets.sources import SeenContents, Source
-from pipeline.datasets.suffixes import ARCHIVE, CAPTURES
+from pipeline.datasets.suffixes import CAPTURES
 
 LONGEST = 86_400  # seconds
 MEANING = Meaning(extractor=Extractor("captures", ONCE))
@@ -59,7 +60,7 @@ class Captures(Dataset):
 
     def __init__(
         self,
-        path: Path,
+        path: Where,
         label: str = "",
         flow_timeout: float = 120.0,
         activity_timeout: float = 5.0,
@@ -69,7 +70,7 @@ class Captures(Dataset):
         reading: Reading | None = None,
         needed: tuple[Column, ...] | None = None,
     ) -> None:
-        self.path = Path(path)
+        self.path = where_of(path)
         self.reading = reading or Reading()
         self.label = meaning(label, self.reading)
         self._seconds = {
@@ -107,25 +108,18 @@ class Captures(Dataset):
             yield chunk
         if not any_flow:
             found = f"; frames have none most often because: {reasons.most_common(1)[0][0]}" if reasons else ""
-            raise SourceError(f"{self.path}: no IP packet was found in it, and a flow needs at least one{found}")
-
-    def _sources(self) -> list[Source]:
-        """The captures in a folder or a zip, by their names; a file that is named may be called anything."""
-        if not self.path.is_file() or self.path.suffix.lower() == ARCHIVE:
-            return sources.sources(self.path, CAPTURES, numbered=True)
-        name = self.path.name
-        return [Source(name[:-3] if name.lower().endswith(".gz") else name, name, lambda: self.path.open("rb"))]
+            raise SourceError(f"{shown(self.path)}: no IP packet was found in it, and a flow needs at least one{found}")
 
     def _chunks(self) -> Iterator[Chunk]:
-        seen, rules = SeenContents(), files_of_rules(self.path)
-        files = in_order(self._sources(), self.reorder, self.flow_timeout)
+        seen = SeenContents()
+        files = in_order(sources_under(self.path, _captures), self.reorder, self.flow_timeout)
         neighbours = Neighbours(self.reorder, self.flow_timeout)
         goes_on, succession, read = False, self._succession(), list[_File]()
         for this, following in zip(files, [*files[1:], None], strict=True):
             if not goes_on:
                 succession, read = self._succession(), []
             source = this.source
-            read.append(_File(source, rules_for((source.place, self.path.name), rules, self.label, self.reading)))
+            read.append(_File(source, rules_for(source, self.label, self.reading)))
             rejects = Rejects(source.name)
             yield from self._records(succession, read, succession.read(Capture(source, seen), rejects))
             goes_on, overlaps = neighbours.meet(this, succession.latest(following and following.begin), following)
@@ -156,6 +150,14 @@ class _File:
     source: Source
     rules: Rules
     records: int = 0
+
+
+def _captures(path: Path) -> list[Source]:
+    """The captures in a folder or a zip, by their names; a file that is named may be called anything."""
+    if not is_one_file(path):
+        return sources.sources(path, CAPTURES, numbered=True)
+    name = path.name
+    return [Source(name[:-3] if name.lower().endswith(".gz") else name, name, lambda: path.open("rb"), path)]
 
 
 def _notes(source: Source, records: pa.Table) -> Notes:

@@ -3,7 +3,7 @@
 import csv
 import io
 import ipaddress
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -88,23 +88,14 @@ def meaning(text: str, reading: Reading) -> Label:
     return canonical(text, "keep", unlabelled=reading.nothing)
 
 
-def files_of_rules(path: Path) -> dict[str, Source]:
-    """The files of rules by their places: those in a folder or a zip, and those beside a file."""
-    beside = [file for name in _names(path.name) if (file := path.with_name(name)).is_file()]
-    found = {file.name: Source(file.name, file.name, partial(_opened, file)) for file in beside}
-    if path.is_dir() or path.suffix.lower() == ARCHIVE:
-        with suppress(SourceError):  # there is none
-            found |= {source.place: source for source in sources.sources(path, (LABELS,))}
-    return found
-
-
-def rules_for(captures: Sequence[str], files: Mapping[str, Source], other: Label, reading: Reading) -> Rules:
+def rules_for(capture: Source, other: Label, reading: Reading) -> Rules:
     """The rules in ``NAME.labels.csv``, if there is such a file.
 
+    It lies beside the capture NAME, in the archive that holds the capture, or beside that archive. The suffix of
+    compression may be absent from its name.
+
     Args:
-        captures: places of the capture and of what holds it; the first one that has rules counts. The suffix of
-            compression may be absent from the name of the rules.
-        files: the files of rules by their places.
+        capture: whose flows are labelled.
         other: label of the flows that no rule names.
         reading: the zone of times without an offset, and words that mean "not labelled".
 
@@ -112,13 +103,25 @@ def rules_for(captures: Sequence[str], files: Mapping[str, Source], other: Label
         SchemaError: the file has no column ``label``, or an unknown one.
         DataError: a cell or the text cannot be read.
     """
-    file = next((files[name] for place in captures for name in _names(place) if name in files), None)
+    files, holder = _files_of_rules(capture.file), capture.file.name
+    inside = capture.place[capture.place.find(holder) :]  # without the folders above
+    file = next((files[name] for place in (inside, holder) for name in _names(place) if name in files), None)
     if file is None:
         return Rules(other, zone=reading.zone)
     try:
         return Rules(other, tuple(_rules(file, reading)), reading.zone)
     except csv.Error as error:
         raise DataError(f"{file.place}: cannot be read as CSV ({error}); correct it") from error
+
+
+def _files_of_rules(path: Path) -> dict[str, Source]:
+    """The files of rules by their places: those beside a file, and those in it if it is an archive."""
+    beside = [file for name in _names(path.name) if (file := path.with_name(name)).is_file()]
+    found = {file.name: Source(file.name, file.name, partial(_opened, file)) for file in beside}
+    if path.suffix.lower() == ARCHIVE:
+        with suppress(SourceError):  # there is none
+            found |= {source.place: source for source in sources.sources(path, (LABELS,))}
+    return found
 
 
 def _opened(file: Path) -> BinaryIO:

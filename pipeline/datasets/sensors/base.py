@@ -12,6 +12,7 @@ from pipeline.base.parallel import in_order
 from pipeline.datasets import sources
 from pipeline.datasets.base import Chunk, Dataset
 from pipeline.datasets.blocks import Block
+from pipeline.datasets.places import Where, is_one_file, shown, sources_under, where_of
 from pipeline.datasets.reading import Reading
 from pipeline.datasets.schema import Column
 from pipeline.datasets.sensors import json_blocks, json_lines
@@ -52,13 +53,13 @@ class Sensor(Dataset):
 
     def __init__(
         self,
-        path: Path,
+        path: Where,
         label: str = "label",
         benign: tuple[str | int, ...] = BENIGN,
         needed: tuple[Column, ...] | None = None,
         reading: Reading | None = None,
     ) -> None:
-        self.path = Path(path)
+        self.path = where_of(path)
         self.needed = needed
         reading = reading or Reading()
         self.zone = reading.zone
@@ -97,18 +98,30 @@ class Sensor(Dataset):
             rows += made.records.num_rows
             yield made
         if not rows and self.needed is None:
-            raise SourceError(f"{self.path}: holds no connection that can be read; set ingest.path to other logs")
+            raise SourceError(
+                f"{shown(self.path)}: holds no connection that can be read; set ingest.path to other logs"
+            )
+
+    def sources(self) -> list[Source]:
+        """The logs, in the order of their names.
+
+        Raises:
+            SourceError: a path is absent or holds none.
+        """
+        return sources_under(self.path, self._logs)
 
     def _parts(self) -> Iterator[Part]:
         contents = sources.SeenContents()
-        for source in filter(self._is_log, sources.sources(self.path, self.suffixes, self.prefix)):
+        for source in self.sources():
             yield from self.parts(source, _without_mark(contents.watch(source, sources.blocks(source))))
 
+    def _logs(self, path: Path) -> list[Source]:
+        """The logs under a path; in a folder, only those whose names go on as they should behind the prefix."""
+        found = sources.sources(path, self.suffixes, self.prefix)
+        return found if is_one_file(path) else [*filter(self._is_log, found)]
+
     def _is_log(self, source: Source) -> bool:
-        """Whether a source is read: it is named by itself, or its name goes on as it should behind the prefix."""
-        named = self.path.is_file() and source.place == self.path.name
-        rest = source.place.rsplit("/", 1)[-1].lower().removeprefix(self.prefix)
-        return named or rest.startswith(self.behind)
+        return source.place.rsplit("/", 1)[-1].lower().removeprefix(self.prefix).startswith(self.behind)
 
     @abstractmethod
     def parts(self, source: Source, stream: Iterator[bytes]) -> Iterator[Part]:

@@ -102,7 +102,7 @@ class NFStream(Sensor):
     @cached_property
     def _found(self) -> Schema:
         """The schema of the first file."""
-        first = sources.sources(self.path, self.suffixes)[0]
+        first = self.sources()[0]
         names = _names(first, headed(first.name, sources.blocks(first))[0])
         self.schema.require(first.name, names)
         return self.fields.within(names)

@@ -74,6 +74,11 @@ def write_captures(folder: Path, conversations: int, days: int, seed: int, attac
     return paths
 
 
+def write_scene(path: Path, scene: Scene) -> None:
+    """Write one scene as a pcap."""
+    _write_capture(path, [scene])
+
+
 def _write_capture(path: Path, seen: Iterable[Scene]) -> None:
     sent = _joined([_sent(scene) for scene in seen])
     order = np.argsort(sent.time, kind="stable")

@@ -57,7 +57,7 @@ def scenes(day: int, conversations: int, seed: int, attacks: bool = False) -> It
         rng = np.random.default_rng([seed, day, number])
         count = int(edges[number] - (edges[number - 1] if number else 0))
         if count:
-            link, packets = _talk(rng, behaviour, count)
+            link, packets = talk(rng, behaviour, count)
             yield Scene("benign", link, packets, office(rng, link, day, WORKING_HOURS))
     if attacks:
         yield from _attacks(day, conversations, seed)
@@ -83,12 +83,12 @@ def _attacks(day: int, conversations: int, seed: int) -> Iterator[Scene]:
             number = names.index(name) + 1
             rng = np.random.default_rng([seed, day, len(BEHAVIOURS) + number])
             count = max(round(ATTACKS_PER_50_000[name] * conversations / BENIGN_PER_50_000), FEWEST)
-            link, packets = _talk(rng, ATTACKS[name], count)
+            link, packets = talk(rng, ATTACKS[name], count)
             placed = attack(rng, link, day, each.attacks[name], number, name in CALLED_HOME)
             yield Scene(name, link, packets, placed)
 
 
-def _talk(rng: np.random.Generator, behaviour: Behaviour, count: int) -> tuple[Link, Packets]:
+def talk(rng: np.random.Generator, behaviour: Behaviour, count: int) -> tuple[Link, Packets]:
     """Conversations without the padding that the published extractor takes for data."""
     link, turns = behaviour(rng, count)
     link = link.but(pads=False)

@@ -61,6 +61,17 @@ def write_logs(
     return [_write_day(folder, day, count, seed, attacks, form) for day, count in planned]
 
 
+def write_scene_log(path: Path, scene: Scene) -> None:
+    """Write the connections of one scene, without labels, in Zeek's own format."""
+    with durable.atomic(path) as temporary, temporary.open("wb") as file:
+        _write_tsv(_table(scene, [0]).drop_columns(["label"]), file)
+
+
+def objects(scene: Scene) -> list[bytes]:
+    """The connections of one scene, an object of JSON each."""
+    return [orjson.dumps(row) for row in _rows(_table(scene, [0]))]
+
+
 def _write_day(folder: Path, day: int, conversations: int, seed: int, attacks: bool, form: Form) -> Path:
     parts = [_table(scene, [seed, day, place]) for place, scene in enumerate(scenes(day, conversations, seed, attacks))]
     table = pa.concat_tables(parts)

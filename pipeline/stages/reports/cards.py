@@ -17,6 +17,7 @@ Content = Mapping[str, Any]
 MODELS: Final = (paths.ENCODER, paths.DETECTOR, paths.HEAD)
 AUDITED: Final = (("preprocess", "splits.json"), ("validate", "summary.json"), ("validate", "shortcuts.json"))
 SECTIONS: Final = ("unseen", "seen")
+SORTS: Final = {"altered": "altered benign record", "simulated": "simulated attack", "named": "attack of a file"}
 LIMITS: Final = (
     "Nothing guarantees recall on an attack that is not named here.",
     "The rate of false alarms holds for benign traffic like that of the calibration, over all of it together. After "
@@ -88,14 +89,18 @@ def model_card(metrics: Content, threshold: str, models: Mapping[str, Content]) 
 def _without_attacks(metrics: Content, threshold: str) -> str:
     """What is known of a model where no test record is an attack."""
     found = "No test record is an attack. How many attacks the model finds is not known."
+    drilled = _drills(metrics, threshold)
+    return f"{found} Drills were tried instead.\n\n{drilled}" if drilled else found
+
+
+def _drills(metrics: Content, threshold: str) -> str:
+    """The drills of each sort and kind; "" where there are none."""
     rows = [
-        [f"drill: {kind}", at["n"], _rate(at["thresholds"][threshold])]
-        for kind, at in metrics.get("drills", {}).items()
+        [f"drill: {SORTS[sort]}", kind, at["n"], _rate(at["thresholds"][threshold])]
+        for sort, of in metrics.get("drills", {}).items()
+        for kind, at in of["kinds"].items()
     ]
-    if not rows:
-        return found
-    table = _table(["altered benign records", "number", "found"], rows)
-    return f"{found} Benign records that were altered on purpose were tried instead.\n\n{table}"
+    return _table(["what", "kind", "number", "found"], rows) if rows else ""
 
 
 def data_card(source: Content, splits: Content, summary: Content, shortcuts: Content) -> str:

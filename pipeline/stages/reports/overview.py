@@ -34,11 +34,15 @@ def results(run: StageRun) -> None:
     )
     run.metrics(headlines(metrics), step=0)
     columns = {column["name"]: "string" if column.get("categorical") else "double" for column in source["columns"]}
-    where = str(params["ingest"]["path"])
+    where = _where(params["ingest"]["path"])
     run.dataset(params["ingest"]["dataset"], where, source["digest"], source["records"], columns, "training")
     run.tags({"mlflow.note.content": " ".join(sentences(metrics, source, params))})
     if paths.PAGE.is_file():
         run.file(paths.PAGE)
+
+
+def _where(path: str | list[str]) -> str:
+    return path if isinstance(path, str) else ", ".join(path)
 
 
 def headlines(metrics: Mapping[str, Any]) -> dict[str, float]:
