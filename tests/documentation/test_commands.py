@@ -173,7 +173,7 @@ def test_a_command_that_no_program_takes_is_found(words, takes):
 @pytest.mark.parametrize("page", PAGES, ids=name)
 def test_every_block_says_its_language(page):
     opened = re.findall(r"^```(.*)$", text(page), re.MULTILINE)[::2]
-    assert set(opened) <= {"sh", "text", "python", "toml", "yaml"}
+    assert set(opened) <= {"sh", "text", "python", "json", "toml", "yaml"}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name)
