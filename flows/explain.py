@@ -70,8 +70,13 @@ def _strongest(chosen: Namespace, model: "AlarmModel", threshold: str) -> "pa.Ta
 
     file = _file(Path(chosen.path))
     parts = []
+    contexts, before = reading.contexts(file, model.bundle_), 0
     for chunk in reading.chunks(file, model.bundle_):
-        predicted = reading.predict(file, model.bundle_, chunk.records)
+        n = chunk.records.num_rows
+        predicted = reading.predict(
+            file, model.bundle_, chunk.records, None if contexts is None else contexts[before : before + n]
+        )
+        before += n
         alerts = np.flatnonzero(predicted.flagged[threshold])  # a group has a threshold of its own
         ahead = np.argsort(-predicted.score[alerts], kind="stable")[: chosen.most]
         parts.append(chunk.records.take(alerts[ahead]))

@@ -31,6 +31,7 @@ SCORING = (
     "frames",
     "manifest",
     "pyfunc",
+    "recent_past",
     "record_columns",
     "two_stage",
 )

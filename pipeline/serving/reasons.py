@@ -51,13 +51,13 @@ class Reason:
 
 
 def scoring_of(bundle: Bundle) -> Scoring:
-    """The decision rule of a model in two halves: features to its scores, and these to one."""
+    """The decision rule of a model in two halves: features to its scores, and these to one; without any context."""
     calibration = bundle.calibration
 
     def scores(x: NDArray[np.float32]) -> dict[str, NDArray[np.float64]]:
-        return dict(zip(calibration.surprisals, bundle.model.scores(x).T.astype(np.float64), strict=True))
+        return dict(zip(calibration.surprisals, bundle.model.scores(x).T.astype(np.float64), strict=False))
 
-    return Scoring(scores, lambda given: calibration.score(*(given[name] for name in calibration.surprisals)))
+    return Scoring(scores, lambda given: calibration.score(*given.values()))
 
 
 def reasons(bundle: Bundle, records: Records, top: int = 5) -> list[Reason]:

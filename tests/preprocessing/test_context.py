@@ -1,5 +1,6 @@
 """The recent past of hosts: what a loop over all earlier records finds, and nothing from the future."""
 
+from itertools import pairwise
 from math import log
 
 import numpy as np
@@ -9,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.preprocessing.context.past import AT_ONCE, Past, backwards, columns, context
-from pipeline.preprocessing.context.regularity import GAPS, IRREGULAR, LEAST_GAPS
+from pipeline.preprocessing.context.regularity import GAPS, IRREGULAR, LEAST_GAPS, PAUSE
 from pipeline.preprocessing.context.talks import NO_PORT, Talks, hashed, talks_of
 
 WINDOWS = (5.0, 60.0, 600.0)
@@ -54,6 +55,7 @@ def _of_one(talks, i, most, windows):
             row += [] if hosts is None else [np.log1p(len(np.unique(getattr(seen, hosts))))]
     times = earlier.time[source & destination & (earlier.port == talks.port[i])]
     gaps = np.diff([*times[-GAPS:], talks.time[i]]) / SECOND
+    gaps = gaps[np.flatnonzero(np.append(True, gaps > PAUSE))[-1] :]  # those after the last pause
     mean = gaps.mean() if len(gaps) else 0.0
     varies = (gaps.std() / mean if mean else 0.0) if len(gaps) >= LEAST_GAPS else IRREGULAR
     return [*row, len(gaps), np.log1p(mean), varies]
@@ -79,7 +81,7 @@ def test_steps_of_any_length_give_the_same_bytes(cuts, seed):
     talks = talks.take(np.argsort(talks.time, kind="stable"))
     past = Past(WINDOWS, 15)
     edges = [0, *sorted(cuts), len(talks)]
-    parts = [past.add(talks.take(slice(*edge))) for edge in zip(edges, edges[1:], strict=False)]
+    parts = [past.add(talks.take(slice(*edge))) for edge in pairwise(edges)]
     np.testing.assert_array_equal(np.concatenate(parts), every(talks, most=15))
     assert len(past.remembered) == 15
 
@@ -129,6 +131,14 @@ def test_memory_is_bounded_whatever_the_number_of_hosts():
         hosts = numbers[part]
         past.add(Talks(hosts, hosts, hosts, hosts, hosts * 0, hosts, hosts))
     assert len(past.remembered) == most
+
+
+def test_a_pause_of_hours_begins_anew():
+    n = 2 * GAPS
+    time = np.arange(n) * 30 * SECOND + (np.arange(n) >= GAPS) * 10 * round(PAUSE) * SECOND
+    talks = Talks(time, *[np.ones(n, np.int64)] * 6)
+    np.testing.assert_allclose(every(talks), naive(talks, 10**6), rtol=1e-5, atol=1e-5)
+    assert every(talks)[:, columns(WINDOWS).index("gaps")].tolist() == [*range(GAPS)] * 2
 
 
 def test_no_records_have_no_context():

@@ -89,7 +89,7 @@ def _parts(rows: Ints, past: Past) -> Iterator[Ints]:
 
 
 def backwards(time: Ints, known: Mask, allowed: float) -> int:
-    """How many records lie more than ``allowed`` seconds behind an earlier one: a clock was set back, or logs are mixed.
+    """How many records lie more than ``allowed`` seconds behind an earlier one: a clock was set back, or logs mixed.
 
     Args:
         time: (n,) microseconds, in the order of the file.

@@ -1,4 +1,4 @@
-"""How regularly the records of one pair of hosts and one port arrive: a program that calls home does so by the clock."""
+"""How regularly records of one pair of hosts and one port arrive: a program that calls home does so by the clock."""
 
 from typing import Final
 
@@ -9,6 +9,7 @@ Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
 GAPS: Final = 10  # the last ones that count
+PAUSE: Final = 3600.0  # seconds; after a longer gap all begins anew, so that a night is no gap
 LEAST_GAPS: Final = 3  # fewer say nothing of regularity
 IRREGULAR: Final = 1.0  # coefficient of variation where too few gaps are known: that of arrivals by chance
 _SECOND: Final = 1e6
@@ -26,10 +27,11 @@ def regularity(time: Ints, at: Ints, start: Ints, most: int) -> tuple[Ints, Floa
     n = np.arange(len(time))
     gap = np.diff(time, prepend=0) / _SECOND
     count, total, squares = np.zeros(len(time), np.int64), np.zeros(len(time)), np.zeros(len(time))
+    seen = np.ones(len(time), bool)
     for back in range(1, GAPS + 1):
-        earlier = np.maximum(n - back, 0)
-        seen = (n - back >= start) & (at[earlier] >= at - most)
-        value = np.where(seen, gap[np.maximum(n - back + 1, 0)], 0.0)
+        earlier, length = np.maximum(n - back, 0), gap[np.maximum(n - back + 1, 0)]
+        seen &= (n - back >= start) & (at[earlier] >= at - most) & (length <= PAUSE)
+        value = np.where(seen, length, 0.0)
         count, total, squares = count + seen, total + value, squares + value**2
     some = np.maximum(count, 1)
     mean = total / some

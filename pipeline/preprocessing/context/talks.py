@@ -85,11 +85,12 @@ def talks_of(table: pa.Table) -> tuple[Talks, Mask]:
     """
     columns = {*table.column_names}
     time = table.column("timestamp").cast(pa.int64())
-    ends = [table.column(name) for name in ("src_ip", "dst_ip")]
-    known = np.logical_and.reduce([_present(column) for column in (time, *ends)])
+    source, destination = table.column("src_ip"), table.column("dst_ip")
+    known = _present(time) & _present(source) & _present(destination)
     talks = Talks(
         time.fill_null(0).to_numpy(),
-        *(hashed(column) for column in ends),
+        hashed(source),
+        hashed(destination),
         _first(table, _PORTS, columns, NO_PORT),
         _failed(table, columns),
         _first(table, _SENT, columns),
@@ -105,7 +106,8 @@ def hashed(column: pa.ChunkedArray) -> Ints:
     texts = [*encoded.dictionary.to_pylist(), ""]
     digests = (blake2b(str(text).encode(), digest_size=8).digest() for text in texts)
     hashes = np.array([int.from_bytes(digest, "big", signed=True) for digest in digests], np.int64)
-    return hashes[encoded.indices.fill_null(len(texts) - 1).to_numpy()]
+    found: Ints = hashes[encoded.indices.fill_null(len(texts) - 1).to_numpy()]
+    return found
 
 
 def _present(column: pa.ChunkedArray) -> Mask:
