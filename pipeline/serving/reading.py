@@ -68,7 +68,7 @@ def contexts(file: Incoming, bundle: Bundle) -> NDArray[np.float32] | None:
 def predict(
     file: Incoming, bundle: Bundle, records: pa.Table, context: NDArray[np.float32] | None = None
 ) -> Prediction:
-    """What the model says of some records of a file, whose ``context`` has the scores, (n,).
+    """What the model says of n records of a file; ``context`` has the (n,) scores of their recent past.
 
     Raises:
         SchemaError: the model refuses the records, though it judges a typical one.

@@ -1,5 +1,6 @@
 """The recent past of hosts as a score: from captures to alarms, and nothing where records have no time or address."""
 
+import csv
 import json
 from typing import Any
 
@@ -12,7 +13,7 @@ from pipeline.artifacts import paths
 from pipeline.artifacts.contexts import path_of, read_contexts
 from pipeline.artifacts.files import read_json, sha256_of
 from pipeline.artifacts.models import read_model
-from pipeline.artifacts.samples import read_samples
+from pipeline.artifacts.samples import read_samples, write_samples
 from pipeline.artifacts.tables import read_table
 from pipeline.base.errors import ArtifactError, ConfigError
 from pipeline.datasets.synthetic.captures import write_captures
@@ -125,6 +126,19 @@ def test_where_splits_are_drawn_there_is_no_context_and_no_trace_of_it(captured:
     assert read_samples(paths.SCORES, "val").columns == ("margin", "detector")
     assert "without_context" not in read_json(paths.THRESHOLDS.with_suffix(".json"))
     assert not any(name.startswith("context") for name in Bundle.of_project().sealed.files)
+
+
+def test_the_report_names_the_context_where_it_drives_an_alarm(learnt: Any) -> None:
+    strange = read_samples(paths.SCORES, "test_unseen")
+    at = strange.columns.index("context")
+    x = strange.x.copy()
+    x[:5, at] = x[:, at].max() + 1e4
+    write_samples(paths.SCORES, "test_unseen", strange.map(lambda _: x, strange.columns))
+    learnt.run("validate", "evaluate")
+    rows = csv.DictReader((paths.REPORTS / "evaluate" / "explanations.csv").read_text().splitlines())
+    driven = {row["record_id"]: row for row in rows if row["stage"] == "context"}
+    assert {f"{key:016x}" for key in strange.record_id[:5].tolist()} & {*driven}
+    assert all(float(row["share_context"]) > 0.5 for row in driven.values())
 
 
 def test_a_bundle_is_stored_and_loaded_with_its_context(learnt: Any, tmp_path: Any) -> None:
