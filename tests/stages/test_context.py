@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from pipeline import config
 from pipeline.artifacts import paths
 from pipeline.artifacts.contexts import path_of, read_contexts
 from pipeline.artifacts.files import read_json, sha256_of
@@ -18,10 +19,11 @@ from pipeline.artifacts.tables import read_table
 from pipeline.base.errors import ArtifactError, ConfigError
 from pipeline.datasets.synthetic.captures import write_captures
 from pipeline.preprocessing.splits import SPLITS
-from pipeline.serving import batch
+from pipeline.serving import adoption, batch
 from pipeline.serving.arrivals import Incoming
 from pipeline.serving.bundle import Bundle
 from pipeline.serving.scored import table_path
+from pipeline.settings.evaluate import Evaluate
 
 LEARNT = ("ingest", "preprocess", "stage1", "stage2", "calibrate")
 FITTED = ("train", "val", "calibration")
@@ -118,6 +120,11 @@ def test_a_record_without_a_time_or_an_address_is_judged_as_if_there_were_no_con
     assert set(mixed.group[::2]) == {""} and set(mixed.group[1::2]) == {"without context"}
 
 
+def said() -> dict[str, bytes]:
+    files = [*paths.SCORES.glob("*"), *paths.THRESHOLDS.parent.glob("thresholds.*")]
+    return {file.name: file.read_bytes() for file in files}
+
+
 def test_where_splits_are_drawn_there_is_no_context_and_no_trace_of_it(captured: Any) -> None:
     captured.set("preprocess.split", "random")
     captured.run(*LEARNT)
@@ -126,6 +133,10 @@ def test_where_splits_are_drawn_there_is_no_context_and_no_trace_of_it(captured:
     assert read_samples(paths.SCORES, "val").columns == ("margin", "detector")
     assert "without_context" not in read_json(paths.THRESHOLDS.with_suffix(".json"))
     assert not any(name.startswith("context") for name in Bundle.of_project().sealed.files)
+    before = said()
+    captured.set("preprocess.context.use", "off")
+    captured.run("preprocess", "stage1", "stage2", "calibrate")
+    assert said() == before
 
 
 def test_the_report_names_the_context_where_it_drives_an_alarm(learnt: Any) -> None:
@@ -148,6 +159,16 @@ def test_a_bundle_is_stored_and_loaded_with_its_context(learnt: Any, tmp_path: A
     records = read_table(paths.RECORDS)
     np.testing.assert_array_equal(loaded.predict(records).score, bundle.predict(records).score)
     assert json.loads((tmp_path / "bundle" / "context.json").read_text())["remembered"] == 500_000
+
+
+def test_a_network_is_adopted_with_its_context(learnt: Any) -> None:
+    bundle = Bundle.of_project()
+    moved = adoption.recalibrated(bundle)
+    assert moved.looks_back is not None and moved.calibration.alone is not None
+    trials = adoption.compared({"new": bundle, "champion": moved}, "p95", config.load(Evaluate).drills)
+    late = sum(len(read_samples(paths.SCORES, split)) for split in adoption.LATE)
+    assert [trial.alarms.records for trial in trials] == [late, late]
+    assert all(trial.alarms.alarms < 0.2 * late for trial in trials)
 
 
 def test_contexts_of_other_records_are_refused(learnt: Any) -> None:
