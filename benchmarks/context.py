@@ -3,6 +3,7 @@
 ::
 
     python -m benchmarks.context detect --seeds 0 1 2 --replay ../shared/data/pcaps
+    python -m benchmarks.context choose
     python -m benchmarks.context speed
 
 ``detect`` is about traffic that nobody has thinned. For each seed a model with the shipped settings is trained on
@@ -11,6 +12,9 @@ attacks, a day for each file, as ``flowsculpt score`` does. The same model judge
 that is what it says without context. Bots call home by chance in the simulation. So there is a line of bots that call
 every minute, to within a second. Real captures of attacks are replayed into the benign traffic of a Monday, each in an
 hour of its own.
+
+``choose`` compares detectors of contexts alone, on captures of seeds that ``detect`` does not report. They are fitted
+on the first 60 % of benign captures, with a threshold from the next 20 %.
 
 ``speed`` computes the contexts of random records, and says how many a CPU-second takes and the memory of the process.
 """
@@ -23,19 +27,22 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
+import torch
 from numpy.typing import NDArray
 
 from pipeline import config
 from pipeline.alarms.project import SHIPPED, with_settings
 from pipeline.artifacts.files import write_json
+from pipeline.base.registry import build
 from pipeline.datasets.packets.captures import Captures
 from pipeline.datasets.synthetic.captures import write_captures
+from pipeline.models.detectors.registry import DETECTORS
 from pipeline.preprocessing.context.past import context
-from pipeline.preprocessing.context.talks import WHO, Talks
+from pipeline.preprocessing.context.talks import WHO, Talks, talks_of
 from pipeline.serving.bundle import Bundle
 
 LEVELS: Final = ("p99", "p99.9")
@@ -58,6 +65,15 @@ REPLAYED: Final = {
     "real SQL injection": "WebattackSQLinj.pcap",
     "real malware": "slips_test8-malicious.pcap",
 }
+
+CHOICES: Final[tuple[tuple[str, dict[str, Any]], ...]] = (
+    ("isolation_forest", {}),
+    ("pca", {"variance": 0.9}),
+    ("knn", {"neighbours": 1}),
+    ("gmm", {"components": 1}),
+    ("gmm", {}),
+    ("ensemble", {}),
+)
 
 Found = dict[str, list[NDArray[np.bool_]]]
 
@@ -167,6 +183,38 @@ def _percent(share: float, kind: str) -> str:
     return f"{100 * share:.3f} %" if kind == "benign" else f"{100 * share:.1f} %"
 
 
+def choice() -> Iterator[str]:
+    """A line for each detector of contexts: benign alarms, and what it finds, at 1 % and at 0.1 %."""
+    with TemporaryDirectory() as work:
+        learnt = [contexts_of(path) for path in write_captures(Path(work) / "learnt", 20_000, 5, seed=100)]
+        judged = [
+            contexts_of(path)
+            for seed in (20100, 20101)
+            for path in write_captures(Path(work) / str(seed), 20_000, 5, seed=seed, attacks=True)
+        ]
+    x = np.concatenate([part for part, _ in learnt])
+    first, then = x[: int(0.6 * len(x))], x[int(0.6 * len(x)) : int(0.8 * len(x))]
+    tests, names = (np.concatenate(parts) for parts in zip(*judged, strict=True))
+    kinds = {"benign": ("benign",), **{kind: attacks for kind, attacks in FAMILIES.items() if attacks != ("beacon",)}}
+    yield f"| detector of contexts | {' | '.join(kinds)} |"
+    yield "|---|" + "---|" * len(kinds)
+    for kind, settings in CHOICES:
+        detector = build(DETECTORS, kind, "context", features=x.shape[1], **settings)
+        detector.fit(torch.from_numpy(first))
+        level, score = (detector.scores(torch.from_numpy(part)).numpy() for part in (then, tests))
+        high = [score > np.quantile(level, share) for share in (0.99, 0.999)]
+        cells = (
+            ", ".join(f"{100 * each[np.isin(names, some)].mean():.1f}" for each in high) for some in kinds.values()
+        )
+        yield f"| {kind} {settings or ''} | {' | '.join(cells)} |"
+
+
+def contexts_of(path: Path) -> tuple[NDArray[np.float32], NDArray[np.str_]]:
+    """(n, F) contexts of the records of a capture in the order of time, and the (n,) names of their attacks."""
+    records = records_of(path).sort_by("timestamp")
+    return context(*talks_of(records), (5.0, 60.0, 600.0), 500_000), attacks_of(records)
+
+
 def speed(records: int, hosts: int, per_second: float, remembered: int, busy: bool = False) -> str:
     """A line of the table of speeds; where ``busy``, one host makes half of all records."""
     random = np.random.default_rng(0)
@@ -185,7 +233,7 @@ def speed(records: int, hosts: int, per_second: float, remembered: int, busy: bo
 def main() -> None:
     """Print the table that is asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("detect", "speed"))
+    parser.add_argument("what", choices=("detect", "choose", "speed"))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--conversations", type=int, default=20_000, help="benign ones of five days, of each capture")
     parser.add_argument("--replay", type=Path, help="folder of real captures")
@@ -200,6 +248,9 @@ def main() -> None:
         ):
             print(speed(*line), flush=True)
         print(speed(1_000_000, 5_000, 500, 500_000, busy=True))
+        return
+    if given.what == "choose":
+        print("\n".join(choice()))
         return
     found = [measured(seed, given.conversations, given.replay) for seed in given.seeds]
     print("\n".join(table(found)))
