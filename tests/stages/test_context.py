@@ -2,6 +2,7 @@
 
 import csv
 import json
+from datetime import timedelta
 from typing import Any
 
 import numpy as np
@@ -150,6 +151,37 @@ def test_the_report_names_the_context_where_it_drives_an_alarm(learnt: Any) -> N
     driven = {row["record_id"]: row for row in rows if row["stage"] == "context"}
     assert {f"{key:016x}" for key in strange.record_id[:5].tolist()} & {*driven}
     assert all(float(row["share_context"]) > 0.5 for row in driven.values())
+
+
+def change(column: str, values: Any) -> None:
+    """Give the records that ingest stored other values in a column."""
+    records = pq.read_table(paths.RECORDS)
+    field = records.schema.field(column)
+    at, new = records.schema.get_field_index(column), pa.array(values(records.column(column).to_pylist()))
+    new = new.dictionary_encode() if pa.types.is_dictionary(field.type) else new
+    pq.write_table(records.set_column(at, field, new.cast(field.type)), paths.RECORDS)
+
+
+def test_records_without_an_address_among_others_have_no_context_and_stop_nothing(captured: Any) -> None:
+    captured.set("stage2.calibration.kind", "cross")
+    captured.run("ingest")
+    change("src_ip", lambda texts: [None if row % 3 == 0 else text for row, text in enumerate(texts)])
+    captured.run(*LEARNT[1:])
+    records = pq.read_table(paths.RECORDS)
+    bare = {*records.filter(records.column("src_ip").is_null()).column("record_id").to_pylist()}
+    scores = read_samples(paths.SCORES, "out_of_fold")
+    without = np.isnan(scores.x[:, scores.columns.index("context")])
+    assert {*scores.record_id[without].tolist()} == bare & {*scores.record_id.tolist()}
+    said = Bundle.of_project().predict(records)
+    assert np.array_equal(said.group == "without context", records.column("src_ip").is_null().to_numpy())
+
+
+def test_a_clock_that_was_set_back_is_said(captured: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    captured.run("ingest")
+    change("timestamp", lambda times: [time - timedelta(hours=2) * (row >= 600) for row, time in enumerate(times)])
+    captured.run("preprocess")
+    assert "a clock was set back" in capsys.readouterr().out
+    assert np.isfinite(read_contexts(paths.PROCESSED, "train").x).all()
 
 
 def test_a_bundle_is_stored_and_loaded_with_its_context(learnt: Any, tmp_path: Any) -> None:
