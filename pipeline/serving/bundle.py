@@ -38,7 +38,7 @@ from pipeline.datasets.reading import Reading
 from pipeline.datasets.schema import Column
 from pipeline.models.scoring import ROWS_AT_ONCE
 from pipeline.preprocessing.features import Features
-from pipeline.serving import benign, bundle_parts, contract, manifest, record_columns
+from pipeline.serving import benign, bundle_parts, contract, manifest, recent_past, record_columns
 from pipeline.serving.bundle_parts import MODELS, USED
 from pipeline.serving.manifest import HashedFolder
 from pipeline.serving.recent_past import RecentPast
@@ -92,7 +92,7 @@ class Bundle:
         ]
         used = np.unique(np.concatenate(ids))
         files[USED] = save_tensors({"record_id": used})
-        files |= _context_files(here(paths.CONTEXT))
+        files |= recent_past.files_of(here(paths.CONTEXT))
         features = Features.load(*bundle_parts.decoded(here(paths.FEATURES), files, "features"))
         some = benign.chosen(here(paths.PROCESSED) / "train.parquet")
         files |= benign.encoded(here(paths.RECORDS), some, _typed(features))
@@ -143,7 +143,7 @@ class Bundle:
             raise ArtifactError(f"{folder / 'thresholds'}: calibrated {'without' if has_head else 'with'} a head")
         model = TwoStage(encoder, detector, calibration, batch_size, device, head, passes)
         used = bundle_parts.used_records(folder / USED, sealed.files[USED])
-        past = _past(folder, sealed.files)
+        past = RecentPast.of_files(folder, sealed.files)
         if CONTEXT in calibration.surprisals and past is None:
             raise ArtifactError(f"{folder / 'thresholds'}: calibrated with a context, but there is no context.json")
         return cls(str(sealed.about.get("dataset")), _typed(features), used, features, model, sealed, past)
@@ -271,21 +271,6 @@ class Bundle:
         else:
             values = record_columns.arrow(Column(**about), records[name], text_only=True)
         return group_names(np.asarray(values.to_pandas()))
-
-
-def _context_files(stem: Path) -> dict[str, bytes]:
-    """The detector of contexts; nothing where the records have none, or an older version trained the model."""
-    names = [stem.with_suffix(kind) for kind in manifest.KINDS]
-    if not all(path.exists() for path in names) or read_json(names[0]).get("detector") == "none":
-        return {}
-    return {path.name: read_bytes(path) for path in names}
-
-
-def _past(folder: Path, files: Mapping[str, bytes]) -> RecentPast | None:
-    if bundle_parts.file_names(bundle_parts.CONTEXT)[0] not in files:
-        return None
-    stem = folder / bundle_parts.CONTEXT
-    return RecentPast.load(stem, *bundle_parts.decoded(stem, files, bundle_parts.CONTEXT))
 
 
 def _columns(features: Features) -> list[dict[str, Any]]:

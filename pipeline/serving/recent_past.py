@@ -3,12 +3,14 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Final, Self
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from pipeline.artifacts.files import read_bytes, read_json
+from pipeline.artifacts.paths import model_files
 from pipeline.artifacts.tables import column_names, row_groups
 from pipeline.base.errors import ArtifactError
 from pipeline.models.detectors.base import Detector
@@ -18,7 +20,15 @@ from pipeline.preprocessing.context.talks import Mask, Talks, can_have, reads, t
 from pipeline.serving import bundle_parts
 from pipeline.serving.bundle_parts import Description, Weights
 
-ID = "record_id"
+ID: Final = "record_id"
+
+
+def files_of(stem: Path) -> dict[str, bytes]:
+    """The files of the detector of contexts; none where the records have no context, or an older version trained."""
+    paths = model_files(stem)
+    if not all(path.exists() for path in paths) or read_json(paths[0]).get("detector") == "none":
+        return {}
+    return {path.name: read_bytes(path) for path in paths}
 
 
 @dataclass(frozen=True)
@@ -36,14 +46,24 @@ class RecentPast:
     detector: Detector = field(repr=False)
 
     @classmethod
-    def load(cls, path: Path, about: Description, weights: Weights) -> Self | None:
-        """What stage 2 stored; None where the model reads no context.
+    def of_files(cls, folder: Path, files: Mapping[str, bytes]) -> Self | None:
+        """That of a bundle whose files these are; None where it reads no context.
+
+        Raises:
+            ArtifactError: a file is damaged, or its parts do not fit each other.
+        """
+        if bundle_parts.file_names(bundle_parts.CONTEXT)[0] not in files:
+            return None
+        path = folder / bundle_parts.CONTEXT
+        return cls.load(path, *bundle_parts.decoded(path, files, bundle_parts.CONTEXT))
+
+    @classmethod
+    def load(cls, path: Path, about: Description, weights: Weights) -> Self:
+        """What stage 2 stored.
 
         Raises:
             ArtifactError: the parts do not fit each other.
         """
-        if about.get("detector") == "none":
-            return None
         try:
             windows, remembered = [float(each) for each in about["windows"]], int(about["remembered"])
         except (KeyError, TypeError, ValueError) as error:
