@@ -71,7 +71,8 @@ def _strongest(chosen: Namespace, model: "AlarmModel", threshold: str) -> "pa.Ta
     file = _file(Path(chosen.path))
     parts = []
     for chunk in reading.chunks(file, model.bundle_):
-        predicted = reading.predict(file, model.bundle_, chunk.records)
+        no_context = np.full(chunk.records.num_rows, np.nan, np.float32)  # reasons are features of a record alone
+        predicted = reading.predict(file, model.bundle_, chunk.records, no_context)
         alerts = np.flatnonzero(predicted.flagged[threshold])  # a group has a threshold of its own
         ahead = np.argsort(-predicted.score[alerts], kind="stable")[: chosen.most]
         parts.append(chunk.records.take(alerts[ahead]))

@@ -11,6 +11,7 @@ FEATURES = DATA / "models" / "features"
 ENCODER = DATA / "models" / "encoder"
 DETECTOR = DATA / "models" / "detector"
 HEAD = DATA / "models" / "head"
+CONTEXT = DATA / "models" / "context"
 THRESHOLDS = DATA / "models" / "thresholds"
 PROCESSED = DATA / "processed"
 LATENT = DATA / "latent"
@@ -40,7 +41,7 @@ OUTPUTS: dict[str, tuple[Path, ...]] = {
     "validate": (REPORTS / "validate",),
     "preprocess": (PROCESSED, *model_files(FEATURES), REPORTS / "preprocess"),
     "stage1": (LATENT, *model_files(ENCODER), REPORTS / "stage1"),
-    "stage2": (SCORES, *model_files(DETECTOR), *model_files(HEAD), REPORTS / "stage2"),
+    "stage2": (SCORES, *model_files(DETECTOR), *model_files(HEAD), *model_files(CONTEXT), REPORTS / "stage2"),
     "calibrate": (*model_files(THRESHOLDS), REPORTS / "calibrate"),
     "evaluate": (METRICS, PAGE, REPORTS / "evaluate"),
 }

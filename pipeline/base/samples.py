@@ -7,8 +7,12 @@ from typing import Final, Self
 import numpy as np
 from numpy.typing import NDArray
 
-SCORES: Final = ("margin", "detector", "head")
-"""What the scores of a record are called, in the order of every table and function; there need not be a head."""
+CONTEXT: Final = "context"
+SCORES: Final = ("margin", "detector", "head", CONTEXT)
+"""What the scores of a record are called, in the order of every table and function.
+
+There need be no head and no context. Where there is a context, a record without one has the score NaN there.
+"""
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,9 @@
 """Several scores of a record become one, and thresholds and p-values are fitted on it.
 
-A record has up to three scores: the margin of the first stage, the score of the second, and that of a supervised head.
-They have different units. So each becomes its *surprise* first, -log of the share of benign calibration records that
-score as high. A fusion makes one score of them. Thresholds and p-values are fitted on the fused scores of the benign
-calibration records.
+A record has up to four scores: the margin of the first stage, the score of the second, that of a supervised head, and
+that of the recent past of its hosts. They have different units. So each becomes its *surprise* first, -log of the share
+of benign calibration records that score as high. A fusion makes one score of them. Thresholds and p-values are fitted
+on the fused scores of the benign calibration records.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,29 +13,33 @@ from typing import Any, Final, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from pipeline.base.errors import ArtifactError, ConfigError, DataError, near_miss
+from pipeline.base.errors import ArtifactError, ConfigError, DataError
 from pipeline.base.registry import find
-from pipeline.base.samples import SCORES
+from pipeline.base.samples import CONTEXT
 from pipeline.calibration.former_names import in_current_names
-from pipeline.calibration.fused import Fused
-from pipeline.calibration.fusion import FUSIONS, Score
+from pipeline.calibration.fused import Scored
+from pipeline.calibration.fusion import FUSIONS
+from pipeline.calibration.named_scores import finite_named, fuse, judged, surprisals_of, used_of
 from pipeline.calibration.named_thresholds import UNKNOWN, Decision, Names
-from pipeline.calibration.surprisal import Floats, Surprisal, finite_scores
-from pipeline.calibration.thresholds.base import Strategy, Thresholds, without_nan
+from pipeline.calibration.surprisal import Floats, Surprisal
+from pipeline.calibration.thresholds.base import Strategy, Thresholds
 from pipeline.calibration.thresholds.conformal import Guarantee
 from pipeline.calibration.thresholds.percentile import Percentile
 
 LEAST_FOR_SURPRISALS: Final = 40  # benign records of val; of fewer, those of calibration make better surprisals
 LEAST_FOR_A_CLASS: Final = 19  # seen attacks of val that support a share of 5 %
-_NEEDS: Final = {"detector": ("detector",), "cascade": ("margin", "detector")}
+WITHOUT_CONTEXT: Final = "without context"  # the group of a record that has none, where others have one
 
 
 @dataclass(frozen=True)
 class Calibration:
     """The decision on top of the scores, fitted on benign records that no model has seen.
 
-    Wherever ``scores`` are taken, they are those of ``SCORES`` in its order: margin, detector, and a head's if there
-    is one, (n,) each, higher = more anomalous.
+    Wherever ``scores`` are taken, they are those of ``SCORES`` in its order: margin, detector, a head's and the
+    context's as far as there are, (n,) each, higher = more anomalous.
+
+    A record without a context, whose score there is NaN, is judged by what the others say alone, under thresholds that
+    were fitted without any context: they are those of a calibration that knows of none.
 
     Where a ``group`` tells records apart, each group of which there are enough calibration records has a decision of
     its own, so that the promised false alarms hold for it, and not only for all benign records together; records of
@@ -51,6 +55,7 @@ class Calibration:
         groups: name of a group -> its decision.
         worst: how many times as often as promised all benign records together may raise an alarm, whatever the models:
             1 where one model has seen none of the calibration records; see ``pipeline.calibration.cross_conformal``.
+        alone: the decision on records without a context; None where no record has one.
     """
 
     fusion: str
@@ -60,6 +65,7 @@ class Calibration:
     group: str | None = None
     groups: Mapping[str, Decision] = field(default_factory=dict)
     worst: float = 1.0
+    alone: Decision | None = None
 
     @classmethod
     def fit(
@@ -71,6 +77,7 @@ class Calibration:
         strategy: Strategy | None = None,
         *,
         head: ArrayLike | None = None,
+        context: ArrayLike | None = None,
         used: Sequence[str] | None = None,
         surprisals_from: Sequence[ArrayLike] | None = None,
         attacks: Sequence[ArrayLike] | None = None,
@@ -81,8 +88,7 @@ class Calibration:
     ) -> Self:
         """Calibrate on benign records.
 
-        The named thresholds are conformal; ``Decision.fit`` says what they promise. The promise is exact if the
-        surprisals were fitted on other records than these (``surprisals_from``).
+        What ``Decision.fit`` promises is exact if the surprisals were fitted on other records (``surprisals_from``).
 
         Args:
             margin: (n,) of the first stage, higher = more anomalous.
@@ -91,6 +97,7 @@ class Calibration:
             percentiles: in percent, one for each named threshold.
             strategy: fits the intervals; ``Percentile()`` if None.
             head: (n,) of a supervised head, if there is one.
+            context: (n,) of the recent past of the hosts, NaN where a record has none; None where no record has one.
             used: names of the scores that the fusion takes, as far as there are; all if None.
             surprisals_from: the same scores, (m,) each, of other benign records that no fit has seen; these if None.
             attacks: the same scores, (k,) each, of seen attacks that no fit has seen; for the intervals.
@@ -104,14 +111,13 @@ class Calibration:
             DataError: a score is NaN or infinite, or one score has other rows than another.
             ConfigError: ``fusion`` is unknown, or ``used`` names no score, or not what the fusion needs.
         """
-        values = _named(margin, detector, head)
-        names = _used(fusion, tuple(values), used)
-        surprisals = _surprisals(values, surprisals_from)
-        known = None if attacks is None else _fuse(fusion, surprisals, names, dict(zip(values, attacks, strict=True)))
-        cut = values["detector"] if fusion == "cascade" else None
-        fused = Fused(_fuse(fusion, surprisals, names, values), cut, known, percentiles, strategy or Percentile())
-        own = {} if groups is None else fused.by_group(str(group), groups, attack_groups)
-        return cls(fusion, surprisals, names, fused.whole(), group, own, worst)
+        values = finite_named(margin, detector, head, context)
+        names = used_of(fusion, tuple(values), used)
+        surprisals = surprisals_of(values, surprisals_from)
+        scored = Scored(fusion, surprisals, values, attacks, percentiles, strategy or Percentile())
+        every = scored.fused(names)
+        own = {} if groups is None else every.by_group(str(group), groups[judged(names, values)], attack_groups)
+        return cls(fusion, surprisals, names, every.whole(), group, own, worst, scored.without_context(names))
 
     @property
     def reference(self) -> Floats:
@@ -129,14 +135,24 @@ class Calibration:
         return self.whole.intervals
 
     def score(self, *scores: ArrayLike) -> Floats:
-        """(n,) fused scores; higher = more anomalous.
+        """(n,) fused scores; higher = more anomalous. The context may be left out: then no record has one.
 
         Raises:
             DataError: if one of ``scores`` is NaN, or there are more or fewer of them than at calibration.
         """
+        return fuse(self.fusion, self.surprisals, self.used, self.named(*scores))
+
+    def named(self, *scores: ArrayLike) -> dict[str, ArrayLike]:
+        """Name -> (n,) of each score, in the order of ``SCORES``; a context that is left out is NaN.
+
+        Raises:
+            DataError: there are more or fewer of them than at calibration.
+        """
+        if len(scores) == len(self.surprisals) - 1 and CONTEXT in self.surprisals:
+            scores = (*scores, np.full(np.shape(scores[0]), np.nan))
         if len(scores) != len(self.surprisals):
             raise DataError(f"calibration: made for {', '.join(self.surprisals)}, given {len(scores)} of them")
-        return _fuse(self.fusion, self.surprisals, self.used, dict(zip(self.surprisals, scores, strict=True)))
+        return dict(zip(self.surprisals, scores, strict=True))
 
     def promises(self, group: str | None = None) -> dict[str, float]:
         """Threshold -> share of benign records that exceed it at most, on average over calibration sets.
@@ -157,20 +173,29 @@ class Calibration:
 
     def decisions(self, deciding: Names) -> Iterator[tuple[NDArray[np.intp], Decision]]:
         """Each decision with the rows of the records that it judges, by what ``deciding`` gives."""
-        for name, decision in {UNKNOWN: self.whole, **self.groups}.items():
+        alone = {} if self.alone is None else {WITHOUT_CONTEXT: self.alone}
+        for name, decision in {UNKNOWN: self.whole, **self.groups, **alone}.items():
             yield np.flatnonzero(deciding == name), decision
 
-    def deciding(self, n: int, groups: Names | None = None) -> Names:
+    def deciding(self, n: int, groups: Names | None = None, context: ArrayLike | None = None) -> Names:
         """(n,) names of the groups by whose decisions records are judged, "" where by that for all.
+
+        Args:
+            n: records.
+            groups: (n,) of these, if they are known.
+            context: (n,) scores of their contexts; a record that has none is of the group ``WITHOUT_CONTEXT``.
 
         Raises:
             DataError: there are more or fewer ``groups`` than records.
         """
-        if groups is None:
-            return np.full(n, UNKNOWN, dtype=object)
-        if groups.shape != (n,):
+        if groups is not None and groups.shape != (n,):
             raise DataError(f"calibration: {n} records, but groups of shape {groups.shape}")
-        return np.where(np.isin(groups.astype(str), list(self.groups)), groups.astype(str), UNKNOWN).astype(object)
+        found = np.full(n, UNKNOWN, dtype=object)
+        if groups is not None:
+            found = np.where(np.isin(groups.astype(str), list(self.groups)), groups.astype(str), UNKNOWN).astype(object)
+        if self.alone is not None and context is not None:
+            found[np.isnan(np.asarray(context, dtype=np.float64))] = WITHOUT_CONTEXT
+        return found
 
     def state(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
         """All that ``load`` needs: what JSON can hold, and arrays."""
@@ -183,8 +208,10 @@ class Calibration:
             "groups": {name: decision.state() for name, decision in self.groups.items()},
             "worst": self.worst,
         }
+        values |= {} if self.alone is None else {"without_context": self.alone.state()}
         arrays = {"reference": self.reference}
         arrays |= {f"group.{name}.reference": decision.reference for name, decision in self.groups.items()}
+        arrays |= {} if self.alone is None else {"without_context.reference": self.alone.reference}
         for name, each in self.surprisals.items():
             arrays[f"{name}.knots"] = each.knots
             arrays[f"{name}.surprises"] = each.surprises
@@ -207,60 +234,15 @@ class Calibration:
                 for name in values["scores"]
             }
             find(FUSIONS, values["fusion"])
-            used = _used(values["fusion"], tuple(surprisals), values["used"])
+            used = used_of(values["fusion"], tuple(surprisals), values["used"])
             whole = Decision.load(values, arrays["reference"])
             groups = {
                 name: Decision.load(each, arrays[f"group.{name}.reference"])
                 for name, each in values.get("groups", {}).items()  # an older calibration knows none
             }
-            return cls(
-                values["fusion"], surprisals, used, whole, values.get("group"), groups, float(values.get("worst", 1.0))
-            )
+            alone = values.get("without_context")
+            alone = None if alone is None else Decision.load(alone, arrays["without_context.reference"])
+            worst = float(values.get("worst", 1.0))
+            return cls(values["fusion"], surprisals, used, whole, values.get("group"), groups, worst, alone)
         except (ConfigError, KeyError, TypeError, ValueError) as error:
             raise ArtifactError(f"calibration: not the state of a calibration: {error!r}; calibrate again") from error
-
-
-def _fuse(
-    fusion: str, surprisals: Mapping[str, Surprisal], used: Sequence[str], scores: Mapping[str, ArrayLike]
-) -> Floats:
-    values = {name: without_nan(value, _LABELS[name]) for name, value in scores.items()}
-    taken = {name: Score(values[name], surprisals[name].surprise(values[name])) for name in used}
-    return find(FUSIONS, fusion)(taken)
-
-
-_LABELS: Final = {"margin": "margin", "detector": "second stage", "head": "head"}
-
-
-def _used(fusion: str, available: Sequence[str], named: Sequence[str] | None) -> tuple[str, ...]:
-    """The scores that the fusion takes, in the order of ``SCORES``."""
-    find(FUSIONS, fusion)
-    names = set(available if named is None else named)
-    for name in names.difference(SCORES):
-        raise ConfigError(
-            f"calibrate.scores: there is no {name!r}{near_miss(name, SCORES)}; known: {', '.join(SCORES)}"
-        )
-    names &= set(available)  # a head is named for where there is one
-    needs = _NEEDS.get(fusion, ())
-    names = names & set(needs) or names  # what a fusion passes over is not used
-    missing = [name for name in needs if name not in names]
-    if missing or not names:
-        raise ConfigError(
-            f"calibrate.scores: the fusion {fusion!r} needs {' and '.join(needs) or 'at least one of them'}; of what "
-            f"is named there {'are' if len(names) != 1 else 'is'} {', '.join(sorted(names)) or 'none'}, of "
-            f"{', '.join(available)}"
-        )
-    return tuple(name for name in available if name in names)
-
-
-def _named(margin: ArrayLike, detector: ArrayLike, head: ArrayLike | None) -> dict[str, Floats]:
-    given = [margin, detector] if head is None else [margin, detector, head]
-    values = dict(zip(SCORES, map(finite_scores, given), strict=False))
-    if len({value.shape for value in values.values()}) > 1:
-        sizes = ", ".join(f"{value.size} of {_LABELS[name]}" for name, value in values.items())
-        raise DataError(f"calibration: the scores differ in their rows: {sizes}")
-    return values
-
-
-def _surprisals(values: Mapping[str, Floats], surprisals_from: Sequence[ArrayLike] | None) -> dict[str, Surprisal]:
-    others = list(values.values()) if surprisals_from is None else surprisals_from
-    return {name: Surprisal.fit(value) for name, value in zip(values, others, strict=True)}

@@ -1,14 +1,16 @@
 """From the fused scores of benign records to a decision for all of them, and one for each frequent group."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from pipeline.base.errors import SplitError
+from pipeline.base.samples import CONTEXT
+from pipeline.calibration.named_scores import fuse, judged
 from pipeline.calibration.named_thresholds import Decision, Names, frequent
-from pipeline.calibration.surprisal import Floats
+from pipeline.calibration.surprisal import Floats, Surprisal
 from pipeline.calibration.thresholds.base import Strategy
 
 
@@ -65,3 +67,44 @@ class Fused:
         if self.cut is not None:
             return Decision.published(self.benign[rows], self.cut[rows], self.percentiles, self.strategy)
         return Decision.fit(self.benign[rows], self.percentiles, self.strategy, attacks)
+
+
+@dataclass(frozen=True)
+class Scored:
+    """The scores of n benign records and of k seen attacks by their names, and how they become one.
+
+    Attributes:
+        fusion: a name in ``FUSIONS``.
+        surprisals: of each score.
+        benign: (n,) of each score.
+        attacks: (k,) each, in the same order; None where none are known.
+        percentiles: in percent, one for each named threshold.
+        strategy: fits the intervals.
+    """
+
+    fusion: str
+    surprisals: Mapping[str, Surprisal]
+    benign: Mapping[str, Floats]
+    attacks: Sequence[ArrayLike] | None
+    percentiles: Sequence[float]
+    strategy: Strategy
+
+    def fused(self, names: Sequence[str]) -> Fused:
+        """The fused scores that the named ones give, of the records that have all of these."""
+        rows = judged(names, self.benign)
+        attacks = None if self.attacks is None else dict(zip(self.benign, self.attacks, strict=True))
+        return Fused(
+            self._one(names, self.benign)[rows],
+            self.benign["detector"][rows] if self.fusion == "cascade" else None,
+            None if attacks is None else self._one(names, attacks),
+            self.percentiles,
+            self.strategy,
+        )
+
+    def without_context(self, names: Sequence[str]) -> Decision | None:
+        """The decision on records without a context; None where the named scores have none."""
+        others = [name for name in names if name != CONTEXT]
+        return self.fused(others).whole() if CONTEXT in names else None
+
+    def _one(self, names: Sequence[str], scores: Mapping[str, ArrayLike]) -> Floats:
+        return fuse(self.fusion, self.surprisals, names, scores)

@@ -8,6 +8,7 @@ from typing import Final, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from pipeline.base.samples import CONTEXT
 from pipeline.calibration import confidence as confidences
 from pipeline.calibration.calibration import Calibration
 from pipeline.calibration.named_thresholds import Names
@@ -46,12 +47,11 @@ class Prediction:
         Raises:
             DataError: if one of them is NaN.
         """
-        values = [np.asarray(each, dtype=np.float64) for each in scores]
-        score = calibration.score(*values)
-        named = dict(zip(calibration.surprisals, values, strict=True))
+        named = {name: np.asarray(each, dtype=np.float64) for name, each in calibration.named(*scores).items()}
+        score = calibration.score(*named.values())
         p_value, sure, verdict = (np.empty(score.size, kind) for kind in (np.float64, np.float32, _VERDICT))
         flagged = {name: np.empty(score.size, bool) for name in calibration.thresholds}
-        group = calibration.deciding(score.size, groups)
+        group = calibration.deciding(score.size, groups, named.get(CONTEXT))
         for rows, decision in calibration.decisions(group):
             p_value[rows] = decision.p_value(score[rows])
             sure[rows] = confidences.binary(score[rows], decision.intervals)
@@ -78,4 +78,12 @@ class Prediction:
     @property
     def head(self) -> Floats:
         """(n,) of the supervised head, NaN where there is none."""
-        return self.scores.get("head", np.full(len(self.score), math.nan))
+        return self._score("head")
+
+    @property
+    def context(self) -> Floats:
+        """(n,) of the recent past of the hosts, NaN where a record has none."""
+        return self._score(CONTEXT)
+
+    def _score(self, name: str) -> Floats:
+        return self.scores.get(name, np.full(len(self.score), math.nan))

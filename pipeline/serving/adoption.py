@@ -70,10 +70,12 @@ def with_thresholds_of(bundle: Bundle, records: pa.Table, ids: NDArray[np.uint64
         records: n of them, raw.
         ids: (n,) of these, which may judge it no more; None where they are not records of this project.
     """
-    scores = _scores(bundle, record_columns.table(bundle.columns, records))
+    scores = [*_scores(bundle, record_columns.table(bundle.columns, records)).T.astype(np.float64)]
+    context = _context(bundle, ids)
+    scores += [] if context is None else [context]
     old = bundle.calibration
     calibration = Calibration.fit(
-        **dict(zip(old.surprisals, scores.T.astype(np.float64), strict=True)),
+        **dict(zip(old.surprisals, scores, strict=False)),  # without a context where the records have none
         fusion=old.fusion,
         percentiles=[float(name.removeprefix("p")) for name in old.thresholds],
         used=old.used,
@@ -105,7 +107,7 @@ def _trial(name: str, bundle: Bundle, ids: NDArray[np.uint64], threshold: str, s
             f"promotion.threshold: {threshold!r} promises no rate of alarms with calibrate.fusion {decision.fusion!r}; "
             "set calibrate.fusion to fisher to adopt a network"
         )
-    score = bundle.predict(_raw(bundle, ids)).score
+    score = bundle.predict(_raw(bundle, ids), _context(bundle, ids)).score
     (alarms,) = counted(score, decision.thresholds, promises, decision.reference.size)
     found = bundle.predict(planted(bundle.columns, ids, settings)[0]).flagged[threshold]
     return Trial(name, bundle, alarms, float(found.mean()) if found.size else 0.0)
@@ -126,6 +128,13 @@ def _raw(bundle: Bundle, ids: NDArray[np.uint64]) -> pa.Table:
     """
     record_columns.require(bundle.columns, column_names(paths.RECORDS))
     return record_columns.table(bundle.columns, rows_of(paths.RECORDS, ids, [each.name for each in bundle.columns]))
+
+
+def _context(bundle: Bundle, ids: NDArray[np.uint64] | None) -> NDArray[np.float64] | None:
+    """(n,) scores of the recent past of the hosts of records of this project; None where not one has any."""
+    past = None if ids is None else bundle.looks_back
+    found = None if past is None or ids is None else past.scores_in(paths.RECORDS, ids)
+    return None if found is None or np.isnan(found).all() else found.astype(np.float64)
 
 
 def _scores(bundle: Bundle, table: pa.Table) -> NDArray[Any]:

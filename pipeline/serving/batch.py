@@ -29,6 +29,7 @@ from pipeline.artifacts.files import sha256_of, write_json
 from pipeline.artifacts.tables import TableWriter
 from pipeline.base import durable
 from pipeline.base.errors import SchemaError, SourceError
+from pipeline.base.samples import SCORES
 from pipeline.calibration.prediction import Prediction
 from pipeline.calibration.surprisal import Floats
 from pipeline.datasets.base import REJECTED_SCHEMA
@@ -100,12 +101,16 @@ def _write(
     key, columns = file.key(version), [column.name for column in bundle.columns]
     schema = SCHEMA.with_metadata({f"flowsculpt.{name}": text for name, text in about.items()})
     p_values = [np.zeros(0)]
+    contexts, scored_before = reading.contexts(file, bundle), 0
     with (
         TableWriter(table_path(key), schema) as scored,
         TableWriter(table_path(key, "rejected"), REJECTED_SCHEMA) as rejected,
     ):
         for chunk in reading.chunks(file, bundle):
-            predicted = reading.predict(file, bundle, chunk.records)
+            n = chunk.records.num_rows
+            context = None if contexts is None else contexts[scored_before : scored_before + n]
+            scored_before += n
+            predicted = reading.predict(file, bundle, chunk.records, context)
             scored.write(_table(file, chunk.records, predicted, version))
             rejected.write(chunk.rejected)
             tally.add(predicted, chunk.rejected, bundle.unknown_words(chunk.records))
@@ -129,7 +134,7 @@ def _sampled(records: pa.Table, columns: list[str]) -> list[str]:
 
 def _table(file: Incoming, records: pa.Table, judged: Prediction, version: int) -> pa.Table:
     who = {**_who(file, records), **_endpoints(records)}
-    said = {name: getattr(judged, name) for name in ("score", "p_value", "confidence", "margin", "detector", "head")}
+    said = {name: getattr(judged, name) for name in ("score", "p_value", "confidence", *SCORES)}
     verdict = pa.array(judged.verdict.tolist(), pa.string()).dictionary_encode()
     group = pa.array(judged.group.tolist(), pa.string()).dictionary_encode()
     number, none = np.full(records.num_rows, version, dtype=np.int32), pa.nulls(records.num_rows, pa.bool_())

@@ -6,6 +6,7 @@
     encoder.json     encoder.safetensors       features -> latent, and its margin
     detector.json    detector.safetensors      latent -> score
     head.json        head.safetensors          latent -> score of a supervised head, if there is one
+    context.json     context.safetensors       the recent past of hosts -> score, where records have times and addresses
     thresholds.json  thresholds.safetensors    the scores -> verdict
     used.safetensors                           record ids of train, val and calibration
     benign.json      benign.safetensors        a few benign train records, which alerts are compared with
@@ -29,6 +30,7 @@ from pipeline.artifacts.files import read_bytes, read_json
 from pipeline.artifacts.models import encode_model
 from pipeline.artifacts.tables import column_type, read_table
 from pipeline.base.errors import ArtifactError
+from pipeline.base.samples import CONTEXT
 from pipeline.calibration.calibration import Calibration
 from pipeline.calibration.named_thresholds import Names, group_names
 from pipeline.calibration.prediction import Prediction
@@ -37,9 +39,10 @@ from pipeline.datasets.schema import Column
 from pipeline.datasets.units import FLOWS
 from pipeline.models.scoring import ROWS_AT_ONCE
 from pipeline.preprocessing.features import Features
-from pipeline.serving import benign, bundle_parts, contract, manifest, record_columns
+from pipeline.serving import benign, bundle_parts, contract, manifest, recent_past, record_columns
 from pipeline.serving.bundle_parts import MODELS, USED
 from pipeline.serving.manifest import HashedFolder
+from pipeline.serving.recent_past import RecentPast
 from pipeline.serving.record_columns import Records
 from pipeline.serving.two_stage import TwoStage
 
@@ -57,6 +60,7 @@ class Bundle:
         features: records to features.
         model: features to a decision.
         sealed: the files that it is stored as.
+        past: what it makes of the recent past of hosts; None where it reads none.
     """
 
     dataset: str
@@ -65,6 +69,7 @@ class Bundle:
     features: Features = field(repr=False)
     model: TwoStage = field(repr=False)
     sealed: HashedFolder = field(repr=False)
+    past: RecentPast | None = field(default=None, repr=False)
 
     @classmethod
     def of_project(cls, data: Path = paths.DATA) -> Self:
@@ -88,6 +93,7 @@ class Bundle:
         ]
         used = np.unique(np.concatenate(ids))
         files[USED] = save_tensors({"record_id": used})
+        files |= recent_past.files_of(here(paths.CONTEXT))
         features = Features.load(*bundle_parts.decoded(here(paths.FEATURES), files, "features"))
         some = benign.chosen(here(paths.PROCESSED) / "train.parquet")
         files |= benign.encoded(here(paths.RECORDS), some, _typed(features))
@@ -138,7 +144,10 @@ class Bundle:
             raise ArtifactError(f"{folder / 'thresholds'}: calibrated {'without' if has_head else 'with'} a head")
         model = TwoStage(encoder, detector, calibration, batch_size, device, head, passes)
         used = bundle_parts.used_records(folder / USED, sealed.files[USED])
-        return cls(str(sealed.about.get("dataset")), _typed(features), used, features, model, sealed)
+        past = RecentPast.of_files(folder, sealed.files)
+        if CONTEXT in calibration.surprisals and past is None:
+            raise ArtifactError(f"{folder / 'thresholds'}: calibrated with a context, but there is no context.json")
+        return cls(str(sealed.about.get("dataset")), _typed(features), used, features, model, sealed, past)
 
     @property
     def extraction(self) -> dict[str, float]:
@@ -192,6 +201,11 @@ class Bundle:
         return replace(self, used=ids, model=replace(self.model, calibration=calibration), sealed=sealed)
 
     @property
+    def looks_back(self) -> RecentPast | None:
+        """What it makes of the recent past of hosts, where its thresholds were fitted with that."""
+        return self.past if CONTEXT in self.calibration.surprisals else None
+
+    @property
     def contract(self) -> Mapping[str, Any] | None:
         """What it was fitted on; None for a model that is older than contracts. See ``pipeline.serving.contract``."""
         found: Mapping[str, Any] | None = self.sealed.about.get("contract")
@@ -213,7 +227,7 @@ class Bundle:
         """
         record_columns.require(self.columns, names)
 
-    def predict(self, records: Records) -> Prediction:
+    def predict(self, records: Records, context: NDArray[np.floating[Any]] | None = None) -> Prediction:
         """Judge n records, ``model.batch_size`` of them in memory as features at a time.
 
         The same records in the same order get the same scores, bit for bit; in other batches the last bits may differ,
@@ -223,6 +237,9 @@ class Bundle:
             records: canonical column name -> (n,) numbers, or words where it is categorical; other columns are passed
                 over. NaN or null is a number, null or "" a word that is not known. Where the column that tells groups
                 apart is absent, no record's group is known.
+            context: (n,) scores of the recent past of their hosts, NaN where a record has none. None: they come from
+                the records themselves, if these are a table with times and addresses. A model without a context passes
+                them over.
 
         Raises:
             SchemaError: a column is missing.
@@ -231,8 +248,11 @@ class Bundle:
         table = record_columns.table(self.columns, records)
         rows = self.model.batch_size
         parts = [self.model.scores(self.x(table.slice(start, rows))) for start in range(0, table.num_rows, rows)]
-        none = np.zeros((0, len(self.calibration.surprisals)), np.float32)
-        return Prediction.of(self.calibration, *np.concatenate([none, *parts]).T, groups=self._groups(records))
+        scores = [*np.concatenate([self.model.scores(np.zeros((0, 1), np.float32)), *parts]).T]
+        if self.looks_back is not None:
+            context = self.looks_back.scores_of(records) if context is None else context
+            scores += [] if context is None else [context]
+        return Prediction.of(self.calibration, *scores, groups=self._groups(records))
 
     def unknown_words(self, records: Records) -> dict[str, Counter[str]]:
         """Categorical column -> each word of the records that no train record has, and how many records have it.

@@ -30,6 +30,7 @@ Weights = Mapping[str, NDArray[Any]]
 MODELS: Final = {
     path.name: path for path in (paths.FEATURES, paths.ENCODER, paths.DETECTOR, paths.HEAD, paths.THRESHOLDS)
 }
+CONTEXT: Final = paths.CONTEXT.name  # a bundle has it where its records have a context
 USED: Final = "used.safetensors"
 
 
@@ -39,14 +40,15 @@ def file_names(model: str) -> tuple[str, str]:
 
 
 def require_files(sealed: HashedFolder, folder: Path) -> None:
-    """Refuse a folder that lacks a file of a bundle or holds another one; older bundles have no benign records.
+    """Refuse a folder that lacks a file of a bundle or holds another one; benign records and contexts may be absent.
 
     Raises:
         ArtifactError: with the file.
     """
     needed = {*(name for model in MODELS for name in file_names(model)), USED}
-    known, given = {*needed, *benign.FILES}, {*sealed.files}
-    beside = {*benign.FILES} if given & {*benign.FILES} else set()
+    given, optional = {*sealed.files}, ({*benign.FILES}, {*file_names(CONTEXT)})
+    known = needed.union(*optional)
+    beside = {name for files in optional if given & files for name in files}
     for name in sorted((needed | beside) ^ given):
         state = "is absent" if name in known else f"is no file of a bundle{near_miss(name, known)}"
         raise ArtifactError(f"{folder / name}: {state}; a bundle holds {', '.join(sorted(known))}")

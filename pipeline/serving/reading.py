@@ -5,12 +5,14 @@ from collections.abc import Iterator
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from pipeline.base.errors import DataError, SchemaError, SourceError
 from pipeline.calibration.prediction import Prediction
 from pipeline.datasets import sources
 from pipeline.datasets.base import Chunk, Dataset
 from pipeline.datasets.incoming import incoming
+from pipeline.preprocessing.context.talks import Talks, can_have, talks_of
 from pipeline.serving.arrivals import Incoming
 from pipeline.serving.bundle import Bundle
 
@@ -41,15 +43,40 @@ def chunks(file: Incoming, bundle: Bundle) -> Iterator[Chunk]:
         raise SourceError(f"{file.path}: cannot be read ({told}); fetch the file again") from error
 
 
-def predict(file: Incoming, bundle: Bundle, records: pa.Table) -> Prediction:
-    """What the model says of some records of a file.
+def contexts(file: Incoming, bundle: Bundle) -> NDArray[np.float32] | None:
+    """(n,) scores of the recent past of the hosts of all records of a file, in its order; None where there are none.
+
+    The past of a record is that of its file alone, in the order of time, so the file is read once for this. What other
+    files said before is not remembered.
+
+    Raises:
+        SourceError: a library gave up on its bytes.
+        SchemaError: two of its columns have one name.
+    """
+    past = bundle.looks_back
+    if past is None:
+        return None
+    talks, known = [Talks.none()], [np.zeros(0, bool)]
+    for chunk in chunks(file, bundle):
+        if not can_have(chunk.records.column_names):
+            return None
+        part, timed = talks_of(chunk.records)
+        talks.append(part)
+        known.append(timed)
+    return past.scores(past.context(Talks.joined(*talks), np.concatenate(known)))
+
+
+def predict(
+    file: Incoming, bundle: Bundle, records: pa.Table, context: NDArray[np.float32] | None = None
+) -> Prediction:
+    """What the model says of n records of a file; ``context`` has the (n,) scores of their recent past.
 
     Raises:
         SchemaError: the model refuses the records, though it judges a typical one.
         DataError: it refuses that one too.
     """
     try:
-        return bundle.predict(records)
+        return bundle.predict(records, context)
     except DataError as error:
         bundle.predict({name: np.array([value]) for name, value in bundle.sealed.about["example"].items()})
         raise SchemaError(f"{file.path}: {error}") from error

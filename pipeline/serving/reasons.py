@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from pipeline.base.errors import ArtifactError
 from pipeline.base.samples import Samples
+from pipeline.calibration.calibration import Calibration
 from pipeline.evaluation.attribution import Explanation, Scoring, explain
 from pipeline.preprocessing.derived import DERIVED
 from pipeline.preprocessing.features import Features
@@ -51,13 +52,20 @@ class Reason:
 
 
 def scoring_of(bundle: Bundle) -> Scoring:
-    """The decision rule of a model in two halves: features to its scores, and these to one."""
+    """The decision rule of a model in two halves: features to its scores, and these to one; without any context."""
     calibration = bundle.calibration
 
     def scores(x: NDArray[np.float32]) -> dict[str, NDArray[np.float64]]:
-        return dict(zip(calibration.surprisals, bundle.model.scores(x).T.astype(np.float64), strict=True))
+        return dict(zip(calibration.surprisals, bundle.model.scores(x).T.astype(np.float64), strict=False))
 
-    return Scoring(scores, lambda given: calibration.score(*(given[name] for name in calibration.surprisals)))
+    return Scoring(scores, lambda given: calibration.score(*given.values()))
+
+
+def shares_of(calibration: Calibration, scores: Mapping[str, NDArray[np.float64]]) -> dict[str, NDArray[np.float64]]:
+    """(n,) share of each score in the fused one, of n records with these scores, contexts among them."""
+    n = len(next(iter(scores.values())))
+    whole = Scoring(lambda _: scores, lambda given: calibration.score(*given.values()))
+    return whole.shares(np.zeros((n, 0), np.float32))
 
 
 def reasons(bundle: Bundle, records: Records, top: int = 5) -> list[Reason]:

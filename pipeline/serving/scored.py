@@ -34,6 +34,7 @@ SCHEMA: Final = pa.schema(
         pa.field("margin", pa.float64()),
         pa.field("detector", pa.float64()),
         pa.field("head", pa.float64()),
+        pa.field("context", pa.float64()),
         pa.field("model_version", pa.int32()),
         discoveries.FIELD,
     ]

@@ -1,9 +1,10 @@
 """Records -> features and splits."""
 
 from dataclasses import asdict, dataclass
-from typing import ClassVar, Literal
+from itertools import pairwise
+from typing import Annotated, ClassVar, Literal
 
-from pipeline.settings.base import Names, Positive, Section, Seed, Shape, Share, ShareBelowOne
+from pipeline.settings.base import Bounds, Names, Positive, Section, Seed, Shape, Share, ShareBelowOne
 
 Fill = Literal["zero", "median", "indicator"]
 Scaling = Literal["none", "standard", "signed_log", "unit", "quantile"]
@@ -80,6 +81,30 @@ class FeatureSettings(RecipeSettings):
 
 
 @dataclass(frozen=True)
+class ContextSettings(Shape):
+    """The recent past of the hosts of a record, a score beside the others; see ``pipeline.preprocessing.context``.
+
+    Attributes:
+        use: ``auto``: where records have times and addresses, and the splits follow time. In splits that are drawn,
+            a training record would see the past without the test records in it, and a test record all of it.
+        windows: lengths in seconds, of which a longer one must follow a shorter one.
+        remembered: past records that are looked back on, of all hosts together.
+
+    Raises:
+        ValueError: the windows do not grow.
+    """
+
+    use: Literal["auto", "off"]
+    windows: Annotated[tuple[Positive, ...], Bounds(min_length=1)]
+    remembered: Annotated[int, Bounds(ge=1)]
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if any(later <= earlier for earlier, later in pairwise(self.windows)):
+            raise ValueError(f"windows must grow, given {', '.join(map(str, self.windows))}")
+
+
+@dataclass(frozen=True)
 class Contamination(Shape):
     """Attacks that are hidden among the benign train rows; see ``pipeline.preprocessing.contamination.contaminate``.
 
@@ -117,3 +142,4 @@ class Preprocess(Section):
     contamination: Contamination
     shares: Shares
     features: FeatureSettings
+    context: ContextSettings

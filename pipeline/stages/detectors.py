@@ -1,7 +1,8 @@
 """The detector and the head of stage 2: built from the settings, and stored."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Any
 
 from pipeline.artifacts import paths
 from pipeline.artifacts.models import write_model
@@ -23,10 +24,16 @@ def builder(settings: Stage2, name: str, role: str, features: int) -> Callable[[
 def keep(settings: Stage2, model: Detector, role: str, columns: tuple[str, ...]) -> None:
     """Store a fitted model."""
     name = settings.detector if role == "detector" else settings.head
+    weights = {key: value.numpy() for key, value in model.state_dict().items()}
+    write_model(PLACES[role], described(settings, name, model, columns), weights)
+
+
+def described(settings: Stage2, name: str, model: Detector, columns: Sequence[str]) -> dict[str, Any]:
+    """What a fitted model is: all but its weights."""
     description = {"detector": name, "settings": settings.settings(name, DETECTORS), "columns": list(columns)}
     if isinstance(model, Folds):
         description["folds"] = {"number": len(model.models), "seed": model.seed}
-    write_model(PLACES[role], description, {key: value.numpy() for key, value in model.state_dict().items()})
+    return description
 
 
 def keep_no_head() -> None:

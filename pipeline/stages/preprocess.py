@@ -15,6 +15,7 @@ from pipeline.preprocessing.features import Features
 from pipeline.preprocessing.recipe import Recipe
 from pipeline.settings.preprocess import Preprocess
 from pipeline.stages import launch
+from pipeline.stages.contexts import contexts_of
 from pipeline.stages.records import columns_where, identities, raw_columns
 from pipeline.stages.reports.preprocess import write_reports
 from pipeline.stages.reports.report import Report
@@ -24,14 +25,14 @@ from pipeline.stages.split_files import write_splits
 def preprocess(settings: Preprocess, report: Report) -> None:
     """Assign each record to a split, fit the transform on train, store every split."""
     recipe, passed_over = Recipe.of(settings.features).within(raw_columns(), FEATURE_NAMES)
-    rows = _assign(settings, recipe)
+    rows, in_order = _assign(settings, recipe)
     features = _fit(rows, recipe, settings.features.fit_on)
     write_model(paths.FEATURES, *features.state())
-    write_splits(rows, features)
+    write_splits(rows, features, contexts_of(rows, settings.context, in_order, report))
     write_reports(rows, features, settings, passed_over, report)
 
 
-def _assign(settings: Preprocess, recipe: Recipe) -> Rows:
+def _assign(settings: Preprocess, recipe: Recipe) -> tuple[Rows, bool]:
     records = identities(recipe)
     for setting, names in (("unseen", settings.unseen), ("contamination.attacks", settings.contamination.attacks)):
         splits.check_attacks(f"preprocess.{setting}", names, {*VOCABULARY, *records.attack})
@@ -39,12 +40,11 @@ def _assign(settings: Preprocess, recipe: Recipe) -> Rows:
     if settings.attempted == "benign":
         records = records.without_attempts()
     kept = ~records.attempted if settings.attempted == "exclude" else np.ones(len(records.attack), dtype=bool)
-    draw = (settings.unseen, asdict(settings.shares), settings.test_days)
-    order, duplicates = settings.split, settings.duplicates
-    split = assignment.assign(records, kept, *draw, order=order, duplicates=duplicates, seed=settings.seed)
+    draw, order, seed = (settings.unseen, asdict(settings.shares), settings.test_days), settings.split, settings.seed
+    split = assignment.assign(records, kept, *draw, order=order, duplicates=settings.duplicates, seed=seed)
     hidden, split = assignment.hide(records, split, settings.unseen, **asdict(settings.contamination))
-    balance, seed = settings.balance, settings.seed
-    return assignment.label(records, split, hidden, balance=balance, seed=seed, initial=confidence.initial)
+    rows = assignment.label(records, split, hidden, balance=settings.balance, seed=seed, initial=confidence.initial)
+    return rows, records.in_order(order, settings.unseen)
 
 
 def _fit(rows: Rows, recipe: Recipe, fit_on: str) -> Features:

@@ -6,23 +6,27 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from pipeline.artifacts import paths
 from pipeline.artifacts.files import whole_folder
 from pipeline.artifacts.samples import read_samples, write_samples
-from pipeline.base.samples import SCORES
+from pipeline.base.samples import CONTEXT, SCORES
 from pipeline.calibration.cross_conformal import OUT_OF_FOLD
 from pipeline.models.detectors.base import Detector
 from pipeline.models.detectors.folds import Folds, out_of_fold
 from pipeline.models.scoring import ROWS_AT_ONCE, in_batches
 from pipeline.preprocessing import splits
-from pipeline.stages.dealt import benign_of
+from pipeline.stages.context_scores import scores_of, scores_out_of_fold
+from pipeline.stages.dealt import Dealt, benign_of
 
 
 @contextmanager
-def stored_scores(detectors: Sequence[Detector], device: torch.device) -> Iterator[Path]:
-    """Store the scores of every split; gives the folder, which appears whole when the block ends."""
+def stored_scores(detectors: Sequence[Detector], device: torch.device, context: Detector | None) -> Iterator[Path]:
+    """Store the scores of every split, contexts among them where they have a detector.
+
+    Gives the folder, which appears whole when the block ends.
+    """
+    names = (*SCORES[: len(detectors) + 1], *(() if context is None else (CONTEXT,)))
     for detector in detectors:
         detector.to(device)
     with whole_folder(paths.SCORES) as folder:
@@ -30,21 +34,26 @@ def stored_scores(detectors: Sequence[Detector], device: torch.device) -> Iterat
             latent = read_samples(paths.LATENT, split)
             z, margin = np.ascontiguousarray(latent.x[:, :-1]), latent.x[:, -1]
             columns = [margin, *(in_batches(detector.scores, z, ROWS_AT_ONCE, device) for detector in detectors)]
+            if context is not None:
+                columns.append(scores_of(context, split, latent.record_id))
             scores = np.stack(columns, axis=1)
-            write_samples(folder, split, latent.map(lambda _, x=scores: x, SCORES[: len(columns)]))  # type: ignore[misc]
+            write_samples(folder, split, latent.map(lambda _, x=scores: x, names))  # type: ignore[misc]
         yield folder
 
 
-def write_out_of_fold(folder: Path, detectors: Sequence[Folds], fold: NDArray[np.int64]) -> None:
+def write_out_of_fold(folder: Path, detectors: Sequence[Folds], dealt: Dealt, context: Detector | None) -> None:
     """Store the scores of the n benign records, by the models that have not seen them, and the fold of each.
 
     Args:
         folder: of the scores.
         detectors: that score them.
-        fold: (n,) of each.
+        dealt: the records, and the fold of each.
+        context: the detector of contexts, a model of each fold.
     """
-    scored = benign_of(folder)
+    scored, fold = benign_of(folder), dealt[1]
     scores = scored.x.copy()
-    out_of_fold(detectors, benign_of(paths.LATENT).without_last_column().x, fold, scores[:, 1:])
+    out_of_fold(detectors, benign_of(paths.LATENT).without_last_column().x, fold, scores[:, 1 : len(detectors) + 1])
+    if isinstance(context, Folds):
+        scores[:, -1] = scores_out_of_fold(context, dealt)
     with_fold = np.concatenate([scores, fold[:, None].astype(np.float32)], axis=1)
     write_samples(folder, OUT_OF_FOLD, scored.map(lambda _: with_fold, (*scored.columns, "fold")))

@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.artifacts import paths
+from pipeline.artifacts.contexts import Contexts
 from pipeline.artifacts.files import whole_folder
 from pipeline.artifacts.samples import samples_schema
 from pipeline.artifacts.tables import TableWriter, row_groups, with_slices
@@ -14,11 +15,12 @@ from pipeline.base.parallel import in_order
 from pipeline.preprocessing import splits
 from pipeline.preprocessing.assignment import Rows
 from pipeline.preprocessing.features import Features
+from pipeline.stages.contexts import write_by_split
 from pipeline.stages.records import columns_of
 
 
-def write_splits(rows: Rows, features: Features) -> None:
-    """Map every record, and write it to its split."""
+def write_splits(rows: Rows, features: Features, contexts: Contexts | None = None) -> None:
+    """Map every record, and write it to its split, with its context beside it where there are any."""
     schema = samples_schema(features.columns)
     tables = with_slices(row_groups(paths.RECORDS, features.reads))
     with ExitStack() as stack:
@@ -27,6 +29,8 @@ def write_splits(rows: Rows, features: Features) -> None:
         for parts in in_order(lambda part: _mapped(*part, rows, features, schema), tables):
             for writer, part in zip(writers, parts, strict=True):
                 writer.write(part)
+        if contexts is not None:
+            write_by_split(folder, contexts, rows.split)
 
 
 def _mapped(table: pa.Table, part: slice, rows: Rows, features: Features, schema: pa.Schema) -> list[pa.Table]:

@@ -9,6 +9,7 @@ from pipeline.models.training.bulk import device_of
 from pipeline.models.training.given import refuse_idle
 from pipeline.settings.stage2 import Stage2
 from pipeline.stages import launch
+from pipeline.stages.context_model import fit_contexts
 from pipeline.stages.detectors import builder, keep_no_head
 from pipeline.stages.fitting import fit_folds, fit_one
 from pipeline.stages.folds import dealt_or_held_out
@@ -26,14 +27,15 @@ def stage2(settings: Stage2, report: Report) -> None:
     detector = builder(settings, settings.detector, "detector", len(train.columns))()
     refuse_idle(settings.confidence.initial, detector, "stage2")
     dealt = dealt_or_held_out(settings, detector, report)
+    device, context = device_of(settings.fit.device), fit_contexts(settings, train, dealt)
     if dealt is None:
         fitted, epoch = fit_one(settings, models, detector, train, val, report)
-        with stored_scores(fitted, device_of(settings.fit.device)):
+        with stored_scores(fitted, device, context):
             pass
     else:
         folds, epoch = fit_folds(settings, models, train, val, dealt, report), 0
-        with stored_scores(folds, device_of(settings.fit.device)) as folder:
-            write_out_of_fold(folder, folds, dealt[1])
+        with stored_scores(folds, device, context) as folder:
+            write_out_of_fold(folder, folds, dealt, context)
     if "head" not in models:
         keep_no_head()
         say_no_head(settings.head, report)

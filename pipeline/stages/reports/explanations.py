@@ -1,6 +1,7 @@
 """Which records are explained, and by what: the strongest alerts of each kind, false alarms among them."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
@@ -9,13 +10,14 @@ from numpy.typing import NDArray
 from pipeline.artifacts import paths
 from pipeline.artifacts.models import read_model
 from pipeline.artifacts.samples import read_samples
-from pipeline.base.samples import Samples, joined
+from pipeline.base.samples import CONTEXT, Samples, joined
+from pipeline.calibration.calibration import Calibration
 from pipeline.calibration.prediction import Prediction
-from pipeline.evaluation.attribution import Native, explain, rows
+from pipeline.evaluation.attribution import LARGEST, Explanation, Native, explain, rows
 from pipeline.models.detectors.folds import Folds
 from pipeline.models.scoring import ROWS_AT_ONCE, in_batches, with_features
 from pipeline.serving.bundle import FITTED_ON, Bundle
-from pipeline.serving.reasons import scoring_of
+from pipeline.serving.reasons import scoring_of, shares_of
 
 MOST_OF_A_KIND: Final = 3
 
@@ -38,10 +40,28 @@ def explained(splits: Mapping[str, Prediction], threshold: str) -> list[dict[str
         samples = read_samples(paths.PROCESSED, split)
         chosen, places = _strongest(samples.attack, judged.score, judged.flagged[threshold])
         alerts = samples.select(chosen)
-        for place, name, alert in zip(places, alerts.attack, explain(alerts, benign, scoring, native), strict=True):
+        explanations = _whole(explain(alerts, benign, scoring, native), bundle.calibration, judged, chosen)
+        for place, name, alert in zip(places, alerts.attack, explanations, strict=True):
             about = {"split": split, "attack": str(name), "stage": max(alert.shares, key=lambda key: alert.shares[key])}
             found.append((place, number, [about | row for row in rows([alert])]))
     return [row for _, _, part in sorted(found, key=lambda part: part[:2]) for row in part]
+
+
+def _whole(
+    alerts: list[Explanation], calibration: Calibration, judged: Prediction, chosen: NDArray[np.intp]
+) -> list[Explanation]:
+    """The same explanations with the context among the scores, where it has one."""
+    if CONTEXT not in calibration.used or not alerts:
+        return alerts
+    shares = shares_of(calibration, {name: scores[chosen] for name, scores in judged.scores.items()})
+    return [
+        replace(
+            alert,
+            score=float(min(judged.score[row], LARGEST)),
+            shares={name: float(share[place]) for name, share in shares.items()},
+        )
+        for place, (alert, row) in enumerate(zip(alerts, chosen.tolist(), strict=True))
+    ]
 
 
 def _fitted_on(bundle: Bundle) -> Samples:

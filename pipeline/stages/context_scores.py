@@ -1,0 +1,31 @@
+"""The score of the recent past of hosts, of the records of each split."""
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from pipeline.models.detectors.base import Detector
+from pipeline.models.detectors.folds import Folds
+from pipeline.models.scoring import scored_where_known
+from pipeline.stages.dealt import Dealt
+from pipeline.stages.stored_contexts import contexts_of_dealt, contexts_of_split
+
+
+def scores_of(model: Detector, split: str, record_id: NDArray[np.uint64]) -> NDArray[np.float32]:
+    """(n,) scores of the contexts of a split, NaN where a record, (n,), has none.
+
+    Raises:
+        ArtifactError: the contexts are absent, or those of other records.
+    """
+    return scored_where_known(model.scores, contexts_of_split(split, record_id).x)
+
+
+def scores_out_of_fold(model: Folds, dealt: Dealt) -> NDArray[np.float32]:
+    """(n,) scores of the contexts of the benign records, each by the model of its fold.
+
+    Raises:
+        ArtifactError: the contexts are absent, or those of other records.
+    """
+    contexts = contexts_of_dealt(dealt[0].record_id)
+    fold = torch.from_numpy(dealt[1][contexts.known])
+    return scored_where_known(lambda x: model.by_fold(x, fold), contexts.x)
