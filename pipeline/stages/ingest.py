@@ -16,6 +16,7 @@ from pipeline.datasets.trust import TRUST_SCHEMA, Extent, trusted
 from pipeline.reporting import confidence_table
 from pipeline.settings.ingest import Ingest
 from pipeline.stages import launch
+from pipeline.stages.labelled_records import Missing
 from pipeline.stages.reports.ingest import write_reports
 from pipeline.stages.reports.report import Report
 
@@ -26,17 +27,20 @@ def ingest(settings: Ingest, report: Report) -> None:
     plugin["reading"] = reading = Reading.of(settings.time_format, settings.time_zone, settings.unlabelled)
     dataset = build(DATASETS, settings.dataset, "ingest.dataset", path=Path(settings.path), **plugin)
     dataset.labelled = settings.labels in {"auto", "full"}
-    tally, extent = Tally(), Extent(dataset.columns)
+    tally, extent, missing = Tally(), Extent(dataset.columns), Missing()
     with TableWriter(paths.RECORDS, record_schema(dataset.columns)) as records:
-        _store(dataset, settings.labels == "none", records, tally, extent, report)
+        _store(dataset, settings.labels == "none", records, tally, extent, missing, report)
         tally.check(settings.max_rejected_share, paths.REJECTED)
         labelling.require(settings.labels, tally.files)
-    source = tally.source(settings.dataset, dataset) | {"reading": reading.stated()}
+        records.write(missing.records(dataset.columns, report))
+    source = tally.source(settings.dataset, dataset, missing.families) | {"reading": reading.stated()}
     write_json(paths.SOURCE, source)
     write_reports(settings, source, tally, extent, report)
 
 
-def _store(dataset: Dataset, unread: bool, records: TableWriter, tally: Tally, extent: Extent, report: Report) -> None:
+def _store(
+    dataset: Dataset, unread: bool, records: TableWriter, tally: Tally, extent: Extent, missing: Missing, report: Report
+) -> None:
     """Store each chunk: its records, its rejected rows, and the confidence in each record."""
     with (
         TableWriter(paths.REJECTED, REJECTED_SCHEMA) as rejected,
@@ -45,10 +49,9 @@ def _store(dataset: Dataset, unread: bool, records: TableWriter, tally: Tally, e
         for read in dataset.read():
             labelled = labelling.without_labels(read.records) if unread else read.records
             chunk = replace(read, records=labelling.presumed_benign(labelled))
-            records.write(chunk.records)
+            records.write(missing.without(chunk.records))
             rejected.write(chunk.rejected)
-            trust = trusted(chunk.records, dataset.columns)
-            confidence.write(trust)
+            confidence.write(trust := trusted(chunk.records, dataset.columns))
             extent.add(chunk.records)
             tally.add(chunk, int((trust.column("confidence").to_numpy() < 1).sum()))
 

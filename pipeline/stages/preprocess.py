@@ -9,12 +9,12 @@ from pipeline.artifacts.models import write_model
 from pipeline.calibration import confidence
 from pipeline.datasets.schema import FEATURE_NAMES
 from pipeline.datasets.vocabulary import VOCABULARY
-from pipeline.preprocessing import assignment, splits
+from pipeline.preprocessing import assignment, splits, verdicts
 from pipeline.preprocessing.assignment import Rows
 from pipeline.preprocessing.features import Features
 from pipeline.preprocessing.recipe import Recipe
 from pipeline.settings.preprocess import Preprocess
-from pipeline.stages import launch
+from pipeline.stages import analysts, launch
 from pipeline.stages.records import columns_where, identities, raw_columns
 from pipeline.stages.reports.preprocess import write_reports
 from pipeline.stages.reports.report import Report
@@ -24,27 +24,27 @@ from pipeline.stages.split_files import write_splits
 def preprocess(settings: Preprocess, report: Report) -> None:
     """Assign each record to a split, fit the transform on train, store every split."""
     recipe, passed_over = Recipe.of(settings.features).within(raw_columns(), FEATURE_NAMES)
-    rows = _assign(settings, recipe)
+    rows, learnt = _assign(settings, recipe)
     features = _fit(rows, recipe, settings.features.fit_on)
     write_model(paths.FEATURES, *features.state())
     write_splits(rows, features)
-    write_reports(rows, features, settings, passed_over, report)
+    write_reports(rows, features, settings, passed_over, learnt, report)
 
 
-def _assign(settings: Preprocess, recipe: Recipe) -> Rows:
-    records = identities(recipe)
+def _assign(settings: Preprocess, recipe: Recipe) -> tuple[Rows, verdicts.Learnt | None]:
+    """The rows with their splits, and what became of the labels of analysts."""
+    records, appended = identities(recipe).presumed().cut(analysts.appended())
     for setting, names in (("unseen", settings.unseen), ("contamination.attacks", settings.contamination.attacks)):
         splits.check_attacks(f"preprocess.{setting}", names, {*VOCABULARY, *records.attack})
-    records = records.presumed()
     if settings.attempted == "benign":
         records = records.without_attempts()
     kept = ~records.attempted if settings.attempted == "exclude" else np.ones(len(records.attack), dtype=bool)
     draw = (settings.unseen, asdict(settings.shares), settings.test_days)
-    order, duplicates = settings.split, settings.duplicates
-    split = assignment.assign(records, kept, *draw, order=order, duplicates=duplicates, seed=settings.seed)
+    order, duplicates, seed = settings.split, settings.duplicates, settings.seed
+    split = assignment.assign(records, kept, *draw, order=order, duplicates=duplicates, seed=seed)
     hidden, split = assignment.hide(records, split, settings.unseen, **asdict(settings.contamination))
-    balance, seed = settings.balance, settings.seed
-    return assignment.label(records, split, hidden, balance=balance, seed=seed, initial=confidence.initial)
+    rows = assignment.label(records, split, hidden, balance=settings.balance, seed=seed, initial=confidence.initial)
+    return verdicts.learn(rows, records, appended, analysts.attacks(), duplicates == "keep")
 
 
 def _fit(rows: Rows, recipe: Recipe, fit_on: str) -> Features:

@@ -12,7 +12,7 @@ from pipeline.artifacts import paths
 from pipeline.artifacts.files import whole_folder
 from pipeline.artifacts.samples import read_samples, write_samples
 from pipeline.base.samples import SCORES
-from pipeline.calibration.cross_conformal import OUT_OF_FOLD
+from pipeline.calibration.cross_conformal import IN_EVERY_MODEL, OUT_OF_FOLD
 from pipeline.models.detectors.base import Detector
 from pipeline.models.detectors.folds import Folds, out_of_fold
 from pipeline.models.scoring import ROWS_AT_ONCE, in_batches
@@ -38,13 +38,16 @@ def stored_scores(detectors: Sequence[Detector], device: torch.device) -> Iterat
 def write_out_of_fold(folder: Path, detectors: Sequence[Folds], fold: NDArray[np.int64]) -> None:
     """Store the scores of the n benign records, by the models that have not seen them, and the fold of each.
 
+    Records that every model has seen are left out.
+
     Args:
         folder: of the scores.
         detectors: that score them.
         fold: (n,) of each.
     """
-    scored = benign_of(folder)
+    unseen = fold != IN_EVERY_MODEL
+    scored, fold = benign_of(folder).select(unseen), fold[unseen]
     scores = scored.x.copy()
-    out_of_fold(detectors, benign_of(paths.LATENT).without_last_column().x, fold, scores[:, 1:])
+    out_of_fold(detectors, benign_of(paths.LATENT).without_last_column().x[unseen], fold, scores[:, 1:])
     with_fold = np.concatenate([scores, fold[:, None].astype(np.float32)], axis=1)
     write_samples(folder, OUT_OF_FOLD, scored.map(lambda _: with_fold, (*scored.columns, "fold")))
