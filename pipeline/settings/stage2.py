@@ -29,7 +29,7 @@ class Stage2(Training):
     """The detector, its head and their training; the plug-ins are detectors.
 
     Attributes:
-        label_weight: how many records one counts as that an analyst has labelled, for models that learn from attacks.
+        label_weight: how many records one counts as that an analyst has confirmed, for models that learn from attacks.
     """
 
     section: ClassVar[str] = "stage2"

@@ -20,14 +20,14 @@ def fit_one(
     """Fit the detector, and the head where there is one; gives both, and the last epoch of the detector."""
     known, judge = (rows if detector.trains_on == "all" else rows.select(rows.benign) for rows in (train, val))
     report.reads("train", known)
-    detector.fit(*weights.given_to(detector, known, settings.label_weight))
+    detector.fit(*weights.given(known, settings.label_weight))
     learnt = learn(detector, Splits(known, judge, val), settings, "stage2", report)
     detector.verify(torch.from_numpy(judge.x))
     keep(settings, detector, "detector", train.columns)
     if "head" not in models:
         return [detector], learnt.epoch
     head = builder(settings, models["head"], "head", len(train.columns))()
-    head.fit(*weights.given_to(head, train, settings.label_weight))
+    head.fit(*weights.given(train, settings.label_weight))
     head.verify(torch.from_numpy(val.x))
     keep(settings, head, "head", train.columns)
     return [detector, head], learnt.epoch
@@ -42,13 +42,10 @@ def fit_folds(
     report.reads("benign", benign)
     for role, name in models.items():
         make = builder(settings, name, role, len(attacks.columns))
-        model, weight = make(), settings.label_weight
-        given, judge = (
-            (attacks, val) if model.trains_on == "all" else (attacks.select(slice(0, 0)), val.select(val.benign))
-        )
-        at = weights.repeated(model, benign, weight)
-        rows = torch.from_numpy(benign.x[at]), torch.from_numpy(fold[at])
-        folds = Folds.fitted(make, *rows, *weights.given_to(model, given, weight), settings.calibration.seed)
+        labelled = make().trains_on == "all"
+        known, judge = (attacks, val) if labelled else (attacks.select(slice(0, 0)), val.select(val.benign))
+        rows, seed = (torch.from_numpy(benign.x), torch.from_numpy(fold)), settings.calibration.seed
+        folds = Folds.fitted(make, *rows, *weights.given(known, settings.label_weight), seed)
         folds.verify(torch.from_numpy(judge.x))
         keep(settings, folds, role, attacks.columns)
         fitted.append(folds)
