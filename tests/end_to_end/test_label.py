@@ -12,7 +12,7 @@ ATTACKS = {"flood": 120, "scan": 120, "bot": 80, "infiltration": 80}
 SETTINGS = {
     "ingest": {"dataset": "table", "path": "records.csv", "table": {"label": "verdict", "benign": ["ok"]}},
     "preprocess": {"unseen": ["bot", "infiltration"]},
-    "stage2": {"calibration": {"folds": 2}},
+    "stage2": {"calibration": {"folds": 2}, "boosting": {"families": "together"}},
     "evaluate": {"bootstrap": {"rounds": 100}, "latent_map_rows": 200},
     "promotion": {"min_benign": 200, "rounds": 100},
 }
@@ -66,9 +66,9 @@ def test_five_labels_go_through_training_and_the_gate(network):
     splits = json.loads((network.folder / "data" / "reports" / "preprocess" / "splits.json").read_text())
     assert splits["labels_of_analysts"]["confirmed"] == {"crypto_miner": 5}
     assert len(_decisions(network)) == 2
-    assert _decisions(network)[1]["outcome"] == "promoted"
+    assert (_decisions(network)[1]["decision"], _decisions(network)[1]["candidate"]) == ("promoted", 2)
     (network.folder / "later.csv").rename(network.folder / "new.csv")
-    network.call("flowsculpt", "score", "new.csv")
+    network.call("flowsculpt", "score", "new.csv", "--alias", "2")
     after = _scored(network, 2)
     rest = (after.verdict_of_people == "miner").to_numpy() & ~after.record_id.isin(alerts.record_id).to_numpy()
     assert rest.sum() == 25

@@ -13,9 +13,10 @@ from pipeline.artifacts.labels import Label
 from pipeline.artifacts.samples import read_samples
 from pipeline.artifacts.tables import read_table, strings
 from pipeline.base.errors import ConfigError, DataError
+from pipeline.calibration import cross_conformal
 from pipeline.serving import arrivals, batch, heldout, labelling
 from pipeline.serving.bundle import Bundle
-from pipeline.stages import analysts
+from pipeline.stages import analysts, weights
 
 FITTED, TESTS = ("train", "val", "calibration"), ("test_seen", "test_unseen")
 EVERYTHING = ("ingest", "preprocess", "stage1", "stage2", "calibrate")
@@ -190,6 +191,25 @@ def test_a_new_attack_passes_the_audit(project, bots):
     labels.append(label_of(bots[0], "coin_miner"))
     project.run("ingest", "validate", "preprocess")
     assert "coin_miner" in splits()["train"].attack
+
+
+def test_confirmed_records_weigh_more_and_dismissed_ones_count_once(project):
+    project.run("ingest", "preprocess")
+    train = splits()["train"]
+    attack, benign = train.record_id[train.y == 1][0], train.record_id[train.y == 0][0]
+    plain, _ = weights.given(train, 7)
+    assert len(plain) == len(train)
+    labels.append(Label(int(attack), "bot", "ada", "now"))
+    labels.append(Label(int(benign), "benign", "ada", "now"))
+    rows, families = weights.given(train, 7)
+    assert len(rows) == len(families) == len(train) + 6
+    assert int((families == 0).sum()) == int((train.y == 0).sum())
+
+
+def test_a_record_that_every_model_has_seen_is_not_counted_for_the_bound_on_levels():
+    fold = np.repeat([0, 1, 2], [50, 60, 70])
+    with_dismissed = np.concatenate([fold, np.full(5, cross_conformal.IN_EVERY_MODEL)])
+    assert cross_conformal.worst_factor(with_dismissed) == cross_conformal.worst_factor(fold)
 
 
 # The command.
