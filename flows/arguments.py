@@ -91,6 +91,24 @@ def _explain(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--features", type=int, default=5, help="features that are named for each")
 
 
+def _label(parser: argparse.ArgumentParser) -> None:
+    parser.description = "Say which alerts were attacks and which were not; the next training learns it."
+    parser.add_argument("record_id", nargs="*", metavar="RECORD_ID", help="ids of records that were scored or ingested")
+    said = parser.add_mutually_exclusive_group(required=True)
+    said.add_argument("--confirmed", metavar="NAME", help="they were this attack")
+    said.add_argument("--dismissed", action="store_true", help="they were benign")
+    said.add_argument("--from", dest="from_file", metavar="FILE.csv", help="a CSV of record_id and label, by and note")
+    parser.add_argument("--by", default="", help="who says so; without it the name of the user")
+    parser.add_argument("--note", default="", help="why")
+    parser.add_argument("--new", action="store_true", help="the name is that of a new attack")
+
+
+def _refuse_none(chosen: argparse.Namespace) -> str | None:
+    if bool(chosen.record_id) == bool(chosen.from_file):
+        return "give the ids of records, or a CSV with --from"
+    return None
+
+
 def _promotion(parser: argparse.ArgumentParser) -> None:
     parser.description = "Promote a model, or go back."
     parser.add_argument("version", nargs="?", default=CANDIDATE, help="an alias or a number, candidate if left out")
@@ -165,13 +183,17 @@ def _quickstart(parser: argparse.ArgumentParser) -> None:
 
 
 # What a parser cannot say by itself: the arguments of a program -> what is wrong with them together.
-CHECKS: Final[dict[str, Callable[[argparse.Namespace], str | None]]] = {"promotion": _refuse_both}
+CHECKS: Final[dict[str, Callable[[argparse.Namespace], str | None]]] = {
+    "promotion": _refuse_both,
+    "label": _refuse_none,
+}
 PROGRAMS: Final[dict[str, Callable[[argparse.ArgumentParser], None]]] = {
     "training": _training,
     "score": _score,
     "read": _read,
     "adopt": _adopt,
     "explain": _explain,
+    "label": _label,
     "promotion": _promotion,
     "drift_check": _drift_check,
     "lineage": _lineage,

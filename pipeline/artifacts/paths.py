@@ -27,6 +27,7 @@ QUARANTINE = DATA / "quarantine"  # files that came in and cannot be scored
 DRIFT = REPORTS / "drift"
 BENCHMARK = REPORTS / "benchmark"
 CELLS = DATA / "benchmark.jsonl"
+LABELS = DATA / "labels.jsonl"  # the verdicts of analysts
 REGISTERED = DATA / "registered"  # versions of the model, as they were fetched
 
 

@@ -39,9 +39,13 @@ from pipeline.base.samples import row_hash
 OUT_OF_FOLD: Final = "out_of_fold"  # samples beside the splits: the benign records, by models that have not seen them
 
 
+IN_EVERY_MODEL: Final = -1  # in place of a fold: a record that every model is fitted on, and that sets no threshold
+
+
 def worst_factor(fold: NDArray[np.int64]) -> float:
     """How many times as often as a level says benign records may be at it, whatever the models; ``fold`` is (n,)."""
-    return (len(fold) + 1) / (int(np.bincount(fold).min()) + 1)
+    counted = fold[fold != IN_EVERY_MODEL]
+    return (len(counted) + 1) / (int(np.bincount(counted).min()) + 1)
 
 
 def route(x: NDArray[np.float32], folds: int, seed: int = 0) -> NDArray[np.int64]:

@@ -1,6 +1,7 @@
 """Counts of what a data set holds, chunk by chunk."""
 
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -94,11 +95,17 @@ class Tally:
                 f"that ingest.max_rejected_share allows ({rows}); all are kept in {kept}"
             )
 
-    def source(self, name: str, dataset: Dataset) -> dict[str, Any]:
-        """What later stages read of the data: its columns, its attacks, and the number of records of each."""
+    def source(self, name: str, dataset: Dataset, further: Mapping[str, str] | None = None) -> dict[str, Any]:
+        """What later stages read of the data: its columns, its attacks, and the number of records of each.
+
+        Args:
+            name: of the data set.
+            dataset: that was read.
+            further: attack -> family of attacks beside those of the data set.
+        """
         found = {attack for counts in self.files.values() for attack in counts}
         families = dict(dataset.families or {attack: family(attack) for attack in found})
-        families |= {UNLABELLED: UNLABELLED} if UNLABELLED in found else {}
+        families |= ({UNLABELLED: UNLABELLED} if UNLABELLED in found else {}) | dict(further or {})
         return {
             "dataset": f"{name} {dataset.title}".strip(),
             **({"extraction": dict(dataset.extraction)} if dataset.extraction else {}),

@@ -34,6 +34,13 @@ class Identities:
     content: NDArray[np.uint64]
     time: NDArray[np.int64]
 
+    def cut(self, last: int) -> tuple["Identities", "Identities"]:
+        """All but the ``last`` records, and these."""
+        n = len(self.record_id) - last
+        parts = ({name: values[rows] for name, values in vars(self).items()} for rows in (slice(n), slice(n, None)))
+        first, second = (Identities(**part) for part in parts)
+        return first, second
+
     def in_order(self, asked: Order, unseen: Sequence[str]) -> bool:
         """Whether the splits follow time: where that is asked for, or there are no seen attacks and times are known."""
         learnt = set(self.attack) - {"benign", *unseen}

@@ -5,20 +5,23 @@
     data/scored/KEY.parquet             a row for each record: who it is, its scores, p-value and verdict
     data/scored/rejected/KEY.parquet    rows that could not be read, with the reason
     data/scored/samples/KEY.parquet     raw columns of a few records, for the watch on drift and the gate
-    data/scored/summaries/KEY.json      counts, and the sha256 of what came in and of the three above
+    data/scored/alerts/KEY.parquet      raw columns of the strongest alerts, for whoever labels them
+    data/scored/summaries/KEY.json      counts, and the sha256 of what came in and of the four above
 
 A model that has a name of its own has these in a folder of its own; see ``own_model``.
 
-The first three are the same bytes however often a file is scored. What changes from run to run, such as the time,
+The first four are the same bytes however often a file is scored. What changes from run to run, such as the time,
 stands in the summary alone. The summary appears last. A file counts as scored when its summary names the sha256 of its
-whole content and the three tables have the hashes that stand there. What a power cut or a full disk cut short does not
-count, and is scored again. Only this user may enter the folder.
+whole content, and the tables that it names have the hashes that stand there. What a power cut or a full disk cut short
+does not count, and is scored again. Only this user may enter the folder.
 
-Drift of features and the gate of promotion need raw columns of recent records. A small sample of them is kept, because
-the files that came in may be gone by then, and copies of all of them would be as large as they are. It has every column
-that was read, so that a later model that reads others can score it too.
+Drift of features and the gate of promotion need raw columns of recent records, and a label needs those of its record. A
+small sample and the strongest alerts are kept, because the files that came in may be gone by then, and copies of all of
+them would be as large as they are. A sample has every column that was read, so that a later model that reads others can
+score it too.
 """
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -40,10 +43,11 @@ from pipeline.serving.arrivals import Incoming, content_hash
 from pipeline.serving.bundle import Bundle
 from pipeline.serving.contract_check import WARN, ContractCheck
 from pipeline.serving.scored import SCHEMA, TABLES, summary_path, table_path
-from pipeline.serving.tally import Sample, Tally
+from pipeline.serving.tally import Kept, Sample, Strongest, Tally
 from pipeline.settings.scoring import ContractRules
 
 SAMPLE: Final = 2_000  # records of a file whose raw columns are kept
+ALERTS: Final = 10_000  # and alerts
 
 
 def score(
@@ -71,15 +75,17 @@ def score(
     """
     key = file.key(version)
     durable.make_private(own_model.scored())
-    tally, sample, check = Tally(bundle.calibration), Sample(SAMPLE), ContractCheck(bundle.contract, rules)
+    tally, check = Tally(bundle.calibration), ContractCheck(bundle.contract, rules)
+    kept = {"samples": Sample(SAMPLE), "alerts": Strongest(ALERTS)}
     about = {"version": str(version), "model": own_model.name(), "digest": bundle.digest}
     about |= {"source_sha256": file.sha256}
-    p_value = _write(file, bundle, version, about, tally, sample, check)
+    p_value = _write(file, bundle, version, about, tally, kept, check)
     batch = {}
     if false_discovery is not None:
         n = bundle.calibration.reference.size
         batch["batch"] = discoveries.mark(table_path(key), p_value, false_discovery, n)
-    sample.save(table_path(key, "samples"))
+    for room, rows in kept.items():
+        rows.save(table_path(key, room))
     now = datetime.now(UTC).isoformat(timespec="seconds")
     tables = {room: sha256_of(table_path(key, room)) for room in TABLES}
     origin = {"source": file.name, **about, "version": version, "flow_run": flow_run, "time": now}
@@ -94,7 +100,7 @@ def _write(
     version: int,
     about: dict[str, str],
     tally: Tally,
-    sample: Sample,
+    kept: Mapping[str, Kept],
     check: ContractCheck,
 ) -> Floats:
     """Write the tables of the records and of the rejected rows; returns (n,) p-values."""
@@ -117,7 +123,10 @@ def _write(
             tally.labels.add(chunk.records, predicted)
             check.add(chunk)
             p_values.append(predicted.p_value)
-            sample.add(chunk.records, predicted.score, _sampled(chunk.records, columns))
+            kept["samples"].add(chunk.records, predicted.score, _sampled(chunk.records, columns))
+            alerts = np.any([*predicted.flagged.values()], axis=0)
+            raw = [name for name in chunk.records.column_names if name not in PROVENANCE]
+            kept["alerts"].add(chunk.records.filter(pa.array(alerts)), predicted.score[alerts], raw)
         tally.require(file)
         check.require(file.path)
         if content_hash(file.path) != file.sha256:

@@ -192,14 +192,15 @@ def _identities(wanted: Ids, used: Ids) -> tuple[NDArray[np.intp], NDArray[np.ob
     """Of each wanted record, in the order of the table: its place among them, its family and attack.
 
     And the names of the attacks among the used records. One that was only attempted is left out: settings may have
-    called it benign.
+    called it benign. So is one that an analyst has confirmed: a few records do not make an attack a seen one.
     """
     places, families, attacks, told = [], [], [], set()
-    for table in row_groups(paths.RECORDS, ["record_id", "attack", "family", "attempted"]):
+    for table in row_groups(paths.RECORDS, ["record_id", "source_file", "attack", "family", "attempted"]):
         ids = table.column("record_id").to_numpy()
         rows = _among(ids, wanted)
         attack, family = (strings(table.column(name)) for name in ("attack", "family"))
         done = ~table.column("attempted").fill_null(False).to_numpy()
+        done &= strings(table.column("source_file")) != paths.LABELS.as_posix()
         told |= set(attack[_among(ids, used) & done].tolist()) - {*NO_ATTACK}
         places.append(np.searchsorted(wanted, ids[rows]))
         families.append(family[rows])

@@ -18,7 +18,7 @@ from pipeline.datasets.schema import ENDPOINTS
 from pipeline.serving import discoveries, own_model
 from pipeline.serving.arrivals import Incoming
 
-TABLES: Final = (".", "rejected", "samples")
+TABLES: Final = (".", "rejected", "samples", "alerts")
 _WORD = pa.dictionary(pa.int32(), pa.string())
 SCHEMA: Final = pa.schema(
     [

@@ -1,7 +1,7 @@
 """What is counted while a file is scored, and the sample that is kept of it."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -83,23 +83,26 @@ def expected(share: float, n: int, calibrated_on: int) -> dict[str, float]:
     return {**numbers, "promised": share, "calibrated_on": calibrated_on}
 
 
-class Sample:
-    """The records of the smallest ids, which are hashes: a random sample, whatever the order and the batches."""
+class Kept:
+    """The raw columns of a few records, whatever the order and the batches; no more are in memory at once."""
+
+    columns: tuple[str, ...] = ("record_id",)
+    first_by: tuple[tuple[str, str], ...] = (("record_id", "ascending"),)
 
     def __init__(self, size: int) -> None:
         self.size = size
         self.kept: pa.Table | None = None
 
-    def add(self, records: pa.Table, score: NDArray[np.float64], columns: list[str]) -> None:
+    def add(self, records: pa.Table, score: NDArray[np.float64], columns: Sequence[str]) -> None:
         """Look at the raw ``columns`` of n more records; score is (n,)."""
-        found = records.select(["record_id", *columns]).append_column("score", pa.array(score)).unify_dictionaries()
-        few = self._smallest(found)
+        found = records.select([*self.columns, *columns]).append_column("score", pa.array(score)).unify_dictionaries()
+        few = self._first(found)
         new = pa.table({name: _plain(few.column(name)) for name in few.column_names})
         both = new if self.kept is None else pa.concat_tables([self.kept, _like(new, self.kept.schema)])
-        self.kept = self._smallest(both).combine_chunks()
+        self.kept = self._first(both).combine_chunks()
 
-    def _smallest(self, table: pa.Table) -> pa.Table:
-        order = pc.sort_indices(table, sort_keys=[("record_id", "ascending")])
+    def _first(self, table: pa.Table) -> pa.Table:
+        order = pc.sort_indices(table, sort_keys=list(self.first_by))
         return table.take(order.slice(0, self.size))
 
     def save(self, path: Path) -> None:
@@ -107,6 +110,17 @@ class Sample:
         if self.kept is not None:
             with TableWriter(path, self.kept.schema) as writer:
                 writer.write(self.kept)
+
+
+class Sample(Kept):
+    """The records of the smallest ids, which are hashes: a random sample."""
+
+
+class Strongest(Kept):
+    """The alerts of the highest scores."""
+
+    columns = ("record_id", "source_file", "row")
+    first_by = (("score", "descending"), ("record_id", "ascending"))
 
 
 def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:

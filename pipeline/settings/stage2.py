@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
 
-from pipeline.settings.base import Bounds, Names, Seed, Shape
+from pipeline.settings.base import Bounds, Count, Names, Seed, Shape
 from pipeline.settings.training import Training
 
 
@@ -26,9 +26,14 @@ class CalibrationSettings(Shape):
 
 @dataclass(frozen=True)
 class Stage2(Training):
-    """The detector, its head and their training; the plug-ins are detectors."""
+    """The detector, its head and their training; the plug-ins are detectors.
+
+    Attributes:
+        label_weight: how many records one counts as that an analyst has confirmed, for models that learn from attacks.
+    """
 
     section: ClassVar[str] = "stage2"
     detector: str
     head: str
+    label_weight: Count
     calibration: CalibrationSettings

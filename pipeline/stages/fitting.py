@@ -1,14 +1,13 @@
 """The models of stage 2: one detector and one head, or a model of each kind for every fold."""
 
 import torch
-from torch import Tensor
 
 from pipeline.base.samples import Samples
-from pipeline.datasets.labels import family_numbers
 from pipeline.models.detectors.base import Detector
 from pipeline.models.detectors.folds import Folds
 from pipeline.models.training.bulk import Splits
 from pipeline.settings.stage2 import Stage2
+from pipeline.stages import weights
 from pipeline.stages.dealt import Dealt
 from pipeline.stages.detectors import builder, keep
 from pipeline.stages.learning import learn
@@ -21,14 +20,14 @@ def fit_one(
     """Fit the detector, and the head where there is one; gives both, and the last epoch of the detector."""
     known, judge = (rows if detector.trains_on == "all" else rows.select(rows.benign) for rows in (train, val))
     report.reads("train", known)
-    detector.fit(*_labelled(known))
+    detector.fit(*weights.given(known, settings.label_weight))
     learnt = learn(detector, Splits(known, judge, val), settings, "stage2", report)
     detector.verify(torch.from_numpy(judge.x))
     keep(settings, detector, "detector", train.columns)
     if "head" not in models:
         return [detector], learnt.epoch
     head = builder(settings, models["head"], "head", len(train.columns))()
-    head.fit(*_labelled(train))
+    head.fit(*weights.given(train, settings.label_weight))
     head.verify(torch.from_numpy(val.x))
     keep(settings, head, "head", train.columns)
     return [detector, head], learnt.epoch
@@ -44,17 +43,12 @@ def fit_folds(
     for role, name in models.items():
         make = builder(settings, name, role, len(attacks.columns))
         labelled = make().trains_on == "all"
-        given, judge = (attacks, val) if labelled else (attacks.select(slice(0, 0)), val.select(val.benign))
-        rows = torch.from_numpy(benign.x), torch.from_numpy(fold)
-        folds = Folds.fitted(make, *rows, *_labelled(given), settings.calibration.seed)
+        known, judge = (attacks, val) if labelled else (attacks.select(slice(0, 0)), val.select(val.benign))
+        rows, seed = (torch.from_numpy(benign.x), torch.from_numpy(fold)), settings.calibration.seed
+        folds = Folds.fitted(make, *rows, *weights.given(known, settings.label_weight), seed)
         folds.verify(torch.from_numpy(judge.x))
         keep(settings, folds, role, attacks.columns)
         fitted.append(folds)
     detector = builder(settings, models["detector"], "detector", len(attacks.columns))()
     learn(detector, Splits(benign, val, val), settings, "stage2", report)  # draws that there is nothing to train
     return fitted
-
-
-def _labelled(samples: Samples) -> tuple[Tensor, Tensor]:
-    """(n, Z) rows, and the (n,) number of the family of each, 0 for benign."""
-    return torch.from_numpy(samples.x), torch.from_numpy(family_numbers(samples.attack, samples.benign))

@@ -1,59 +1,42 @@
 """Raw files -> records with canonical columns; rows that cannot be read are kept beside them, with the reason."""
 
-from dataclasses import replace
-
 from pipeline.artifacts import paths
 from pipeline.artifacts.files import write_json
 from pipeline.artifacts.tables import TableWriter
 from pipeline.base.registry import build
 from pipeline.datasets import labelling
-from pipeline.datasets.base import REJECTED_SCHEMA, Dataset, record_schema
+from pipeline.datasets.base import record_schema
 from pipeline.datasets.places import where_of
 from pipeline.datasets.reading import Reading
 from pipeline.datasets.registry import DATASETS
 from pipeline.datasets.tally import Tally
-from pipeline.datasets.trust import TRUST_SCHEMA, Extent, trusted
-from pipeline.reporting import confidence_table
+from pipeline.datasets.trust import Extent
 from pipeline.settings import followed
 from pipeline.settings.ingest import Ingest
 from pipeline.stages import launch
+from pipeline.stages.labelled_records import Missing
 from pipeline.stages.reports.ingest import write_reports
 from pipeline.stages.reports.report import Report
+from pipeline.stages.stored_records import store
 
 
 def ingest(settings: Ingest, report: Report) -> None:
     """Stream the data set into one Parquet file."""
     followed.require(settings.path)
-    plugin = settings.settings(settings.dataset, DATASETS)
-    plugin["reading"] = reading = Reading.of(settings.time_format, settings.time_zone, settings.unlabelled)
-    dataset = build(DATASETS, settings.dataset, "ingest.dataset", path=where_of(settings.path), **plugin)
+    given, path = settings.settings(settings.dataset, DATASETS), where_of(settings.path)
+    reading = Reading.of(settings.time_format, settings.time_zone, settings.unlabelled)
+    dataset = build(DATASETS, settings.dataset, "ingest.dataset", path=path, reading=reading, **given)
     dataset.labelled = settings.labels in {"auto", "full"}
-    tally, extent = Tally(), Extent(dataset.columns)
+    tally, extent, missing = Tally(), Extent(dataset.columns), Missing()
     with TableWriter(paths.RECORDS, record_schema(dataset.columns)) as records:
-        _store(dataset, settings.labels == "none", records, tally, extent, report)
+        store(dataset, settings.labels == "none", records, tally, extent, missing, report)
         tally.check(settings.max_rejected_share, paths.REJECTED)
         labelling.require(settings.labels, tally.files)
-    given = {key: value for key, value in plugin.items() if key != "reading"}
-    source = tally.source(settings.dataset, dataset) | {"reading": reading.stated(), "settings": given}
+        records.write(missing.records(dataset.columns, report))
+    source = tally.source(settings.dataset, dataset, missing.families)
+    source |= {"reading": reading.stated(), "settings": given}
     write_json(paths.SOURCE, source)
     write_reports(settings, source, tally, extent, report)
-
-
-def _store(dataset: Dataset, unread: bool, records: TableWriter, tally: Tally, extent: Extent, report: Report) -> None:
-    """Store each chunk: its records, its rejected rows, and the confidence in each record."""
-    with (
-        TableWriter(paths.REJECTED, REJECTED_SCHEMA) as rejected,
-        confidence_table.writer(report.folder, 0, TRUST_SCHEMA) as confidence,
-    ):
-        for read in dataset.read():
-            labelled = labelling.without_labels(read.records) if unread else read.records
-            chunk = replace(read, records=labelling.presumed_benign(labelled))
-            records.write(chunk.records)
-            rejected.write(chunk.rejected)
-            trust = trusted(chunk.records, dataset.columns)
-            confidence.write(trust)
-            extent.add(chunk.records)
-            tally.add(chunk, int((trust.column("confidence").to_numpy() < 1).sum()))
 
 
 if __name__ == "__main__":

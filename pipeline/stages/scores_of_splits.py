@@ -11,7 +11,7 @@ from pipeline.artifacts import paths
 from pipeline.artifacts.files import whole_folder
 from pipeline.artifacts.samples import read_samples, write_samples
 from pipeline.base.samples import CONTEXT, SCORES
-from pipeline.calibration.cross_conformal import OUT_OF_FOLD
+from pipeline.calibration.cross_conformal import IN_EVERY_MODEL, OUT_OF_FOLD
 from pipeline.models.detectors.base import Detector
 from pipeline.models.detectors.folds import Folds, out_of_fold
 from pipeline.models.scoring import ROWS_AT_ONCE, in_batches
@@ -47,13 +47,14 @@ def write_out_of_fold(folder: Path, detectors: Sequence[Folds], dealt: Dealt, co
     Args:
         folder: of the scores.
         detectors: that score them.
-        dealt: the records, and the fold of each.
+        dealt: the records, and the fold of each; those that every model has seen are left out.
         context: the detector of contexts, a model of each fold.
     """
-    scored, fold = benign_of(folder), dealt[1]
+    unseen = dealt[1] != IN_EVERY_MODEL
+    scored, fold = benign_of(folder).select(unseen), dealt[1][unseen]
     scores = scored.x.copy()
-    out_of_fold(detectors, benign_of(paths.LATENT).without_last_column().x, fold, scores[:, 1 : len(detectors) + 1])
+    out_of_fold(detectors, benign_of(paths.LATENT).x[unseen, :-1], fold, scores[:, 1 : len(detectors) + 1])
     if isinstance(context, Folds):
-        scores[:, -1] = scores_out_of_fold(context, dealt)
+        scores[:, -1] = scores_out_of_fold(context, (dealt[0].select(unseen), fold))
     with_fold = np.concatenate([scores, fold[:, None].astype(np.float32)], axis=1)
     write_samples(folder, OUT_OF_FOLD, scored.map(lambda _: with_fold, (*scored.columns, "fold")))

@@ -22,6 +22,7 @@ from pipeline.evaluation.promotion_gate.measure import highest_fpr
 from pipeline.serving import arrivals, batch, reading, scored
 from pipeline.serving.bundle import Bundle
 from pipeline.serving.discoveries import fewest
+from pipeline.serving.scored import TABLES
 from pipeline.serving.tally import Sample, expected
 
 
@@ -69,7 +70,7 @@ def test_the_file_says_what_judged_what(bundle, wednesday):
     assert path.name == f"wednesday.csv-{file.sha256}-v3.parquet"
     assert b"a-flow-run" not in path.read_bytes()
     stored = read_json(paths.SCORED / "summaries" / f"{path.stem}.json")
-    rooms = {room: paths.SCORED / room / path.name for room in (".", "rejected", "samples")}
+    rooms = {room: paths.SCORED / room / path.name for room in TABLES}
     assert stored == {**summary, "tables": {room: sha256_of(each) for room, each in rooms.items()}}
     assert (summary["flow_run"], summary["source"], summary["version"]) == ("a-flow-run", "wednesday.csv", 3)
 
@@ -104,7 +105,7 @@ def test_a_second_time_gives_the_same_bytes(bundle, wednesday):
     shutil.rmtree(paths.SCORED)
     score(wednesday, bundle)
     assert contents() == first
-    assert len(first) == 3
+    assert len(first) == len(TABLES)
 
 
 def test_the_packing_does_not_change_what_is_said(bundle, wednesday):
@@ -137,7 +138,7 @@ def test_what_was_scored_is_known_by_its_content_and_the_version(bundle, wednesd
     assert not scored.is_scored(file, 3)
 
 
-@pytest.mark.parametrize("room", [".", "rejected", "samples", "summaries"])
+@pytest.mark.parametrize("room", [*TABLES, "summaries"])
 @pytest.mark.parametrize("left", [0.0, 0.5, None])
 def test_what_a_power_cut_has_cut_short_does_not_count_as_scored(bundle, wednesday, room, left):
     """A file system may bring back a name whose content never reached the disk."""

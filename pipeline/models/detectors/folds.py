@@ -45,7 +45,7 @@ class Folds(Detector):
         Args:
             make: makes a detector that is not fitted yet.
             x: (n, Z) benign rows.
-            fold: (n,) of each, from 0 on.
+            fold: (n,) of each, from 0 on; ``IN_EVERY_MODEL`` for a row that every model is fitted on.
             attacks: (m, Z) seen attacks, which every model may learn from.
             families: (m,) number of the family of each, from 1 on.
             seed: of the hash.

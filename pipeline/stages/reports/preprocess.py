@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import asdict
 
 import numpy as np
 import pandas as pd
@@ -14,6 +15,7 @@ from pipeline.artifacts.tables import read_table, row_groups, with_slices
 from pipeline.preprocessing import splits
 from pipeline.preprocessing.assignment import Rows
 from pipeline.preprocessing.features import Features
+from pipeline.preprocessing.verdicts import Learnt
 from pipeline.reporting.figures.records import feature_spread
 from pipeline.reporting.figures.records import splits as draw_splits
 from pipeline.settings.preprocess import Preprocess
@@ -25,7 +27,12 @@ SPREAD_ROWS = 20_000  # rows at most that the figure of the spread is drawn from
 
 
 def write_reports(
-    rows: Rows, features: Features, settings: Preprocess, passed_over: tuple[str, ...], report: Report
+    rows: Rows,
+    features: Features,
+    settings: Preprocess,
+    passed_over: tuple[str, ...],
+    learnt: Learnt | None,
+    report: Report,
 ) -> None:
     """Write them.
 
@@ -34,6 +41,7 @@ def write_reports(
         features: the fitted transform.
         settings: of the stage.
         passed_over: columns that the settings name and the records lack.
+        learnt: what became of the labels of analysts; None where there are none.
         report: of the stage.
     """
     counts = {name: _counts(rows.attack[rows.split == code]) for code, name in enumerate(splits.SPLITS)}
@@ -44,7 +52,8 @@ def write_reports(
     unseen = [name for name in settings.unseen if name in present]
     passed_over += tuple(name for name in settings.unseen if name not in present)
     kept = {"columns": features.columns, "dropped": features.dropped, "passed_over": passed_over}
-    report.json("splits", {**counts, "left_out": left_out, "hidden": hidden, **kept})
+    labelled = {} if learnt is None else {"labels_of_analysts": asdict(learnt)}
+    report.json("splits", {**counts, "left_out": left_out, "hidden": hidden, **kept, **labelled})
     report.initial_confidence(rows.record_id[used], rows.confidence[used])
     report.json("confidence_intervals_epoch_0", {name: shares(counter) for name, counter in counts.items()})
     _floor(rows, features.columns, settings.seed, report)
@@ -59,6 +68,8 @@ def write_reports(
     report.run.dataset("records", str(paths.RECORDS), digest, int(used.sum()), columns, "splits")
     shown = ", ".join(f"{name} {counter.total():,}" for name, counter in counts.items())
     report.say(f"{len(features.columns)} features; {shown}" + (f"; hidden {hidden.total():,}" if hidden else ""))
+    for sentence in learnt.sentences(unseen) if learnt else ():
+        report.say(sentence)
     if passed_over:
         report.say(f"passed over, as these records have none of it: {', '.join(passed_over)}")
 

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from pipeline.artifacts import paths
 from pipeline.artifacts.samples import read_samples
 from pipeline.base.samples import Samples
-from pipeline.calibration.cross_conformal import worst_factor
+from pipeline.calibration.cross_conformal import IN_EVERY_MODEL, worst_factor
 from pipeline.calibration.thresholds.percentile import Percentile
 from pipeline.stages.reports import scores
 from pipeline.stages.reports.report import Report
@@ -22,11 +22,14 @@ def say_held_out(why: str, report: Report) -> None:
 
 def say_folds(fold: NDArray[np.int64], folds: int, splits: Sequence[str], report: Report) -> None:
     """A model for each fold: all benign records of ``splits`` set the thresholds; ``fold``, (n,), is that of each."""
+    dealt = int((fold != IN_EVERY_MODEL).sum())
     report.say(
-        f"All {len(fold):,} benign records of {', '.join(splits)} will set the thresholds, in {folds} folds. "
+        f"All {dealt:,} benign records of {', '.join(splits)} will set the thresholds, in {folds} folds. "
         "If the models of the folds are alike, about 1 % of new benign records exceed a level of 1 %. "
         f"Whatever the models are, at most {worst_factor(fold):.1f} % do."
     )
+    if dealt < len(fold):
+        report.say(f"{len(fold) - dealt:,} alerts that were dismissed are fitted by every model, and set no threshold")
 
 
 def say_no_head(head: str, report: Report) -> None:

@@ -1,0 +1,102 @@
+"""The log of labels: it only grows, its lines are whole, and the last one on a record holds."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from pipeline.artifacts import labels, paths
+from pipeline.artifacts.labels import Label
+from pipeline.base.errors import ArtifactError
+
+NOW = "2026-01-31T09:00:00+00:00"
+
+
+@pytest.fixture(autouse=True)
+def _here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def test_a_label_is_read_back_as_it_was_written():
+    columns = {"a": 0.1 + 0.2, "b": 1e300, "word": "tcp", "rate": float("inf"), "none": float("nan")}
+    label = Label(2**64 - 1, "bot", "ada", NOW, "why\nso", "monday.csv", 7, columns)
+    labels.append(label)
+    (read,) = labels.read()
+    assert read.columns == {**columns, "rate": "inf", "none": "nan"}  # which float() reads
+    assert Label(**{**vars(read), "columns": columns}) == label
+    assert labels.read() == [read]
+
+
+def test_no_log_is_no_label():
+    assert labels.read() == []
+    paths.LABELS.parent.mkdir()
+    paths.LABELS.touch()
+    assert labels.read() == []
+
+
+def test_the_last_line_holds_and_all_stay():
+    said = [Label(1, "bot", "ada", NOW), Label(2, "bot", "ada", NOW), Label(1, "benign", "ada", NOW)]
+    for label in said:
+        labels.append(label)
+    read = labels.read()
+    assert read == said
+    assert {number: label.verdict for number, label in labels.in_force(read).items()} == {
+        1: "dismissed",
+        2: "confirmed",
+    }
+    assert labels.contradictions(read) == []  # one person may change her mind
+
+
+def test_two_people_who_differ_are_named_until_they_agree():
+    said = [Label(1, "bot", "ada", NOW), Label(1, "benign", "bob", NOW)]
+    (sentence,) = labels.contradictions(said)
+    assert sentence == f"{1:016x}: ada says bot ({NOW}), bob says benign ({NOW}); the last one holds"
+    again = [*said, Label(1, "bot", "ada", NOW)]
+    assert labels.contradictions(again)[0].startswith(f"{1:016x}: bob says benign")
+    assert labels.in_force(again)[1].attack == "bot"
+    assert labels.contradictions([*said, Label(1, "benign", "ada", NOW)]) == []
+
+
+@pytest.mark.parametrize("line", ['{"record_id": "01"}', '{"record_id": "xyz", "label": "confirmed", "attack": "bot"}'])
+def test_a_line_that_is_no_label_is_named(line):
+    labels.append(Label(1, "bot", "ada", NOW))
+    with paths.LABELS.open("a") as log:
+        log.write(line + "\n")
+    with pytest.raises(ArtifactError, match=r"labels\.jsonl, line 2: is no label"):
+        labels.read()
+
+
+WRITER = """
+from pipeline.artifacts import labels
+from pipeline.artifacts.labels import Label
+number = 0
+while True:
+    number += 1
+    labels.append(Label(number, "bot", "ada", "now", columns={"a": float(number)}))
+    print(number, flush=True)
+"""
+
+
+def test_a_kill_loses_no_label_that_was_said_to_be_written():
+    writer = subprocess.Popen([sys.executable, "-c", WRITER], stdout=subprocess.PIPE, text=True)
+    for _ in range(20):
+        writer.stdout.readline()
+    time.sleep(0.01)
+    os.kill(writer.pid, signal.SIGKILL)
+    told = 20 + len(writer.stdout.read().split())
+    writer.wait()
+    writer.stdout.close()
+    read = labels.read()
+    assert [label.record_id for label in read] == [*range(1, len(read) + 1)]
+    assert len(read) >= told
+
+
+def test_half_a_line_is_set_aside_and_the_log_goes_on():
+    labels.append(Label(1, "bot", "ada", NOW))
+    with paths.LABELS.open("a") as log:
+        log.write('{"record_id": "00000000')
+    labels.append(Label(2, "bot", "ada", NOW))
+    assert [label.record_id for label in labels.read()] == [1, 2]
