@@ -30,6 +30,7 @@ from flows import worker
 from flows.runtime import dvc, processes, program
 from flows.runtime.own_names import own
 from pipeline import tracking
+from pipeline.artifacts.files import write_bytes
 from pipeline.base.errors import ConfigError, FlowsculptError
 from pipeline.settings.tracking import SHIPPED
 
@@ -62,7 +63,7 @@ def _named(file: Path) -> Iterator[Path]:
         return
     with TemporaryDirectory() as folder:
         copy = Path(folder) / file.name
-        copy.write_text(yaml.safe_dump(named(yaml.safe_load(file.read_bytes())), sort_keys=False), encoding="utf-8")
+        write_bytes(copy, yaml.safe_dump(named(yaml.safe_load(file.read_bytes())), sort_keys=False).encode())
         yield copy
 
 

@@ -12,6 +12,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
+from pipeline.base import durable
+
 ETHERNET: Final = 14  # bytes
 FLAGS: Final = {"s": 0x02, "h": 0x12, "a": 0x10, "d": 0x18, "f": 0x11, "r": 0x04}  # by the letters of Zeek's history
 ENDED: Final = ("SF", "RSTO", "RSTR", "REJ", "RSTOS0", "RSTRH")
@@ -26,13 +28,15 @@ Row = Mapping[str, Any]  # a connection as Zeek logs it in JSON
 
 def write_events(path: Path, rows: Sequence[Row]) -> None:
     """Write events of type ``flow``, one in each line."""
-    path.write_text("".join(f"{json.dumps(event(row, number))}\n" for number, row in enumerate(rows)), "utf-8")
+    lines = [f"{json.dumps(event(row, number))}\n" for number, row in enumerate(rows)]
+    with durable.atomic(path) as temporary, temporary.open("w", encoding="utf-8") as file:
+        file.writelines(lines)
 
 
 def write_flows(path: Path, rows: Sequence[Row]) -> None:
     """Write the CSV of nfstream."""
     flows = [flow(row) for row in rows]
-    with path.open("w", newline="", encoding="utf-8") as file:
+    with durable.atomic(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         table = csv.DictWriter(file, list(flows[0]), lineterminator="\n")
         table.writeheader()
         table.writerows(flows)
