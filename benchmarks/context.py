@@ -80,7 +80,7 @@ Found = dict[str, list[NDArray[np.bool_]]]
 
 def trained(folder: Path) -> Bundle:
     """A model of benign captures, with the settings that are shipped."""
-    given = {"ingest.dataset": "pcap", "ingest.path": str(folder.resolve())}
+    given = {"ingest.dataset": "pcap", "ingest.path": str(folder.resolve()), "preprocess.context.use": "auto"}
     with TemporaryDirectory() as work:
         write_json(Path(work) / config.PARAMS, with_settings(config.read(SHIPPED), given))
         command = [sys.executable, "-m", "pipeline.alarms.training"]

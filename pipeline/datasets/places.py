@@ -43,8 +43,8 @@ def is_one_file(path: Path) -> bool:
 def sources_under(where: Where, find: Callable[[Path], list[Source]]) -> list[Source]:
     """The sources of each path, in the order of the list.
 
-    A file that has the name of an earlier one gets its folder in front of its name. Records of the two stay apart, and
-    those of the earlier file keep their ids.
+    A file that has the name of an earlier one gets its folder in front of its name, or the archive that holds it. Then
+    the records of the two stay apart, and those of the earlier file keep their ids.
 
     Args:
         where: one path or several.
@@ -60,6 +60,8 @@ def sources_under(where: Where, find: Callable[[Path], list[Source]]) -> list[So
     for number, path in enumerate(where, start=1):
         for source in _numbered(find, path, number, len(where)):
             apart = _within(path, source) if source.name in found else source
+            if apart.name in found:
+                raise SourceError(f"ingest.path, number {number} of {len(where)}: two files are called {apart.name}")
             found[apart.name] = apart
     return list(found.values())
 
@@ -72,8 +74,9 @@ def _numbered(find: Callable[[Path], list[Source]], path: Path, number: int, of:
 
 
 def _within(path: Path, source: Source) -> Source:
-    folder = (path.parent if path.is_file() else path).as_posix()
-    return replace(source, name=f"{folder}/{source.name}", place=f"{folder}/{source.place}")
+    folder = path.parent if path.is_file() else path
+    holder = source.file if source.file.name.lower().endswith(ARCHIVE) else folder
+    return replace(source, name=f"{holder.as_posix()}/{source.name}", place=f"{folder.as_posix()}/{source.place}")
 
 
 def _require_apart(paths: tuple[Path, ...]) -> None:

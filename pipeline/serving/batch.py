@@ -120,7 +120,8 @@ def _write(
             scored.write(_table(file, chunk.records, predicted, version))
             rejected.write(chunk.rejected)
             tally.add(predicted, chunk.rejected, bundle.unknown_words(chunk.records))
-            tally.labels.add(chunk.records, predicted)
+            if "label_settings" in bundle.sealed.about:  # an older one does not say what labels mean
+                tally.labels.add(chunk.records, predicted)
             check.add(chunk)
             p_values.append(predicted.p_value)
             kept["samples"].add(chunk.records, predicted.score, _sampled(chunk.records, columns))

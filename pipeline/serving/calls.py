@@ -81,11 +81,16 @@ def _understood(
     """What the records show of their units and of the tool that wrote them."""
     if not bundle.is_of_flows:
         return Found(), Meaning()
-    shown = pa.table({name: given[name].cast(pa.float64(), safe=False) for name in BESIDE if name in given})
+    shown = pa.table({name: given[name].cast(pa.float64(), safe=False) for name in BESIDE if _is_number(given, name)})
     if not any(column.name in TIMED for column in bundle.columns):
         return Found(), Meaning(extractor=extractor_of(header, shown))
     found = time_units.find(shown, time_unit)
     return found, Meaning(units=found.units, extractor=extractor_of(header, shown))
+
+
+def _is_number(given: Mapping[str, pa.Array], name: str) -> bool:
+    """Whether a column is there and holds numbers; one that the model does not read may hold anything."""
+    return name in given and (pa.types.is_integer(given[name].type) or pa.types.is_floating(given[name].type))
 
 
 def _checked(records: Mapping[str, pa.Array], bundle: Bundle) -> pa.Table:

@@ -75,7 +75,7 @@ class ContractCheck:
 
     def _number(self, name: str, limits: Mapping[str, Any], column: pa.ChunkedArray) -> Any:
         """(n,) mask of the records that lie outside the limits; the rest is counted."""
-        values = column.to_numpy()
+        values = column.to_numpy().astype(np.float64, copy=False)
         finite = np.isfinite(values)
         self.undefined[name] += len(values) - int(finite.sum())
         if limits["low"] is None:

@@ -94,7 +94,7 @@ class ContextSettings(Shape):
         ValueError: the windows do not grow.
     """
 
-    use: Literal["auto", "off"]
+    use: Literal["auto", "never"]
     windows: Annotated[tuple[Positive, ...], Bounds(min_length=1)]
     remembered: Annotated[int, Bounds(ge=1)]
 

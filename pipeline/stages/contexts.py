@@ -34,7 +34,7 @@ def contexts_of(rows: Rows, settings: ContextSettings, in_order: bool, report: R
         in_order: whether the splits follow time.
         report: of the stage.
     """
-    if settings.use == "off" or not in_order or not can_have(column_names(paths.RECORDS)):
+    if settings.use == "never" or not in_order or not can_have(column_names(paths.RECORDS)):
         return None
     talks, known, late = stored_talks(settings.windows[-1])
     fitted = np.isin(rows.split, [splits.SPLITS.index(name) for name in FITTED])

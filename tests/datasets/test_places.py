@@ -85,3 +85,15 @@ def test_captures_keep_the_rules_beside_them(tmp_path: Path) -> None:
 def test_logs_may_be_listed(tmp_path: Path) -> None:
     paths = write_logs(tmp_path, 60, 2, 0)
     assert records(Zeek(tuple(paths))).num_rows == records(Zeek(tmp_path)).num_rows
+
+
+def test_archives_whose_members_have_one_name_lose_nothing(week: list[Path], tmp_path: Path) -> None:
+    archives = []
+    for number, path in enumerate(week):
+        archives.append(tmp_path / f"day{number}.zip")
+        with zipfile.ZipFile(archives[-1], "w") as archive:
+            archive.write(path, "flows.csv")
+    alone = sum(len(records(CICIDS2017(path))) for path in week)
+    together = records(CICIDS2017(tuple(archives)))
+    assert len(together) == alone
+    assert len(set(together["record_id"].to_pylist())) == alone

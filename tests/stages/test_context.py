@@ -39,6 +39,7 @@ def captured(project: Any) -> Any:
     project.set("ingest.path", str(folder))
     project.set("calibrate.scores", ["detector", "head", "context"])
     project.set("calibrate.fusion", "fisher")
+    project.set("preprocess.context.use", "auto")
     return project
 
 
@@ -99,7 +100,7 @@ def test_no_test_record_moves_a_fitted_number(learnt: Any) -> None:
 
 def test_a_record_without_a_time_or_an_address_is_judged_as_if_there_were_no_context(learnt: Any) -> None:
     with_context = Bundle.of_project()
-    learnt.set("preprocess.context.use", "off")
+    learnt.set("preprocess.context.use", "never")
     learnt.run("preprocess", "stage1", "stage2", "calibrate")
     plain = Bundle.of_project()
     assert plain.looks_back is None and "context" not in plain.calibration.surprisals
@@ -135,7 +136,7 @@ def test_where_splits_are_drawn_there_is_no_context_and_no_trace_of_it(captured:
     assert "without_context" not in read_json(paths.THRESHOLDS.with_suffix(".json"))
     assert not any(name.startswith("context") for name in Bundle.of_project().sealed.files)
     before = said()
-    captured.set("preprocess.context.use", "off")
+    captured.set("preprocess.context.use", "never")
     captured.run("preprocess", "stage1", "stage2", "calibrate")
     assert said() == before
 

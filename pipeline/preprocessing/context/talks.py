@@ -84,7 +84,7 @@ def talks_of(table: pa.Table) -> tuple[Talks, Mask]:
         table: n records, with ``WHO`` among their columns.
     """
     columns = {*table.column_names}
-    time = table.column("timestamp").cast(pa.int64())
+    time = table.column("timestamp").cast(pa.timestamp("us"), safe=False).cast(pa.int64())
     source, destination = table.column("src_ip"), table.column("dst_ip")
     known = _present(time) & _present(source) & _present(destination)
     talks = Talks(
