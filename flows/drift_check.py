@@ -128,7 +128,9 @@ def check(version: int, bundle: Bundle, recent: scored.Recent, settings: Retrain
     edge = drift.cut(reference, settings.looks)
     then, now = reference[reference < edge], recent.score[recent.score < edge]
     calibration = bundle.calibration
-    alarms = alarm_share.counted(recent.score, calibration.thresholds, calibration.promises(), reference.size)
+    promises = calibration.promises()
+    level = 1 - settings.alpha / max(len(promises), 1)  # of all thresholds together
+    alarms = alarm_share.counted(recent.score, calibration.thresholds, promises, reference.size, level)
     if now.size < settings.min_records:
         said = f"{most}: " if (most := alarm_share.worst(alarms, settings.alarms)) else ""
         reason = f"{said}{now.size:,} of {n:,} recent records look benign: another network, or mostly attacks"
