@@ -17,6 +17,7 @@ from pipeline.artifacts.files import read_json
 from pipeline.artifacts.tables import read_table
 from pipeline.base.errors import ArtifactError, ConfigError
 from pipeline.calibration.calibration import Calibration
+from pipeline.evaluation import alarm_share
 from pipeline.serving import batch, loading, scored
 from pipeline.serving.registry import Version
 from pipeline.settings.retraining import Retraining
@@ -117,6 +118,17 @@ def test_traffic_as_at_calibration_is_stable(watched, monkeypatch):
     assert found.path.max() < math.log(100)
     assert not watched.registered and not watched.events
     assert "Drift: stable" in watched.shown["drift-check"]
+
+
+def test_the_alarms_of_all_thresholds_together_are_held_against_alpha(watched, monkeypatch):
+    """At 95 % for each of several thresholds, a few strange benign records in a thousand would be called attacks."""
+    recent(drawn(watched), monkeypatch)
+    found = check()
+    calibrated = watched.bundle.calibration.reference.size
+    for each in found.alarms:
+        low, high = alarm_share.promised(each.records, each.promised, calibrated, 1 - 0.01 / len(found.alarms))
+        assert (each.low, each.high) == (low, high)
+        assert each.high >= alarm_share.promised(each.records, each.promised, calibrated)[1]
 
 
 def test_a_wave_of_attacks_over_known_traffic_is_alarms_and_no_drift(watched, monkeypatch):
