@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -100,3 +101,14 @@ def test_half_a_line_is_set_aside_and_the_log_goes_on():
         log.write('{"record_id": "00000000')
     labels.append(Label(2, "bot", "ada", NOW))
     assert [label.record_id for label in labels.read()] == [1, 2]
+
+
+def test_the_shipped_log_has_no_label_and_no_warning_of_dvc():
+    """DVC warns of a file without a byte at each stage that depends on it."""
+    shipped = (Path(__file__).parents[2] / paths.LABELS).read_bytes()
+    assert shipped
+    paths.LABELS.parent.mkdir(exist_ok=True)
+    paths.LABELS.write_bytes(b"\n")
+    assert labels.read() == []
+    labels.append(Label(1, "bot", "ada", "2026-01-31T09:00:00+00:00"))
+    assert [label.record_id for label in labels.read()] == [1]
