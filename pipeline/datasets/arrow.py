@@ -1,7 +1,5 @@
 """Files whose columns have types (Parquet, Arrow, ``.npz``) as Arrow tables, some rows at a time."""
 
-import zipfile
-import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import BinaryIO
@@ -129,7 +127,7 @@ def _array(source: Source, key: str) -> NDArray[np.generic]:
                 raise SchemaError(f"{source.name}: no array {key!r}{held}; save one with np.savez(path, X=X, y=y)")
             array: NDArray[np.generic] = archive[key]
             return array
-    except (OSError, EOFError, ValueError, TypeError, zipfile.BadZipFile, zlib.error) as error:
+    except (*BROKEN, ValueError, TypeError) as error:
         remedy = "save numbers or text with np.savez(path, X=X, y=y); what only pickle can read is refused"
         raise SourceError(f"{source.name}: {key!r} cannot be read ({error}); {remedy}") from error
 
@@ -161,7 +159,7 @@ def chunk_of(
             name: words.nulled(words.encoded(column), nulls.WORDS) if name in texts else _numbers(column)
             for name, column in columns.items()
         }
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+    except pa.ArrowException as error:
         raise SchemaError(f"{block.source}: a column holds neither numbers nor text ({error})") from error
     return of_table(block, layout, pa.table(typed), label, rows)
 

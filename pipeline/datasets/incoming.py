@@ -107,5 +107,5 @@ class Recorded(Dataset):
             with pq.ParquetFile(self.path) as file:
                 for batch in file.iter_batches(ROWS, columns=list(wanted)):
                     yield Chunk(pa.Table.from_batches([batch]), REJECTED_SCHEMA.empty_table())
-        except (OSError, pa.ArrowInvalid) as error:
+        except sources.BROKEN as error:
             raise SourceError(f"{self.path}: cannot be read as Parquet ({error}); fetch the file again") from error

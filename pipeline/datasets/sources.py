@@ -124,9 +124,8 @@ def sources(
         raise SourceError(f"{path}: no such file or folder{near_miss(path.name, siblings)}; set ingest.path")
     files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
     wanted = Wanted(suffixes, prefix, names, numbered)
-    here = (
-        wanted if path.is_dir() else Wanted(suffixes, "", names, numbered)
-    )  # a file that is named may be called anything
+    # The name of a file that is named itself may begin with anything.
+    here = wanted if path.is_dir() else Wanted(suffixes, "", names, numbered)
     found = [source for file in files for source in _open_file(file, _place(file, path), here, wanted)]
     if not found:
         raise SourceError(f"{path}: holds no {wanted}; set ingest.path to the folder of the records")
@@ -214,7 +213,7 @@ def _open_zip(file: Path, wanted: Wanted) -> list[Source]:
     try:
         with zipfile.ZipFile(file) as archive:
             members = sorted(name for name in archive.namelist() if wanted.fits(name))
-    except (zipfile.BadZipFile, OSError) as error:
+    except BROKEN as error:
         raise SourceError(f"{file}: is not a zip archive ({error}); download it again") from error
     names = [member.rsplit("/", 1)[-1] for member in members]
     names = names if len(set(names)) == len(names) else members

@@ -156,6 +156,19 @@ def test_a_broken_parquet_and_an_unknown_data_set_are_refused(tmp_path):
         incoming(tmp_path / "new.csv", "tabel", NEEDED)
 
 
+def test_stored_records_whose_damage_looks_like_another_encoding_are_refused(monday, tmp_path, monkeypatch):
+    records = pa.concat_tables([chunk.records for chunk in CICIDS2017(monday).read()])
+    pq.write_table(records, tmp_path / "records.parquet")
+    dataset = incoming(tmp_path / "records.parquet", "cicids2017", NEEDED)
+
+    def damaged(*_, **__):
+        raise pa.ArrowNotImplementedError("Unsupported encoding")  # what some flipped bits lead to
+
+    monkeypatch.setattr(pq.ParquetFile, "iter_batches", damaged)
+    with pytest.raises(SourceError, match=r"cannot be read as Parquet \(Unsupported encoding\); fetch the file again"):
+        list(dataset.read())
+
+
 def test_every_reader_takes_what_is_needed():
     for reader in {*READERS.values()} - {Table}:
         assert reader(path="x", needed=()) is not None

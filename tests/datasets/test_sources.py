@@ -87,6 +87,16 @@ def test_a_truncated_gzip_says_how_far_it_could_be_read(tmp_path, left):
         list(blocks(sources.sources(path)[0], 1000))
 
 
+@pytest.mark.parametrize(("at", "byte"), [(6, 99), (47, 0xFF)])  # the version that is needed; a byte of the name
+def test_a_zip_whose_list_of_members_is_damaged_is_refused(tmp_path, at, byte):
+    archive = zipped(tmp_path / "z.zip", **{"\xfc.csv": TEXT})
+    content = bytearray(archive.read_bytes())
+    content[content.index(b"PK\x01\x02") + at] = byte
+    archive.write_bytes(content)
+    with pytest.raises(SourceError, match=r"z\.zip: is not a zip archive \(.*\); download it again$"):
+        sources.sources(archive)
+
+
 def test_a_damaged_member_of_a_zip_is_refused(tmp_path):
     archive = zipped(tmp_path / "z.zip", **{"x.csv": TEXT * 100})
     archive.write_bytes(archive.read_bytes().replace(b"1,2", b"9,9", 1))

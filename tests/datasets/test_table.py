@@ -222,6 +222,15 @@ def test_arrays_that_are_no_table_are_refused(tmp_path, arrays, error, message):
         read(tmp_path / "t.npz")
 
 
+def test_arrays_in_an_unknown_compression_are_refused(tmp_path):
+    np.savez(tmp_path / "t.npz", X=X, y=Y)
+    content = bytearray((tmp_path / "t.npz").read_bytes())
+    content[content.index(b"PK\x01\x02") + 10] = 99  # the method, in the list of members
+    (tmp_path / "t.npz").write_bytes(content)
+    with pytest.raises(SourceError, match=r"'X' cannot be read .*compression method is not supported"):
+        read(tmp_path / "t.npz")
+
+
 @pytest.mark.parametrize("name", ["t.npz", "t.parquet"])
 @pytest.mark.parametrize("content", [b"", b"no such file", b"PK\x03\x04 cut", b"PAR1PAR1"])
 def test_a_file_that_is_not_what_its_name_says_is_refused(tmp_path, name, content):

@@ -1,8 +1,6 @@
 """Captures as files: pcap and pcapng, plain or gzip'd, read in blocks."""
 
 import gzip
-import lzma
-import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
@@ -13,7 +11,7 @@ from pipeline.datasets.packets.classic import Classic
 from pipeline.datasets.packets.frames import Frames
 from pipeline.datasets.packets.links import LINKS, READ, name
 from pipeline.datasets.packets.sections import Sections
-from pipeline.datasets.sources import SeenContents, Source
+from pipeline.datasets.sources import BROKEN, SeenContents, Source
 
 _GZIP = b"\x1f\x8b"
 
@@ -83,7 +81,7 @@ class Capture:
                         parts.clear()
         except (EOFError, zlib.error, gzip.BadGzipFile) as error:
             self.lost = f"cannot be decompressed beyond byte {read:,} ({error})"
-        except (zipfile.BadZipFile, lzma.LZMAError, OSError, RuntimeError) as error:
+        except BROKEN as error:
             raise SourceError(f"{self.source.name}: cannot be read ({error}); fetch the file again") from error
         if parts:
             yield bytes(parts)

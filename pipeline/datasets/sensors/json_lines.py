@@ -94,7 +94,7 @@ def _column(field: Field, values: list[Any]) -> pa.Array:
         return _texts(values)
     try:
         return pa.array(values, pa.float64())
-    except (pa.ArrowInvalid, pa.ArrowTypeError):
+    except pa.ArrowException:
         return _texts(values)
 
 
@@ -118,7 +118,7 @@ def encoded(text: pa.ChunkedArray) -> pa.ChunkedArray:
 def _texts(values: list[Any]) -> pa.Array:
     try:
         found = pa.array(values)
-    except (OverflowError, pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError):
+    except (OverflowError, pa.ArrowException):
         return pa.array(list(map(_text, values)), pa.string())
     if pa.types.is_boolean(found.type):
         return pc.if_else(found, "T", "F")
