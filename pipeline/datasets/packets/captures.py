@@ -102,15 +102,15 @@ class Captures(Dataset):
             DataError: a cell or the text of it cannot be read.
         """
         any_flow, reasons = False, Counter[str]()
-        for chunk in self._chunks():
+        for chunk in self._chunks(reasons):
             any_flow = any_flow or chunk.records.num_rows > 0
-            reasons.update(chunk.rejected["reason"].to_pylist())
             yield chunk
         if not any_flow:
             found = f"; frames have none most often because: {reasons.most_common(1)[0][0]}" if reasons else ""
             raise SourceError(f"{shown(self.path)}: no IP packet was found in it, and a flow needs at least one{found}")
 
-    def _chunks(self) -> Iterator[Chunk]:
+    def _chunks(self, reasons: Counter[str]) -> Iterator[Chunk]:
+        """The chunks of all files; why frames hold no packet is counted in ``reasons``."""
         seen = SeenContents()
         files = in_order(sources_under(self.path, _captures), self.reorder, self.flow_timeout)
         neighbours = Neighbours(self.reorder, self.flow_timeout)
@@ -127,6 +127,7 @@ class Captures(Dataset):
                 yield from self._records(succession, read, succession.end())
             for remark in chain(succession.told(), [OVERLAPS] * overlaps):
                 rejects.note(remark)
+            reasons.update(rejects.reasons)
             notes = Notes(source.name, MEANING, remarks=rejects.remarks())
             yield Chunk(record_schema(FEATURES).empty_table(), rejects.table(), notes)
 

@@ -1,5 +1,7 @@
 """What of a capture became no record, and why: counted, and listed as far as the list is bounded."""
 
+from collections import Counter
+
 import numpy as np
 import pyarrow as pa
 
@@ -29,10 +31,13 @@ class Rejects:
 
     Args:
         source: name of the file.
+
+    Attributes:
+        reasons: why frames hold no packet -> how many frames; and what is to be known of the file, once each.
     """
 
     def __init__(self, source: str) -> None:
-        self.source = source
+        self.source, self.reasons = source, Counter[str]()
         self.frames = 0
         self._faulty: list[tuple[int, str, str]] = []
         self._more = 0
@@ -53,6 +58,7 @@ class Rejects:
             number = int(frames.number[rows[first[place]]])
             self._pass_over(self._what(int(unique[place])), number, int(times[place]))
         faulty = np.flatnonzero((decoded.reason != OK) & ~passed)
+        self.reasons.update(SENTENCES[reason] for reason in decoded.reason[faulty].tolist())
         room = MOST - len(self._faulty)
         self._more += max(len(faulty) - room, 0)
         for row in faulty[:room].tolist():
@@ -62,10 +68,12 @@ class Rejects:
 
     def note(self, sentence: str) -> None:
         """List what is to be known of the file, though nothing was lost."""
+        self.reasons[sentence] += 1
         self._notes.append((self.frames, sentence))
 
     def refuse(self, sentence: str) -> None:
         """List what was lost of the file."""
+        self.reasons[sentence] += 1
         self._faulty.append((self.frames, sentence, ""))
 
     def remarks(self) -> tuple[str, ...]:
@@ -98,6 +106,7 @@ class Rejects:
         return f"{SENTENCES[NO_IP]} ({carried(kind)})"
 
     def _pass_over(self, what: str, number: int, times: int) -> None:
+        self.reasons[what] += times
         first, before = self._passed.get(what, (number, 0))
         self._passed[what] = (first, before + times)
 
