@@ -46,8 +46,13 @@ OTHER_REASONS = "other reasons"
 PASSED_OVER = "passed over: "  # begins the reason of a row with which nothing is wrong, though it is no record
 
 
-def count_reasons(counts: Counter[str], reasons: Iterable[str]) -> None:
-    """Count reasons for which rows are no records: the first ``MOST_REASONS`` kinds by name, all others together."""
+def count_reasons(counts: Counter[str], reasons: Iterable[str] | Mapping[str, int]) -> None:
+    """Count reasons for which rows are no records: the first ``MOST_REASONS`` kinds by name, all others together.
+
+    Args:
+        counts: reason -> rows, to which they are added.
+        reasons: that of each row; or reason -> rows.
+    """
     for reason, n in Counter(reasons).items():
         is_known = reason in counts or len(counts) < MOST_REASONS
         counts[reason if is_known else OTHER_REASONS] += n

@@ -40,11 +40,11 @@ class Finding:
 
     def add_passed_over(self, reason: str, rows: int) -> None:
         """Count rows that hold no record."""
-        count_reasons(self.passed_over, [reason] * rows)
+        count_reasons(self.passed_over, {reason: rows})
 
     def add_rejected(self, reason: str, rows: int) -> None:
         """Count rows that could not be read."""
-        count_reasons(self.reasons, [reason] * rows)
+        count_reasons(self.reasons, {reason: rows})
 
     def add_example(self, row: Mapping[str, Any]) -> None:
         """Keep a row that could not be read, if it is among the first."""
