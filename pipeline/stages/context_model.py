@@ -5,7 +5,7 @@ from typing import Final
 import torch
 
 from pipeline.artifacts import paths
-from pipeline.artifacts.contexts import Contexts, read_contexts
+from pipeline.artifacts.contexts import Contexts, path_of
 from pipeline.artifacts.models import write_model
 from pipeline.base.samples import Samples
 from pipeline.models.detectors.base import Detector
@@ -29,7 +29,7 @@ def fit_contexts(settings: Stage2, train: Samples, dealt: Dealt | None) -> Detec
     Raises:
         ArtifactError: the contexts are those of other records.
     """
-    if read_contexts(paths.PROCESSED, "train") is None:
+    if not path_of(paths.PROCESSED, "train").exists():
         write_model(paths.CONTEXT, {"detector": "none"}, {})
         return None
     ids = train.record_id[train.benign] if dealt is None else dealt[0].record_id

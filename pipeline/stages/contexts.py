@@ -14,16 +14,16 @@ from pipeline.preprocessing.assignment import Rows
 from pipeline.preprocessing.context.past import columns, context
 from pipeline.preprocessing.context.talks import can_have
 from pipeline.settings.preprocess import ContextSettings
-from pipeline.stages.reports.contexts import say_contexts
+from pipeline.stages.reports.contexts import say_contexts, say_too_few
 from pipeline.stages.reports.report import Report
 from pipeline.stages.talks import stored_talks
 
 FITTED: Final = ("train", "val", "calibration")
-LEAST: Final = 100  # benign train records with a context; of fewer, nothing is learnt
+LEAST: Final = 100  # benign records with a context in each of FITTED: fewer would set thresholds that promise little
 
 
 def contexts_of(rows: Rows, settings: ContextSettings, in_order: bool, report: Report) -> Contexts | None:
-    """The context of every record, in the order of the records; None where they have none, or none is asked for.
+    """The context of every record, in the order of the records; None where too few have one, or none is asked for.
 
     No test record changes what models are fitted on: the past of the records of ``FITTED`` consists of these alone.
     The past of all others is that of all records.
@@ -37,10 +37,12 @@ def contexts_of(rows: Rows, settings: ContextSettings, in_order: bool, report: R
     if settings.use == "never" or not in_order or not can_have(column_names(paths.RECORDS)):
         return None
     talks, known, late = stored_talks(settings.windows[-1])
-    fitted = np.isin(rows.split, [splits.SPLITS.index(name) for name in FITTED])
-    train = known & (rows.split == splits.SPLITS.index("train")) & (rows.y == 0)
-    if train.sum() < LEAST:
+    codes = {name: splits.SPLITS.index(name) for name in FITTED}
+    benign = {name: int((known & (rows.y == 0) & (rows.split == code)).sum()) for name, code in codes.items()}
+    if min(benign.values()) < LEAST:
+        say_too_few(benign, LEAST, report)
         return None
+    fitted = np.isin(rows.split, [*codes.values()])
     x = context(talks, known & fitted, settings.windows, settings.remembered)
     x[~fitted] = context(talks, known, settings.windows, settings.remembered)[~fitted]
     say_contexts(int(known.sum()), late, settings.windows, report)

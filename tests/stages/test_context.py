@@ -166,7 +166,7 @@ def change(column: str, values: Any) -> None:
 def test_records_without_an_address_among_others_have_no_context_and_stop_nothing(captured: Any) -> None:
     captured.set("stage2.calibration.kind", "cross")
     captured.run("ingest")
-    change("src_ip", lambda texts: [None if row % 3 == 0 else text for row, text in enumerate(texts)])
+    change("src_ip", lambda texts: [None if row % 9 == 0 else text for row, text in enumerate(texts)])
     captured.run(*LEARNT[1:])
     records = pq.read_table(paths.RECORDS)
     bare = {*records.filter(records.column("src_ip").is_null()).column("record_id").to_pylist()}
@@ -175,6 +175,23 @@ def test_records_without_an_address_among_others_have_no_context_and_stop_nothin
     assert {*scores.record_id[without].tolist()} == bare & {*scores.record_id.tolist()}
     said = Bundle.of_project().predict(records)
     assert np.array_equal(said.group == "without context", records.column("src_ip").is_null().to_numpy())
+
+
+def test_a_few_contexts_in_one_split_are_left_out_for_all(captured: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    captured.run("ingest", "preprocess")
+    ids = {split: read_contexts(paths.PROCESSED, split).record_id for split in FITTED}
+    records = paths.RECORDS.read_bytes()
+    numbers = pq.read_table(paths.RECORDS).column("record_id").to_numpy()
+    for split, own in ids.items():
+        assert len(own) > 100
+        paths.RECORDS.write_bytes(records)
+        bare = np.isin(numbers, own[99:])
+        change("src_ip", lambda texts, bare=bare: np.where(bare, None, texts).tolist())
+        capsys.readouterr()
+        captured.run("preprocess")
+        told = capsys.readouterr().out
+        assert "The recent past of hosts is left out" in told and f"99 in {split}" in told
+        assert not any(path_of(paths.PROCESSED, name).exists() for name in SPLITS)
 
 
 def test_a_clock_that_was_set_back_is_said(captured: Any, capsys: pytest.CaptureFixture[str]) -> None:
