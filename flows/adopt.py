@@ -178,8 +178,8 @@ def _drilled() -> list[str]:
     missed = ", ".join(kind for kind, share in shares.items() if share < MISSED) or "none"
     share = 100 * found["thresholds"][threshold]["recall"]
     return [
-        f"{OWN}: {share:.0f} % of simulated attacks (drills) raise an alarm at {threshold}; nearly all are missed of: "
-        f"{missed}. A kind of attack that was among the first records is missed"
+        f"{OWN}: {share:.0f} % of simulated attacks (drills) raise an alarm at {threshold}. Hardly any "
+        f"are found of these kinds: {missed}. A kind that was among the first records is learnt as benign and not found"
     ]
 
 

@@ -22,7 +22,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from flows.reports.lineage import as_text
+from flows.reports.lineage import Chain, as_text
 from flows.runtime import program
 from pipeline import tracking
 from pipeline.artifacts import paths
@@ -39,8 +39,6 @@ DVC_LOCK, INPUTS, OUTPUTS, SEEDS = (f"flowsculpt.{tag}" for tag in ("dvc_lock", 
 VERSION, MODEL, DIGEST, RECALIBRATES = (f"flowsculpt.{tag}" for tag in ("version", "model", "digest", "recalibrates"))
 GIT_COMMIT = "mlflow.source.git.commit"
 SHORTEST_PREFIX = 6
-
-Chain = dict[str, Any]
 
 
 # What a version should know of its data; the registration writes it into the tags.

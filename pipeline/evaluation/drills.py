@@ -9,7 +9,7 @@ The first three kinds use only values that benign records have, so no column by 
 ``mixed``        half of the columns come from another record
 ``largest``      five columns take their largest value
 ``silent``       half of the columns take their smallest value
-``multiplied``   all numbers that are no flags are 30 times as large, which no benign record may be
+``multiplied``   all numbers that are no flags are 30 times as large, which may be more than any benign record has
 ``unheard``      every word is one that no record has
 """
 

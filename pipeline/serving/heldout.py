@@ -13,6 +13,7 @@ from pipeline.artifacts.tables import column_names, read_table, row_groups, stri
 from pipeline.base.errors import ArtifactError, ConfigError, SchemaError, near_miss
 from pipeline.calibration.prediction import Prediction
 from pipeline.datasets.schema import NO_ATTACK
+from pipeline.datasets.units import FLOWS
 from pipeline.evaluation import drills
 from pipeline.evaluation.promotion_gate import Heldout, Judged
 from pipeline.serving.bundle import Bundle
@@ -20,7 +21,6 @@ from pipeline.serving.planted import planted
 from pipeline.settings.evaluate import Drills
 
 TESTS = ("test_seen", "test_unseen")
-FLOWS = ("synthetic", "cicids2017", "pcap")  # data sets whose records have the same columns
 Ids = NDArray[np.uint64]
 
 
@@ -50,14 +50,15 @@ class Selection:
     @property
     def counts(self) -> dict[str, int]:
         """How many records of each kind there are."""
+        drills = 0 if self.drills is None else self.drills.num_rows
         attacks, unseen = int((self.heldout.y == 1).sum()), int(self.heldout.unseen.sum())
-        counts = {
+        return {
             "benign": self.heldout.y.size - attacks,
-            "attacks": attacks,
-            "unseen_attacks": unseen,
+            "attacks": attacks - drills,
+            "unseen_attacks": unseen - drills,
+            **({} if self.drills is None else {"drills": drills}),
             "left_out": self.left_out,
         }
-        return counts if self.drills is None else counts | {"drills": self.drills.num_rows}
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -111,6 +112,7 @@ def with_drills(selection: Selection, bundles: Sequence[Bundle], settings: Drill
         np.concatenate([given.y, ones]),
         np.concatenate([given.family, family]),
         np.concatenate([given.unseen, ones == 1]),
+        drilled=True,
     )
     return replace(selection, heldout=heldout, drills=made)
 

@@ -66,15 +66,17 @@ def converted(name: str, values: Any) -> pa.ChunkedArray | pa.Array:
     """Values of any kind as Arrow has them; what pandas calls missing is null.
 
     Raises:
-        DataError: they are of several kinds.
+        DataError: they are of several kinds, or a whole number has more than 64 bits.
     """
     if isinstance(values, pa.ChunkedArray | pa.Array):
         return values
     column = values if isinstance(values, pd.Series) else np.asarray(values)
     try:
         return pa.array(column, from_pandas=isinstance(column, pd.Series) or column.dtype == object)
-    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError) as error:
-        raise DataError(f"column {name!r} holds values of several kinds: {error}") from error
+    except (pa.ArrowException, OverflowError) as error:
+        raise DataError(
+            f"column {name!r} holds values of several kinds, or a number beyond 64 bits: {error}"
+        ) from error
 
 
 def arrays(columns: Sequence[Column], read: pa.Table) -> Iterator[tuple[str, NDArray[Any]]]:

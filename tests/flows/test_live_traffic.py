@@ -2,7 +2,6 @@
 
 import json
 from dataclasses import replace
-from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -17,7 +16,7 @@ from pipeline.artifacts import paths
 from pipeline.artifacts.files import read_json, read_lines, write_json
 from pipeline.serving import arrivals, batch, quarantine, registry, scored, shadow
 from pipeline.settings.promotion import Rules
-from tests.flows.test_promotion_flow import COLUMNS, SETTINGS, Registry, World
+from tests.flows.test_promotion_flow import COLUMNS, SETTINGS, Registry, models
 
 HOST = "10.0.0.5"
 
@@ -25,13 +24,8 @@ HOST = "10.0.0.5"
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
     """A champion that reads two columns, and candidates that read all four and are better on held-out records."""
-    root = tmp_path_factory.mktemp("live")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(root)
-        world = World()
-        write_json(paths.SOURCE, {"dataset": "table", "synthetic": True})
-        champion = world.bundle(root / "champion", columns=COLUMNS[:2])
-        return SimpleNamespace(root=root, champion=champion, candidate=world.bundle(root / "candidate"))
+    asked = {"champion": {"columns": COLUMNS[:2]}, "candidate": {}}
+    return models(tmp_path_factory.mktemp("live"), asked, dataset="table", synthetic=True)
 
 
 @pytest.fixture

@@ -34,3 +34,10 @@ def test_a_column_of_numbers_takes_no_words():
         record_columns.table(COLUMNS, {"size": ["a", "b"], "proto": ["tcp", "udp"]})
     with pytest.raises(DataError, match="column 'proto' holds double, allowed are words"):
         record_columns.arrow(COLUMNS[1], np.array([1.0]), text_only=True)
+
+
+@pytest.mark.parametrize("values", [[2**70, 1], np.array([2**70, 1.5], dtype=object), [[1], 2]])
+def test_what_no_column_can_hold_is_refused(values):
+    given = np.array(values, dtype=object)
+    with pytest.raises(DataError, match="column 'size' holds values of several kinds, or a number beyond 64 bits"):
+        record_columns.converted("size", given)

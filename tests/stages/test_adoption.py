@@ -118,9 +118,8 @@ def test_simulated_attacks_that_the_model_misses_are_named(network: Any) -> None
     kinds = {"port_scan": at(0.0), "bot": at(0.9), "ddos": at(0.05)}
     write_json(paths.METRICS, {"drills": {"simulated": {**at(0.31), "kinds": kinds}}})
     said = adopted(promote=False)
-    assert (
-        "31 % of simulated attacks (drills) raise an alarm at p99; nearly all are missed of: port_scan, ddos." in said
-    )
+    assert "31 % of simulated attacks (drills) raise an alarm at p99" in said
+    assert "Hardly any are found of these kinds: port_scan, ddos. A kind" in said
     write_json(paths.METRICS, {})
     assert "drills" not in adopted(promote=False)
 

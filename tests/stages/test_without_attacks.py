@@ -62,12 +62,15 @@ def test_benign_records_alone_become_a_model_that_the_gate_can_judge(quiet: Any)
     assert "Simulated attacks" in page and "drill: simulated attack" in card
     bundle, rules = Bundle.of_project(), config.load(Rules)
     selection = heldout.with_drills(heldout.select([bundle]), [bundle], config.load(Evaluate).drills)
-    assert selection.counts["unseen_attacks"] == selection.counts["drills"] == 500
+    counts = selection.counts
+    assert (counts["attacks"], counts["unseen_attacks"], counts["drills"]) == (0, 0, 500)
+    assert list(counts)[-1] == "left_out"
     [judged] = heldout.predict(selection, [bundle], rules.threshold)
     short = selection.heldout.shortage(rules)
     assert short.startswith("undecided: ") and "at least 500 are needed" in short  # of these few records
     names = {line.name for line in promotion_gate.admit(selection.heldout, judged, _few(rules)).criteria}
-    assert "recall of drill_mixed" in names
+    assert {"recall of drill_mixed", "recall of all drills", "AUROC on drills"} <= names
+    assert not [name for name in names if "attack" in name]
 
 
 @pytest.fixture

@@ -16,7 +16,8 @@ recall of each family           on these records at most ``family_drop`` lower; 
                                 ``family_minimum`` records are shown and do not decide
 =============================== =====================================================================================
 
-False alarms and recall at the other thresholds are shown and do not decide.
+False alarms and recall at the other thresholds are shown and do not decide. Where drills stand for unseen attacks, the
+lines say drills.
 
 **Not inferior** means that the bound of the difference (candidate - champion) on its bad side, which holds with
 probability ``level``, is still within the margin. The burden of proof lies with the candidate: one that is worse by
@@ -106,7 +107,7 @@ def compare(heldout: Heldout, candidate: Judged, champion: Judged, rules: Rules)
             lines += [beside(pair, rules), as_asked(AS_ASKED, *alone, limit, rules)]
         else:
             lines += [speaks(*alone, rules) if pair.name == ALL else beside(pair, rules)]
-    return _decision(lines, rules, note)
+    return _decision(heldout, lines, rules, note)
 
 
 def admit(heldout: Heldout, candidate: Judged, rules: Rules) -> Decision:
@@ -134,7 +135,7 @@ def admit(heldout: Heldout, candidate: Judged, rules: Rules) -> Decision:
             lines.append(as_asked(FPR, n, figure, None, limit, rules))
         else:
             lines.append(speaks(n, figure, None, rules) if name == ALL else first(name, n, figure, (low, high)))
-    return _decision(lines, rules)
+    return _decision(heldout, lines, rules)
 
 
 def _pairs(heldout: Heldout, models: Sequence[Measure], rules: Rules) -> list[Pair]:
@@ -178,10 +179,11 @@ def _limit(heldout: Heldout, judged: Judged, rules: Rules) -> float:
     return highest_fpr(rules.asked + rules.asked_margin, n, judged.calibrated_on, rules.level)
 
 
-def _decision(lines: Sequence[Criterion], rules: Rules, notes: tuple[str, ...] = ()) -> Decision:
+def _decision(heldout: Heldout, lines: Sequence[Criterion], rules: Rules, notes: tuple[str, ...] = ()) -> Decision:
     of_alarms = (FPR, AS_ASKED, ALL, UNSEEN, SEEN)
     ordered = sorted(lines, key=lambda line: (not line.decides, line.name not in of_alarms))
-    return Decision(tuple(ordered), rules.level, rules.threshold, notes)
+    named = tuple(replace(line, name=heldout.called(line.name)) for line in ordered)
+    return Decision(named, rules.level, rules.threshold, notes)
 
 
 def _require(heldout: Heldout, rules: Rules, *judged: Judged) -> None:

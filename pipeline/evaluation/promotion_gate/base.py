@@ -34,11 +34,13 @@ class Heldout:
         y: (n,) 1 for an attack.
         family: (n,) its family, read where y is 1.
         unseen: (n,) whether it is an attack that no model was trained on.
+        drilled: whether these are drills, which are no attacks; see ``pipeline.evaluation.drills``.
     """
 
     y: NDArray[np.int8]
     family: NDArray[np.object_]
     unseen: Mask
+    drilled: bool = False
 
     def __post_init__(self) -> None:
         if not self.y.shape == self.family.shape == self.unseen.shape:
@@ -60,11 +62,24 @@ class Heldout:
             parts += [rows[self.unseen[rows]], rows[~self.unseen[rows]]]
         return [rows for rows in parts if rows.size]
 
+    def called(self, name: str) -> str:
+        """A figure as people read it: where drills stand for unseen attacks, it is not said to be of attacks."""
+        if not self.drilled:
+            return name
+        everything = "all drills" if self.unseen.sum() == (self.y == 1).sum() else "all attacks and drills"
+        for attacks, drills in {
+            "unseen attacks": "drills",
+            "all attacks": everything,
+            "recall at": f"recall of {everything} at",
+        }.items():
+            name = name.replace(attacks, drills)
+        return name
+
     def shortage(self, rules: Rules) -> str:
         """Of which records there are too few to decide; "" where there are enough."""
         have = {
             "benign records": (int((self.y != 1).sum()), max(rules.min_benign, 1), BENIGN_REMEDY),
-            "unseen attacks": (int(self.unseen.sum()), max(rules.min_unseen, 1), UNSEEN_REMEDY),
+            self.called("unseen attacks"): (int(self.unseen.sum()), max(rules.min_unseen, 1), UNSEEN_REMEDY),
         }
         short = [
             f"{n:,} held-out {kind}, at least {least:,} are needed: {remedy}"
@@ -132,7 +147,7 @@ class Criterion:
     @property
     def is_share(self) -> bool:
         """Whether it is a share of records, which people read in percent."""
-        return self.name != AUROC
+        return not self.name.startswith("AUROC")
 
 
 @dataclass(frozen=True)

@@ -71,7 +71,7 @@ def speaks(n: int, figure: float, champion: float | None, rules: Rules) -> Crite
     rule += "" if champion is None else "; or no less than the champion"
     passed = bounds[0] > rules.asked or (champion is not None and figure >= champion)
     reason = f"{_percent(figure)} found, at least {_percent(bounds[0])}"
-    silent = "" if passed else ": the model is silent where attacks are"
+    silent = "" if passed else ": the model is silent"
     return _alone(ALL, n, figure, champion, bounds, rule, passed, reason + silent)
 
 
