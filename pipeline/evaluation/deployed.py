@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,9 +12,11 @@ from pipeline.calibration.calibration import Calibration
 from pipeline.calibration.named_thresholds import UNKNOWN, Names
 from pipeline.calibration.prediction import Prediction
 from pipeline.evaluation import sections
+from pipeline.evaluation.metrics import Mask
 from pipeline.evaluation.sections import Asked
 from pipeline.settings.evaluate import Figures
 
+LABELS: Final = ("doubted", "others")  # the two parts of the benign test records
 SECTIONS = {"seen": "test_seen", "unseen": "test_unseen"}  # section of metrics.json -> split
 
 
@@ -36,6 +38,7 @@ def guarantee(
     predictions: Mapping[str, Prediction],
     found: Mapping[str, Mapping[str, Any]],
     groups: Mapping[str, Names],
+    doubted: Mask | None,
     asked: Asked,
 ) -> dict[str, Any]:
     """The promised and the realised false alarms, of all benign test records and of each group.
@@ -46,6 +49,7 @@ def guarantee(
         predictions: section -> the decision on its records.
         found: section -> its content.
         groups: record column -> (n,) groups of the benign records of all sections; "" where a record has none.
+        doubted: (n,) which of the same records have a label that validate doubts; None where it doubts no label.
         asked: what each section states.
     """
     recalls = {name: {key: at["recall"] for key, at in part["thresholds"].items()} for name, part in found.items()}
@@ -60,6 +64,8 @@ def guarantee(
         for column, names in groups.items()
         if (names != UNKNOWN).any()
     }
+    if doubted is not None:
+        stated["doubted_labels"] = sections.by_group(flagged, np.where(doubted, *LABELS), {LABELS[1]: asked})
     stated["by"] = calibration.group if calibration.groups else None
     stated["worst"] = calibration.worst
     return stated

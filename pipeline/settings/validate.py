@@ -29,6 +29,19 @@ class ShortcutLimits(Shape):
 
 
 @dataclass(frozen=True)
+class DoubtLimits(Shape):
+    """When a benign label is doubted because of the attacks between the same two hosts.
+
+    Attributes:
+        hours: length of the periods; the period of a record, the one before and the one after are looked at.
+        below: a label is doubted where a smaller share of the labelled records there is benign; 0 for never.
+    """
+
+    hours: Annotated[float, Bounds(gt=0, le=8784)]
+    below: Share
+
+
+@dataclass(frozen=True)
 class Limits(Section):
     """Shares of all records. What ships holds on CIC-IDS-2017 as published and on its corrected release.
 
@@ -44,6 +57,7 @@ class Limits(Section):
         tolerance: relative, of identities. The published files write numbers from 1e7 on with three digits (1.13E+07),
             an error of up to 0.5 %; products of two such numbers stay within 1 %.
         open_vocabulary: whether an unknown attack or family is reported only (soft), for sources that name their own.
+        doubts: which benign labels are doubted.
         shortcuts: what one feature alone may tell.
     """
 
@@ -58,4 +72,5 @@ class Limits(Section):
     disagreeing_share: Share
     tolerance: Share
     open_vocabulary: bool
+    doubts: DoubtLimits
     shortcuts: ShortcutLimits

@@ -15,6 +15,7 @@ from pipeline.preprocessing.features import Features
 from pipeline.settings.evaluate import Evaluate
 from pipeline.stages import launch, without_attacks
 from pipeline.stages.baseline import with_baseline
+from pipeline.stages.doubted import doubted_of_benign
 from pipeline.stages.record_groups import groups_of, groups_of_benign
 from pipeline.stages.reports import latent_map
 from pipeline.stages.reports.evaluate import write_reports
@@ -35,7 +36,8 @@ def evaluate(settings: Evaluate, report: Report) -> None:
     asked = deployed.asked_of(calibration, settings)
     found = with_baseline({name: deployed.section(tests[name], predictions[name], asked) for name in tests})
     groups = groups_of_benign([*settings.groups, calibration.group], tests.values())
-    stated = deployed.guarantee(calibration, tests, predictions, found, groups, asked)
+    doubted = doubted_of_benign(tests.values())
+    stated = deployed.guarantee(calibration, tests, predictions, found, groups, doubted, asked)
     beside = without_attacks.measured(tests, predictions, asked, settings.drills)
     source = read_json(paths.SOURCE)
     about = {"dataset": source["dataset"], "synthetic": source["synthetic"], "fusion": calibration.fusion}

@@ -13,7 +13,9 @@
     sentences.py       what the shortcut audit found, in sentences
     duplicates.py      the keys of all records, and what repeats
     ranges.py          observed values by feature
-    audit.py           all of it in one pass
+    meetings.py        how many records went between two hosts in each hour
+    doubts.py          benign labels that the attacks of the same hosts put in doubt
+    audit.py           all of it but the doubts, in one pass
     findings.py        what was found
     docs.py            the page
 """
@@ -21,6 +23,7 @@
 from pipeline.settings.validate import Limits, ShortcutLimits
 from pipeline.validation.audit import audit
 from pipeline.validation.docs import data_docs
+from pipeline.validation.doubts import Doubts
 from pipeline.validation.findings import Duplicates, Example, Finding, Findings, Range
 from pipeline.validation.rules import Trust
 from pipeline.validation.sentences import shortcut_sentences
@@ -28,6 +31,7 @@ from pipeline.validation.shortcuts import Shortcuts
 from pipeline.validation.suite import suite
 
 __all__ = [
+    "Doubts",
     "Duplicates",
     "Example",
     "Finding",

@@ -32,6 +32,15 @@ class Trust:
     code: NDArray[np.int32] = field(default_factory=lambda: np.empty(0, np.int32))
     rules: tuple[str, ...] = ("",)
 
+    def doubting(self, rows: NDArray[np.int64], trust: NDArray[np.float32], rule: str) -> "Trust":
+        """The same, but for some rows, (k,), with at most the trust, (k,), that is left in each by a further rule."""
+        confidence, named = self.confidence.copy(), np.zeros(len(self.confidence), dtype=bool)
+        confidence[rows], named[rows] = np.minimum(confidence[rows], trust), True
+        codes, found = pd.factorize(2 * self.code.astype(np.int64) + named)
+        combinations = (divmod(int(code), 2) for code in found)
+        rules = tuple("; ".join(filter(None, [self.rules[own], rule * doubted])) for own, doubted in combinations)
+        return Trust(self.record_id, confidence, codes.astype(np.int32), rules)
+
 
 class Rules:
     """Gathers the trust in each record and the rules that it breaks, batch by batch: 8 bytes for each record.

@@ -65,6 +65,8 @@ def section(sizes, shift, seed):
     by_protocol = sections.by_group(masks, groups, {"6": asked_with({"p99": 0.01, "p95": 0.05}, 100)})
     promised["by"] = "protocol"
     promised["groups"] = {"protocol": by_protocol, HOSTILE: sections.by_group(masks, groups, {})}
+    labels = np.where(np.arange(300) < 4, "doubted", "others")
+    promised["doubted_labels"] = sections.by_group(masks, labels, {"others": asked})
     return {**report, "one_feature": feature, "stage1_only": alone}, promised
 
 
@@ -223,6 +225,19 @@ def test_a_promise_that_is_not_kept_is_called_so():
     assert "not kept" not in render(told)
     told.metrics.content["guarantee"]["levels"]["p95"]["within"] = False
     assert "not kept" in render(told)
+
+
+def test_false_alarms_are_shown_without_the_labels_that_are_doubted():
+    told = facts(UNSEEN)
+    doubted = told.metrics.content["guarantee"]["doubted_labels"]
+    text = Page(render(told)).text
+    assert "Of the 300 benign test records 4 went between two hosts when most of their records were attacks." in text
+    assert "296 benign records are left" in text
+    del doubted["doubted"]  # none of them is a test record
+    text = Page(render(told)).text
+    assert "None of the 300 benign test records has a label that validate doubts." in text
+    del told.metrics.content["guarantee"]["doubted_labels"]
+    assert "labels that are doubted" not in render(told)
 
 
 def test_explanations_are_shown_where_there_are_any():

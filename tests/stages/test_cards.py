@@ -33,6 +33,18 @@ def test_the_model_card_has_models_figures_and_limits():
     assert "synthetic" not in card
 
 
+def test_the_model_card_says_how_many_alarms_are_at_doubted_labels():
+    parts = {
+        "doubted": {"n": 5, "levels": {"p99": {"fpr": 0.6}}},
+        "others": {"n": 2995, "levels": {"p99": {"fpr": 0.011}}},
+    }
+    card = cards.model_card(METRICS | {"guarantee": METRICS["guarantee"] | {"doubted_labels": parts}}, "p99", MODELS)
+    assert "The labels of 5 of them are doubted" in card
+    assert "60 % of these raise an alarm, and 1.1 % of the other 2,995." in card
+    only = METRICS | {"guarantee": METRICS["guarantee"] | {"doubted_labels": {"others": parts["others"]}}}
+    assert cards.model_card(only, "p99", MODELS) == cards.model_card(METRICS, "p99", MODELS)
+
+
 def test_the_model_card_says_that_records_are_synthetic():
     assert "no figure here is about real traffic" in cards.model_card(METRICS | {"synthetic": True}, "p99", MODELS)
 

@@ -54,7 +54,8 @@ def model_card(metrics: Content, threshold: str, models: Mapping[str, Content]) 
         threshold: the one of the headline result.
         models: encoder, detector and head by name, each as its JSON file describes it.
     """
-    level, n = metrics["guarantee"]["levels"][threshold], metrics["guarantee"]["n_benign"]
+    stated = metrics["guarantee"]
+    level, n = stated["levels"][threshold], stated["n_benign"]
     asked = "" if level["nominal"] is None else f" It was set for {_percent(level['nominal'])}."
     results = [
         [
@@ -79,10 +80,23 @@ def model_card(metrics: Content, threshold: str, models: Mapping[str, Content]) 
         *([] if not metrics["synthetic"] else ["**The records are synthetic: no figure here is about real traffic.**"]),
         f"## Results at {threshold}",
         *([_table(["attacks", "records", "recall", "AUROC"], results)] if attacks else []),
-        f"Of {n:,} benign test records {_percent(level['fpr'])} raise an alarm.{asked}",
+        f"Of {n:,} benign test records {_percent(level['fpr'])} raise an alarm.{asked}"
+        + _without_doubted(stated, threshold),
         _table(["attack", "", "records", "recall"], attacks) if attacks else _without_attacks(metrics, threshold),
         "## Limits",
         "\n".join(f"- {limit}" for limit in LIMITS),
+    )
+
+
+def _without_doubted(stated: Content, threshold: str) -> str:
+    """The rate without the labels that validate doubts; "" where it doubts none."""
+    others, doubted = (stated.get("doubted_labels", {}).get(part) for part in ("others", "doubted"))
+    if not others or not doubted:
+        return ""
+    rates = [_percent(part["levels"][threshold]["fpr"]) for part in (others, doubted)]
+    return (
+        f" The labels of {doubted['n']:,} of them are doubted, since most records of their hosts at that time are "
+        f"attacks: {rates[1]} of these raise an alarm, and {rates[0]} of the other {others['n']:,}."
     )
 
 
