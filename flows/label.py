@@ -47,13 +47,13 @@ def labelled(chosen: Namespace) -> str:
 
     Raises:
         DataError: no record has such an id.
-        ConfigError: a name is no attack, or the CSV lacks a column.
+        ConfigError: a name is no attack, the CSV lacks a column, or somebody calls one record by two names.
         ArtifactError: the labels cannot be written.
     """
     from pipeline.artifacts import labels, paths
 
     verdicts = _of_file(chosen) if chosen.from_file else _of_line(chosen)
-    new = _labels(verdicts, chosen.new)
+    new = _once(_labels(verdicts, chosen.new))
     for label in new:
         labels.append(label)
     ids = {label.record_id for label in new}
@@ -75,6 +75,23 @@ def _labels(verdicts: Sequence[Verdict], is_new: bool) -> "list[Label]":
         Label(number, names[each.attack], each.by, now, each.note, **vars(found[number]))
         for number, each in zip(numbers, verdicts, strict=True)
     ]
+
+
+def _once(given: "Sequence[Label]") -> "list[Label]":
+    """The labels, of several equal ones the first.
+
+    Raises:
+        ConfigError: somebody calls one record by two names at once.
+    """
+    kept: dict[tuple[int, str], Label] = {}
+    for label in given:
+        first = kept.setdefault((label.record_id, label.by), label)
+        if first.attack != label.attack:
+            raise ConfigError(
+                f"{label.record_id:016x} is called {first.attack} and {label.attack} at once by {label.by}; "
+                "give one label for each record"
+            )
+    return [*kept.values()]
 
 
 def _of_line(chosen: Namespace) -> list[Verdict]:

@@ -3,12 +3,16 @@
 The splits are drawn without the labels of analysts, so that such a label moves no other record. Then each labelled
 record goes to ``train``. One that the draw has put into a test split stays there with the label of its file: what is
 tested on may not teach. Test records that are copies of a labelled one leave the tests, unless copies are to be kept.
+
+An analyst is believed more than a file: a copy that its file calls otherwise has confidence 0. Where labelled records
+are copies of each other and one is confirmed, another dismissed, nobody knows better: all of them have confidence 0.
 """
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, fields, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pipeline.preprocessing import splits
 from pipeline.preprocessing.assignment import Identities, Rows
@@ -30,6 +34,7 @@ class Learnt:
         passed_over: labelled records that stand in a test split, or in none.
         left_out: test records that left the tests, because they are copies of a labelled one.
         disputed: other records of train, val and calibration that are copies of a labelled one with another label.
+        contradicting: labelled records, of which a labelled copy is confirmed where they are dismissed, or the reverse.
     """
 
     confirmed: Mapping[str, int]
@@ -37,6 +42,7 @@ class Learnt:
     passed_over: int
     left_out: int
     disputed: int
+    contradicting: int
 
     def sentences(self, unseen: Collection[str]) -> list[str]:
         """What to tell; ``unseen`` names the attacks that models may not learn from files."""
@@ -48,6 +54,11 @@ class Learnt:
             lines.append(f"{self.left_out:,} test records are left out: they are copies of labelled ones")
         if self.disputed:
             lines.append(f"{self.disputed:,} records are copies of labelled ones, but their files say otherwise")
+        if self.contradicting:
+            lines.append(
+                f"{self.contradicting:,} labelled records are copies of each other, but one is confirmed and one "
+                "dismissed: their labels are not trusted"
+            )
         return lines
 
     def _sorted(self) -> list[tuple[str, int]]:
@@ -77,20 +88,30 @@ def learn(
     y = np.where(learnt, attack != "benign", joined.y).astype(np.int8)
     copies = np.isin(content, content[learnt]) & ~learnt
     leaving = copies & np.isin(joined.split, TESTS) & (not keep_copies)
+    disputed = copies & np.isin(joined.split, FITTED) & splits.disagreeing(content, y)
+    contradicting = _contradicting(content, y, learnt)
+    sure = np.where(learnt, np.where(y == 1, -1, 1), joined.confidence)
     taught = replace(
         joined,
         y=y,
         attack=attack,
-        confidence=np.where(learnt, np.where(y == 1, -1, 1), joined.confidence).astype(np.float32),
+        confidence=np.where(disputed | contradicting, 0, sure).astype(np.float32),
         balanced=joined.balanced | learnt,
         split=np.select([learnt, leaving], [TRAIN, splits.LEFT_OUT], joined.split).astype(np.int8),
         hidden=joined.hidden & ~learnt,
     )
-    disputed = copies & np.isin(joined.split, FITTED) & splits.disagreeing(content, y)
     names, counts = np.unique(attack[learnt & (y == 1)].astype(str), return_counts=True)
     confirmed = dict(zip(names.tolist(), counts.tolist(), strict=True))
     dismissed, passed_over = int((learnt & (y == 0)).sum()), int((named & ~learnt).sum())
-    return taught, Learnt(confirmed, dismissed, passed_over, int(leaving.sum()), int(disputed.sum()))
+    counted = (int(mask.sum()) for mask in (leaving, disputed, contradicting))
+    return taught, Learnt(confirmed, dismissed, passed_over, *counted)
+
+
+def _contradicting(content: NDArray[np.uint64], y: NDArray[np.int8], learnt: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """(n,) which of the learnt records have a learnt copy with the other label."""
+    mask = learnt.copy()
+    mask[learnt] = splits.disagreeing(content[learnt], y[learnt])
+    return mask
 
 
 def _joined(rows: Rows, appended: Identities) -> Rows:

@@ -1,5 +1,6 @@
 """Alerts that analysts have labelled are learnt by the next training, and never tested on."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -118,7 +119,14 @@ def test_a_label_of_a_test_record_changes_no_fitted_number(project):
             labels.append(label_of(record, "benign" if record["attack"] != "benign" else "bot"))
     project.run(*EVERYTHING)
     told = read_json(paths.REPORTS / "preprocess" / "splits.json")["labels_of_analysts"]
-    assert told == {"confirmed": {}, "dismissed": 0, "passed_over": 10, "left_out": 0, "disputed": 0}
+    assert told == {
+        "confirmed": {},
+        "dismissed": 0,
+        "passed_over": 10,
+        "left_out": 0,
+        "disputed": 0,
+        "contradicting": 0,
+    }
     after = artefacts()
     assert {path for path in before if after[path] != before[path]} == {paths.REPORTS / "preprocess" / "splits.json"}
 
@@ -185,6 +193,51 @@ def test_training_says_which_labelled_records_are_gone_and_goes_on(project, caps
     assert "2 labelled records are passed over" in told and f"({spelt(11)}, {spelt(12)})" in told
     assert "people contradict each other on record 000000000000000c: ada says bot" in told
     assert analysts.appended() == 0
+
+
+@pytest.mark.parametrize("value", ["tcp", None, [1.0]])
+def test_kept_values_that_are_no_numbers_are_passed_over(project, capsys, value):
+    labels.append(Label(11, "bot", "ada", "now", columns={"flow_duration": "written by hand"}))
+    paths.LABELS.write_text(paths.LABELS.read_text().replace('"written by hand"', json.dumps(value)))
+    project.run("ingest", "preprocess")
+    told = capsys.readouterr().out
+    assert "1 labelled records are passed over" in told and spelt(11) in told
+    assert analysts.appended() == 0
+
+
+def test_labels_of_copies_that_contradict_each_other_are_told_and_trusted_in_no_way(project, bots, capsys):
+    first, second, third = (bots[0] | {"record_id": number} for number in (5, 6, 7))
+    labels.append(label_of(first, "bot"))
+    labels.append(label_of(second, "benign"))
+    labels.append(label_of(bots[1] | {"record_id": 8, "flow_duration": 1e7}, "bot"))
+    project.run("ingest", "preprocess")
+    told = read_json(paths.REPORTS / "preprocess" / "splits.json")["labels_of_analysts"]
+    assert told["contradicting"] == 2
+    assert (
+        "2 labelled records are copies of each other, but one is confirmed and one dismissed" in capsys.readouterr().out
+    )
+    train = splits()["train"]
+    trust = dict(zip(train.record_id.tolist(), train.confidence.tolist(), strict=True))
+    assert [trust[number] for number in (5, 6, 8)] == [0, 0, -1]
+    labels.append(label_of(third, "bot"))
+    labels.append(label_of(second, "bot"))  # she agrees now
+    project.run("ingest", "preprocess")
+    told = read_json(paths.REPORTS / "preprocess" / "splits.json")["labels_of_analysts"]
+    assert told["contradicting"] == 0 and told["confirmed"] == {"bot": 4}
+
+
+def test_a_training_record_whose_copy_an_analyst_calls_otherwise_is_trusted_in_no_way(project):
+    project.run("ingest", "preprocess")
+    before = splits()["train"]
+    chosen = before.record_id[(before.y == 0) & (before.confidence == 1)][0]
+    (record,) = [row for row in read_table(paths.RECORDS).to_pylist() if row["record_id"] == chosen]
+    labels.append(label_of(record | {"record_id": 7}, "bot"))
+    project.run("ingest", "preprocess")
+    train = splits()["train"]
+    trust = dict(zip(train.record_id.tolist(), train.confidence.tolist(), strict=True))
+    assert trust[chosen] == 0 and trust[7] == -1
+    told = read_json(paths.REPORTS / "preprocess" / "splits.json")["labels_of_analysts"]
+    assert told["disputed"] >= 1 and told["contradicting"] == 0
 
 
 def test_a_new_attack_passes_the_audit(project, bots):
@@ -264,6 +317,23 @@ def test_a_csv_labels_many_and_a_contradiction_is_told(project, tmp_path):
     told = said(spelt(first), "--confirmed", "coin miner", "--new", "--by", "ada")
     assert f"people contradict each other on {spelt(first)}: bob says dos_hulk" in told
     assert analysts.attacks() == {first: "coin_miner", second: "benign"}
+
+
+def test_one_person_who_says_two_things_at_once_is_refused(project, tmp_path):
+    project.run("ingest")
+    first, second = (spelt(row.as_py()) for row in read_table(paths.RECORDS, ["record_id"])["record_id"][:2])
+    table = tmp_path / "verdicts.csv"
+    table.write_text(f"record_id,label\n{first},DoS Hulk\n{second},benign\n{first.upper()},benign\n")
+    expected = f"{first} is called dos_hulk and benign at once by ada; give one label for each record"
+    with pytest.raises(ConfigError, match=expected):
+        said("--from", table, "--by", "ada")
+    assert labels.read() == []
+    table.write_text(f"record_id,label,by\n{first},DoS Hulk,bob\n{first},dos_hulk,bob\n{first},benign,ada\n")
+    told = said("--from", table)
+    assert "2 labels in data/labels.jsonl" in told  # what is said twice is written once
+    assert "people contradict each other" in told
+    said(second, second, "--dismissed")
+    assert len(labels.read()) == 3
 
 
 @pytest.mark.parametrize("given", [["--dismissed"], ["1", "--dismissed", "--confirmed", "bot"], ["1"]])
