@@ -107,7 +107,8 @@ def _write(
     key, columns = file.key(version), [column.name for column in bundle.columns]
     schema = SCHEMA.with_metadata({f"flowsculpt.{name}": text for name, text in about.items()})
     p_values = [np.zeros(0)]
-    contexts, scored_before = reading.contexts(file, bundle), 0
+    contexts, check.times = reading.contexts(file, bundle)
+    scored_before = 0
     with (
         TableWriter(table_path(key), schema) as scored,
         TableWriter(table_path(key, "rejected"), REJECTED_SCHEMA) as rejected,

@@ -39,12 +39,15 @@ class ContractCheck:
     Args:
         contract: of the model; None where it has none.
         rules: when it is broken.
+
+    Attributes:
+        times: what a person should know of the times of the records, in words; "" for nothing.
     """
 
     def __init__(self, contract: Mapping[str, Any] | None, rules: ContractRules = WARN) -> None:
         self.contract, self.rules = contract, rules
         self.n, self.outside = 0, 0
-        self.meaning = Meaning()
+        self.meaning, self.times = Meaning(), ""
         self.beyond: Counter[str] = Counter()
         self.undefined: Counter[str] = Counter()
         self.unknown: Counter[str] = Counter()
@@ -135,6 +138,7 @@ class ContractCheck:
         said = [units.sentence()] if units and units.duration not in ("", CANONICAL) else []
         if self.contract and self.contract["synthetic"]:
             said.append("The model was fitted on simulated records; what it says of a real network proves nothing.")
+        said += [self.times] if self.times else []
         if constant := self.constant():
             said.append(f"One value alone, where the model has seen several: {_named(constant)}.")
         if varying := self.no_longer_constant():

@@ -12,6 +12,7 @@ from pipeline.calibration.prediction import Prediction
 from pipeline.datasets import sources
 from pipeline.datasets.base import Chunk, Dataset
 from pipeline.datasets.incoming import incoming
+from pipeline.preprocessing.context.past import backwards, late_sentence
 from pipeline.preprocessing.context.talks import Talks, can_have, talks_of
 from pipeline.serving.arrivals import Incoming
 from pipeline.serving.bundle import Bundle
@@ -43,8 +44,10 @@ def chunks(file: Incoming, bundle: Bundle) -> Iterator[Chunk]:
         raise SourceError(f"{file.path}: cannot be read ({told}); fetch the file again") from error
 
 
-def contexts(file: Incoming, bundle: Bundle) -> NDArray[np.float32] | None:
+def contexts(file: Incoming, bundle: Bundle) -> tuple[NDArray[np.float32] | None, str]:
     """(n,) scores of the recent past of the hosts of all records of a file, in its order; None where there are none.
+
+    With them comes what a person should know of their times, in words, or "".
 
     The past of a record is that of its file alone, in the order of time, so the file is read once for this. What other
     files said before is not remembered.
@@ -55,15 +58,17 @@ def contexts(file: Incoming, bundle: Bundle) -> NDArray[np.float32] | None:
     """
     past = bundle.looks_back
     if past is None:
-        return None
+        return None, ""
     talks, known = [Talks.none()], [np.zeros(0, bool)]
     for chunk in chunks(file, bundle):
         if not can_have(chunk.records.column_names):
-            return None
+            return None, ""
         part, timed = talks_of(chunk.records)
         talks.append(part)
         known.append(timed)
-    return past.scores(past.context(Talks.joined(*talks), np.concatenate(known)))
+    whole, timely, allowed = Talks.joined(*talks), np.concatenate(known), past.windows[-1]
+    late = backwards(whole.time, timely, allowed)
+    return past.scores(past.context(whole, timely)), late_sentence(late, allowed) + "." if late else ""
 
 
 def predict(

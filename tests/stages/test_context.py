@@ -202,6 +202,21 @@ def test_a_clock_that_was_set_back_is_said(captured: Any, capsys: pytest.Capture
     assert np.isfinite(read_contexts(paths.PROCESSED, "train").x).all()
 
 
+def test_a_clock_that_was_set_back_in_a_file_that_is_scored_is_said(learnt: Any, tmp_path: Any) -> None:
+    records = read_table(paths.RECORDS)
+    at = records.schema.get_field_index("timestamp")
+    times = [time - timedelta(hours=2) * (row >= 600) for row, time in enumerate(records.column(at).to_pylist())]
+    moved = records.set_column(at, records.schema.field(at), pa.array(times, records.schema.field(at).type))
+    said = {}
+    for name, table in (("kept", records), ("moved", moved)):
+        path = tmp_path / f"{name}.parquet"
+        pq.write_table(table, path)
+        summary = batch.score(Incoming(path, path.name, sha256_of(path)), Bundle.of_project(), 1)
+        said[name] = " ".join(summary["contract"]["sentences"])
+    assert "a clock was set back" in said["moved"]
+    assert "a clock was set back" not in said["kept"]
+
+
 def test_a_bundle_is_stored_and_loaded_with_its_context(learnt: Any, tmp_path: Any) -> None:
     bundle = Bundle.of_project()
     bundle.save(tmp_path / "bundle")

@@ -100,6 +100,14 @@ def backwards(time: Ints, known: Mask, allowed: float) -> int:
     return int((np.maximum.accumulate(times) - times > allowed * _SECOND).sum()) if len(times) else 0
 
 
+def late_sentence(late: int, allowed: float) -> str:
+    """What ``backwards`` found, in words."""
+    return (
+        f"{late:,} records lie more than {allowed:g} s behind an earlier one of their file: a clock was set back, or "
+        "logs are mixed. In the context each counts at its own time"
+    )
+
+
 def _features(talks: Talks, windows: Sequence[float], most: int) -> Matrix:
     """(n, F) of n records in the order of time."""
     oldest = [_oldest(talks.time, window, most) for window in windows]

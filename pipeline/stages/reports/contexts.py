@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
+from pipeline.preprocessing.context.past import late_sentence
 from pipeline.stages.reports.report import Report
 
 
@@ -19,7 +20,4 @@ def say_contexts(known: int, late: int, windows: Sequence[float], report: Report
     seconds = ", ".join(f"{window:g}" for window in windows)
     report.say(f"{known:,} records have a context: what their hosts did in the {seconds} s before them")
     if late:
-        report.say(
-            f"{late:,} records lie more than {windows[-1]:g} s behind an earlier one of their file: a clock was set "
-            "back, or logs are mixed. In the context each counts at its own time"
-        )
+        report.say(late_sentence(late, windows[-1]))
