@@ -11,6 +11,7 @@ Both stay. The log is under version control like code, so that verdicts can be r
 """
 
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -101,10 +102,22 @@ def _spelt(value: float | str) -> float | str:
     return value if isinstance(value, str) or math.isfinite(value) else str(value)
 
 
+def _id(text: str) -> int:
+    if not re.fullmatch("[0-9a-fA-F]{16}", text):
+        raise ValueError(f"{text!r} has not 16 hexadecimal digits")
+    return int(text, 16)
+
+
+def _name(attack: Any) -> str:
+    if not isinstance(attack, str) or not attack.strip():
+        raise ValueError(f"{attack!r} names no attack")
+    return attack
+
+
 def _label(number: int, line: Mapping[str, Any]) -> Label:
     try:
         known = {name: line[name] for name in ("by", "time", "note", "source_file", "row", "columns")}
-        label = Label(int(line["record_id"], 16), str(line["attack"]), **known)
+        label = Label(_id(line["record_id"]), _name(line["attack"]), **known)
         if label.verdict != line["label"] or not isinstance(label.columns, Mapping):
             raise ValueError(f"{line['label']!r} does not fit the attack {label.attack!r}")
     except (KeyError, TypeError, ValueError) as error:

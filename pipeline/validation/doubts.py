@@ -116,8 +116,8 @@ class Doubts:
         share, pairs = found["share_of_pairs"], found["pairs_with_attacks"]
         part = f" ({share:.1%} of the pairs were looked at: there are too many)" if share < 1 else ""
         return (
-            f"Benign labels that are doubted, because {RULE}: {found['doubted']:,}. Pairs of hosts that attack each "
-            f"other: {pairs:,}{part}; benign records between them: {self.between:,}; records with both addresses: "
+            f"Benign labels that are doubted: {found['doubted']:,} ({RULE}). Pairs of hosts that attack each other: "
+            f"{pairs:,}{part}; benign records between them: {self.between:,}; records with both addresses: "
             f"{self.addressed:,} of {self.records:,}"
         )
 

@@ -1,5 +1,6 @@
 """The log of labels: it only grows, its lines are whole, and the last one on a record holds."""
 
+import json
 import os
 import signal
 import subprocess
@@ -61,7 +62,23 @@ def test_two_people_who_differ_are_named_until_they_agree():
     assert labels.contradictions([*said, Label(1, "benign", "ada", NOW)]) == []
 
 
-@pytest.mark.parametrize("line", ['{"record_id": "01"}', '{"record_id": "xyz", "label": "confirmed", "attack": "bot"}'])
+def written(**changed):
+    """The line of a label, in which some fields are changed by hand."""
+    return json.dumps(Label(1, "bot", "ada", NOW).line() | changed)
+
+
+LINES = {
+    "lacks all": '{"record_id": "01"}',
+    "lacks some": '{"record_id": "xyz", "label": "confirmed", "attack": "bot"}',
+    "cut off": written(record_id="0f3c"),
+    "longer than an id": written(record_id="f" * 17),
+    "negative": written(record_id="-00000000000001f"),
+    "no name": written(attack=""),
+    "null": written(attack=None),
+}
+
+
+@pytest.mark.parametrize("line", LINES.values(), ids=LINES)
 def test_a_line_that_is_no_label_is_named(line):
     labels.append(Label(1, "bot", "ada", NOW))
     with paths.LABELS.open("a") as log:

@@ -51,7 +51,7 @@ def told(prepared, capsys):
 
 def test_they_are_listed_with_the_reason_and_trusted_less(told):
     _, ids, before, said = told
-    assert f"Benign labels that are doubted, because {RULE}: 5." in said
+    assert f"Benign labels that are doubted: 5 ({RULE})." in said
     listed = read_table(paths.DOUBTED)
     assert {*listed.column("record_id").to_pylist()} == {*ids.tolist()}
     with paths.DOUBTED.with_suffix(".csv").open() as stream:

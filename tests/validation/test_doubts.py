@@ -79,7 +79,7 @@ def test_benign_labels_among_attacks_of_the_same_hosts_are_doubted_in_both_direc
     found = doubts.summary()
     assert (found["doubted"], found["benign_between_them"], found["pairs_with_attacks"]) == (2, 4, 1)
     assert doubts.sentence() == (
-        f"Benign labels that are doubted, because {RULE}: 2. Pairs of hosts that attack each other: 1; "
+        f"Benign labels that are doubted: 2 ({RULE}). Pairs of hosts that attack each other: 1; "
         "benign records between them: 4; records with both addresses: 14 of 14"
     )
 
