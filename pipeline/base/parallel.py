@@ -1,14 +1,53 @@
-"""Work on several parts at once, in order and in bounded memory."""
+"""Work on several parts at once, in order and in bounded memory, on the cores that this process has."""
 
+import math
+import os
+import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TypeVar
+from pathlib import Path
+from typing import Final, TypeVar
 
 A = TypeVar("A")
 B = TypeVar("B")
 
 WORKERS = 2
+QUOTA: Final = Path(
+    "/sys/fs/cgroup/cpu.max"
+)  # of a container: microseconds of processor time, in so many of clock time
+
+
+def cores(quota: Path = QUOTA) -> int:
+    """How many cores this process may use: those that it may run on, and no more than its container's share."""
+    able = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try:
+        spent, period = quota.read_text().split()
+    except (OSError, ValueError):
+        return able
+    return able if spent == "max" else max(1, min(able, math.ceil(int(spent) / int(period))))
+
+
+def limit_threads(most: int | None = None) -> None:
+    """Give no library that is loaded more threads than this process has cores.
+
+    BLAS, OpenMP, PyTorch and Arrow count the cores of the machine, not the share of a container. A smaller number that
+    is set already stays.
+
+    Args:
+        most: threads of each; by default as many as ``cores``.
+    """
+    from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
+
+    most = cores() if most is None else most
+    for library in ThreadpoolController().lib_controllers:
+        if library.num_threads > most:
+            library.set_num_threads(most)
+    torch, arrow = sys.modules.get("torch"), sys.modules.get("pyarrow")  # importing either takes time
+    if torch and torch.get_num_threads() > most:
+        torch.set_num_threads(most)
+    if arrow and arrow.cpu_count() > most:
+        arrow.set_cpu_count(most)
 
 
 def in_order(function: Callable[[A], B], parts: Iterable[A], workers: int = WORKERS) -> Iterator[B]:

@@ -30,6 +30,7 @@ from pipeline.artifacts.files import read_bytes, read_json
 from pipeline.artifacts.models import encode_model
 from pipeline.artifacts.tables import column_type, read_table
 from pipeline.base.errors import ArtifactError
+from pipeline.base.parallel import limit_threads
 from pipeline.base.samples import CONTEXT
 from pipeline.calibration.calibration import Calibration
 from pipeline.calibration.named_thresholds import Names, group_names
@@ -125,6 +126,7 @@ class Bundle:
         Raises:
             ArtifactError: the parts do not fit each other, or are none that this version knows.
         """
+        limit_threads()
         bundle_parts.require_files(sealed, folder)
         parts = {name: bundle_parts.decoded(folder / name, sealed.files, name) for name in MODELS}
         features = Features.load(*parts["features"])

@@ -10,6 +10,7 @@ from pipeline import config, tracking
 from pipeline.artifacts import paths
 from pipeline.artifacts.files import whole_folder
 from pipeline.base.errors import FlowsculptError
+from pipeline.base.parallel import limit_threads
 from pipeline.settings.base import Section, plain
 from pipeline.stages.reports import overview
 from pipeline.stages.reports.report import Report
@@ -27,6 +28,7 @@ def launch(name: str, shape: type[S], body: Callable[[S, Report], Verdict | None
     verdict that the stage returns is called after that, so that what stops the line can be read. An error that a user
     can mend ends the process with its message and exit code 1, a server that does not answer with ``EX_TEMPFAIL``.
     """
+    limit_threads()
     try:
         settings = config.load(shape)
         upstream = {stage: partial(paths.content_hash, stage) for stage in paths.upstream(name)}
