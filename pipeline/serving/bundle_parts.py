@@ -23,6 +23,7 @@ from pipeline.models.encoders.registry import ENCODERS
 from pipeline.preprocessing.features import Features
 from pipeline.serving import benign
 from pipeline.serving.manifest import HashedFolder
+from pipeline.settings.renamed import dotted
 
 Description = Mapping[str, Any]
 Weights = Mapping[str, NDArray[Any]]
@@ -105,9 +106,9 @@ def detector(path: Path, width: int, about: Description, weights: Weights) -> De
         if len(about["columns"]) != width:
             raise ValueError(f"it was trained on {len(about['columns'])} latents, the first stage gives {width}")
         folds = about.get("folds") or {"number": 1}  # an older bundle knows no folds
-        models = [
-            build(DETECTORS, about["detector"], features=width, **about["settings"]) for _ in range(folds["number"])
-        ]
+        name = about["detector"]
+        settings = dotted({f"stage2.{name}": about["settings"]}, str(path), lambda _: None)[f"stage2.{name}"]
+        models = [build(DETECTORS, name, features=width, **settings) for _ in range(folds["number"])]
         built = Folds(width, models, folds["seed"]) if "folds" in about else models[0]
         built.load_state_dict(_tensors(weights))
     except (ConfigError, KeyError, TypeError, ValueError, RuntimeError) as error:

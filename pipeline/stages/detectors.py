@@ -1,6 +1,6 @@
 """The detector and the head of stage 2: built from the settings, and stored."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -17,8 +17,17 @@ PLACES = {"detector": paths.DETECTOR, "head": paths.HEAD}
 
 def builder(settings: Stage2, name: str, role: str, features: int) -> Callable[[], Detector]:
     """What gives a detector that is not fitted yet."""
-    plugin = settings.settings(name, DETECTORS)
-    return partial(build, DETECTORS, name, f"stage2.{role}", features=features, **plugin)
+    return partial(build, DETECTORS, name, f"stage2.{role}", features=features, **plugin(settings, name))
+
+
+def plugin(settings: Stage2, name: str) -> dict[str, Any]:
+    """The settings of a detector; a member of the ensemble has those of its own section, unless it says otherwise."""
+    own = settings.settings(name, DETECTORS)
+    members = own.get("members")
+    if not isinstance(members, Mapping) or not all(isinstance(each, Mapping) for each in members.values()):
+        return own
+    sections = {member: settings.settings(member, DETECTORS) for member in members}
+    return own | {"members": {member: sections[member] | given for member, given in members.items()}}
 
 
 def keep(settings: Stage2, model: Detector, role: str, columns: tuple[str, ...]) -> None:
@@ -30,7 +39,7 @@ def keep(settings: Stage2, model: Detector, role: str, columns: tuple[str, ...])
 
 def described(settings: Stage2, name: str, model: Detector, columns: Sequence[str]) -> dict[str, Any]:
     """What a fitted model is: all but its weights."""
-    description = {"detector": name, "settings": settings.settings(name, DETECTORS), "columns": list(columns)}
+    description = {"detector": name, "settings": plugin(settings, name), "columns": list(columns)}
     if isinstance(model, Folds):
         description["folds"] = {"number": len(model.models), "seed": model.seed}
     return description

@@ -149,7 +149,7 @@ def test_an_explanation_names_what_stands_out() -> None:
 
 def test_a_detector_gives_its_terms_and_the_ids_of_its_neighbours() -> None:
     known = samples(drawn(60), 1000)
-    detector = KNN(2, neighbours=3, max_rows=20)
+    detector = KNN(2, neighbours=3, references=20)
     native = Native(detector, lambda x: 2 * x[:, :2], ("z0", "z1"))
     detector.fit(torch.from_numpy(2 * known.x[:, :2]))
     alert = samples(np.array([[0, 8, 0]]))

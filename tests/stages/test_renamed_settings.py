@@ -3,11 +3,14 @@
 import json
 
 import pytest
+import torch
 
 from flows.grid.cells import overridden
 from pipeline import config
 from pipeline.alarms.project import with_settings
 from pipeline.base.errors import ConfigError
+from pipeline.models.detectors.knn import KNN
+from pipeline.serving.bundle_parts import detector
 from pipeline.settings.calibrate import Calibrate
 from tests.settings import ROOT
 
@@ -54,3 +57,27 @@ def test_dotted_names_may_be_former_ones_too(change):
         changed = change(params, {"calibrate.evidence": ["density"]})
     assert "calibrate.evidence is now called calibrate.scores" in str(told[0].message)
     assert config.build(Calibrate, changed, "changed").scores == ("detector",)
+
+
+def test_a_former_name_deep_in_a_section_is_read_too(tmp_path):
+    params = config.read(ROOT / config.PARAMS)
+    del params["stage2"]["knn"]["references"]
+    params["stage2"]["knn"]["max_rows"] = 70
+    params["stage2"]["ensemble"]["members"]["knn"]["max_rows"] = 50
+    (tmp_path / "params.yaml").write_text(json.dumps(params))
+    with pytest.warns(FutureWarning) as told:
+        section = config.read(tmp_path / "params.yaml")["stage2"]
+    assert section["knn"]["references"] == 70
+    assert section["ensemble"]["members"]["knn"] == {"neighbours": 1, "references": 50}
+    assert [str(each.message).partition(": ")[2].partition(" is now")[0] for each in told] == [
+        "stage2.ensemble.members.knn.max_rows",
+        "stage2.knn.max_rows",
+    ]
+
+
+def test_a_detector_that_was_stored_under_a_former_name_loads_without_a_warning(tmp_path):
+    model = KNN(2, neighbours=1)
+    model.fit(torch.tensor([[0.0, 0.0], [1.0, 2.0]]))
+    about = {"detector": "knn", "settings": {"neighbours": 1, "max_rows": 50}, "columns": ["a", "b"]}
+    loaded = detector(tmp_path, 2, about, {name: value.numpy() for name, value in model.state_dict().items()})
+    assert loaded.references == 50

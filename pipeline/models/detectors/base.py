@@ -56,8 +56,8 @@ class Detector(Scorer):
         self.fit(x, y)
 
     def raw(self, x: Tensor) -> Tensor:
-        """(B, M) scores of the M parts of the detector, each in its own unit, of x (B, F)."""
-        return self.score(x)[:, None]
+        """(n, M) scores of the M parts of the detector, each in its own unit, of x (n, F), computed in parts."""
+        return self.scores(x)[:, None]
 
     def fit_units(self, raw: Tensor) -> None:
         """Fit a common unit for the scores of the parts, by ``raw`` (n, M) of benign rows that no part has seen."""

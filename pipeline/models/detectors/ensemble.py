@@ -93,8 +93,8 @@ class Ensemble(Detector):
             self.members[name].fit(x)  # type: ignore[operator]
 
     def raw(self, x: Tensor) -> Tensor:
-        """(B, M) scores of the members."""
-        return torch.stack([member.score(x) for member in self.members.values()], dim=1)  # type: ignore[operator]
+        """(n, M) scores of the members."""
+        return torch.stack([member.scores(x) for member in self.members.values()], dim=1)  # type: ignore[operator]
 
     def fit_units(self, raw: Tensor) -> None:
         """Fit the tail of every member on its scores, (n, M), of rows that it has not seen."""
@@ -117,6 +117,10 @@ class Ensemble(Detector):
         for buffer, values in ((self.knots, tail.knots), (self.surprises, tail.surprises)):
             buffer[row] = torch.from_numpy(np.pad(values, (0, KNOTS - len(values)), mode="edge"))
         self.above[row], self.below[row] = tail.above, tail.below
+
+    def scores(self, x: Tensor) -> Tensor:
+        """(n,) of (n, F): every member computes in its own parts."""
+        return self.score(x)
 
     def score(self, x: Tensor) -> Tensor:
         """Mean surprise in nats, (B, F) to (B,)."""

@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from pipeline.base.errors import TrainingError
 from pipeline.calibration.cross_conformal import route
 from pipeline.models.detectors.base import Detector
-from pipeline.models.scoring import ROWS_AT_ONCE, in_parts
 
 
 class Folds(Detector):
@@ -62,7 +61,7 @@ class Folds(Detector):
         for k, model in enumerate(models):
             with _of(k, len(models)):
                 model.fit_raw(everything[apart != k], y[apart != k])
-                raw.append(in_parts(model.raw, x[fold == k], ROWS_AT_ONCE))
+                raw.append(model.raw(x[fold == k]))
         for k, model in enumerate(models):
             with _of(k, len(models)):
                 model.fit_units(torch.cat(raw))

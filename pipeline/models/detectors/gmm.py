@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from pipeline.base.errors import TrainingError
-from pipeline.models.detectors.base import Detector, draw
+from pipeline.models.detectors.base import Detector
+from pipeline.models.detectors.cells import draw_evenly
 from pipeline.models.layers import Standardise
 
 
@@ -21,7 +22,8 @@ class GMM(Detector):
         components: K; None: a quarter of the root of the rows that are fitted, chosen on seen attacks alone (see
             benchmarks/README.md).
         regularisation: added to each variance, in units of the standardised features.
-        max_rows: rows that are fitted at most, drawn by ``seed``.
+        max_rows: rows that are fitted at most. Of more rows a sample is fitted in which each cluster has its share
+            (``cells.draw_evenly``), so the time of a fit is bounded.
         seed: of the rows drawn and of the start.
     """
 
@@ -63,7 +65,8 @@ class GMM(Detector):
                 "lower stage2.gmm.components"
             )
         self.standardise.fit(x)
-        rows = self.standardise(draw(x, self.max_rows, self.seed)).double().cpu().numpy()
+        drawn = draw_evenly(x, self.max_rows, self.seed, self.standardise)
+        rows = self.standardise(x[drawn]).double().cpu().numpy()
         components = self.components or max(1, round(len(rows) ** 0.5 / 4))
         mixture = GaussianMixture(components, reg_covar=self.regularisation, random_state=self.seed)
         # The products are small: several BLAS threads wait for each other, at 10 times the processor time.

@@ -1,14 +1,19 @@
 """Distance to the nearest neighbours."""
 
-from typing import Literal
+from collections.abc import Callable, Mapping
+from typing import Any, Final, Literal, cast
 
 import torch
 from torch import Tensor
 
 from pipeline.base.errors import TrainingError
-from pipeline.models.detectors.base import Detector, draw, rows_at_once
+from pipeline.models.detectors.base import Detector
+from pipeline.models.detectors.cells import cells, distinct, draw_evenly, number_of_cells
+from pipeline.models.detectors.search import Search
 from pipeline.models.layers import Standardise
-from pipeline.models.scoring import in_parts
+from pipeline.models.scoring import ROWS_AT_ONCE, in_parts
+
+MOST_REFERENCES: Final = 10_000_000
 
 
 class KNN(Detector):
@@ -18,6 +23,9 @@ class KNN(Detector):
     k distances is that of Angiulli, Pizzuti, "Fast Outlier Detection in High Dimensional Spaces", 2002. A reference row
     that is scored counts itself as its nearest neighbour.
 
+    The search is exact. Of equal rows only k are kept, because more can never be among the k nearest. Of more rows than
+    ``references`` a sample is kept in which each cluster has its share (``cells.draw_evenly``).
+
     Args:
         features: Z.
         neighbours: k.
@@ -25,14 +33,15 @@ class KNN(Detector):
         metric: ``whitened`` first removes the correlations between features, so that a value that does not fit the
             others is far away even if it is common by itself. Directions with less than a tenth of the variance of a
             feature are stretched as if they had that tenth.
-        max_rows: reference rows at most, drawn by ``seed``; the time of a score is linear in them.
-        seed: of the rows drawn.
+        references: reference rows at most, from ``neighbours`` to 10,000,000.
+        seed: of the clusters and of the rows drawn.
     """
 
-    sized_by_data = ("reference", "rows")
+    sized_by_data = ("reference", "rows", "sizes")
     reference: Tensor
     whitening: Tensor
     rows: Tensor
+    sizes: Tensor
 
     def __init__(
         self,
@@ -40,23 +49,28 @@ class KNN(Detector):
         neighbours: int = 5,
         reduce: Literal["largest", "mean"] = "largest",
         metric: Literal["standardised", "whitened"] = "standardised",
-        max_rows: int = 10_000,
+        references: int = 32_000,
         seed: int = 0,
     ) -> None:
         super().__init__(features)
-        if neighbours < 1 or max_rows < neighbours:
-            raise ValueError(f"neighbours must be at least 1 and max_rows at least that, not {neighbours}, {max_rows}")
+        if not 1 <= neighbours <= references <= MOST_REFERENCES:
+            raise ValueError(
+                f"neighbours must be at least 1, and references between neighbours and {MOST_REFERENCES:,}, "
+                f"not {neighbours} and {references}"
+            )
         if reduce not in ("largest", "mean"):
             raise ValueError(f"reduce must be 'largest' or 'mean', not {reduce!r}")
         if metric not in ("standardised", "whitened"):
             raise ValueError(f"metric must be 'standardised' or 'whitened', not {metric!r}")
-        self.neighbours, self.reduce, self.max_rows, self.seed = neighbours, reduce, max_rows, seed
+        self.neighbours, self.reduce, self.references, self.seed = neighbours, reduce, references, seed
         self.metric = metric
         self.standardise = Standardise(features)
         if metric == "whitened":
             self.register_buffer("whitening", torch.eye(features))
         self.register_buffer("reference", torch.zeros(neighbours, features))
         self.register_buffer("rows", torch.zeros(neighbours, dtype=torch.int64))  # where they stood among those given
+        self.register_buffer("sizes", torch.tensor([neighbours]))  # (C,) references of each cell, which stand together
+        self._search: Search | None = None
 
     def fit(self, x: Tensor, y: Tensor | None = None) -> None:
         """Keep rows of x (n, F), standardised by all of them.
@@ -72,46 +86,54 @@ class KNN(Detector):
         self.standardise.fit(x)
         if self.metric == "whitened":
             self.whitening.copy_(whitening(self.standardise(x.double())))
-        self.rows = draw(torch.arange(len(x)), self.max_rows, self.seed).to(self.rows)
-        self.reference = self._mapped(x[self.rows.to(x.device)]).to(self.reference)
+        rows = distinct(x, self.neighbours)
+        rows = rows[draw_evenly(x[rows], self.references, self.seed, self._mapped)]
+        order, sizes = _by_cell(self._mapped(x[rows]), self.seed)
+        self.rows, self.sizes = rows[order].to(self.rows), sizes.to(self.sizes)
+        self.reference = self._mapped(x[rows[order]]).to(self.reference)
 
     def _mapped(self, x: Tensor) -> Tensor:
         """Rows as distances are taken between them, (B, F)."""
         z: Tensor = self.standardise(x)
         return z @ self.whitening if self.metric == "whitened" else z
 
+    def scores(self, x: Tensor) -> Tensor:
+        """(n,) of (n, F): the search is faster the more rows it is given."""
+        return self.score(x)
+
     def score(self, x: Tensor) -> Tensor:
         """Distance in standard deviations, (B, F) to (B,)."""
-        return in_parts(self._score, x, self._at_once())
+        return self._of_neighbours(self._score, x)
 
     def terms(self, x: Tensor) -> Tensor:
         """Squared differences from the neighbours, divided by the distance, (B, F): their sum is the score.
 
         d = sum over i of (z_i - r_i)^2 / d for a distance d; the mean of several is the sum of their means.
         """
-        return in_parts(self._terms, x, self._at_once())
+        return self._of_neighbours(self._terms, x)
 
     def nearest(self, x: Tensor) -> Tensor:
         """(B, k) positions of the fitted rows that are nearest to x, (B, F), the nearest first."""
-        return self.rows[in_parts(lambda part: self._neighbours(part)[0], x, self._at_once())]
+        return self.rows[self._neighbours(x)[1]]
 
-    def _at_once(self) -> int:
-        return rows_at_once(len(self.reference))
-
-    def _score(self, x: Tensor) -> Tensor:
-        distances = self._neighbours(x)[1].square().sum(-1).sqrt()
-        return distances.amax(1) if self.reduce == "largest" else distances.mean(1)
+    def _of_neighbours(self, function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+        """``function`` of how x, (B, F), differs from its neighbours, (B, k, F)."""
+        z, nearest = self._neighbours(x)
+        at = torch.arange(len(x), device=x.device)
+        return in_parts(lambda part: function(z[part, None] - self.reference[nearest[part]]), at, ROWS_AT_ONCE)
 
     def _neighbours(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Which k reference rows are nearest, (B, k), and how x differs from them, (B, k, F)."""
-        z = self._mapped(x)
-        # |z - r|^2 - |z|^2 finds the neighbours in one product, but of a near copy it leaves rounding noise only.
-        order = torch.addmm(self.reference.square().sum(1), z, self.reference.T, alpha=-2)  # (B, references)
-        nearest = order.topk(self.neighbours, largest=False).indices
-        return nearest, z[:, None] - self.reference[nearest]
+        """Rows as distances are taken between them, (B, F), and which references are nearest to each, (B, k)."""
+        if self._search is None or self._search.reference is not self.reference:
+            self._search = Search(self.reference, self.sizes)
+        z = in_parts(self._mapped, x, ROWS_AT_ONCE)
+        return z, self._search.nearest(z, self.neighbours)
 
-    def _terms(self, x: Tensor) -> Tensor:
-        apart = self._neighbours(x)[1]  # (B, k, F)
+    def _score(self, apart: Tensor) -> Tensor:
+        distances = apart.square().sum(-1).sqrt()
+        return distances.amax(1) if self.reduce == "largest" else distances.mean(1)
+
+    def _terms(self, apart: Tensor) -> Tensor:
         distances = apart.square().sum(-1, keepdim=True).sqrt()
         parts = self._by_feature(apart) / distances.clamp_min(torch.finfo(apart.dtype).tiny)
         if self.reduce == "mean":
@@ -126,6 +148,22 @@ class KNN(Detector):
         before = torch.linalg.solve(self.whitening.T, apart.flatten(0, 1).T).T.view_as(apart)
         by_feature: Tensor = before * (apart @ self.whitening.T)
         return by_feature
+
+    def _load_from_state_dict(self, state_dict: Mapping[str, Any], prefix: str, *rest: Any) -> None:
+        """Load, and put the references of a model that was stored without cells into cells."""
+        reference, rows = state_dict.get(prefix + "reference"), state_dict.get(prefix + "rows")
+        if reference is not None and rows is not None and prefix + "sizes" not in state_dict:
+            order, sizes = _by_cell(reference, self.seed)
+            now = {"reference": reference[order], "rows": rows[order], "sizes": sizes}
+            cast(dict[str, Any], state_dict).update({prefix + name: value for name, value in now.items()})
+        super()._load_from_state_dict(state_dict, prefix, *rest)
+
+
+def _by_cell(reference: Tensor, seed: int) -> tuple[Tensor, Tensor]:
+    """The order of the references, (R, F), by their cell, (R,), and how many each cell holds, (C,)."""
+    cell = cells(reference, number_of_cells(len(reference)), seed)
+    sizes = torch.bincount(cell)
+    return cell.argsort(stable=True), sizes[sizes > 0]
 
 
 def whitening(z: Tensor, floor: float = 0.1) -> Tensor:

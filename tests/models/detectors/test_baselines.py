@@ -102,8 +102,8 @@ def test_nystroem_orders_almost_as_exact_and_survives_copies() -> None:
 
 @pytest.mark.parametrize(("reduce", "k"), [("largest", 1), ("largest", 7), ("mean", 7)])
 def test_knn_is_that_of_scikit_learn(reduce: str, k: int) -> None:
-    detector = fitted(KNN(F, k, reduce, max_rows=150, seed=2))  # type: ignore[arg-type]
-    oracle = neighbors.NearestNeighbors(n_neighbors=k).fit(standardised(rows()[drawn(300, 150, 2)]))
+    detector = fitted(KNN(F, k, reduce, references=150, seed=2))  # type: ignore[arg-type]
+    oracle = neighbors.NearestNeighbors(n_neighbors=k).fit(standardised(rows()[detector.rows]))
     new = torch.cat((rows(100, 1), rows(20, 2) * 1e4))
     distances = oracle.kneighbors(standardised(new))[0]
     expected = distances[:, -1] if reduce == "largest" else distances.mean(1)
@@ -149,7 +149,7 @@ def test_pca_of_one_feature_and_of_constant_rows_is_defined() -> None:
         IsolationForest(F, trees=5, samples=32),
         OCSVM(F, nu=0.3),
         OCSVM(F, kernel_map="nystroem", components=30),
-        KNN(F, max_rows=123),
+        KNN(F, references=123),
         PCA(F, 0.5),
     ],
     ids=lambda detector: type(detector).__name__,
@@ -164,7 +164,8 @@ def test_a_fit_repeats_and_is_the_same_in_any_batch(detector: Detector) -> None:
 @pytest.mark.parametrize("kind", [OCSVM, KNN, IsolationForest])
 def test_rows_are_drawn_by_seed(kind: type[OCSVM | KNN | IsolationForest]) -> None:
     small = {"samples": 40} if kind is IsolationForest else {}
-    scores = [fitted(kind(F, max_rows=40, seed=seed, **small)).score(rows(50, 1)) for seed in (1, 1, 2)]
+    most = "references" if kind is KNN else "max_rows"
+    scores = [fitted(kind(F, **{most: 40}, seed=seed, **small)).score(rows(50, 1)) for seed in (1, 1, 2)]
     assert torch.equal(scores[0], scores[1])
     assert not torch.equal(scores[0], scores[2])
 

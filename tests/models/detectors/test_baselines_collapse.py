@@ -94,7 +94,7 @@ def test_deep_svdd_whose_weights_vanished_is_refused() -> None:
         detector.verify(x)
 
 
-@pytest.mark.parametrize("detector", [OCSVM(3, max_rows=50), KNN(3, max_rows=60)], ids=["ocsvm", "knn"])
+@pytest.mark.parametrize("detector", [OCSVM(3, max_rows=50), KNN(3, references=60)], ids=["ocsvm", "knn"])
 def test_buffers_take_the_shape_of_what_is_loaded_and_pass_through_safetensors(detector: Detector) -> None:
     x = torch.randn(200, 3, generator=torch.Generator().manual_seed(0))
     detector.fit(x)

@@ -152,7 +152,7 @@ def test_the_terms_of_grand_lack_the_divergence_of_the_latent(likelihood: str) -
 
 def test_a_detector_names_the_nearest_of_all_rows_that_it_was_given() -> None:
     x = rows(100)
-    detector = KNN(F, neighbours=3, max_rows=40, seed=5).double()
+    detector = KNN(F, neighbours=3, references=40, seed=5).double()
     detector.fit(x)
     kept = detector.rows
     assert len(kept.unique()) == 40
@@ -163,7 +163,7 @@ def test_a_detector_names_the_nearest_of_all_rows_that_it_was_given() -> None:
 
 
 def test_a_loaded_detector_names_the_same_rows() -> None:
-    detector, again = KNN(F, max_rows=40), KNN(F)
+    detector, again = KNN(F, references=40), KNN(F)
     detector.fit(rows().float())
     again.load_state_dict(detector.state_dict())
     x = rows(10, 1).float()
