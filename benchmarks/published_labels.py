@@ -3,7 +3,7 @@
     python -m benchmarks.published_labels ../shared/data/cicids2017 [--seeds 0 1 2 3 4]
 
 The published labels of CIC-IDS-2017 name a record after its time and addresses, whatever it did. Many "bots" are
-connections that were refused: no payload went either way, and nothing in such a record tells what it was for. Engelen,
+connections that carried nothing: no payload went either way. Nothing in such a record tells what it was for. Engelen,
 Rimmer and Joosen ("Troubleshooting an Intrusion Detection Dataset: the CICIDS2017 Case Study", 2021) label them as
 attempts. The extractor counts the padding of short Ethernet frames, up to 6 bytes, as payload. So a record has none
 where no packet is longer than that.
