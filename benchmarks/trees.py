@@ -1,7 +1,7 @@
 """The trees of the head: LightGBM against scikit-learn, in cost and in what they find.
 
     python -m benchmarks.trees cost [--rows 3000 50000 500000] [--rounds 2] [--ways LightGBM ...]
-    python -m benchmarks.trees found ../shared/data/cicids2017_improved [--seeds 3] [--ways LightGBM ...]
+    python -m benchmarks.trees found ../shared/data/cicids2017_improved [--seeds 3] [--first 0] [--ways LightGBM ...]
 
 ``cost``: processor seconds of one set of trees on embedded records, benign against all attacks, and of its scores; the
 best round counts. ``found``: each family of the seen attacks is left out of train in turn, then none. The trees rank
@@ -186,16 +186,16 @@ def judged(make: Callable[..., Boosting], drawing: Drawing, left_out: str | None
     return {"AUROC": 100 * (auroc(attack, score) or 0.0), **recall, "CPU-s": spent[0]}
 
 
-def found(ways: Sequence[str], folder: Path, seeds: int) -> None:
+def found(ways: Sequence[str], folder: Path, seeds: Sequence[int]) -> None:
     """Print the table of what is found, once for each family as soon as it is known."""
     records = encoders.read(folder)
-    drawings = [Drawing(records, seed, PORT, "benign") for seed in range(seeds)]
+    drawings = [Drawing(records, seed, PORT, "benign") for seed in seeds]
     names, counts = np.unique(drawings[0].families, return_counts=True)
     frequent = [str(name) for name in names[counts >= LEAST] if name != "benign"]
     every: dict[str, list[list[Row]]] = {name: [] for name in ways}
     for family in (None, *frequent):
         for name in ways:
-            rows = [judged(WAYS[name], drawing, family, seed) for seed, drawing in enumerate(drawings)]
+            rows = [judged(WAYS[name], drawing, family, seed) for seed, drawing in zip(seeds, drawings, strict=True)]
             if not every[name] and name == ways[0]:
                 heading([*rows[0]], "left out, trees")
             show(f"{family or 'none: the seen attacks of val'}, {name}", rows, [*rows[0]])
@@ -218,7 +218,8 @@ def main() -> None:
     finds = commands.add_parser("found")
     finds.add_argument("folder", type=Path)
     finds.add_argument("--seeds", type=int, default=3)
-    finds.set_defaults(run=lambda given: found(given.ways, given.folder, given.seeds))
+    finds.add_argument("--first", type=int, default=0, help="the first seed")
+    finds.set_defaults(run=lambda given: found(given.ways, given.folder, range(given.first, given.first + given.seeds)))
     for command in (costs, finds):
         command.add_argument("--ways", nargs="+", choices=WAYS, default=list(WAYS))
     given = parser.parse_args()
