@@ -1,7 +1,7 @@
 """The trees of the head: LightGBM against scikit-learn, in cost and in what they find.
 
-    python -m benchmarks.trees cost [--rows 3000 50000 500000] [--rounds 3]
-    python -m benchmarks.trees found ../shared/data/cicids2017_improved [--seeds 3]
+    python -m benchmarks.trees cost [--rows 3000 50000 500000] [--rounds 2] [--ways LightGBM ...]
+    python -m benchmarks.trees found ../shared/data/cicids2017_improved [--seeds 3] [--first 0] [--ways LightGBM ...]
 
 ``cost``: processor seconds of one set of trees on embedded records, benign against all attacks, and of its scores; the
 best round counts. ``found``: each family of the seen attacks is left out of train in turn, then none. The trees rank
@@ -10,7 +10,8 @@ no test record has a part. AUROC and recall at a realised FPR of 1 % and 0.1 %, 
 fit, tails among it: mean and standard deviation over seeds, which draw the splits and grow the trees.
 
 Ways: scikit-learn as before, where each set of trees bins its rows anew, on one thread (and, for the cost, on all);
-LightGBM, where each split draws its share of the features, as scikit-learn does; and where each tree draws it.
+LightGBM as shipped, with 63 bins; with 255, as scikit-learn has; and where not each split but each tree draws its share
+of the features. ``--ways`` takes some of them.
 """
 
 import argparse
@@ -42,12 +43,20 @@ PORT = replace(RECIPE, rarity=("destination_port",))
 Row = dict[str, float]
 
 
-class PerSplit(Growth):
-    """Each split draws its share of the features."""
+class Finer(Growth):
+    """255 bins, as scikit-learn has."""
 
     def parameters(self) -> dict[str, Any]:
         """Those of LightGBM."""
-        return super().parameters() | {"feature_fraction": 1.0, "feature_fraction_bynode": self.share}
+        return super().parameters() | {"max_bin": 255}
+
+
+class PerTree(Finer):
+    """Each tree draws its share of the features once."""
+
+    def parameters(self) -> dict[str, Any]:
+        """Those of LightGBM."""
+        return super().parameters() | {"feature_fraction": self.share, "feature_fraction_bynode": 1.0}
 
 
 class Histograms:
@@ -99,17 +108,22 @@ class Before(Boosting):
         return torch.tensor(np.stack(odds, axis=1), dtype=torch.float32)
 
 
-def per_split(features: int, **settings: Any) -> Boosting:
-    """The head whose trees draw features at each split."""
-    head = Boosting(features, **settings)
-    head.growth = PerSplit(*head.growth)
-    return head
+def growing(kind: type[Growth]) -> Callable[..., Boosting]:
+    """What makes a head whose trees grow in another way."""
+
+    def make(features: int, **settings: Any) -> Boosting:
+        head = Boosting(features, **settings)
+        head.growth = kind(*head.growth)
+        return head
+
+    return make
 
 
 WAYS: dict[str, Callable[..., Boosting]] = {
     "scikit-learn": Before,
-    "LightGBM, features drawn for each split": per_split,
-    "LightGBM, for each tree": Boosting,
+    "LightGBM": Boosting,
+    "LightGBM, 255 bins": growing(Finer),
+    "LightGBM, 255 bins, features drawn for each tree": growing(PerTree),
 }
 
 
@@ -133,13 +147,13 @@ def embedded(rows: int) -> tuple[Tensor, Tensor]:
     return torch.from_numpy(x), torch.from_numpy(attack.astype(np.int64))
 
 
-def cost(sizes: Sequence[int], rounds: int) -> None:
+def cost(names: Sequence[str], sizes: Sequence[int], rounds: int) -> None:
     """Print the table of costs."""
     print("| rows | trees | threads | fit, CPU-s | rows per CPU-second | scores per CPU-second |")
     print("|---:|---|---:|---:|---:|---:|")
     for size in sizes:
         x, y = embedded(size)
-        ways = [(name, 1) for name in WAYS] + [("scikit-learn", cores())]
+        ways = [(name, 1) for name in names] + [(name, cores()) for name in names if name == "scikit-learn"]
         best = {way: [float("inf")] * 2 for way in ways}
         for _ in range(rounds):
             for name, threads in ways:
@@ -172,17 +186,17 @@ def judged(make: Callable[..., Boosting], drawing: Drawing, left_out: str | None
     return {"AUROC": 100 * (auroc(attack, score) or 0.0), **recall, "CPU-s": spent[0]}
 
 
-def found(folder: Path, seeds: int) -> None:
+def found(ways: Sequence[str], folder: Path, seeds: Sequence[int]) -> None:
     """Print the table of what is found, once for each family as soon as it is known."""
     records = encoders.read(folder)
-    drawings = [Drawing(records, seed, PORT, "benign") for seed in range(seeds)]
+    drawings = [Drawing(records, seed, PORT, "benign") for seed in seeds]
     names, counts = np.unique(drawings[0].families, return_counts=True)
     frequent = [str(name) for name in names[counts >= LEAST] if name != "benign"]
-    every: dict[str, list[list[Row]]] = {name: [] for name in WAYS}
+    every: dict[str, list[list[Row]]] = {name: [] for name in ways}
     for family in (None, *frequent):
-        for name, make in WAYS.items():
-            rows = [judged(make, drawing, family, seed) for seed, drawing in enumerate(drawings)]
-            if not every[name] and name == next(iter(WAYS)):
+        for name in ways:
+            rows = [judged(WAYS[name], drawing, family, seed) for seed, drawing in zip(seeds, drawings, strict=True)]
+            if not every[name] and name == ways[0]:
                 heading([*rows[0]], "left out, trees")
             show(f"{family or 'none: the seen attacks of val'}, {name}", rows, [*rows[0]])
             every[name].append(rows)
@@ -199,12 +213,15 @@ def main() -> None:
     commands = parser.add_subparsers(required=True)
     costs = commands.add_parser("cost")
     costs.add_argument("--rows", type=int, nargs="+", default=[3_000, 50_000, 500_000])
-    costs.add_argument("--rounds", type=int, default=3)
-    costs.set_defaults(run=lambda given: cost(given.rows, given.rounds))
+    costs.add_argument("--rounds", type=int, default=2)
+    costs.set_defaults(run=lambda given: cost(given.ways, given.rows, given.rounds))
     finds = commands.add_parser("found")
     finds.add_argument("folder", type=Path)
     finds.add_argument("--seeds", type=int, default=3)
-    finds.set_defaults(run=lambda given: found(given.folder, given.seeds))
+    finds.add_argument("--first", type=int, default=0, help="the first seed")
+    finds.set_defaults(run=lambda given: found(given.ways, given.folder, range(given.first, given.first + given.seeds)))
+    for command in (costs, finds):
+        command.add_argument("--ways", nargs="+", choices=WAYS, default=list(WAYS))
     given = parser.parse_args()
     given.run(given)
 

@@ -22,8 +22,8 @@ class Boosting(Detector):
     """How much like seen attacks a row is, by gradient-boosted trees.
 
     Friedman, "Greedy Function Approximation: A Gradient Boosting Machine", 2001; LightGBM grows the trees. Small trees,
-    each on a share of the features, use several features of an attack and not only the one that separates the seen
-    attacks best. This carries over better to unseen attacks.
+    each split on a share of the features, use several features of an attack and not only the one that separates the
+    seen attacks best. This carries over better to unseen attacks.
 
     Log-odds of different trees have no common unit. They are measured by the upper tail of benign rows that the trees
     have not seen, above its quantile t, with a mean excess e. These rows are left out of the fit part by part::
@@ -47,14 +47,14 @@ class Boosting(Detector):
         trees: T, of a family.
         leaves: of a tree, at most.
         learning_rate: by which each tree's values are shrunk.
-        share: of the features that a tree may use.
+        share: of the features that a split chooses from.
         l2: penalty on the values of the leaves.
         least: rows that a family needs for its own trees; smaller families share one set.
         parts: how many parts the benign rows are left out in.
         quantile: of the benign log-odds, at which the tail begins.
         max_rows: rows at most that the trees are grown on, drawn by ``seed``.
         attack_share: share of these rows that attacks may take; if they are more, large families are cut first.
-        seed: of the rows drawn and of the features of each tree.
+        seed: of the rows drawn and of the features of each split.
     """
 
     trains_on = "all"

@@ -11,10 +11,11 @@ from pipeline.models.detectors.base import at_most
 
 FIXED: Final = {
     "objective": "binary",
+    "max_bin": 63,
     "min_data_in_leaf": 20,
     "use_missing": False,  # features have no gaps
     "deterministic": True,
-    "force_col_wise": True,
+    "force_row_wise": True,
     "num_threads": 1,  # several sets of trees grow at once instead
     "verbosity": -1,
 }
@@ -27,7 +28,7 @@ class Growth(NamedTuple):
         trees: T, how many.
         leaves: of a tree, at most.
         learning_rate: by which each tree's values are shrunk.
-        share: of the features that a tree may use.
+        share: of the features that a split chooses from.
         l2: penalty on the values of the leaves.
         seed: of these features.
     """
@@ -44,7 +45,7 @@ class Growth(NamedTuple):
         return FIXED | {
             "num_leaves": self.leaves,
             "learning_rate": self.learning_rate,
-            "feature_fraction": self.share,
+            "feature_fraction_bynode": self.share,
             "lambda_l2": self.l2,
             "seed": self.seed,
         }

@@ -31,10 +31,11 @@ def library(x, y, trees=100, leaves=8, share=0.2, some=slice(None)):
         "num_leaves": leaves,
         "learning_rate": 0.1,
         "lambda_l2": 1.0,
-        "feature_fraction": share,
+        "feature_fraction_bynode": share,
+        "max_bin": 63,
         "seed": 0,
         "deterministic": True,
-        "force_col_wise": True,
+        "force_row_wise": True,
         "num_threads": 1,
         "verbosity": -1,
     }
