@@ -9,9 +9,9 @@ what was left out, or the seen attacks of val, against the benign records of val
 no test record has a part. AUROC and recall at a realised FPR of 1 % and 0.1 %, in %, and processor seconds of the whole
 fit, tails among it: mean and standard deviation over seeds, which draw the splits and grow the trees.
 
-Ways: scikit-learn as before, where each set of trees bins its rows anew, on one thread (and, for the cost, on all);
-LightGBM as shipped, with 63 bins; with 255, as scikit-learn has; and where not each split but each tree draws its share
-of the features. ``--ways`` takes some of them.
+Ways: scikit-learn, as shipped, which bins the rows of each set of trees anew; LightGBM, which bins them once, where each
+split draws its share of the features, as scikit-learn does; and where each tree draws it. LightGBM comes with the extra
+``lightgbm``.
 """
 
 import argparse
@@ -26,18 +26,16 @@ import numpy as np
 import pyarrow as pa
 import torch
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 from benchmarks import encoders
 from benchmarks.choice import RECIPE
 from benchmarks.encoders import LEAST, Drawing, heading, show
-from pipeline.base.parallel import cores
+from benchmarks.lightgbm_trees import Binned, Growth, Nodes
 from pipeline.datasets.schema import FEATURE_NAMES, PROVENANCE
 from pipeline.datasets.synthetic import Synthetic
 from pipeline.evaluation.metrics import auroc, tpr_at_fpr
 from pipeline.models.detectors.boosting import Boosting
-from pipeline.models.detectors.trees import Growth
 
 PORT = replace(RECIPE, rarity=("destination_port",))
 Row = dict[str, float]
@@ -59,71 +57,54 @@ class PerTree(Finer):
         return super().parameters() | {"feature_fraction": self.share, "feature_fraction_bynode": 1.0}
 
 
-class Histograms:
-    """Rows that each set of scikit-learn's trees bins anew."""
+class ByLightGBM(Boosting):
+    """The head with LightGBM's trees, grown on rows that are binned once."""
 
-    def __init__(self, x: NDArray[np.float64], attack: NDArray[np.bool_], growth: Growth) -> None:
-        self.x, self.attack, self.growth = x, attack, growth
-
-    def grow(self, sets: Sequence[NDArray[np.bool_]]) -> list[Any]:
-        """The library's model for each set of rows."""
-        from sklearn.ensemble import HistGradientBoostingClassifier
-
-        growth = self.growth
-        return [
-            HistGradientBoostingClassifier(
-                max_iter=growth.trees,
-                max_leaf_nodes=growth.leaves,
-                learning_rate=growth.learning_rate,
-                max_features=growth.share,
-                l2_regularization=growth.l2,
-                early_stopping=False,
-                random_state=growth.seed,
-            ).fit(self.x[rows], self.attack[rows])
-            for rows in sets
-        ]
-
-    def odds(self, models: Sequence[Any], rows: NDArray[np.bool_]) -> NDArray[np.float64]:
-        """(m, G) log-odds."""
-        return np.stack([model.decision_function(self.x[rows]) for model in models], axis=1)
-
-
-class Before(Boosting):
-    """The head with scikit-learn's trees; the library scores with them."""
+    growing: type[Growth] = Growth
 
     def fit(self, x: Tensor, y: Tensor | None = None) -> None:
         """Grow the trees and fit the tails."""
-        number = y.numpy()
-        rows, families = Histograms(x.double().numpy(), number != 0, self.growth), self._families(number)
-        self.models = rows.grow([~rows.attack | family for family in families])
-        self.start = torch.zeros(len(families))
-        self._keep_tails(self._left_out(rows, families) if len(families) > 1 else None)
+        number = np.zeros(len(x), np.int64) if y is None else y.numpy()
+        growth = self.growing(self.trees, self.leaves, self.learning_rate, self.share, self.l2, self.seed)
+        rows, families = Binned(x.float().numpy(), number != 0, growth), self._groups(number)
+        nodes = Nodes.of(rows.grow([~rows.attack | family for family in families]), self.trees)
+        for name, array in nodes._asdict().items():
+            setattr(self, name, torch.as_tensor(array).to(getattr(self, name)))
+        self.start = torch.zeros(len(families))  # the first tree of each set has it
+        self.fit_units(torch.from_numpy(self._left_out(rows, families)))
 
-    def score(self, x: Tensor) -> Tensor:
-        """As that of the head."""
-        return self._score(x)
+    def _left_out(self, rows: Binned, families: Sequence[NDArray[np.bool_]]) -> NDArray[np.float64]:
+        """(n, G) log-odds of the benign rows by trees that grow without them, part by part."""
+        benign = ~rows.attack
+        if len(families) == 1:
+            return np.zeros((int(benign.sum()), 1))  # the score is the log-odds themselves
+        part = np.full(len(benign), -1)
+        part[benign] = np.random.default_rng(self.seed).integers(self.parts, size=int(benign.sum()))
+        odds = np.empty((len(benign), len(families)))
+        for left_out in (part == number for number in np.unique(part[benign])):
+            kept = benign & ~left_out
+            models = rows.grow([kept | family for family in families])
+            odds[left_out] = rows.odds(models, left_out) + np.log(kept.sum() / benign.sum())
+        return odds[benign]
 
-    def _odds(self, x: Tensor) -> Tensor:
-        odds = [model.decision_function(x.double().numpy()) for model in self.models]
-        return torch.tensor(np.stack(odds, axis=1), dtype=torch.float32)
+
+class WithFiner(ByLightGBM):
+    """The same with 255 bins."""
+
+    growing = Finer
 
 
-def growing(kind: type[Growth]) -> Callable[..., Boosting]:
-    """What makes a head whose trees grow in another way."""
+class WithPerTree(ByLightGBM):
+    """The same with 255 bins, and features drawn for each tree."""
 
-    def make(features: int, **settings: Any) -> Boosting:
-        head = Boosting(features, **settings)
-        head.growth = kind(*head.growth)
-        return head
-
-    return make
+    growing = PerTree
 
 
 WAYS: dict[str, Callable[..., Boosting]] = {
-    "scikit-learn": Before,
-    "LightGBM": Boosting,
-    "LightGBM, 255 bins": growing(Finer),
-    "LightGBM, 255 bins, features drawn for each tree": growing(PerTree),
+    "scikit-learn": Boosting,
+    "LightGBM": ByLightGBM,
+    "LightGBM, 255 bins": WithFiner,
+    "LightGBM, 255 bins, features drawn for each tree": WithPerTree,
 }
 
 
@@ -149,24 +130,22 @@ def embedded(rows: int) -> tuple[Tensor, Tensor]:
 
 def cost(names: Sequence[str], sizes: Sequence[int], rounds: int) -> None:
     """Print the table of costs."""
-    print("| rows | trees | threads | fit, CPU-s | rows per CPU-second | scores per CPU-second |")
-    print("|---:|---|---:|---:|---:|---:|")
+    print("| rows | trees | fit, CPU-s | rows per CPU-second | scores per CPU-second |")
+    print("|---:|---|---:|---:|---:|")
     for size in sizes:
         x, y = embedded(size)
-        ways = [(name, 1) for name in names] + [(name, cores()) for name in names if name == "scikit-learn"]
-        best = {way: [float("inf")] * 2 for way in ways}
+        best = {name: [float("inf")] * 2 for name in names}
         for _ in range(rounds):
-            for name, threads in ways:
+            for name in names:
                 head = WAYS[name](x.shape[1], families="together")
-                with threadpool_limits(threads, "openmp"):
-                    with processor() as fit:
-                        head.fit(x, y)
-                    with processor() as score, torch.inference_mode():
-                        head.score(x[:50_000])
-                best[name, threads] = [*map(min, best[name, threads], (*fit, *score))]
-        for (name, threads), (fit_s, score_s) in best.items():
+                with processor() as fit:
+                    head.fit(x, y)
+                with processor() as score, torch.inference_mode():
+                    head.score(x[:50_000])
+                best[name] = [*map(min, best[name], (*fit, *score))]
+        for name, (fit_s, score_s) in best.items():
             rates = f"{len(x) / fit_s:,.0f} | {len(x[:50_000]) / score_s:,.0f}"
-            print(f"| {len(x):,} | {name} | {threads} | {fit_s:.2f} | {rates} |", flush=True)
+            print(f"| {len(x):,} | {name} | {fit_s:.2f} | {rates} |", flush=True)
 
 
 def judged(make: Callable[..., Boosting], drawing: Drawing, left_out: str | None, seed: int) -> Row:
@@ -177,7 +156,7 @@ def judged(make: Callable[..., Boosting], drawing: Drawing, left_out: str | None
     others = drawing.x["val"][drawing.attack["val"] != "benign"] if left_out is None else x[~kept]
     rows = [drawing.x[name][drawing.attack[name] == "benign"] for name in ("val", "calibration")]
     head = make(x.shape[1], seed=seed)
-    with threadpool_limits(1, "openmp"), processor() as spent:
+    with processor() as spent:
         head.fit(torch.from_numpy(x[kept]), torch.from_numpy(number[kept]))
     with torch.inference_mode():
         score = head.score(torch.from_numpy(np.concatenate([*rows, others]))).double().numpy()

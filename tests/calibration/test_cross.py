@@ -128,7 +128,7 @@ def test_a_supervised_detector_sees_all_attacks_in_every_fold():
     attacks = torch.from_numpy(rows(120, 2)) + torch.tensor([4.0, 0, 0])
     families = torch.arange(120) % 2 + 1
     fold = torch.from_numpy(cross_conformal.deal(x, [], 3))
-    model = Folds.fitted(lambda: Boosting(3, trees=40), torch.from_numpy(x), fold, attacks, families)
+    model = Folds.fitted(lambda: Boosting(3, trees=10), torch.from_numpy(x), fold, attacks, families)
     assert all(len(each.start) == 3 for each in model.models)
     assert model.score(attacks).median() > model.score(torch.from_numpy(x)).quantile(0.99)
 

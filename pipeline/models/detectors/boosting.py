@@ -1,7 +1,6 @@
 """Gradient-boosted trees on the seen attacks: a supervised head."""
 
 import math
-from collections.abc import Sequence
 from typing import Any, Final, Literal
 
 import numpy as np
@@ -11,8 +10,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from pipeline.base.errors import TrainingError
-from pipeline.models.detectors.base import Detector, draw_with_attacks, rows_at_once
-from pipeline.models.detectors.trees import Binned, Growth, Nodes
+from pipeline.base.parallel import cores, in_order
+from pipeline.models.detectors.base import Detector, at_most, draw_with_attacks, rows_at_once
 from pipeline.models.scoring import in_parts
 
 LEAST_EXCESS: Final = 1e-3  # of log-odds that hardly differ
@@ -21,9 +20,9 @@ LEAST_EXCESS: Final = 1e-3  # of log-odds that hardly differ
 class Boosting(Detector):
     """How much like seen attacks a row is, by gradient-boosted trees.
 
-    Friedman, "Greedy Function Approximation: A Gradient Boosting Machine", 2001; LightGBM grows the trees. Small trees,
-    each split on a share of the features, use several features of an attack and not only the one that separates the
-    seen attacks best. This carries over better to unseen attacks.
+    Friedman, "Greedy Function Approximation: A Gradient Boosting Machine", 2001, on histograms; the fit is
+    scikit-learn's. Small trees, each split on a share of the features, use several features of an attack and not only
+    the one that separates the seen attacks best. This carries over better to unseen attacks.
 
     Log-odds of different trees have no common unit. They are measured by the upper tail of benign rows that the trees
     have not seen, above its quantile t, with a mean excess e. These rows are left out of the fit part by part::
@@ -102,16 +101,17 @@ class Boosting(Detector):
                 f"least must be at least 1, parts 2, quantile must lie in (0, 1), not {least}, {parts}, {quantile}"
             )
         self.families, self.least, self.parts, self.quantile = families, least, parts, quantile
+        self.trees, self.leaves, self.learning_rate = trees, leaves, learning_rate
         if not 0 < attack_share < 1:
             raise ValueError(f"attack_share must lie in (0, 1), not {attack_share}")
-        self.growth = Growth(trees, leaves, learning_rate, share, l2, seed)
-        self.max_rows, self.attack_share, self.seed = max_rows, attack_share, seed
+        self.share, self.l2, self.max_rows, self.seed = share, l2, max_rows, seed
+        self.attack_share = attack_share
         self.register_buffer("root", torch.zeros(0, dtype=torch.int64))  # (G T,) node that each tree begins at
         for name in ("feature", "left", "right"):
             self.register_buffer(name, torch.zeros(0, dtype=torch.int64))  # (N,) of all nodes
         for name in ("threshold", "value"):
             self.register_buffer(name, torch.zeros(0))  # (N,)
-        self.register_buffer("start", torch.zeros(1))  # (G,) log-odds before the first tree; 0 where that has them
+        self.register_buffer("start", torch.zeros(1))  # (G,) log-odds before the first tree
         self.register_buffer("begin", torch.zeros(1))  # (G,) where the tail begins
         self.register_buffer("excess", torch.ones(1))  # (G,) mean above that
         self.register_buffer("depth", torch.zeros((), dtype=torch.int64))
@@ -124,8 +124,13 @@ class Boosting(Detector):
         """
         if y is None:
             return
-        rows, families = self._grown(x, y)
-        self._keep_tails(self._left_out(rows, families) if len(families) > 1 else None)
+        values, attack, groups = self._grown(x, y)
+        tails = [(0.0, 1.0)]
+        if len(groups) > 1:
+            part = np.random.default_rng(self.seed).integers(self.parts, size=int((~attack).sum()))
+            benign = values[~attack]
+            tails = list(in_order(lambda group: self._tail(benign, values[group], part), groups, cores()))
+        self.begin, self.excess = torch.tensor(tails).to(self.begin).unbind(1)
 
     def fit_raw(self, x: Tensor, y: Tensor) -> None:
         """Grow the trees as ``fit`` does, but fit no tails."""
@@ -137,12 +142,14 @@ class Boosting(Detector):
 
     def fit_units(self, raw: Tensor) -> None:
         """Fit the tails on the log-odds, (n, G), of benign rows that the trees have not seen."""
-        self._keep_tails(raw.double().cpu().numpy() if raw.shape[1] > 1 else None)
+        odds = raw.double().cpu().numpy()
+        tails = [self._tail_of(column) for column in odds.T] if odds.shape[1] > 1 else [(0.0, 1.0)]
+        self.begin, self.excess = torch.tensor(tails).to(self.begin).unbind(1)
 
-    def _grown(self, x: Tensor, y: Tensor) -> tuple[Binned, list[NDArray[np.bool_]]]:
-        """Grow and keep the trees; return their rows, and the mask of the attacks of each set of trees."""
+    def _grown(self, x: Tensor, y: Tensor) -> tuple[NDArray[np.float64], NDArray[np.bool_], list[NDArray[np.bool_]]]:
+        """Grow and keep the trees; return their rows, a mask of the attacks, and the mask of each set of trees."""
         rows = draw_with_attacks(y, self.max_rows, self.attack_share, self.seed)
-        values, number = x[rows].float().cpu().numpy(), y[rows].cpu().numpy()
+        values, number = x[rows].double().cpu().numpy(), y[rows].cpu().numpy()
         attack = number != 0
         if attack.all() or not attack.any():
             absent = "benign records" if attack.any() else "seen attacks"
@@ -150,12 +157,14 @@ class Boosting(Detector):
                 f"detector boosting: it tells seen attacks from benign records, but there are no {absent} among the "
                 f"{len(attack)} training records; check ingest.path and preprocess.unseen, or set stage2.head=none"
             )
-        binned, families = Binned(values, attack, self.growth), self._families(number)
-        self._keep(Nodes.of(binned.grow([~attack | family for family in families]), self.growth.trees))
-        self.start = torch.zeros(len(families)).to(self.start)  # the first tree of each set has it
-        return binned, families
+        groups = self._groups(number)
+        sets = [~attack | group for group in groups]
+        grown = list(in_order(lambda rows: self._grow(values[rows], attack[rows]), sets, cores()))
+        self._keep([tree for model in grown for tree in _trees(model)])
+        self.start = torch.tensor([float(np.ravel(model._baseline_prediction)[0]) for model in grown]).to(self.start)
+        return values, attack, groups
 
-    def _families(self, number: NDArray[Any]) -> list[NDArray[np.bool_]]:
+    def _groups(self, number: NDArray[Any]) -> list[NDArray[np.bool_]]:
         """(n,) mask of the attacks of each set of trees; the set of all attacks, if there is one, comes first."""
         numbers, counts = np.unique(number[number != 0], return_counts=True)
         small = np.isin(number, numbers[counts < self.least])
@@ -165,34 +174,59 @@ class Boosting(Detector):
             return [number != 0]
         return groups if self.families == "each" else [number != 0, *groups]
 
-    def _left_out(self, rows: Binned, families: Sequence[NDArray[np.bool_]]) -> NDArray[np.float64]:
-        """(n, G) log-odds of the benign rows by trees that grow without them, part by part."""
-        benign = ~rows.attack
-        part = np.full(len(benign), -1)
-        part[benign] = np.random.default_rng(self.seed).integers(self.parts, size=int(benign.sum()))
-        odds = np.empty((len(benign), len(families)))
-        for left_out in (part == number for number in np.unique(part[benign])):
-            others = benign & ~left_out
-            kept = others if others.any() else benign  # a single row cannot be left out
-            models = rows.grow([kept | family for family in families])
-            fewer = np.log(kept.sum() / benign.sum())  # fewer benign rows raise the odds of an attack
-            odds[left_out] = rows.odds(models, left_out) + fewer
-        return odds[benign]
+    def _grow(self, x: NDArray[np.float64], attack: NDArray[np.bool_]) -> Any:
+        """The library's model, grown on one thread; several sets of trees grow at once instead."""
+        from sklearn.ensemble import HistGradientBoostingClassifier
+        from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-    def _keep_tails(self, odds: NDArray[np.float64] | None) -> None:
-        """Keep the tails of log-odds, (n, G); None where the score is the log-odds themselves."""
-        tails = [(0.0, 1.0)] if odds is None else [self._tail(column) for column in odds.T]
-        self.begin, self.excess = torch.tensor(tails).to(self.begin).unbind(1)
+        model = HistGradientBoostingClassifier(
+            max_iter=self.trees,
+            max_leaf_nodes=self.leaves,
+            learning_rate=self.learning_rate,
+            max_features=self.share,
+            l2_regularization=self.l2,
+            early_stopping=False,
+            random_state=self.seed,
+        )
+        # Threads that share the few rows of a small set wait for each other, at three times the processor time.
+        with threadpool_limits(1, "openmp"):
+            return model.fit(x, attack)
 
-    def _tail(self, odds: NDArray[np.float64]) -> tuple[float, float]:
+    def _tail(
+        self, benign: NDArray[np.float64], attacks: NDArray[np.float64], part: NDArray[np.int64]
+    ) -> tuple[float, float]:
+        """Where the tail of the log-odds of unseen benign rows begins, and their mean excess above that."""
+        scores = []
+        for left_out in (part == number for number in np.unique(part)):
+            kept = ~left_out | left_out.all()  # a single row cannot be left out
+            x = np.concatenate([benign[kept], attacks])
+            model = self._grow(x, np.arange(len(x)) >= kept.sum())
+            fewer = float(np.log(kept.mean()))  # fewer benign rows raise the odds of an attack
+            scores.append(model.decision_function(benign[left_out]) + fewer)
+        return self._tail_of(np.concatenate(scores))
+
+    def _tail_of(self, odds: NDArray[np.float64]) -> tuple[float, float]:
         """Where the tail of log-odds, (n,), begins, and their mean excess above that."""
         begin = float(np.quantile(odds, self.quantile))
         above = odds[odds > begin]
         return begin, max(float((above - begin).mean()), LEAST_EXCESS) if above.size else 1.0
 
-    def _keep(self, nodes: Nodes) -> None:
-        for name, array in nodes._asdict().items():
-            setattr(self, name, torch.as_tensor(array).to(getattr(self, name)))
+    def _keep(self, grown: list[NDArray[Any]]) -> None:
+        roots = np.cumsum([0, *(len(nodes) for nodes in grown)])[:-1]
+        offset = np.repeat(roots, [len(nodes) for nodes in grown])
+        nodes = np.concatenate(grown)
+        leaf, own = nodes["is_leaf"].astype(bool), np.arange(len(nodes))
+        buffers = {
+            "root": roots,
+            "feature": np.where(leaf, 0, nodes["feature_idx"]),
+            "threshold": np.where(leaf, np.float32(0), at_most(nodes["num_threshold"])),
+            "left": np.where(leaf, own, nodes["left"].astype(np.int64) + offset),
+            "right": np.where(leaf, own, nodes["right"].astype(np.int64) + offset),
+            "value": np.where(leaf, nodes["value"], 0.0),
+        }
+        for name, array in buffers.items():
+            setattr(self, name, torch.from_numpy(array).to(getattr(self, name)))
+        self.depth.fill_(int(nodes["depth"].max()))
 
     def score(self, x: Tensor) -> Tensor:
         """Sum of the surprises in nats, or log-odds, (B, F) to (B,)."""
@@ -215,3 +249,11 @@ class Boosting(Detector):
             node = torch.where(right, self.right.take(node), self.left.take(node))
         odds: Tensor = self.start + self.value.take(node).view(len(x), families, len(self.root) // families).sum(2)
         return odds
+
+
+def _trees(model: Any) -> list[NDArray[Any]]:
+    """The nodes of each tree of the library's model.
+
+    This reads private attributes, because scikit-learn has no public ones. A test compares our scores with its own.
+    """
+    return [tree.nodes for iteration in model._predictors for tree in iteration]

@@ -1,14 +1,11 @@
 """The boosted trees: the same scores as the library that grew them, and what they are refused."""
 
-import sys
-
-import lightgbm
 import numpy as np
 import pytest
 import torch
+from sklearn.ensemble import HistGradientBoostingClassifier
 
 from pipeline.base.errors import TrainingError
-from pipeline.models.detectors import trees as trees_module
 from pipeline.models.detectors.boosting import Boosting
 
 
@@ -25,111 +22,27 @@ def grown(x, y, **settings):
     return head
 
 
-def library(x, y, trees=100, leaves=8, share=0.2, some=slice(None)):
-    settings = {
-        "objective": "binary",
-        "num_leaves": leaves,
-        "learning_rate": 0.1,
-        "lambda_l2": 1.0,
-        "feature_fraction_bynode": share,
-        "max_bin": 63,
-        "seed": 0,
-        "deterministic": True,
-        "force_row_wise": True,
-        "num_threads": 1,
-        "verbosity": -1,
-    }
-    data = lightgbm.Dataset(x, label=y, params=settings)
-    return lightgbm.train(settings, data.subset(np.arange(len(x))[some]), trees)
-
-
 @pytest.mark.parametrize(("trees", "leaves"), [(1, 2), (40, 8), (15, 60)])
 def test_scores_are_the_log_odds_of_the_library(trees, leaves):
     x, y = rows()
+    settings = {"max_iter": trees, "max_leaf_nodes": leaves, "l2_regularization": 1.0, "max_features": 0.2}
+    oracle = HistGradientBoostingClassifier(**settings, early_stopping=False, random_state=0)
+    oracle.fit(x.astype(np.float64), y == 1)
     others = rows(seed=1)[0]
     score = grown(x, y, trees=trees, leaves=leaves).score(torch.from_numpy(others))
-    expected = library(x, y, trees, leaves).predict(others, raw_score=True)
-    np.testing.assert_allclose(score, expected, atol=2e-5)
+    np.testing.assert_allclose(score, oracle.decision_function(others.astype(np.float64)), atol=2e-5)
 
 
 def test_values_at_and_beside_a_split_go_the_way_of_the_library():
     x, y = rows(200, 1)
     head = grown(x, y, trees=3, share=1.0)
+    oracle = HistGradientBoostingClassifier(
+        max_iter=3, max_leaf_nodes=8, l2_regularization=1.0, max_features=1.0, early_stopping=False, random_state=0
+    ).fit(x.astype(np.float64), y == 1)
     split = head.threshold[head.left != torch.arange(len(head.left))].unique()
     beside = torch.cat([split, torch.nextafter(split, split - 1), torch.nextafter(split, split + 1)])[:, None]
-    expected = library(x, y, 3, share=1.0).predict(beside.double().numpy(), raw_score=True)
+    expected = oracle.decision_function(beside.double().numpy())
     np.testing.assert_allclose(head.score(beside), expected, atol=2e-5)
-
-
-def test_copies_of_a_record_weigh_as_much_as_they_are():
-    x, y = rows(400)
-    fivefold = np.repeat(np.arange(len(x)), np.where(y == 1, 5, 1))
-    more = grown(x[fivefold], y[fivefold]).score(torch.from_numpy(x))
-    assert (more[y == 1] > grown(x, y).score(torch.from_numpy(x))[y == 1]).float().mean() > 0.9
-
-
-def test_rows_that_are_all_alike_give_the_log_odds_of_the_classes():
-    x, y = rows(300)
-    odds = grown(np.ones_like(x), y, trees=7).score(torch.ones(2, x.shape[1]))
-    np.testing.assert_allclose(odds, np.log(y.mean() / (1 - y.mean())), rtol=1e-5)
-
-
-def test_trees_that_find_no_split_add_nothing():
-    x, y = families((200, 200))
-    x[y != 2, 1:] = 0  # trees of the first family that may not use the first feature find nothing
-    expected = library(x, y > 0, 30, some=y != 2)
-    assert expected.num_trees() < 30
-    odds = grown(x, y, trees=30, families="each").raw(torch.from_numpy(x))
-    np.testing.assert_allclose(odds[:, 0], expected.predict(x, raw_score=True), atol=2e-5)
-
-
-def test_the_rows_are_binned_once_however_many_sets_of_trees_there_are(monkeypatch):
-    binned = []
-
-    class Counted(lightgbm.Dataset):
-        def __init__(self, data, *rest, **settings):
-            binned.extend([] if data is None else [len(data)])
-            super().__init__(data, *rest, **settings)
-
-    monkeypatch.setattr(lightgbm, "Dataset", Counted)
-    x, y = families((100, 100, 100))
-    grown(x, y, trees=2)
-    assert binned == [len(x)]
-
-
-@pytest.mark.parametrize("workers", [1, 3])
-def test_the_trees_do_not_depend_on_how_many_grow_at_once(monkeypatch, workers):
-    x, y = families((60, 60))
-    expected = grown(x, y, trees=5).state_dict()
-    monkeypatch.setattr(trees_module, "cores", lambda: workers)
-    again = grown(x, y, trees=5).state_dict()
-    assert all(torch.equal(again[name], value) for name, value in expected.items())
-
-
-def test_a_model_is_loaded_and_scores_where_the_library_is_absent(monkeypatch):
-    x, y = families()
-    head, back = grown(x, y, trees=5), Boosting(x.shape[1])
-    monkeypatch.setitem(sys.modules, "lightgbm", None)  # an import of it fails
-    back.load_state_dict(head.state_dict())
-    assert torch.equal(back.score(torch.from_numpy(x)), head.score(torch.from_numpy(x)))
-
-
-def test_a_model_that_holds_its_first_log_odds_apart_scores_with_them():
-    head = Boosting(2)
-    state = {
-        "root": torch.tensor([0, 3]),
-        "feature": torch.tensor([1, 0, 0, 0]),
-        "threshold": torch.tensor([0.5, 0.0, 0.0, 0.0]),
-        "left": torch.tensor([1, 1, 2, 3]),
-        "right": torch.tensor([2, 1, 2, 3]),
-        "value": torch.tensor([0.0, -1.0, 2.0, 0.25]),
-        "start": torch.tensor([-3.0]),
-        "begin": torch.zeros(1),
-        "excess": torch.ones(1),
-        "depth": torch.tensor(1),
-    }
-    head.load_state_dict(state)
-    assert head.score(torch.tensor([[9.0, 0.5], [9.0, 0.6]])).tolist() == [-3.75, -0.75]
 
 
 def families(counts=(200, 200), seed=0):
@@ -152,7 +65,6 @@ def units(head, x, y, others, **settings):
 
 def test_the_score_is_what_all_say_and_the_most_that_a_family_says():
     x, y = families()
-    x = np.round(2 * np.clip(x, -2, 2)) / 2  # all rows have the bins of each family
     head, others = grown(x, y, trees=20), torch.from_numpy(families(seed=1)[0])
     together, first, second = units(head, x, y, others, trees=20).unbind(1)
     expected = together + torch.maximum(first, second)
