@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from pipeline.base.errors import SplitError
-from pipeline.base.samples import CONTEXT
+from pipeline.calibration.decisions import Decisions
 from pipeline.calibration.named_scores import fuse, judged
 from pipeline.calibration.named_thresholds import Decision, Names, frequent
 from pipeline.calibration.surprisal import Floats, Surprisal
@@ -70,6 +70,21 @@ class Fused:
 
 
 @dataclass(frozen=True)
+class Grouping:
+    """How records are told apart.
+
+    Attributes:
+        column: that names the groups, for messages.
+        benign: (n,) groups of the benign records, "" where a record does not tell.
+        attacks: (k,) those of the attacks, if they are known.
+    """
+
+    column: str
+    benign: Names
+    attacks: Names | None = None
+
+
+@dataclass(frozen=True)
 class Scored:
     """The scores of n benign records and of k seen attacks by their names, and how they become one.
 
@@ -101,10 +116,13 @@ class Scored:
             self.strategy,
         )
 
-    def without_context(self, names: Sequence[str]) -> Decision | None:
-        """The decision on records without a context; None where the named scores have none."""
-        others = [name for name in names if name != CONTEXT]
-        return self.fused(others).whole() if CONTEXT in names else None
+    def decisions(self, names: Sequence[str], grouping: Grouping | None = None) -> Decisions:
+        """What the named scores decide, for all records that have these and for each frequent group of them."""
+        fused, rows = self.fused(names), judged(names, self.benign)
+        if grouping is None:
+            return Decisions(fused.whole())
+        own = fused.by_group(grouping.column, grouping.benign[rows], grouping.attacks)
+        return Decisions(fused.whole(), own)
 
     def _one(self, names: Sequence[str], scores: Mapping[str, ArrayLike]) -> Floats:
         return fuse(self.fusion, self.surprisals, names, scores)

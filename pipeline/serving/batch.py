@@ -18,7 +18,7 @@ does not count, and is scored again. Only this user may enter the folder.
 Drift of features and the gate of promotion need raw columns of recent records, and a label needs those of its record. A
 small sample and the strongest alerts are kept, because the files that came in may be gone by then, and copies of all of
 them would be as large as they are. A sample has every column that was read, so that a later model that reads others can
-score it too.
+score it too. It has the context of each record too, where the model reads it, as a sample has no past of its own.
 """
 
 from collections.abc import Mapping
@@ -38,7 +38,7 @@ from pipeline.calibration.surprisal import Floats
 from pipeline.datasets.base import REJECTED_SCHEMA
 from pipeline.datasets.incoming import IDENTITY
 from pipeline.datasets.schema import ENDPOINTS, GROUPABLE, PROVENANCE
-from pipeline.serving import discoveries, own_model, reading
+from pipeline.serving import discoveries, kept_past, own_model, reading
 from pipeline.serving.arrivals import Incoming, content_hash
 from pipeline.serving.bundle import Bundle
 from pipeline.serving.contract_check import WARN, ContractCheck
@@ -82,14 +82,16 @@ def score(
     p_value = _write(file, bundle, version, about, tally, kept, check)
     batch = {}
     if false_discovery is not None:
-        n = bundle.calibration.reference.size
+        ((most, _),) = tally.decided.most_common(1)
+        n = bundle.calibration.decisions[most].reference.size
         batch["batch"] = discoveries.mark(table_path(key), p_value, false_discovery, n)
     for room, rows in kept.items():
         rows.save(table_path(key, room))
     now = datetime.now(UTC).isoformat(timespec="seconds")
     tables = {room: sha256_of(table_path(key, room)) for room in TABLES}
     origin = {"source": file.name, **about, "version": version, "flow_run": flow_run, "time": now}
-    summary = {**origin, **tally.counts(), **batch, "contract": check.result()}
+    looks_back = {} if bundle.looks_back is None else {"context": bundle.looks_back.about}
+    summary = {**origin, **tally.counts(), **batch, **looks_back, "contract": check.result()}
     write_json(summary_path(key), {**summary, "tables": tables})
     return summary
 
@@ -114,9 +116,9 @@ def _write(
     ):
         for chunk in reading.chunks(file, bundle):
             n = chunk.records.num_rows
-            context = None if contexts is None else contexts[scored_before : scored_before + n]
+            past = None if contexts is None else contexts.slice(scored_before, n)
             scored_before += n
-            predicted = reading.predict(file, bundle, chunk.records, context)
+            predicted = reading.predict(file, bundle, chunk.records, None if past is None else past.score)
             scored.write(_table(file, chunk.records, predicted, version))
             rejected.write(chunk.rejected)
             tally.add(predicted, chunk.rejected, bundle.unknown_words(chunk.records))
@@ -124,7 +126,8 @@ def _write(
                 tally.labels.add(chunk.records, predicted)
             check.add(chunk)
             p_values.append(predicted.p_value)
-            kept["samples"].add(chunk.records, predicted.score, _sampled(chunk.records, columns))
+            sampled = kept_past.beside(chunk.records, bundle.looks_back, None if past is None else past.x)
+            kept["samples"].add(sampled, predicted.score, _sampled(sampled, columns))
             alerts = np.any([*predicted.flagged.values()], axis=0)
             raw = [name for name in chunk.records.column_names if name not in PROVENANCE]
             kept["alerts"].add(chunk.records.filter(pa.array(alerts)), predicted.score[alerts], raw)

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
@@ -12,7 +13,8 @@ from pipeline.calibration.prediction import Prediction
 from pipeline.datasets import sources
 from pipeline.datasets.base import Chunk, Dataset
 from pipeline.datasets.incoming import incoming
-from pipeline.preprocessing.context.talks import Talks, can_have, talks_of
+from pipeline.preprocessing.context.past import Matrix
+from pipeline.preprocessing.context.talks import Talks, can_have, talks_of, unknown
 from pipeline.serving.arrivals import Incoming
 from pipeline.serving.bundle import Bundle
 
@@ -43,11 +45,29 @@ def chunks(file: Incoming, bundle: Bundle) -> Iterator[Chunk]:
         raise SourceError(f"{file.path}: cannot be read ({told}); fetch the file again") from error
 
 
-def contexts(file: Incoming, bundle: Bundle) -> NDArray[np.float32] | None:
-    """(n,) scores of the recent past of the hosts of all records of a file, in its order; None where there are none.
+@dataclass(frozen=True)
+class FilePast:
+    """The recent past of the hosts of n records of a file.
 
-    The past of a record is that of its file alone, in the order of time, so the file is read once for this. What other
-    files said before is not remembered.
+    Attributes:
+        x: (n, F) the context of each record, NaN where it has none.
+        score: (n,) what the model makes of it, NaN where there is none.
+    """
+
+    x: Matrix
+    score: NDArray[np.float32]
+
+    def slice(self, start: int, n: int) -> "FilePast":
+        """That of n records from ``start`` on."""
+        return FilePast(self.x[start : start + n], self.score[start : start + n])
+
+
+def contexts(file: Incoming, bundle: Bundle) -> FilePast | None:
+    """The recent past of the hosts of all records of a file, in its order; None where the model reads none.
+
+    The past of a record is that of its file alone, in the order of time, so the file is read once for this. Records
+    without a time or an address have none, whatever other parts of the file have. What other files said before is not
+    remembered.
 
     Raises:
         SourceError: a library gave up on its bytes.
@@ -58,12 +78,12 @@ def contexts(file: Incoming, bundle: Bundle) -> NDArray[np.float32] | None:
         return None
     talks, known = [Talks.none()], [np.zeros(0, bool)]
     for chunk in chunks(file, bundle):
-        if not can_have(chunk.records.column_names):
-            return None
-        part, timed = talks_of(chunk.records)
+        records = chunk.records
+        part, timed = talks_of(records) if can_have(records.column_names) else unknown(records.num_rows)
         talks.append(part)
         known.append(timed)
-    return past.scores(past.context(Talks.joined(*talks), np.concatenate(known)))
+    x = past.context(Talks.joined(*talks), np.concatenate(known))
+    return FilePast(x, past.scores(x))
 
 
 def predict(

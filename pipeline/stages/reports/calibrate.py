@@ -32,7 +32,7 @@ def write_reports(calibration: Calibration, benign: Samples, val: Samples, names
     scores.judged(report, 0, val, prediction.score, calibration.intervals, shown)
     for name, threshold in calibration.thresholds.items():
         report.test_metrics(val.y, prediction.flagged[name], threshold, name)
-    scores.ranking(report, val, prediction.score)
+    scores.ranking(report, val, prediction.ranked)
 
 
 def foretell(settings: Calibrate, n: int, report: Report) -> None:
