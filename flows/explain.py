@@ -123,14 +123,14 @@ def _picked(path: Path, bundle: "Bundle", pick: "Callable[[pa.Table, Prediction]
     import pyarrow as pa
 
     from pipeline.serving import reading
+    from pipeline.serving.carried_past import key_of
 
     file, start = _file(path), 0
-    past, parts, said = reading.contexts(file, bundle), [], []
+    past, parts, said = reading.contexts(file, bundle, key_of(file.sha256, bundle)), [], []
     for chunk in reading.chunks(file, bundle):
-        n = chunk.records.num_rows
-        context = None if past is None else past.slice(start, n).score
-        start += n
-        predicted = reading.predict(file, bundle, chunk.records, context)
+        stop = start + chunk.records.num_rows
+        predicted = reading.predict(file, bundle, chunk.records, None if past is None else past.score[start:stop])
+        start = stop
         rows = pick(chunk.records, predicted)
         parts.append(chunk.records.take(pa.array(rows)))
         who = {name: parts[-1].column(name).to_numpy() for name in ("record_id", "source_file", "row")}

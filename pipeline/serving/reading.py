@@ -14,9 +14,10 @@ from pipeline.datasets import sources
 from pipeline.datasets.base import Chunk, Dataset
 from pipeline.datasets.incoming import incoming
 from pipeline.preprocessing.context.past import Matrix
-from pipeline.preprocessing.context.talks import Talks, can_have, talks_of, unknown
+from pipeline.preprocessing.context.talks import Mask, Talks, can_have, talks_of, unknown
 from pipeline.serving.arrivals import Incoming
 from pipeline.serving.bundle import Bundle
+from pipeline.serving.carried_past import Before, before
 
 
 def _reader(file: Incoming, bundle: Bundle) -> Dataset:
@@ -52,22 +53,27 @@ class FilePast:
     Attributes:
         x: (n, F) the context of each record, NaN where it has none.
         score: (n,) what the model makes of it, NaN where there is none.
+        talks: what contexts are made of, of the records that have one.
+        after: the end of the file before, which counts as past.
     """
 
     x: Matrix
     score: NDArray[np.float32]
-
-    def slice(self, start: int, n: int) -> "FilePast":
-        """That of n records from ``start`` on."""
-        return FilePast(self.x[start : start + n], self.score[start : start + n])
+    talks: Talks
+    after: Before
 
 
-def contexts(file: Incoming, bundle: Bundle) -> FilePast | None:
+def contexts(file: Incoming, bundle: Bundle, key: str = "") -> FilePast | None:
     """The recent past of the hosts of all records of a file, in its order; None where the model reads none.
 
-    The past of a record is that of its file alone, in the order of time, so the file is read once for this. Records
-    without a time or an address have none, whatever other parts of the file have. What other files said before is not
-    remembered.
+    The past of a record is that of its file, in the order of time, so the file is read once for this; and the end of
+    the file before, where this one goes on from it. Records without a time or an address have none, whatever other
+    parts of the file have.
+
+    Args:
+        file: what to read.
+        bundle: the model.
+        key: of the file, if it was or will be scored; it then goes on from the same file each time.
 
     Raises:
         SourceError: a library gave up on its bytes.
@@ -76,14 +82,23 @@ def contexts(file: Incoming, bundle: Bundle) -> FilePast | None:
     past = bundle.looks_back
     if past is None:
         return None
+    talks, known = _talks(file, bundle)
+    own = talks.take(known)
+    after = before(key, bundle, int(own.time.min())) if len(own) else Before.nothing()
+    old = len(after.talks)
+    x = past.context(Talks.joined(after.talks, talks), np.concatenate([np.ones(old, bool), known]))[old:]
+    return FilePast(x, past.scores(x), own, after)
+
+
+def _talks(file: Incoming, bundle: Bundle) -> tuple[Talks, Mask]:
+    """All records of a file as contexts need them, and (n,) which have a time and both addresses."""
     talks, known = [Talks.none()], [np.zeros(0, bool)]
     for chunk in chunks(file, bundle):
         records = chunk.records
         part, timed = talks_of(records) if can_have(records.column_names) else unknown(records.num_rows)
         talks.append(part)
         known.append(timed)
-    x = past.context(Talks.joined(*talks), np.concatenate(known))
-    return FilePast(x, past.scores(x))
+    return Talks.joined(*talks), np.concatenate(known)
 
 
 def predict(

@@ -25,6 +25,8 @@ from pipeline.calibration.decisions import WITHOUT_CONTEXT
 from pipeline.calibration.prediction import Prediction
 from pipeline.datasets.base import REJECTED_SCHEMA, Chunk
 from pipeline.datasets.synthetic.captures import write_captures
+from pipeline.preprocessing.context.past import GAP_COLUMNS
+from pipeline.preprocessing.context.talks import talks_of
 from pipeline.preprocessing.splits import SPLITS
 from pipeline.serving import adoption, arrivals, batch, heldout, reading, scored, shadow
 from pipeline.serving.arrivals import Incoming
@@ -306,3 +308,90 @@ def test_times_that_are_none_are_the_fault_of_the_file(bundle: Bundle, tmp_path:
     assert arrivals.blames_file(caught.value)
     text = stored_with(tmp_path / "text.parquet", lambda times: times.cast(pa.string()))
     assert batch.score(text, bundle, 3)["without_context"] == 0
+
+
+def parts_of_a_day(folder: Path) -> list[Incoming]:
+    """The records of the later day in three files, in the form in which ingest stores records."""
+    chunks = [chunk.records for chunk in reading.chunks(later(), Bundle.of_project())]
+    whole = pa.concat_tables(chunks).sort_by("timestamp").unify_dictionaries()
+    found = []
+    for number in range(3):
+        path = folder / f"part-{number}.parquet"
+        pq.write_table(whole.slice(100 + 120 * number, 120), path)
+        found.append(Incoming(path, path.name, sha256_of(path)))
+    return found
+
+
+def test_a_file_goes_on_where_the_last_one_ended(bundle: Bundle, tmp_path: Path) -> None:
+    files, parts = parts_of_a_day(tmp_path), []
+    past = bundle.looks_back
+    assert past is not None
+    for file in files:
+        parts.append(reading.contexts(file, bundle, file.key(3)))
+        batch.score(file, bundle, 3)
+        np.testing.assert_array_equal(told(file).context.astype(np.float32), parts[-1].score)
+    tables = [pq.read_table(file.path) for file in files]
+    whole, found = past.context(*talks_of(pa.concat_tables(tables))), np.concatenate([part.x for part in parts])
+    windows = slice(None, -len(GAP_COLUMNS))  # gaps between records may be longer than the longest window
+    np.testing.assert_array_equal(found[:, windows], whole[:, windows])
+    assert (past.context(*talks_of(tables[1])) != parts[1].x).any(axis=1).sum() > 3
+
+
+def written() -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in paths.SCORED.rglob("*.parquet")}
+
+
+def test_a_file_goes_on_from_the_same_one_each_time(bundle: Bundle, tmp_path: Path) -> None:
+    files = parts_of_a_day(tmp_path)
+    for file in files:
+        batch.score(file, bundle, 3)
+    before = written()
+    for file in reversed(files):
+        batch.score(file, bundle, 3)
+    assert written() == before
+    shutil.rmtree(paths.SCORED)
+    for file in files:
+        batch.score(file, bundle, 3)
+    assert written() == before
+
+
+def test_an_older_file_and_one_after_a_pause_begin_anew(bundle: Bundle, tmp_path: Path) -> None:
+    past = bundle.looks_back
+    assert past is not None
+    first, second, third = parts_of_a_day(tmp_path)
+    for file in (third, first):
+        batch.score(file, bundle, 3)
+    at = pq.read_table(second.path).column_names.index("timestamp")
+    table = pq.read_table(second.path)
+    late = (table.column("timestamp").cast(pa.int64()).to_numpy() + 3_600_000_000).astype("datetime64[us]")
+    pq.write_table(table.set_column(at, "timestamp", pa.array(late)), second.path)
+    second = replace(second, sha256=sha256_of(second.path))
+    batch.score(second, bundle, 3)
+    for file in (first, second, third):
+        expected = past.scores_of(pq.read_table(file.path))
+        np.testing.assert_allclose(told(file).context, expected, rtol=1e-3, atol=1e-2)
+
+
+def test_the_end_of_a_file_that_is_damaged_is_passed_over(bundle: Bundle, tmp_path: Path) -> None:
+    past = bundle.looks_back
+    assert past is not None
+    first, second, _ = parts_of_a_day(tmp_path)
+    batch.score(first, bundle, 3)
+    for path in (paths.SCORED / "pasts").iterdir():
+        path.write_bytes(path.read_bytes()[:20])
+    batch.score(second, bundle, 3)
+    expected = past.scores_of(pq.read_table(second.path))
+    np.testing.assert_allclose(told(second).context, expected, rtol=1e-3, atol=1e-2)
+
+
+def test_what_is_carried_on_is_bounded_and_holds_no_address(bundle: Bundle, tmp_path: Path) -> None:
+    assert bundle.past is not None
+    short = replace(bundle, past=replace(bundle.past, remembered=5))
+    first, second, _ = parts_of_a_day(tmp_path)
+    for file in (first, second):
+        batch.score(file, short, 3)
+    for path in (paths.SCORED / "pasts").glob("*.parquet"):
+        end = pq.read_table(path)
+        assert end.num_rows == 5 and {str(kind) for kind in end.schema.types} == {"int64"}
+        last = pq.read_table(tmp_path / f"{path.name.split('.')[0]}.parquet").column("timestamp").to_pylist()[-1]
+        assert end.column("time").to_numpy()[-1] == np.datetime64(last, "us").astype(np.int64)
