@@ -108,8 +108,8 @@ def drift_check(alias: str = "champion", dry_run: bool = False) -> State[Any]:
     try:
         version, bundle = loading.load(alias)
         recent = scored.recent(version.number, settings.records)
-        if bundle.calibration.most(recent.group)[1].sum() < settings.min_records:
-            return Completed(name="Waiting", message=_too_few(version, recent, settings))
+        if (n := int(bundle.calibration.most(recent.group)[1].sum())) < settings.min_records:
+            return Completed(name="Waiting", message=_too_few(version, n, recent, settings))
         found = check(version.number, bundle, recent, settings)
         if found.outcome == "recalibrate" and not dry_run:
             found = _recalibrated(found, version, bundle, recent, settings)
@@ -123,8 +123,7 @@ def drift_check(alias: str = "champion", dry_run: bool = False) -> State[Any]:
 def check(version: int, bundle: Bundle, recent: scored.Recent, settings: Retraining) -> Finding:
     """Compare recent scores and features with those of the calibration; nothing is changed.
 
-    Scores of records with and without a context are sums of other parts. Those of which there are more are compared
-    with the calibration records of their own kind; all of them count as alarms.
+    Of records with and without a context those are compared of which there are more. All of them count as alarms.
 
     Raises:
         SplitError: there are too few calibration scores to tell what looks benign.
@@ -133,9 +132,8 @@ def check(version: int, bundle: Bundle, recent: scored.Recent, settings: Retrain
     side, rows = calibration.most(recent.group)
     reference, score = calibration.sides[side].whole.reference, recent.score[rows]
     edge = drift.cut(reference, settings.looks)
-    then, now = reference[reference < edge], score[score < edge]
+    then, now, aside = reference[reference < edge], score[score < edge], n - score.size
     alarms = _alarms(calibration, recent, settings)
-    aside = n - score.size
     if now.size < settings.min_records:
         said = f"{most}: " if (most := alarm_share.worst(alarms, settings.alarms)) else ""
         reason = f"{said}{now.size:,} of {score.size:,} recent records look benign: another network, or mostly attacks"
@@ -157,17 +155,18 @@ def _alarms(calibration: Calibration, recent: scored.Recent, settings: Retrainin
     return alarm_share.counted(calibration.flagged(recent.score, recent.group), promised, level)
 
 
-def _too_few(version: Version, recent: scored.Recent, settings: Retraining) -> str:
-    """What is waited for, as after each promotion."""
+def _too_few(version: Version, n: int, recent: scored.Recent, settings: Retraining) -> str:
+    """What is waited for, as after each promotion; n recent records are of one kind."""
     needed = f"needed are {settings.min_records:,}; score more with `flowsculpt score`"
-    return f"undecided: {version} has scored {recent.score.size:,} records, {needed}"
+    kind = " of one kind" if n < recent.score.size else ""  # with a context or without
+    return f"undecided: {version} has scored {n:,} records{kind}, {needed}"
 
 
 def recalibrate(bundle: Bundle, recent: scored.Recent, settings: Retraining) -> Bundle:
     """The bundle with calibration scores and thresholds that follow recent ones, by ``Recalibration``.
 
-    Those for records with a context follow, or those for records without, whichever kind is more frequent.
-    The records that looked benign have been used by it, and may not judge it.
+    Those for records with a context follow, or those for records without, whichever are more. The records that looked
+    benign have been used by it, and may not judge it.
 
     Raises:
         SplitError: recent records do not tell how.
@@ -187,16 +186,14 @@ def _features(
 
     Those at calibration are the split of this project, if the model was calibrated on it, else none are compared.
     """
-    path = paths.PROCESSED / "calibration.parquet"
-    if samples is None or not path.exists():
+    if samples is None or not (paths.PROCESSED / "calibration.parquet").exists():
         return {}
     then = read_samples(paths.PROCESSED, "calibration")
     if then.columns != bundle.features.columns or not np.isin(then.record_id, bundle.used).all():
         return {}
     edge = drift.cut(bundle.calibration.on_its_own.reference, looks)  # both are cut by what their features say
     before = then.x[bundle.model.predict(then.x).score < edge]
-    has_past = bundle.looks_back is not None
-    score = bundle.predict(samples).score if has_past else samples.column("score").to_numpy()
+    score = bundle.predict(samples).score if bundle.looks_back else samples.column("score").to_numpy()
     benign = samples.filter(pa.array(score < edge))
     now = bundle.features.map({name: _values(benign.column(name)) for name in bundle.features.reads})
     return (

@@ -85,13 +85,19 @@ class Found:
 def _strongest(path: Path, bundle: "Bundle", threshold: str, most: int) -> Found:
     """The alerts of a file that score highest, as they were scored: by what their hosts did before, too."""
     import numpy as np
-    import pyarrow as pa
 
-    def alerts(records: pa.Table, predicted: "Prediction") -> "NDArray[np.intp]":
+    def alerts(records: "pa.Table", predicted: "Prediction") -> "NDArray[np.intp]":
         rows = np.flatnonzero(predicted.flagged[threshold])
         return rows[np.argsort(-predicted.ranked[rows], kind="stable")[:most]]
 
-    found = _picked(path, bundle, alerts)
+    return _ordered(_picked(path, bundle, alerts), most)
+
+
+def _ordered(found: Found, most: int) -> Found:
+    """The records that score highest, the highest first."""
+    import numpy as np
+    import pyarrow as pa
+
     order = np.argsort(-found.said["ranked"].to_numpy(), kind="stable")[:most]
     return Found(found.records.take(pa.array(order)), found.said.iloc[order])
 
@@ -110,7 +116,7 @@ def _named(path: Path, bundle: "Bundle", ids: Sequence[str]) -> Found:
     )
     if absent := wanted - {*found.said["record_id"].tolist()}:
         raise ConfigError(f"{path}: has no record {', '.join(f'{each:016x}' for each in sorted(absent))}")
-    return found
+    return _ordered(found, len(found.said))
 
 
 def _picked(path: Path, bundle: "Bundle", pick: "Callable[[pa.Table, Prediction], NDArray[np.intp]]") -> Found:

@@ -108,11 +108,8 @@ class Calibration(Judges):
         others, attacks = (each and [*each][: len(values)] for each in (surprisals_from, attacks))
         surprisals = surprisals_of(values, others)
         scored = Scored(fusion, surprisals, values, attacks, percentiles, strategy or Percentile())
-        grouping = None if groups is None else Grouping(str(group), groups, attack_groups)
-        judged = scored.decisions(names, grouping)
-        alone = scored.decisions([name for name in names if name != CONTEXT], grouping) if CONTEXT in names else None
-        about = (fusion, surprisals, names, group, worst)
-        return cls(*about, whole=judged.whole, groups=judged.groups, alone=alone)
+        sides = scored.sides(names, None if groups is None else Grouping(str(group), groups, attack_groups))
+        return cls(fusion, surprisals, names, group, worst, **sides)
 
     def score(self, *scores: ArrayLike) -> Floats:
         """(n,) fused scores; higher = more anomalous. The context may be left out: then no record has one.

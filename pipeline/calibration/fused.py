@@ -2,11 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypedDict
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from pipeline.base.errors import SplitError
+from pipeline.base.samples import CONTEXT
 from pipeline.calibration.decisions import Decisions
 from pipeline.calibration.named_scores import fuse, judged
 from pipeline.calibration.named_thresholds import Decision, Names, frequent
@@ -69,6 +71,14 @@ class Fused:
         return Decision.fit(self.benign[rows], self.percentiles, self.strategy, attacks)
 
 
+class Sides(TypedDict):
+    """What ``Judges`` takes."""
+
+    whole: Decision
+    groups: Mapping[str, Decision]
+    alone: Decisions | None
+
+
 @dataclass(frozen=True)
 class Grouping:
     """How records are told apart.
@@ -115,6 +125,13 @@ class Scored:
             self.percentiles,
             self.strategy,
         )
+
+    def sides(self, names: Sequence[str], grouping: Grouping | None = None) -> Sides:
+        """The decisions by the named scores, and those by all of them but the context, where it is one of them."""
+        judged = self.decisions(names, grouping)
+        others = [name for name in names if name != CONTEXT]
+        alone = self.decisions(others, grouping) if CONTEXT in names else None
+        return {"whole": judged.whole, "groups": judged.groups, "alone": alone}
 
     def decisions(self, names: Sequence[str], grouping: Grouping | None = None) -> Decisions:
         """What the named scores decide, for all records that have these and for each frequent group of them."""

@@ -76,7 +76,8 @@ def promised(records: int, share: float, calibrated_on: int, level: float = LEVE
 def promised_by(parts: Iterable[Promise], level: float = LEVEL) -> tuple[int, int]:
     """Between which numbers the alarms lie on records that several decisions judged.
 
-    Their thresholds were fitted on much the same records, so that all are high or low together, and ends are added.
+    Ends are added. Thresholds with and without a context were fitted on much the same records, so that both are high or
+    low together. Those of groups are not, and the sum allows more than it need.
     """
     ends = [promised(*part, level) for part in parts]
     return sum(low for low, _ in ends), sum(high for _, high in ends)
