@@ -23,7 +23,7 @@ from pipeline.calibration.thresholds.base import Thresholds
 
 @dataclass(frozen=True, kw_only=True)
 class Judges:
-    """All decisions, each of which has a name, and who judges whom.
+    """All decisions by their names, and which one judges a record.
 
     A record without a context is judged by its other scores, under thresholds that were fitted without any context:
     they are those of a calibration that knows of none. Its fused score is the sum of fewer parts, so it is compared
