@@ -133,7 +133,7 @@ def replayed(benign: pa.Table, folder: Path) -> Iterator[tuple[str, pa.Table, ND
 def alarms(bundle: Bundle, records: pa.Table) -> NDArray[np.bool_]:
     """(n, 4) alarms at each level: without context, then with it."""
     bare = bundle.predict(records.drop_columns([*WHO]))
-    whole = bundle.predict(records)
+    whole = bundle.predict(records, bundle.looks_back.scores_of(records) if bundle.looks_back else None)
     return np.stack([each.flagged[level] for level in LEVELS for each in (bare, whole)], axis=1)
 
 

@@ -20,6 +20,7 @@ if __name__ == "__main__":
 
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -43,8 +44,6 @@ from pipeline.artifacts.files import whole_folder, write_bytes, write_csv, write
 from pipeline.artifacts.samples import read_samples
 from pipeline.base.errors import FlowsculptError
 from pipeline.calibration.calibration import Calibration
-from pipeline.calibration.named_thresholds import Decision
-from pipeline.calibration.thresholds.base import Thresholds
 from pipeline.evaluation import alarm_share, drift, martingale
 from pipeline.evaluation.alarm_share import Alarms
 from pipeline.evaluation.drift import Change, Outcome
@@ -79,6 +78,8 @@ class Finding:
         alarms: of each threshold on all recent records, beside what was promised.
         registered: number of the recalibrated version, None where there is none.
         gate: what the gate said of it.
+        side: which records are compared: ``WITHOUT_CONTEXT``, or "" for those with one, or for all where none has any.
+        aside: how many records are of the other kind, and not compared.
     """
 
     outcome: Outcome
@@ -91,6 +92,8 @@ class Finding:
     alarms: tuple[Alarms, ...] = ()
     registered: int | None = None
     gate: str = ""
+    side: str = ""
+    aside: int = 0
 
 
 @flow(name="drift-check", persist_result=False)
@@ -105,8 +108,8 @@ def drift_check(alias: str = "champion", dry_run: bool = False) -> State[Any]:
     try:
         version, bundle = loading.load(alias)
         recent = scored.recent(version.number, settings.records)
-        if recent.score.size < settings.min_records:
-            return Completed(name="Waiting", message=_too_few(version, recent, settings))
+        if (n := int(bundle.calibration.most(recent.group)[1].sum())) < settings.min_records:
+            return Completed(name="Waiting", message=_too_few(version, n, recent, settings))
         found = check(version.number, bundle, recent, settings)
         if found.outcome == "recalibrate" and not dry_run:
             found = _recalibrated(found, version, bundle, recent, settings)
@@ -120,75 +123,78 @@ def drift_check(alias: str = "champion", dry_run: bool = False) -> State[Any]:
 def check(version: int, bundle: Bundle, recent: scored.Recent, settings: Retraining) -> Finding:
     """Compare recent scores and features with those of the calibration; nothing is changed.
 
+    Of records with and without a context those are compared of which there are more. All of them count as alarms.
+
     Raises:
         SplitError: there are too few calibration scores to tell what looks benign.
     """
-    n = recent.score.size
-    reference = bundle.calibration.reference
+    n, calibration = recent.score.size, bundle.calibration
+    side, rows = calibration.most(recent.group)
+    reference, score = calibration.sides[side].whole.reference, recent.score[rows]
     edge = drift.cut(reference, settings.looks)
-    then, now = reference[reference < edge], recent.score[recent.score < edge]
-    calibration = bundle.calibration
-    promises = calibration.promises()
-    level = 1 - settings.alpha / max(len(promises), 1)  # of all thresholds together
-    alarms = alarm_share.counted(recent.score, calibration.thresholds, promises, reference.size, level)
+    then, now, aside = reference[reference < edge], score[score < edge], n - score.size
+    alarms = _alarms(calibration, recent, settings)
     if now.size < settings.min_records:
         said = f"{most}: " if (most := alarm_share.worst(alarms, settings.alarms)) else ""
-        reason = f"{said}{now.size:,} of {n:,} recent records look benign: another network, or mostly attacks"
-        return Finding("unknown", reason, version, n, now.size, (), np.empty(0), alarms)
-    features = _features(bundle, recent.samples, edge)
+        reason = f"{said}{now.size:,} of {score.size:,} recent records look benign: another network, or mostly attacks"
+        return Finding("unknown", reason, version, n, now.size, (), np.empty(0), alarms, side=side, aside=aside)
+    features = _features(bundle, recent.samples, settings.looks)
     changes = drift.compare(
         {"score": then, **{name: values for name, (values, _) in features.items()}},
         {"score": now, **{name: values for name, (_, values) in features.items()}},
     )
     path = martingale.jumper(martingale.p_values(then, now, settings.seed), settings.rate)
     outcome, reason = drift.decide(changes[0], changes[1:], float(path.max()), settings, alarms)
-    return Finding(outcome, reason, version, n, now.size, changes, path, alarms)
+    return Finding(outcome, reason, version, n, now.size, changes, path, alarms, side=side, aside=aside)
 
 
-def _too_few(version: Version, recent: scored.Recent, settings: Retraining) -> str:
-    """What is waited for, as after each promotion."""
+def _alarms(calibration: Calibration, recent: scored.Recent, settings: Retraining) -> tuple[Alarms, ...]:
+    """Of each threshold, on all recent records, by the decision that judged each."""
+    promised = calibration.promised(Counter(recent.group.tolist()))
+    level = 1 - settings.alpha / max(len(promised), 1)  # of all thresholds together
+    return alarm_share.counted(calibration.flagged(recent.score, recent.group), promised, level)
+
+
+def _too_few(version: Version, n: int, recent: scored.Recent, settings: Retraining) -> str:
+    """What is waited for, as after each promotion; n recent records are of one kind."""
     needed = f"needed are {settings.min_records:,}; score more with `flowsculpt score`"
-    return f"undecided: {version} has scored {recent.score.size:,} records, {needed}"
+    kind = " of one kind" if n < recent.score.size else ""  # with a context or without
+    return f"undecided: {version} has scored {n:,} records{kind}, {needed}"
 
 
 def recalibrate(bundle: Bundle, recent: scored.Recent, settings: Retraining) -> Bundle:
     """The bundle with calibration scores and thresholds that follow recent ones, by ``Recalibration``.
 
-    The records that looked benign have been used by it, and may not judge it.
+    Those for records with a context follow, or those for records without, whichever are more. The records that looked
+    benign have been used by it, and may not judge it.
 
     Raises:
         SplitError: recent records do not tell how.
     """
     old = bundle.calibration
-    moved = Recalibration.fit(old.reference, recent.score, settings.looks, settings.body, settings.step)
-    used = recent.record_id[recent.score < drift.cut(old.reference, settings.looks)]
-    return bundle.with_calibration(_moved(old, moved), used)
-
-
-def _moved(old: Calibration, moved: Recalibration) -> Calibration:
-    """The decision for all follows; those of groups stay: that there is more of one group now moves none of them."""
-    names = sorted(old.thresholds, key=lambda name: old.thresholds[name])
-    named = dict(zip(names, moved.move(old.thresholds[name] for name in names), strict=True))
-    low, high = moved.move([old.intervals.low, old.intervals.high])
-    ordered = {name: named[name] for name in old.thresholds}
-    return replace(old, whole=Decision(moved.new, ordered, Thresholds(low, high)))
+    side, rows = old.most(recent.group)
+    reference, score = old.sides[side].whole.reference, recent.score[rows]
+    moved = Recalibration.fit(reference, score, settings.looks, settings.body, settings.step)
+    used = recent.record_id[rows][score < drift.cut(reference, settings.looks)]
+    return bundle.with_calibration(old.moved(side, moved.new, moved.move), used)
 
 
 def _features(
-    bundle: Bundle, samples: pa.Table | None, edge: float
+    bundle: Bundle, samples: pa.Table | None, looks: float
 ) -> dict[str, tuple[NDArray[np.float32], NDArray[np.float32]]]:
     """Feature -> its values at calibration and now, of records that look benign.
 
     Those at calibration are the split of this project, if the model was calibrated on it, else none are compared.
     """
-    path = paths.PROCESSED / "calibration.parquet"
-    if samples is None or not path.exists():
+    if samples is None or not (paths.PROCESSED / "calibration.parquet").exists():
         return {}
     then = read_samples(paths.PROCESSED, "calibration")
     if then.columns != bundle.features.columns or not np.isin(then.record_id, bundle.used).all():
         return {}
+    edge = drift.cut(bundle.calibration.on_its_own.reference, looks)  # both are cut by what their features say
     before = then.x[bundle.model.predict(then.x).score < edge]
-    benign = samples.filter(pa.array(samples.column("score").to_numpy() < edge))
+    score = bundle.predict(samples).score if bundle.looks_back else samples.column("score").to_numpy()
+    benign = samples.filter(pa.array(score < edge))
     now = bundle.features.map({name: _values(benign.column(name)) for name in bundle.features.reads})
     return (
         {name: (before[:, i], now[name]) for i, name in enumerate(then.columns)} if len(before) and len(benign) else {}

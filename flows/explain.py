@@ -5,15 +5,17 @@
     flowsculpt explain FILE [--record ID] [--alias champion] [--most 3] [--features 5]
 
 The records are read and scored here, without a server; nothing is written. For each alert it names the score that drove
-it, and the features whose value made the most difference, beside what similar benign records have there.
+it, and the features whose value made the most difference, beside what similar benign records have there. Alerts are
+those of ``flowsculpt score``: where the model reads what hosts did before, that counts here too.
 """
 
 import re
 import sys
 from argparse import Namespace
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from flows import arguments
 from flows.runtime import program
@@ -21,11 +23,15 @@ from pipeline.base.errors import ConfigError, RejectedError
 from pipeline.tracking import quiet_tools
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
     import pyarrow as pa
+    from numpy.typing import NDArray
 
-    from pipeline.alarms.model import AlarmModel
+    from pipeline.calibration.prediction import Prediction
     from pipeline.serving.arrivals import Incoming
+    from pipeline.serving.bundle import Bundle
+    from pipeline.serving.reasons import Reason
 
 
 def main(given: Sequence[str] | None = None) -> int:
@@ -43,60 +49,102 @@ def explained(chosen: Namespace) -> str:
         DataError: the file cannot be read.
         ConfigError: no record has such an id.
     """
+    import numpy as np
+
     from flows.reports.scoring import shown_threshold
     from pipeline.alarms.model import AlarmModel
+    from pipeline.serving import reasons
 
     if chosen.most < 1 or chosen.features < 1:
         raise ConfigError("--most and --features: at least 1 is expected")
-    model = AlarmModel.load(chosen.alias)
-    threshold = None if chosen.record else shown_threshold(model.thresholds)
-    records = (
-        _named(Path(chosen.path), model, chosen.record) if chosen.record else _strongest(chosen, model, str(threshold))
+    bundle, path = AlarmModel.load(chosen.alias).bundle_, Path(chosen.path)
+    threshold = shown_threshold(bundle.calibration.thresholds)
+    found = _named(path, bundle, chosen.record) if chosen.record else _strongest(path, bundle, threshold, chosen.most)
+    if not len(found.said):
+        return f"{path}: no alert at {threshold}; --record ID explains any record"
+    context = found.said["context"].to_numpy(np.float64)
+    drawn = reasons.reasons(bundle, found.records, chosen.features, context)
+    return "\n\n".join(
+        _text(said, [each for each in drawn if each.row == row]) for row, said in enumerate(found.said.itertuples())
     )
-    frame = records.to_pandas()
-    found = model.explain(frame, threshold, None if chosen.record else chosen.most, chosen.features)
-    if found.empty:
-        return f"{chosen.path}: no alert at {threshold}; --record ID explains any record"
-    places = (f"{source}, row {row}" for source, row in zip(frame["source_file"], frame["row"], strict=True))
-    where = dict(zip(frame["record_id"].tolist(), places, strict=True))
-    return "\n\n".join(_text(each, where) for _, each in found.groupby("record_id", sort=False))
 
 
-def _strongest(chosen: Namespace, model: "AlarmModel", threshold: str) -> "pa.Table":
-    """The alerts of a file that score highest, as many as are to be explained of each batch that is read."""
+@dataclass(frozen=True)
+class Found:
+    """n records of a file, in the order in which they are explained.
+
+    Attributes:
+        records: as they were read.
+        said: (n,) rows: what the model says of each, and where it stands.
+    """
+
+    records: "pa.Table"
+    said: "pd.DataFrame"
+
+
+def _strongest(path: Path, bundle: "Bundle", threshold: str, most: int) -> Found:
+    """The alerts of a file that score highest, as they were scored: by what their hosts did before, too."""
     import numpy as np
 
-    from pipeline.serving import reading
+    def alerts(records: "pa.Table", predicted: "Prediction") -> "NDArray[np.intp]":
+        rows = np.flatnonzero(predicted.flagged[threshold])
+        return rows[np.argsort(-predicted.ranked[rows], kind="stable")[:most]]
 
-    file = _file(Path(chosen.path))
-    parts = []
-    for chunk in reading.chunks(file, model.bundle_):
-        no_context = np.full(chunk.records.num_rows, np.nan, np.float32)  # reasons are features of a record alone
-        predicted = reading.predict(file, model.bundle_, chunk.records, no_context)
-        alerts = np.flatnonzero(predicted.flagged[threshold])  # a group has a threshold of its own
-        ahead = np.argsort(-predicted.score[alerts], kind="stable")[: chosen.most]
-        parts.append(chunk.records.take(alerts[ahead]))
-    return _joined(Path(chosen.path), parts)
+    return _ordered(_picked(path, bundle, alerts), most)
 
 
-def _named(path: Path, model: "AlarmModel", ids: Sequence[str]) -> "pa.Table":
+def _ordered(found: Found, most: int) -> Found:
+    """The records that score highest, the highest first."""
+    import numpy as np
+    import pyarrow as pa
+
+    order = np.argsort(-found.said["ranked"].to_numpy(), kind="stable")[:most]
+    return Found(found.records.take(pa.array(order)), found.said.iloc[order])
+
+
+def _named(path: Path, bundle: "Bundle", ids: Sequence[str]) -> Found:
     """The records of a file that have these ids.
 
     Raises:
         ConfigError: it has no such record.
     """
+    import numpy as np
+
+    wanted = {_number(each) for each in ids}
+    found = _picked(
+        path, bundle, lambda records, _: np.flatnonzero(np.isin(records.column("record_id").to_numpy(), [*wanted]))
+    )
+    if absent := wanted - {*found.said["record_id"].tolist()}:
+        raise ConfigError(f"{path}: has no record {', '.join(f'{each:016x}' for each in sorted(absent))}")
+    return _ordered(found, len(found.said))
+
+
+def _picked(path: Path, bundle: "Bundle", pick: "Callable[[pa.Table, Prediction], NDArray[np.intp]]") -> Found:
+    """Those records of a file that ``pick`` chooses by their rows in each part of it.
+
+    Raises:
+        RejectedError: it holds no record.
+    """
+    import pandas as pd
     import pyarrow as pa
-    import pyarrow.compute as pc
 
     from pipeline.serving import reading
+    from pipeline.serving.carried_past import key_of
 
-    wanted = pa.array([_number(each) for each in ids], pa.uint64())
-    file = _file(path)
-    read = (chunk.records for chunk in reading.chunks(file, model.bundle_))
-    found = _joined(path, [part.filter(pc.is_in(part.column("record_id"), wanted)) for part in read])
-    if absent := {*wanted.to_pylist()} - {*found.column("record_id").to_pylist()}:
-        raise ConfigError(f"{path}: has no record {', '.join(f'{each:016x}' for each in sorted(absent))}")
-    return found
+    file, start = _file(path), 0
+    past, parts, said = reading.contexts(file, bundle, key_of(file.sha256, bundle)), [], []
+    for chunk in reading.chunks(file, bundle):
+        stop = start + chunk.records.num_rows
+        predicted = reading.predict(file, bundle, chunk.records, None if past is None else past.score[start:stop])
+        start = stop
+        rows = pick(chunk.records, predicted)
+        parts.append(chunk.records.take(pa.array(rows)))
+        who = {name: parts[-1].column(name).to_numpy() for name in ("record_id", "source_file", "row")}
+        names = ("ranked", "score", "p_value", "verdict", "context")
+        said.append(pd.DataFrame({**who, **{name: getattr(predicted, name)[rows] for name in names}}))
+    if not parts:
+        raise RejectedError(f"{path}: holds no record")
+    return Found(pa.concat_tables(parts).unify_dictionaries(), pd.concat(said))
 
 
 def _file(path: Path) -> "Incoming":
@@ -113,32 +161,22 @@ def _file(path: Path) -> "Incoming":
     return file
 
 
-def _joined(path: Path, parts: "Sequence[pa.Table]") -> "pa.Table":
-    import pyarrow as pa
-
-    if not parts:
-        raise RejectedError(f"{path}: holds no record")
-    return pa.concat_tables(parts).unify_dictionaries()
-
-
 def _number(record_id: str) -> int:
     if not re.fullmatch(r"[0-9a-fA-F]{1,16}", record_id):
         raise ConfigError(f"--record: {record_id!r} is no id; one has 16 hexadecimal digits")
     return int(record_id, 16)
 
 
-def _text(alert: "pd.DataFrame", where: dict[int, str]) -> str:
+def _text(said: "Any", found: "Sequence[Reason]") -> str:
     """One alert: what was decided, and a line for each feature."""
     from flows.reports import tables
 
-    first = alert.iloc[0]
-    record = int(first["record_id"])
-    decided = f"{first['verdict']}, score {first['score']:.4g}, p-value {first['p_value']:.2g}"
-    driven = f"{first['driver']} has {100 * first['share']:.0f} % of the score"
-    head = f"{record:016x}   {where[record]}\n{decided}; {driven}"
+    decided = f"{said.verdict}, score {said.score:.4g}, p-value {said.p_value:.2g}"
+    driven = f"{found[0].driver} has {100 * found[0].share:.0f} % of the score"
+    head = f"{said.record_id:016x}   {said.source_file}, row {said.row}\n{decided}; {driven}"
     rows = [
-        {"feature": row.feature, "value": row.value, "similar benign": row.benign, "score falls by": row.fall}
-        for row in alert.itertuples()
+        {"feature": each.feature, "value": each.value, "similar benign": each.benign, "score falls by": each.fall}
+        for each in found
     ]
     return f"{head}\n\n{tables.columns(rows)}"
 

@@ -201,9 +201,12 @@ def _judged(candidate: Version, champion: Version | None, rules: Rules) -> Outco
 
 def _decide(selection: heldout.Selection, bundles: Sequence[Bundle], rules: Rules) -> promotion_gate.Decision:
     candidate, *champion = heldout.predict(selection, bundles, rules.threshold)
+    judged = dict(zip(("the candidate", "the champion"), (candidate, *champion), strict=False))
     if champion:
-        return promotion_gate.compare(selection.heldout, candidate, champion[0], rules)
-    return promotion_gate.admit(selection.heldout, candidate, rules)
+        decision = promotion_gate.compare(selection.heldout, candidate, champion[0], rules)
+    else:
+        decision = promotion_gate.admit(selection.heldout, candidate, rules)
+    return replace(decision, notes=(*decision.notes, *heldout.without_context(judged)))
 
 
 def _load(version: Version) -> Bundle:

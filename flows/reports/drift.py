@@ -26,6 +26,11 @@ def markdown(found: "Finding") -> str:
         f"Version {found.version}{own_model.suffix()}: {found.reason}.",
     ]
     lines += [f"{found.records:,} recent records, {found.kept:,} of which look benign."]
+    if found.aside:
+        compared = found.side or "with a context"
+        lines += [
+            f"Compared are those {compared}; {found.aside:,} others only count as alarms, and their thresholds stay."
+        ]
     lines += ["\n".join(f"- {each}" for each in found.alarms)] if found.alarms else []
     if found.path.size:
         lines += [f"The test martingale reached 10^{found.path.max() / np.log(10):.1f}."]

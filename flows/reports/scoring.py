@@ -10,7 +10,7 @@ from pipeline.artifacts.tables import read_table
 from pipeline.serving import own_model, quarantine
 from pipeline.serving.intake import Result
 from pipeline.serving.scored import table_path
-from pipeline.serving.tally import expected
+from pipeline.serving.tally import expected, promises_of
 
 STRONGEST: Final = 3
 
@@ -55,13 +55,12 @@ def _titled(title: str, reasons: Sequence[str]) -> list[str]:
 
 def _alarms(result: Result) -> list[dict[str, object]]:
     """For each threshold the alarms, and how many there would be among as many benign records."""
-    n = sum(summary["records"] for summary in result.scored)
     names = result.scored[0]["alarms"] if result.scored else ()
     rows: list[dict[str, object]] = []
     for name in names:
         alarms = sum(summary["alarms"][name]["alarms"] for summary in result.scored)
-        told = result.scored[0]["alarms"][name]
-        known = expected(told["promised"], n, told["calibrated_on"]) if "promised" in told else {}
+        parts = promises_of(result.scored, name)
+        known = expected(parts) if parts else {}
         rows.append({"threshold": name, "alarms": alarms, "if all were benign": _chance(known)})
     return rows
 
@@ -127,6 +126,8 @@ def brief(summary: Mapping[str, Any], path: Path, alias: str, is_new: bool) -> s
     name = shown_threshold(summary["alarms"])
     alarms = summary["alarms"][name]
     chance = _chance(alarms)
+    if summary.get("without_context"):
+        lines += [f"{summary['without_context']:,} records have no context: no time, or no address"]
     lines += [
         f"{alarms['alarms']:,} alerts at {name}" + f"; if all were benign, {chance} would be expected" * bool(chance)
     ]

@@ -215,8 +215,12 @@ class AlarmModel(BaseEstimator):  # type: ignore[misc]  # sklearn has no types
 
     @property
     def thresholds(self) -> Mapping[str, float]:
-        """Name -> the score above which a record raises an alert; p99: about 1 % of benign records do."""
-        return self._fitted.calibration.thresholds
+        """Name -> the score above which a record raises an alert; p99: about 1 % of benign records do.
+
+        A frame does not tell what the hosts of its records did before. So where the model reads that too, these are the
+        thresholds for records of which it is not known, as ``predict`` judges them.
+        """
+        return self._fitted.calibration.on_its_own.thresholds
 
     def save(self, folder: str | Path) -> None:
         """Store the model as a folder of JSON and safetensors, whole or not at all; ``load`` reads it.

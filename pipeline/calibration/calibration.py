@@ -6,8 +6,8 @@ of benign calibration records that score as high. A fusion makes one score of th
 on the fused scores of the benign calibration records.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final, Self
 
 import numpy as np
@@ -16,56 +16,48 @@ from numpy.typing import ArrayLike, NDArray
 from pipeline.base.errors import ArtifactError, ConfigError, DataError
 from pipeline.base.registry import find
 from pipeline.base.samples import CONTEXT
+from pipeline.calibration import stored
+from pipeline.calibration.decisions import Decisions, Promise
 from pipeline.calibration.former_names import in_current_names
-from pipeline.calibration.fused import Scored
+from pipeline.calibration.fused import Grouping, Scored
 from pipeline.calibration.fusion import FUSIONS
-from pipeline.calibration.named_scores import finite_named, fuse, judged, surprisals_of, used_of
-from pipeline.calibration.named_thresholds import UNKNOWN, Decision, Names
+from pipeline.calibration.judges import Judges
+from pipeline.calibration.named_scores import finite_named, fuse, surprisals_of, used_of
+from pipeline.calibration.named_thresholds import UNKNOWN, Names
 from pipeline.calibration.surprisal import Floats, Surprisal
-from pipeline.calibration.thresholds.base import Strategy, Thresholds
+from pipeline.calibration.thresholds.base import Strategy
 from pipeline.calibration.thresholds.conformal import Guarantee
 from pipeline.calibration.thresholds.percentile import Percentile
 
 LEAST_FOR_SURPRISALS: Final = 40  # benign records of val; of fewer, those of calibration make better surprisals
 LEAST_FOR_A_CLASS: Final = 19  # seen attacks of val that support a share of 5 %
-WITHOUT_CONTEXT: Final = "without context"  # the group of a record that has none, where others have one
 
 
 @dataclass(frozen=True)
-class Calibration:
+class Calibration(Judges):
     """The decision on top of the scores, fitted on benign records that no model has seen.
 
     Wherever ``scores`` are taken, they are those of ``SCORES`` in its order: margin, detector, a head's and the
     context's as far as there are, (n,) each, higher = more anomalous.
 
-    A record without a context, whose score there is NaN, is judged by what the others say alone, under thresholds that
-    were fitted without any context: they are those of a calibration that knows of none.
+    Contexts of fewer records than a group needs for a decision of its own are left out.
 
-    Where a ``group`` tells records apart, each group of which there are enough calibration records has a decision of
-    its own, so that the promised false alarms hold for it, and not only for all benign records together; records of
-    other groups, or of none, are judged as all are. Source: Vovk, Gammerman, Shafer, "Algorithmic Learning in a Random
-    World" (2005), section 4.5, on Mondrian conformal predictors.
+    ``Judges`` says which decision judges a record, where there are several.
 
     Attributes:
         fusion: name of the fusion.
         surprisals: name -> surprisal of a score, of all that there are.
         used: names of the scores that the fusion takes.
-        whole: the decision on fused scores, fitted on all calibration records.
         group: the record column that tells groups apart; None for none.
-        groups: name of a group -> its decision.
         worst: how many times as often as promised all benign records together may raise an alarm, whatever the models:
             1 where one model has seen none of the calibration records; see ``pipeline.calibration.cross_conformal``.
-        alone: the decision on records without a context; None where no record has one.
     """
 
     fusion: str
     surprisals: Mapping[str, Surprisal]
     used: tuple[str, ...]
-    whole: Decision
     group: str | None = None
-    groups: Mapping[str, Decision] = field(default_factory=dict)
     worst: float = 1.0
-    alone: Decision | None = None
 
     @classmethod
     def fit(
@@ -113,26 +105,11 @@ class Calibration:
         """
         values = finite_named(margin, detector, head, context)
         names = used_of(fusion, tuple(values), used)
-        surprisals = surprisals_of(values, surprisals_from)
+        others, attacks = (each and [*each][: len(values)] for each in (surprisals_from, attacks))
+        surprisals = surprisals_of(values, others)
         scored = Scored(fusion, surprisals, values, attacks, percentiles, strategy or Percentile())
-        every = scored.fused(names)
-        own = {} if groups is None else every.by_group(str(group), groups[judged(names, values)], attack_groups)
-        return cls(fusion, surprisals, names, every.whole(), group, own, worst, scored.without_context(names))
-
-    @property
-    def reference(self) -> Floats:
-        """(n,) fused scores of all calibration records, ascending."""
-        return self.whole.reference
-
-    @property
-    def thresholds(self) -> Mapping[str, float]:
-        """Name -> fused score above which a record is flagged, where its group has no threshold of its own."""
-        return self.whole.thresholds
-
-    @property
-    def intervals(self) -> Thresholds:
-        """Where benign ends and anomalous begins, where the group of a record has no intervals of its own."""
-        return self.whole.intervals
+        sides = scored.sides(names, None if groups is None else Grouping(str(group), groups, attack_groups))
+        return cls(fusion, surprisals, names, group, worst, **sides)
 
     def score(self, *scores: ArrayLike) -> Floats:
         """(n,) fused scores; higher = more anomalous. The context may be left out: then no record has one.
@@ -154,47 +131,35 @@ class Calibration:
             raise DataError(f"calibration: made for {', '.join(self.surprisals)}, given {len(scores)} of them")
         return dict(zip(self.surprisals, scores, strict=True))
 
-    def promises(self, group: str | None = None) -> dict[str, float]:
+    def promises(self, name: str = UNKNOWN) -> dict[str, float]:
         """Threshold -> share of benign records that exceed it at most, on average over calibration sets.
 
         Of ``p99`` it is 1 %, or the smallest level that there are records for; the published cascade promises nothing.
-        Where groups have decisions of their own, each ``group`` has its promise, and all records together have none:
-        those of no such group are judged as if all groups were among them.
-        """
-        if group is None and self.groups:
-            return {}
-        smallest = Guarantee().smallest_risk((self.whole if group is None else self.groups[group]).reference.size)
-        nominal = {name: round(1 - float(name.removeprefix("p")) / 100, 12) for name in self.thresholds}
-        return {} if self.fusion == "cascade" else {name: max(risk, smallest) for name, risk in nominal.items()}
-
-    def p_value(self, score: ArrayLike) -> Floats:
-        """(n,) conformal p-values of fused scores, (n,), of records whose group has no decision of its own."""
-        return self.whole.p_value(score)
-
-    def decisions(self, deciding: Names) -> Iterator[tuple[NDArray[np.intp], Decision]]:
-        """Each decision with the rows of the records that it judges, by what ``deciding`` gives."""
-        alone = {} if self.alone is None else {WITHOUT_CONTEXT: self.alone}
-        for name, decision in {UNKNOWN: self.whole, **self.groups, **alone}.items():
-            yield np.flatnonzero(deciding == name), decision
-
-    def deciding(self, n: int, groups: Names | None = None, context: ArrayLike | None = None) -> Names:
-        """(n,) names of the groups by whose decisions records are judged, "" where by that for all.
+        Where groups have decisions of their own, the decision for all has none: it judges records of no such group as
+        if all groups were among them.
 
         Args:
-            n: records.
-            groups: (n,) of these, if they are known.
-            context: (n,) scores of their contexts; a record that has none is of the group ``WITHOUT_CONTEXT``.
-
-        Raises:
-            DataError: there are more or fewer ``groups`` than records.
+            name: of the decision.
         """
-        if groups is not None and groups.shape != (n,):
-            raise DataError(f"calibration: {n} records, but groups of shape {groups.shape}")
-        found = np.full(n, UNKNOWN, dtype=object)
-        if groups is not None:
-            found = np.where(np.isin(groups.astype(str), list(self.groups)), groups.astype(str), UNKNOWN).astype(object)
-        if self.alone is not None and context is not None:
-            found[np.isnan(np.asarray(context, dtype=np.float64))] = WITHOUT_CONTEXT
+        if self.fusion == "cascade" or (name in self.sides and self.sides[name].groups):
+            return {}
+        smallest = Guarantee().smallest_risk(self.decisions[name].reference.size)
+        nominal = {each: round(1 - float(each.removeprefix("p")) / 100, 12) for each in self.thresholds}
+        return {each: max(risk, smallest) for each, risk in nominal.items()}
+
+    def promised(self, decided: Mapping[str, int]) -> dict[str, tuple[Promise, ...]]:
+        """Threshold -> the promises that hold for records, by how many each decision judged.
+
+        A threshold is absent where a decision promises nothing of it.
+        """
+        counts = {name: decided[name] for name in self.decisions if decided.get(name)} or {UNKNOWN: 0}
+        found: dict[str, tuple[Promise, ...]] = {}
+        for threshold in self.thresholds:
+            shares = [self.promises(name).get(threshold) for name in counts]
+            sizes = [self.decisions[name].reference.size for name in counts]
+            parts = zip(counts.values(), shares, sizes, strict=True)
+            if None not in shares:
+                found[threshold] = tuple(Promise(n, share, size) for n, share, size in parts if share is not None)
         return found
 
     def state(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
@@ -208,15 +173,11 @@ class Calibration:
             "groups": {name: decision.state() for name, decision in self.groups.items()},
             "worst": self.worst,
         }
-        values |= {} if self.alone is None else {"without_context": self.alone.state()}
-        arrays = {"reference": self.reference}
-        arrays |= {f"group.{name}.reference": decision.reference for name, decision in self.groups.items()}
-        arrays |= {} if self.alone is None else {"without_context.reference": self.alone.reference}
-        for name, each in self.surprisals.items():
-            arrays[f"{name}.knots"] = each.knots
-            arrays[f"{name}.surprises"] = each.surprises
-            arrays[f"{name}.scales"] = np.array([each.above, each.below])
-        return values, arrays
+        arrays = Decisions(self.whole, self.groups).arrays()
+        if self.alone is not None:
+            values[stored.ALONE] = self.alone.state()
+            arrays |= self.alone.arrays(f"{stored.ALONE}.")
+        return values, {**arrays, **stored.surprisal_arrays(self.surprisals)}
 
     @classmethod
     def load(cls, values: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Self:
@@ -227,22 +188,11 @@ class Calibration:
         """
         try:
             values, arrays = in_current_names(values, arrays)
-            surprisals = {
-                name: Surprisal(
-                    arrays[f"{name}.knots"], arrays[f"{name}.surprises"], *map(float, arrays[f"{name}.scales"])
-                )
-                for name in values["scores"]
-            }
+            surprisals = stored.surprisals(values["scores"], arrays)
             find(FUSIONS, values["fusion"])
             used = used_of(values["fusion"], tuple(surprisals), values["used"])
-            whole = Decision.load(values, arrays["reference"])
-            groups = {
-                name: Decision.load(each, arrays[f"group.{name}.reference"])
-                for name, each in values.get("groups", {}).items()  # an older calibration knows none
-            }
-            alone = values.get("without_context")
-            alone = None if alone is None else Decision.load(alone, arrays["without_context.reference"])
-            worst = float(values.get("worst", 1.0))
-            return cls(values["fusion"], surprisals, used, whole, values.get("group"), groups, worst, alone)
+            judged, alone = stored.decisions(values, arrays)
+            about = (values["fusion"], surprisals, used, values.get("group"), float(values.get("worst", 1.0)))
+            return cls(*about, whole=judged.whole, groups=judged.groups, alone=alone)
         except (ConfigError, KeyError, TypeError, ValueError) as error:
             raise ArtifactError(f"calibration: not the state of a calibration: {error!r}; calibrate again") from error

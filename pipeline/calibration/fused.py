@@ -2,12 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypedDict
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from pipeline.base.errors import SplitError
 from pipeline.base.samples import CONTEXT
+from pipeline.calibration.decisions import Decisions
 from pipeline.calibration.named_scores import fuse, judged
 from pipeline.calibration.named_thresholds import Decision, Names, frequent
 from pipeline.calibration.surprisal import Floats, Surprisal
@@ -69,6 +71,29 @@ class Fused:
         return Decision.fit(self.benign[rows], self.percentiles, self.strategy, attacks)
 
 
+class Sides(TypedDict):
+    """What ``Judges`` takes."""
+
+    whole: Decision
+    groups: Mapping[str, Decision]
+    alone: Decisions | None
+
+
+@dataclass(frozen=True)
+class Grouping:
+    """How records are told apart.
+
+    Attributes:
+        column: that names the groups, for messages.
+        benign: (n,) groups of the benign records, "" where a record does not tell.
+        attacks: (k,) those of the attacks, if they are known.
+    """
+
+    column: str
+    benign: Names
+    attacks: Names | None = None
+
+
 @dataclass(frozen=True)
 class Scored:
     """The scores of n benign records and of k seen attacks by their names, and how they become one.
@@ -101,10 +126,20 @@ class Scored:
             self.strategy,
         )
 
-    def without_context(self, names: Sequence[str]) -> Decision | None:
-        """The decision on records without a context; None where the named scores have none."""
+    def sides(self, names: Sequence[str], grouping: Grouping | None = None) -> Sides:
+        """The decisions by the named scores, and those by all of them but the context, where it is one of them."""
+        judged = self.decisions(names, grouping)
         others = [name for name in names if name != CONTEXT]
-        return self.fused(others).whole() if CONTEXT in names else None
+        alone = self.decisions(others, grouping) if CONTEXT in names else None
+        return {"whole": judged.whole, "groups": judged.groups, "alone": alone}
+
+    def decisions(self, names: Sequence[str], grouping: Grouping | None = None) -> Decisions:
+        """What the named scores decide, for all records that have these and for each frequent group of them."""
+        fused, rows = self.fused(names), judged(names, self.benign)
+        if grouping is None:
+            return Decisions(fused.whole())
+        own = fused.by_group(grouping.column, grouping.benign[rows], grouping.attacks)
+        return Decisions(fused.whole(), own)
 
     def _one(self, names: Sequence[str], scores: Mapping[str, ArrayLike]) -> Floats:
         return fuse(self.fusion, self.surprisals, names, scores)

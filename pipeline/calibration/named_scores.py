@@ -10,6 +10,7 @@ from pipeline.base.errors import ConfigError, DataError, near_miss
 from pipeline.base.registry import find
 from pipeline.base.samples import CONTEXT, SCORES
 from pipeline.calibration.fusion import FUSIONS, Score
+from pipeline.calibration.named_thresholds import LEAST_OF_A_GROUP
 from pipeline.calibration.surprisal import Floats, Surprisal, finite_scores
 from pipeline.calibration.thresholds.base import without_nan
 
@@ -65,7 +66,7 @@ def used_of(fusion: str, available: Sequence[str], named: Sequence[str] | None) 
 def finite_named(
     margin: ArrayLike, detector: ArrayLike, head: ArrayLike | None, context: ArrayLike | None
 ) -> dict[str, Floats]:
-    """Name -> (n,) scores of benign records, as far as there are.
+    """Name -> (n,) scores of benign records, as far as there are; contexts of too few records are left out.
 
     Raises:
         SplitError: there are no records.
@@ -78,15 +79,21 @@ def finite_named(
     if len({value.shape for value in values.values()}) > 1:
         sizes = ", ".join(f"{value.size} of {_LABELS[name]}" for name, value in values.items())
         raise DataError(f"calibration: the scores differ in their rows: {sizes}")
+    if context is not None and has_context(values).sum() < LEAST_OF_A_GROUP:
+        del values[CONTEXT]
     return values
 
 
 def surprisals_of(values: Mapping[str, Floats], surprisals_from: Sequence[ArrayLike] | None) -> dict[str, Surprisal]:
-    """Name -> surprisal of each score, fitted on ``values`` or on the same scores of other records."""
+    """Name -> surprisal of each score, fitted on ``values`` or on the same scores of other records.
+
+    Where too few of the others have a context, that of contexts is fitted on ``values``.
+    """
     others = list(values.values()) if surprisals_from is None else surprisals_from
     named = {name: np.asarray(scores, dtype=np.float64) for name, scores in zip(values, others, strict=True)}
     if CONTEXT in named:
-        named[CONTEXT] = named[CONTEXT][has_context(named)]
+        contexts = named[CONTEXT] if has_context(named).sum() >= LEAST_OF_A_GROUP else values[CONTEXT]
+        named[CONTEXT] = contexts[~np.isnan(contexts)]
     return {name: Surprisal.fit(scores) for name, scores in named.items()}
 
 

@@ -1,6 +1,7 @@
 """What is said of records: scores, fused score, p-value, confidence, verdict, and which thresholds they exceed."""
 
 import math
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Self
@@ -29,7 +30,8 @@ class Prediction:
         confidence: (n,) +1 benign, 0 unknown, -1 anomalous.
         verdict: (n,) ``benign``, ``unknown`` or ``anomalous``.
         flagged: name of a threshold -> (n,) mask of the records above it.
-        group: (n,) by whose thresholds it was decided, "" where by those for all.
+        group: (n,) name of the decision that judged, as ``Calibration.deciding`` gives it; "" for that on all.
+        ranked: (n,) the fused scores on one scale, whether a record has a context or not; see ``Calibration.ranked``.
     """
 
     scores: Mapping[str, Floats]
@@ -39,6 +41,7 @@ class Prediction:
     verdict: NDArray[np.str_]
     flagged: Mapping[str, NDArray[np.bool_]]
     group: Names
+    ranked: Floats
 
     @classmethod
     def of(cls, calibration: Calibration, *scores: ArrayLike, groups: Names | None = None) -> Self:
@@ -50,15 +53,19 @@ class Prediction:
         named = {name: np.asarray(each, dtype=np.float64) for name, each in calibration.named(*scores).items()}
         score = calibration.score(*named.values())
         p_value, sure, verdict = (np.empty(score.size, kind) for kind in (np.float64, np.float32, _VERDICT))
-        flagged = {name: np.empty(score.size, bool) for name in calibration.thresholds}
         group = calibration.deciding(score.size, groups, named.get(CONTEXT))
-        for rows, decision in calibration.decisions(group):
+        for name, decision in calibration.decisions.items():
+            rows = np.flatnonzero(group == name)
             p_value[rows] = decision.p_value(score[rows])
             sure[rows] = confidences.binary(score[rows], decision.intervals)
             verdict[rows] = decision.intervals.verdict(score[rows])
-            for name, threshold in decision.thresholds.items():
-                flagged[name][rows] = score[rows] > threshold
-        return cls(named, score, p_value, sure, verdict, flagged, group)
+        flagged, ranked = calibration.flagged(score, group), calibration.ranked(score, group)
+        return cls(named, score, p_value, sure, verdict, flagged, group, ranked)
+
+    @property
+    def decided(self) -> Counter[str]:
+        """Name of a decision -> how many records it judged."""
+        return Counter(self.group.tolist())
 
     @property
     def margin(self) -> Floats:

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 from pipeline.base.errors import SchemaError, SourceError, near_miss
 from pipeline.base.registry import find
 from pipeline.datasets import sources
-from pipeline.datasets.base import REJECTED_SCHEMA, Chunk, Dataset
+from pipeline.datasets.base import PROVENANCE_FIELDS, REJECTED_SCHEMA, Chunk, Dataset
 from pipeline.datasets.cicids2017 import CICIDS2017
 from pipeline.datasets.reading import Reading
 from pipeline.datasets.recognise import require_kind
@@ -22,6 +22,7 @@ from pipeline.datasets.table import Table
 IDENTITY = ("record_id", "source_file", "row")
 LABEL_SETTINGS_OF_TABLES = ("label", "benign")  # which the logs of sensors have as well
 ROWS = 65_536
+KINDS = {each.name: each.type for each in PROVENANCE_FIELDS}
 
 
 def incoming(
@@ -99,13 +100,33 @@ class Recorded(Dataset):
 
         Raises:
             SourceError: the file cannot be read to its end.
-            SchemaError: a column that is needed is missing.
+            SchemaError: a column that is needed is missing, or one says no time, address or port.
         """
         known = (name for name in (*GROUPABLE, *ENDPOINTS, "attack") if name in self.names)
         wanted = dict.fromkeys([*IDENTITY, *known, *(column.name for column in self.columns)])
         try:
             with pq.ParquetFile(self.path) as file:
                 for batch in file.iter_batches(ROWS, columns=list(wanted)):
-                    yield Chunk(pa.Table.from_batches([batch]), REJECTED_SCHEMA.empty_table())
+                    yield Chunk(self._typed(pa.Table.from_batches([batch])), REJECTED_SCHEMA.empty_table())
         except sources.BROKEN as error:
             raise SourceError(f"{self.path}: cannot be read as Parquet ({error}); fetch the file again") from error
+
+    def _typed(self, records: pa.Table) -> pa.Table:
+        """The records with times in microseconds, and with addresses and ports as ingest stores them."""
+        for name in (name for name in ENDPOINTS if name in records.column_names):
+            column, kind = records.column(name), KINDS[name]
+            try:
+                typed = column if column.type == kind else _cast(column, kind)
+            except pa.ArrowException as error:
+                allowed = f"allowed is {kind}, or what can be read as that"
+                raise SchemaError(f"{self.path}: column {name!r} holds {column.type}, {allowed}: {error}") from error
+            records = records.set_column(records.column_names.index(name), name, typed)
+        return records
+
+
+def _cast(column: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:
+    """The values as another type; of times the parts of a microsecond are cut off."""
+    plain = column.cast(column.type.value_type) if pa.types.is_dictionary(column.type) else column
+    if pa.types.is_dictionary(kind):
+        return plain.cast(kind.value_type).dictionary_encode().cast(kind)
+    return plain.cast(kind, safe=not pa.types.is_timestamp(plain.type))

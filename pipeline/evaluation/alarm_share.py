@@ -1,11 +1,12 @@
 """Does a model raise as many alarms as it promised? If not, there are attacks, or it does not know the traffic."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.calibration.decisions import Promise
 from pipeline.calibration.thresholds.conformal import interval
 
 LEVEL = 0.95  # probability with which the number of alarms lies where it is expected
@@ -72,32 +73,34 @@ def promised(records: int, share: float, calibrated_on: int, level: float = LEVE
     return round(low * records), round(high * records)
 
 
+def promised_by(parts: Iterable[Promise], level: float = LEVEL) -> tuple[int, int]:
+    """Between which numbers the alarms lie on records that several decisions judged.
+
+    Ends are added. Thresholds with and without a context were fitted on much the same records, so that both are high or
+    low together. Those of groups are not, and the sum allows more than it need.
+    """
+    ends = [promised(*part, level) for part in parts]
+    return sum(low for low, _ in ends), sum(high for _, high in ends)
+
+
 def counted(
-    score: NDArray[np.float64],
-    thresholds: Mapping[str, float],
-    promises: Mapping[str, float],
-    calibrated_on: int,
-    level: float = LEVEL,
+    flagged: Mapping[str, NDArray[np.bool_]], promises: Mapping[str, Sequence[Promise]], level: float = LEVEL
 ) -> tuple[Alarms, ...]:
     """The alarms of each threshold that promises a rate.
 
     Args:
-        score: (n,) of recent records.
-        thresholds: name -> score above which a record is flagged.
-        promises: name -> benign FPR that the threshold was set for.
-        calibrated_on: benign records that the thresholds were fitted on.
+        flagged: name of a threshold -> (n,) which records it flags.
+        promises: what ``Calibration.promised`` says of these records.
         level: probability with which the number of alarms lies where it is expected.
     """
-    n = score.size
-    return tuple(
-        beside(name, int((score > thresholds[name]).sum()), n, share, calibrated_on, level)
-        for name, share in promises.items()
-    )
+    return tuple(beside(name, int(flagged[name].sum()), parts, level) for name, parts in promises.items())
 
 
-def beside(threshold: str, alarms: int, records: int, share: float, calibrated_on: int, level: float = LEVEL) -> Alarms:
-    """So many alarms on so many records, beside what was promised; the arguments are those of ``promised``."""
-    return Alarms(threshold, records, alarms, share, *promised(records, share, calibrated_on, level))
+def beside(threshold: str, alarms: int, parts: Sequence[Promise], level: float = LEVEL) -> Alarms:
+    """So many alarms beside what was promised of the records that each decision judged."""
+    records = sum(part.records for part in parts)
+    share = sum(part.records * part.share for part in parts) / records if len(parts) > 1 and records else parts[0].share
+    return Alarms(threshold, records, alarms, share, *promised_by(parts, level))
 
 
 def worst(alarms: Sequence[Alarms], factor: float) -> Alarms | None:

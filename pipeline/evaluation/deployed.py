@@ -1,6 +1,7 @@
 """What ``metrics.json`` states of the calibrated decision on both test splits."""
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any, Final
 
@@ -11,7 +12,7 @@ from pipeline.base.samples import Samples
 from pipeline.calibration.calibration import Calibration
 from pipeline.calibration.named_thresholds import UNKNOWN, Names
 from pipeline.calibration.prediction import Prediction
-from pipeline.evaluation import sections
+from pipeline.evaluation import alarm_share, sections
 from pipeline.evaluation.metrics import Mask
 from pipeline.evaluation.sections import Asked
 from pipeline.settings.evaluate import Figures
@@ -20,14 +21,23 @@ LABELS: Final = ("doubted", "others")  # the two parts of the benign test record
 SECTIONS = {"seen": "test_seen", "unseen": "test_unseen"}  # section of metrics.json -> split
 
 
-def asked_of(calibration: Calibration, figures: Figures) -> Asked:
-    """What each section states, beside what the calibration promises."""
-    return Asked(calibration.promises(), calibration.reference.size, figures)
+def asked_of(calibration: Calibration, figures: Figures, predictions: Iterable[Prediction]) -> Asked:
+    """What each section states, beside what the decisions promise that judged the records of all sections.
+
+    Nothing is promised over all records where groups have decisions of their own.
+    """
+    decided = sum((each.decided for each in predictions), Counter[str]())
+    side = max(decided, key=lambda name: decided[name], default=UNKNOWN)
+    if calibration.groups:
+        return Asked({}, calibration.reference.size, figures)
+    promised = calibration.promised(decided)
+    nominal = {name: alarm_share.beside(name, 0, parts).promised for name, parts in promised.items()}
+    return Asked(nominal, calibration.decisions[side].reference.size, figures)
 
 
 def section(samples: Samples, prediction: Prediction, asked: Asked) -> dict[str, Any]:
     """One section: the whole decision, and stage 1 alone beside it."""
-    whole = sections.report(samples.y, samples.attack, prediction.score, prediction.flagged, asked)
+    whole = sections.report(samples.y, samples.attack, prediction.ranked, prediction.flagged, asked)
     alone = {"published": prediction.margin > 0}
     return {**whole, "stage1_only": sections.report(samples.y, samples.attack, prediction.margin, alone, asked)}
 

@@ -20,8 +20,9 @@ from pipeline.artifacts import paths
 from pipeline.artifacts.tables import column_names, read_table
 from pipeline.base.errors import ConfigError, SchemaError
 from pipeline.calibration.calibration import Calibration
-from pipeline.evaluation.alarm_share import Alarms, counted
-from pipeline.serving import record_columns
+from pipeline.calibration.decisions import all_without_context
+from pipeline.evaluation.alarm_share import Alarms, beside
+from pipeline.serving import record_columns, stored_past
 from pipeline.serving.benign import rows_of
 from pipeline.serving.bundle import FITTED_ON, Bundle
 from pipeline.serving.planted import planted
@@ -39,17 +40,20 @@ class Trial:
         bundle: the model.
         alarms: on the benign records that it was tried on, beside what was promised.
         drills: share of the drills that raise an alarm.
+        without_context: how many records it judged without a context, though it reads contexts.
     """
 
     name: str
     bundle: Bundle
     alarms: Alarms
     drills: float
+    without_context: int = 0
 
     def __str__(self) -> str:
         kept = "the promise is kept" if self.alarms.kept else "the promise is not kept"
         found = f"{100 * self.drills:.0f} % of the drills raise an alarm"
-        return f"{self.name}: of {self.alarms.records:,} later records, {self.alarms}: {kept}; {found}"
+        bare = f"; {self.without_context:,} of them have no context" if self.without_context else ""
+        return f"{self.name}: of {self.alarms.records:,} later records, {self.alarms}: {kept}{bare}; {found}"
 
 
 def recalibrated(bundle: Bundle) -> Bundle:
@@ -71,11 +75,11 @@ def with_thresholds_of(bundle: Bundle, records: pa.Table, ids: NDArray[np.uint64
         ids: (n,) of these, which may judge it no more; None where they are not records of this project.
     """
     scores = [*_scores(bundle, record_columns.table(bundle.columns, records)).T.astype(np.float64)]
-    context = _context(bundle, ids)
-    scores += [] if context is None else [context]
+    context = None if ids is None else stored_past.scores(bundle, ids)
+    scores += [] if context is None else [context.astype(np.float64)]
     old = bundle.calibration
     calibration = Calibration.fit(
-        **dict(zip(old.surprisals, scores, strict=False)),  # without a context where the records have none
+        **dict(zip(old.surprisals, scores, strict=False)),  # without a context where the records are others
         fusion=old.fusion,
         percentiles=[float(name.removeprefix("p")) for name in old.thresholds],
         used=old.used,
@@ -101,16 +105,17 @@ def compared(models: Mapping[str, Bundle], threshold: str, settings: Drills) -> 
 
 def _trial(name: str, bundle: Bundle, ids: NDArray[np.uint64], threshold: str, settings: Drills) -> Trial:
     decision = bundle.calibration
-    promises = {key: share for key, share in decision.promises().items() if key == threshold}
-    if not promises:
+    predicted = bundle.predict(_raw(bundle, ids), stored_past.scores(bundle, ids))
+    promised = decision.promised(predicted.decided)
+    if threshold not in promised:
         raise ConfigError(
             f"promotion.threshold: {threshold!r} promises no rate of alarms with calibrate.fusion {decision.fusion!r}; "
             "set calibrate.fusion to fisher to adopt a network"
         )
-    score = bundle.predict(_raw(bundle, ids), _context(bundle, ids)).score
-    (alarms,) = counted(score, decision.thresholds, promises, decision.reference.size)
+    alarms = beside(threshold, int(predicted.flagged[threshold].sum()), promised[threshold])
     found = bundle.predict(planted(bundle.columns, ids, settings)[0]).flagged[threshold]
-    return Trial(name, bundle, alarms, float(found.mean()) if found.size else 0.0)
+    bare = int(all_without_context(predicted.group).sum())
+    return Trial(name, bundle, alarms, float(found.mean()) if found.size else 0.0, bare)
 
 
 def _benign(splits: Sequence[str]) -> NDArray[np.uint64]:
@@ -128,13 +133,6 @@ def _raw(bundle: Bundle, ids: NDArray[np.uint64]) -> pa.Table:
     """
     record_columns.require(bundle.columns, column_names(paths.RECORDS))
     return record_columns.table(bundle.columns, rows_of(paths.RECORDS, ids, [each.name for each in bundle.columns]))
-
-
-def _context(bundle: Bundle, ids: NDArray[np.uint64] | None) -> NDArray[np.float64] | None:
-    """(n,) scores of the recent past of the hosts of records of this project; None where not one has any."""
-    past = None if ids is None else bundle.looks_back
-    found = None if past is None or ids is None else past.scores_in(paths.RECORDS, ids)
-    return None if found is None or np.isnan(found).all() else found.astype(np.float64)
 
 
 def _scores(bundle: Bundle, table: pa.Table) -> NDArray[Any]:

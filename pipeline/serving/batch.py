@@ -6,11 +6,12 @@
     data/scored/rejected/KEY.parquet    rows that could not be read, with the reason
     data/scored/samples/KEY.parquet     raw columns of a few records, for the watch on drift and the gate
     data/scored/alerts/KEY.parquet      raw columns of the strongest alerts, for whoever labels them
-    data/scored/summaries/KEY.json      counts, and the sha256 of what came in and of the four above
+    data/scored/pasts/KEY.parquet       the end of its traffic, for the next file; see ``carried_past``
+    data/scored/summaries/KEY.json      counts, and the sha256 of what came in and of those above
 
 A model that has a name of its own has these in a folder of its own; see ``own_model``.
 
-The first four are the same bytes however often a file is scored. What changes from run to run, such as the time,
+All but the summary are the same bytes however often a file is scored. What changes from run to run, such as the time,
 stands in the summary alone. The summary appears last. A file counts as scored when its summary names the sha256 of its
 whole content, and the tables that it names have the hashes that stand there. What a power cut or a full disk cut short
 does not count, and is scored again. Only this user may enter the folder.
@@ -18,7 +19,7 @@ does not count, and is scored again. Only this user may enter the folder.
 Drift of features and the gate of promotion need raw columns of recent records, and a label needs those of its record. A
 small sample and the strongest alerts are kept, because the files that came in may be gone by then, and copies of all of
 them would be as large as they are. A sample has every column that was read, so that a later model that reads others can
-score it too.
+score it too. It has the context of each record too, where the model reads it, as a sample has no past of its own.
 """
 
 from collections.abc import Mapping
@@ -38,7 +39,7 @@ from pipeline.calibration.surprisal import Floats
 from pipeline.datasets.base import REJECTED_SCHEMA
 from pipeline.datasets.incoming import IDENTITY
 from pipeline.datasets.schema import ENDPOINTS, GROUPABLE, PROVENANCE
-from pipeline.serving import discoveries, own_model, reading
+from pipeline.serving import carried_past, discoveries, kept_past, own_model, reading
 from pipeline.serving.arrivals import Incoming, content_hash
 from pipeline.serving.bundle import Bundle
 from pipeline.serving.contract_check import WARN, ContractCheck
@@ -82,14 +83,17 @@ def score(
     p_value = _write(file, bundle, version, about, tally, kept, check)
     batch = {}
     if false_discovery is not None:
-        n = bundle.calibration.reference.size
+        ((most, _),) = tally.decided.most_common(1)
+        n = bundle.calibration.decisions[most].reference.size
         batch["batch"] = discoveries.mark(table_path(key), p_value, false_discovery, n)
     for room, rows in kept.items():
         rows.save(table_path(key, room))
     now = datetime.now(UTC).isoformat(timespec="seconds")
-    tables = {room: sha256_of(table_path(key, room)) for room in TABLES}
+    rooms = (*TABLES, *([carried_past.ROOM] if carried_past.path_of(key).exists() else []))
+    tables = {room: sha256_of(table_path(key, room)) for room in rooms}
     origin = {"source": file.name, **about, "version": version, "flow_run": flow_run, "time": now}
-    summary = {**origin, **tally.counts(), **batch, "contract": check.result()}
+    looks_back = {} if bundle.looks_back is None else {"context": bundle.looks_back.about}
+    summary = {**origin, **tally.counts(), **batch, **looks_back, "contract": check.result()}
     write_json(summary_path(key), {**summary, "tables": tables})
     return summary
 
@@ -107,17 +111,15 @@ def _write(
     key, columns = file.key(version), [column.name for column in bundle.columns]
     schema = SCHEMA.with_metadata({f"flowsculpt.{name}": text for name, text in about.items()})
     p_values = [np.zeros(0)]
-    contexts, check.times = reading.contexts(file, bundle)
-    scored_before = 0
+    past, rows = reading.contexts(file, bundle, key), slice(0, 0)
+    check.times = "" if past is None else past.said
     with (
         TableWriter(table_path(key), schema) as scored,
         TableWriter(table_path(key, "rejected"), REJECTED_SCHEMA) as rejected,
     ):
         for chunk in reading.chunks(file, bundle):
-            n = chunk.records.num_rows
-            context = None if contexts is None else contexts[scored_before : scored_before + n]
-            scored_before += n
-            predicted = reading.predict(file, bundle, chunk.records, context)
+            rows = slice(rows.stop, rows.stop + chunk.records.num_rows)
+            predicted = reading.predict(file, bundle, chunk.records, None if past is None else past.score[rows])
             scored.write(_table(file, chunk.records, predicted, version))
             rejected.write(chunk.rejected)
             tally.add(predicted, chunk.rejected, bundle.unknown_words(chunk.records))
@@ -125,7 +127,8 @@ def _write(
                 tally.labels.add(chunk.records, predicted)
             check.add(chunk)
             p_values.append(predicted.p_value)
-            kept["samples"].add(chunk.records, predicted.score, _sampled(chunk.records, columns))
+            sampled = kept_past.beside(chunk.records, bundle.looks_back, None if past is None else past.x[rows])
+            kept["samples"].add(sampled, predicted.score, _sampled(sampled, columns))
             alerts = np.any([*predicted.flagged.values()], axis=0)
             raw = [name for name in chunk.records.column_names if name not in PROVENANCE]
             kept["alerts"].add(chunk.records.filter(pa.array(alerts)), predicted.score[alerts], raw)
@@ -133,6 +136,8 @@ def _write(
         check.require(file.path)
         if content_hash(file.path) != file.sha256:
             raise SourceError(f"{file.path}: changed while it was read; nothing was written; score it again")
+    if past is not None:
+        carried_past.store(key, bundle, past.after, past.talks)
     return np.concatenate(p_values)
 
 

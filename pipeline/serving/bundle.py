@@ -239,9 +239,8 @@ class Bundle:
             records: canonical column name -> (n,) numbers, or words where it is categorical; other columns are passed
                 over. NaN or null is a number, null or "" a word that is not known. Where the column that tells groups
                 apart is absent, no record's group is known.
-            context: (n,) scores of the recent past of their hosts, NaN where a record has none. None: they come from
-                the records themselves, if these are a table with times and addresses. A model without a context passes
-                them over.
+            context: (n,) scores of the recent past of their hosts, NaN where a record has none; None where no record
+                has one. Records alone do not tell it, as they may be a sample. Other models pass it over.
 
         Raises:
             SchemaError: a column is missing.
@@ -251,9 +250,8 @@ class Bundle:
         rows = self.model.batch_size
         parts = [self.model.scores(self.x(table.slice(start, rows))) for start in range(0, table.num_rows, rows)]
         scores = [*np.concatenate([self.model.scores(np.zeros((0, 1), np.float32)), *parts]).T]
-        if self.looks_back is not None:
-            context = self.looks_back.scores_of(records) if context is None else context
-            scores += [] if context is None else [context]
+        if self.looks_back is not None and context is not None:
+            scores.append(context)
         return Prediction.of(self.calibration, *scores, groups=self._groups(records))
 
     def unknown_words(self, records: Records) -> dict[str, Counter[str]]:

@@ -1,7 +1,7 @@
 """The records that judge two models: what the test splits hold, without what either model was fitted on."""
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -9,13 +9,15 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from pipeline.artifacts import paths
-from pipeline.artifacts.tables import column_names, read_table, row_groups, strings
+from pipeline.artifacts.tables import column_names, read_table, row_groups, strings, with_slices
 from pipeline.base.errors import ArtifactError, ConfigError, SchemaError, near_miss
+from pipeline.calibration.decisions import all_without_context
 from pipeline.calibration.prediction import Prediction
 from pipeline.datasets.schema import NO_ATTACK
 from pipeline.datasets.units import FLOWS
 from pipeline.evaluation import drills
 from pipeline.evaluation.promotion_gate import Heldout, Judged
+from pipeline.serving import stored_past
 from pipeline.serving.bundle import Bundle
 from pipeline.serving.planted import planted
 from pipeline.settings.evaluate import Drills
@@ -156,6 +158,8 @@ def check(bundle: Bundle, threshold: str) -> None:
 def predict(selection: Selection, bundles: Sequence[Bundle], threshold: str) -> list[Judged]:
     """What each bundle says of the selected records; one row group of raw records is in memory at a time.
 
+    Records have the contexts that preprocess stored. Drills have none: they are single records, which no host sent.
+
     Args:
         selection: the records.
         bundles: the models.
@@ -165,20 +169,36 @@ def predict(selection: Selection, bundles: Sequence[Bundle], threshold: str) -> 
     groups = {group for bundle in bundles if (group := bundle.calibration.group) is not None}
     columns = sorted({"record_id"} | read | groups & {*column_names(paths.RECORDS)})
     wanted = np.sort(selection.record_id)
+    contexts = [stored_past.scores(bundle, selection.record_id) for bundle in bundles]
     parts: list[list[Prediction]] = [[] for _ in bundles]
-    for table in _rows(wanted, columns):
-        for bundle, part in zip(bundles, parts, strict=True):
-            part.append(bundle.predict(table))
+    for table, rows in with_slices(_rows(wanted, columns)):
+        for bundle, part, context in zip(bundles, parts, contexts, strict=True):
+            part.append(bundle.predict(table, None if context is None else context[rows]))
     if selection.drills is not None:
         for bundle, part in zip(bundles, parts, strict=True):
             part.append(bundle.predict(selection.drills))
-    return [_judged(bundle, part, threshold) for bundle, part in zip(bundles, parts, strict=True)]
+    benign = selection.heldout.y == 0
+    return [_judged(bundle, part, threshold, benign) for bundle, part in zip(bundles, parts, strict=True)]
 
 
-def _judged(bundle: Bundle, parts: Sequence[Prediction], threshold: str) -> Judged:
-    score = np.concatenate([part.score for part in parts])
-    alarms = {name: np.concatenate([part.flagged[name] for part in parts]) for name in bundle.calibration.thresholds}
-    return Judged(score, alarms.pop(threshold), bundle.calibration.reference.size, alarms)
+def _judged(bundle: Bundle, parts: Sequence[Prediction], threshold: str, benign: NDArray[np.bool_]) -> Judged:
+    calibration = bundle.calibration
+    score, deciding = (np.concatenate([getattr(part, name) for part in parts]) for name in ("ranked", "group"))
+    alarms = {name: np.concatenate([part.flagged[name] for part in parts]) for name in calibration.thresholds}
+    side, _ = calibration.most(deciding[benign])
+    without = 0 if bundle.looks_back is None else int(all_without_context(deciding).sum())
+    size = calibration.sides[side].whole.reference.size
+    return Judged(score, alarms.pop(threshold), size, alarms, without)
+
+
+def without_context(models: Mapping[str, Judged]) -> tuple[str, ...]:
+    """Of each model, by what it is called, how many held-out records it judges without a context that it could read."""
+    return tuple(
+        f"{name} judges {judged.without_context:,} of {judged.alarm.size:,} held-out records without a context, as "
+        "none is known of them"
+        for name, judged in models.items()
+        if judged.without_context
+    )
 
 
 def _tests() -> tuple[Ids, NDArray[np.int8], NDArray[np.bool_]]:

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
@@ -12,10 +13,11 @@ from pipeline.calibration.prediction import Prediction
 from pipeline.datasets import sources
 from pipeline.datasets.base import Chunk, Dataset
 from pipeline.datasets.incoming import incoming
-from pipeline.preprocessing.context.past import backwards, late_sentence
-from pipeline.preprocessing.context.talks import Talks, can_have, talks_of
+from pipeline.preprocessing.context.past import Matrix, backwards, late_sentence
+from pipeline.preprocessing.context.talks import Mask, Talks, can_have, talks_of, unknown
 from pipeline.serving.arrivals import Incoming
 from pipeline.serving.bundle import Bundle
+from pipeline.serving.carried_past import Before, before
 
 
 def _reader(file: Incoming, bundle: Bundle) -> Dataset:
@@ -44,13 +46,36 @@ def chunks(file: Incoming, bundle: Bundle) -> Iterator[Chunk]:
         raise SourceError(f"{file.path}: cannot be read ({told}); fetch the file again") from error
 
 
-def contexts(file: Incoming, bundle: Bundle) -> tuple[NDArray[np.float32] | None, str]:
-    """(n,) scores of the recent past of the hosts of all records of a file, in its order; None where there are none.
+@dataclass(frozen=True)
+class FilePast:
+    """The recent past of the hosts of n records of a file.
 
-    With them comes what a person should know of their times, in words, or "".
+    Attributes:
+        x: (n, F) the context of each record, NaN where it has none.
+        score: (n,) what the model makes of it, NaN where there is none.
+        talks: what contexts are made of, of the records that have one.
+        after: the end of the file before, which counts as past.
+        said: what a person should know of the times, in words, or "".
+    """
 
-    The past of a record is that of its file alone, in the order of time, so the file is read once for this. What other
-    files said before is not remembered.
+    x: Matrix
+    score: NDArray[np.float32]
+    talks: Talks
+    after: Before
+    said: str
+
+
+def contexts(file: Incoming, bundle: Bundle, key: str = "") -> FilePast | None:
+    """The recent past of the hosts of all records of a file, in its order; None where the model reads none.
+
+    The past of a record is that of its file, in the order of time, so the file is read once for this; and the end of
+    the file before, where this one goes on from it. Records without a time or an address have none, whatever other
+    parts of the file have.
+
+    Args:
+        file: what to read.
+        bundle: the model.
+        key: of the file, if it was or will be scored; it then goes on from the same file each time.
 
     Raises:
         SourceError: a library gave up on its bytes.
@@ -58,17 +83,26 @@ def contexts(file: Incoming, bundle: Bundle) -> tuple[NDArray[np.float32] | None
     """
     past = bundle.looks_back
     if past is None:
-        return None, ""
+        return None
+    talks, known = _talks(file, bundle)
+    own = talks.take(known)
+    after = before(key, bundle, int(own.time.min())) if len(own) else Before.nothing()
+    old = len(after.talks)
+    x = past.context(Talks.joined(after.talks, talks), np.concatenate([np.ones(old, bool), known]))[old:]
+    late = backwards(talks.time, known, past.windows[-1])
+    said = late_sentence(late, past.windows[-1]) + "." if late else ""
+    return FilePast(x, past.scores(x), own, after, said)
+
+
+def _talks(file: Incoming, bundle: Bundle) -> tuple[Talks, Mask]:
+    """All records of a file as contexts need them, and (n,) which have a time and both addresses."""
     talks, known = [Talks.none()], [np.zeros(0, bool)]
     for chunk in chunks(file, bundle):
-        if not can_have(chunk.records.column_names):
-            return None, ""
-        part, timed = talks_of(chunk.records)
+        records = chunk.records
+        part, timed = talks_of(records) if can_have(records.column_names) else unknown(records.num_rows)
         talks.append(part)
         known.append(timed)
-    whole, timely, allowed = Talks.joined(*talks), np.concatenate(known), past.windows[-1]
-    late = backwards(whole.time, timely, allowed)
-    return past.scores(past.context(whole, timely)), late_sentence(late, allowed) + "." if late else ""
+    return Talks.joined(*talks), np.concatenate(known)
 
 
 def predict(

@@ -4,8 +4,8 @@ The reasons are those of ``pipeline.evaluation.attribution``: a feature counts f
 feature alone takes the value of the most similar benign records, of which the bundle keeps a few.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from pipeline.base.errors import ArtifactError
-from pipeline.base.samples import Samples
+from pipeline.base.samples import CONTEXT, Samples
 from pipeline.calibration.calibration import Calibration
 from pipeline.evaluation.attribution import Explanation, Scoring, explain
 from pipeline.preprocessing.derived import DERIVED
@@ -32,7 +32,7 @@ class Reason:
 
     Attributes:
         row: of the record among those that were asked for, from 0.
-        driver: the score with the largest share in the fused one: ``margin``, ``detector`` or ``head``.
+        driver: the score with the largest share in the fused one: ``margin``, ``detector``, ``head`` or ``context``.
         share: its share, from 0 to 1.
         rank: of the feature, from 1.
         feature: its name.
@@ -68,13 +68,25 @@ def shares_of(calibration: Calibration, scores: Mapping[str, NDArray[np.float64]
     return whole.shares(np.zeros((n, 0), np.float32))
 
 
-def reasons(bundle: Bundle, records: Records, top: int = 5) -> list[Reason]:
+def with_shares(found: Sequence[Explanation], shares: Mapping[str, NDArray[np.float64]]) -> list[Explanation]:
+    """The explanations of n records with other shares of their scores, (n,) each."""
+    return [
+        replace(each, shares={name: float(share[row]) for name, share in shares.items()})
+        for row, each in enumerate(found)
+    ]
+
+
+def reasons(
+    bundle: Bundle, records: Records, top: int = 5, context: NDArray[np.floating[Any]] | None = None
+) -> list[Reason]:
     """The ``top`` features that drove the score of each record, record by record, the strongest first.
 
     Args:
         bundle: the model.
         records: n records, as ``Bundle.predict`` takes them.
         top: features that are named for each, at least 1.
+        context: (n,) scores of their contexts, as ``Bundle.predict`` takes them; it may be what drove a score, and has
+            no part in the features.
 
     Raises:
         SchemaError: a column is missing.
@@ -91,6 +103,10 @@ def reasons(bundle: Bundle, records: Records, top: int = 5) -> list[Reason]:
     alerts = _samples(bundle, table, np.arange(table.num_rows, dtype=np.uint64))
     ids = known.column(benign.ID).to_numpy()
     found = explain(alerts, _samples(bundle, known, ids), scoring_of(bundle), top=top)
+    if CONTEXT in bundle.calibration.used and context is not None and found:
+        scores = {name: np.asarray(score) for name, score in scoring_of(bundle).scores(alerts.x).items()}
+        scores[CONTEXT] = np.asarray(context, dtype=np.float64)
+        found = with_shares(found, shares_of(bundle.calibration, scores))
     place = {record_id: row for row, record_id in enumerate(ids.tolist())}
     given, theirs = (dict(record_columns.arrays(bundle.columns, each)) for each in (table, known))
     return [

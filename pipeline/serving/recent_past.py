@@ -16,7 +16,7 @@ from pipeline.base.errors import ArtifactError
 from pipeline.models.detectors.base import Detector
 from pipeline.models.scoring import scored_where_known
 from pipeline.preprocessing.context.past import Matrix, columns, context
-from pipeline.preprocessing.context.talks import Mask, Talks, can_have, reads, talks_of
+from pipeline.preprocessing.context.talks import Mask, Talks, can_have, reads, talks_of, unknown
 from pipeline.serving import bundle_parts
 from pipeline.serving.bundle_parts import Description, Weights
 
@@ -73,6 +73,11 @@ class RecentPast:
             raise ArtifactError(f"{path}: was fitted on other columns than its windows give")
         return cls(windows, remembered, bundle_parts.detector(path, len(names), about, weights).eval())
 
+    @property
+    def about(self) -> dict[str, Any]:
+        """Which past it looks back on, as it is stored with contexts."""
+        return {"windows": [*self.windows], "remembered": self.remembered}
+
     def context(self, talks: Talks, known: Mask) -> Matrix:
         """(n, F) context of records that come together, (n,); NaN for those that are not known."""
         return context(talks, known, self.windows, self.remembered)
@@ -81,11 +86,10 @@ class RecentPast:
         """(n,) scores of contexts, (n, F), NaN where a record has none."""
         return scored_where_known(self.detector.scores, x)
 
-    def scores_of(self, records: Mapping[str, Any] | pa.Table) -> NDArray[np.float32] | None:
-        """(n,) scores of records that come together; None where they lack a time or an address."""
-        if not isinstance(records, pa.Table) or not can_have(records.column_names):
-            return None
-        return self.scores(self.context(*talks_of(records)))
+    def scores_of(self, records: pa.Table) -> NDArray[np.float32]:
+        """(n,) scores of all records that there are, NaN where one lacks a time or an address; never of a sample."""
+        can = can_have(records.column_names)
+        return self.scores(self.context(*(talks_of(records) if can else unknown(records.num_rows))))
 
     def scores_in(self, path: Path, ids: NDArray[np.uint64]) -> NDArray[np.float32] | None:
         """(n,) scores of some of the records of a table, by their ids, (n,): their past is that of all records there.

@@ -1,6 +1,6 @@
 """Records that were scored, as they lie on disk: where they are, whether they are whole, the last of them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,8 +11,9 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from pipeline.artifacts.files import read_json, sha256_of
-from pipeline.artifacts.tables import read_table
+from pipeline.artifacts.tables import read_table, strings
 from pipeline.base.errors import ArtifactError
+from pipeline.calibration.named_thresholds import Names
 from pipeline.datasets.base import PROVENANCE_FIELDS
 from pipeline.datasets.schema import ENDPOINTS
 from pipeline.serving import discoveries, own_model
@@ -84,12 +85,14 @@ class Recent:
         score: (n,).
         samples: raw columns and scores of some of them.
         files: how many files they came in.
+        group: (n,) names of the decisions that judged them, see ``Calibration.deciding``.
     """
 
     record_id: NDArray[np.uint64]
     score: NDArray[np.float64]
     samples: pa.Table | None
     files: int
+    group: Names
 
 
 def recent(version: int, records: int) -> Recent:
@@ -104,14 +107,14 @@ def recent(version: int, records: int) -> Recent:
             break
         if _whole_summary(key) is None:
             continue
-        table = read_table(table_path(key), ["record_id", "score"])
+        table = read_table(table_path(key), ["record_id", "score", "group"])
         tables.append(table.slice(max(0, table.num_rows - left)))
         samples.append(read_table(table_path(key, "samples")))
         left -= table.num_rows
-    schema = pa.schema([SCHEMA.field("record_id"), SCHEMA.field("score")])
+    schema = pa.schema([SCHEMA.field(name) for name in ("record_id", "score", "group")])
     whole = pa.concat_tables([schema.empty_table(), *(each.replace_schema_metadata() for each in reversed(tables))])
     ids, scores = (whole.column(name).to_numpy() for name in ("record_id", "score"))
-    return Recent(ids, scores, _joined(samples), len(tables))
+    return Recent(ids, scores, _joined(samples), len(tables), strings(whole.column("group")))
 
 
 def _joined(samples: list[pa.Table]) -> pa.Table | None:
@@ -132,12 +135,14 @@ class Sampled:
         sha256: of its bytes.
         is_foreign: whether another tool wrote it than the records that the model was fitted on, or in other units.
         records: a random sample: ids, scores, raw columns and, as far as they are known, who talked to whom and when.
+        past: over which past the contexts look back that are kept of these; None where none are.
     """
 
     source: str
     sha256: str
     is_foreign: bool
     records: pa.Table
+    past: Mapping[str, Any] | None = None
 
 
 def last_samples(serving: int | None) -> Iterator[Sampled]:
@@ -165,7 +170,8 @@ def last_samples(serving: int | None) -> Iterator[Sampled]:
         key = chosen[sha256][-1]
         if (found := _whole_summary(key)) is not None:
             is_foreign = bool(found.get("contract", {}).get("foreign", False))
-            yield Sampled(str(found["source"]), sha256, is_foreign, read_table(table_path(key, "samples")))
+            records, past = read_table(table_path(key, "samples")), found.get("context")
+            yield Sampled(str(found["source"]), sha256, is_foreign, records, past)
 
 
 def _keys(version: int) -> list[str]:

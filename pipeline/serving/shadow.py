@@ -1,7 +1,9 @@
 """A shadow run: the models that the gate compares also score the records that arrived last, and nobody is alarmed.
 
 What is read are the samples that scoring keeps of each file, ``data/scored/samples``: up to 2,000 records of each,
-drawn at random, the file that came last first. One sample is in memory at a time, and nothing is written.
+drawn at random, the file that came last first. One sample is in memory at a time, and nothing is written. A sample has
+no past of its own, so a model that reads contexts judges by those that were kept of its records. Where none was kept
+that it could read, it judges without, and the run says so.
 
 Not used are files that a version at hand has in quarantine, files that another tool wrote, and records that a version
 cannot read. A record that a version was fitted on is no evidence, and a file that holds one is left out whole: what was
@@ -19,13 +21,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.base.errors import DataError
+from pipeline.calibration.decisions import Promise, is_without_context
 from pipeline.calibration.prediction import Prediction
 from pipeline.calibration.thresholds.conformal import Guarantee
 from pipeline.evaluation import alarm_share
 from pipeline.evaluation.alarm_share import Alarms
 from pipeline.evaluation.promotion_gate import Decision
 from pipeline.evaluation.shadow import Comparison, refusal
-from pipeline.serving import quarantine, scored
+from pipeline.serving import kept_past, quarantine, scored
 from pipeline.serving.bundle import Bundle
 from pipeline.serving.differences import Differences
 from pipeline.serving.scored import Sampled
@@ -103,6 +106,7 @@ def run(judged: Mapping[int, Bundle], rules: Rules, factor: float) -> Shadow:
     enough = found is not None and seen.records >= rules.shadow.min_records
     refused = refusal(found, rules, factor) if found and enough else ""
     sentence = refused or (str(found) if enough else _undecided(seen, rules))
+    sentence += _without_context(seen, [*judged.values()])
     return Shadow(seen.records, seen.files, dict(seen.left_out), found, seen.differences, refused, sentence)
 
 
@@ -116,6 +120,7 @@ class _Seen:
     left_out: Counter[str] = field(default_factory=Counter)
     alarms: Counter[int] = field(default_factory=Counter)  # by the place of the model
     only: Counter[int] = field(default_factory=Counter)
+    decided: dict[int, Counter[str]] = field(default_factory=dict)  # of each model: name of a decision -> records
     differences: Differences = field(default_factory=Differences)
 
     @property
@@ -131,14 +136,15 @@ def _look(file: Sampled, judged: Mapping[int, Bundle], rules: Rules, seen: _Seen
     seen.ids |= {*records.column("record_id").to_pylist()}
     records = records.sort_by("row") if "row" in records.column_names else records
     reason = _unfit(file, judged)
-    predictions = [] if reason else _predicted(records, [*judged.values()])
+    predictions = [] if reason else _predicted(file, records, [*judged.values()])
     if not predictions:
         seen.left_out[reason or UNREADABLE] += records.num_rows
         return
     seen.records, seen.files = seen.records + records.num_rows, seen.files + 1
     flags = [each.flagged[rules.threshold] for each in predictions]
-    for place, flag in enumerate(flags):
+    for place, (flag, each) in enumerate(zip(flags, predictions, strict=True)):
         seen.alarms[place] += int(flag.sum())
+        seen.decided.setdefault(place, Counter()).update(each.decided)
     if len(flags) > 1:
         for place in (0, 1):
             seen.only[place] += int((flags[place] & ~flags[1 - place]).sum())
@@ -166,24 +172,37 @@ def _unfit(file: Sampled, judged: Mapping[int, Bundle]) -> str:
     return "" if all(each.extraction == first.extraction for each in others) else UNREADABLE
 
 
-def _predicted(records: pa.Table, bundles: Sequence[Bundle]) -> list[Prediction]:
-    """What each model says; nothing where one of them cannot read the records."""
+def _predicted(file: Sampled, records: pa.Table, bundles: Sequence[Bundle]) -> list[Prediction]:
+    """What each model says, by the contexts that were kept; nothing where one of them cannot read the records."""
     try:
-        return [bundle.predict(records) for bundle in bundles]
+        return [bundle.predict(records, kept_past.scores(bundle, records, file.past)) for bundle in bundles]
     except DataError:
         return []
 
 
 def _compared(seen: _Seen, bundles: Sequence[Bundle], rules: Rules) -> Comparison:
-    alarms = [_alarms(seen.alarms[place], seen.records, bundle, rules) for place, bundle in enumerate(bundles)]
+    alarms = [_alarms(seen.alarms[place], seen.decided[place], bundle, rules) for place, bundle in enumerate(bundles)]
     return Comparison(alarms[0], alarms[1] if len(alarms) > 1 else None, seen.only[0], seen.only[1])
 
 
-def _alarms(alarms: int, records: int, bundle: Bundle, rules: Rules) -> Alarms:
-    """Beside the rate that was asked for, or the smallest one that the calibration supports."""
-    n = bundle.calibration.reference.size
-    promised = max(rules.asked, Guarantee().smallest_risk(n))
-    return alarm_share.beside(rules.threshold, alarms, records, promised, n)
+def _alarms(alarms: int, decided: Mapping[str, int], bundle: Bundle, rules: Rules) -> Alarms:
+    """Beside the rate that was asked for, or the smallest one that the calibration of each decision supports."""
+    parts = []
+    for name, records in decided.items():
+        n = bundle.calibration.decisions[name].reference.size
+        parts.append(Promise(records, max(rules.asked, Guarantee().smallest_risk(n)), n))
+    return alarm_share.beside(rules.threshold, alarms, parts)
+
+
+def _without_context(seen: _Seen, bundles: Sequence[Bundle]) -> str:
+    """How many records models judged without a context that they could read, as none was kept; "" for none."""
+    told = []
+    for place, bundle in enumerate(bundles):
+        decided = seen.decided.get(place, Counter())
+        bare = sum(n for name, n in decided.items() if is_without_context(name))
+        if bundle.looks_back is not None and bare:
+            told.append(f"{('the candidate', 'the champion')[place]} judged {bare:,} without a context")
+    return f"; {' and '.join(told)}, as none was kept of them" if told else ""
 
 
 def _undecided(seen: _Seen, rules: Rules) -> str:

@@ -1,7 +1,7 @@
 """What is counted while a file is scored, and the sample that is kept of it."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 from pipeline.artifacts.tables import TableWriter
 from pipeline.base.errors import RejectedError
 from pipeline.calibration.calibration import Calibration
+from pipeline.calibration.decisions import Promise, is_without_context
 from pipeline.calibration.prediction import Prediction
 from pipeline.datasets.base import count_reasons
 from pipeline.datasets.rows import holds_no_record
-from pipeline.evaluation.alarm_share import promised
+from pipeline.evaluation import alarm_share
 from pipeline.serving.arrivals import Incoming
 from pipeline.serving.label_counts import LabelCounts
 
@@ -27,7 +28,8 @@ class Tally:
     """Counts of what was judged."""
 
     def __init__(self, calibration: Calibration) -> None:
-        self.promises, self.calibrated_on = calibration.promises(), calibration.reference.size
+        self.calibration = calibration
+        self.decided: Counter[str] = Counter()
         self.verdicts: Counter[str] = Counter(benign=0, unknown=0, anomalous=0)
         self.alarms: Counter[str] = Counter(dict.fromkeys(calibration.thresholds, 0))
         self.labels = LabelCounts(calibration.thresholds)
@@ -39,6 +41,7 @@ class Tally:
         for name, words in (unknown or {}).items():
             self.unknown.setdefault(name, Counter()).update(words)
         self.verdicts.update(judged.verdict.tolist())
+        self.decided.update(judged.decided)
         for name in self.alarms:
             self.alarms[name] += int(judged.flagged[name].sum())
         faulty = rejected.filter(pc.invert(holds_no_record(rejected)))
@@ -52,9 +55,11 @@ class Tally:
 
     def counts(self) -> dict[str, Any]:
         """Counts, how many alarms there would be if every record were benign, and how labelled records were judged."""
-        n = self.verdicts.total()
+        promised = self.calibration.promised(self.decided)
+        told = {name: expected(parts) for name, parts in promised.items()}
         return {
-            "records": n,
+            "records": self.verdicts.total(),
+            **self._contexts(),
             "rejected": self.reasons.total(),
             "verdicts": dict(self.verdicts),
             "unknown_words": {
@@ -62,25 +67,44 @@ class Tally:
                 for name, words in self.unknown.items()
                 if words
             },
-            "alarms": {name: {"alarms": count, **self._expected(name, n)} for name, count in self.alarms.items()},
+            "alarms": {name: {"alarms": count, **told.get(name, {})} for name, count in self.alarms.items()},
             **self.labels.counts(),
         }
 
-    def _expected(self, name: str, n: int) -> dict[str, float]:
-        share = self.promises.get(name)
-        return {} if share is None else expected(share, n, self.calibrated_on)
+    def _contexts(self) -> dict[str, int]:
+        """How many records were judged with a context and how many without; nothing where the model reads none."""
+        if self.calibration.alone is None:
+            return {}
+        n = self.verdicts.total()
+        bare = sum(count for name, count in self.decided.items() if is_without_context(name))
+        return {"with_context": n - bare, "without_context": bare}
 
 
-def expected(share: float, n: int, calibrated_on: int) -> dict[str, float]:
-    """How many of ``n`` benign records a threshold flags that was set for a share of them.
+def expected(parts: Sequence[Promise]) -> dict[str, Any]:
+    """How many of benign records raise an alarm, by what each decision promises of those that it judged.
 
     Returns:
-        ``expected``, on average; ``low`` and ``high``, between which the number lies by ``alarm_share.promised``; and
-        what they follow from, ``promised`` and ``calibrated_on``.
+        ``expected``, on average; ``low`` and ``high``, between which the number lies by ``alarm_share.promised_by``;
+        and what they follow from, ``promised`` and ``calibrated_on``. Where several decisions judged, ``promised`` is
+        the mean share, ``calibrated_on`` the size of the one that judged most, and ``parts`` says all.
     """
-    low, high = promised(n, share, calibrated_on)
-    numbers = {"expected": round(n * share, 1), "low": low, "high": high}
-    return {**numbers, "promised": share, "calibrated_on": calibrated_on}
+    found = alarm_share.beside("", 0, parts)
+    most = max(parts, key=lambda part: part.records)
+    numbers = {"expected": round(found.expected, 1), "low": found.low, "high": found.high}
+    about = {"promised": found.promised, "calibrated_on": most.calibrated_on}
+    return {**numbers, **about, **({"parts": [part._asdict() for part in parts]} if len(parts) > 1 else {})}
+
+
+def promises_of(summaries: Iterable[Mapping[str, Any]], name: str) -> list[Promise]:
+    """What was promised of the records of several files at a threshold; nothing where one file was promised nothing."""
+    records: Counter[tuple[float, int]] = Counter()
+    for summary in summaries:
+        told = summary["alarms"][name]
+        if "promised" not in told:
+            return []
+        for part in told.get("parts", [{**told, "records": summary["records"], "share": told["promised"]}]):
+            records[part["share"], part["calibrated_on"]] += part["records"]
+    return [Promise(n, *of) for of, n in records.items()]
 
 
 class Kept:

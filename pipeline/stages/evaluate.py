@@ -33,7 +33,7 @@ def evaluate(settings: Evaluate, report: Report) -> None:
         name: Prediction.of(calibration, *samples.x.T, groups=groups_of(calibration.group, samples.record_id))
         for name, samples in tests.items()
     }
-    asked = deployed.asked_of(calibration, settings)
+    asked = deployed.asked_of(calibration, settings, predictions.values())
     found = with_baseline({name: deployed.section(tests[name], predictions[name], asked) for name in tests})
     groups = groups_of_benign([*settings.groups, calibration.group], tests.values())
     doubted = doubted_of_benign(tests.values())

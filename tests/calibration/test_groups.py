@@ -97,7 +97,7 @@ def test_confidence_verdict_and_flags_partition_the_records_of_each_group(fusion
     assert set(judged.verdict.tolist()) <= set(VERDICTS)
     assert np.array_equal(judged.confidence, np.select([judged.verdict == name for name in VERDICTS], [1, 0, -1]))
     assert (judged.flagged["p95"] | ~judged.flagged["p99"]).all()
-    judges = list(calibration.decisions(judged.group))
+    judges = [(np.flatnonzero(judged.group == name), each) for name, each in calibration.decisions.items()]
     for rows, decision in judges:
         assert np.array_equal(judged.verdict[rows], decision.intervals.verdict(judged.score[rows]))
     assert sorted(np.concatenate([rows for rows, _ in judges]).tolist()) == list(range(2000))

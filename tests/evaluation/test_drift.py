@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from scipy.stats import binom, false_discovery_control, kstest
 
 from pipeline.base.errors import DataError, SplitError
+from pipeline.calibration.decisions import Promise
 from pipeline.evaluation import alarm_share, drift, martingale
 from pipeline.evaluation.drift import Change
 from pipeline.evaluation.recalibration import Recalibration
@@ -155,8 +156,8 @@ def test_a_change_has_three_outcomes(score, features, martingale, outcome, reaso
     ],
 )
 def test_far_more_alarms_than_promised_are_never_stable_and_move_nothing(distance, alarms, outcome):
-    score = np.concatenate([np.zeros(3000 - alarms), np.ones(alarms)])
-    counted = alarm_share.counted(score, {"p99": 0.5}, {"p99": 0.01}, 5000)
+    flagged = np.arange(3000) < alarms
+    counted = alarm_share.counted({"p99": flagged}, {"p99": [Promise(3000, 0.01, 5000)]})
     assert counted[0].low < 30 < counted[0].high and counted[0].alarms == alarms
     assert drift.decide(change(distance), [], 0.0, LIMITS, counted)[0] == outcome
 

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeline.calibration.decisions import Promise
 from pipeline.evaluation import alarm_share
 from pipeline.evaluation.shadow import Comparison, refusal
 from pipeline.settings.promotion import Shadow
@@ -14,7 +15,7 @@ N, CALIBRATION = 20_000, 4_000
 
 
 def alarms(count, n=N):
-    return alarm_share.beside("p99", count, n, 0.01, CALIBRATION)
+    return alarm_share.beside("p99", count, [Promise(n, 0.01, CALIBRATION)])
 
 
 def compared(ours, theirs, both=0, n=N):

@@ -96,9 +96,14 @@ def store_gate(store):
     return promotion
 
 
+def judged(ids):
+    """By the decision for all."""
+    return np.full(len(ids), "", dtype=object)
+
+
 def recent(scores, monkeypatch, samples=None):
     ids = np.arange(len(scores), dtype=np.uint64) + np.uint64(10**9)
-    monkeypatch.setattr(scored, "recent", lambda *_: scored.Recent(ids, np.asarray(scores), samples, 2))
+    monkeypatch.setattr(scored, "recent", lambda *_: scored.Recent(ids, np.asarray(scores), samples, 2, judged(ids)))
 
 
 def drawn(store, n=5000, seed=1):
@@ -219,7 +224,7 @@ def test_features_are_compared_with_those_of_the_calibration(store, monkeypatch,
     assert not [change.name for change in found.changes if change.exceeds(1e-4, 0.0)]
     at = seen.samples.column_names.index("idle_min")
     moved = seen.samples.set_column(at, "idle_min", pa.array(np.full(seen.samples.num_rows, 1e9)))
-    again = drift_check.check(3, store.bundle, scored.Recent(seen.record_id, seen.score, moved, seen.files), settings)
+    again = drift_check.check(3, store.bundle, replace(seen, samples=moved), settings)
     assert [change.name for change in again.changes if change.exceeds(1e-4, 0.2)] == ["idle_min"]
 
 

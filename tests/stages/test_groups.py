@@ -6,7 +6,6 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from flows import drift_check
 from pipeline.artifacts import paths
 from pipeline.artifacts.files import read_csv, read_json
 from pipeline.base.errors import ArtifactError, ConfigError, DataError
@@ -130,7 +129,8 @@ def test_more_of_one_group_moves_no_threshold_of_a_group_in_a_recalibration(shar
     old = Calibration.fit(np.zeros(2000), detector, "detector", [99, 95], group="protocol", groups=names)
     detector, names = traffic(20_000, share)
     recent = old.score(np.zeros(20_000), detector)
-    moved = drift_check._moved(old, Recalibration.fit(old.reference, recent, 0.05, 0.25, 2.0))
+    follows = Recalibration.fit(old.reference, recent, 0.05, 0.25, 2.0)
+    moved = old.moved("", follows.new, follows.move)
     assert moved.whole.thresholds != old.whole.thresholds
     judged = Prediction.of(moved, np.zeros(20_000), detector, groups=names)
     for name in ("tcp", "udp"):

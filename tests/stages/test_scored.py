@@ -15,6 +15,7 @@ from pipeline.artifacts import paths
 from pipeline.artifacts.files import read_json, sha256_of, write_json
 from pipeline.artifacts.tables import read_table
 from pipeline.base.errors import DataError, RejectedError, SchemaError, SourceError
+from pipeline.calibration.decisions import Promise
 from pipeline.calibration.prediction import Prediction
 from pipeline.datasets.schema import ENDPOINTS, FEATURE_NAMES
 from pipeline.evaluation.alarm_share import counted
@@ -90,8 +91,9 @@ def test_the_summary_counts_verdicts_and_what_chance_would_give(bundle, wednesda
 def test_the_expected_number_is_what_the_drift_check_calls_promised(bundle, wednesday):
     decision, n = bundle.calibration, 10_000
     for name, share in decision.promises().items():
-        (alarms,) = counted(np.zeros(n), decision.thresholds, {name: share}, decision.reference.size)
-        told = expected(share, n, decision.reference.size)
+        parts = [Promise(n, share, decision.reference.size)]
+        (alarms,) = counted({name: np.zeros(n, bool)}, {name: parts})
+        told = expected(parts)
         assert (told["low"], told["high"], told["expected"]) == (alarms.low, alarms.high, round(alarms.expected, 1))
         highest = highest_fpr(share, n, decision.reference.size, 0.975)
         assert highest == told["high"] / n  # the gate's limit, one-sided

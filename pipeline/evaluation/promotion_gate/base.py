@@ -94,16 +94,18 @@ class Judged:
     """Scores and alarms of one model on the held-out records.
 
     Attributes:
-        score: (n,) higher = more anomalous.
+        score: (n,) higher = more anomalous, on one scale whatever decision judged a record.
         alarm: (n,) whether it is flagged at the threshold that decides.
         calibrated_on: benign records that the threshold was calibrated on.
         others: name of each other threshold -> (n,) whether a record is flagged at it.
+        without_context: how many records it judges without a context, though it reads contexts.
     """
 
     score: Floats
     alarm: Mask
     calibrated_on: int
     others: Mapping[str, Mask] = field(default_factory=dict)
+    without_context: int = 0
 
     def __post_init__(self) -> None:
         shapes = {values.shape for values in (self.score, self.alarm, *self.others.values())}

@@ -66,6 +66,11 @@ class Talks:
         return cls(*(np.zeros(0, np.int64) for _ in fields(cls)))
 
 
+def unknown(n: int) -> tuple[Talks, Mask]:
+    """N records of which nothing is known that a context needs."""
+    return Talks(*(np.zeros(n, np.int64) for _ in fields(Talks))), np.zeros(n, bool)
+
+
 def can_have(columns: Collection[str]) -> bool:
     """Whether records with these columns can have a context."""
     return {*WHO} <= {*columns}

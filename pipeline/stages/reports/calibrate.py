@@ -1,8 +1,11 @@
 """The reports of calibrate: what the thresholds promise, what lacks records, and the verdicts on val."""
 
+from typing import Any
+
 from pipeline.base.samples import Samples
 from pipeline.calibration.calibration import LEAST_FOR_A_CLASS, LEAST_FOR_SURPRISALS, Calibration
-from pipeline.calibration.named_thresholds import LEAST_OF_A_GROUP, Names
+from pipeline.calibration.decisions import Decisions
+from pipeline.calibration.named_thresholds import LEAST_OF_A_GROUP, Decision, Names
 from pipeline.calibration.prediction import Prediction
 from pipeline.calibration.thresholds.conformal import Guarantee, interval
 from pipeline.settings.calibrate import Calibrate
@@ -23,16 +26,25 @@ def write_reports(calibration: Calibration, benign: Samples, val: Samples, names
     _warn(calibration, val, report)
     if calibration.group is not None:
         _say_groups(calibration, calibration.group, benign, report)
-    groups = calibration.groups.items()
-    own = {name: {"named": dict(group.thresholds), "n": group.reference.size} for name, group in groups}
-    report.json("thresholds", {"named": dict(calibration.thresholds), "n": len(benign), "groups": own})
+    usual, *alone = (_stated(side) for side in calibration.sides.values())
+    report.json("thresholds", {**usual, **({"without_context": alone[0]} if alone else {})})
     report.run.metrics({f"threshold.{name}": value for name, value in calibration.thresholds.items()})
     prediction = Prediction.of(calibration, *val.x.T, groups=names)
     shown = (prediction.confidence, prediction.verdict)
     scores.judged(report, 0, val, prediction.score, calibration.intervals, shown)
     for name, threshold in calibration.thresholds.items():
         report.test_metrics(val.y, prediction.flagged[name], threshold, name)
-    scores.ranking(report, val, prediction.score)
+    scores.ranking(report, val, prediction.ranked)
+
+
+def _stated(side: Decisions) -> dict[str, Any]:
+    """The thresholds of a side and of its groups, and how many records each was fitted on."""
+    groups = {name: _named(group) for name, group in side.groups.items()}
+    return {**_named(side.whole), "groups": groups}
+
+
+def _named(decision: Decision) -> dict[str, Any]:
+    return {"named": dict(decision.thresholds), "n": decision.reference.size}
 
 
 def foretell(settings: Calibrate, n: int, report: Report) -> None:

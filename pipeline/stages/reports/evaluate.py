@@ -95,7 +95,7 @@ def _verdicts(
 def _figures(
     intervals: Thresholds, tests: dict[str, Samples], predictions: dict[str, Prediction], report: Report
 ) -> None:
-    curves = {name: metrics.Curve.of(tests[name].y, predictions[name].score) for name in tests}
+    curves = {name: metrics.Curve.of(tests[name].y, predictions[name].ranked) for name in tests}
     report.figure("roc_pr", roc_pr(curves, subtitle=report.subtitle))
     score = np.concatenate([prediction.score for prediction in predictions.values()])
     groups = np.concatenate([np.where(tests[name].benign, "benign", name) for name in tests])

@@ -17,7 +17,7 @@ from pipeline.evaluation.attribution import LARGEST, Explanation, Native, explai
 from pipeline.models.detectors.folds import Folds
 from pipeline.models.scoring import ROWS_AT_ONCE, in_batches, with_features
 from pipeline.serving.bundle import FITTED_ON, Bundle
-from pipeline.serving.reasons import scoring_of, shares_of
+from pipeline.serving.reasons import scoring_of, shares_of, with_shares
 
 MOST_OF_A_KIND: Final = 3
 
@@ -38,7 +38,7 @@ def explained(splits: Mapping[str, Prediction], threshold: str) -> list[dict[str
     found: list[tuple[int, int, list[dict[str, Any]]]] = []
     for number, (split, judged) in enumerate(splits.items()):
         samples = read_samples(paths.PROCESSED, split)
-        chosen, places = _strongest(samples.attack, judged.score, judged.flagged[threshold])
+        chosen, places = _strongest(samples.attack, judged.ranked, judged.flagged[threshold])
         alerts = samples.select(chosen)
         explanations = _whole(explain(alerts, benign, scoring, native), bundle.calibration, judged, chosen)
         for place, name, alert in zip(places, alerts.attack, explanations, strict=True):
@@ -54,14 +54,8 @@ def _whole(
     if CONTEXT not in calibration.used or not alerts:
         return alerts
     shares = shares_of(calibration, {name: scores[chosen] for name, scores in judged.scores.items()})
-    return [
-        replace(
-            alert,
-            score=float(min(judged.score[row], LARGEST)),
-            shares={name: float(share[place]) for name, share in shares.items()},
-        )
-        for place, (alert, row) in enumerate(zip(alerts, chosen.tolist(), strict=True))
-    ]
+    whole = zip(with_shares(alerts, shares), chosen.tolist(), strict=True)
+    return [replace(alert, score=float(min(judged.score[row], LARGEST))) for alert, row in whole]
 
 
 def _fitted_on(bundle: Bundle) -> Samples:

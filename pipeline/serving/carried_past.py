@@ -1,0 +1,141 @@
+"""What a file that is scored leaves for the next one: the end of its traffic, as the recent past of its first records.
+
+::
+
+    data/scored/pasts/KEY.parquet         the last records of a file, as far as a window reaches, and the file before
+    data/scored/pasts/last-DIGEST.json    the file that a model has scored last
+
+A file goes on where the last one ended if it begins there, or later by at most the longest window. A file that begins
+earlier is judged by its own records alone. Which file one goes on from is decided when it is scored first, and stored
+with its own end: scored again, it goes on from the same one, and gives the same bytes. Addresses are stored as hashes.
+"""
+
+import json
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, Final, Self
+
+import numpy as np
+import pyarrow as pa
+
+from pipeline.artifacts.files import read_json, write_json
+from pipeline.artifacts.tables import TableWriter, read_table, table_metadata
+from pipeline.base.errors import ArtifactError
+from pipeline.preprocessing.context.talks import Talks
+from pipeline.serving import own_model
+from pipeline.serving.bundle import Bundle
+from pipeline.serving.recent_past import RecentPast
+
+ROOM: Final = "pasts"
+_ABOUT: Final = "flowsculpt.past"
+_COLUMNS: Final = tuple(each.name for each in fields(Talks))
+_SCHEMA: Final = pa.schema([pa.field(name, pa.int64()) for name in _COLUMNS])
+_SECOND: Final = 1_000_000
+
+
+@dataclass(frozen=True)
+class Before:
+    """The end of the file before.
+
+    Attributes:
+        key: of that file; "" where there is none.
+        talks: its last records, in the order of time.
+    """
+
+    key: str
+    talks: Talks
+
+    @classmethod
+    def nothing(cls) -> Self:
+        """No file before."""
+        return cls("", Talks.none())
+
+
+def path_of(key: str) -> Path:
+    """Where the end of a file that was scored lies."""
+    return own_model.scored() / ROOM / f"{key}.parquet"
+
+
+def key_of(sha256: str, bundle: Bundle) -> str:
+    """The key by which the model has scored a content; "" where it has not."""
+    found = (path.stem for path in sorted((own_model.scored() / ROOM).glob(f"*-{sha256}-v*.parquet")))
+    return next((key for key in found if _about(key).get("digest") == bundle.digest), "")
+
+
+def before(key: str, bundle: Bundle, first: int) -> Before:
+    """The end of the file that one goes on from.
+
+    Args:
+        key: of the file that is scored.
+        bundle: the model.
+        first: the time of its first record, microseconds since 1970.
+    """
+    past = bundle.looks_back
+    if past is None:
+        return Before.nothing()
+    known = _about(key)
+    last = known["after"] if known.get("digest") == bundle.digest else _last(bundle).get("key", "")
+    found = _read(last) if last and last != key else None
+    return found if found is not None and _goes_on(found.talks, first, past) else Before.nothing()
+
+
+def store(key: str, bundle: Bundle, after: Before, talks: Talks) -> None:
+    """Keep the end of a file for the next one.
+
+    Args:
+        key: of the file.
+        bundle: the model that has scored it.
+        after: what it went on from.
+        talks: its records with a time and addresses, in any order.
+    """
+    past = bundle.looks_back
+    if past is None or not len(talks):
+        return
+    end = _end(Talks.joined(after.talks, talks), past)
+    about = {"after": after.key, "digest": bundle.digest}
+    columns = {name: getattr(end, name) for name in _COLUMNS}
+    with TableWriter(path_of(key), _SCHEMA.with_metadata({_ABOUT: json.dumps(about)})) as writer:
+        writer.write(pa.table(columns, schema=_SCHEMA))
+    if int(end.time[-1]) >= _last(bundle).get("time", 0):
+        write_json(_pointer(bundle), {"key": key, "time": int(end.time[-1])})
+
+
+def _end(talks: Talks, past: RecentPast) -> Talks:
+    """The records of the longest window before the last one, in the order of time, and no more than are remembered."""
+    talks = talks.take(np.argsort(talks.time, kind="stable"))
+    late = talks.take(talks.time > talks.time[-1] - round(past.windows[-1] * _SECOND))
+    return late.take(slice(max(0, len(late) - past.remembered), None))
+
+
+def _goes_on(end: Talks, first: int, past: RecentPast) -> bool:
+    return bool(0 <= first - end.time[-1] <= past.windows[-1] * _SECOND)
+
+
+def _pointer(bundle: Bundle) -> Path:
+    return own_model.scored() / ROOM / f"last-{bundle.digest[:16]}.json"
+
+
+def _last(bundle: Bundle) -> Mapping[str, Any]:
+    """The file that the model scored last; nothing where there is none, or it is not whole."""
+    with suppress(ArtifactError):
+        found = read_json(_pointer(bundle))
+        return found if isinstance(found, dict) else {}
+    return {}
+
+
+def _about(key: str) -> Mapping[str, Any]:
+    """What is stored with the end of a file; nothing where there is none, or it is not whole."""
+    with suppress(ArtifactError, KeyError, ValueError):
+        about: Mapping[str, Any] = json.loads(table_metadata(path_of(key))[_ABOUT])
+        return about
+    return {}
+
+
+def _read(key: str) -> Before | None:
+    """The end of a file; None where it is not whole, so that the next one begins anew."""
+    with suppress(ArtifactError):
+        table = read_table(path_of(key), list(_COLUMNS))
+        return Before(key, Talks(*(table.column(name).to_numpy() for name in _COLUMNS))) if table.num_rows else None
+    return None
