@@ -1,17 +1,15 @@
 """Records that analysts have labelled and that the data set does not hold; they are stored behind all others."""
 
-from collections.abc import Collection, Mapping
-from typing import Any
+from collections.abc import Collection
 
 import numpy as np
 import pyarrow as pa
 
 from pipeline.artifacts import labels, paths
-from pipeline.artifacts.labels import Label
 from pipeline.datasets.base import record_schema
 from pipeline.datasets.labels import family
 from pipeline.datasets.schema import Column
-from pipeline.stages.analysts import SOURCE_FILE
+from pipeline.stages.kept_values import record_of
 from pipeline.stages.reports.report import Report
 
 
@@ -34,7 +32,7 @@ class Missing:
         """The missing ones as ingest stores records; says who contradicts whom, and which are passed over."""
         for sentence in labels.contradictions(self._said):
             report.say(f"{paths.LABELS}: people contradict each other on record {sentence}")
-        made = [(label, _record(label, columns)) for label in self.labels.values()]
+        made = [(label, record_of(label, columns)) for label in self.labels.values()]
         if gone := [f"{label.record_id:016x}" for label, record in made if record is None]:
             named = ", ".join(gone[:3]) + ", ..." * (len(gone) > 3)
             report.say(
@@ -44,20 +42,3 @@ class Missing:
         schema, kept = record_schema(tuple(columns)), [record for _, record in made if record is not None]
         rows = [dict.fromkeys(schema.names) | record | {"row": row} for row, record in enumerate(kept, 1)]
         return pa.Table.from_pylist(rows, schema=schema)
-
-
-def _record(label: Label, columns: Collection[Column]) -> dict[str, Any] | None:
-    """The record, as far as its columns were kept; None where they are not those of these records, or no values."""
-    if not label.columns or not {*label.columns} <= {column.name for column in columns}:
-        return None
-    try:
-        values = {column.name: _value(column, label.columns) for column in columns}
-    except (TypeError, ValueError):  # a number that is none: the log is edited by hand, too
-        return None
-    named = {"y": int(label.attack != labels.BENIGN), "attack": label.attack, "family": family(label.attack)}
-    about = {"record_id": label.record_id, "source_file": SOURCE_FILE, "attempted": False}
-    return about | named | values
-
-
-def _value(column: Column, values: Mapping[str, float | str]) -> float | str:
-    return str(values.get(column.name, "")) if column.categorical else float(values.get(column.name, "nan"))
