@@ -8,7 +8,7 @@ in a temporary folder or in that of ``--work``, which is used again.
 
 ``speed``: the benign records of train, val and calibration are the references, at most so many. Records of test_seen
 are searched for, 8,192 at a time. ``before`` is a product over all references for each 128 records, with the norms of
-the references computed anew. faiss has a part where it is installed (``pip install -e ".[faiss]" -c constraints.txt``).
+the references computed anew. faiss has a part where the extra ``faiss`` is installed.
 Rates are records per CPU-second on one thread; of two rounds the faster one counts, and the ratio is that to
 ``before`` in the same run. ``nearest`` is the share of 500 records whose distance is within a thousandth of the exact
 one, in float64; ``rank`` is the rank correlation of their distances with the exact ones; ``MiB`` is what the index
