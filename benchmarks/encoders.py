@@ -154,7 +154,7 @@ def ranked(attack: NDArray[np.object_], score: Floats) -> Row:
 def neighbours(benign: Floats, rows: Floats) -> Floats:
     """(n,) distance of rows to the 5th nearest of the benign ones."""
     knn = KNN(benign.shape[1])
-    knn.initialise(torch.from_numpy(benign))
+    knn.fit(torch.from_numpy(benign))
     return mapped(knn.score, rows)
 
 

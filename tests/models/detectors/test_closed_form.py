@@ -87,6 +87,13 @@ def test_gmm_fits_at_most_max_rows_and_repeats_by_seed() -> None:
     assert not torch.equal(first.means, every.means)
 
 
+def test_gmm_of_a_sample_keeps_the_share_of_each_cluster() -> None:
+    few = torch.from_numpy(np.random.default_rng(1).normal(size=(60, 4))) + 400
+    detector = GMM(4, components=2, max_rows=200)
+    detector.fit(torch.cat([rows(5_940), few]).float())
+    assert detector.log_weights.exp().min().item() == pytest.approx(0.01, abs=1 / 200)
+
+
 def test_gmm_refuses_fewer_rows_than_components() -> None:
     with pytest.raises(TrainingError, match=r"8 components need at least as many records, given 3"):
         GMM(4, components=8).fit(rows(3))
