@@ -1,4 +1,7 @@
-"""Records -> features and five splits, in three passes over the row groups: assign, fit, map."""
+"""Records -> features and five splits, in three passes over the row groups: assign, fit, map.
+
+Where benign records are doubted, there is a fourth before the last.
+"""
 
 from dataclasses import asdict, replace
 
@@ -19,6 +22,7 @@ from pipeline.stages.records import columns_where, identities, raw_columns
 from pipeline.stages.reports.preprocess import write_reports
 from pipeline.stages.reports.report import Report
 from pipeline.stages.split_files import write_splits
+from pipeline.stages.witnesses import with_doubts
 
 
 def preprocess(settings: Preprocess, report: Report) -> None:
@@ -27,6 +31,7 @@ def preprocess(settings: Preprocess, report: Report) -> None:
     rows, learnt, in_order = _assign(settings, recipe)
     features = _fit(rows, recipe, settings.features.fit_on)
     write_model(paths.FEATURES, *features.state())
+    rows = with_doubts(rows, features, settings.witnesses, report)
     write_splits(rows, features, contexts_of(rows, settings.context, in_order, report))
     write_reports(rows, features, settings, passed_over, learnt, report)
 

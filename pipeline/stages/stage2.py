@@ -1,8 +1,11 @@
 """Latent -> score: a detector trained on the benign latents, higher where a record is more anomalous."""
 
+from dataclasses import replace
+
 import torch
 
 from pipeline.artifacts import paths
+from pipeline.artifacts.files import read_json
 from pipeline.artifacts.samples import read_samples
 from pipeline.calibration.cross_conformal import OUT_OF_FOLD
 from pipeline.models.training.bulk import device_of
@@ -21,6 +24,7 @@ from pipeline.stages.scores_of_splits import stored_scores, write_out_of_fold
 
 def stage2(settings: Stage2, report: Report) -> None:
     """Train the detector on the train rows that it wants, then score every split."""
+    settings = _of_labels(settings, report)
     train, val = (read_samples(paths.LATENT, split).without_last_column() for split in ("train", "val"))
     models = roles(settings, attacks=not train.benign.all())
     torch.manual_seed(settings.fit.seed)  # of the starting weights, so that a killed stage goes on with its own
@@ -40,6 +44,14 @@ def stage2(settings: Stage2, report: Report) -> None:
         keep_no_head()
         say_no_head(settings.head, report)
     write_reports(epoch, read_samples(paths.SCORES, "calibration" if dealt is None else OUT_OF_FOLD), report)
+
+
+def _of_labels(settings: Stage2, report: Report) -> Stage2:
+    """The settings; where no record has a label, with what stands in for the ensemble."""
+    if settings.detector != "ensemble" or read_json(paths.SOURCE)["labels"] != "none":
+        return settings
+    report.say(f"no record has a label: {settings.unlabelled} is fitted (stage2.unlabelled)")
+    return replace(settings, detector=settings.unlabelled)
 
 
 if __name__ == "__main__":
