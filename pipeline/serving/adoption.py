@@ -114,11 +114,10 @@ def _trial(name: str, bundle: Bundle, ids: NDArray[np.uint64], threshold: str, s
 
 
 def _benign(splits: Sequence[str]) -> NDArray[np.uint64]:
-    """(n,) ids of the benign records of some splits that are not doubted, ascending."""
-    names = ["record_id", "y", "confidence"]
-    tables = [read_table(paths.PROCESSED / f"{split}.parquet", names) for split in splits]
-    ids, y, confidence = (np.concatenate([table.column(name).to_numpy() for table in tables]) for name in names)
-    return np.sort(ids[(y == 0) & (confidence >= 0)])
+    """(n,) ids of the benign records of some splits, ascending."""
+    tables = [read_table(paths.PROCESSED / f"{split}.parquet", ["record_id", "y"]) for split in splits]
+    ids = [table.column("record_id").to_numpy()[table.column("y").to_numpy() == 0] for table in tables]
+    return np.sort(np.concatenate(ids))
 
 
 def _raw(bundle: Bundle, ids: NDArray[np.uint64]) -> pa.Table:

@@ -108,7 +108,8 @@ class ContextSettings(Shape):
 class WitnessSettings(Shape):
     """Doubt in benign records whose like occur at one time only; see ``pipeline.preprocessing.witnesses``.
 
-    Models are not fitted on a doubted record, or learn to push it away, and it sets no threshold.
+    Models are not fitted on a doubted record, or learn to push it away. But it sets thresholds as any other record
+    does, so that the promised share of alarms still holds over all records.
 
     Attributes:
         use: ``unlabelled``: where records lack labels. ``always``: records that are labelled benign are doubted, too.

@@ -29,8 +29,8 @@ class Stage2(Training):
     """The detector, its head and their training; the plug-ins are detectors.
 
     Attributes:
-        unlabelled: what stands in for the ensemble where no record has a label: ``robust``, which leaves the strangest
-            records out of its fits, or the ``ensemble`` itself.
+        unlabelled: what stands in for the ensemble where no record has a label: ``robust``, whose members a few hidden
+            attacks hardly change, or the ``ensemble`` itself.
         label_weight: how many records one counts as that an analyst has confirmed, for models that learn from attacks.
     """
 

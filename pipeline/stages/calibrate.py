@@ -40,7 +40,7 @@ def calibrate(settings: Calibrate, report: Report) -> None:
         used=None if settings.scores == "all" else settings.scores,
         # Benign records of val, so that those of calibration and of test are exchangeable: no surprisal was fitted on
         # either. With folds they come from the left-out scores, which are many.
-        surprisals_from=_scores(val, val.trusted, LEAST_FOR_SURPRISALS) if worst == 1 else None,
+        surprisals_from=_scores(val, val.benign, LEAST_FOR_SURPRISALS) if worst == 1 else None,
         attacks=_scores(val, ~val.benign, LEAST_FOR_A_CLASS),
         group=settings.group,
         groups=groups_of(settings.group, benign.record_id),

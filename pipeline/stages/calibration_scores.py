@@ -29,7 +29,7 @@ def benign_scores(settings: Calibrate) -> tuple[Samples, float]:
         samples = samples.without_last_column()
     else:
         samples, worst = read_samples(paths.SCORES, settings.drawn_from), 1.0
-    benign = samples.select(samples.trusted)
+    benign = samples.select(samples.benign)
     if not len(benign):
         raise SplitError(
             f"there are no benign {settings.drawn_from} records; raise preprocess.shares.{settings.drawn_from}"

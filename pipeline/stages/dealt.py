@@ -46,6 +46,12 @@ def benign_of(folder: Path) -> Samples:
     return joined([part.select(part.trusted) for part in parts])
 
 
+def doubted_of(folder: Path) -> Samples:
+    """The doubted records of these splits: no model is fitted on them, but they set thresholds."""
+    parts = [read_samples(folder, split) for split in DEALT]
+    return joined([part.select(part.benign & ~part.trusted) for part in parts])
+
+
 def _values(name: str, record_id: NDArray[np.uint64]) -> NDArray[np.str_]:
     """(n,) values of a record column; a record that has none shares it with no other."""
     known = column_names(paths.RECORDS)

@@ -1,4 +1,4 @@
-"""Benign records whose like occur on one day only: no model is fitted on them, and they set no threshold."""
+"""Benign records whose like occur on one day only: no model is fitted on them, but they set thresholds."""
 
 from typing import Any
 
@@ -7,6 +7,7 @@ import pytest
 
 from pipeline.artifacts import paths
 from pipeline.artifacts.confidence import read_confidence
+from pipeline.artifacts.models import read_model
 from pipeline.artifacts.samples import read_samples
 from pipeline.base.samples import Samples
 from pipeline.calibration.cross_conformal import OUT_OF_FOLD
@@ -51,13 +52,17 @@ def test_no_test_record_is_doubted(hidden_scans: Any) -> None:
     assert not any(doubted(parts[name]).any() for name in ("test_seen", "test_unseen"))
 
 
-def test_models_and_thresholds_do_not_know_them(hidden_scans: Any) -> None:
+def test_no_model_knows_them_and_they_set_thresholds(hidden_scans: Any) -> None:
     hidden_scans.set("stage2.calibration.kind", "cross")
+    hidden_scans.set("stage2.detector", "knn")
     hidden_scans.run("stage1", "stage2", "calibrate")
-    unknown = np.concatenate([part.record_id[doubted(part)] for part in stored().values()])
+    parts = [stored()[name] for name in DEALT]
+    unknown = np.concatenate([part.record_id[doubted(part)] for part in parts])
     out_of_fold = read_samples(paths.SCORES, OUT_OF_FOLD)
-    assert len(unknown) and not np.isin(out_of_fold.record_id, unknown).any()
-    assert len(out_of_fold) == sum(int(stored()[name].trusted.sum()) for name in DEALT)
+    assert len(unknown) and np.isin(unknown, out_of_fold.record_id).all()
+    assert len(out_of_fold) == sum(int(part.benign.sum()) for part in parts)
+    weights = read_model(paths.DETECTOR)[1]
+    assert len(weights["fold"]) == sum(int(part.trusted.sum()) for part in parts)
 
 
 def test_labels_are_believed_unless_asked_otherwise(project: Any) -> None:

@@ -13,6 +13,7 @@ from pipeline.models.detectors.mahalanobis import Mahalanobis
 from pipeline.models.detectors.mlp import MLP
 from pipeline.models.detectors.ocsvm import OCSVM
 from pipeline.models.detectors.pca import PCA
+from pipeline.models.detectors.peeled import Peeled
 from pipeline.models.detectors.radon import RADON
 from pipeline.models.detectors.robust import Robust
 
@@ -28,6 +29,7 @@ DETECTORS: dict[str, type[Detector]] = {
     "ocsvm": OCSVM,
     "knn": KNN,
     "pca": PCA,
+    "peeled": Peeled,
     "mlp": MLP,
     "boosting": Boosting,
     "deep_svdd": DeepSVDD,
