@@ -1,7 +1,5 @@
 """Latent -> score: a detector trained on the benign latents, higher where a record is more anomalous."""
 
-from dataclasses import replace
-
 import torch
 
 from pipeline.artifacts import paths
@@ -18,13 +16,15 @@ from pipeline.stages.fitting import fit_folds, fit_one
 from pipeline.stages.folds import dealt_or_held_out
 from pipeline.stages.reports.report import Report
 from pipeline.stages.reports.stage2 import say_no_head, write_reports
-from pipeline.stages.roles import roles
+from pipeline.stages.roles import of_labels, roles
 from pipeline.stages.scores_of_splits import stored_scores, write_out_of_fold
 
 
 def stage2(settings: Stage2, report: Report) -> None:
     """Train the detector on the train rows that it wants, then score every split."""
-    settings = _of_labels(settings, report)
+    asked, settings = settings, of_labels(settings, read_json(paths.SOURCE))
+    if settings != asked:
+        report.say(f"no record has a label: {settings.detector} is fitted in place of {asked.detector}")
     train, val = (read_samples(paths.LATENT, split).without_last_column() for split in ("train", "val"))
     models = roles(settings, attacks=not train.benign.all())
     torch.manual_seed(settings.fit.seed)  # of the starting weights, so that a killed stage goes on with its own
@@ -44,14 +44,6 @@ def stage2(settings: Stage2, report: Report) -> None:
         keep_no_head()
         say_no_head(settings.head, report)
     write_reports(epoch, read_samples(paths.SCORES, "calibration" if dealt is None else OUT_OF_FOLD), report)
-
-
-def _of_labels(settings: Stage2, report: Report) -> Stage2:
-    """The settings; where no record has a label, with what stands in for the ensemble."""
-    if settings.detector != "ensemble" or read_json(paths.SOURCE)["labels"] != "none":
-        return settings
-    report.say(f"no record has a label: {settings.unlabelled} is fitted (stage2.unlabelled)")
-    return replace(settings, detector=settings.unlabelled)
 
 
 if __name__ == "__main__":
