@@ -18,7 +18,7 @@ def fit_one(
     settings: Stage2, models: dict[str, str], detector: Detector, train: Samples, val: Samples, report: Report
 ) -> tuple[list[Detector], int]:
     """Fit the detector, and the head where there is one; gives both, and the last epoch of the detector."""
-    known, judge = _known(detector, train), val if detector.trains_on == "all" else val.select(val.trusted)
+    known, judge = weights.known_to(detector, train), val if detector.trains_on == "all" else val.select(val.trusted)
     report.reads("train", known)
     detector.fit(*weights.given(known, settings.label_weight))
     learnt = learn(detector, Splits(known, judge, val), settings, "stage2", report)
@@ -27,17 +27,10 @@ def fit_one(
     if "head" not in models:
         return [detector], learnt.epoch
     head = builder(settings, models["head"], "head", len(train.columns))()
-    head.fit(*weights.given(_known(head, train), settings.label_weight))
+    head.fit(*weights.given(weights.known_to(head, train), settings.label_weight))
     head.verify(torch.from_numpy(val.x))
     keep(settings, head, "head", train.columns)
     return [detector, head], learnt.epoch
-
-
-def _known(detector: Detector, train: Samples) -> Samples:
-    """The train rows that the detector is fitted on; doubted ones only if it learns to push them away."""
-    if detector.trains_on == "all":
-        return train.select(train.trusted | ~train.benign)
-    return train.select(train.benign if detector.heeds_confidence else train.trusted)
 
 
 def fit_folds(

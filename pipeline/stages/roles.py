@@ -1,9 +1,5 @@
 """Which models stage 2 fits: the detector, and a head where there are seen attacks to learn from."""
 
-from collections.abc import Mapping
-from dataclasses import replace
-from typing import Any
-
 from pipeline.base.errors import ConfigError
 from pipeline.base.registry import build
 from pipeline.models.detectors.registry import DETECTORS
@@ -37,20 +33,6 @@ def roles(settings: Stage2, attacks: bool) -> dict[str, str]:
             "none and boosting"
         )
     return {"detector": settings.detector, "head": settings.head}
-
-
-def of_labels(settings: Stage2, source: Mapping[str, Any]) -> Stage2:
-    """The settings; where no record has a label, with the detector that stands in for the ensemble.
-
-    Args:
-        settings: of the stage.
-        source: what ingest says of the records.
-    """
-    if settings.detector != "ensemble" or source["labels"] != "none":
-        return settings
-    table = str(source["dataset"]).split()[0] == "table"
-    other = ("robust" if table else "ensemble") if settings.unlabelled == "auto" else settings.unlabelled
-    return replace(settings, detector=other)
 
 
 def _require_one_class(settings: Stage2, attacks: bool) -> None:

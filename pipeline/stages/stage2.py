@@ -16,8 +16,10 @@ from pipeline.stages.fitting import fit_folds, fit_one
 from pipeline.stages.folds import dealt_or_held_out
 from pipeline.stages.reports.report import Report
 from pipeline.stages.reports.stage2 import say_no_head, write_reports
-from pipeline.stages.roles import of_labels, roles
-from pipeline.stages.scores_of_splits import stored_scores, write_out_of_fold
+from pipeline.stages.roles import roles
+from pipeline.stages.scores_of_splits import stored_scores
+from pipeline.stages.unlabelled import of_labels
+from pipeline.stages.unseen_scores import write_out_of_fold
 
 
 def stage2(settings: Stage2, report: Report) -> None:

@@ -8,7 +8,6 @@ from numpy.typing import NDArray
 
 from pipeline.artifacts import paths
 from pipeline.artifacts.files import read_json
-from pipeline.artifacts.tables import values_by_id
 from pipeline.preprocessing import splits
 from pipeline.preprocessing.assignment import Rows
 from pipeline.preprocessing.features import Features
@@ -16,12 +15,10 @@ from pipeline.preprocessing.witnesses import unwitnessed
 from pipeline.settings.preprocess import WitnessSettings
 from pipeline.stages.records import columns_where
 from pipeline.stages.reports.report import Report
+from pipeline.stages.when import when
 
 FITTED: Final = ("train", "val", "calibration")
 DOUBTED: Final = -1.0  # the confidence of a record that is labelled benign, and taken for an attack
-
-Place = tuple[NDArray[np.float64], float]
-"""(n,) when each record was captured, and how far apart two of them are at different times."""
 
 
 def with_doubts(rows: Rows, features: Features, settings: WitnessSettings, report: Report) -> Rows:
@@ -32,7 +29,7 @@ def with_doubts(rows: Rows, features: Features, settings: WitnessSettings, repor
     if settings.use == "never" or (settings.use == "unlabelled" and read_json(paths.SOURCE)["labels"] == "full"):
         return rows
     fitted = np.isin(rows.split, [splits.SPLITS.index(name) for name in FITTED]) & (rows.y == 0)
-    place = _place(rows.record_id[fitted], settings.apart)
+    place = when(rows.record_id[fitted], settings.apart)
     if place is None:
         report.say("no record is doubted: not all have a time, and they are not of several days")
         return rows
@@ -53,14 +50,3 @@ def _mapped(mask: NDArray[np.bool_], features: Features) -> NDArray[np.float32]:
     """(m, F) features of the records under a mask."""
     parts = [features.map(columns) for columns in columns_where(mask)]
     return np.concatenate([np.stack([part[name] for name in features.columns], axis=1) for part in parts])
-
-
-def _place(record_id: NDArray[np.uint64], apart: float) -> Place | None:
-    """By their times where all are known, else by their days; None where these are all the same or not known."""
-    time = values_by_id(paths.RECORDS, "timestamp", record_id).astype("datetime64[us]")
-    if len(time) and not np.isnat(time).any() and time.min() < time.max():
-        seconds = (time - time.min()).astype(np.float64) / 1e6
-        return seconds, apart * float(seconds.max())
-    days = values_by_id(paths.RECORDS, "day", record_id).astype(str)
-    names, number = np.unique(days, return_inverse=True)
-    return (number.astype(np.float64), 0.0) if len(names) > 1 else None

@@ -8,7 +8,7 @@ from pipeline.artifacts import paths
 from pipeline.artifacts.files import read_json
 from pipeline.config import load
 from pipeline.settings.sections import SECTIONS
-from pipeline.stages.roles import of_labels
+from pipeline.stages.unlabelled import of_labels
 
 
 @pytest.mark.parametrize(
