@@ -17,6 +17,8 @@ Where this differs from ADBench: features are standardised by the training rows 
 ``--rows`` training rows are drawn, stratified, and every test row is kept (there: 10,000 rows before the split); small
 tables are not filled up with copies of their rows, which would stand on both sides of the split.
 
+Where a table has no labels, stage 2 fits ``robust`` in place of the shipped ``ensemble``: see ``stage2.unlabelled``.
+
 No setting was chosen on these tables. Detectors have the settings of the section ``stage2`` of ``params.yaml``, its
 ``fit`` among them, but for epochs, steps and batches, which are the same few for all that are trained. A fifth of the
 training rows, without labels, chooses the best epoch. RADON and GRAnD train with the confidence updates of

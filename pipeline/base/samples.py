@@ -73,6 +73,12 @@ class Samples:
         mask: NDArray[np.bool_] = self.y == 0
         return mask
 
+    @property
+    def trusted(self) -> NDArray[np.bool_]:
+        """(n,) mask of the rows with y = 0 that are not taken for attacks: their confidence is at least 0."""
+        mask: NDArray[np.bool_] = self.benign & (self.confidence >= 0)
+        return mask
+
 
 def joined(parts: Sequence[Samples]) -> Samples:
     """The rows of ``parts``, which have the same columns, one after the other."""

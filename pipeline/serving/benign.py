@@ -33,13 +33,14 @@ NOTICE: Final = (
 
 
 def chosen(train: Path) -> NDArray[np.uint64]:
-    """(m,) ids of benign train records, ascending; ``train`` is their Parquet file.
+    """(m,) ids of benign train records that are not doubted, ascending; ``train`` is their Parquet file.
 
     Raises:
         ArtifactError: the file is absent or no Parquet.
     """
-    table = read_table(train, [ID, "y"])
-    ids: NDArray[np.uint64] = table.column(ID).to_numpy()[table.column("y").to_numpy() == 0]
+    table = read_table(train, [ID, "y", "confidence"])
+    trusted = (table.column("y").to_numpy() == 0) & (table.column("confidence").to_numpy() >= 0)
+    ids: NDArray[np.uint64] = table.column(ID).to_numpy()[trusted]
     return np.sort(ids)[:MOST]
 
 

@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass
 from itertools import pairwise
 from typing import Annotated, ClassVar, Literal
 
-from pipeline.settings.base import Bounds, Names, Positive, Section, Seed, Shape, Share, ShareBelowOne
+from pipeline.settings.base import Bounds, Count, Names, Positive, Section, Seed, Shape, Share, ShareBelowOne
 
 Fill = Literal["zero", "median", "indicator"]
 Scaling = Literal["none", "standard", "signed_log", "unit", "quantile"]
@@ -105,6 +105,28 @@ class ContextSettings(Shape):
 
 
 @dataclass(frozen=True)
+class WitnessSettings(Shape):
+    """Doubt in benign records whose like occur at one time only; see ``pipeline.preprocessing.witnesses``.
+
+    Models are not fitted on a doubted record, or learn to push it away. But it sets thresholds as any other record
+    does, so that the promised share of alarms still holds over all records.
+
+    Attributes:
+        use: ``unlabelled``: where records lack labels. ``always``: records that are labelled benign are doubted, too.
+        neighbours: how many records make company.
+        ratio: how many times as far away as at its own time the company of a doubted record is at other times.
+        apart: share of the time from the first record to the last that lies between two records at different times.
+        max_share: of the records; if more of them would be doubted, none is.
+    """
+
+    use: Literal["unlabelled", "always", "never"]
+    neighbours: Count
+    ratio: Annotated[float, Bounds(ge=1)]
+    apart: ShareBelowOne
+    max_share: Share
+
+
+@dataclass(frozen=True)
 class Contamination(Shape):
     """Attacks that are hidden among the benign train rows; see ``pipeline.preprocessing.contamination.contaminate``.
 
@@ -143,3 +165,4 @@ class Preprocess(Section):
     shares: Shares
     features: FeatureSettings
     context: ContextSettings
+    witnesses: WitnessSettings

@@ -29,11 +29,15 @@ class Stage2(Training):
     """The detector, its head and their training; the plug-ins are detectors.
 
     Attributes:
+        unlabelled: what stands in for the ensemble where no record has a label. ``robust``: members that a few hidden
+            attacks hardly change; it ranks better where many are hidden, but finds few attacks at a low rate of alarms
+            where none is. ``auto``: that for a table, and the ensemble itself for traffic of a known tool.
         label_weight: how many records one counts as that an analyst has confirmed, for models that learn from attacks.
     """
 
     section: ClassVar[str] = "stage2"
     detector: str
+    unlabelled: Literal["auto", "robust", "ensemble"]
     head: str
     label_weight: Count
     calibration: CalibrationSettings

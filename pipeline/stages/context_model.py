@@ -32,7 +32,7 @@ def fit_contexts(settings: Stage2, train: Samples, dealt: Dealt | None) -> Detec
     if not path_of(paths.PROCESSED, "train").exists():
         write_model(paths.CONTEXT, {"detector": "none"}, {})
         return None
-    ids = train.record_id[train.benign] if dealt is None else dealt[0].record_id
+    ids = train.record_id[train.trusted] if dealt is None else dealt[0].record_id
     contexts = contexts_of_split("train", ids) if dealt is None else contexts_of_dealt(ids)
     model = _fitted(settings, contexts, dealt)
     weights = {key: value.numpy() for key, value in model.state_dict().items()}

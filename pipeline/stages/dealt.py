@@ -41,9 +41,15 @@ def deal(asked: CalibrationSettings) -> Dealt:
 
 
 def benign_of(folder: Path) -> Samples:
-    """The benign records that are dealt, as they stand in the splits in a folder."""
+    """The benign records that are dealt, as they stand in the splits in a folder; doubted ones are left out."""
     parts = [read_samples(folder, split) for split in DEALT]
-    return joined([part.select(part.benign) for part in parts])
+    return joined([part.select(part.trusted) for part in parts])
+
+
+def doubted_of(folder: Path) -> Samples:
+    """The doubted records of these splits: no model is fitted on them, but they set thresholds."""
+    parts = [read_samples(folder, split) for split in DEALT]
+    return joined([part.select(part.benign & ~part.trusted) for part in parts])
 
 
 def _values(name: str, record_id: NDArray[np.uint64]) -> NDArray[np.str_]:

@@ -18,7 +18,7 @@ def fit_one(
     settings: Stage2, models: dict[str, str], detector: Detector, train: Samples, val: Samples, report: Report
 ) -> tuple[list[Detector], int]:
     """Fit the detector, and the head where there is one; gives both, and the last epoch of the detector."""
-    known, judge = (rows if detector.trains_on == "all" else rows.select(rows.benign) for rows in (train, val))
+    known, judge = weights.known_to(detector, train), val if detector.trains_on == "all" else val.select(val.trusted)
     report.reads("train", known)
     detector.fit(*weights.given(known, settings.label_weight))
     learnt = learn(detector, Splits(known, judge, val), settings, "stage2", report)
@@ -27,7 +27,7 @@ def fit_one(
     if "head" not in models:
         return [detector], learnt.epoch
     head = builder(settings, models["head"], "head", len(train.columns))()
-    head.fit(*weights.given(train, settings.label_weight))
+    head.fit(*weights.given(weights.known_to(head, train), settings.label_weight))
     head.verify(torch.from_numpy(val.x))
     keep(settings, head, "head", train.columns)
     return [detector, head], learnt.epoch
@@ -43,7 +43,7 @@ def fit_folds(
     for role, name in models.items():
         make = builder(settings, name, role, len(attacks.columns))
         labelled = make().trains_on == "all"
-        known, judge = (attacks, val) if labelled else (attacks.select(slice(0, 0)), val.select(val.benign))
+        known, judge = (attacks, val) if labelled else (attacks.select(slice(0, 0)), val.select(val.trusted))
         rows, seed = (torch.from_numpy(benign.x), torch.from_numpy(fold)), settings.calibration.seed
         folds = Folds.fitted(make, *rows, *weights.given(known, settings.label_weight), seed)
         folds.verify(torch.from_numpy(judge.x))

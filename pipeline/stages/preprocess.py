@@ -19,13 +19,14 @@ from pipeline.stages.records import columns_where, identities, raw_columns
 from pipeline.stages.reports.preprocess import write_reports
 from pipeline.stages.reports.report import Report
 from pipeline.stages.split_files import write_splits
+from pipeline.stages.witnesses import with_doubts
 
 
 def preprocess(settings: Preprocess, report: Report) -> None:
     """Assign each record to a split, fit the transform on train, store every split."""
     recipe, passed_over = Recipe.of(settings.features).within(raw_columns(), FEATURE_NAMES)
     rows, learnt, in_order = _assign(settings, recipe)
-    features = _fit(rows, recipe, settings.features.fit_on)
+    rows = with_doubts(rows, features := _fit(rows, recipe, settings.features.fit_on), settings.witnesses, report)
     write_model(paths.FEATURES, *features.state())
     write_splits(rows, features, contexts_of(rows, settings.context, in_order, report))
     write_reports(rows, features, settings, passed_over, learnt, report)
@@ -36,8 +37,7 @@ def _assign(settings: Preprocess, recipe: Recipe) -> tuple[assignment.Rows, verd
     records, appended = identities(recipe).presumed().cut(analysts.appended())
     for setting, names in (("unseen", settings.unseen), ("contamination.attacks", settings.contamination.attacks)):
         splits.check_attacks(f"preprocess.{setting}", names, {*VOCABULARY, *records.attack})
-    if settings.attempted == "benign":
-        records = records.without_attempts()
+    records = records.without_attempts() if settings.attempted == "benign" else records
     kept = ~records.attempted if settings.attempted == "exclude" else np.ones(len(records.attack), dtype=bool)
     draw, order, seed = (settings.unseen, asdict(settings.shares), settings.test_days), settings.split, settings.seed
     split = assignment.assign(records, kept, *draw, order=order, duplicates=settings.duplicates, seed=seed)

@@ -11,13 +11,10 @@ from pipeline.artifacts import paths
 from pipeline.artifacts.files import whole_folder
 from pipeline.artifacts.samples import read_samples, write_samples
 from pipeline.base.samples import CONTEXT, SCORES
-from pipeline.calibration.cross_conformal import IN_EVERY_MODEL, OUT_OF_FOLD
 from pipeline.models.detectors.base import Detector
-from pipeline.models.detectors.folds import Folds, out_of_fold
 from pipeline.models.scoring import ROWS_AT_ONCE, in_batches
 from pipeline.preprocessing import splits
-from pipeline.stages.context_scores import scores_of, scores_out_of_fold
-from pipeline.stages.dealt import Dealt, benign_of
+from pipeline.stages.context_scores import scores_of
 
 
 @contextmanager
@@ -39,22 +36,3 @@ def stored_scores(detectors: Sequence[Detector], device: torch.device, context: 
             scores = np.stack(columns, axis=1)
             write_samples(folder, split, latent.map(lambda _, x=scores: x, names))  # type: ignore[misc]
         yield folder
-
-
-def write_out_of_fold(folder: Path, detectors: Sequence[Folds], dealt: Dealt, context: Detector | None) -> None:
-    """Store the scores of the n benign records, by the models that have not seen them, and the fold of each.
-
-    Args:
-        folder: of the scores.
-        detectors: that score them.
-        dealt: the records, and the fold of each; those that every model has seen are left out.
-        context: the detector of contexts, a model of each fold.
-    """
-    unseen = dealt[1] != IN_EVERY_MODEL
-    scored, fold = benign_of(folder).select(unseen), dealt[1][unseen]
-    scores = scored.x.copy()
-    out_of_fold(detectors, benign_of(paths.LATENT).x[unseen, :-1], fold, scores[:, 1 : len(detectors) + 1])
-    if isinstance(context, Folds):
-        scores[:, -1] = scores_out_of_fold(context, (dealt[0].select(unseen), fold))
-    with_fold = np.concatenate([scores, fold[:, None].astype(np.float32)], axis=1)
-    write_samples(folder, OUT_OF_FOLD, scored.map(lambda _: with_fold, (*scored.columns, "fold")))

@@ -3,6 +3,7 @@
 import torch
 
 from pipeline.artifacts import paths
+from pipeline.artifacts.files import read_json
 from pipeline.artifacts.samples import read_samples
 from pipeline.calibration.cross_conformal import OUT_OF_FOLD
 from pipeline.models.training.bulk import device_of
@@ -16,11 +17,16 @@ from pipeline.stages.folds import dealt_or_held_out
 from pipeline.stages.reports.report import Report
 from pipeline.stages.reports.stage2 import say_no_head, write_reports
 from pipeline.stages.roles import roles
-from pipeline.stages.scores_of_splits import stored_scores, write_out_of_fold
+from pipeline.stages.scores_of_splits import stored_scores
+from pipeline.stages.unlabelled import of_labels
+from pipeline.stages.unseen_scores import write_out_of_fold
 
 
 def stage2(settings: Stage2, report: Report) -> None:
     """Train the detector on the train rows that it wants, then score every split."""
+    asked, settings = settings, of_labels(settings, read_json(paths.SOURCE))
+    if settings != asked:
+        report.say(f"no record has a label: {settings.detector} is fitted in place of {asked.detector}")
     train, val = (read_samples(paths.LATENT, split).without_last_column() for split in ("train", "val"))
     models = roles(settings, attacks=not train.benign.all())
     torch.manual_seed(settings.fit.seed)  # of the starting weights, so that a killed stage goes on with its own

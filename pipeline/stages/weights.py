@@ -1,4 +1,4 @@
-"""How often a model of stage 2 is given each record: those that analysts have confirmed count more than once."""
+"""Which records a model of stage 2 is given, and how often: those that analysts have confirmed count more than once."""
 
 import numpy as np
 import torch
@@ -7,7 +7,15 @@ from torch import Tensor
 from pipeline.artifacts.labels import CONFIRMED
 from pipeline.base.samples import Samples
 from pipeline.datasets.labels import family_numbers
+from pipeline.models.detectors.base import Detector
 from pipeline.stages import analysts
+
+
+def known_to(detector: Detector, train: Samples) -> Samples:
+    """The train rows that a detector is fitted on; doubted ones only if it learns to push them away."""
+    if detector.trains_on == "all":
+        return train.select(train.trusted | ~train.benign)
+    return train.select(train.benign if detector.heeds_confidence else train.trusted)
 
 
 def given(samples: Samples, weight: int) -> tuple[Tensor, Tensor]:

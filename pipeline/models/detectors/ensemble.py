@@ -16,6 +16,7 @@ from pipeline.models.detectors.isolation_forest import IsolationForest
 from pipeline.models.detectors.knn import KNN
 from pipeline.models.detectors.mahalanobis import Mahalanobis
 from pipeline.models.detectors.pca import PCA
+from pipeline.models.detectors.peeled import Peeled
 
 MEMBERS: Final[Mapping[str, type[Detector]]] = {
     "gmm": GMM,
@@ -23,6 +24,7 @@ MEMBERS: Final[Mapping[str, type[Detector]]] = {
     "knn": KNN,
     "mahalanobis": Mahalanobis,
     "pca": PCA,
+    "peeled": Peeled,
 }
 
 

@@ -62,7 +62,7 @@ def _fitted_on(bundle: Bundle) -> Samples:
     """The benign records that the detector was fitted on, in their order; with folds not of train alone."""
     names = FITTED_ON if isinstance(bundle.model.detector, Folds) else ("train",)
     parts = [read_samples(paths.PROCESSED, name) for name in names]
-    return joined([part.select(part.benign) for part in parts])
+    return joined([part.select(part.trusted) for part in parts])
 
 
 def _native(bundle: Bundle) -> Native:

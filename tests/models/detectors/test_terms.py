@@ -58,7 +58,7 @@ def terms(detector: Detector, x: Tensor) -> Tensor:
 def test_those_whose_score_is_a_sum_have_terms() -> None:
     asked = {name: build(DETECTORS, name, features=F).double().terms(rows(3)) for name in DETECTORS}
     without = {name for name, found in asked.items() if found is None}
-    assert without == {"isolation_forest", "ocsvm", "mlp", "boosting", "deep_svdd", "ensemble"}
+    assert without == {"isolation_forest", "ocsvm", "mlp", "boosting", "deep_svdd", "ensemble", "robust"}
 
 
 @pytest.mark.parametrize(("kind", "settings"), EXACT)
