@@ -5,18 +5,18 @@
     flowsculpt adopt PATH [--dataset zeek] [--no-promote]
 
 The records need no labels. They become the records of this project: ``ingest.dataset``, ``ingest.path`` and
-``ingest.labels`` are written to ``params.yaml``. The seven stages then fit a model on the earlier records. A champion
-that reads such records gets thresholds from the same earlier records. Both are tried on the later ones. The one that
-keeps its promise of false alarms goes through the gate.
+``ingest.labels`` are written to ``params.yaml``, and for a table ``stage2.unlabelled: ensemble``. The seven stages then
+fit a model on the earlier records. A champion that reads such records gets thresholds from the same earlier records.
+Both are tried on the later ones. The one that keeps its promise of false alarms goes through the gate.
 """
 
 import sys
 from argparse import Namespace
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from flows import arguments
 from flows.runtime import program, working_copy
@@ -118,16 +118,23 @@ def _dataset(chosen: Namespace, champion: "Bundle | None") -> str:
     return ANY if known == "synthetic" else known
 
 
+def _value(settings: Mapping[str, Any], name: str) -> object:
+    section, key = name.split(".")
+    return settings[section][key]
+
+
 @contextmanager
 def _pointed(chosen: Namespace, champion: "tuple[Version, Bundle] | None") -> Iterator[list[str]]:
     """Make the records those of this project; says what was changed. Where a stage fails, all is as before."""
     from flows.runtime import dvc, follow
     from pipeline import config
 
-    now = config.read()["ingest"]
+    now = config.read()
     dataset = _dataset(chosen, champion and champion[1])
-    wanted = {"dataset": dataset, "path": chosen.path, "labels": "none"}
-    changed = {f"ingest.{key}": value for key, value in wanted.items() if now[key] != value}
+    wanted = {"ingest.dataset": dataset, "ingest.path": chosen.path, "ingest.labels": "none"}
+    if dataset == ANY:  # what comes in is mostly benign; the robust model is for tables that hold many attacks
+        wanted["stage2.unlabelled"] = "ensemble"
+    changed = {name: value for name, value in wanted.items() if _value(now, name) != value}
     settings = Path(config.PARAMS)
     before = settings.read_bytes()
     if changed:

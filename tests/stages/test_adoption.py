@@ -109,6 +109,7 @@ def test_records_of_no_known_tool_are_a_table_and_never_the_synthetic_ones(netwo
     Path("own/mine.csv").write_text("bytes,packets\n1,2\n")
     assert "own: read as table" in adopted(dataset=None)
     assert config.read()["ingest"]["dataset"] == "table"
+    assert config.read()["stage2"]["unlabelled"] == "ensemble"  # traffic is mostly benign, whoever reads it
 
 
 def test_simulated_attacks_that_the_model_misses_are_named(network: Any) -> None:
