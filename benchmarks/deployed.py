@@ -6,8 +6,8 @@
 ingest runs once, and preprocess to calibrate for each seed, which draws splits and fits, and each kind of calibration,
 as the pipeline runs them with the settings of ``params.yaml``, in a temporary folder. All figures are in %.
 
-First what the calibrated thresholds do: at p99 the recall of the attacks of test_unseen, of the bots among them and of
-the seen attacks of test_seen, and F1 with as many attacks as benign records; the false alarms at p99 and at p99.9 on
+First what the calibrated thresholds do: at p99 the recall of the attacks of test_unseen (also at p99.9), of the bots
+among them and of the seen attacks of test_seen, and F1 with as many attacks as benign records; the false alarms at p99 and at p99.9 on
 the benign records of both test splits, and whether the exact interval (Clopper, Pearson, 1934) at 95 % holds the level.
 Then, in the column "own 1 %", the recall that the ranking would allow with a threshold that is read from the test's own
 benign records. ``CPU-s`` is the processor time of stage2.
@@ -42,9 +42,7 @@ from pipeline.stages.reports.report import Report
 ROOT = Path(__file__).resolve().parent.parent
 STAGES = ("preprocess", "stage1", "stage2", "calibrate")
 LEVELS = {"p99": 0.01, "p99.9": 0.001}
-HEAD = (
-    "| kind | seed | n | recall unseen | bots | seen | F1 1:1 | FPR p99 | 95 % | holds | FPR p99.9 | own 1 % | CPU-s |"
-)
+HEAD = "| kind | seed | n | recall unseen | at p99.9 | bots | seen | F1 1:1 | FPR p99 | 95 % | holds | FPR p99.9 | own 1 % | CPU-s |"
 
 
 class NoRun:
@@ -99,6 +97,7 @@ def figures() -> dict[str, Any]:
     found = {
         "n": calibration.reference.size,
         "recall": alarms[attack].mean(),
+        "strict": said_unseen.flagged["p99.9"][attack].mean(),
         "bots": alarms[bots].mean() if bots.any() else np.nan,
         "seen": said_seen.flagged["p99"][seen != "benign"].mean(),
         "own": tpr_at_fpr(attack, said_unseen.score, 0.01),
@@ -111,7 +110,7 @@ def figures() -> dict[str, Any]:
 
 def line(kind: str, seed: object, row: dict[str, Any]) -> str:
     """A line of the table."""
-    shares = " | ".join(f"{100 * row[name]:.2f}" for name in ("recall", "bots", "seen", "f1"))
+    shares = " | ".join(f"{100 * row[name]:.2f}" for name in ("recall", "strict", "bots", "seen", "f1"))
     fpr = [100 * row[f"false.{name}"] / row["benign"] for name in LEVELS]
     low, high = exact(row["false.p99"], row["benign"])
     holds = "yes" if low <= LEVELS["p99"] <= high else "no"
