@@ -7,8 +7,9 @@ ingest runs once, and preprocess to calibrate for each seed, which draws splits 
 as the pipeline runs them with the settings of ``params.yaml``, in a temporary folder. All figures are in %.
 
 First what the calibrated thresholds do: at p99 the recall of the attacks of test_unseen (also at p99.9), of the bots
-among them and of the seen attacks of test_seen, and F1 with as many attacks as benign records; the false alarms at p99 and at p99.9 on
-the benign records of both test splits, and whether the exact interval (Clopper, Pearson, 1934) at 95 % holds the level.
+among them and of the seen attacks of test_seen, and F1 with as many attacks as benign records; the false alarms at p99
+and at p99.9 on the benign records of both test splits, and whether the exact interval (Clopper, Pearson, 1934) at 95 %
+holds the level.
 Then, in the column "own 1 %", the recall that the ranking would allow with a threshold that is read from the test's own
 benign records. ``CPU-s`` is the processor time of stage2.
 """
