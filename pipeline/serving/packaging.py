@@ -40,11 +40,11 @@ CODE = (
     *(f"datasets/{name}.py" for name in READING),
     *("models/base.py", "models/detectors", "models/encoders", "models/layers.py", "models/scoring.py"),
     *(f"serving/{name}.py" for name in SCORING),
-    *("settings/base.py", "settings/preprocess.py", "settings/scoring.py"),
+    *("settings/base.py", "settings/preprocess.py", "settings/renamed.py", "settings/scoring.py"),
 )
 CARRIED = (".py", ".toml")
 # What scoring imports, and what that needs beside its own requirements.
-REQUIRED = ("mlflow", "numpy", "pandas", "psutil", "pyarrow", "safetensors", "scipy", "torch")
+REQUIRED = ("mlflow", "numpy", "pandas", "psutil", "pyarrow", "safetensors", "scipy", "threadpoolctl", "torch")
 PREDICTION = {
     "score": "double",
     "p_value": "double",
