@@ -8,9 +8,13 @@
 A file goes on where the last one ended if it begins there, or later by at most the longest window. A file that begins
 earlier is judged by its own records alone. Which file one goes on from is decided when it is scored first, and stored
 with its own end: scored again, it goes on from the same one, and gives the same bytes. Addresses are stored as hashes.
+
+The ends of the last ``KEPT`` files stay. A file whose predecessor's end is gone, or has other bytes than its summary
+says, begins anew. So does the first file after one whose clock was ahead: times in the future are not carried on.
 """
 
 import json
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, fields
@@ -20,19 +24,21 @@ from typing import Any, Final, Self
 import numpy as np
 import pyarrow as pa
 
-from pipeline.artifacts.files import read_json, write_json
+from pipeline.artifacts.files import read_json, sha256_of, write_json
 from pipeline.artifacts.tables import TableWriter, read_table, table_metadata
 from pipeline.base.errors import ArtifactError
 from pipeline.preprocessing.context.talks import Talks
-from pipeline.serving import own_model
+from pipeline.serving import own_model, scored
 from pipeline.serving.bundle import Bundle
 from pipeline.serving.recent_past import RecentPast
 
-ROOM: Final = "pasts"
+ROOM: Final = scored.PASTS
+KEPT: Final = 300  # files; of five minutes each, those of a day
 _ABOUT: Final = "flowsculpt.past"
 _COLUMNS: Final = tuple(each.name for each in fields(Talks))
 _SCHEMA: Final = pa.schema([pa.field(name, pa.int64()) for name in _COLUMNS])
 _SECOND: Final = 1_000_000
+_DAY: Final = 86_400  # seconds by which times may be ahead: they are local ones
 
 
 @dataclass(frozen=True)
@@ -90,7 +96,7 @@ def store(key: str, bundle: Bundle, after: Before, talks: Talks) -> None:
         after: what it went on from.
         talks: its records with a time and addresses, in any order.
     """
-    past = bundle.looks_back
+    past, talks = bundle.looks_back, talks.take(talks.time < _tomorrow())
     if past is None or not len(talks):
         return
     end = _end(Talks.joined(after.talks, talks), past)
@@ -100,6 +106,20 @@ def store(key: str, bundle: Bundle, after: Before, talks: Talks) -> None:
         writer.write(pa.table(columns, schema=_SCHEMA))
     if int(end.time[-1]) >= _last(bundle).get("time", 0):
         write_json(_pointer(bundle), {"key": key, "time": int(end.time[-1])})
+    _remove_old()
+
+
+def _remove_old() -> None:
+    """Remove the ends of all but the last ``KEPT`` files."""
+    with suppress(FileNotFoundError):  # another process removes them, too
+        found = sorted((own_model.scored() / ROOM).glob("*.parquet"), key=lambda path: path.stat().st_mtime_ns)
+        for path in found[:-KEPT]:
+            path.unlink()
+
+
+def _tomorrow() -> int:
+    """Microseconds since 1970."""
+    return (int(time.time()) + _DAY) * _SECOND
 
 
 def _end(talks: Talks, past: RecentPast) -> Talks:
@@ -118,10 +138,10 @@ def _pointer(bundle: Bundle) -> Path:
 
 
 def _last(bundle: Bundle) -> Mapping[str, Any]:
-    """The file that the model scored last; nothing where there is none, or it is not whole."""
-    with suppress(ArtifactError):
-        found = read_json(_pointer(bundle))
-        return found if isinstance(found, dict) else {}
+    """The file that the model scored last; nothing where there is none, it is not whole, or lies in the future."""
+    with suppress(ArtifactError, KeyError, TypeError):
+        found: Mapping[str, Any] = read_json(_pointer(bundle))
+        return found if found["time"] < _tomorrow() else {}
     return {}
 
 
@@ -136,6 +156,8 @@ def _about(key: str) -> Mapping[str, Any]:
 def _read(key: str) -> Before | None:
     """The end of a file; None where it is not whole, so that the next one begins anew."""
     with suppress(ArtifactError):
+        if sha256_of(path_of(key)) != scored.hash_of(key, ROOM):
+            return None
         table = read_table(path_of(key), list(_COLUMNS))
         return Before(key, Talks(*(table.column(name).to_numpy() for name in _COLUMNS))) if table.num_rows else None
     return None
