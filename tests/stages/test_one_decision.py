@@ -310,6 +310,28 @@ def test_times_that_are_none_are_the_fault_of_the_file(bundle: Bundle, tmp_path:
     assert batch.score(text, bundle, 3)["without_context"] == 0
 
 
+def stored_as(path: Path, table: pa.Table) -> Incoming:
+    pq.write_table(table, path)
+    return Incoming(path, path.name, sha256_of(path))
+
+
+def test_numbers_that_are_none_are_the_fault_of_the_file(bundle: Bundle, tmp_path: Path) -> None:
+    at = records().column_names.index("total_bwd_packets")
+    text = records().set_column(at, "total_bwd_packets", pa.array(["many"] * records().num_rows))
+    with pytest.raises(SchemaError, match=r"new\.parquet: column 'total_bwd_packets' holds string") as caught:
+        batch.score(stored_as(tmp_path / "new.parquet", text), bundle, 3)
+    assert arrivals.blames_file(caught.value)
+
+
+def test_a_context_needs_no_column_among_the_features(bundle: Bundle, tmp_path: Path) -> None:
+    past = bundle.looks_back
+    assert past is not None
+    kept = [each for each in bundle.columns if each.name not in ("total_bwd_packets", "rst_flag_count")]
+    found = reading.contexts(stored_as(tmp_path / "new.parquet", records()), replace(bundle, columns=tuple(kept)))
+    assert found is not None and len(kept) == len(bundle.columns) - 2
+    np.testing.assert_array_equal(found.x, past.context(*talks_of(records())))
+
+
 def parts_of_a_day(folder: Path) -> list[Incoming]:
     """The records of the later day in three files, in the form in which ingest stores records."""
     chunks = [chunk.records for chunk in reading.chunks(later(), Bundle.of_project())]
