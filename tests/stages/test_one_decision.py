@@ -442,6 +442,17 @@ def test_times_in_the_future_are_not_carried_on(bundle: Bundle, tmp_path: Path) 
     assert goes_on_from(third, bundle) == second.key(3)
 
 
+def test_the_first_file_of_a_new_model_goes_on_from_the_last_one_of_the_old(bundle: Bundle, tmp_path: Path) -> None:
+    assert bundle.past is not None
+    first, second, third = parts_of_a_day(tmp_path)
+    batch.score(first, bundle, 3)
+    new = bundle.with_calibration(bundle.calibration.moved("", bundle.calibration.reference, lowest))
+    assert new.digest != bundle.digest and goes_on_from(second, new) == first.key(3)
+    assert goes_on_from(second, replace(new, past=replace(bundle.past, remembered=5))) == ""
+    batch.score(second, new, 4)
+    assert goes_on_from(third, new) == second.key(4)
+
+
 def test_the_ends_of_the_last_files_stay(bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(carried_past, "KEPT", 2)
     files = parts_of_a_day(tmp_path)
