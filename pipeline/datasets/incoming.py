@@ -1,6 +1,6 @@
 """New records to be scored: in any form that a data set knows, or canonical Parquet; labels are optional."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,7 @@ def incoming(
     extraction: Mapping[str, float] | None = None,
     reading: Reading | None = None,
     labels: Mapping[str, Any] | None = None,
+    also: Collection[str] = (),
 ) -> Dataset:
     """A reader of one file; its ``columns`` refuse a file that lacks one that is needed, before a record is read.
 
@@ -42,6 +43,7 @@ def incoming(
         extraction: settings of the data set that the features of the model depend on.
         reading: what the files leave open, such as the format of their times, as the model's own files were read.
         labels: settings of the data set that say what labels mean; a file need not have any.
+        also: columns of canonical Parquet that are read, too, where it has them; other forms are read whole.
 
     Raises:
         SourceError: the file is absent or cannot be read.
@@ -55,7 +57,7 @@ def incoming(
     if path.name.lower().endswith(PARQUET):
         names = _names(path)
         if {*IDENTITY} <= {*names}:
-            return Recorded(path, needed, names)
+            return Recorded(path, needed, names, also)
     is_flow = reader is CICIDS2017 and {column.name for column in needed} <= {*FEATURE_NAMES}
     if is_flow:
         return CICIDS2017(path, needed=needed, reading=reading, **(labels or {}))
@@ -77,10 +79,11 @@ class Recorded(Dataset):
         path: a Parquet file.
         needed: the columns that are read.
         names: of the columns that it has.
+        also: further columns that are read, where it has them.
     """
 
-    def __init__(self, path: Path, needed: tuple[Column, ...], names: list[str]) -> None:
-        self.path, self.needed, self.names = path, needed, names
+    def __init__(self, path: Path, needed: tuple[Column, ...], names: list[str], also: Collection[str] = ()) -> None:
+        self.path, self.needed, self.names, self.also = path, needed, names, also
 
     @property
     def columns(self) -> tuple[Column, ...]:
@@ -102,7 +105,7 @@ class Recorded(Dataset):
             SourceError: the file cannot be read to its end.
             SchemaError: a column that is needed is missing, or one says no time, address or port.
         """
-        known = (name for name in (*GROUPABLE, *ENDPOINTS, "attack") if name in self.names)
+        known = (name for name in (*GROUPABLE, *ENDPOINTS, "attack", *self.also) if name in self.names)
         wanted = dict.fromkeys([*IDENTITY, *known, *(column.name for column in self.columns)])
         try:
             with pq.ParquetFile(self.path) as file:

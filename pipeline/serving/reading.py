@@ -14,7 +14,7 @@ from pipeline.datasets import sources
 from pipeline.datasets.base import Chunk, Dataset
 from pipeline.datasets.incoming import incoming
 from pipeline.preprocessing.context.past import Matrix, backwards, late_sentence
-from pipeline.preprocessing.context.talks import Mask, Talks, can_have, talks_of, unknown
+from pipeline.preprocessing.context.talks import READS, Mask, Talks, can_have, talks_of, unknown
 from pipeline.serving.arrivals import Incoming
 from pipeline.serving.bundle import Bundle
 from pipeline.serving.carried_past import Before, before
@@ -23,7 +23,9 @@ from pipeline.serving.carried_past import Before, before
 def _reader(file: Incoming, bundle: Bundle) -> Dataset:
     """What reads a file in the format of the data set that the model was trained on, or as Parquet."""
     dataset = bundle.dataset.split(" ")[0]
-    return incoming(file.path, dataset, bundle.columns, bundle.extraction, bundle.reading, labels=bundle.label_settings)
+    also = READS if bundle.looks_back else ()
+    about = (bundle.columns, bundle.extraction, bundle.reading)
+    return incoming(file.path, dataset, *about, labels=bundle.label_settings, also=also)
 
 
 def chunks(file: Incoming, bundle: Bundle) -> Iterator[Chunk]:
@@ -79,7 +81,7 @@ def contexts(file: Incoming, bundle: Bundle, key: str = "") -> FilePast | None:
 
     Raises:
         SourceError: a library gave up on its bytes.
-        SchemaError: two of its columns have one name.
+        SchemaError: two of its columns have one name, or one that contexts are made of holds no numbers.
     """
     past = bundle.looks_back
     if past is None:
@@ -99,7 +101,10 @@ def _talks(file: Incoming, bundle: Bundle) -> tuple[Talks, Mask]:
     talks, known = [Talks.none()], [np.zeros(0, bool)]
     for chunk in chunks(file, bundle):
         records = chunk.records
-        part, timed = talks_of(records) if can_have(records.column_names) else unknown(records.num_rows)
+        try:
+            part, timed = talks_of(records) if can_have(records.column_names) else unknown(records.num_rows)
+        except SchemaError as error:
+            raise SchemaError(f"{file.path}: {error}") from error
         talks.append(part)
         known.append(timed)
     return Talks.joined(*talks), np.concatenate(known)

@@ -8,11 +8,13 @@ from numpy.typing import NDArray
 
 from pipeline.artifacts import paths
 from pipeline.artifacts.files import read_json
+from pipeline.artifacts.labels import DISMISSED
 from pipeline.preprocessing import splits
 from pipeline.preprocessing.assignment import Rows
 from pipeline.preprocessing.features import Features
 from pipeline.preprocessing.witnesses import unwitnessed
 from pipeline.settings.preprocess import WitnessSettings
+from pipeline.stages import analysts
 from pipeline.stages.records import columns_where
 from pipeline.stages.reports.report import Report
 from pipeline.stages.when import when
@@ -24,11 +26,13 @@ DOUBTED: Final = -1.0  # the confidence of a record that is labelled benign, and
 def with_doubts(rows: Rows, features: Features, settings: WitnessSettings, report: Report) -> Rows:
     """The same rows, those with a confidence of -1 whose like occur at one time only.
 
-    Test records are not looked at, so that none changes what models are fitted on.
+    Test records are not looked at, so that none changes what models are fitted on. Nor are alerts that an analyst has
+    dismissed: they are surely benign, and often have no time.
     """
     if settings.use == "never" or (settings.use == "unlabelled" and read_json(paths.SOURCE)["labels"] == "full"):
         return rows
     fitted = np.isin(rows.split, [splits.SPLITS.index(name) for name in FITTED]) & (rows.y == 0)
+    fitted &= ~np.isin(rows.record_id, analysts.ids_of(DISMISSED))
     place = when(rows.record_id[fitted], settings.apart)
     if place is None:
         report.say("no record is doubted: not all have a time, and they are not of several days")

@@ -18,7 +18,7 @@ from flows.reports import scoring as scoring_report
 from pipeline import AlarmModel, config
 from pipeline.artifacts import paths
 from pipeline.artifacts.contexts import path_of
-from pipeline.artifacts.files import sha256_of
+from pipeline.artifacts.files import read_json, sha256_of, write_json
 from pipeline.artifacts.samples import read_samples
 from pipeline.base.errors import SchemaError
 from pipeline.calibration.decisions import WITHOUT_CONTEXT
@@ -28,7 +28,7 @@ from pipeline.datasets.synthetic.captures import write_captures
 from pipeline.preprocessing.context.past import GAP_COLUMNS
 from pipeline.preprocessing.context.talks import talks_of
 from pipeline.preprocessing.splits import SPLITS
-from pipeline.serving import adoption, arrivals, batch, heldout, reading, scored, shadow
+from pipeline.serving import adoption, arrivals, batch, carried_past, heldout, reading, scored, shadow
 from pipeline.serving.arrivals import Incoming
 from pipeline.serving.bundle import Bundle
 from pipeline.settings.evaluate import Evaluate
@@ -310,6 +310,28 @@ def test_times_that_are_none_are_the_fault_of_the_file(bundle: Bundle, tmp_path:
     assert batch.score(text, bundle, 3)["without_context"] == 0
 
 
+def stored_as(path: Path, table: pa.Table) -> Incoming:
+    pq.write_table(table, path)
+    return Incoming(path, path.name, sha256_of(path))
+
+
+def test_numbers_that_are_none_are_the_fault_of_the_file(bundle: Bundle, tmp_path: Path) -> None:
+    at = records().column_names.index("total_bwd_packets")
+    text = records().set_column(at, "total_bwd_packets", pa.array(["many"] * records().num_rows))
+    with pytest.raises(SchemaError, match=r"new\.parquet: column 'total_bwd_packets' holds string") as caught:
+        batch.score(stored_as(tmp_path / "new.parquet", text), bundle, 3)
+    assert arrivals.blames_file(caught.value)
+
+
+def test_a_context_needs_no_column_among_the_features(bundle: Bundle, tmp_path: Path) -> None:
+    past = bundle.looks_back
+    assert past is not None
+    kept = [each for each in bundle.columns if each.name not in ("total_bwd_packets", "rst_flag_count")]
+    found = reading.contexts(stored_as(tmp_path / "new.parquet", records()), replace(bundle, columns=tuple(kept)))
+    assert found is not None and len(kept) == len(bundle.columns) - 2
+    np.testing.assert_array_equal(found.x, past.context(*talks_of(records())))
+
+
 def parts_of_a_day(folder: Path) -> list[Incoming]:
     """The records of the later day in three files, in the form in which ingest stores records."""
     chunks = [chunk.records for chunk in reading.chunks(later(), Bundle.of_project())]
@@ -372,16 +394,73 @@ def test_an_older_file_and_one_after_a_pause_begin_anew(bundle: Bundle, tmp_path
         np.testing.assert_allclose(told(file).context, expected, rtol=1e-3, atol=1e-2)
 
 
-def test_the_end_of_a_file_that_is_damaged_is_passed_over(bundle: Bundle, tmp_path: Path) -> None:
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:20])
+
+
+def torn(path: Path) -> None:
+    content = path.read_bytes()
+    path.write_bytes(content[:4] + bytes(40) + content[44:])
+
+
+def changed(path: Path) -> None:
+    table = pq.read_table(path)
+    ports = pa.array(table.column("port").to_numpy() + 1)
+    pq.write_table(table.set_column(table.column_names.index("port"), "port", ports), path)
+
+
+@pytest.mark.parametrize("damage", [cut, torn, changed])
+def test_the_end_of_a_file_that_is_damaged_is_passed_over(bundle: Bundle, tmp_path: Path, damage: Any) -> None:
     past = bundle.looks_back
     assert past is not None
     first, second, _ = parts_of_a_day(tmp_path)
     batch.score(first, bundle, 3)
-    for path in (paths.SCORED / "pasts").iterdir():
-        path.write_bytes(path.read_bytes()[:20])
+    damage(carried_past.path_of(first.key(3)))
     batch.score(second, bundle, 3)
     expected = past.scores_of(pq.read_table(second.path))
     np.testing.assert_allclose(told(second).context, expected, rtol=1e-3, atol=1e-2)
+
+
+def goes_on_from(file: Incoming, bundle: Bundle) -> str:
+    past = reading.contexts(file, bundle, file.key(3))
+    assert past is not None
+    return past.after.key
+
+
+def test_times_in_the_future_are_not_carried_on(bundle: Bundle, tmp_path: Path) -> None:
+    first, second, third = parts_of_a_day(tmp_path)
+    table = pq.read_table(first.path)
+    times = table.column("timestamp").to_pylist()
+    ahead = pa.array([*times[:-1], times[-1].replace(year=2200)], pa.timestamp("us"))
+    pq.write_table(table.set_column(table.column_names.index("timestamp"), "timestamp", ahead), first.path)
+    first = replace(first, sha256=sha256_of(first.path))
+    batch.score(first, bundle, 3)
+    assert goes_on_from(second, bundle) == first.key(3)
+    (pointer,) = (paths.SCORED / "pasts").glob("last-*.json")
+    write_json(pointer, read_json(pointer) | {"time": int(np.datetime64("2200", "us").astype(np.int64))})
+    batch.score(second, bundle, 3)
+    assert goes_on_from(third, bundle) == second.key(3)
+
+
+def test_the_first_file_of_a_new_model_goes_on_from_the_last_one_of_the_old(bundle: Bundle, tmp_path: Path) -> None:
+    assert bundle.past is not None
+    first, second, third = parts_of_a_day(tmp_path)
+    batch.score(first, bundle, 3)
+    new = bundle.with_calibration(bundle.calibration.moved("", bundle.calibration.reference, lowest))
+    assert new.digest != bundle.digest and goes_on_from(second, new) == first.key(3)
+    assert goes_on_from(second, replace(new, past=replace(bundle.past, remembered=5))) == ""
+    batch.score(second, new, 4)
+    assert goes_on_from(third, new) == second.key(4)
+
+
+def test_the_ends_of_the_last_files_stay(bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(carried_past, "KEPT", 2)
+    files = parts_of_a_day(tmp_path)
+    for file in files:
+        batch.score(file, bundle, 3)
+    assert [carried_past.path_of(file.key(3)).exists() for file in files] == [False, True, True]
+    assert all(scored.is_scored(file, 3) for file in files)
+    assert scored.recent(3, 10**6).files == 3
 
 
 def test_what_is_carried_on_is_bounded_and_holds_no_address(bundle: Bundle, tmp_path: Path) -> None:

@@ -1,17 +1,21 @@
 """Benign records whose like occur on one day only: no model is fitted on them, but they set thresholds."""
 
+from datetime import datetime
 from typing import Any
 
 import numpy as np
 import pytest
 
-from pipeline.artifacts import paths
+from pipeline.artifacts import labels, paths
 from pipeline.artifacts.confidence import read_confidence
+from pipeline.artifacts.labels import Label
 from pipeline.artifacts.models import read_model
 from pipeline.artifacts.samples import read_samples
+from pipeline.artifacts.tables import read_table
 from pipeline.base.samples import Samples
 from pipeline.calibration.cross_conformal import OUT_OF_FOLD
 from pipeline.preprocessing import splits
+from pipeline.serving import labelling
 from pipeline.stages.dealt import DEALT
 
 
@@ -94,3 +98,48 @@ def test_records_of_one_day_without_times_are_not_doubted(project: Any) -> None:
     project.doctor(one_day)
     project.run("preprocess")
     assert not any(doubted(part).any() for part in stored().values())
+
+
+def all_doubted() -> set[int]:
+    return {int(number) for part in stored().values() for number in part.record_id[doubted(part)]}
+
+
+def dismiss(record_id: int, **columns: Any) -> None:
+    labels.append(Label(record_id, labels.BENIGN, "ada", "2026-01-31T09:00:00+00:00", columns=columns))
+
+
+@pytest.fixture
+def unlabelled(project: Any) -> Any:
+    """A project of which no record has a label."""
+    project.set("ingest.labels", "none")
+    project.run("ingest", "preprocess")
+    return project
+
+
+def test_an_alert_that_was_dismissed_is_believed(unlabelled: Any) -> None:
+    dismissed = sorted(all_doubted())[:3]
+    for number in dismissed:
+        dismiss(number)
+    unlabelled.run("ingest", "preprocess")
+    train = stored()["train"]
+    assert train.confidence[np.isin(train.record_id, dismissed)].tolist() == [1, 1, 1]
+
+
+def test_dismissed_alerts_whose_times_are_gone_leave_the_others_doubted(unlabelled: Any) -> None:
+    def timed(columns: dict[str, list[Any]]) -> None:
+        days = sorted({day for day in columns["day"] if day})
+        at = {day: datetime(2017, 7, 3 + number) for number, day in enumerate(days)}
+        columns["timestamp"] = [at.get(day) for day in columns["day"]]
+        columns["day"] = [day and "monday" for day in columns["day"]]
+
+    def preprocessed() -> set[int]:
+        unlabelled.run("ingest")
+        unlabelled.doctor(timed)
+        unlabelled.run("preprocess")
+        return all_doubted()
+
+    before = preprocessed()
+    record = read_table(paths.RECORDS).slice(0, 1).to_pylist()[0]
+    for number in range(7):
+        dismiss(number, **labelling._found(record).columns)
+    assert len(before) and len(preprocessed() & before) > 0.8 * len(before)

@@ -9,6 +9,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from pipeline.base.errors import SchemaError
+
 Ints = NDArray[np.int64]
 Mask = NDArray[np.bool_]
 
@@ -26,6 +28,8 @@ _STATE: Final = "state"
 _FAILED_STATES: Final = frozenset({"S0", "REJ", "RSTO", "RSTR", "RSTOS0", "RSTRH", "SH"})  # conn_state of Zeek
 _MOST_BYTES: Final = 2**40  # of one record; more is no count of bytes
 NO_PORT: Final = -1
+READS: Final = (*WHO, *_PORTS, *_SENT, *_RECEIVED, *_ANSWERS, *_RESETS, _STATE)
+"""Columns that a context may be made of, as far as records have them."""
 
 
 @dataclass(frozen=True)
@@ -78,8 +82,7 @@ def can_have(columns: Collection[str]) -> bool:
 
 def reads(columns: Collection[str]) -> list[str]:
     """Those of the columns of records that ``talks_of`` reads."""
-    wanted = (*WHO, *_PORTS, *_SENT, *_RECEIVED, *_ANSWERS, *_RESETS, _STATE)
-    return [name for name in wanted if name in {*columns}]
+    return [name for name in READS if name in {*columns}]
 
 
 def talks_of(table: pa.Table) -> tuple[Talks, Mask]:
@@ -87,6 +90,9 @@ def talks_of(table: pa.Table) -> tuple[Talks, Mask]:
 
     Args:
         table: n records, with ``WHO`` among their columns.
+
+    Raises:
+        SchemaError: a column holds no numbers.
     """
     columns = {*table.column_names}
     time = table.column("timestamp").cast(pa.timestamp("us"), safe=False).cast(pa.int64())
@@ -148,7 +154,11 @@ _SIGNS: Final[Mapping[tuple[str, ...], Callable[[NDArray[np.float64]], Mask]]] =
 
 
 def _numbers(table: pa.Table, name: str) -> NDArray[np.float64]:
-    values: NDArray[np.float64] = table.column(name).cast(pa.float64()).to_numpy()
+    column = table.column(name)
+    try:
+        values: NDArray[np.float64] = column.cast(pa.float64()).to_numpy()
+    except pa.ArrowException as error:
+        raise SchemaError(f"column {name!r} holds {column.type}, allowed are numbers: {error}") from error
     return values
 
 
