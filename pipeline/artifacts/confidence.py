@@ -28,7 +28,7 @@ def read_confidence(path: Path) -> tuple[NDArray[np.uint64], NDArray[np.float64]
     try:
         table = _read_two_columns(path)
         ids, values = table.column("record_id"), table.column("confidence").cast(pa.float64()).to_numpy()
-    except (OSError, pa.ArrowInvalid, pa.ArrowNotImplementedError, KeyError) as error:
+    except (OSError, pa.ArrowException, KeyError) as error:
         remedy = "a CSV or Parquet file with the columns record_id and confidence is expected"
         raise ArtifactError(f"{path}: cannot be read ({error}); {remedy}") from error
     if ids.type == pa.uint64():

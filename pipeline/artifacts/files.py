@@ -105,5 +105,6 @@ def read_csv(path: Path) -> list[dict[str, str]]:
 
 def unreadable(path: Path, error: Exception) -> ArtifactError:
     """The error of a file that is absent or damaged, with its remedy."""
-    state = "is absent" if not path.exists() else f"cannot be read ({error})"
+    told = " ".join(str(error).split())  # a library may take several lines
+    state = "is absent" if not path.exists() else f"cannot be read ({told})"
     return ArtifactError(f"{path}: {state}; run `dvc repro` to make it again")

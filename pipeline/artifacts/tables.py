@@ -60,7 +60,7 @@ def row_groups(path: Path, columns: Sequence[str] | None = None) -> Iterator[pa.
     """The rows of a Parquet file, a row group at a time.
 
     Raises:
-        ArtifactError: the file is absent or no Parquet.
+        ArtifactError: the file is absent, damaged or no Parquet.
     """
     with opened(path) as file:
         for group in range(file.num_row_groups):
@@ -79,7 +79,7 @@ def column_names(path: Path) -> list[str]:
     """The columns of a Parquet file.
 
     Raises:
-        ArtifactError: the file is absent or no Parquet.
+        ArtifactError: the file is absent, damaged or no Parquet.
     """
     with opened(path) as file:
         return list(file.schema_arrow.names)
@@ -101,7 +101,7 @@ def table_metadata(path: Path) -> dict[str, str]:
     """What a Parquet file says of itself beside its columns.
 
     Raises:
-        ArtifactError: the file is absent or no Parquet.
+        ArtifactError: the file is absent, damaged or no Parquet.
     """
     with opened(path) as file:
         return {key.decode(): value.decode() for key, value in (file.schema_arrow.metadata or {}).items()}
@@ -111,7 +111,7 @@ def read_table(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
     """A whole Parquet file.
 
     Raises:
-        ArtifactError: the file is absent or no Parquet.
+        ArtifactError: the file is absent, damaged or no Parquet.
     """
     with opened(path) as file:
         return file.read(columns=None if columns is None else list(columns))
@@ -122,14 +122,13 @@ def opened(path: Path) -> Iterator[pq.ParquetFile]:
     """A Parquet file, open for reading.
 
     Raises:
-        ArtifactError: the file is absent or no Parquet.
+        ArtifactError: the file is absent, damaged or no Parquet.
     """
     try:
-        file = pq.ParquetFile(path)
-    except (OSError, pa.ArrowInvalid) as error:
+        with pq.ParquetFile(path) as file:
+            yield file  # damage in the middle shows only when it is read
+    except (OSError, pa.ArrowException) as error:
         raise unreadable(path, error) from error
-    with file:
-        yield file
 
 
 def values_by_id(path: Path, column: str, record_id: NDArray[np.uint64]) -> NDArray[Any]:

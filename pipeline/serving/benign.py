@@ -91,7 +91,7 @@ def decoded(folder: Path, files: Mapping[str, bytes], columns: Sequence[Column])
     try:
         read = {column.name: _values(column, about["words"], arrays) for column in columns}
         return pa.table({ID: arrays[ID], **read})
-    except (KeyError, IndexError, TypeError, pa.ArrowInvalid) as error:
+    except (KeyError, IndexError, TypeError, pa.ArrowException) as error:
         raise ArtifactError(f"{folder / NAME}: does not hold the columns that the model reads ({error!r})") from error
 
 

@@ -47,7 +47,7 @@ def _read(path: Path, ids: list[str]) -> NDArray[np.float64]:
     refuse_sample(path)
     try:
         known = _of_parquet(path) if path.suffix == ".parquet" else _of_csv(path)
-    except (OSError, KeyError, TypeError, ValueError, pa.ArrowInvalid) as error:
+    except (OSError, KeyError, TypeError, ValueError, pa.ArrowException) as error:
         raise ArtifactError(
             f"{path}: cannot be read ({error!r}); a CSV or Parquet file with the columns record_id and confidence is "
             "expected"

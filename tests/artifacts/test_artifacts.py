@@ -103,6 +103,18 @@ def test_an_absent_or_damaged_file_says_how_to_make_it_again(tmp_path, content):
             read(path)
 
 
+def test_a_table_that_is_damaged_in_the_middle_says_how_to_make_it_again(tmp_path):
+    path = tmp_path / "a.parquet"
+    with TableWriter(path, pa.schema([("x", pa.float64())])) as writer:
+        writer.write(pa.table({"x": np.random.default_rng(0).normal(size=5_000)}))
+    content = bytearray(path.read_bytes())
+    content[4:2_000] = bytes(1_996)
+    path.write_bytes(content)
+    for read in (read_table, lambda each: list(row_groups(each))):
+        with pytest.raises(ArtifactError, match=r"a\.parquet: cannot be read .*; run `dvc repro`"):
+            read(path)
+
+
 def test_ids_are_written_as_sixteen_hexadecimal_digits(tmp_path):
     ids = np.array([0, 1, 2**64 - 1, 2**53 + 1], dtype=np.uint64)
     write_columns(tmp_path / "a.csv", {"record_id": ids, "x": np.arange(4.0)})

@@ -1,7 +1,7 @@
 """Several detectors with one score."""
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import numpy as np
 import torch
@@ -39,10 +39,12 @@ class Ensemble(Detector):
 
     Args:
         features: Z.
-        members: detectors by name, each with its settings.
+        members: detectors by name, each with its settings; None: the usual ones.
         parts: how many parts the rows are left out in.
         seed: of the parts.
     """
+
+    usual: ClassVar[Mapping[str, Mapping[str, Any]]] = {"knn": {"neighbours": 1}, "gmm": {}}  # members
 
     knots: Tensor
     surprises: Tensor
@@ -57,7 +59,7 @@ class Ensemble(Detector):
         seed: int = 0,
     ) -> None:
         super().__init__(features)
-        named = {"knn": {"neighbours": 1}, "gmm": {}} if members is None else members
+        named = self.usual if members is None else members
         if not isinstance(named, Mapping) or not all(isinstance(settings, Mapping) for settings in named.values()):
             raise ValueError(
                 f"members must be names with their settings, as in {{knn: {{neighbours: 1}}}}, not {named}"
