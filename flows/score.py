@@ -67,15 +67,16 @@ def here(
     from pipeline import config
     from pipeline.serving import arrivals, discoveries, intake, loading, scored
     from pipeline.serving.intake import Outcome, Result
+    from pipeline.settings.alerts import Alerts
     from pipeline.settings.scoring import Scoring
 
     level = discoveries.asked(false_discovery)
     files = [file for path in paths for file in arrivals.listed(path)]
     version, bundle = model or loading.load(alias)
-    rules = config.load(Scoring).contract
+    rules, alerts = config.load(Scoring).contract, config.load(Alerts)
 
     def score(file: arrivals.Incoming) -> Outcome:
-        return intake.score(file, bundle, version.number, "", level, rules)
+        return intake.score(file, bundle, version.number, "", level, rules, alerts)
 
     texts: list[str] = []
     outcomes: list[Outcome] = []

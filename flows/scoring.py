@@ -36,11 +36,13 @@ from flows.runtime.own_names import artefact_key
 from pipeline import config
 from pipeline.base.errors import FlowsculptError, ScoringError, printable
 from pipeline.serving import arrivals, discoveries, intake, loading
+from pipeline.serving.alerts.building import AS_SHIPPED
 from pipeline.serving.arrivals import Incoming
 from pipeline.serving.bundle import Bundle
 from pipeline.serving.contract_check import WARN
 from pipeline.serving.intake import Left, Outcome, Result
 from pipeline.serving.quarantine import Held
+from pipeline.settings.alerts import Alerts
 from pipeline.settings.scoring import ContractRules, Scoring
 
 
@@ -52,9 +54,10 @@ def score(
     flow_run: str,
     false_discovery: float | None = None,
     rules: ContractRules = WARN,
+    alerts: Alerts = AS_SHIPPED,
 ) -> State[Any]:
     """Score one file; a refusal of it is a state, not a traceback."""
-    return _state(intake.score(file, bundle, version, flow_run, false_discovery, rules))
+    return _state(intake.score(file, bundle, version, flow_run, false_discovery, rules, alerts))
 
 
 def _state(done: Outcome) -> State[Any]:
@@ -117,12 +120,12 @@ def score_new(path: Path, alias: str, device: str = "cpu", false_discovery: floa
         FlowsculptError: there is no such version or no such path; nothing was scored.
     """
     version, bundle = loading.load(alias, device)
-    rules = config.load(Scoring).contract
+    rules, alerts = config.load(Scoring).contract, config.load(Alerts)
     listed, flow_run = arrivals.listed(path), str(runtime.flow_run.id or "")
     get_run_logger().info("version %d scores %d files, but for those that it has scored", version.number, len(listed))
 
     def settled(file: Incoming) -> Outcome:
-        given = (file, bundle, version.number, flow_run, false_discovery, rules)
+        given = (file, bundle, version.number, flow_run, false_discovery, rules, alerts)
         done: Any = score(*given, return_state=True).result(raise_on_failure=False)
         if isinstance(done, Exception) and not isinstance(done, FlowsculptError):  # its traceback stands in the log
             return ScoringError(f"{file.name}: {type(done).__name__}: {done}")

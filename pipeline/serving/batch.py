@@ -5,7 +5,8 @@
     data/scored/KEY.parquet             a row for each record: who it is, its scores, p-value and verdict
     data/scored/rejected/KEY.parquet    rows that could not be read, with the reason
     data/scored/samples/KEY.parquet     raw columns of a few records, for the watch on drift and the gate
-    data/scored/alerts/KEY.parquet      raw columns of the strongest alerts, for whoever labels them
+    data/scored/alerts/KEY.parquet      its alerts: who, when, how unlikely, and why; see ``alerts.schema``
+    data/scored/records/KEY.parquet     raw columns of the strongest alerts, for whoever labels them
     data/scored/pasts/KEY.parquet       the end of its traffic, for the next file; see ``carried_past``
     data/scored/summaries/KEY.json      counts, and the sha256 of what came in and of those above
 
@@ -40,11 +41,14 @@ from pipeline.datasets.base import REJECTED_SCHEMA
 from pipeline.datasets.incoming import IDENTITY
 from pipeline.datasets.schema import ENDPOINTS, GROUPABLE, PROVENANCE
 from pipeline.serving import carried_past, discoveries, kept_past, own_model, reading
+from pipeline.serving.alerts.building import AS_SHIPPED, AlertBuilder
+from pipeline.serving.alerts.schema import SCHEMA as ALERT_SCHEMA
 from pipeline.serving.arrivals import Incoming, content_hash
 from pipeline.serving.bundle import Bundle
 from pipeline.serving.contract_check import WARN, ContractCheck
 from pipeline.serving.scored import SCHEMA, TABLES, summary_path, table_path
 from pipeline.serving.tally import Kept, Sample, Strongest, Tally
+from pipeline.settings.alerts import Alerts
 from pipeline.settings.scoring import ContractRules
 
 SAMPLE: Final = 2_000  # records of a file whose raw columns are kept
@@ -58,6 +62,7 @@ def score(
     flow_run: str = "",
     false_discovery: float | None = None,
     rules: ContractRules = WARN,
+    alerts: Alerts = AS_SHIPPED,
 ) -> dict[str, Any]:
     """Score the records of a file, some at a time; returns the summary.
 
@@ -68,6 +73,7 @@ def score(
         flow_run: the Prefect flow run that asks, for the summary; "" for none.
         false_discovery: level of the batch decision over the file, None for none; see ``pipeline.serving.discoveries``.
         rules: when records are not of the kind that the model was fitted on, and what then.
+        alerts: which records become alerts.
 
     Raises:
         SourceError: it cannot be read to its end, or changes meanwhile; nothing is written.
@@ -77,10 +83,11 @@ def score(
     key = file.key(version)
     durable.make_private(own_model.scored())
     tally, check = Tally(bundle.calibration), ContractCheck(bundle.contract, rules)
-    kept = {"samples": Sample(SAMPLE), "alerts": Strongest(ALERTS)}
+    kept = {"samples": Sample(SAMPLE), "records": Strongest(ALERTS)}
     about = {"version": str(version), "model": own_model.name(), "digest": bundle.digest}
     about |= {"source_sha256": file.sha256}
-    p_value = _write(file, bundle, version, about, tally, kept, check)
+    builder = AlertBuilder(bundle, version, file, alerts)
+    p_value = _write(file, builder, about, tally, kept, check)
     batch = {}
     if false_discovery is not None:
         ((most, _),) = tally.decided.most_common(1)
@@ -100,14 +107,14 @@ def score(
 
 def _write(
     file: Incoming,
-    bundle: Bundle,
-    version: int,
+    builder: AlertBuilder,
     about: dict[str, str],
     tally: Tally,
     kept: Mapping[str, Kept],
     check: ContractCheck,
 ) -> Floats:
     """Write the tables of the records and of the rejected rows; returns (n,) p-values."""
+    bundle, version = builder.bundle, builder.version
     key, columns = file.key(version), [column.name for column in bundle.columns]
     schema = SCHEMA.with_metadata({f"flowsculpt.{name}": text for name, text in about.items()})
     p_values = [np.zeros(0)]
@@ -116,6 +123,7 @@ def _write(
     with (
         TableWriter(table_path(key), schema) as scored,
         TableWriter(table_path(key, "rejected"), REJECTED_SCHEMA) as rejected,
+        TableWriter(table_path(key, "alerts"), ALERT_SCHEMA) as alerts,
     ):
         for chunk in reading.chunks(file, bundle):
             rows = slice(rows.stop, rows.stop + chunk.records.num_rows)
@@ -129,9 +137,10 @@ def _write(
             p_values.append(predicted.p_value)
             sampled = kept_past.beside(chunk.records, bundle.looks_back, None if past is None else past.x[rows])
             kept["samples"].add(sampled, predicted.score, _sampled(sampled, columns))
-            alerts = np.any([*predicted.flagged.values()], axis=0)
+            alerts.write(builder.alerts(chunk.records, predicted))
+            unusual = np.any([*predicted.flagged.values()], axis=0)
             raw = [name for name in chunk.records.column_names if name not in PROVENANCE]
-            kept["alerts"].add(chunk.records.filter(pa.array(alerts)), predicted.score[alerts], raw)
+            kept["records"].add(chunk.records.filter(pa.array(unusual)), predicted.score[unusual], raw)
         tally.require(file)
         check.require(file.path)
         if content_hash(file.path) != file.sha256:

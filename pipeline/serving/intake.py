@@ -17,10 +17,12 @@ from typing import Any, TypeAlias
 
 from pipeline.base.errors import ConflictError, FlowsculptError, SourceError, printable
 from pipeline.serving import arrivals, batch, quarantine, scored
+from pipeline.serving.alerts.building import AS_SHIPPED
 from pipeline.serving.arrivals import Incoming
 from pipeline.serving.bundle import Bundle
 from pipeline.serving.contract_check import WARN
 from pipeline.serving.quarantine import Held
+from pipeline.settings.alerts import Alerts
 from pipeline.settings.scoring import ContractRules
 
 
@@ -98,13 +100,14 @@ def score(
     flow_run: str = "",
     false_discovery: float | None = None,
     rules: ContractRules = WARN,
+    alerts: Alerts = AS_SHIPPED,
 ) -> Outcome:
     """What becomes of a file that is new and whole; see ``batch.score`` for the arguments."""
     try:
         held = quarantine.known(file.sha256, version)
         if held is not None:
             return _quarantined(file, version, held.reason)
-        return batch.score(file, bundle, version, flow_run, false_discovery, rules)
+        return batch.score(file, bundle, version, flow_run, false_discovery, rules, alerts)
     except FlowsculptError as error:
         return _refused(file, version, error)
 

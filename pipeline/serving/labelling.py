@@ -17,8 +17,9 @@ from pipeline.artifacts.tables import row_groups
 from pipeline.base.errors import DataError
 from pipeline.datasets.schema import PROVENANCE
 from pipeline.serving import own_model
+from pipeline.serving.alerts import stored
 
-ROOMS = ("alerts", "samples")  # of data/scored, with raw columns
+ROOMS = ("records", "alerts", "samples")  # of data/scored, with raw columns; older versions kept them in alerts
 _DIGITS = 16
 
 
@@ -56,8 +57,10 @@ def find(wanted: Sequence[str]) -> dict[int, Found]:
 def _tables() -> Iterator[Path]:
     if paths.RECORDS.exists():
         yield paths.RECORDS
+    alerts = {*stored.tables()}
     for room in ROOMS:
-        yield from sorted((own_model.scored() / room).glob("*.parquet"))
+        found = sorted((own_model.scored() / room).glob("*.parquet"))
+        yield from (path for path in found if path not in alerts)
 
 
 def _rows(path: Path, wanted: Collection[int]) -> Iterator[dict[str, Any]]:

@@ -19,7 +19,7 @@ from pipeline.datasets.schema import ENDPOINTS
 from pipeline.serving import discoveries, own_model
 from pipeline.serving.arrivals import Incoming
 
-TABLES: Final = (".", "rejected", "samples", "alerts")
+TABLES: Final = (".", "rejected", "samples", "alerts", "records")
 PASTS: Final = "pasts"  # the room of what may be gone by now; see ``carried_past``
 _WORD = pa.dictionary(pa.int32(), pa.string())
 SCHEMA: Final = pa.schema(

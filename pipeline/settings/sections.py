@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Final
 
+from pipeline.settings.alerts import Alerts
 from pipeline.settings.base import Section
 from pipeline.settings.calibrate import Calibrate
 from pipeline.settings.evaluate import Evaluate
@@ -23,4 +24,4 @@ def _named(*shapes: type[Section]) -> Mapping[str, type[Section]]:
 
 
 SECTIONS: Final = _named(Ingest, Limits, Preprocess, Stage1, Stage2, Calibrate, Evaluate)
-FLOW_SECTIONS: Final = _named(Workers, Rules, Retraining, Scoring, Tracking)
+FLOW_SECTIONS: Final = _named(Workers, Rules, Retraining, Scoring, Alerts, Tracking)

@@ -21,6 +21,8 @@ from pipeline.datasets.schema import ENDPOINTS, FEATURE_NAMES
 from pipeline.evaluation.alarm_share import counted
 from pipeline.evaluation.promotion_gate.measure import highest_fpr
 from pipeline.serving import arrivals, batch, reading, scored
+from pipeline.serving.alerts import stored as alerts_stored
+from pipeline.serving.alerts.schema import key_of
 from pipeline.serving.bundle import Bundle
 from pipeline.serving.discoveries import fewest
 from pipeline.serving.scored import TABLES
@@ -393,3 +395,28 @@ def test_a_batch_decision_marks_records_and_changes_nothing_else(bundle, wednesd
     told = {"level": 0.2, "discoveries": int(found.sum()), "fewest": fewest(len(found), n, 0.2)}
     assert summary["batch"] == told
     assert scored.is_scored(file, 3)
+
+
+def test_each_record_above_the_level_is_an_alert_that_says_who_and_when(bundle, wednesday):
+    summary, path = score(wednesday, bundle)
+    (file,) = arrivals.find(wednesday)
+    alerts, judged = alerts_stored.read(), pq.read_table(path)
+    records = pa.concat_tables([chunk.records for chunk in reading.chunks(file, bundle)])
+    flagged = bundle.predict(records).flagged["p99"]
+    assert alerts.num_rows == flagged.sum() == summary["alarms"]["p99"]["alarms"] > 0
+    assert alerts["record_id"].to_pylist() == judged["record_id"].to_numpy()[flagged].tolist()
+    assert alerts["alert"].to_pylist() == [key_of(each, bundle.digest) for each in alerts["record_id"].to_pylist()]
+    assert {*alerts["source_sha256"].to_pylist()} == {file.sha256}
+    assert {*alerts["level"].to_pylist()} <= {"p99", "p99.9"}
+
+
+def test_a_file_that_was_scored_half_and_then_whole_raises_each_alert_once(bundle, wednesday):
+    whole = wednesday.read_text().splitlines(keepends=True)
+    half = wednesday.with_name("half.csv")
+    half.write_text("".join(whole[: len(whole) // 2]))
+    score(half, bundle)
+    half.write_text("".join(whole))
+    score(half, bundle)
+    alerts = alerts_stored.read()
+    assert len({*alerts["alert"].to_pylist()}) == alerts.num_rows > 0
+    assert sum(pq.read_metadata(path).num_rows for path in alerts_stored.tables()) > alerts.num_rows

@@ -1,0 +1,51 @@
+"""Where alerts lie, and how they are read.
+
+::
+
+    data/scored/alerts/KEY.parquet     the alerts of a file that was scored, in the order of its records
+    data/scored/records/KEY.parquet    raw columns of the strongest of its records that exceed any threshold
+
+A record may come in two files, as when a file is scored half and then whole. It is one alert all the same: readers
+keep the first row of each key, in the order of the names of the files.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline.artifacts.tables import read_table, table_metadata
+from pipeline.serving import own_model
+from pipeline.serving.alerts.schema import SCHEMA, VERSION, VERSION_KEY
+
+ROOM: Final = "alerts"
+RECORDS: Final = "records"
+
+
+def tables() -> Iterator[Path]:
+    """The tables of alerts, in the order of their names; those of an older version, which had raw columns, are not."""
+    for path in sorted((own_model.scored() / ROOM).glob("*.parquet")):
+        if table_metadata(path).get(VERSION_KEY.decode()) == VERSION:
+            yield path
+
+
+def read(version: int | None = None) -> pa.Table:
+    """All alerts, each key once; those of one model version, or of all.
+
+    Raises:
+        ArtifactError: a table cannot be read.
+    """
+    found = [read_table(path) for path in tables()]
+    whole = pa.concat_tables([SCHEMA.empty_table(), *(each.select(SCHEMA.names).cast(SCHEMA) for each in found)])
+    if version is not None:
+        whole = whole.filter(pc.equal(whole.column("model_version"), version))
+    return once(whole)
+
+
+def once(alerts: pa.Table) -> pa.Table:
+    """The first row of each key, in their order."""
+    _, first = np.unique(alerts.column("alert").to_numpy(zero_copy_only=False).astype(str), return_index=True)
+    return alerts.take(pa.array(np.sort(first)))
