@@ -10,6 +10,7 @@
     thresholds.json  thresholds.safetensors    the scores -> verdict
     used.safetensors                           record ids of train, val and calibration
     benign.json      benign.safetensors        a few benign train records, which alerts are compared with
+    attacks.json     attacks.safetensors       a few of each attack that was learnt, likewise
     bundle.json                                format, data set, raw columns, an example, the sha256 of each file
 """
 
@@ -40,7 +41,7 @@ from pipeline.datasets.schema import Column
 from pipeline.datasets.units import FLOWS
 from pipeline.models.scoring import ROWS_AT_ONCE
 from pipeline.preprocessing.features import Features
-from pipeline.serving import benign, bundle_parts, contract, manifest, recent_past, record_columns
+from pipeline.serving import attacks, benign, bundle_parts, contract, manifest, recent_past, record_columns
 from pipeline.serving.bundle_parts import MODELS, USED
 from pipeline.serving.manifest import HashedFolder
 from pipeline.serving.recent_past import RecentPast
@@ -98,6 +99,8 @@ class Bundle:
         features = Features.load(*bundle_parts.decoded(here(paths.FEATURES), files, "features"))
         some = benign.chosen(here(paths.PROCESSED) / "train.parquet")
         files |= benign.encoded(here(paths.RECORDS), some, _typed(features))
+        seen = attacks.chosen(here(paths.PROCESSED) / "train.parquet")
+        files |= attacks.encoded(here(paths.RECORDS), *seen, _typed(features))
         source = read_json(here(paths.SOURCE))
         about = {"dataset": source["dataset"], "columns": _columns(features), "example": features.typical()}
         about |= {name: source[name] for name in ("extraction", "reading", "label_settings") if name in source}
@@ -220,6 +223,14 @@ class Bundle:
             ArtifactError: they do not fit the columns.
         """
         return benign.decoded(Path(), self.sealed.files, self.columns)
+
+    def attacks(self) -> pa.Table | None:
+        """A few raw attacks that it has learnt, their ids and names first; None for a model that keeps none.
+
+        Raises:
+            ArtifactError: they do not fit the columns.
+        """
+        return attacks.decoded(Path(), self.sealed.files, self.columns)
 
     def require(self, names: Collection[str]) -> None:
         """Refuse records that lack a column.

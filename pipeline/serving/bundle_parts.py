@@ -21,7 +21,7 @@ from pipeline.models.encoders.base import Encoder
 from pipeline.models.encoders.losses.registry import LOSSES
 from pipeline.models.encoders.registry import ENCODERS
 from pipeline.preprocessing.features import Features
-from pipeline.serving import benign
+from pipeline.serving import attacks, benign
 from pipeline.serving.manifest import HashedFolder
 from pipeline.settings.renamed import dotted
 
@@ -41,13 +41,13 @@ def file_names(model: str) -> tuple[str, str]:
 
 
 def require_files(sealed: HashedFolder, folder: Path) -> None:
-    """Refuse a folder that lacks a file of a bundle or holds another one; benign records and contexts may be absent.
+    """Refuse a folder that lacks a file of a bundle or holds another one; kept records and contexts may be absent.
 
     Raises:
         ArtifactError: with the file.
     """
     needed = {*(name for model in MODELS for name in file_names(model)), USED}
-    given, optional = {*sealed.files}, ({*benign.FILES}, {*file_names(CONTEXT)})
+    given, optional = {*sealed.files}, ({*benign.FILES}, {*attacks.FILES}, {*file_names(CONTEXT)})
     known = needed.union(*optional)
     beside = {name for files in optional if given & files for name in files}
     for name in sorted((needed | beside) ^ given):

@@ -30,7 +30,7 @@ def drawn(n: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).normal(size=(n, F)).astype(np.float32)
 
 
-def squares(x: np.ndarray) -> np.ndarray:
+def squares(x: np.ndarray, rows: object = None) -> np.ndarray:
     return (x.astype(np.float64) ** 2 * [1, 2, 3]).sum(1)
 
 
@@ -60,7 +60,7 @@ def test_a_feature_that_has_its_reference_value_is_not_scored_again() -> None:
     reference = x.copy()
     reference[2, 1] = 9
 
-    def score(rows: np.ndarray) -> np.ndarray:
+    def score(rows: np.ndarray, which: np.ndarray) -> np.ndarray:
         seen.append(len(rows))
         return squares(rows)
 
