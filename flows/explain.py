@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from pipeline.calibration.prediction import Prediction
     from pipeline.serving.arrivals import Incoming
     from pipeline.serving.bundle import Bundle
-    from pipeline.serving.reasons import Context, Explained
+    from pipeline.serving.causes import Context, Explained
 
 
 def main(given: Sequence[str] | None = None) -> int:
@@ -128,7 +128,7 @@ def _picked(path: Path, bundle: "Bundle", pick: "Callable[[pa.Table, Prediction]
 
     from pipeline.serving import reading
     from pipeline.serving.carried_past import key_of
-    from pipeline.serving.reasons import Context
+    from pipeline.serving.causes import Context
 
     file, start = _file(path), 0
     past, parts, said, x = reading.contexts(file, bundle, key_of(file.sha256, bundle)), [], [], []

@@ -24,8 +24,9 @@ from pipeline.base.errors import ArtifactError, ConfigError, ContractWarning, Tr
 from pipeline.calibration.prediction import Prediction
 from pipeline.serving import calls, loading, manifest
 from pipeline.serving.bundle import Bundle
+from pipeline.serving.causes import Explained
 from pipeline.serving.contract_check import rules_of
-from pipeline.serving.reasons import Explained, Explainer
+from pipeline.serving.reasons import Explainer
 from pipeline.serving.time_units import AUTO
 from pipeline.settings.scoring import Action
 

@@ -5,9 +5,9 @@ fact alone is as in the record. To take one fact away from an unusual context wo
 ports and the number of records say the same, and each is enough.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import torch
@@ -15,7 +15,11 @@ from numpy.typing import NDArray
 
 from pipeline.base.samples import CONTEXT
 from pipeline.calibration.calibration import Calibration
+from pipeline.evaluation.replacement import Scoring
 from pipeline.preprocessing.context.past import GAP_COLUMNS, Matrix
+from pipeline.serving.alerts.schema import Reason
+from pipeline.serving.bundle import Bundle
+from pipeline.serving.causes import Cause, Context
 from pipeline.serving.recent_past import RecentPast
 from pipeline.serving.usual import OF_100, number, ranged
 
@@ -86,6 +90,71 @@ class Fact:
         return f"{OF_100} of 100 benign records: {ranged(_whole(low), _whole(high), self.unit)}"
 
 
+@dataclass(frozen=True)
+class Facts:
+    """The facts of the contexts of n records, with what they explain.
+
+    Attributes:
+        facts: the F columns of contexts.
+        x: (n, F); None where no facts are known.
+        rise: (n, F) see ``rises``.
+        fall: (n,) how far the score falls without the context.
+        low, high: (F,) what is usual, or None.
+    """
+
+    facts: tuple[Fact, ...] = ()
+    x: Matrix | None = None
+    rise: Floats | None = None
+    fall: Floats | None = None
+    low: Matrix | None = None
+    high: Matrix | None = None
+
+    @classmethod
+    def of(
+        cls,
+        bundle: Bundle,
+        scoring: Scoring,
+        scores: Mapping[str, NDArray[Any]],
+        context: Context | None,
+        shares: Mapping[str, Floats],
+    ) -> "Facts":
+        """Those of records with these scores."""
+        past = bundle.looks_back
+        if past is None or context is None or context.x is None or CONTEXT not in bundle.calibration.used:
+            return cls()
+        known = np.isfinite(context.score) & (shares[CONTEXT] > 0)
+        rise = np.zeros(context.x.shape)
+        if known.any():
+            rise[known] = rises(past, bundle.calibration, context.x[known])
+        silent = {**scores, CONTEXT: np.where(np.isnan(scores[CONTEXT]), np.nan, -np.inf)}
+        fall = scoring.fused(scores) - scoring.fused(silent)
+        usual = (past.usual.get("low"), past.usual.get("high"))
+        return cls(tuple(Fact.of(name) for name in past.columns), context.x, rise, fall, *usual)
+
+    def __call__(self, row: int, whole: float, most: int = 3) -> list[Cause]:
+        """The strongest facts of a record; ``whole`` is how far its score falls if all is as usual."""
+        if self.x is None or self.rise is None or self.fall is None:
+            return []
+        rise = self.rise[row]
+        chosen = _strongest(self.facts, rise, most)
+        parts = rise[chosen] / max(float(rise[chosen].sum()), 1e-12) if chosen else rise[:0]
+        return [
+            self._cause(row, place, float(self.fall[row] * part), whole)
+            for place, part in zip(chosen, parts.tolist(), strict=True)
+        ]
+
+    def _cause(self, row: int, place: int, fall: float, whole: float) -> Cause:
+        assert self.x is not None
+        fact = self.facts[place]
+        value = fact.raw(float(self.x[row, place]))
+        low, high = (None if each is None else fact.raw(float(each[place])) for each in (self.low, self.high))
+        usual = "" if low is None or high is None else fact.usual(low, high)
+        share = float(np.clip(fall / whole, 0, 1))
+        text = fact.sentence(value, low, high)
+        reason = Reason(fact.name, value, None, fact.unit, low, high, usual, share, text)
+        return Cause(reason, theme(fact), None, fall)
+
+
 def rises(past: RecentPast, calibration: Calibration, x: Matrix) -> Floats:
     """(n, F) how much more surprising a usual context becomes by each fact of contexts, x, (n, F), at least 0.
 
@@ -101,7 +170,7 @@ def rises(past: RecentPast, calibration: Calibration, x: Matrix) -> Floats:
     return rise.clip(0)
 
 
-def strongest(facts: Sequence[Fact], rise: Floats, most: int) -> list[int]:
+def _strongest(facts: Sequence[Fact], rise: Floats, most: int) -> list[int]:
     """Places of the greatest of (F,) rises, at most one of each side and kind."""
     found: dict[tuple[str, str], int] = {}
     for place in np.argsort(-rise, kind="stable").tolist():

@@ -2,7 +2,6 @@
 
 from typing import Final
 
-import numpy as np
 import torch
 
 from pipeline.artifacts import paths
@@ -37,16 +36,9 @@ def fit_contexts(settings: Stage2, train: Samples, dealt: Dealt | None) -> Detec
     contexts = contexts_of_split("train", ids) if dealt is None else contexts_of_dealt(ids)
     model = _fitted(settings, contexts, dealt)
     weights = {key: value.numpy() for key, value in model.state_dict().items()}
-    about = {**described(settings, KIND, model, contexts.columns), **contexts.about, "usual": _usual(contexts)}
+    about = {**described(settings, KIND, model, contexts.columns), **contexts.about, "usual": contexts.usual}
     write_model(paths.CONTEXT, about, weights)
     return model
-
-
-def _usual(contexts: Contexts) -> dict[str, list[float]]:
-    """What 98 of 100 of the benign contexts hold, and their middle, column by column."""
-    shares = {"low": 0.01, "middle": 0.5, "high": 0.99}
-    x = contexts.x[contexts.known]
-    return {name: np.quantile(x, share, axis=0, method="inverted_cdf").tolist() for name, share in shares.items()}
 
 
 def _fitted(settings: Stage2, contexts: Contexts, dealt: Dealt | None) -> Detector:

@@ -12,6 +12,7 @@ from torch.nn import functional
 from pipeline.base.errors import TrainingError
 from pipeline.base.parallel import cores, in_order
 from pipeline.models.detectors.base import Detector, at_most, draw_with_attacks, of_both, rows_at_once
+from pipeline.models.detectors.forest import Forest, at
 from pipeline.models.scoring import in_parts
 
 LEAST_EXCESS: Final = 1e-3  # of log-odds that hardly differ
@@ -245,25 +246,15 @@ class Boosting(Detector):
         return surprise[..., 0] + surprise[..., 1:].amax(-1)
 
     def _odds(self, x: Tensor) -> Tensor:
-        values, after = x.float(), self._after()
-        node = self.root.expand(len(x), -1)  # (B, G T)
-        for _ in range(int(self.depth)):
-            node = self._next(node, values.gather(1, _at(self.feature, node)), after)
-        return self._sums(node)
+        return self._sums(self._forest().leaves(x.float()))
 
     def _sums(self, leaf: Tensor) -> Tensor:
         """(B, G) log-odds of the leaves, (B, G T)."""
-        families = len(self.start)
-        odds: Tensor = self.start + _at(self.value, leaf).view(len(leaf), families, -1).sum(2)
+        odds: Tensor = self.start + at(self.value, leaf).view(len(leaf), len(self.start), -1).sum(2)
         return odds
 
-    def _after(self) -> Tensor:
-        """(2 N,) the left and the right node behind each node."""
-        return torch.stack([self.left, self.right], dim=1).flatten()
-
-    def _next(self, node: Tensor, value: Tensor, after: Tensor) -> Tensor:
-        """The nodes that follow, where the features that they look at have these values."""
-        return _at(after, 2 * node + (value > _at(self.threshold, node)))
+    def _forest(self) -> Forest:
+        return Forest(self.root, self.feature, self.threshold, self.left, self.right, int(self.depth))
 
     @property
     def replaces_quickly(self) -> bool:
@@ -279,41 +270,13 @@ class Boosting(Detector):
         return of_both(self._replaced, x.float(), reference.float(), rows_at_once(64 * max(len(self.root), 1)))
 
     def _replaced(self, x: Tensor, reference: Tensor) -> Tensor:
-        (row, tree, entry, node), leaf = self._detours(x, reference)
-        value = _at(self.value, self._leaf(node, row, entry, x, reference)) - _at(self.value, leaf[row, tree])
-        families = len(self.start)
+        forest, families = self._forest(), len(self.start)
+        detours, leaf = forest.detours(x, reference)
+        row, tree, entry, _ = detours
+        value = at(self.value, forest.ends(detours, x, reference)) - at(self.value, leaf[row, tree])
         place = (row * self.features + entry) * families + tree // (len(self.root) // families)
         change = value.new_zeros(x.numel() * families).index_add_(0, place, value)
         return self._of_odds(self._sums(leaf)[:, None] + change.view(len(x), self.features, families))
-
-    def _detours(self, x: Tensor, reference: Tensor) -> tuple[tuple[Tensor, ...], Tensor]:
-        """Where the rows would leave their way: row, tree, entry and next node of each; and (B, G T) their leaves."""
-        node, found, after = self.root.expand(len(x), -1), [], self._after()
-        for _ in range(int(self.depth)):
-            entry = _at(self.feature, node)
-            usual, other = (self._next(node, each.gather(1, entry), after) for each in (x, reference))
-            row, tree = (usual != other).nonzero(as_tuple=True)
-            found.append(torch.stack([row, tree, entry[row, tree], other[row, tree]]))
-            node = usual
-        every = torch.cat(found, dim=1)
-        key = (every[0] * len(self.root) + every[1]) * self.features + every[2]
-        order = key.argsort(stable=True)  # of several detours of one tree by one entry the first counts
-        first = order[torch.cat([key.new_ones(1), key[order].diff()])[: len(order)] != 0]
-        return tuple(every[:, first]), node
-
-    def _leaf(self, node: Tensor, row: Tensor, entry: Tensor, x: Tensor, reference: Tensor) -> Tensor:
-        """(p,) leaves that rows of x reach from nodes, (p,), with one entry of each from ``reference``."""
-        both, after = torch.stack([x, reference]).flatten(), self._after()
-        begin = row * self.features
-        for _ in range(int(self.depth)):
-            looked = _at(self.feature, node)
-            node = self._next(node, _at(both, begin + looked + x.numel() * (looked == entry)), after)
-        return node
-
-
-def _at(values: Tensor, places: Tensor) -> Tensor:
-    """``values``, (N,), at places of any shape; faster on a CPU than ``take``."""
-    return values.index_select(0, places.reshape(-1)).view(places.shape)
 
 
 def _trees(model: Any) -> list[NDArray[Any]]:

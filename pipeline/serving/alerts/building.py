@@ -16,7 +16,8 @@ from pipeline.serving.alerts import explaining
 from pipeline.serving.alerts.schema import SCHEMA, key_of
 from pipeline.serving.arrivals import Incoming
 from pipeline.serving.bundle import Bundle
-from pipeline.serving.reasons import Context, Explained, Explainer
+from pipeline.serving.causes import Context, Explained
+from pipeline.serving.reasons import Explainer
 from pipeline.settings.alerts import Alerts
 
 AS_SHIPPED: Final = Alerts("p99", "", 10_000)

@@ -5,7 +5,7 @@ from typing import Any, Final
 import pyarrow as pa
 
 from pipeline.serving.alerts.schema import REASON, SCHEMA
-from pipeline.serving.reasons import Explained
+from pipeline.serving.causes import Explained
 
 COLUMNS: Final = (
     "driver",
