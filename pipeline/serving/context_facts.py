@@ -28,6 +28,13 @@ Floats = NDArray[np.float64]
 _LOGS: Final = frozenset({"records", "ports", "sent", "received", "hosts", "gap_mean"})  # stored as log(1 + n)
 _UNITS: Final = {"sent": "B", "received": "B", "gap_mean": "s"}
 _BY: Final = {"source": "by this source", "destination": "to this destination", "pair": "between these two hosts"}
+_THEMES: Final = {
+    **dict.fromkeys(("ports", "port_entropy"), "ports"),
+    **dict.fromkeys(("records", "sent", "received"), "volume"),
+    **dict.fromkeys(GAP_COLUMNS, "timing"),
+    "hosts": "hosts",
+    "failed_share": "failures",
+}
 _PORT: Final = "on this port between these two hosts"
 _SAID: Final = {
     ("", "records"): "records",
@@ -125,7 +132,7 @@ class Facts:
         known = np.isfinite(context.score) & (shares[CONTEXT] > 0)
         rise = np.zeros(context.x.shape)
         if known.any():
-            rise[known] = rises(past, bundle.calibration, context.x[known])
+            rise[known] = _outside(rises(past, bundle.calibration, context.x[known]), context.x[known], past)
         silent = {**scores, CONTEXT: np.where(np.isnan(scores[CONTEXT]), np.nan, -np.inf)}
         fall = scoring.fused(scores) - scoring.fused(silent)
         usual = (past.usual.get("low"), past.usual.get("high"))
@@ -170,6 +177,14 @@ def rises(past: RecentPast, calibration: Calibration, x: Matrix) -> Floats:
     return rise.clip(0)
 
 
+def _outside(rise: Floats, x: Matrix, past: RecentPast) -> Floats:
+    """(n, F) rises of contexts, x: 0 of facts in the usual range, where another fact of the record lies outside."""
+    if not past.usual:
+        return rise
+    outside = ((x < past.usual["low"]) | (x > past.usual["high"])) & (rise > 0)
+    return np.where(outside | ~outside.any(1, keepdims=True), rise, 0.0)
+
+
 def _strongest(facts: Sequence[Fact], rise: Floats, most: int) -> list[int]:
     """Places of the greatest of (F,) rises, at most one of each side and kind."""
     found: dict[tuple[str, str], int] = {}
@@ -181,8 +196,8 @@ def _strongest(facts: Sequence[Fact], rise: Floats, most: int) -> list[int]:
 
 
 def theme(fact: Fact) -> str:
-    """What a fact is about, coarsely."""
-    return f"{fact.side} {'timing' if fact.what in GAP_COLUMNS else fact.what.replace('_', ' ')}"
+    """What a fact is about, coarsely, such as ``source ports``."""
+    return f"{fact.side} {_THEMES[fact.what]}"
 
 
 def _whole(value: float) -> float:
