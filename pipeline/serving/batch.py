@@ -137,7 +137,7 @@ def _write(
             p_values.append(predicted.p_value)
             sampled = kept_past.beside(chunk.records, bundle.looks_back, None if past is None else past.x[rows])
             kept["samples"].add(sampled, predicted.score, _sampled(sampled, columns))
-            alerts.write(builder.alerts(chunk.records, predicted))
+            alerts.write(builder.alerts(chunk.records, predicted, None if past is None else past.x[rows]))
             unusual = np.any([*predicted.flagged.values()], axis=0)
             raw = [name for name in chunk.records.column_names if name not in PROVENANCE]
             kept["records"].add(chunk.records.filter(pa.array(unusual)), predicted.score[unusual], raw)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from pipeline.settings.base import Section, Threshold
+from pipeline.settings.base import CountOrZero, Section, Threshold
 
 
 @dataclass(frozen=True)
@@ -14,8 +14,11 @@ class Alerts(Section):
         level: a record that exceeds this threshold of the model is an alert. A model without such a threshold takes the
             lowest that it has.
         sensor: name of what saw the records, which stands in each alert; "" for none.
+        explained: alerts of a file that get reasons at most, the strongest of each part of it. An attack can make every
+            record of a file an alert, and then the first ones say enough.
     """
 
     section: ClassVar[str] = "alerts"
     level: Threshold
     sensor: str
+    explained: CountOrZero
