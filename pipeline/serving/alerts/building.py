@@ -13,9 +13,9 @@ from pipeline.serving import own_model
 from pipeline.serving.alerts.schema import SCHEMA, key_of
 from pipeline.serving.arrivals import Incoming
 from pipeline.serving.bundle import Bundle
-from pipeline.settings.alerts import Alerts
+from pipeline.settings.alerts import Alerts, IncidentRules
 
-AS_SHIPPED: Final = Alerts("p99", "")
+AS_SHIPPED: Final = Alerts("p99", "", IncidentRules(3600.0, 5, 20.0, 2.0, 0.02, 100, 100_000))
 _OF_RECORD: Final = (
     "record_id",
     "protocol",
