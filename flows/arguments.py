@@ -91,6 +91,14 @@ def _explain(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--features", type=int, default=5, help="features that are named for each")
 
 
+def _incidents(parser: argparse.ArgumentParser) -> None:
+    parser.description = "Show what the alerts of scored files come to: one line for each incident, the worst first."
+    parser.add_argument("--version", type=int, help="of the model; without it, all that have scored")
+    parser.add_argument("--since", help="a span such as 24h or 7d, or a time in UTC such as 2026-12-31T08:00")
+    parser.add_argument("--all", action="store_true", help="also those with little evidence, and those that are hidden")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
 def _label(parser: argparse.ArgumentParser) -> None:
     parser.description = "Say which alerts were attacks and which were not; the next training learns it."
     parser.add_argument("record_id", nargs="*", metavar="RECORD_ID", help="ids of records that were scored or ingested")
@@ -193,6 +201,7 @@ PROGRAMS: Final[dict[str, Callable[[argparse.ArgumentParser], None]]] = {
     "read": _read,
     "adopt": _adopt,
     "explain": _explain,
+    "incidents": _incidents,
     "label": _label,
     "promotion": _promotion,
     "drift_check": _drift_check,

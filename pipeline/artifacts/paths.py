@@ -29,6 +29,7 @@ DRIFT = REPORTS / "drift"
 BENCHMARK = REPORTS / "benchmark"
 CELLS = DATA / "benchmark.jsonl"
 LABELS = DATA / "labels.jsonl"  # the verdicts of analysts
+SUPPRESSIONS = DATA / "suppressions.toml"  # what analysts do not want to see
 REGISTERED = DATA / "registered"  # versions of the model, as they were fetched
 
 
