@@ -35,6 +35,7 @@ PROGRAMS: Final = {
     "read": Program("read", "Describe files of records."),
     "adopt": Program("adopt", "Give a network a model of its own, from a first stretch of its own traffic."),
     "explain": Program("explain", "Say why the strongest alerts of a file are alerts."),
+    "deliver": Program("deliver", "Deliver the alerts that wait for a sink; say where each sink stands."),
     "label": Program("label", "Say which alerts were attacks and which were not; the next training learns it."),
     "promote": Program("promotion", "Let the candidate take the champion's place, if it passes the gate."),
     "rollback": Program("promotion", "Make the previous version the champion again.", ("--rollback",)),

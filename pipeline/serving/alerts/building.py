@@ -13,9 +13,9 @@ from pipeline.serving import own_model
 from pipeline.serving.alerts.schema import SCHEMA, key_of
 from pipeline.serving.arrivals import Incoming
 from pipeline.serving.bundle import Bundle
-from pipeline.settings.alerts import Alerts
+from pipeline.settings.alerts import NO_SINKS, Alerts
 
-AS_SHIPPED: Final = Alerts("p99", "")
+AS_SHIPPED: Final = Alerts(level="p99", sensor="", sinks=NO_SINKS)
 _OF_RECORD: Final = (
     "record_id",
     "protocol",
