@@ -183,12 +183,12 @@ def _sent(spool: Spool, sink: Sink, end: float, is_patient: bool) -> tuple[int, 
     try:
         while batch := _batch(spool, sink.most):
             try:
-                mark = sink.send([each.message for each in batch], mark)
+                number, mark = sink.send([each.message for each in batch], mark)
             except RefusedError as error:
                 spool.refused(batch[0], str(error))
                 continue
-            spool.delivered(batch, mark)
-            sent += len(batch)
+            spool.delivered(batch[:number], mark)
+            sent += number
             if time.monotonic() > end:
                 return sent, True
     except Exception as error:  # whatever it is, it must not end the scoring

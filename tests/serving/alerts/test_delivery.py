@@ -15,7 +15,7 @@ from pipeline.serving.alerts import delivery, stored
 from pipeline.serving.alerts.schema import SCHEMA
 from pipeline.serving.alerts.sinks.base import Sink
 from pipeline.serving.alerts.sinks.eve import Eve
-from pipeline.serving.alerts.sinks.parquet import _row
+from pipeline.serving.alerts.sinks.parquet import row
 from pipeline.serving.alerts.sinks.registry import SINKS
 from pipeline.settings.alerts import NO_SINKS, Sinks
 from tests.serving.alerts.sinks import made, receivers
@@ -45,7 +45,7 @@ def hook(port):
 def table(name, alerts):
     """A table of alerts as scoring writes it."""
     path = own_model.scored() / stored.ROOM / name
-    rows = [_row(each.content) for each in made.messages(*alerts)]
+    rows = [row(each.content) for each in made.messages(*alerts)]
     pq.write_table(pa.Table.from_pylist(rows, schema=SCHEMA), path)
     return path
 
@@ -113,7 +113,7 @@ def test_the_pause_grows_with_each_failure_and_has_a_limit(monkeypatch):
 
 def test_one_message_that_is_refused_keeps_no_other_waiting():
     with receivers.webhook() as (port, received):
-        received.answers = [200, 422]
+        received.answers = [200, 422, 422]  # it is asked again, first of its batch
         wanted = rules("webhook", **hook(port))
         (done,) = delivery.deliver(ALERTS[:4], wanted)
         assert received.taken() == [KEYS[0], KEYS[2], KEYS[3]]

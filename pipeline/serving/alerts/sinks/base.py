@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, NamedTuple, Self
 
 from pipeline.base.errors import FlowsculptError
 from pipeline.serving.alerts.schema import Alert
@@ -59,6 +59,18 @@ def _plain(value: Any) -> Any:
     return value.isoformat() if isinstance(value, datetime) else list(value)
 
 
+class Sent(NamedTuple):
+    """What a sink took.
+
+    Attributes:
+        number: of messages that it took, from the first one on; 1 or more.
+        mark: what the next ``send`` is to be given; it is kept on the disk.
+    """
+
+    number: int
+    mark: str = ""
+
+
 class Sink(ABC):
     """Takes messages.
 
@@ -69,18 +81,15 @@ class Sink(ABC):
     most: ClassVar[int] = 500
 
     @abstractmethod
-    def send(self, messages: Sequence[Message], mark: str) -> str:
-        """Send messages, in their order.
+    def send(self, messages: Sequence[Message], mark: str) -> Sent:
+        """Send messages, in their order; all of them, or the first ones.
 
         Args:
-            messages: at most ``most``.
-            mark: what the last ``send`` returned whose messages are known to be sent; "" where there was none.
-
-        Returns:
-            What the next ``send`` is to be given; it is kept on the disk.
+            messages: 1 or more, and at most ``most``.
+            mark: of the last ``send`` whose messages are known to be sent; "" where there was none.
 
         Raises:
-            UnavailableError: not all of them were sent; they are to be sent again later.
+            UnavailableError: it is not known that any was sent; they are to be sent again later.
             RefusedError: the receiver will never take the first of them.
         """
 

@@ -21,7 +21,7 @@ import orjson
 
 from pipeline.base import durable
 from pipeline.base.temporary import opener
-from pipeline.serving.alerts.sinks.base import Message, Sink, UnavailableError
+from pipeline.serving.alerts.sinks.base import Message, Sent, Sink, UnavailableError
 from pipeline.serving.alerts.sinks.notice import Notice, notice_of
 
 _CHUNK: Final = 1 << 20
@@ -61,10 +61,10 @@ class LogFile(Sink):
     def key_of(self, line: dict[str, Any]) -> str | None:
         """The key of the message that a line is of; None for a line of something else."""
 
-    def send(self, messages: Sequence[Message], mark: str) -> str:
+    def send(self, messages: Sequence[Message], mark: str) -> Sent:
         """See ``Sink.send``; what stands in the log already is not written again."""
         try:
-            return self._appended(messages, _Mark(**json.loads(mark)) if mark else None)
+            return Sent(len(messages), self._appended(messages, _Mark(**json.loads(mark)) if mark else None))
         except OSError as error:
             raise UnavailableError(f"{self.file}: cannot be written ({error.strerror or error})") from error
 

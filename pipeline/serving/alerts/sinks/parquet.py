@@ -22,7 +22,7 @@ from pipeline.artifacts.tables import read_table
 from pipeline.base import durable
 from pipeline.base.errors import ArtifactError
 from pipeline.serving.alerts.schema import SCHEMA
-from pipeline.serving.alerts.sinks.base import Message, Sink, UnavailableError
+from pipeline.serving.alerts.sinks.base import Message, Sent, Sink, UnavailableError
 from pipeline.serving.alerts.sinks.notice import notice_of
 
 ROWS: Final = 20_000
@@ -41,7 +41,7 @@ class Parquet(Sink):
             raise ValueError("folder: the path of a folder is needed")
         self.folder = Path(folder)
 
-    def send(self, messages: Sequence[Message], mark: str) -> str:
+    def send(self, messages: Sequence[Message], mark: str) -> Sent:
         """See ``Sink.send``; what the table holds already is not added again."""
         days: dict[str, list[Message]] = {}
         for message in messages:
@@ -52,13 +52,13 @@ class Parquet(Sink):
                 self._add(self.folder / day, found)
         except ArtifactError as error:
             raise UnavailableError(str(error)) from error
-        return ""
+        return Sent(len(messages))
 
     def _add(self, folder: Path, messages: Sequence[Message]) -> None:
         parts = sorted(int(name[1]) for path in folder.glob("*.parquet") if (name := _PART.match(path.name)))
         held = [read_table(_part(folder, number)) for number in parts[-2:]]
         known = {key for table in held for key in table.column("alert").to_pylist()}
-        new = pa.Table.from_pylist([_row(each.content) for each in messages if each.key not in known], schema=SCHEMA)
+        new = pa.Table.from_pylist([row(each.content) for each in messages if each.key not in known], schema=SCHEMA)
         if not new.num_rows:
             return
         number, last = (parts[-1], held[-1]) if parts else (0, SCHEMA.empty_table())
@@ -78,7 +78,7 @@ def _part(folder: Path, number: int) -> Path:
     return folder / f"part-{number:06d}.parquet"
 
 
-def _row(content: Mapping[str, Any]) -> dict[str, Any]:
+def row(content: Mapping[str, Any]) -> dict[str, Any]:
     """A row of ``SCHEMA``; the table holds texts as they are, and only halves of surrogates are escaped."""
     row = {name: _encodable(content.get(name)) for name in SCHEMA.names}
     time = row["time"]

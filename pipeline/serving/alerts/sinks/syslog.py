@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Final, Literal
 
-from pipeline.serving.alerts.sinks.base import Message, Sink
+from pipeline.serving.alerts.sinks.base import Message, Sent, Sink
 from pipeline.serving.alerts.sinks.notice import PRODUCT, Notice, notice_of
 from pipeline.serving.alerts.sinks.transports import TRANSPORTS, Transport
 
@@ -59,10 +59,10 @@ class Syslog(Sink):
         self.transport: Transport = TRANSPORTS[transport](address, timeout, ca_file)
         self.host = socket.gethostname()
 
-    def send(self, messages: Sequence[Message], mark: str) -> str:
+    def send(self, messages: Sequence[Message], mark: str) -> Sent:
         """See ``Sink.send``."""
         self.transport.send([self.encoded(notice_of(each)) for each in messages])
-        return ""
+        return Sent(len(messages))
 
     def encoded(self, notice: Notice) -> bytes:
         """A SYSLOG-MSG (RFC 5424, section 6), of at most ``LONGEST`` bytes."""

@@ -31,11 +31,12 @@ from urllib.parse import urlsplit
 
 import orjson
 
-from pipeline.serving.alerts.sinks.base import Message, RefusedError, Sink, UnavailableError
+from pipeline.serving.alerts.sinks.base import Message, RefusedError, Sent, Sink, UnavailableError
 from pipeline.serving.alerts.sinks.notice import PRODUCT, notice_of
 
 PREFIX: Final = "whsec_"  # of a key in base64, by Standard Webhooks
 _REFUSALS: Final = (400, 410, 413, 422)  # what is wrong with this one message; all other faults may pass
+TURN: Final = 1.0  # seconds after which what was sent is noted down
 _LOCAL: Final = ("127.0.0.1", "localhost", "::1")
 
 
@@ -53,7 +54,7 @@ class Webhook(Sink):
         ValueError: the URL is not allowed, or nothing is said of a key.
     """
 
-    most: ClassVar[int] = 1
+    most: ClassVar[int] = 20
 
     def __init__(
         self,
@@ -75,12 +76,19 @@ class Webhook(Sink):
         self.checks = None if is_local else ssl.create_default_context(cafile=ca_file or None)
         self._connection: http.client.HTTPConnection | None = None
 
-    def send(self, messages: Sequence[Message], mark: str) -> str:
-        """See ``Sink.send``."""
-        secret = self._secret()
-        for message in messages:
-            self._post(message, secret)
-        return ""
+    def send(self, messages: Sequence[Message], mark: str) -> Sent:
+        """See ``Sink.send``; what was sent before a fault, or in ``TURN`` seconds, counts."""
+        secret, end = self._secret(), time.monotonic() + TURN
+        for number, message in enumerate(messages):
+            try:
+                self._post(message, secret)
+            except (UnavailableError, RefusedError):
+                if not number:
+                    raise
+                return Sent(number)
+            if time.monotonic() > end:
+                return Sent(number + 1)
+        return Sent(len(messages))
 
     def close(self) -> None:
         """Close the connection."""

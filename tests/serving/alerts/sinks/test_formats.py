@@ -189,7 +189,7 @@ def test_an_alert_of_a_table_is_one_of_a_message():
     import pyarrow as pa
 
     from pipeline.serving.alerts.schema import SCHEMA
-    from pipeline.serving.alerts.sinks.parquet import _row
+    from pipeline.serving.alerts.sinks.parquet import row
 
-    row = _row(made.messages(made.ALERT)[0].content)
-    assert alerts_of(pa.Table.from_pylist([row], schema=SCHEMA)) == [made.ALERT]
+    table = pa.Table.from_pylist([row(made.messages(made.ALERT)[0].content)], schema=SCHEMA)
+    assert alerts_of(table) == [made.ALERT]

@@ -38,14 +38,14 @@ def expected(*numbers):
 @LOGS
 def test_lines_are_appended_in_order(log, kind):
     sink = kind(file=str(log))
-    sink.send(made.of(3, 4), sink.send(made.of(1, 2), ""))
+    sink.send(made.of(3, 4), sink.send(made.of(1, 2), "").mark)
     assert keys(kind, log) == expected(1, 2, 3, 4)
 
 
 @LOGS
 def test_what_was_written_and_not_acknowledged_is_not_written_again(log, kind):
     sink = kind(file=str(log))
-    mark = sink.send(made.of(1, 2), "")
+    mark = sink.send(made.of(1, 2), "").mark
     sink.send(made.of(3, 4), mark)  # and here the process dies: the mark is the old one
     sink.send(made.of(3, 4, 5), mark)
     assert keys(kind, log) == expected(1, 2, 3, 4, 5)
@@ -55,7 +55,7 @@ def test_what_was_written_and_not_acknowledged_is_not_written_again(log, kind):
 @pytest.mark.parametrize("lost", [1, 100, 700])
 def test_half_a_line_is_cut_off_and_written_whole(log, kind, lost):
     sink = kind(file=str(log))
-    mark = sink.send(made.of(1), "")
+    mark = sink.send(made.of(1), "").mark
     sink.send(made.of(2, 3), mark)
     os.truncate(log, log.stat().st_size - lost)
     sink.send(made.of(2, 3), mark)
@@ -74,9 +74,9 @@ def test_a_log_without_a_mark_is_looked_through(log, kind):
 @LOGS
 def test_a_log_that_is_renamed_gets_a_successor(log, kind):
     sink = kind(file=str(log))
-    mark = sink.send(made.of(1, 2), "")
+    mark = sink.send(made.of(1, 2), "").mark
     old = log.rename(log.with_name("out.json.1"))
-    mark = sink.send(made.of(3), mark)
+    mark = sink.send(made.of(3), mark).mark
     sink.send(made.of(4), mark)
     assert (keys(kind, old), keys(kind, log)) == (expected(1, 2), expected(3, 4))
 
@@ -85,7 +85,7 @@ def test_a_log_that_is_renamed_gets_a_successor(log, kind):
 @pytest.mark.parametrize("way", ["rename", "create", "compress", "copytruncate"])
 def test_a_rotation_between_the_writing_and_its_mark_doubles_nothing(log, kind, way):
     sink = kind(file=str(log))
-    mark = sink.send(made.of(1), "")
+    mark = sink.send(made.of(1), "").mark
     sink.send(made.of(2, 3), mark)  # and here the process dies
     old = log.with_name("out.json.1")
     if way == "copytruncate":
@@ -113,7 +113,7 @@ def test_a_log_that_cannot_be_written_makes_messages_wait(tmp_path, kind):
 
 def test_a_full_disk_leaves_whole_lines(log, monkeypatch):
     sink = Eve(file=str(log))
-    mark = sink.send(made.of(1), "")
+    mark = sink.send(made.of(1), "").mark
     before = log.read_bytes()
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", lambda _: (_ for _ in ()).throw(OSError(28, "No space left on device")))

@@ -8,6 +8,7 @@ import time
 
 import pytest
 
+from pipeline.serving.alerts.sinks import webhook
 from pipeline.serving.alerts.sinks.base import RefusedError, UnavailableError
 from pipeline.serving.alerts.sinks.webhook import Webhook, headers
 from tests.serving.alerts.sinks import made, receivers
@@ -82,6 +83,25 @@ def test_what_is_wrong_with_a_message_refuses_it(secret, answer):
         with pytest.raises(RefusedError, match=str(answer)):
             sink.send(made.of(1), "")
         sink.close()
+
+
+def test_what_was_sent_before_a_fault_counts(secret):
+    with receivers.webhook() as (port, hook):
+        hook.answers = [200, 200, 503]
+        sink = Webhook(f"http://127.0.0.1:{port}/", **secret)
+        assert sink.send(made.of(*range(5)), "").number == 2
+        assert sink.send(made.of(*range(2, 5)), "").number == 3
+        sink.close()
+    assert hook.taken() == [each.key for each in made.of(*range(5))]
+
+
+def test_a_slow_receiver_does_not_keep_what_was_sent_from_being_noted(secret, monkeypatch):
+    monkeypatch.setattr(webhook, "TURN", -1.0)
+    with receivers.webhook() as (port, hook):
+        sink = Webhook(f"http://127.0.0.1:{port}/", **secret)
+        assert sink.send(made.of(1, 2), "").number == 1
+        sink.close()
+    assert len(hook.taken()) == 1
 
 
 def test_a_connection_that_was_closed_meanwhile_is_opened_again(secret):
