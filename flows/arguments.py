@@ -99,6 +99,16 @@ def _incidents(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
+def _deliver(parser: argparse.ArgumentParser) -> None:
+    parser.description = "Deliver the alerts that wait for a sink."
+    parser.add_argument("--status", action="store_true", help="deliver nothing; say where each sink stands")
+    parser.add_argument("--seconds", type=float, default=600.0, help="that each sink may take")
+    parser.add_argument(
+        "--stored", action="store_true", help="first hand over all alerts that are stored; a sink gets each once"
+    )
+    parser.add_argument("--refused", action="store_true", help="first let the messages wait again that were refused")
+
+
 def _label(parser: argparse.ArgumentParser) -> None:
     parser.description = "Say which alerts were attacks and which were not; the next training learns it."
     parser.add_argument("record_id", nargs="*", metavar="RECORD_ID", help="ids of records that were scored or ingested")
@@ -202,6 +212,7 @@ PROGRAMS: Final[dict[str, Callable[[argparse.ArgumentParser], None]]] = {
     "adopt": _adopt,
     "explain": _explain,
     "incidents": _incidents,
+    "deliver": _deliver,
     "label": _label,
     "promotion": _promotion,
     "drift_check": _drift_check,

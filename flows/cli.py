@@ -36,6 +36,7 @@ PROGRAMS: Final = {
     "adopt": Program("adopt", "Give a network a model of its own, from a first stretch of its own traffic."),
     "explain": Program("explain", "Say why the strongest alerts of a file are alerts."),
     "incidents": Program("incidents", "Show what the alerts of scored files come to: one line for each incident."),
+    "deliver": Program("deliver", "Deliver the alerts that wait for a sink; say where each sink stands."),
     "label": Program("label", "Say which alerts were attacks and which were not; the next training learns it."),
     "promote": Program("promotion", "Let the candidate take the champion's place, if it passes the gate."),
     "rollback": Program("promotion", "Make the previous version the champion again.", ("--rollback",)),

@@ -8,6 +8,7 @@
     data/scored/alerts/KEY.parquet      its alerts: who, when, how unlikely, and why; see ``alerts.schema``
     data/scored/records/KEY.parquet     raw columns of the strongest alerts, for whoever labels them
     data/scored/pasts/KEY.parquet       the end of its traffic, for the next file; see ``carried_past``
+    data/scored/spool/SINK.sqlite       alerts that wait for a sink; see ``alerts.delivery``
     data/scored/summaries/KEY.json      counts, and the sha256 of what came in and of those above
 
 A model that has a name of its own has these in a folder of its own; see ``own_model``.
@@ -41,8 +42,10 @@ from pipeline.datasets.base import REJECTED_SCHEMA
 from pipeline.datasets.incoming import IDENTITY
 from pipeline.datasets.schema import ENDPOINTS, GROUPABLE, PROVENANCE
 from pipeline.serving import carried_past, discoveries, kept_past, own_model, reading
+from pipeline.serving.alerts import delivery
 from pipeline.serving.alerts.building import AS_SHIPPED, AlertBuilder
 from pipeline.serving.alerts.schema import SCHEMA as ALERT_SCHEMA
+from pipeline.serving.alerts.stored import ROOM as ALERT_ROOM
 from pipeline.serving.arrivals import Incoming, content_hash
 from pipeline.serving.bundle import Bundle
 from pipeline.serving.contract_check import WARN, ContractCheck
@@ -87,6 +90,7 @@ def score(
     about = {"version": str(version), "model": own_model.name(), "digest": bundle.digest}
     about |= {"source_sha256": file.sha256}
     builder = AlertBuilder(bundle, version, file, alerts)
+    delivery.built(alerts.sinks)  # refuses wrong settings before anything is scored
     p_value = _write(file, builder, about, tally, kept, check)
     batch = {}
     if false_discovery is not None:
@@ -95,6 +99,7 @@ def score(
         batch["batch"] = discoveries.mark(table_path(key), p_value, false_discovery, n)
     for room, rows in kept.items():
         rows.save(table_path(key, room))
+    delivery.hand_over_table(table_path(key, ALERT_ROOM), alerts.sinks)
     now = datetime.now(UTC).isoformat(timespec="seconds")
     rooms = (*TABLES, *([carried_past.ROOM] if carried_past.path_of(key).exists() else []))
     tables = {room: sha256_of(table_path(key, room)) for room in rooms}
@@ -123,7 +128,7 @@ def _write(
     with (
         TableWriter(table_path(key), schema) as scored,
         TableWriter(table_path(key, "rejected"), REJECTED_SCHEMA) as rejected,
-        TableWriter(table_path(key, "alerts"), ALERT_SCHEMA) as alerts,
+        TableWriter(table_path(key, ALERT_ROOM), ALERT_SCHEMA) as alerts,
     ):
         for chunk in reading.chunks(file, bundle):
             rows = slice(rows.stop, rows.stop + chunk.records.num_rows)

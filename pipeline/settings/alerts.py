@@ -1,9 +1,9 @@
-"""Which records become alerts, and what an alert says."""
+"""Which records become alerts, what an alert says, and who gets it."""
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Final
 
-from pipeline.settings.base import Count, CountOrZero, Positive, Section, Shape, Threshold
+from pipeline.settings.base import Count, CountOrZero, Names, Positive, Section, Shape, Threshold, WithPlugins
 
 
 @dataclass(frozen=True)
@@ -37,8 +37,30 @@ class IncidentRules(Shape):
 
 
 @dataclass(frozen=True)
+class Sinks(WithPlugins):
+    """Who gets each alert; the plug-ins are the sinks.
+
+    Attributes:
+        active: names of the sinks that get each alert; a sink that is not named gets nothing.
+        most_waiting: messages that wait for one sink at most. What comes later stays in the table of its alerts, and
+            follows from there when half of those that wait are delivered.
+        remember: days for which a sink is known to have a message, so that it does not get it again.
+        seconds: that scoring spends on delivery at most after each file; the rest goes with the next file, or by
+            `flowsculpt deliver`.
+    """
+
+    active: Names
+    most_waiting: Count
+    remember: Count
+    seconds: Positive
+
+
+NO_SINKS: Final = Sinks((), 1_000_000, 400, 10.0, plugins={})
+
+
+@dataclass(frozen=True)
 class Alerts(Section):
-    """Which records become alerts, and what an alert says.
+    """Which records become alerts, what an alert says, and who gets it.
 
     Attributes:
         level: a record that exceeds this threshold of the model is an alert. A model without such a threshold takes the
@@ -47,6 +69,7 @@ class Alerts(Section):
         explained: alerts of a file that get reasons at most, the strongest of each part of it. An attack can make every
             record of a file an alert, and then the first ones say enough.
         incidents: how alerts become incidents.
+        sinks: who gets each alert.
     """
 
     section: ClassVar[str] = "alerts"
@@ -54,3 +77,4 @@ class Alerts(Section):
     sensor: str
     explained: CountOrZero
     incidents: IncidentRules
+    sinks: Sinks
