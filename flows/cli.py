@@ -36,6 +36,7 @@ PROGRAMS: Final = {
     "adopt": Program("adopt", "Give a network a model of its own, from a first stretch of its own traffic."),
     "explain": Program("explain", "Say why the strongest alerts of a file are alerts."),
     "label": Program("label", "Say which alerts were attacks and which were not; the next training learns it."),
+    "triage": Program("triage", "Serve the page on which people work through incidents and mark alerts."),
     "promote": Program("promotion", "Let the candidate take the champion's place, if it passes the gate."),
     "rollback": Program("promotion", "Make the previous version the champion again.", ("--rollback",)),
     "drift": Program("drift_check", "Check whether recent traffic is still what the champion was calibrated on."),
