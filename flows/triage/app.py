@@ -191,7 +191,7 @@ def _shown(request: Request, template: str, session: Session | None, status: int
     """A page."""
     about = {
         "moment": views.moment,
-        "span": views.span,
+        "span": views.span, "since": views.since,
         "raw": views.raw,
         "share": views.share,
         "at": request.url.path,

@@ -289,6 +289,11 @@ def moment(when: datetime | int | None, seconds: bool = True) -> str:
     return when.strftime("%Y-%m-%d %H:%M:%S" if seconds else "%Y-%m-%d %H:%M")
 
 
+def since(first: datetime, last: datetime) -> str:
+    """When something began that lasted until ``last``: without the date where that is the same."""
+    return f"{first:%H:%M}" if first.date() == last.date() else f"{first:%Y-%m-%d %H:%M}"
+
+
 def span(seconds: float) -> str:
     """A length of time for people."""
     for size, word in ((86400, "day"), (3600, "hour"), (60, "minute")):
