@@ -74,7 +74,14 @@ SCENES = (
         "bot",
     ),
 )  # fmt: skip
-FEATURES = ("flow_duration", "total_fwd_packets", "flow_bytes_s", "fwd_segment_size_min", "packet_length_std", "idle_mean")
+FEATURES = (
+    "flow_duration",
+    "total_fwd_packets",
+    "flow_bytes_s",
+    "fwd_segment_size_min",
+    "packet_length_std",
+    "idle_mean",
+)
 
 
 def write(alerts: int, seed: int = 0, records: int = 5_000, first: int = 0) -> list[str]:
@@ -125,13 +132,13 @@ def _lone(drawn: np.random.Generator, file: str, number: int) -> dict[str, Any]:
     source = f"192.168.{drawn.integers(10, 14)}.{drawn.integers(5, 250)}"
     destination = f"93.184.{drawn.integers(1, 250)}.{drawn.integers(1, 250)}"
     p_value = 10 ** drawn.uniform(-3, -2)
-    made = _row(file, number, drawn, drawn.uniform(0, 480), source, destination, int(drawn.choice((443, 53, 80))), p_value)
+    made = _row(
+        file, number, drawn, drawn.uniform(0, 480), source, destination, int(drawn.choice((443, 53, 80))), p_value
+    )
     return made | {"kind": "volume", "driver": "detector", "reasons": [reason]}
 
 
-def _reason(
-    feature: str, value: float, unit: str, low: float, high: float, text: str, share: float
-) -> dict[str, Any]:
+def _reason(feature: str, value: float, unit: str, low: float, high: float, text: str, share: float) -> dict[str, Any]:
     usual = f"{low:g} to {high:g} {unit}".strip()
     return {
         **{"feature": feature, "value": value, "word": None, "unit": unit, "low": low, "high": high},
@@ -192,12 +199,20 @@ def _summary(key: str, rows: list[dict[str, Any]], number: int) -> None:
         summary_path(key),
         {
             "source": f"day-{number:02}.pcap",
+            "source_sha256": f"{number:064x}",
             "version": 3,
             "time": f"2026-03-02T16:{number % 60:02}:00+00:00",
             "records": n,
             "rejected": 0,
             "alarms": {
-                name: {"alarms": count, "promised": share, "calibrated_on": 20_000, "expected": n * share, "low": 0, "high": 0}
+                name: {
+                    "alarms": count,
+                    "promised": share,
+                    "calibrated_on": 20_000,
+                    "expected": n * share,
+                    "low": 0,
+                    "high": 0,
+                }
                 for name, (count, share) in alarms.items()
             },
             "tables": {},

@@ -18,6 +18,6 @@ def main(given: Sequence[str] | None = None) -> int:
     from flows import arguments
 
     chosen = arguments.parse("triage", given)
-    from flows.triage import server
+    from flows.triage.server import main as serve
 
-    return server.main(chosen)
+    return serve(chosen)

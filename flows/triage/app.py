@@ -191,7 +191,8 @@ def _shown(request: Request, template: str, session: Session | None, status: int
     """A page."""
     about = {
         "moment": views.moment,
-        "span": views.span, "since": views.since,
+        "span": views.span,
+        "since": views.since,
         "raw": views.raw,
         "share": views.share,
         "at": request.url.path,
@@ -253,7 +254,7 @@ def _queue(request: Request, session: Session = Asker) -> Response:
     asked, desk = Filter.of(request.query_params), _desk(request)
     shown, said = desk.now()
     found = views.queue(shown, said, asked, request.query_params.get("page", ""))
-    facts = {"asked": asked, "queue": found, "choices": _choices(desk), "attacks": desk.attacks()}
+    facts: dict[str, Any] = {"asked": asked, "queue": found, "choices": _choices(desk), "attacks": desk.attacks()}
     return _shown(request, "queue.html", session, title="Queue", fault=desk.fault, **facts)
 
 
@@ -284,7 +285,7 @@ def _alert(request: Request, key: str, session: Session = Asker) -> Response:
 def _marks(request: Request, session: Session = Asker) -> Response:
     desk = _desk(request)
     found = views.history(*desk.now(), request.query_params.get("page", ""))
-    return _shown(request, "marks.html", session, title="Marks", history=found, judged=desk.judged())
+    return _shown(request, "marks.html", session, title="Marks", history=found, judged=desk.champion.now())
 
 
 def _model(request: Request, session: Session = Asker) -> Response:

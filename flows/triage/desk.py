@@ -3,9 +3,11 @@
 import threading
 from typing import Any, Final
 
-from flows.triage import views
+from flows.triage import models, views
+from flows.triage.champion import Champion
 from flows.triage.index import Index, Snapshot
 from flows.triage.marks import Marks, Said
+from flows.triage.models import Summaries
 from flows.triage.sessions import Session
 from pipeline.artifacts.labels import BENIGN, UNSURE
 from pipeline.base.errors import ConfigError, FlowsculptError
@@ -24,6 +26,7 @@ class Desk:
 
     def __init__(self) -> None:
         self.index, self.marks = Index(), Marks()
+        self.summaries, self.champion = Summaries(), Champion()
         self.fault = ""  # why the newest alerts cannot be read
 
     def now(self) -> tuple[Snapshot, Said]:
@@ -50,13 +53,9 @@ class Desk:
         often = sorted({*given}, key=lambda name: (-given.count(name), name))
         return [*often, *sorted(VOCABULARY - {*often, BENIGN})]
 
-    def judged(self) -> dict[str, Any]:
-        """What the champion of today makes of the marks."""
-        return {"sentence": "", "records": {}, "absent": {}}
-
     def model(self) -> dict[str, Any]:
-        """What is known of the models."""
-        return {"rates": [], "card": []}
+        """What each model did, and the card of the one that was trained last."""
+        return {"rates": models.versions(self.summaries.now(), *self.now()), "card": models.card()}
 
     def mark(self, session: Session, form: Form) -> tuple[str, str]:
         """Do what a form asks for; returns its tone and a sentence. The marks are on the disk by then.

@@ -71,20 +71,24 @@ def _incident(name: str, columns: pa.Table, alerts: pa.Table, rows: NDArray[np.i
     n = len(rows)
     severity = "critical" if n >= 200 else "high" if n >= 50 else "medium" if n >= 5 else "low"
     counts = [Counter(str(each) for each in own[end] if each is not None) for end in ("src_ip", "dst_ip", "dst_port")]
-    hosts = [tuple(each.most_common(MOST_HOSTS)) for each in counts]
+    most = [tuple(each.most_common(MOST_HOSTS)) for each in counts]
     return Incident(
-        hashlib.sha256(name.encode()).hexdigest()[:16],
-        min(times, default=None),
-        max(times, default=None),
-        n,
-        tuple(own["alert"][:MOST_HOSTS]),
-        *hosts,
-        *map(len, counts),
-        own["source_file"][0],
-        top.kind,
-        top.family,
-        top.reasons[0].text if top.reasons else "",
-        severity,
-        None,
-        None,
+        incident=hashlib.sha256(name.encode()).hexdigest()[:16],
+        first=min(times, default=None),
+        last=max(times, default=None),
+        alerts=n,
+        keys=tuple(own["alert"][:MOST_HOSTS]),
+        sources=most[0],
+        destinations=most[1],
+        ports=most[2],
+        source_count=len(counts[0]),
+        destination_count=len(counts[1]),
+        port_count=len(counts[2]),
+        file=own["source_file"][0],
+        kind=top.kind,
+        family=top.family,
+        reason=top.reasons[0].text if top.reasons else "",
+        severity=severity,
+        evidence=None,
+        suppressed_by=None,
     )

@@ -70,7 +70,8 @@ class Snapshot:
     @cached_property
     def record_id(self) -> NDArray[np.uint64]:
         """(n,)."""
-        return self.table.column("record_id").to_numpy()
+        found: NDArray[np.uint64] = self.table.column("record_id").to_numpy()
+        return found
 
     @cached_property
     def time(self) -> NDArray[np.int64]:
@@ -169,7 +170,7 @@ class Index:
             ArtifactError: a table cannot be read. The old snapshot stays.
         """
         with self._lock:
-            stamps = {path: stamp for path in stored.candidates() if (stamp := _stamp(path))}
+            stamps = {path: stamp for path in stored.candidates() if (stamp := stamp_of(path))}
             if stamps == self._stamps:
                 return False
             changed = {path for path, stamp in stamps.items() if self._stamps.get(path) != stamp}
@@ -182,10 +183,11 @@ class Index:
             return True
 
 
-def _stamp(path: Path) -> Stamp | None:
+def stamp_of(path: Path) -> Stamp | None:
+    """What changes with the content of a file; None where it is gone."""
     try:
         found = path.stat()
-    except FileNotFoundError:  # it is gone again
+    except FileNotFoundError:
         return None
     return found.st_ino, found.st_size, found.st_mtime_ns
 

@@ -116,7 +116,8 @@ def test_a_whole_incident_is_marked_and_leaves_the_open_ones(page, desk, marked)
     place = next(at for at, each in enumerate(shown.incidents) if each.kind == "many tries")
     incident = shown.incidents[place]
     answer = page.post(
-        "/marks", {"csrf": page.token, "what": "attack", "name": "ssh_patator", "incident": incident.incident, "back": "/"}
+        "/marks",
+        {"csrf": page.token, "what": "attack", "name": "ssh_patator", "incident": incident.incident, "back": "/"},
     )
     kept = len(marked())
     assert 0 < kept <= incident.alerts
