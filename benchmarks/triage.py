@@ -51,7 +51,7 @@ async def _measure(given: argparse.Namespace) -> None:
     made_alerts.write(1_000, seed=1, first=900)
     took += [("read a new file of 1,000 alerts", *_timed(desk.refresh))]
     shown = desk.index.now
-    columns = {name: 1.5 for name in made_alerts.FEATURES}
+    columns = dict.fromkeys(made_alerts.FEATURES, 1.5)
     some = shown.record_id[:: max(1, len(shown.record_id) // given.marks)][: given.marks].tolist()
     labels.append_all([Label(number, "bot", "ada", "2026-03-02T20:00:00+00:00", columns=columns) for number in some])
     took += [(f"read {len(some):,} marks", *_timed(desk.marks.now))]

@@ -9,6 +9,7 @@ did before scores them without.
 """
 
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -127,6 +128,7 @@ def main() -> int:
     from pipeline.serving import loading
     from pipeline.settings.alerts import Alerts
 
+    os.nice(10)  # pages come first
     try:
         version, bundle = loading.load("champion")
         answer = judged([*labels.last(labels.read()).values()], bundle, config.load(Alerts).level)

@@ -36,7 +36,8 @@ class Desk:
     def refresh(self) -> None:
         """Read what is new; what cannot be read is said on the pages."""
         try:
-            self.index.refresh()
+            if self.index.refresh():
+                self.model()  # so that nobody has to wait for it
             self.fault = ""
         except FlowsculptError as error:
             self.fault = str(error)

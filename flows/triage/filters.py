@@ -96,6 +96,18 @@ class Filter:
         """As the query of an address."""
         return urlencode({**self.asks, **{name: text for name, text in changed.items() if text}})
 
+    def _ends(self, shown: Snapshot) -> list[tuple[Mask, NDArray[np.int32]]]:
+        """Of each end: which of its k names are asked for, and one False behind them; (n,) places of the names."""
+        network = _network(self.host)
+        if isinstance(network, ipaddress.IPv4Network):
+            low, high = int(network.network_address), int(network.broadcast_address)
+            named = [(numbers >= low) & (numbers <= high) for numbers in shown.addresses]
+        else:
+            fits = _hosts(self.host)
+            named = [np.array([fits(name) for name in words.names], dtype=bool) for words in shown.hosts]
+        ends = zip(named, shown.hosts, strict=True)
+        return [(np.append(found, False), words.codes) for found, words in ends]
+
     def rows(self, shown: Snapshot, codes: NDArray[np.int8]) -> Mask:
         """(n,) which alerts it asks for; severity, kind and state ask for incidents and are passed over.
 
@@ -105,8 +117,7 @@ class Filter:
         """
         kept = np.ones(len(codes), dtype=bool)
         if self.host:
-            fits = _hosts(self.host)
-            kept &= np.logical_or(*(_where(words, fits) for words in shown.hosts))
+            kept &= np.logical_or(*(words[codes] for words, codes in self._ends(shown)))
         if self.port:
             kept &= np.logical_or(*(ports == int(self.port) for ports in shown.ports))
         if self.since:
@@ -140,14 +151,22 @@ def _hosts(text: str) -> Callable[[str], bool]:
     Raises:
         ConfigError: a network that is none.
     """
-    if "/" not in text:
-        low = text.lower()
-        return lambda host: host.lower() == low or (low.endswith((".", ":")) and host.lower().startswith(low))
+    network, low = _network(text), text.lower()
+    if network is not None:
+        return lambda host: _is_in(network, host)
+    return lambda host: host.lower() == low or (low.endswith((".", ":")) and host.lower().startswith(low))
+
+
+def _network(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network | None:
+    """The network that is asked for; None where a text names none.
+
+    Raises:
+        ConfigError: it is written as one, and is none.
+    """
     try:
-        network = ipaddress.ip_network(text, strict=False)
+        return ipaddress.ip_network(text, strict=False) if "/" in text else None
     except ValueError as error:
         raise ConfigError(f"host: an address, its beginning such as 10.0., or a network; {error}") from error
-    return lambda host: _is_in(network, host)
 
 
 def _is_in(network: ipaddress.IPv4Network | ipaddress.IPv6Network, host: str) -> bool:

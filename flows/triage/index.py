@@ -4,6 +4,7 @@ A ``Snapshot`` never changes. ``Index.refresh`` looks which tables of alerts are
 puts a new snapshot in the place of the old one. While it works, pages are answered from the old one.
 """
 
+import ipaddress
 import threading
 from dataclasses import dataclass
 from functools import cached_property
@@ -37,6 +38,17 @@ class Words(NamedTuple):
         """The words of a column of strings."""
         encoded = column.combine_chunks().dictionary_encode()
         return cls(encoded.dictionary.to_pylist(), encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False))
+
+    def addresses(self) -> NDArray[np.int64]:
+        """(k,) the number of each of k names that is an IPv4 address; -1 for others."""
+        return np.array([_ipv4(name) for name in self.names], dtype=np.int64)
+
+
+def _ipv4(name: str) -> int:
+    try:
+        return int(ipaddress.IPv4Address(name))
+    except ValueError:
+        return -1
 
 
 @dataclass(frozen=True)
@@ -89,6 +101,12 @@ class Snapshot:
         return self.words("src_ip"), self.words("dst_ip")
 
     @cached_property
+    def addresses(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Of the names of ``hosts``."""
+        source, destination = self.hosts
+        return source.addresses(), destination.addresses()
+
+    @cached_property
     def version(self) -> NDArray[np.int64]:
         """(n,) of the model."""
         return self._numbers("model_version", -1)
@@ -109,17 +127,8 @@ class Snapshot:
 
     def warm(self) -> None:
         """Make everything that pages ask for, so that the first of them need not wait."""
-        for name in (
-            "row_of",
-            "place_of",
-            "time",
-            "ports",
-            "hosts",
-            "version",
-            "verdict",
-            "_by_record",
-            "_by_incident",
-        ):
+        columns = ("time", "ports", "hosts", "addresses", "version", "verdict")
+        for name in ("row_of", "place_of", *columns, "_by_record", "_by_incident"):
             getattr(self, name)
 
     def words(self, name: str) -> Words:

@@ -4,6 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -15,6 +16,7 @@ from flows.triage.marks import Said
 from pipeline.artifacts import paths
 from pipeline.artifacts.files import read_json
 from pipeline.base.errors import ArtifactError
+from pipeline.calibration.decisions import Promise
 from pipeline.evaluation import alarm_share
 from pipeline.serving import own_model
 from pipeline.serving.tally import promises_of
@@ -103,11 +105,16 @@ def _rates(summaries: Sequence[Summary], records: int) -> list[Rate]:
     alarms = Counter({name: sum(each["alarms"][name]["alarms"] for each in summaries) for name in names})
     promises = {name: promises_of(summaries, name) for name in names}
     shares = [alarms[name] / max(records, 1) for name in names]
-    told = {name: alarm_share.beside(name, alarms[name], parts) for name, parts in promises.items() if parts}
+    told = {name: _beside(name, alarms[name], tuple(parts)) for name, parts in promises.items() if parts}
     longest = max([*shares, *(each.promised for each in told.values())], default=0.0) or 1.0
     return [
         _rate(name, alarms[name], share, told.get(name), longest) for name, share in zip(names, shares, strict=True)
     ]
+
+
+@lru_cache(maxsize=1024)
+def _beside(name: str, alarms: int, parts: tuple[Promise, ...]) -> alarm_share.Alarms:
+    return alarm_share.beside(name, alarms, parts)  # which takes a while for many records
 
 
 def _rate(name: str, alarms: int, share: float, told: alarm_share.Alarms | None, longest: float) -> Rate:
