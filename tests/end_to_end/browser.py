@@ -66,7 +66,9 @@ class Browser:
         return answer["result"].get("value")
 
     def keys(self, *keys: str) -> None:
-        """Press keys one after the other: letters, or Enter and Escape."""
+        """Press keys one after the other: letters, or Enter and Escape. A page hears none before it is drawn."""
+        drawn = "new Promise(done => requestAnimationFrame(() => setTimeout(done, 100)))"
+        self.call("Runtime.evaluate", expression=drawn, awaitPromise=True)
         for key in keys:
             code = {"Enter": 13, "Escape": 27}.get(key, 0)
             text = {"Enter": "\r", "Escape": ""}.get(key, key)
@@ -81,11 +83,9 @@ class Browser:
         """Wait until an expression holds; a page may load meanwhile."""
         deadline = time.monotonic() + seconds
         while True:
-            answer = self.call(
-                "Runtime.evaluate", expression=f"(() => {{ try {{ return {expression} }} catch {{}} }})()"
-            )
-            if value := answer["result"].get("value"):
-                return value
+            tried = f"(() => {{ try {{ return !!({expression}) }} catch {{}} }})()"
+            if self.call("Runtime.evaluate", expression=tried)["result"].get("value"):
+                return
             assert time.monotonic() < deadline, f"{expression} does not come about:\n{self.text()[:3000]}"
             time.sleep(0.1)
 

@@ -33,7 +33,7 @@ function count() {
     chosen += tick.checked;
   }
   const whole = form.querySelector("[data-whole]");
-  const shown = form.querySelector(".chosen");
+  const shown = form.querySelector("[data-count]");
   if (shown) shown.textContent = whole && whole.checked ? "all chosen" : chosen ? `${chosen} chosen` : "nothing chosen";
 }
 
