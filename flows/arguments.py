@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 LOCAL: Final = "127.0.0.1"
-PREFECT_PORT, MLFLOW_PORT = 4200, 5000
+PREFECT_PORT, MLFLOW_PORT, TRIAGE_PORT = 4200, 5000, 4300
 CANDIDATE: Final = "candidate"
 DEPLOYMENTS: Final = "prefect.yaml"
 POOLS: Final = ("cpu", "gpu")
@@ -115,6 +115,8 @@ def _label(parser: argparse.ArgumentParser) -> None:
     said = parser.add_mutually_exclusive_group(required=True)
     said.add_argument("--confirmed", metavar="NAME", help="they were this attack")
     said.add_argument("--dismissed", action="store_true", help="they were benign")
+    said.add_argument("--unsure", action="store_true", help="you have looked and cannot say; training passes them over")
+    said.add_argument("--undo", action="store_true", help="take back your last label on each")
     said.add_argument("--from", dest="from_file", metavar="FILE.csv", help="a CSV of record_id and label, by and note")
     parser.add_argument("--by", default="", help="who says so; without it the name of the user")
     parser.add_argument("--note", default="", help="why")
@@ -125,6 +127,15 @@ def _refuse_none(chosen: argparse.Namespace) -> str | None:
     if bool(chosen.record_id) == bool(chosen.from_file):
         return "give the ids of records, or a CSV with --from"
     return None
+
+
+def _triage(parser: argparse.ArgumentParser) -> None:
+    parser.description = "Serve the triage page: incidents, their alerts and reasons, and what people say of them."
+    parser.add_argument("--host", default=LOCAL, help="the address that it listens on")
+    parser.add_argument("--port", type=int, default=TRIAGE_PORT, help="0: a free one")
+    parser.add_argument(
+        "--allowed-hosts", default="", help="names by which other machines call it: box.example,192.0.2.7"
+    )
 
 
 def _promotion(parser: argparse.ArgumentParser) -> None:
@@ -214,6 +225,7 @@ PROGRAMS: Final[dict[str, Callable[[argparse.ArgumentParser], None]]] = {
     "incidents": _incidents,
     "deliver": _deliver,
     "label": _label,
+    "triage": _triage,
     "promotion": _promotion,
     "drift_check": _drift_check,
     "lineage": _lineage,

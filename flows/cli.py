@@ -38,6 +38,7 @@ PROGRAMS: Final = {
     "incidents": Program("incidents", "Show what the alerts of scored files come to: one line for each incident."),
     "deliver": Program("deliver", "Deliver the alerts that wait for a sink; say where each sink stands."),
     "label": Program("label", "Say which alerts were attacks and which were not; the next training learns it."),
+    "triage": Program("triage", "Serve the page on which people work through incidents and mark alerts."),
     "promote": Program("promotion", "Let the candidate take the champion's place, if it passes the gate."),
     "rollback": Program("promotion", "Make the previous version the champion again.", ("--rollback",)),
     "drift": Program("drift_check", "Check whether recent traffic is still what the champion was calibrated on."),

@@ -9,7 +9,7 @@ A record may come in two files, as when a file is scored half and then whole. It
 keep the first row of each key, in the order of the names of the files.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -25,11 +25,19 @@ ROOM: Final = "alerts"
 RECORDS: Final = "records"
 
 
+def candidates() -> list[Path]:
+    """What lies where tables of alerts do, in the order of the names."""
+    return sorted((own_model.scored() / ROOM).glob("*.parquet"))
+
+
+def current(paths: Iterable[Path]) -> Iterator[Path]:
+    """Those that hold alerts of this version of the schema; older ones had raw columns."""
+    return (path for path in paths if table_metadata(path).get(VERSION_KEY.decode()) == VERSION)
+
+
 def tables() -> Iterator[Path]:
     """The tables of alerts, in the order of their names; those of an older version, which had raw columns, are not."""
-    for path in sorted((own_model.scored() / ROOM).glob("*.parquet")):
-        if table_metadata(path).get(VERSION_KEY.decode()) == VERSION:
-            yield path
+    return current(candidates())
 
 
 def read(version: int | None = None) -> pa.Table:
