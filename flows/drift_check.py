@@ -52,7 +52,7 @@ from pipeline.reporting.figures.drift import drift as draw_drift
 from pipeline.reporting.figures.style import svg
 from pipeline.serving import loading, own_model, registry, scored
 from pipeline.serving.bundle import Bundle
-from pipeline.serving.registry import Version
+from pipeline.serving.version import Version
 from pipeline.settings.retraining import Retraining
 
 Columns = Mapping[str, NDArray[Any]]

@@ -24,7 +24,7 @@ from pipeline.tracking import quiet_tools
 
 if TYPE_CHECKING:
     from pipeline.serving.bundle import Bundle
-    from pipeline.serving.registry import Version
+    from pipeline.serving.version import Version
 
 
 def main(given: Sequence[str] | None = None) -> int:

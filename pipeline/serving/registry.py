@@ -22,7 +22,7 @@ from pipeline.base.errors import ArtifactError, ConflictError
 from pipeline.serving import benign, manifest, own_model, packaging
 from pipeline.serving import champion as champions
 from pipeline.serving.manifest import HashedFolder
-from pipeline.serving.version import Version as Version
+from pipeline.serving.version import Version
 from pipeline.tracking import operations, outbox, store
 
 CANDIDATE, CHAMPION, PREVIOUS = "candidate", "champion", "previous"

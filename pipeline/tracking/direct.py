@@ -26,9 +26,10 @@ from pipeline.tracking import store
 SECONDS: Final = 5.0  # that an answer may take
 _DELETED: Final = "Deleted_Internal"  # stage of a version that was deleted
 _ALIASES: Final = "SELECT alias, version FROM registered_model_aliases WHERE name = ? AND workspace = 'default'"
-_OF: Final = "WHERE name = ? AND version = ? AND workspace = 'default'"
-_VERSION: Final = f"SELECT run_id, current_stage FROM model_versions {_OF}"
-_TAGS: Final = f"SELECT key, value FROM model_version_tags {_OF}"
+_VERSION: Final = (
+    "SELECT run_id, current_stage FROM model_versions WHERE name = ? AND version = ? AND workspace = 'default'"
+)
+_TAGS: Final = "SELECT key, value FROM model_version_tags WHERE name = ? AND version = ? AND workspace = 'default'"
 _ROUTE: Final = "/api/2.0/mlflow"
 _ABSENT: Final = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
 
@@ -50,7 +51,7 @@ class Registered:
     aliases: tuple[str, ...]
 
 
-Answer: TypeAlias = Registered | None | Literal["away", "unknown"]
+Answer: TypeAlias = Registered | Literal["away", "unknown"] | None
 """A version; None: the registry has no such; away: nobody answers; unknown: this store is not asked this way."""
 
 

@@ -14,8 +14,8 @@ from pipeline.base.errors import ArtifactError, ConfigError
 from pipeline.serving import registry
 from pipeline.serving.bundle import Bundle
 from pipeline.serving.manifest import HashedFolder
-from pipeline.serving.registry import Version
 from pipeline.serving.scored import TABLES
+from pipeline.serving.version import Version
 
 
 @pytest.fixture(autouse=True)
@@ -105,7 +105,7 @@ import sys
 from pathlib import Path
 from pipeline.serving import loading
 from pipeline.serving.bundle import Bundle
-from pipeline.serving.registry import Version
+from pipeline.serving.version import Version
 bundle = Bundle.load(Path("bundle"))
 loading.load = lambda alias: (Version(3, "run", bundle.digest, {}, ()), bundle)
 from flows import score
