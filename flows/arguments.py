@@ -57,6 +57,9 @@ def _score(parser: argparse.ArgumentParser) -> None:
         default=0.0,
         help="decide on each file as a whole, so that at most this share of its alarms is false on average; 0: do not",
     )
+    parser.add_argument(
+        "--rescore", action="store_true", help="judge again what other versions have scored, and say what changed"
+    )
 
 
 def _read(parser: argparse.ArgumentParser) -> None:
