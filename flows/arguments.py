@@ -62,6 +62,12 @@ def _score(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _watch(parser: argparse.ArgumentParser) -> None:
+    parser.description = "Judge records as they come, without any server, until TERM or Ctrl-C."
+    parser.add_argument("path", help="a folder, a log that grows, or - for standard input")
+    parser.add_argument("--alias", default="champion", help="the version that judges: an alias or a number")
+
+
 def _read(parser: argparse.ArgumentParser) -> None:
     parser.description = "Say what is understood of files, without training or scoring anything."
     parser.add_argument("path", nargs="+", help="files or folders of records")
@@ -193,6 +199,7 @@ CHECKS: Final[dict[str, Callable[[argparse.Namespace], str | None]]] = {
 PROGRAMS: Final[dict[str, Callable[[argparse.ArgumentParser], None]]] = {
     "training": _training,
     "score": _score,
+    "watch": _watch,
     "read": _read,
     "adopt": _adopt,
     "explain": _explain,
