@@ -57,6 +57,15 @@ def _score(parser: argparse.ArgumentParser) -> None:
         default=0.0,
         help="decide on each file as a whole, so that at most this share of its alarms is false on average; 0: do not",
     )
+    parser.add_argument(
+        "--rescore", action="store_true", help="judge again what other versions have scored, and say what changed"
+    )
+
+
+def _watch(parser: argparse.ArgumentParser) -> None:
+    parser.description = "Judge records as they come, without any server, until TERM or Ctrl-C."
+    parser.add_argument("path", help="a folder, a log that grows, or - for standard input")
+    parser.add_argument("--alias", default="champion", help="the version that judges: an alias or a number")
 
 
 def _read(parser: argparse.ArgumentParser) -> None:
@@ -219,6 +228,7 @@ CHECKS: Final[dict[str, Callable[[argparse.Namespace], str | None]]] = {
 PROGRAMS: Final[dict[str, Callable[[argparse.ArgumentParser], None]]] = {
     "training": _training,
     "score": _score,
+    "watch": _watch,
     "read": _read,
     "adopt": _adopt,
     "explain": _explain,

@@ -32,6 +32,7 @@ class Program(NamedTuple):
 PROGRAMS: Final = {
     "train": Program("training", "Run the seven stages, register the model, and promote it with --promote."),
     "score": Program("score", "Score files, or a folder, of new records with the champion; files need no server."),
+    "watch": Program("watch", "Judge records as they come: a folder, a log that grows, or standard input."),
     "read": Program("read", "Describe files of records."),
     "adopt": Program("adopt", "Give a network a model of its own, from a first stretch of its own traffic."),
     "explain": Program("explain", "Say why the strongest alerts of a file are alerts."),

@@ -14,8 +14,8 @@ from pipeline.base.errors import ArtifactError, ConfigError
 from pipeline.serving import registry
 from pipeline.serving.bundle import Bundle
 from pipeline.serving.manifest import HashedFolder
-from pipeline.serving.registry import Version
 from pipeline.serving.scored import TABLES
+from pipeline.serving.version import Version
 
 
 @pytest.fixture(autouse=True)
@@ -83,9 +83,9 @@ def test_a_folder_goes_through_the_flow(store, folder, monkeypatch):
     asked = []
     monkeypatch.setattr(score, "_by_flow", lambda *given: asked.append(given) or "done")
     assert score.main([str(folder), "--alias", "previous"]) == 0
-    assert asked == [(str(folder), "previous", 0.0)]
+    assert asked == [(str(folder), "previous", 0.0, False)]
     with pytest.raises(ConfigError, match="give one folder alone, or files"):
-        score._scored(Namespace(path=[str(folder), "a.csv"], alias="champion", false_discovery=0.0))
+        score._scored(Namespace(path=[str(folder), "a.csv"], alias="champion", false_discovery=0.0, rescore=False))
 
 
 def test_without_a_champion_the_next_step_is_told(store, folder, monkeypatch):
@@ -105,7 +105,7 @@ import sys
 from pathlib import Path
 from pipeline.serving import loading
 from pipeline.serving.bundle import Bundle
-from pipeline.serving.registry import Version
+from pipeline.serving.version import Version
 bundle = Bundle.load(Path("bundle"))
 loading.load = lambda alias: (Version(3, "run", bundle.digest, {}, ()), bundle)
 from flows import score
