@@ -13,6 +13,7 @@ from pipeline.serving.scored import table_path
 from pipeline.serving.tally import expected, promises_of
 
 STRONGEST: Final = 3
+SHOWN_REASONS: Final = 1  # of each of these
 
 
 def row(summary: Mapping[str, Any]) -> dict[str, object]:
@@ -138,7 +139,8 @@ def brief(summary: Mapping[str, Any], path: Path, alias: str, is_new: bool) -> s
         batch = summary["batch"]
         lines += [f"{batch['discoveries']:,} discoveries, of which {batch['level']:.2%} may be false in expectation"]
     table = table_path(key(summary))
-    strongest = tables.columns(_strongest(table))
+    rows = _strongest(table)
+    strongest = "\n".join([tables.columns(rows), *_why(key(summary), [str(row["record_id"]) for row in rows])])
     other = "" if alias == "champion" else f" --alias {alias}"
     return "\n".join(
         [*lines, "", strongest, "", f"table    {table}", f"reasons  flowsculpt explain {shlex.quote(str(path))}{other}"]
@@ -161,6 +163,18 @@ def key(summary: Mapping[str, Any]) -> str:
 def shown_threshold(names: Sequence[str] | Mapping[str, Any]) -> str:
     """The threshold whose alerts are shown: p99, or the lowest where a model has others."""
     return "p99" if "p99" in names else list(names)[-1]
+
+
+def _why(name: str, ids: Sequence[str]) -> list[str]:
+    """The strongest reason of each alert among some records, in the order of these; nothing where none is told."""
+    found = read_table(table_path(name, "alerts"), ["record_id", "reasons"]).to_pylist()
+    told = {f"{each['record_id']:016x}": each["reasons"] for each in found}
+    lines = [
+        f"{each}   {'; '.join(reason['text'] for reason in told[each][:SHOWN_REASONS])}"
+        for each in ids
+        if told.get(each)
+    ]
+    return ["", *lines] if lines else []
 
 
 def _strongest(table: Path) -> list[dict[str, object]]:
