@@ -13,7 +13,6 @@ from pipeline.serving.scored import table_path
 from pipeline.serving.tally import expected, promises_of
 
 STRONGEST: Final = 3
-SHOWN_REASONS: Final = 1  # of each of these
 
 
 def row(summary: Mapping[str, Any]) -> dict[str, object]:
@@ -169,12 +168,8 @@ def _why(name: str, ids: Sequence[str]) -> list[str]:
     """The strongest reason of each alert among some records, in the order of these; nothing where none is told."""
     found = read_table(table_path(name, "alerts"), ["record_id", "reasons"]).to_pylist()
     told = {f"{each['record_id']:016x}": each["reasons"] for each in found}
-    lines = [
-        f"{each}   {'; '.join(reason['text'] for reason in told[each][:SHOWN_REASONS])}"
-        for each in ids
-        if told.get(each)
-    ]
-    return ["", *lines] if lines else []
+    rows = [{"record_id": each, "strongest reason": told[each][0]["text"]} for each in ids if told.get(each)]
+    return ["", tables.columns(rows)] if rows else []
 
 
 def _strongest(table: Path) -> list[dict[str, object]]:
