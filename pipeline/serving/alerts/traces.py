@@ -172,23 +172,28 @@ class _Memory:
     def get(self, keys: Keys) -> tuple[Mask, Ints]:
         """(m,) which are known, and (m, width) their numbers; 0 for the others."""
         found = np.zeros((len(keys), self.values.shape[1]), np.int64)
-        if not len(self.keys):
-            return np.zeros(len(keys), bool), found
-        place = np.minimum(np.searchsorted(self.keys, keys), len(self.keys) - 1)
-        known = self.keys[place] == keys
+        known, place = self._places(keys)
         found[known] = self.values[place[known]]
         return known, found
 
     def put(self, keys: Keys, values: Ints, time: int) -> None:
         """Keep (m, width) numbers of sorted keys; ``time`` is the column of times."""
-        stays = ~np.isin(self.keys, keys)
-        keys, values = np.r_[self.keys[stays], keys], np.concatenate([self.values[stays], values])
-        if len(keys) > MOST:
-            newest = np.argsort(-values[:, time], kind="stable")[: MOST * 9 // 10]
-            keys, values = keys[newest], values[newest]
+        known, place = self._places(keys)
+        self.values[place[known]] = values[known]
+        self.keys = np.insert(self.keys, place[~known], keys[~known])
+        self.values = np.insert(self.values, place[~known], values[~known], axis=0)
+        if len(self.keys) > MOST:
+            newest = np.sort(np.argsort(-self.values[:, time], kind="stable")[: MOST * 9 // 10])
+            self.keys, self.values = self.keys[newest], self.values[newest]
             self.floor -= FAR
-        order = np.argsort(keys)
-        self.keys, self.values = keys[order], values[order]
+
+    def _places(self, keys: Keys) -> tuple[Mask, Ints]:
+        """(m,) which keys are known, and (m,) where they are or would be."""
+        place = np.searchsorted(self.keys, keys)
+        known = np.zeros(len(keys), bool)
+        inside = place < len(self.keys)
+        known[inside] = self.keys[place[inside]] == keys[inside]
+        return known, place
 
 
 def _in_time(scored: pa.Table) -> Ints:
