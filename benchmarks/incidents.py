@@ -2,7 +2,7 @@
 
 ::
 
-    python -m benchmarks.incidents detect --seeds 0 1 2 3 4 --quiet 9 --keep /tmp/weeks
+    python -m benchmarks.incidents detect --seeds 5 6 7 8 --quiet 9 --keep /tmp/weeks
     python -m benchmarks.incidents speed
 
 ``detect`` is about simulated captures, packet by packet. For each seed a model with the shipped settings is trained on
@@ -11,8 +11,8 @@ for each file, as ``flowsculpt score`` does. ``--keep`` names a folder in which 
 An incident counts if it is ``medium`` or worse. It is false if most of its alerts are benign. An attack is found if an
 incident that is not false has an alert of it. In a further line the bots of the week call home by the clock.
 
-Beside it stand simpler rules: each alert for itself, and a source that has so many alerts within an hour. Settings of
-incidents were chosen on the seeds 200 to 203; see ``choose``, which shows what other constants give there.
+Beside it stand simpler rules: each alert for itself, and a source that has so many alerts without a gap of an hour. The
+constants of ``evidence`` were chosen on the seeds 0 to 4 and 200 to 203. ``choose`` shows what others give there.
 
 ``speed`` reads 100,000 stored alerts among a million stored records, and groups them, as ``flowsculpt incidents`` does.
 """
@@ -278,12 +278,13 @@ def _attacks(outcomes: Sequence[Outcome]) -> Iterator[str]:
 CHOICES: Final[Mapping[str, Mapping[str, Any]]] = {
     "as shipped": {"UNIT": evidence.UNIT},
     "no allowance for odd hosts": {"PRIOR": dict.fromkeys(evidence.PRIOR, (10**9, 10**9))},
-    "hosts and pairs alike": {"PRIOR": dict.fromkeys(evidence.PRIOR, evidence.HOST)},
+    "hosts and pairs alike": {"PRIOR": dict.fromkeys(evidence.PRIOR, (10, 5))},
+    "equal shares of the views": {"SHARES": dict.fromkeys(evidence.SHARES, 1 / 3)},
     "flows of a connection count fully": {"REPEATED": 1.0},
     "further flows of a connection count nothing": {"REPEATED": 0.0},
     "p99 alone": {"LEVELS": ((0.01, 0.5),)},
     "p99 and p99.9": {"LEVELS": ((0.01, 0.3), (0.001, 0.2))},
-    "five levels": {"LEVELS": ((0.05, 0.25), (0.02, 0.15), (0.01, 0.1), (0.001, 0.1), (0.0001, 0.05))},
+    "p95, p99 and p99.9": {"LEVELS": ((0.05, 0.4), (0.01, 0.2), (0.001, 0.1))},
 }
 
 
@@ -365,7 +366,7 @@ def main() -> None:
     """Print the table that is asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=("detect", "choose", "speed"))
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
+    parser.add_argument("--seeds", type=int, nargs="+", default=[5, 6, 7, 8])
     parser.add_argument("--quiet", type=int, default=9, help="benign weeks of each seed, beside the one with attacks")
     parser.add_argument("--keep", type=Path, help="folder that judged weeks are kept in")
     given = parser.parse_args()

@@ -15,7 +15,7 @@ from pipeline.serving.arrivals import Incoming
 from pipeline.serving.bundle import Bundle
 from pipeline.settings.alerts import Alerts, IncidentRules
 
-AS_SHIPPED: Final = Alerts("p99", "", IncidentRules(3600.0, 5, 20.0, 2.0, 0.02, 100, 100_000))
+AS_SHIPPED: Final = Alerts("p99", "", IncidentRules(3600.0, 5, 20.0, 2.0, 0.02, 100, 20_000))
 _OF_RECORD: Final = (
     "record_id",
     "protocol",

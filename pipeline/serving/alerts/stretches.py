@@ -15,7 +15,7 @@ from typing import Final, NamedTuple, Self
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.serving.alerts.evidence import UNIT
+from pipeline.serving.alerts.evidence import shared
 from pipeline.serving.alerts.schema import Alert
 from pipeline.serving.alerts.traces import SECOND, Trace
 
@@ -175,7 +175,7 @@ def _kept(before: Item, after: Item, view: str, gap: float, reached: int) -> int
 def _stretch(name: Name, items: Sequence[Item], most: int) -> Stretch:
     is_counted = all(item.trace is not None for item in items)
     sources = len({item.src_ip for item in items}) if name[0] == DESTINATION else 1
-    return Stretch(name, items, most / UNIT if is_counted else None, sources)
+    return Stretch(name, items, shared(name[0], most) if is_counted else None, sources)
 
 
 class Line:

@@ -5,15 +5,15 @@ address; see ``stretches``. Records come in parts, such as files. In a part they
 rows at the same time. How records are cut into parts changes nothing, if no part has records from before the end of
 the last one. Records without a time have lines of their own in each file.
 
-Some benign records are not independent. Two things allow for that. Both were chosen on benign weeks of
+Some benign records are not independent. Two things allow for that. Their constants were chosen on simulated weeks, see
 ``benchmarks/incidents.py``:
 
 - A line is held against its own past. Some benign hosts are odd, and always. If k of the n records before had a p-value
-  of at most 0.05, the levels q of ``evidence`` become ``odd`` times as large, with odd = (a + k) / (b + 0.05 n), or 1
-  if that is less. At first hosts are taken for twice as odd as promised (a = 10, b = 5), and pairs for as odd as
-  promised (a = b = 40).
+  of at most 0.05, the levels q of ``evidence`` become (a + k) / (b + 0.05 n) times as large, but never smaller. At
+  first that is a / b: a source is taken for twice as odd as promised, and a destination, which is often a service with
+  ways of its own, for four times as odd. ``evidence.PRIOR`` has a and b.
 - A flow of a connection that was seen in the ``gap`` before is a repetition. A connection is both addresses, both ports
-  and the protocol. The e-value of a repetition counts with the exponent ``REPEATED``.
+  and the protocol. The e-value of a repetition counts with the exponent ``evidence.REPEATED``.
 """
 
 from dataclasses import dataclass, field
