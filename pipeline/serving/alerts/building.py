@@ -20,7 +20,7 @@ from pipeline.serving.causes import Context, Explained
 from pipeline.serving.reasons import Explainer
 from pipeline.settings.alerts import NO_SINKS, Alerts, IncidentRules
 
-AS_SHIPPED: Final = Alerts("p99", "", 10_000, IncidentRules(3600.0, 5, 20.0, 2.0, 0.02, 100, 100_000), NO_SINKS)
+AS_SHIPPED: Final = Alerts("p99", "", 10_000, IncidentRules(3600.0, 5, 20.0, 2.0, 0.02, 100, 20_000), NO_SINKS)
 _OF_RECORD: Final = (
     "record_id",
     "protocol",
