@@ -154,7 +154,8 @@ class Deliverer(Victim):
         from pipeline.serving.alerts.sinks.eve import Eve
         from tests.serving.alerts.sinks import rfc5424
 
-        alerts = pyarrow.dataset.dataset(self.folder / "data" / "scored" / "alerts")
+        tables = self.folder / "data" / "scored" / "alerts"
+        alerts = pyarrow.dataset.dataset([*map(str, tables.glob("*.parquet"))])
         expected = frozenset(alerts.to_table(["alert"]).column(0).to_pylist())
         sinks = self.folder / "data" / "sinks"
         table = pyarrow.dataset.dataset(sinks / "parquet").to_table(["alert"]).column(0).to_pylist()
@@ -188,7 +189,7 @@ def _whole(stream: bytes) -> list[bytes]:
 
 
 def deliver() -> None:
-    """What the deliverer does: all tables, again and again as after a restart, into the spools and on to the sinks."""
+    """What the deliverer does: tables into the spools, each noted down as scoring does it, then on to the sinks."""
     from pipeline import config
     from pipeline.serving.alerts import delivery, stored
     from pipeline.settings.alerts import Alerts
@@ -196,7 +197,10 @@ def deliver() -> None:
     rules = config.load(Alerts).sinks
     print(READY, flush=True)
     for path in stored.tables():
-        delivery.hand_over_table(path, rules)
+        noted = path.with_suffix(".done")
+        if not noted.exists():
+            delivery.hand_over_table(path, rules)
+            noted.touch()
     done = delivery.flush(rules, 600.0, is_patient=False)
     if not all(each.is_clear for each in done):
         raise SystemExit("\n".join(each.sentence for each in done))
@@ -215,7 +219,7 @@ def run(victim: Victim, kills: int) -> list[Side]:
             hit += _killed(victim)
             done += 1
         victim.prepare(done)
-        with _started(victim) as process:
+        with started(victim) as process:
             if process.wait():
                 raise SystemExit(f"{type(victim).__name__} failed when nobody killed it")
         print(f"{hit} of {kills} kills met {type(victim).__name__} at work", file=sys.stderr)
@@ -224,7 +228,7 @@ def run(victim: Victim, kills: int) -> list[Side]:
 
 def _killed(victim: Victim) -> bool:
     """Start and kill it; returns whether it was still at work."""
-    with _started(victim) as process:
+    with started(victim) as process:
         time.sleep(victim.random.uniform(0.0, victim.longest))
         was_working = process.poll() is None
         process.kill()
@@ -232,7 +236,8 @@ def _killed(victim: Victim) -> bool:
 
 
 @contextmanager
-def _started(victim: Victim) -> Iterator[subprocess.Popen[str]]:
+def started(victim: Victim) -> Iterator[subprocess.Popen[str]]:
+    """The program at work."""
     around = {**os.environ, "PYTHONPATH": str(ROOT), SECRET: "secret"}
     with subprocess.Popen(
         victim.command(), cwd=victim.folder, env=around, stdout=subprocess.PIPE, text=True

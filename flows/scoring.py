@@ -132,7 +132,7 @@ def score_new(path: Path, alias: str, device: str = "cpu", false_discovery: floa
         return done  # type: ignore[no-any-return]
 
     outcomes = [intake.take_in(file, path, version.number, settled) for file in listed]
-    return Result.of(version.number, bundle.digest, outcomes)
+    return Result.of(version.number, bundle.digest, outcomes, alerts.sinks)
 
 
 # What a run leaves to read.

@@ -16,6 +16,19 @@ def test_a_deliverer_that_is_killed_loses_nothing_and_doubles_nothing_in_files(t
     assert all(len(side.expected) == 5 * kills.PART for side in sides)
 
 
+def test_two_deliverers_at_once_double_nothing_in_files(tmp_path):
+    """As scoring and the watch of a folder are."""
+    victim = kills.Deliverer(tmp_path, random.Random(0))
+    with victim.surrounded():
+        for round_ in range(3):
+            victim.prepare(round_)
+        with kills.started(victim) as first, kills.started(victim) as second:
+            assert (first.wait(), second.wait()) == (0, 0)
+        sides = victim.sides()
+    assert [side.is_kept for side in sides] == [True] * 5
+    assert [side.doubled for side in sides] == [0] * 5  # nobody died
+
+
 @pytest.mark.parametrize(
     ("arrived", "lost", "doubled", "once", "often"),
     [("ab", 0, 0, True, True), ("a", 1, 0, False, False), ("abb", 0, 1, False, True), ("abc", 0, 0, False, False)],

@@ -26,6 +26,7 @@ NIL: Final = "-"
 _SEVERITY: Final = {"critical": 2, "high": 3, "medium": 4, "low": 5}  # critical, error, warning, notice (table 2)
 _ENDS: Final = ("src_ip", "src_port", "dst_ip", "dst_port", "protocol")
 _FIELDS: Final = (*_ENDS, "p_value", "level", "verdict", "model", "model_version", "record_id")
+_OF_INCIDENT: Final = (*_ENDS, "alerts", "evidence", "level", "last")
 _VALUE: Final = 128  # characters of a value of structured data, so that a message has room for its sentence
 
 
@@ -75,7 +76,8 @@ class Syslog(Sink):
 
     def _data(self, notice: Notice) -> str:
         named = {"key": notice.key, "severity": notice.severity, "title": notice.title}
-        named |= {name: str(notice.content[name]) for name in _FIELDS if notice.content.get(name) is not None}
+        names = _OF_INCIDENT if notice.is_incident else _FIELDS
+        named |= {name: str(notice.content[name]) for name in names if notice.content.get(name) is not None}
         return f"[{' '.join([self.sd_id, *(_parameter(*each) for each in named.items())])}]"
 
 
