@@ -15,9 +15,9 @@ class Sinks(WithPlugins):
         incidents: names of the sinks that get each incident, but for those that lack evidence or that a rule hides; all
             but parquet take them. An incident comes again when its severity is another one.
         most_waiting: messages that wait for one sink at most. What comes later stays in the table of its alerts, and
-            follows from there when half of those that wait are delivered.
+            follows from there when the others are delivered.
         remember: days for which a sink is known to have a message, so that it does not get it again.
-        seconds: that scoring spends on delivery at most after each file; the rest goes with the next file, or by
+        seconds: that scoring spends on each sink at most after each file; the rest goes with the next file, or by
             `flowsculpt deliver`.
     """
 

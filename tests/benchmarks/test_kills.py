@@ -13,7 +13,7 @@ def test_a_deliverer_that_is_killed_loses_nothing_and_doubles_nothing_in_files(t
     assert {side.name: side.lost for side in sides} == dict.fromkeys((side.name for side in sides), 0)
     assert [side.is_kept for side in sides] == [True] * 5
     assert [side.doubled for side in sides if side.is_once] == [0, 0, 0]
-    assert all(len(side.expected) == 5 * kills.PART for side in sides)
+    assert all(len(side.expected) == 6 * kills.PART for side in sides)
 
 
 def test_two_deliverers_at_once_double_nothing_in_files(tmp_path):

@@ -84,7 +84,7 @@ def hand_over(alerts: Iterable[Alert], rules: Sinks, source: Path | None = None)
     Args:
         alerts: in their order; a key that a spool knows is passed over.
         rules: which sinks there are.
-        source: the table that holds them; from it those follow for which a spool has no room.
+        source: the table of ``stored`` that holds them; from it those follow for which a spool has no room.
 
     Raises:
         SpoolFullError: a spool has no room, and there is no ``source``.

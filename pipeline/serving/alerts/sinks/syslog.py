@@ -15,7 +15,7 @@ knows what arrives. So a message may come twice, and carries its key; over UDP i
 import socket
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Final, Literal
+from typing import ClassVar, Final, Literal
 
 from pipeline.serving.alerts.sinks.base import Message, Sent, Sink
 from pipeline.serving.alerts.sinks.notice import PRODUCT, Notice, notice_of
@@ -44,6 +44,8 @@ class Syslog(Sink):
     Raises:
         ValueError: the address or the facility is not allowed.
     """
+
+    most: ClassVar[int] = 100  # of which some come twice when a process is killed behind them
 
     def __init__(
         self,

@@ -55,6 +55,11 @@ def _accept(server, checks, keeps_open, got, done):
             connection.close()
 
 
+class _Quiet(ThreadingHTTPServer):
+    def handle_error(self, *_):
+        """A sender that was killed is no error."""
+
+
 class Hook:
     """A receiver of webhooks: answers what it is told to, and keeps each request."""
 
@@ -90,7 +95,7 @@ def webhook(checks=None):
         def log_message(self, *_):
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server = _Quiet(("127.0.0.1", 0), Handler)
     if checks is not None:
         server.socket = checks.wrap_socket(server.socket, server_side=True)
     thread = threading.Thread(target=server.serve_forever, args=(0.05,))
