@@ -19,7 +19,7 @@ from pipeline.serving.alerts.sinks.eve import Eve
 from pipeline.serving.alerts.sinks.parquet import row
 from pipeline.serving.alerts.sinks.registry import SINKS
 from pipeline.settings.alerts import NO_SINKS, Sinks
-from tests.serving.alerts.sinks import made, receivers
+from tests.serving.alerts.sinks import made, receivers, rfc5424
 from tests.serving.alerts.sinks.test_syslog import closed_port
 
 ALERTS = [made.alert(number) for number in range(30)]
@@ -77,6 +77,17 @@ def test_each_sink_gets_each_alert_once_in_order():
         assert received.taken() == KEYS
     assert logged() == KEYS
     assert pa.dataset.dataset("table").to_table().column("alert").to_pylist() == KEYS
+
+
+def test_texts_that_somebody_made_to_break_a_log_break_none():
+    with receivers.webhook() as (port, received), receivers.stream() as (syslog, streams):
+        everywhere = rules(
+            *SINKS, **hook(port), syslog={"transport": "tcp", "address": f"127.0.0.1:{syslog}"}, incidents=("ecs",)
+        )
+        delivery.hand_over_incidents([made.evil_incident()], everywhere)
+        done = delivery.deliver([made.evil(number) for number in range(4)], everywhere)
+        assert {each.sink: each.sent for each in done} == dict.fromkeys(SINKS, 4) | {"ecs": 5}
+        assert len(rfc5424.octet_counted(streams[0])) == len(received.taken()) == len(logged()) == 4
 
 
 def test_a_sink_that_is_away_gets_everything_later_in_order_and_the_others_at_once():

@@ -45,10 +45,10 @@ def _accept(server, checks, keeps_open, got, done):
             while part := connection.recv(65_536):
                 parts.append(part)
             got.append(b"".join(parts))
-            if checks is not None:
-                connection.unwrap()
             if keeps_open:
                 done.wait()
+            elif checks is not None:
+                connection.unwrap()
         except (ssl.SSLError, OSError) as error:
             got.append(error)
         finally:
