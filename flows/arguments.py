@@ -109,7 +109,7 @@ def _incidents(parser: argparse.ArgumentParser) -> None:
 
 
 def _deliver(parser: argparse.ArgumentParser) -> None:
-    parser.description = "Deliver the alerts that wait for a sink."
+    parser.description = "Deliver the alerts that wait for a sink, and incidents."
     parser.add_argument("--status", action="store_true", help="deliver nothing; say where each sink stands")
     parser.add_argument("--seconds", type=float, default=600.0, help="that each sink may take")
     parser.add_argument(

@@ -93,11 +93,11 @@ def here(
             texts.append(reports.brief(before, path, alias, is_new=False, serving=version.number))
             if level is not None and before.get("batch", {}).get("level") != level:
                 texts.append(f"{path}: it was not scored again, so it has no decision with --false-discovery {level:g}")
-    result = Result.of(version.number, bundle.digest, outcomes)
+    result = Result.of(version.number, bundle.digest, outcomes, alerts.sinks)
     if result.quarantined or result.left or result.refused:
         what = "not every file was scored" if texts else "nothing was scored"
         raise ScoringError("\n\n".join([what, reports.markdown(result), *texts]))
-    return "\n\n".join(texts)
+    return "\n\n".join([*texts, *([] if result.scored else result.delivery)])
 
 
 def _by_flow(path: str, alias: str, false_discovery: float, rescore: bool) -> str:
