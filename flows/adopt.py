@@ -27,7 +27,7 @@ from pipeline.tracking import quiet_tools
 if TYPE_CHECKING:
     from pipeline.serving.adoption import Trial
     from pipeline.serving.bundle import Bundle
-    from pipeline.serving.registry import Version
+    from pipeline.serving.version import Version
 
 
 OWN: Final = "a model of this network"

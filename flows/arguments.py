@@ -57,6 +57,15 @@ def _score(parser: argparse.ArgumentParser) -> None:
         default=0.0,
         help="decide on each file as a whole, so that at most this share of its alarms is false on average; 0: do not",
     )
+    parser.add_argument(
+        "--rescore", action="store_true", help="judge again what other versions have scored, and say what changed"
+    )
+
+
+def _watch(parser: argparse.ArgumentParser) -> None:
+    parser.description = "Judge records as they come, without any server, until TERM or Ctrl-C."
+    parser.add_argument("path", help="a folder, a log that grows, or - for standard input")
+    parser.add_argument("--alias", default="champion", help="the version that judges: an alias or a number")
 
 
 def _read(parser: argparse.ArgumentParser) -> None:
@@ -89,6 +98,24 @@ def _explain(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--alias", default="champion", help="the version that scored: an alias or a number")
     parser.add_argument("--most", type=int, default=3, help="alerts that are explained, the strongest first")
     parser.add_argument("--features", type=int, default=5, help="features that are named for each")
+
+
+def _incidents(parser: argparse.ArgumentParser) -> None:
+    parser.description = "Show what the alerts of scored files come to: one line for each incident, the worst first."
+    parser.add_argument("--version", type=int, help="of the model; without it, all that have scored")
+    parser.add_argument("--since", help="a span such as 24h or 7d, or a time in UTC such as 2026-12-31T08:00")
+    parser.add_argument("--all", action="store_true", help="also those with little evidence, and those that are hidden")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def _deliver(parser: argparse.ArgumentParser) -> None:
+    parser.description = "Deliver the alerts that wait for a sink."
+    parser.add_argument("--status", action="store_true", help="deliver nothing; say where each sink stands")
+    parser.add_argument("--seconds", type=float, default=600.0, help="that each sink may take")
+    parser.add_argument(
+        "--stored", action="store_true", help="first hand over all alerts that are stored; a sink gets each once"
+    )
+    parser.add_argument("--refused", action="store_true", help="first let the messages wait again that were refused")
 
 
 def _label(parser: argparse.ArgumentParser) -> None:
@@ -203,9 +230,12 @@ CHECKS: Final[dict[str, Callable[[argparse.Namespace], str | None]]] = {
 PROGRAMS: Final[dict[str, Callable[[argparse.ArgumentParser], None]]] = {
     "training": _training,
     "score": _score,
+    "watch": _watch,
     "read": _read,
     "adopt": _adopt,
     "explain": _explain,
+    "incidents": _incidents,
+    "deliver": _deliver,
     "label": _label,
     "triage": _triage,
     "promotion": _promotion,

@@ -32,9 +32,12 @@ class Program(NamedTuple):
 PROGRAMS: Final = {
     "train": Program("training", "Run the seven stages, register the model, and promote it with --promote."),
     "score": Program("score", "Score files, or a folder, of new records with the champion; files need no server."),
+    "watch": Program("watch", "Judge records as they come: a folder, a log that grows, or standard input."),
     "read": Program("read", "Describe files of records."),
     "adopt": Program("adopt", "Give a network a model of its own, from a first stretch of its own traffic."),
     "explain": Program("explain", "Say why the strongest alerts of a file are alerts."),
+    "incidents": Program("incidents", "Show what the alerts of scored files come to: one line for each incident."),
+    "deliver": Program("deliver", "Deliver the alerts that wait for a sink; say where each sink stands."),
     "label": Program("label", "Say which alerts were attacks and which were not; the next training learns it."),
     "triage": Program("triage", "Serve the page on which people work through incidents and mark alerts."),
     "promote": Program("promotion", "Let the candidate take the champion's place, if it passes the gate."),

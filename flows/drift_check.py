@@ -52,7 +52,7 @@ from pipeline.reporting.figures.drift import drift as draw_drift
 from pipeline.reporting.figures.style import svg
 from pipeline.serving import loading, own_model, registry, scored
 from pipeline.serving.bundle import Bundle
-from pipeline.serving.registry import Version
+from pipeline.serving.version import Version
 from pipeline.settings.retraining import Retraining
 
 Columns = Mapping[str, NDArray[Any]]
@@ -157,7 +157,8 @@ def _alarms(calibration: Calibration, recent: scored.Recent, settings: Retrainin
 
 def _too_few(version: Version, n: int, recent: scored.Recent, settings: Retraining) -> str:
     """What is waited for, as after each promotion; n recent records are of one kind."""
-    needed = f"needed are {settings.min_records:,}; score more with `flowsculpt score`"
+    again = ", or judge earlier files again with --rescore"
+    needed = f"needed are {settings.min_records:,}; score more with `flowsculpt score`{again}"
     kind = " of one kind" if n < recent.score.size else ""  # with a context or without
     return f"undecided: {version} has scored {n:,} records{kind}, {needed}"
 

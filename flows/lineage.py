@@ -30,7 +30,7 @@ from pipeline.artifacts.files import read_json
 from pipeline.artifacts.tables import table_metadata
 from pipeline.base.errors import ArtifactError, near_miss
 from pipeline.serving import own_model, registry
-from pipeline.serving.registry import Version
+from pipeline.serving.version import Version
 from pipeline.settings.tracking import SHIPPED
 from pipeline.tracking import Run
 

@@ -47,7 +47,7 @@ from pipeline.base.errors import ArtifactError, ConflictError, DataError, Flowsc
 from pipeline.evaluation import promotion_gate
 from pipeline.serving import heldout, own_model, registry, shadow
 from pipeline.serving.bundle import Bundle
-from pipeline.serving.registry import Version
+from pipeline.serving.version import Version
 from pipeline.settings.evaluate import Evaluate
 from pipeline.settings.promotion import Rules
 from pipeline.settings.retraining import Retraining

@@ -2,11 +2,12 @@
 
 ::
 
-    flowsculpt score FILE [FILE ...] [--alias champion]
+    flowsculpt score FILE [FILE ...] [--alias champion] [--rescore]
     flowsculpt score FOLDER
 
-Both write the same tables under ``data/scored``, pass over what this version has scored, and put what cannot be read
-into quarantine. Here the model runs on the CPU: a GPU is lent by Prefect. At the end a few lines say what was found.
+Both write the same tables under ``data/scored``, pass over what any version of the model has scored, and put what
+cannot be read into quarantine. With ``--rescore`` this version judges again what others have scored. Here the model
+runs on the CPU: a GPU is lent by Prefect. At the end a few lines say what was found.
 
 The exit code is 0, but 1 where nothing of the named files was scored, or one of them could not be scored.
 """
@@ -24,7 +25,7 @@ from pipeline.tracking import quiet_tools
 
 if TYPE_CHECKING:
     from pipeline.serving.bundle import Bundle
-    from pipeline.serving.registry import Version
+    from pipeline.serving.version import Version
 
 
 def main(given: Sequence[str] | None = None) -> int:
@@ -38,10 +39,10 @@ def _scored(chosen: Namespace) -> str:
     paths = [Path(path) for path in chosen.path]
     folders = [path for path in paths if path.is_dir()]
     if not folders:
-        return here(paths, chosen.alias, chosen.false_discovery)
+        return here(paths, chosen.alias, chosen.false_discovery, rescore=chosen.rescore)
     if len(paths) > 1:
         raise ConfigError(f"{folders[0]}: is a folder; give one folder alone, or files")
-    return _by_flow(chosen.path[0], chosen.alias, chosen.false_discovery)
+    return _by_flow(chosen.path[0], chosen.alias, chosen.false_discovery, chosen.rescore)
 
 
 def here(
@@ -49,6 +50,7 @@ def here(
     alias: str = "champion",
     false_discovery: float = 0.0,
     model: "tuple[Version, Bundle] | None" = None,
+    rescore: bool = False,
 ) -> str:
     """Score files in this process; returns the lines that say what was found.
 
@@ -57,6 +59,7 @@ def here(
         alias: of the version that scores, or its number.
         false_discovery: level of the decision on each file as a whole; 0 for none.
         model: what the alias stands for, if it is loaded already.
+        rescore: judge again what another version has scored, and say what changed.
 
     Raises:
         ArtifactError: there is no such version.
@@ -78,15 +81,16 @@ def here(
     def score(file: arrivals.Incoming) -> Outcome:
         return intake.score(file, bundle, version.number, "", level, rules, alerts)
 
+    by = version.number if rescore else None
     texts: list[str] = []
     outcomes: list[Outcome] = []
     for path in files:
-        done = intake.take_in(path, path, version.number, score)
+        done = intake.take_in(path, path, version.number, score, rescore)
         outcomes.append(done)
         if isinstance(done, dict):
             texts.append(reports.brief(done, path, alias, is_new=True))
-        elif done is None and (before := scored.summary(arrivals.identify(path, path), version.number)):
-            texts.append(reports.brief(before, path, alias, is_new=False))
+        elif done is None and (before := scored.summary(arrivals.identify(path, path), by)):
+            texts.append(reports.brief(before, path, alias, is_new=False, serving=version.number))
             if level is not None and before.get("batch", {}).get("level") != level:
                 texts.append(f"{path}: it was not scored again, so it has no decision with --false-discovery {level:g}")
     result = Result.of(version.number, bundle.digest, outcomes)
@@ -96,14 +100,14 @@ def here(
     return "\n\n".join(texts)
 
 
-def _by_flow(path: str, alias: str, false_discovery: float) -> str:
+def _by_flow(path: str, alias: str, false_discovery: float, rescore: bool) -> str:
     from flows.reports.scoring import markdown
     from flows.runtime import gpu, servers
     from flows.scoring import scoring
 
     with servers.connected("scoring"):
         gpu.ensure_devices()
-        return markdown(program.result(scoring(path, alias, false_discovery, return_state=True)))
+        return markdown(program.result(scoring(path, alias, false_discovery, rescore, return_state=True)))
 
 
 if __name__ == "__main__":

@@ -2,10 +2,11 @@
 
 ::
 
-    python -m flows.scoring FOLDER [--alias champion]
+    python -m flows.scoring FOLDER [--alias champion] [--rescore]
 
 The alias is resolved once, when the flow starts: a promotion or a rollback meanwhile does not mix two models. Files
-that this version has scored are passed over, so a schedule may name one folder for ever.
+that any version of the model has scored are passed over, so a schedule may name one folder for ever, and a promotion
+raises no alert twice. With ``--rescore`` this version judges them again, and says what changed.
 
 What becomes of each file says ``pipeline.serving.intake``. The flow completes and says how many files it put into
 quarantine; it fails where files could not be scored through no fault of their own.
@@ -72,7 +73,7 @@ def _state(done: Outcome) -> State[Any]:
 
 
 @flow(name="scoring", persist_result=False)
-def scoring(path: str, alias: str = "champion", false_discovery: float = 0.0) -> State[Any]:
+def scoring(path: str, alias: str = "champion", false_discovery: float = 0.0, rescore: bool = False) -> State[Any]:
     """Score the files that have not been scored yet.
 
     Args:
@@ -80,10 +81,11 @@ def scoring(path: str, alias: str = "champion", false_discovery: float = 0.0) ->
         alias: of the model version that is to judge: champion, previous, candidate, or a number.
         false_discovery: share of the alarms of a file that may be false, in expectation, for a decision on each file as
             a whole, below 1; 0: every record is decided on alone.
+        rescore: whether files are judged again that another version of the model has scored.
     """
     try:
         with gpu.lease(gpu.usable_devices(), get_run_logger().info) as shown:
-            result = _score_on(shown, Path(path), alias, discoveries.asked(false_discovery))
+            result = _score_on(shown, Path(path), alias, discoveries.asked(false_discovery), rescore)
     except FlowsculptError as error:
         return Failed(message=str(error), data=error)
     _publish(result)
@@ -93,12 +95,12 @@ def scoring(path: str, alias: str = "champion", false_discovery: float = 0.0) ->
     return Completed(message=f"completed, {result.counts}", data=result)
 
 
-def _score_on(shown: Mapping[str, str], path: Path, alias: str, false_discovery: float | None) -> Result:
+def _score_on(shown: Mapping[str, str], path: Path, alias: str, false_discovery: float | None, rescore: bool) -> Result:
     """``score_new`` in this process, which sees the device that ``shown`` names and no other."""
     before = {name: os.environ.get(name) for name in shown}
     os.environ.update(shown)  # heeded as long as nothing has asked for a GPU, which loading the model does first
     try:
-        return score_new(path, alias, "cuda" if shown["CUDA_VISIBLE_DEVICES"] else "cpu", false_discovery)
+        return score_new(path, alias, "cuda" if shown["CUDA_VISIBLE_DEVICES"] else "cpu", false_discovery, rescore)
     finally:
         for name, value in before.items():
             if value is None:
@@ -107,14 +109,17 @@ def _score_on(shown: Mapping[str, str], path: Path, alias: str, false_discovery:
                 os.environ[name] = value
 
 
-def score_new(path: Path, alias: str, device: str = "cpu", false_discovery: float | None = None) -> Result:
-    """Score the files under ``path`` that the version of ``alias`` has not scored.
+def score_new(
+    path: Path, alias: str, device: str = "cpu", false_discovery: float | None = None, rescore: bool = False
+) -> Result:
+    """Score the files under ``path`` that no version of the model has scored.
 
     Args:
         path: a file or a folder.
         alias: of the version.
         device: where its models run.
         false_discovery: level of the decision on each file as a whole, if there is to be one.
+        rescore: score those, too, that only other versions have scored.
 
     Raises:
         FlowsculptError: there is no such version or no such path; nothing was scored.
@@ -131,7 +136,7 @@ def score_new(path: Path, alias: str, device: str = "cpu", false_discovery: floa
             return ScoringError(f"{file.name}: {type(done).__name__}: {done}")
         return done  # type: ignore[no-any-return]
 
-    outcomes = [intake.take_in(file, path, version.number, settled) for file in listed]
+    outcomes = [intake.take_in(file, path, version.number, settled, rescore) for file in listed]
     return Result.of(version.number, bundle.digest, outcomes)
 
 

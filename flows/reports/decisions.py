@@ -16,8 +16,8 @@ from pipeline.artifacts import paths
 from pipeline.artifacts.files import append_line, read_lines
 from pipeline.evaluation.promotion_gate import Criterion, Decision
 from pipeline.serving import own_model
-from pipeline.serving.registry import Version
 from pipeline.serving.shadow import Shadow
+from pipeline.serving.version import Version
 from pipeline.settings.tracking import SHIPPED
 
 Kind = Literal[

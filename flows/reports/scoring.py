@@ -7,7 +7,8 @@ from typing import Any, Final
 
 from flows.reports import tables
 from pipeline.artifacts.tables import read_table
-from pipeline.serving import own_model, quarantine
+from pipeline.serving import own_model, quarantine, rescoring
+from pipeline.serving.arrivals import key_of
 from pipeline.serving.intake import Result
 from pipeline.serving.scored import table_path
 from pipeline.serving.tally import expected, promises_of
@@ -31,12 +32,26 @@ def markdown(result: Result) -> str:
         tables.markdown([row(summary) for summary in result.scored]),
         tables.markdown(_alarms(result)),
         *_labelled(result.scored),
+        *_titled("Delivery", _delivery(result)),
         *_titled("Unlike what the model was fitted on", _broken(result)),
         *_titled("Quarantined", [f"{held.source}: {held.reason} ({_place(held)})" for held in result.quarantined]),
         *_titled("Left for the next run", result.left),
         *_titled("Failed", result.refused),
+        *_titled("Judged again", _again(result)),
     ]
     return "\n\n".join(part for part in parts if part)
+
+
+def _delivery(result: Result) -> list[str]:
+    """What each sink got and what it still lacks, behind the last file."""
+    found: list[str] = result.scored[-1].get("delivery", []) if result.scored else []
+    return found
+
+
+def _again(result: Result) -> list[str]:
+    """What has changed in files that another version had scored, file by file."""
+    again = (each for each in result.scored if "rescored" in each)
+    return [f"{each['source']}: {rescoring.sentence(each['rescored'])}" for each in again]
 
 
 def _broken(result: Result) -> list[str]:
@@ -108,7 +123,7 @@ def _chance(alarms: Mapping[str, Any]) -> str:
 # For the terminal.
 
 
-def brief(summary: Mapping[str, Any], path: Path, alias: str, is_new: bool) -> str:
+def brief(summary: Mapping[str, Any], path: Path, alias: str, is_new: bool, serving: int | None = None) -> str:
     """A few lines on one file: records, alerts, the strongest of them, and where the table lies.
 
     Args:
@@ -116,10 +131,15 @@ def brief(summary: Mapping[str, Any], path: Path, alias: str, is_new: bool) -> s
         path: by which it was named.
         alias: by which the model was named.
         is_new: whether it was scored just now.
+        serving: the version that the alias stands for; None: the one that scored the file.
     """
     when = "scored" if is_new else "scored before"
     version = f"version {summary['version']}{own_model.suffix()}"
-    lines = [f"{path}: {summary['records']:,} records {when} by {version} ({alias})"]
+    by = f"{version} ({alias})" if serving in (None, summary["version"]) else version
+    lines = [f"{path}: {summary['records']:,} records {when} by {by}"]
+    if by == version:
+        lines += [f"version {serving} is the {alias} now; it judges this file again with --rescore"]
+    lines += [rescoring.sentence(summary["rescored"])] if "rescored" in summary and is_new else []
     if summary["rejected"]:
         lines += [f"{summary['rejected']:,} rows could not be read: {table_path(key(summary), 'rejected')}"]
     lines += contract_lines(summary)
@@ -137,9 +157,11 @@ def brief(summary: Mapping[str, Any], path: Path, alias: str, is_new: bool) -> s
     if "batch" in summary:
         batch = summary["batch"]
         lines += [f"{batch['discoveries']:,} discoveries, of which {batch['level']:.2%} may be false in expectation"]
+    lines += summary.get("delivery", [])
     table = table_path(key(summary))
     strongest = tables.columns(_strongest(table))
-    other = "" if alias == "champion" else f" --alias {alias}"
+    named = str(summary["version"]) if by == version else alias
+    other = "" if named == "champion" else f" --alias {named}"
     return "\n".join(
         [*lines, "", strongest, "", f"table    {table}", f"reasons  flowsculpt explain {shlex.quote(str(path))}{other}"]
     )
@@ -153,9 +175,7 @@ def contract_lines(summary: Mapping[str, Any]) -> list[str]:
 
 def key(summary: Mapping[str, Any]) -> str:
     """What the tables of a file that was scored are called."""
-    from pipeline.serving.arrivals import Incoming
-
-    return Incoming(Path(), summary["source"], summary["source_sha256"]).key(summary["version"])
+    return key_of(summary["source"], summary["source_sha256"], summary["version"])
 
 
 def shown_threshold(names: Sequence[str] | Mapping[str, Any]) -> str:

@@ -35,7 +35,12 @@ class Incoming:
 
     def key(self, version: int) -> str:
         """What its judged records are called."""
-        return f"{re.sub(r'[^A-Za-z0-9.+_]+', '-', self.name)[-LONGEST:]}-{self.sha256}-v{version}"
+        return key_of(self.name, self.sha256, version)
+
+
+def key_of(name: str, sha256: str, version: int) -> str:
+    """What the judged records of a file are called."""
+    return f"{re.sub(r'[^A-Za-z0-9.+_]+', '-', name)[-LONGEST:]}-{sha256}-v{version}"
 
 
 def listed(path: Path) -> list[Path]:

@@ -8,6 +8,7 @@
     data/scored/alerts/KEY.parquet      its alerts: who, when, how unlikely, and why; see ``alerts.schema``
     data/scored/records/KEY.parquet     raw columns of the strongest alerts, for whoever labels them
     data/scored/pasts/KEY.parquet       the end of its traffic, for the next file; see ``carried_past``
+    data/scored/spool/SINK.sqlite       alerts that wait for a sink; see ``alerts.delivery``
     data/scored/summaries/KEY.json      counts, and the sha256 of what came in and of those above
 
 A model that has a name of its own has these in a folder of its own; see ``own_model``.
@@ -24,8 +25,9 @@ score it too. It has the context of each record too, where the model reads it, a
 """
 
 from collections.abc import Mapping
+from contextlib import ExitStack
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import numpy as np
 import pyarrow as pa
@@ -36,16 +38,18 @@ from pipeline.base import durable
 from pipeline.base.errors import SchemaError, SourceError
 from pipeline.base.samples import SCORES
 from pipeline.calibration.prediction import Prediction
-from pipeline.calibration.surprisal import Floats
-from pipeline.datasets.base import REJECTED_SCHEMA
+from pipeline.datasets.base import REJECTED_SCHEMA, Chunk
 from pipeline.datasets.incoming import IDENTITY
 from pipeline.datasets.schema import ENDPOINTS, GROUPABLE, PROVENANCE
 from pipeline.serving import carried_past, discoveries, kept_past, own_model, reading
+from pipeline.serving.alerts import delivery
 from pipeline.serving.alerts.building import AS_SHIPPED, AlertBuilder
 from pipeline.serving.alerts.schema import SCHEMA as ALERT_SCHEMA
+from pipeline.serving.alerts.stored import ROOM as ALERT_ROOM
 from pipeline.serving.arrivals import Incoming, content_hash
 from pipeline.serving.bundle import Bundle
 from pipeline.serving.contract_check import WARN, ContractCheck
+from pipeline.serving.reading import FilePast
 from pipeline.serving.scored import SCHEMA, TABLES, summary_path, table_path
 from pipeline.serving.tally import Kept, Sample, Strongest, Tally
 from pipeline.settings.alerts import Alerts
@@ -80,74 +84,133 @@ def score(
         SchemaError: it lacks a column, or breaks the contract of the model and is to be refused for that.
         RejectedError: not one of its rows can be read.
     """
-    key = file.key(version)
-    durable.make_private(own_model.scored())
-    tally, check = Tally(bundle.calibration), ContractCheck(bundle.contract, rules)
-    kept = {"samples": Sample(SAMPLE), "records": Strongest(ALERTS)}
-    about = {"version": str(version), "model": own_model.name(), "digest": bundle.digest}
-    about |= {"source_sha256": file.sha256}
-    builder = AlertBuilder(bundle, version, file, alerts)
-    p_value = _write(file, builder, about, tally, kept, check)
+    delivery.built(alerts.sinks)  # refuses wrong settings before anything is scored
+    with Judging(AlertBuilder(bundle, version, file, alerts), rules, flow_run) as judging:
+        past = reading.contexts(file, bundle, judging.key)
+        judging.add(file, past)
+        judging.require(file)
+    if past is not None:
+        carried_past.store(judging.key, bundle, past.after, past.talks)
     batch = {}
     if false_discovery is not None:
-        ((most, _),) = tally.decided.most_common(1)
+        ((most, _),) = judging.tally.decided.most_common(1)
         n = bundle.calibration.decisions[most].reference.size
-        batch["batch"] = discoveries.mark(table_path(key), p_value, false_discovery, n)
-    for room, rows in kept.items():
-        rows.save(table_path(key, room))
-    now = datetime.now(UTC).isoformat(timespec="seconds")
-    rooms = (*TABLES, *([carried_past.ROOM] if carried_past.path_of(key).exists() else []))
-    tables = {room: sha256_of(table_path(key, room)) for room in rooms}
-    origin = {"source": file.name, **about, "version": version, "flow_run": flow_run, "time": now}
-    looks_back = {} if bundle.looks_back is None else {"context": bundle.looks_back.about}
-    summary = {**origin, **tally.counts(), **batch, **looks_back, "contract": check.result()}
-    write_json(summary_path(key), {**summary, "tables": tables})
-    return summary
+        p_value = np.concatenate(judging.p_values)
+        batch["batch"] = discoveries.mark(table_path(judging.key), p_value, false_discovery, n)
+    return judging.summary(batch)
 
 
-def _write(
-    file: Incoming,
-    builder: AlertBuilder,
-    about: dict[str, str],
-    tally: Tally,
-    kept: Mapping[str, Kept],
-    check: ContractCheck,
-) -> Floats:
-    """Write the tables of the records and of the rejected rows; returns (n,) p-values."""
-    bundle, version = builder.bundle, builder.version
-    key, columns = file.key(version), [column.name for column in bundle.columns]
-    schema = SCHEMA.with_metadata({f"flowsculpt.{name}": text for name, text in about.items()})
-    p_values = [np.zeros(0)]
-    past, rows = reading.contexts(file, bundle, key), slice(0, 0)
-    check.times = "" if past is None else past.said
-    with (
-        TableWriter(table_path(key), schema) as scored,
-        TableWriter(table_path(key, "rejected"), REJECTED_SCHEMA) as rejected,
-        TableWriter(table_path(key, "alerts"), ALERT_SCHEMA) as alerts,
-    ):
-        for chunk in reading.chunks(file, bundle):
+class Judging:
+    """Judges records, some at a time, into the tables of one key; they are there once the block has ended well.
+
+    Args:
+        builder: of the alerts; it knows the model, its version and the file that the tables are named by.
+        rules: when records are not of the kind that the model was fitted on, and what then.
+        flow_run: the Prefect flow run that asks, for the summary; "" for none.
+
+    Attributes:
+        key: what the tables are called.
+        tally: counts of what was judged.
+        p_values: (n,) of what was judged, in parts.
+    """
+
+    def __init__(self, builder: AlertBuilder, rules: ContractRules = WARN, flow_run: str = "") -> None:
+        self.builder, self.bundle, self.version = builder, builder.bundle, builder.version
+        self.key, self.flow_run = builder.file.key(builder.version), flow_run
+        self.tally, self.check = Tally(self.bundle.calibration), ContractCheck(self.bundle.contract, rules)
+        self.kept: dict[str, Kept] = {"samples": Sample(SAMPLE), "records": Strongest(ALERTS)}
+        self.p_values = [np.zeros(0)]
+
+    @property
+    def about(self) -> dict[str, str]:
+        """What the tables say of themselves."""
+        origin = {"version": str(self.version), "model": own_model.name(), "digest": self.bundle.digest}
+        return origin | {"source_sha256": self.builder.file.sha256}
+
+    def __enter__(self) -> Self:
+        durable.make_private(own_model.scored())
+        schema = SCHEMA.with_metadata({f"flowsculpt.{name}": text for name, text in self.about.items()})
+        schemas = {".": schema, "rejected": REJECTED_SCHEMA, ALERT_ROOM: ALERT_SCHEMA}
+        with ExitStack() as opened:
+            rooms = schemas.items()
+            self._writers = {
+                room: opened.enter_context(TableWriter(table_path(self.key, room), each)) for room, each in rooms
+            }
+            self._opened = opened.pop_all()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._opened.__exit__(*error)
+
+    def add(self, file: Incoming, past: FilePast | None) -> pa.Table:
+        """Judge the records of a file; returns their alerts.
+
+        Args:
+            file: what to read.
+            past: the recent past of its hosts; None where the model reads none.
+
+        Raises:
+            SourceError: it cannot be read to its end, or changes meanwhile.
+            SchemaError: it lacks a column.
+        """
+        rows, found = slice(0, 0), [ALERT_SCHEMA.empty_table()]
+        self.check.times = "" if past is None else past.said
+        for chunk in reading.chunks(file, self.bundle):
             rows = slice(rows.stop, rows.stop + chunk.records.num_rows)
-            predicted = reading.predict(file, bundle, chunk.records, None if past is None else past.score[rows])
-            scored.write(_table(file, chunk.records, predicted, version))
-            rejected.write(chunk.rejected)
-            tally.add(predicted, chunk.rejected, bundle.unknown_words(chunk.records))
-            if "label_settings" in bundle.sealed.about:  # an older one does not say what labels mean
-                tally.labels.add(chunk.records, predicted)
-            check.add(chunk)
-            p_values.append(predicted.p_value)
-            sampled = kept_past.beside(chunk.records, bundle.looks_back, None if past is None else past.x[rows])
-            kept["samples"].add(sampled, predicted.score, _sampled(sampled, columns))
-            alerts.write(builder.alerts(chunk.records, predicted))
-            unusual = np.any([*predicted.flagged.values()], axis=0)
-            raw = [name for name in chunk.records.column_names if name not in PROVENANCE]
-            kept["records"].add(chunk.records.filter(pa.array(unusual)), predicted.score[unusual], raw)
-        tally.require(file)
-        check.require(file.path)
+            found.append(self._judged(file, chunk, past, rows))
         if content_hash(file.path) != file.sha256:
             raise SourceError(f"{file.path}: changed while it was read; nothing was written; score it again")
-    if past is not None:
-        carried_past.store(key, bundle, past.after, past.talks)
-    return np.concatenate(p_values)
+        return pa.concat_tables(found)
+
+    def _judged(self, file: Incoming, chunk: Chunk, past: FilePast | None, rows: slice) -> pa.Table:
+        records, bundle = chunk.records, self.bundle
+        predicted = reading.predict(file, bundle, records, None if past is None else past.score[rows])
+        self._writers["."].write(_table(file, records, predicted, self.version))
+        self._writers["rejected"].write(chunk.rejected)
+        self.tally.add(predicted, chunk.rejected, bundle.unknown_words(records))
+        if "label_settings" in bundle.sealed.about:  # an older one does not say what labels mean
+            self.tally.labels.add(records, predicted)
+        self.check.add(chunk)
+        self.p_values.append(predicted.p_value)
+        sampled = kept_past.beside(records, bundle.looks_back, None if past is None else past.x[rows])
+        columns = [column.name for column in bundle.columns]
+        self.kept["samples"].add(sampled, predicted.score, _sampled(sampled, columns))
+        found = self.builder.alerts(records, predicted, None if past is None else past.x[rows])
+        self._writers[ALERT_ROOM].write(found)
+        unusual = np.any([*predicted.flagged.values()], axis=0)
+        raw = [name for name in records.column_names if name not in PROVENANCE]
+        self.kept["records"].add(records.filter(pa.array(unusual)), predicted.score[unusual], raw)
+        return found
+
+    def require(self, file: Incoming) -> None:
+        """Refuse a file of which nothing can be read, or that breaks the contract where that is to be refused.
+
+        Raises:
+            RejectedError: not one of its rows can be read.
+            SchemaError: it breaks the contract.
+        """
+        self.tally.require(file)
+        self.check.require(file.path)
+
+    def summary(self, more: Mapping[str, Any]) -> dict[str, Any]:
+        """Write what is kept and then the summary, which makes it count; after the block.
+
+        Args:
+            more: what else the summary says.
+        """
+        for room, rows in self.kept.items():
+            rows.save(table_path(self.key, room))
+        delivery.hand_over_table(table_path(self.key, ALERT_ROOM), self.builder.rules.sinks)
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        rooms = (*TABLES, *([carried_past.ROOM] if carried_past.path_of(self.key).exists() else []))
+        tables = {room: sha256_of(table_path(self.key, room)) for room in rooms}
+        origin = {"source": self.builder.file.name, **self.about, "version": self.version}
+        past = self.bundle.looks_back
+        looks_back = {} if past is None else {"context": past.about}
+        found = {**origin, "flow_run": self.flow_run, "time": now, **self.tally.counts(), **more, **looks_back}
+        found["contract"] = self.check.result()
+        write_json(summary_path(self.key), {**found, "tables": tables})
+        return found
 
 
 def _sampled(records: pa.Table, columns: list[str]) -> list[str]:

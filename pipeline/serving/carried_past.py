@@ -100,7 +100,7 @@ def store(key: str, bundle: Bundle, after: Before, talks: Talks) -> None:
     past, talks = bundle.looks_back, talks.take(talks.time < _tomorrow())
     if past is None or not len(talks):
         return
-    end = _end(Talks.joined(after.talks, talks), past)
+    end = end_of(Talks.joined(after.talks, talks), past)
     about = {"after": after.key, "digest": bundle.digest, "past": past.about}
     columns = {name: getattr(end, name) for name in _COLUMNS}
     with TableWriter(path_of(key), _SCHEMA.with_metadata({_ABOUT: json.dumps(about)})) as writer:
@@ -123,7 +123,7 @@ def _tomorrow() -> int:
     return (int(time.time()) + _DAY) * _SECOND
 
 
-def _end(talks: Talks, past: RecentPast) -> Talks:
+def end_of(talks: Talks, past: RecentPast) -> Talks:
     """The records of the longest window before the last one, in the order of time, and no more than are remembered."""
     talks = talks.take(np.argsort(talks.time, kind="stable"))
     late = talks.take(talks.time > talks.time[-1] - round(past.windows[-1] * _SECOND))

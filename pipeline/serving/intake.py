@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from pipeline.base.errors import ConflictError, FlowsculptError, SourceError, printable
-from pipeline.serving import arrivals, batch, quarantine, scored
+from pipeline.serving import arrivals, batch, quarantine, rescoring, scored
+from pipeline.serving.alerts import delivery
 from pipeline.serving.alerts.building import AS_SHIPPED
 from pipeline.serving.arrivals import Incoming
 from pipeline.serving.bundle import Bundle
@@ -34,7 +35,7 @@ class Left:
 
 
 Outcome: TypeAlias = dict[str, Any] | Held | Left | Exception | None
-"""A summary; ``Held``; ``Left``; why it could not be scored; None where it had been scored before."""
+"""A summary; ``Held``; ``Left``; why it could not be scored; None where a version of the model has scored it before."""
 
 
 @dataclass(frozen=True)
@@ -82,15 +83,25 @@ class Result:
         )
 
 
-def take_in(path: Path, root: Path, version: int, score: Callable[[Incoming], Outcome]) -> Outcome:
-    """What becomes of a file that was found under ``root``; ``score`` is called where it is new and whole."""
+def take_in(
+    path: Path, root: Path, version: int, score: Callable[[Incoming], Outcome], rescore: bool = False
+) -> Outcome:
+    """What becomes of a file that was found under ``root``; ``score`` is called where it is new and whole.
+
+    A file is new if no version of the model has scored its content, so a promotion raises no alert twice. With
+    ``rescore`` it is new if this version has not; the summary then says what has changed, see ``rescoring``.
+    """
     if arrivals.is_growing(path):
         return Left(f"{printable(path.name)}: it is still being written")
     try:
         file = arrivals.identify(path, root)
     except SourceError as error:
         return error if path.exists() else Left(f"{printable(path.name)}: it is gone")
-    return None if scored.is_scored(file, version) else score(file)
+    if not rescore:
+        return None if scored.is_scored(file) else score(file)
+    if scored.is_scored(file, version):
+        return None
+    return rescoring.beside(scored.summary(file), score(file))
 
 
 def score(
@@ -102,14 +113,19 @@ def score(
     rules: ContractRules = WARN,
     alerts: Alerts = AS_SHIPPED,
 ) -> Outcome:
-    """What becomes of a file that is new and whole; see ``batch.score`` for the arguments."""
+    """What becomes of a file that is new and whole; see ``batch.score`` for the arguments.
+
+    Its alerts go to the sinks. What these do not take now waits, and does not keep the file from being scored.
+    """
     try:
         held = quarantine.known(file.sha256, version)
         if held is not None:
             return _quarantined(file, version, held.reason)
-        return batch.score(file, bundle, version, flow_run, false_discovery, rules, alerts)
+        summary = batch.score(file, bundle, version, flow_run, false_discovery, rules, alerts)
     except FlowsculptError as error:
         return _refused(file, version, error)
+    lines = delivery.after_scoring(alerts.sinks)
+    return {**summary, "delivery": lines} if lines else summary
 
 
 def _refused(file: Incoming, version: int, error: FlowsculptError) -> Outcome:

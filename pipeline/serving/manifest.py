@@ -8,6 +8,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -31,13 +32,13 @@ class HashedFolder:
     about: Mapping[str, Any]
     files: Mapping[str, bytes]
 
-    @property
+    @cached_property
     def manifest(self) -> bytes:
         """The content of the manifest; the same for the same folder."""
         hashes = {name: hashlib.sha256(content).hexdigest() for name, content in sorted(self.files.items())}
         return encode_json({"format": FORMAT, **self.about, "files": hashes})
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """sha256 of the manifest, in hexadecimal digits."""
         return hashlib.sha256(self.manifest).hexdigest()

@@ -35,13 +35,14 @@ def suffix(model: str = "") -> str:
 
 def scored() -> Path:
     """What the model has scored."""
-    return _own(paths.SCORED)
+    return own_folder(paths.SCORED)
 
 
 def quarantine() -> Path:
     """What the model cannot score."""
-    return _own(paths.QUARANTINE)
+    return own_folder(paths.QUARANTINE)
 
 
-def _own(folder: Path) -> Path:
+def own_folder(folder: Path) -> Path:
+    """What a folder of the data is for this model."""
     return folder if name() == SHIPPED else folder / "models" / name()

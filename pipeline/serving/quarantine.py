@@ -5,7 +5,8 @@
     data/quarantine/SHA256-NAME         the file as it came
     data/quarantine/SHA256-NAME.json    when, why, its sha256, and the version of the model that was to judge it
 
-Only what lies in ``data/incoming`` is moved: whatever else is named is not ours to move. It stays, and is known.
+Only what lies in ``data/incoming`` or ``data/watch`` is moved: whatever else is named is not ours to move. It stays,
+and is known.
 
 The reason is written first. A process that is killed in between leaves the file where it was; the next run knows its
 content and moves it then. To have a file tried again by the same version, remove its ``.json`` and put the file back.
@@ -104,7 +105,7 @@ def _move(path: Path, target: Path, sha256: str) -> None:
     """Raises OSError where it cannot be moved, ConflictError where it is no longer what it was."""
     if path.is_symlink():
         raise OSError(errno.EMLINK, "it is a link")
-    if not path.resolve().is_relative_to(paths.INCOMING.resolve()):
+    if not any(path.resolve().is_relative_to(folder.resolve()) for folder in (paths.INCOMING, paths.WATCH)):
         raise OSError(errno.EPERM, f"it does not lie in {paths.INCOMING}")
     try:
         durable.publish(path, target)

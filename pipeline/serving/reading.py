@@ -67,7 +67,7 @@ class FilePast:
     said: str
 
 
-def contexts(file: Incoming, bundle: Bundle, key: str = "") -> FilePast | None:
+def contexts(file: Incoming, bundle: Bundle, key: str = "", after: Before | None = None) -> FilePast | None:
     """The recent past of the hosts of all records of a file, in its order; None where the model reads none.
 
     The past of a record is that of its file, in the order of time, so the file is read once for this; and the end of
@@ -78,6 +78,7 @@ def contexts(file: Incoming, bundle: Bundle, key: str = "") -> FilePast | None:
         file: what to read.
         bundle: the model.
         key: of the file, if it was or will be scored; it then goes on from the same file each time.
+        after: what it goes on from, where that is known already.
 
     Raises:
         SourceError: a library gave up on its bytes.
@@ -88,7 +89,8 @@ def contexts(file: Incoming, bundle: Bundle, key: str = "") -> FilePast | None:
         return None
     talks, known = _talks(file, bundle)
     own = talks.take(known)
-    after = before(key, bundle, int(own.time.min())) if len(own) else Before.nothing()
+    if after is None:
+        after = before(key, bundle, int(own.time.min())) if len(own) else Before.nothing()
     old = len(after.talks)
     x = past.context(Talks.joined(after.talks, talks), np.concatenate([np.ones(old, bool), known]))[old:]
     late = backwards(talks.time, known, past.windows[-1])

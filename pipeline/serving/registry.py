@@ -14,16 +14,15 @@ import json
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from pipeline.artifacts import paths
 from pipeline.base.errors import ArtifactError, ConflictError
 from pipeline.serving import benign, manifest, own_model, packaging
+from pipeline.serving import champion as champions
 from pipeline.serving.manifest import HashedFolder
-from pipeline.settings.tracking import SHIPPED
+from pipeline.serving.version import Version
 from pipeline.tracking import operations, outbox, store
 
 CANDIDATE, CHAMPION, PREVIOUS = "candidate", "champion", "previous"
@@ -33,31 +32,6 @@ LOCK = "mlflow.db.registry.lock"
 DESCRIPTION = (
     f"Calibrated alarms on network records: raw records in; score, p-value, confidence and verdict out. {benign.NOTICE}"
 )
-
-
-@dataclass(frozen=True)
-class Version:
-    """One version of a model.
-
-    Attributes:
-        number: 1 for the first.
-        run_id: the pipeline run that made it.
-        digest: of its bundle.
-        tags: all that is written on it.
-        aliases: by which it is known now.
-        model: its name in the registry.
-    """
-
-    number: int
-    run_id: str
-    digest: str
-    tags: Mapping[str, str]
-    aliases: tuple[str, ...]
-    model: str = SHIPPED
-
-    def __str__(self) -> str:
-        """As messages call it; the model is named where it has a name of its own."""
-        return f"version {self.number}{own_model.suffix(self.model)}"
 
 
 def register(folder: Path, run_id: str, tags: Mapping[str, str], about: str = "") -> Version:
@@ -111,11 +85,11 @@ def fetch(version: Version) -> Path:
     Raises:
         ArtifactError: the store does not hold it, or holds something else.
     """
-    target = store.project_root() / paths.REGISTERED / f"{version.number}-{version.digest[:16]}"
-    sealed = _stored(version)
+    target = champions.folder_of(version.number, version.digest)
+    stored = _stored(version)
     with _locked():  # another process may fetch the same version
-        if not _holds(target, sealed):
-            sealed.save(target)
+        if not _holds(target, stored):
+            stored.save(target)
     return target
 
 
@@ -140,9 +114,11 @@ def promote(candidate: Version, champion: Version | None) -> None:
         if expected == str(candidate.number):
             raise ConflictError(f"version {candidate.number} is {CHAMPION} already")
         _require(candidate.number)
-        if expected:
+        if expected and champion:
             client.set_registered_model_alias(model, PREVIOUS, expected)
+            champions.keep(champion, PREVIOUS)
         client.set_registered_model_alias(model, CHAMPION, str(candidate.number))
+        champions.keep(candidate, CHAMPION)
 
 
 def rollback() -> Version:
@@ -161,7 +137,9 @@ def rollback() -> Version:
         client.set_registered_model_alias(model, CHAMPION, previous)
         if champion:
             client.set_registered_model_alias(model, PREVIOUS, champion)
-    return _require(int(previous))
+    restored = _require(int(previous))
+    champions.keep(restored, CHAMPION)
+    return restored
 
 
 def note(

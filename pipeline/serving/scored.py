@@ -53,8 +53,13 @@ def summary_path(key: str) -> Path:
     return own_model.scored() / "summaries" / f"{key}.json"
 
 
-def is_scored(file: Incoming, version: int) -> bool:
-    """Whether this content was scored by this version, under whatever name, and all that was written is still whole."""
+def is_scored(file: Incoming, version: int | None = None) -> bool:
+    """Whether this content was scored, under whatever name, and all that was written is still whole.
+
+    Args:
+        file: what came in.
+        version: that scored it; None: any version of the model.
+    """
     return summary(file, version) is not None
 
 
@@ -78,11 +83,17 @@ def hash_of(key: str, room: str) -> str:
     return ""
 
 
-def summary(file: Incoming, version: int) -> dict[str, Any] | None:
-    """The summary of this content by this version, under whatever name it came; None where it was not scored."""
-    written = sorted((own_model.scored() / "summaries").glob(f"*-{file.sha256}-v{version}.json"))
-    found = (_whole_summary(path.stem, file.sha256) for path in written)
-    return next((each for each in found if each is not None), None)
+def summary(file: Incoming, version: int | None = None) -> dict[str, Any] | None:
+    """The summary of this content by a version, under whatever name it came; None where it was not scored.
+
+    Args:
+        file: what came in.
+        version: that scored it; None: whichever scored it last.
+    """
+    by = "*" if version is None else version
+    written = sorted((own_model.scored() / "summaries").glob(f"*-{file.sha256}-v{by}.json"))
+    found = [each for path in written if (each := _whole_summary(path.stem, file.sha256)) is not None]
+    return max(found, key=lambda each: str(each.get("time", "")), default=None)
 
 
 @dataclass(frozen=True)

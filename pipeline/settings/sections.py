@@ -16,6 +16,7 @@ from pipeline.settings.stage1 import Stage1
 from pipeline.settings.stage2 import Stage2
 from pipeline.settings.tracking import Tracking
 from pipeline.settings.validate import Limits
+from pipeline.settings.watch import Watch
 from pipeline.settings.workers import Workers
 
 
@@ -24,4 +25,4 @@ def _named(*shapes: type[Section]) -> Mapping[str, type[Section]]:
 
 
 SECTIONS: Final = _named(Ingest, Limits, Preprocess, Stage1, Stage2, Calibrate, Evaluate)
-FLOW_SECTIONS: Final = _named(Workers, Rules, Retraining, Scoring, Alerts, Tracking)
+FLOW_SECTIONS: Final = _named(Workers, Rules, Retraining, Scoring, Alerts, Watch, Tracking)

@@ -78,6 +78,11 @@ def redact(text: str) -> str:
     return _without_user(text)
 
 
+def tracking_address() -> str:
+    """The address of the store with user and password, if it has any: never to be shown."""
+    return _address()
+
+
 def _address() -> str:
     uri = os.environ.get("MLFLOW_TRACKING_URI") or "sqlite:///mlflow.db"
     path = uri.removeprefix("sqlite:///")

@@ -41,7 +41,7 @@ from pipeline.preprocessing.recipe import Recipe
 from pipeline.preprocessing.splits import SPLITS
 from pipeline.serving import heldout, registry
 from pipeline.serving.bundle import Bundle
-from pipeline.serving.registry import Version
+from pipeline.serving.version import Version
 from pipeline.settings.promotion import Rules
 
 COLUMNS = ("alpha", "beta", "gamma", "delta")

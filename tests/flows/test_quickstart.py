@@ -16,7 +16,7 @@ from flows.reports.decisions import Outcome
 from flows.runtime import gpu, servers, working_copy
 from pipeline.base.errors import ConfigError, DataError
 from pipeline.serving import loading
-from pipeline.serving.registry import Version
+from pipeline.serving.version import Version
 
 ROOT = Path(__file__).parents[2]
 VERSION = Version(3, "r" * 32, "d" * 64, {}, ("candidate",))

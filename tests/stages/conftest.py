@@ -155,7 +155,7 @@ def store(prepared: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ite
     from flows import drift_check, scoring
     from pipeline.serving import registry
     from pipeline.serving.bundle import Bundle
-    from pipeline.serving.registry import Version
+    from pipeline.serving.version import Version
 
     bundle = Bundle.of_project()
     bundle.save(tmp_path / "bundle")

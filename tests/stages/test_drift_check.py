@@ -19,7 +19,7 @@ from pipeline.base.errors import ArtifactError, ConfigError
 from pipeline.calibration.calibration import Calibration
 from pipeline.evaluation import alarm_share
 from pipeline.serving import batch, loading, scored
-from pipeline.serving.registry import Version
+from pipeline.serving.version import Version
 from pipeline.settings.retraining import Retraining
 
 SETTINGS = config.load(Retraining, Path(__file__).parents[2] / "params.yaml")

@@ -208,7 +208,7 @@ def test_too_few_records_of_one_kind_are_waited_for(
 
 @pytest.fixture
 def store_free() -> Any:
-    from pipeline.serving.registry import Version
+    from pipeline.serving.version import Version
 
     return Version(3, "run", "", {}, ())
 

@@ -15,6 +15,7 @@ from scipy.special import betainc, betaincinv
 
 from pipeline.base.errors import SplitError
 from pipeline.calibration.thresholds.base import Analysis, Thresholds, finite, reference
+from pipeline.calibration.thresholds.beta_binomial import quantile
 from pipeline.calibration.thresholds.knuth import Histogram
 
 Kind = Literal["marginal", "pac"]
@@ -145,10 +146,8 @@ def interval(
         return float(low), float(high)
     if tested < 1:
         raise ValueError(f"needs tested >= 1, given tested={tested}")
-    from scipy.stats import betabinom
-
-    low, high = betabinom.ppf(ends, tested, rank, n + 1 - rank) / tested
-    return float(low), float(high)
+    low, high = (quantile(end, tested, rank, n + 1 - rank) / tested for end in ends.tolist())
+    return low, high
 
 
 class Conformal:

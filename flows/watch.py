@@ -1,0 +1,173 @@
+"""The command ``watch``: judges records as they come, without Prefect and without MLflow, until it is told to stop.
+
+::
+
+    flowsculpt watch FOLDER                 whole files, and the logs in it that grow
+    flowsculpt watch FOLDER/conn.log        one log that grows
+    some program | flowsculpt watch -       standard input, until it ends
+
+The model lies on the disk, see ``serving.loading``. The registry is asked every ``watch.refresh`` seconds whether
+another version serves, and that one takes over between two micro-batches. How records are kept over a kill says
+``serving.watching.stretch``. One watch runs for each model in a folder of the project.
+
+It logs a JSON object a line on standard error, and answers ``/metrics`` and ``/healthz`` on ``watch.host`` and
+``watch.port``. TERM and Ctrl-C end it when what has come by then is judged.
+
+The exit code is 0, but 1 where it cannot begin.
+"""
+
+import fcntl
+import json
+import os
+import sys
+import threading
+import time
+from argparse import Namespace
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
+
+from flows import arguments
+from flows.runtime import program
+from pipeline.base.errors import ConflictError, FlowsculptError, SourceError
+from pipeline.tracking import quiet_tools
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from pipeline.serving.watching.folder import Folder
+    from pipeline.serving.watching.watcher import Stream, Watcher
+    from pipeline.settings.watch import Watch
+
+INPUT = "-"
+LOCK = "watch.lock"
+
+
+def main(given: Sequence[str] | None = None) -> int:
+    """Watch from the command line; returns the exit code."""
+    chosen = arguments.parse("watch", given)
+    quiet_tools()
+    try:
+        return watch(chosen)
+    except FlowsculptError as error:
+        print(f"watch: {error}", file=sys.stderr)
+        return 1
+
+
+def watch(chosen: Namespace, stopped: threading.Event | None = None) -> int:
+    """Judge what comes until ``stopped``, or a signal; returns the exit code.
+
+    Raises:
+        FlowsculptError: it cannot begin.
+    """
+    import signal
+
+    stopped = stopped or threading.Event()
+    with ExitStack() as held:
+        if threading.current_thread() is threading.main_thread():
+            held.enter_context(program.heeding(stopped.set, [signal.SIGTERM, signal.SIGINT]))
+        held.enter_context(alone())
+        watcher, port = begun(chosen, log), 0
+        if watcher.settings.port:
+            port = held.enter_context(_metrics(watcher))
+        watcher.model.follow(watcher.settings.refresh, stopped)
+        log("started", path=str(chosen.path), version=watcher.model.current.number, port=port)
+        watcher.recover()
+        watcher.run(stopped, until_over=chosen.path == INPUT)
+        log("stopped", records=int(watcher.gauges.value("records_total")))
+    return 0
+
+
+def begun(chosen: Namespace, tell: Callable[..., None]) -> "Watcher":
+    """The watch that was asked for.
+
+    Raises:
+        FlowsculptError: there is no model, or no such folder.
+    """
+    from pipeline import config
+    from pipeline.serving.watching.serving_model import ServingModel
+    from pipeline.serving.watching.watcher import Watcher
+    from pipeline.settings.alerts import Alerts
+    from pipeline.settings.scoring import Scoring
+    from pipeline.settings.watch import Watch
+
+    settings, alerts = config.load(Watch), config.load(Alerts)
+
+    def warn(text: str) -> None:
+        tell("warning", message=text)
+
+    model = ServingModel(chosen.alias, config.load(Scoring).contract, alerts, warn)
+    streams, folder = _sources(chosen.path, settings, model.current.bundle.dataset.partition(" ")[0], warn)
+    return Watcher(settings, model, streams, folder, _handing_over(), tell)
+
+
+def _sources(
+    path: str, settings: "Watch", dataset: str, warn: Callable[[str], None]
+) -> "tuple[list[Stream], Folder | None]":
+    """The streams that are read, and the folder."""
+    from pipeline.serving.watching import folder
+    from pipeline.serving.watching.growing import GrowingLog
+    from pipeline.serving.watching.standard_input import StandardInput
+
+    if path == INPUT:
+        now = f"stdin-{datetime.now(UTC):%Y%m%dT%H%M%S}-{os.getpid()}"
+        suffix = ".json" if dataset in ("zeek", "suricata") else ".jsonl"
+        return [StandardInput(sys.stdin.fileno(), now, settings.waiting, suffix)], None
+    place = Path(path)
+    if place.is_file() or place.name in settings.growing:
+        if not place.parent.is_dir():
+            raise SourceError(f"{place.parent}: is no folder")
+        return [GrowingLog(place, warn, settings.settle)], None
+    folder.require(place)
+    logs = [GrowingLog(place / name, warn, settings.settle) for name in settings.growing]
+    return [*logs], folder.Folder(place, settings.settle, settings.growing)
+
+
+def _handing_over() -> "Callable[[pa.Table], None]":
+    """What gets each table of alerts."""
+    return lambda _: None
+
+
+@contextmanager
+def _metrics(watcher: "Watcher") -> Iterator[int]:
+    from flows.runtime.metrics import answering
+
+    settings = watcher.settings
+
+    def health() -> str:
+        lag = watcher.lag
+        return f"behind by {lag:.0f} s" if lag > settings.late else ""
+
+    with answering(settings.host, settings.port, watcher.gauges.text, health) as port:
+        yield port
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """One watch at a time for a model of this project.
+
+    Raises:
+        ConflictError: another one runs.
+    """
+    from pipeline.base import durable
+    from pipeline.serving.watching import stretch
+
+    durable.make_private(stretch.room())
+    with (stretch.room() / LOCK).open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise ConflictError(f"{stretch.room()}: another watch is at work here; stop it first") from error
+        yield
+
+
+def log(event: str, stream_to: TextIO | None = None, **fields: Any) -> None:
+    """One JSON object on standard error: time, event, and what belongs to it."""
+    now = datetime.fromtimestamp(time.time(), UTC).isoformat(timespec="milliseconds")
+    print(json.dumps({"time": now, "event": event, **fields}), file=stream_to or sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,61 @@
+"""The versions that were served last, kept on the disk, so that records are judged though the registry is away.
+
+::
+
+    data/registered/NUMBER-DIGEST/    a bundle, as it was fetched and checked; see ``registry.fetch``
+    data/registered/serving.json      model -> alias -> number, digest, tags and the run of the version that has it
+
+Whoever moves an alias in this project notes that here, and so does whoever was told by the registry which version has
+one. The digest of the bundle is compared each time that it is loaded. Nothing of MLflow is needed for that.
+"""
+
+import logging
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Final
+
+from pipeline.artifacts import paths
+from pipeline.artifacts.files import read_json, write_json
+from pipeline.base.errors import ArtifactError
+from pipeline.serving.version import Version
+from pipeline.tracking import store
+
+LOG: Final = logging.getLogger("flowsculpt")
+POINTER: Final = "serving.json"
+
+
+def folder_of(number: int, digest: str) -> Path:
+    """Where the bundle of a version is kept, if it is."""
+    return _room() / f"{number}-{digest[:16]}"
+
+
+def known(model: str, which: str) -> Mapping[str, Any] | None:
+    """What was noted last of the version that has an alias or a number; None where nothing was."""
+    aliases = _pointer().get(model, {})
+    by_number = (about for about in aliases.values() if str(about.get("number")) == which)
+    found: Mapping[str, Any] | None = aliases.get(which) or next(by_number, None)
+    return found
+
+
+def keep(version: Version, alias: str) -> None:
+    """Note which version has an alias now; a disk that takes no notes keeps nobody from his work."""
+    about = {name: getattr(version, name) for name in ("number", "digest", "run_id")} | {"tags": dict(version.tags)}
+    pointer, model = _pointer(), version.model
+    if pointer.get(model, {}).get(alias) == about:
+        return
+    try:
+        write_json(_room() / POINTER, {**pointer, model: {**pointer.get(model, {}), alias: about}})
+    except ArtifactError as error:
+        LOG.warning("%s", error)
+
+
+def _room() -> Path:
+    return store.project_root() / paths.REGISTERED
+
+
+def _pointer() -> dict[str, Any]:
+    with suppress(ArtifactError):  # absent, or not whole: the registry says it anew
+        found = read_json(_room() / POINTER)
+        return found if isinstance(found, dict) else {}
+    return {}

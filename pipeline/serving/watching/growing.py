@@ -1,0 +1,226 @@
+"""A log that is read as it grows, over rotations, from where it was read to last, also by an earlier process.
+
+How far it was read says the name of the last micro-batch that was written, see ``stretch``, or, where a stretch has
+ended since::
+
+    data/watch/STREAM/position.json    generation, inode, offset, and a hash of the first bytes
+
+A log that was renamed is read to its end, and then the new one under its name. A log that became shorter was emptied,
+and is read from its start. Each of these begins a new generation, which is part of the names of micro-batches, so no
+two parts of a stream ever have one name. After a pause, logs that were renamed meanwhile are read first, if they still
+lie beside it and are not packed: found by their inode, and those after it by their time. What is no longer there is
+told, and the rest is read.
+"""
+
+import hashlib
+import json
+import os
+import re
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import BinaryIO, Final
+
+from pipeline.artifacts.files import write_json
+from pipeline.datasets.suffixes import PACKINGS
+from pipeline.serving.watching import stretch
+from pipeline.serving.watching.lines import LONGEST, Batch, Header, cut
+
+READ: Final = 4 << 20  # bytes at a time
+HEAD: Final = 256  # bytes that tell one log from another under the same inode
+POSITION: Final = "position.json"
+_NAME: Final = re.compile(r".*-(?P<generation>\d{6})-(?P<start>\d{15})-(?P<end>\d{15})")
+
+
+@dataclass(frozen=True)
+class Position:
+    """How far a stream was read.
+
+    Attributes:
+        generation: 1 for the first log, one more for each that follows.
+        inode: of the log.
+        offset: bytes of it that were read.
+        head: sha256 of its first bytes, at most ``HEAD``; "" where nothing was read.
+        length: how many bytes these are.
+    """
+
+    generation: int = 0
+    inode: int = 0
+    offset: int = 0
+    head: str = ""
+    length: int = 0
+
+
+class GrowingLog:
+    """One log; ``read`` gives what has come since.
+
+    Args:
+        path: of the log, as its writer calls it; it need not exist yet.
+        tell: is told in words what was lost.
+        settle: seconds for which a log that was renamed is still looked at: its writer may not know yet.
+
+    Attributes:
+        stream: its name under ``data/watch``.
+        behind: bytes of the log that are not read yet, as far as is known.
+    """
+
+    def __init__(self, path: Path, tell: Callable[[str], None], settle: float = 0.0) -> None:
+        self.path, self.tell, self.settle, self.behind = path, tell, settle, 0
+        self.stream = f"{path.name}-{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:8]}"
+        self._folder = stretch.room() / self.stream
+        self._file: BinaryIO | None = None
+        self._header, self._rest = Header(), b""
+        self.position = self._known()
+        self._is_done, self._next = False, list[Path]()
+        self._quiet = time.monotonic()  # since when nothing has come
+
+    def read(self, most: int) -> Batch | None:
+        """The next lines, at most so many; None where there are none now."""
+        if self._file is None and not self._open():
+            return None
+        batch = self._lines(most)
+        if batch is not None:
+            self._quiet = time.monotonic()
+        elif self._has_ended() and time.monotonic() - self._quiet >= self.settle:
+            batch = self._last_line()
+            self.close()
+            self._is_done = True
+        return batch
+
+    def commit(self) -> None:
+        """Remember the position: a stretch has ended, and its micro-batches go."""
+        self._write(self.position)
+
+    def close(self) -> None:
+        """Let go of the log."""
+        if self._file is not None:
+            self._file.close()
+        self._file, self._rest = None, b""
+
+    # Where it was read to.
+
+    def _known(self) -> Position:
+        found = Position()
+        with suppress(OSError, ValueError, TypeError):
+            found = Position(**json.loads((self._folder / POSITION).read_bytes()))
+        for folder in sorted(self._folder.glob("*-v*-*")) if self._folder.is_dir() else ():
+            for path in stretch.batches(folder):
+                told = _NAME.match(path.stem)
+                if told and (int(told["generation"]), int(told["end"])) > (found.generation, found.offset):
+                    found = replace(found, generation=int(told["generation"]), offset=int(told["end"]))
+        return found
+
+    def _write(self, position: Position) -> None:
+        write_json(self._folder / POSITION, asdict(position))
+
+    # Which file is read.
+
+    def _open(self) -> bool:
+        found = self._where()
+        if found is None:
+            return False
+        path, offset = found
+        try:
+            file = path.open("rb")
+        except OSError:
+            return False
+        self._file, self._rest, self._header, self._is_done = file, b"", Header(), False
+        if offset == 0:
+            self.position = Position(self.position.generation + 1, os.fstat(file.fileno()).st_ino)
+            self._write(self.position)
+        else:
+            self._header.above(_head_lines(file))
+            file.seek(offset)
+        return True
+
+    def _where(self) -> tuple[Path, int] | None:
+        """Which log is to be read, and from where; None where there is none."""
+        at, new = self.position, (self.path, 0) if self.path.exists() else None
+        if self._next:
+            return self._next.pop(0), 0
+        if self._is_done or not at.generation:
+            return new
+        if self._is_the_one(self.path):
+            return (self.path, at.offset) if self.path.stat().st_size >= at.offset else new
+        renamed = self._renamed()
+        known = next((path for path in renamed if self._is_the_one(path)), None)
+        if known is None:
+            if new is not None:
+                self.tell(f"{self.path}: the log that was read to byte {at.offset:,} is gone; its rest was not judged")
+            return new
+        self._next = [*renamed[renamed.index(known) + 1 :], *([self.path] if new else [])]
+        return known, at.offset
+
+    def _renamed(self) -> list[Path]:
+        """Logs that may have had this name, by their time."""
+        stem = self.path.name.partition(".")[0]
+        beside = (each for each in self.path.parent.glob(f"{stem}*") if each.is_file() and each != self.path)
+        plain = [each for each in beside if not each.name.endswith((*PACKINGS, ".zip"))]
+        return sorted(plain, key=lambda each: each.stat().st_mtime_ns)
+
+    def _is_the_one(self, path: Path) -> bool:
+        at = self.position
+        try:
+            with path.open("rb") as file:
+                same = os.fstat(file.fileno()).st_ino == at.inode
+                return same and hashlib.sha256(file.read(at.length)).hexdigest() == (at.head or _EMPTY)
+        except OSError:
+            return False
+
+    def _has_ended(self) -> bool:
+        """Whether the log that is open was renamed, removed or emptied, and read to its end."""
+        if self._file is None:
+            return False
+        try:
+            now = self.path.stat()
+        except OSError:
+            return False  # it is being rotated: the new one will come
+        size = os.fstat(self._file.fileno()).st_size
+        if size < self.position.offset:
+            self._rest = b""
+            return True
+        return now.st_ino != self.position.inode and size <= self.position.offset + len(self._rest)
+
+    # What it holds.
+
+    def _lines(self, most: int) -> Batch | None:
+        assert self._file is not None
+        if self._rest.count(b"\n") < most and len(self._rest) < LONGEST:
+            self._rest += self._file.read(READ)
+        lines, self._rest = cut(self._rest, most)
+        if not lines and len(self._rest) >= LONGEST:
+            return self._last_line()  # no line: whoever reads it says so
+        self.behind = os.fstat(self._file.fileno()).st_size - self.position.offset - len(lines)
+        return self._batch(lines) if lines else None
+
+    def _last_line(self) -> Batch | None:
+        """What lies behind the last line end."""
+        lines, self._rest = self._rest, b""
+        return self._batch(lines, b"\n") if lines.strip() else None
+
+    def _batch(self, lines: bytes, end: bytes = b"") -> Batch | None:
+        """A batch of lines; None where they hold no record, as a header alone does not."""
+        at, stop = self.position, self.position.offset + len(lines)
+        if not at.offset:
+            at = replace(at, head=hashlib.sha256(lines[:HEAD]).hexdigest(), length=min(HEAD, len(lines)))
+        self.position = replace(at, offset=stop)
+        name = f"{self.path.stem}-{at.generation:06d}-{at.offset:015d}-{stop:015d}{self.path.suffix}"
+        content, records = self._header.above(lines + end)
+        return Batch(name, content, records) if records else None
+
+
+_EMPTY: Final = hashlib.sha256(b"").hexdigest()
+
+
+def _head_lines(file: BinaryIO) -> bytes:
+    """The header lines at the start of a log, or its first line."""
+    found: list[bytes] = []
+    for line in file:
+        if found and not line.startswith(b"#"):
+            break
+        found.append(line)
+        if not line.startswith(b"#"):
+            break
+    return b"".join(found)

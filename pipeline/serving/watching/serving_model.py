@@ -1,0 +1,74 @@
+"""The model that judges now: asked for in the background, and changed only where a micro-batch ends."""
+
+import threading
+from collections.abc import Callable
+
+from pipeline.base.errors import ArtifactError
+from pipeline.serving import champion, loading, own_model
+from pipeline.serving.bundle import Bundle
+from pipeline.serving.version import Version
+from pipeline.serving.watching.stretch import Model
+from pipeline.settings.alerts import Alerts
+from pipeline.settings.scoring import ContractRules
+from pipeline.tracking import direct
+
+
+class ServingModel:
+    """What an alias stands for, now and after each promotion or rollback.
+
+    The registry is asked every some seconds by a thread, which also loads what is new. ``current`` gives the model
+    that was loaded last, so whoever asks between two micro-batches never waits. Where the registry is away, or a model
+    cannot be loaded, the one at hand goes on.
+
+    Args:
+        alias: of the version.
+        rules: of the contract.
+        alerts: which records become alerts.
+        tell: is told in words what cannot be done.
+    """
+
+    def __init__(self, alias: str, rules: ContractRules, alerts: Alerts, tell: Callable[[str], None]) -> None:
+        self.alias, self.rules, self.alerts, self.tell = alias, rules, alerts, tell
+        self.is_away, self._said = False, ""
+        self.current = self._of(*loading.load(alias))
+
+    def follow(self, seconds: float, stopped: threading.Event) -> None:
+        """Go on asking in the background until ``stopped``."""
+
+        def ask() -> None:
+            while not stopped.wait(seconds):
+                self.refresh()
+
+        threading.Thread(target=ask, name="registry", daemon=True).start()
+
+    def refresh(self) -> None:
+        """Ask once, and load what is new."""
+        try:
+            self.is_away = direct.ask(own_model.name(), self.alias) == "away"
+            if self.is_away:
+                return
+            version = loading.find(self.alias)
+            if version is None or (version.number, version.digest) == (self.current.number, self.current.bundle.digest):
+                return
+            self.current = self._of(version, loading.bundle_of(version))
+            self._said = ""
+        except Exception as error:  # MLflow's own errors, too: the model at hand goes on
+            if str(error) != self._said:
+                self.tell(f"{error}; version {self.current.number} goes on")
+            self._said = str(error)
+
+    def by_digest(self, number: int, digest: str) -> Model:
+        """The model of a version that began a stretch, by the first digits of its digest.
+
+        Raises:
+            ArtifactError: it is no longer on the disk.
+        """
+        if self.current.bundle.digest.startswith(digest):
+            return Model(number, self.current.bundle, self.rules, self.alerts)
+        folder = champion.folder_of(number, digest)
+        if not folder.is_dir():
+            raise ArtifactError(f"{folder}: is absent; version {number} began to judge records, and must end it")
+        return Model(number, Bundle.load(folder), self.rules, self.alerts)
+
+    def _of(self, version: Version, bundle: Bundle) -> Model:
+        return Model(version.number, bundle, self.rules, self.alerts)

@@ -1,0 +1,105 @@
+"""After a promotion a file is not judged again unless that is asked for, and then it is said what changed."""
+
+import pytest
+
+from flows import score, scoring
+from pipeline.artifacts import paths
+from pipeline.serving import arrivals, registry, scored
+from pipeline.serving.alerts import stored
+from pipeline.serving.bundle import Bundle
+from pipeline.serving.version import Version
+
+
+@pytest.fixture(autouse=True)
+def inbox(tmp_path, monkeypatch):
+    """Whatever a test makes has come in."""
+    monkeypatch.setattr(paths, "INCOMING", tmp_path)
+
+
+@pytest.fixture
+def promoted(store, tmp_path, monkeypatch):
+    """Makes version 4 the champion: another model, whose thresholds lie elsewhere."""
+
+    def promote(shift):
+        calibration = store.bundle.calibration
+        whole = calibration.decisions[""]
+        names = {name: value + shift for name, value in whole.thresholds.items()}
+        other = store.bundle.with_calibration(moved(calibration, names))
+        other.save(tmp_path / "other")
+        version = Version(4, "run", other.digest, {}, ("champion",))
+        monkeypatch.setattr(registry, "find_version", lambda _: version)
+        monkeypatch.setattr(registry, "fetch", lambda _: tmp_path / "other")
+        return Bundle.load(tmp_path / "other")
+
+    return promote
+
+
+def moved(calibration, names):
+    """The same calibration with other thresholds for all records."""
+    about, arrays = calibration.state()
+    about = {**about, "thresholds": names}
+    return type(calibration).load(about, arrays)
+
+
+def test_a_promotion_raises_no_alert_twice(task, store, folder, promoted):
+    scoring.scoring.fn(str(folder))
+    before, n = stored.read(), len(list(paths.SCORED.glob("*.parquet")))
+    assert before.num_rows
+    promoted(-1.0)
+    state = scoring.scoring.fn(str(folder))
+    assert f"0 files scored, {n} passed over" in state.message
+    assert stored.read().equals(before)
+
+
+def test_rescore_judges_again_and_says_what_changed(task, store, folder, promoted, capsys):
+    file = next(path for path in folder.iterdir() if "DDos" in path.name)
+    score.here([file])
+    (identified,) = arrivals.find(file)
+    old = scored.summary(identified)
+    promoted(-1.0)
+    assert score.main([str(file)]) == 0
+    said = capsys.readouterr().out
+    assert "records scored before by version 3\n" in said
+    assert "version 4 is the champion now; it judges this file again with --rescore" in said
+    assert f"flowsculpt explain {file} --alias 3" in said
+    assert score.main([str(file), "--rescore"]) == 0
+    new = scored.summary(identified)
+    changes = new["rescored"]
+    assert (new["version"], changes["version"]) == (4, old["version"])
+    assert changes["same"] + changes["gone"] == stored.read(3).num_rows
+    assert changes["same"] + changes["new"] == stored.read(4).num_rows
+    assert changes["new"] and not changes["gone"]
+    assert f"beside version 3: {changes['new']:,} alerts are new, 0 are gone" in capsys.readouterr().out
+    assert score.main([str(file), "--rescore"]) == 0
+    assert "scored before by version 4 (champion)" in capsys.readouterr().out
+
+
+def test_the_flow_judges_again_where_it_is_asked(task, store, folder, promoted):
+    scoring.scoring.fn(str(folder))
+    promoted(1.0)
+    scoring.scoring.fn(str(folder), rescore=True)
+    assert "## Judged again" in store.shown["scoring-summary"]
+    assert scored.recent(4, 10**6).score.size == scored.recent(3, 10**6).score.size
+
+
+def test_a_new_champion_has_no_records_of_its_own_until_files_come(task, store, folder, promoted):
+    """So the drift check waits, while the gate goes on looking at the samples that any version left."""
+    scoring.scoring.fn(str(folder))
+    samples = [each.sha256 for each in scored.last_samples(3)]
+    promoted(1.0)
+    scoring.scoring.fn(str(folder))
+    assert scored.recent(4, 10**6).score.size == 0
+    assert [each.sha256 for each in scored.last_samples(4)] == samples
+
+
+def test_a_file_that_grew_is_one_alert_for_each_record(store, folder):
+    file = next(path for path in folder.iterdir() if "DDos" in path.name)
+    whole = file.read_text()
+    lines = whole.splitlines(keepends=True)
+    file.write_text("".join(lines[: len(lines) // 2]))
+    score.here([file])
+    half = {*stored.read()["alert"].to_pylist()}
+    file.write_text(whole)
+    score.here([file])
+    found = stored.read()["alert"].to_pylist()
+    assert len(found) == len({*found}) and half < {*found}
