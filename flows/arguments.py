@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 LOCAL: Final = "127.0.0.1"
-PREFECT_PORT, MLFLOW_PORT = 4200, 5000
+PREFECT_PORT, MLFLOW_PORT, TRIAGE_PORT = 4200, 5000, 4300
 CANDIDATE: Final = "candidate"
 DEPLOYMENTS: Final = "prefect.yaml"
 POOLS: Final = ("cpu", "gpu")
@@ -100,12 +100,32 @@ def _explain(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--features", type=int, default=5, help="features that are named for each")
 
 
+def _incidents(parser: argparse.ArgumentParser) -> None:
+    parser.description = "Show what the alerts of scored files come to: one line for each incident, the worst first."
+    parser.add_argument("--version", type=int, help="of the model; without it, all that have scored")
+    parser.add_argument("--since", help="a span such as 24h or 7d, or a time in UTC such as 2026-12-31T08:00")
+    parser.add_argument("--all", action="store_true", help="also those with little evidence, and those that are hidden")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def _deliver(parser: argparse.ArgumentParser) -> None:
+    parser.description = "Deliver the alerts that wait for a sink."
+    parser.add_argument("--status", action="store_true", help="deliver nothing; say where each sink stands")
+    parser.add_argument("--seconds", type=float, default=600.0, help="that each sink may take")
+    parser.add_argument(
+        "--stored", action="store_true", help="first hand over all alerts that are stored; a sink gets each once"
+    )
+    parser.add_argument("--refused", action="store_true", help="first let the messages wait again that were refused")
+
+
 def _label(parser: argparse.ArgumentParser) -> None:
     parser.description = "Say which alerts were attacks and which were not; the next training learns it."
     parser.add_argument("record_id", nargs="*", metavar="RECORD_ID", help="ids of records that were scored or ingested")
     said = parser.add_mutually_exclusive_group(required=True)
     said.add_argument("--confirmed", metavar="NAME", help="they were this attack")
     said.add_argument("--dismissed", action="store_true", help="they were benign")
+    said.add_argument("--unsure", action="store_true", help="you have looked and cannot say; training passes them over")
+    said.add_argument("--undo", action="store_true", help="take back your last label on each")
     said.add_argument("--from", dest="from_file", metavar="FILE.csv", help="a CSV of record_id and label, by and note")
     parser.add_argument("--by", default="", help="who says so; without it the name of the user")
     parser.add_argument("--note", default="", help="why")
@@ -116,6 +136,15 @@ def _refuse_none(chosen: argparse.Namespace) -> str | None:
     if bool(chosen.record_id) == bool(chosen.from_file):
         return "give the ids of records, or a CSV with --from"
     return None
+
+
+def _triage(parser: argparse.ArgumentParser) -> None:
+    parser.description = "Serve the triage page: incidents, their alerts and reasons, and what people say of them."
+    parser.add_argument("--host", default=LOCAL, help="the address that it listens on")
+    parser.add_argument("--port", type=int, default=TRIAGE_PORT, help="0: a free one")
+    parser.add_argument(
+        "--allowed-hosts", default="", help="names by which other machines call it: box.example,192.0.2.7"
+    )
 
 
 def _promotion(parser: argparse.ArgumentParser) -> None:
@@ -139,7 +168,7 @@ def _drift_check(parser: argparse.ArgumentParser) -> None:
 
 def _lineage(parser: argparse.ArgumentParser) -> None:
     parser.description = "From an alert back to the data."
-    parser.add_argument("what", metavar="RUN_OR_VERSION_OR_FILE", help="a run id, a version, an alias or a file")
+    parser.add_argument("what", metavar="WHAT", help="the key of an alert, a file, a version, an alias or a run id")
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
@@ -203,7 +232,10 @@ PROGRAMS: Final[dict[str, Callable[[argparse.ArgumentParser], None]]] = {
     "read": _read,
     "adopt": _adopt,
     "explain": _explain,
+    "incidents": _incidents,
+    "deliver": _deliver,
     "label": _label,
+    "triage": _triage,
     "promotion": _promotion,
     "drift_check": _drift_check,
     "lineage": _lineage,

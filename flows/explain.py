@@ -5,8 +5,8 @@
     flowsculpt explain FILE [--record ID] [--alias champion] [--most 3] [--features 5]
 
 The records are read and scored here, without a server; nothing is written. For each alert it names the score that drove
-it, and the features whose value made the most difference, beside what similar benign records have there. Alerts are
-those of ``flowsculpt score``: where the model reads what hosts did before, that counts here too.
+it, and the features and facts of the recent past whose value made the most difference, in raw units beside what benign
+records have. Alerts and their reasons are those of ``flowsculpt score``.
 """
 
 import re
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from pipeline.calibration.prediction import Prediction
     from pipeline.serving.arrivals import Incoming
     from pipeline.serving.bundle import Bundle
-    from pipeline.serving.reasons import Reason
+    from pipeline.serving.causes import Context, Explained
 
 
 def main(given: Sequence[str] | None = None) -> int:
@@ -49,11 +49,9 @@ def explained(chosen: Namespace) -> str:
         DataError: the file cannot be read.
         ConfigError: no record has such an id.
     """
-    import numpy as np
-
     from flows.reports.scoring import shown_threshold
     from pipeline.alarms.model import AlarmModel
-    from pipeline.serving import reasons
+    from pipeline.serving.reasons import Explainer
 
     if chosen.most < 1 or chosen.features < 1:
         raise ConfigError("--most and --features: at least 1 is expected")
@@ -62,11 +60,8 @@ def explained(chosen: Namespace) -> str:
     found = _named(path, bundle, chosen.record) if chosen.record else _strongest(path, bundle, threshold, chosen.most)
     if not len(found.said):
         return f"{path}: no alert at {threshold}; --record ID explains any record"
-    context = found.said["context"].to_numpy(np.float64)
-    drawn = reasons.reasons(bundle, found.records, chosen.features, context)
-    return "\n\n".join(
-        _text(said, [each for each in drawn if each.row == row]) for row, said in enumerate(found.said.itertuples())
-    )
+    drawn = Explainer(bundle).explain(found.records, found.context, chosen.features, 0.0)
+    return "\n\n".join(_text(said, each) for said, each in zip(found.said.itertuples(), drawn, strict=True))
 
 
 @dataclass(frozen=True)
@@ -76,10 +71,12 @@ class Found:
     Attributes:
         records: as they were read.
         said: (n,) rows: what the model says of each, and where it stands.
+        context: what their hosts did before.
     """
 
     records: "pa.Table"
     said: "pd.DataFrame"
+    context: "Context"
 
 
 def _strongest(path: Path, bundle: "Bundle", threshold: str, most: int) -> Found:
@@ -99,7 +96,7 @@ def _ordered(found: Found, most: int) -> Found:
     import pyarrow as pa
 
     order = np.argsort(-found.said["ranked"].to_numpy(), kind="stable")[:most]
-    return Found(found.records.take(pa.array(order)), found.said.iloc[order])
+    return Found(found.records.take(pa.array(order)), found.said.iloc[order], found.context.take(order))
 
 
 def _named(path: Path, bundle: "Bundle", ids: Sequence[str]) -> Found:
@@ -125,26 +122,31 @@ def _picked(path: Path, bundle: "Bundle", pick: "Callable[[pa.Table, Prediction]
     Raises:
         RejectedError: it holds no record.
     """
+    import numpy as np
     import pandas as pd
     import pyarrow as pa
 
     from pipeline.serving import reading
     from pipeline.serving.carried_past import key_of
+    from pipeline.serving.causes import Context
 
     file, start = _file(path), 0
-    past, parts, said = reading.contexts(file, bundle, key_of(file.sha256, bundle)), [], []
+    past, parts, said, x = reading.contexts(file, bundle, key_of(file.sha256, bundle)), [], [], []
     for chunk in reading.chunks(file, bundle):
         stop = start + chunk.records.num_rows
         predicted = reading.predict(file, bundle, chunk.records, None if past is None else past.score[start:stop])
-        start = stop
         rows = pick(chunk.records, predicted)
+        x += [] if past is None else [past.x[start + rows]]
+        start = stop
         parts.append(chunk.records.take(pa.array(rows)))
         who = {name: parts[-1].column(name).to_numpy() for name in ("record_id", "source_file", "row")}
         names = ("ranked", "score", "p_value", "verdict", "context")
         said.append(pd.DataFrame({**who, **{name: getattr(predicted, name)[rows] for name in names}}))
     if not parts:
         raise RejectedError(f"{path}: holds no record")
-    return Found(pa.concat_tables(parts).unify_dictionaries(), pd.concat(said))
+    told = pd.concat(said)
+    context = Context(told["context"].to_numpy(np.float64), np.concatenate(x) if x else None)
+    return Found(pa.concat_tables(parts).unify_dictionaries(), told, context)
 
 
 def _file(path: Path) -> "Incoming":
@@ -167,18 +169,18 @@ def _number(record_id: str) -> int:
     return int(record_id, 16)
 
 
-def _text(said: "Any", found: "Sequence[Reason]") -> str:
-    """One alert: what was decided, and a line for each feature."""
-    from flows.reports import tables
+def _text(said: "Any", explained: "Explained") -> str:
+    """One alert: what was decided, and a line for each reason."""
+    from flows.reports import reasons
 
     decided = f"{said.verdict}, score {said.score:.4g}, p-value {said.p_value:.2g}"
-    driven = f"{found[0].driver} has {100 * found[0].share:.0f} % of the score"
-    head = f"{said.record_id:016x}   {said.source_file}, row {said.row}\n{decided}; {driven}"
-    rows = [
-        {"feature": each.feature, "value": each.value, "similar benign": each.benign, "score falls by": each.fall}
-        for each in found
-    ]
-    return f"{head}\n\n{tables.columns(rows)}"
+    driven = f"{explained.driver} has {100 * explained.driver_share:.0f} % of the score"
+    head = f"{said.record_id:016x}   {said.source_file}, row {said.row}\n{decided}; {driven}; kind {explained.kind}"
+    like = reasons.likeness(
+        explained.family, explained.family_probability, explained.similar_attack, explained.similar_attack_name
+    )
+    lines = [head, like, "", reasons.lines([cause.reason for cause in explained.causes])]
+    return "\n".join(line for place, line in enumerate(lines) if line or place == 2)
 
 
 if __name__ == "__main__":

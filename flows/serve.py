@@ -31,7 +31,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from flows import deploy, worker
-from flows.runtime import access, devices, gpu, processes, program, servers, working_copy
+from flows.runtime import access, devices, gpu, processes, program, reach, servers, working_copy
 from flows.runtime.own_names import own
 from pipeline.base.errors import FlowsculptError
 
@@ -60,7 +60,7 @@ def serve(given: argparse.Namespace, held: ExitStack, stopped: threading.Event) 
         FlowsculptError: something cannot be started.
     """
     names = [name.strip() for name in given.allowed_hosts.split(",") if name.strip()]
-    servers.refuse_nameless(given.host, names)
+    reach.refuse_nameless(given.host, names)
     access.refuse_second()
     working_copy.check(Path.cwd())
     own = {name for name in (access.PREFECT_SERVER, access.MLFLOW_SERVER) if os.environ.get(name)}

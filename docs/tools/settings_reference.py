@@ -25,6 +25,7 @@ from pipeline.datasets.registry import DATASETS
 from pipeline.models.detectors.registry import DETECTORS
 from pipeline.models.encoders.losses.registry import LOSSES
 from pipeline.models.encoders.registry import ENCODERS
+from pipeline.serving.alerts.sinks.registry import SINKS
 from pipeline.settings.base import GIVEN, Bounds
 from pipeline.settings.sections import FLOW_SECTIONS, SECTIONS
 
@@ -37,6 +38,7 @@ PLUGINS: Final[Mapping[str, Mapping[str, Callable[..., Any]]]] = {
     "stage2": DETECTORS,
     "stage2.confidence": {**THRESHOLDS, **CONFIDENCES},
     "calibrate": THRESHOLDS,
+    "alerts.sinks": SINKS,
 }
 NAMES: Final[Mapping[str, Collection[str]]] = {  # settings that name a plug-in
     "ingest.dataset": DATASETS,
@@ -49,6 +51,7 @@ NAMES: Final[Mapping[str, Collection[str]]] = {  # settings that name a plug-in
     "stage2.confidence.rule": ("published", *CONFIDENCES),
     "calibrate.fusion": FUSIONS,
     "calibrate.thresholds": THRESHOLDS,
+    "alerts.sinks.active": SINKS,
 }
 HEAD: Final = """# Settings
 

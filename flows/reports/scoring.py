@@ -32,6 +32,7 @@ def markdown(result: Result) -> str:
         tables.markdown([row(summary) for summary in result.scored]),
         tables.markdown(_alarms(result)),
         *_labelled(result.scored),
+        *_titled("Delivery", _delivery(result)),
         *_titled("Unlike what the model was fitted on", _broken(result)),
         *_titled("Quarantined", [f"{held.source}: {held.reason} ({_place(held)})" for held in result.quarantined]),
         *_titled("Left for the next run", result.left),
@@ -39,6 +40,12 @@ def markdown(result: Result) -> str:
         *_titled("Judged again", _again(result)),
     ]
     return "\n\n".join(part for part in parts if part)
+
+
+def _delivery(result: Result) -> list[str]:
+    """What each sink got and what it still lacks, behind the last file."""
+    found: list[str] = result.scored[-1].get("delivery", []) if result.scored else []
+    return found
 
 
 def _again(result: Result) -> list[str]:
@@ -150,6 +157,7 @@ def brief(summary: Mapping[str, Any], path: Path, alias: str, is_new: bool, serv
     if "batch" in summary:
         batch = summary["batch"]
         lines += [f"{batch['discoveries']:,} discoveries, of which {batch['level']:.2%} may be false in expectation"]
+    lines += summary.get("delivery", [])
     table = table_path(key(summary))
     strongest = tables.columns(_strongest(table))
     named = str(summary["version"]) if by == version else alias

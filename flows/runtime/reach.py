@@ -1,14 +1,20 @@
 """Which servers run on this machine, without Prefect: its import takes seconds and makes its home."""
 
 import fcntl
+import re
 import shlex
+import socket
 import urllib.request
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TextIO
+
+from pipeline.base.errors import ConfigError
 
 LOCAL = "127.0.0.1"
 LOOPBACK = (LOCAL, "localhost", "::1")
 SHELL_FILE = "env"
+_NAME = re.compile(r"[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]")
 
 
 def answers(address: str) -> bool:
@@ -46,3 +52,39 @@ def is_locked(file: TextIO) -> bool:
         return True
     fcntl.flock(file, fcntl.LOCK_UN)
     return False
+
+
+def refuse_nameless(host: str, names: Sequence[str]) -> None:
+    """Refuse to listen to other machines where nothing says by which names they may call the server, or a pattern does.
+
+    Args:
+        host: the address to listen on.
+        names: the hosts that the server may be called by besides localhost.
+
+    Raises:
+        ConfigError: with the option to give.
+    """
+    for name in names:
+        if not _NAME.fullmatch(name):  # MLflow reads patterns, and `*` would let every page in
+            raise ConfigError(
+                f"--allowed-hosts: {name!r} is no name of a host; give names or addresses without a port, such as "
+                "box.example,192.0.2.7"
+            )
+    if host not in LOOPBACK and not names:
+        raise ConfigError(
+            f"host {host!r}: other machines could reach the servers, and nothing says by which names they may call "
+            f"them; give them as --allowed-hosts box.example,192.0.2.7, or listen on {LOCAL}"
+        )
+
+
+def listening(host: str, port: int) -> socket.socket:
+    """A socket that listens; port 0 is a free one.
+
+    Raises:
+        ConfigError: the address cannot be used, for instance because another program has it.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family)
+    except OSError as error:
+        raise ConfigError(f"port {port} of {host}: {error.strerror}; choose another, 0 for a free one") from error

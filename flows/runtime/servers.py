@@ -2,7 +2,6 @@
 
 import atexit
 import os
-import re
 import socket
 import sys
 import threading
@@ -21,11 +20,10 @@ from prefect.settings import (
 from flows.runtime import access, processes
 from flows.runtime.api import LOCAL_NAMES
 from flows.runtime.heartbeat import heartbeat
-from flows.runtime.reach import LOCAL, LOOPBACK, answers
+from flows.runtime.reach import LOCAL, LOOPBACK, answers, refuse_nameless
 from pipeline import tracking
 from pipeline.base.errors import ConfigError, FlowsculptError
 
-_NAME = re.compile(r"[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]")
 # What an MLflow server needs not: a queue of jobs, which would be thirteen processes more.
 LEAN: dict[str, str] = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
 
@@ -150,29 +148,6 @@ def mlflow(
     env = LEAN | access.mlflow_server_settings(login or access.fresh_login())
     with _kept("MLflow server", command, env, (host, port, "/health"), stopped) as address:
         yield address
-
-
-def refuse_nameless(host: str, names: Sequence[str]) -> None:
-    """Refuse to listen to other machines where nothing says by which names they may call the server, or a pattern does.
-
-    Args:
-        host: the address to listen on.
-        names: the hosts that the server may be called by besides localhost.
-
-    Raises:
-        ConfigError: with the option to give.
-    """
-    for name in names:
-        if not _NAME.fullmatch(name):  # MLflow reads patterns, and `*` would let every page in
-            raise ConfigError(
-                f"--allowed-hosts: {name!r} is no name of a host; give names or addresses without a port, such as "
-                "box.example,192.0.2.7"
-            )
-    if host not in LOOPBACK and not names:
-        raise ConfigError(
-            f"host {host!r}: other machines could reach the servers, and nothing says by which names they may call "
-            f"them; give them as --allowed-hosts box.example,192.0.2.7, or listen on {LOCAL}"
-        )
 
 
 def free_port() -> int:

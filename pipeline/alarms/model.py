@@ -22,13 +22,16 @@ from sklearn.base import BaseEstimator
 from pipeline.alarms import project
 from pipeline.base.errors import ArtifactError, ConfigError, ContractWarning, TrainingError, near_miss
 from pipeline.calibration.prediction import Prediction
-from pipeline.serving import calls, loading, manifest, reasons
+from pipeline.serving import calls, loading, manifest
 from pipeline.serving.bundle import Bundle
+from pipeline.serving.causes import Explained
 from pipeline.serving.contract_check import rules_of
+from pipeline.serving.reasons import Explainer
 from pipeline.serving.time_units import AUTO
 from pipeline.settings.scoring import Action
 
 ROOT = Path(__file__).parents[2]
+WHY = ("driver", "kind", "family", "rank", "feature", "value", "benign", "fall", "share", "usual", "text")
 WITHIN = ("", "artifacts/bundle")  # where a bundle lies: the folder itself, or a model as MLflow stores it
 
 
@@ -191,9 +194,12 @@ class AlarmModel(BaseEstimator):  # type: ignore[misc]  # sklearn has no types
             time_unit: of the times of the records; see ``predict``.
 
         Returns:
-            ``top`` rows for each record. Beside what ``predict`` says: driver, the score with the largest share in the
-            fused one, and this share; rank and name of a feature; its value; what similar benign records have there;
-            and how far the score falls if the feature alone takes that value. The index is that of the records.
+            ``top`` rows for each record, fewer where it has fewer columns. Beside what ``predict`` says: driver, the
+            score with the largest share in the fused one; kind, what the strongest reasons are about; family, the known
+            attacks that it is most like; rank and name of a feature; its value in raw units; what similar benign
+            records have there; fall, how far the score falls if the feature alone takes that value; share, which part
+            of the surprise that is; usual, what 98 of 100 benign records have; and text, all of it in one sentence. The
+            index is that of the records.
 
         Raises:
             ConfigError: there is no such threshold, or no such unit.
@@ -207,10 +213,10 @@ class AlarmModel(BaseEstimator):  # type: ignore[misc]  # sklearn has no types
         if threshold is not None:
             rows = rows[self._flagged(predicted, threshold)[rows]]
         chosen = {name: values.take(pa.array(rows[:most])) for name, values in read.items()}
-        found = reasons.reasons(self.bundle_, chosen, top)
+        found = Explainer(self.bundle_).explain(chosen, None, top, 0.0)
         decided = _decided(records, predicted).iloc[rows[:most]]
-        about = pd.DataFrame([vars(each) for each in found], columns=[*reasons.Reason.__annotations__])
-        at = about.pop("row").to_numpy(dtype=np.intp)
+        about = pd.DataFrame([row for each in found for row in _why(each)], columns=[*WHY])
+        at = np.repeat(np.arange(len(found)), [len(each.causes) for each in found])
         return pd.concat([decided.iloc[at], about.set_index(decided.index[at])], axis=1)
 
     @property
@@ -225,7 +231,8 @@ class AlarmModel(BaseEstimator):  # type: ignore[misc]  # sklearn has no types
     def save(self, folder: str | Path) -> None:
         """Store the model as a folder of JSON and safetensors, whole or not at all; ``load`` reads it.
 
-        The folder holds up to 2,000 raw benign records, for ``explain``. Whoever can read the model can read them.
+        The folder holds up to 2,000 raw benign records and up to 50 of each known attack, for ``explain``. Whoever can
+        read the model can read them.
 
         Raises:
             ArtifactError: it cannot be written.
@@ -252,6 +259,19 @@ class AlarmModel(BaseEstimator):  # type: ignore[misc]  # sklearn has no types
                 f"threshold {threshold!r} is not known{near_miss(threshold, predicted.flagged)}; {known} are"
             )
         return predicted.flagged[threshold]
+
+
+def _why(explained: Explained) -> list[tuple[Any, ...]]:
+    """A row of ``WHY`` for each reason."""
+    about = (explained.driver, explained.kind, explained.family)
+    return [
+        (
+            *(*about, rank, cause.reason.feature),
+            cause.reason.value if cause.reason.word is None else cause.reason.word,
+            *(cause.similar, cause.fall, cause.reason.share, cause.reason.usual, cause.reason.text),
+        )
+        for rank, cause in enumerate(explained.causes, 1)
+    ]
 
 
 def _decided(records: pd.DataFrame, predicted: Prediction) -> pd.DataFrame:

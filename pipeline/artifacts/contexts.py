@@ -36,6 +36,12 @@ class Contexts:
         """(n,) which records have one."""
         return np.asarray(~np.isnan(self.x).any(axis=1))
 
+    @property
+    def usual(self) -> dict[str, list[float]]:
+        """``low`` and ``high`` of each column, between which 98 of 100 of those that are known lie; and ``middle``."""
+        shares, x = {"low": 0.01, "middle": 0.5, "high": 0.99}, self.x[self.known]
+        return {name: np.quantile(x, share, axis=0, method="inverted_cdf").tolist() for name, share in shares.items()}
+
     def select(self, rows: NDArray[np.bool_]) -> "Contexts":
         """The contexts of some of the records."""
         return Contexts(self.record_id[rows], self.x[rows], self.columns, self.about)

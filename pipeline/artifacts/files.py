@@ -3,7 +3,7 @@
 import csv
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +75,16 @@ def append_line(path: Path, value: Mapping[str, Any]) -> None:
     """
     with durable.refusals(path):
         durable.append(path, value)
+
+
+def append_lines(path: Path, values: Iterable[Mapping[str, Any]]) -> None:
+    """Append some lines of JSON to a log; all are on the disk when this returns, and none where it fails.
+
+    Raises:
+        ArtifactError: the file cannot be written.
+    """
+    with durable.refusals(path):
+        durable.append_all(path, values)
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:

@@ -8,19 +8,26 @@
 A line holds the raw columns of the record as well. So the verdict and what it is about are written in one step, and a
 record can be learnt when the file that it came in is gone. A later line on the same record overrides an earlier one.
 Both stay. The log is under version control like code, so that verdicts can be reviewed and merged line by line.
+
+Two labels are no verdict. ``unsure`` says that somebody has looked and cannot say; training passes the record over.
+``taken_back`` takes back the last label that the same person gave the same record. What was said before holds again.
 """
 
 import math
+import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, BinaryIO, Final
 
 from pipeline.artifacts import paths
-from pipeline.artifacts.files import append_line, read_lines
+from pipeline.artifacts.files import append_lines, read_lines
+from pipeline.base import durable
 from pipeline.base.errors import ArtifactError
 
 CONFIRMED, DISMISSED, BENIGN = "confirmed", "dismissed", "benign"
+UNSURE, TAKEN_BACK = "unsure", "taken_back"
+_VERDICTS: Final = {BENIGN: DISMISSED, UNSURE: UNSURE, TAKEN_BACK: TAKEN_BACK}  # every other name is an attack
 
 
 @dataclass(frozen=True)
@@ -29,7 +36,8 @@ class Label:
 
     Attributes:
         record_id: of the record.
-        attack: name of the attack; ``benign`` where the alert was dismissed.
+        attack: name of the attack; ``benign`` where the alert was dismissed, ``unsure`` where nobody can say, and
+            ``taken_back`` where the last label of the same person no longer holds.
         by: who says so.
         time: when, in UTC.
         note: why, in free words.
@@ -49,8 +57,13 @@ class Label:
 
     @property
     def verdict(self) -> str:
-        """``confirmed`` or ``dismissed``."""
-        return DISMISSED if self.attack == BENIGN else CONFIRMED
+        """``confirmed``, ``dismissed``, ``unsure`` or ``taken_back``."""
+        return _VERDICTS.get(self.attack, CONFIRMED)
+
+    @property
+    def decides(self) -> bool:
+        """Whether it says what the record is, so that training can learn it."""
+        return self.verdict in (CONFIRMED, DISMISSED)
 
     def line(self) -> dict[str, Any]:
         """The label as JSON can hold it; numbers that are not finite are words."""
@@ -66,7 +79,16 @@ def append(label: Label) -> None:
     Raises:
         ArtifactError: the log cannot be written.
     """
-    append_line(paths.LABELS, label.line())
+    append_all([label])
+
+
+def append_all(labels: Iterable[Label]) -> None:
+    """Add labels to the log in one write. They are on the disk when this returns.
+
+    Raises:
+        ArtifactError: the log cannot be written; it is as it was.
+    """
+    append_lines(paths.LABELS, [label.line() for label in labels])
 
 
 def read() -> list[Label]:
@@ -75,18 +97,65 @@ def read() -> list[Label]:
     Raises:
         ArtifactError: a line is no label.
     """
-    return [_label(number, line) for number, line in enumerate(read_lines(paths.LABELS), 1)]
+    return [parsed(number, line) for number, line in enumerate(read_lines(paths.LABELS), 1)]
+
+
+def tail(log: BinaryIO, inode: int, start: int) -> tuple[list[Label], tuple[int, int], bool]:
+    """What was added to the log since it was read last.
+
+    Args:
+        log: open to be read.
+        inode: of the log that was read last.
+        start: how many of its bytes were read.
+
+    Returns:
+        The labels of the whole lines that are new; inode and bytes to give next time; and whether the log is another
+        one by now, so that these labels are all.
+
+    Raises:
+        ArtifactError: a line is no label.
+    """
+    found = os.fstat(log.fileno())
+    again = found.st_ino != inode or found.st_size < start
+    start = 0 if again else start
+    log.seek(start)
+    content, newline, _ = log.read().rpartition(b"\n")
+    lines = filter(None, map(durable.parsed, content.split(b"\n")))
+    new = [parsed(number, line) for number, line in enumerate(lines, 1)]
+    return new, (found.st_ino, start + len(content) + len(newline)), again
+
+
+def standing(labels: Iterable[Label]) -> list[Label]:
+    """The labels that nobody took back, in their order. A line that finds nothing to take back does nothing."""
+    kept: dict[int, Label] = {}
+    places: dict[tuple[int, str], list[int]] = {}
+    for place, label in enumerate(labels):
+        own = places.setdefault((label.record_id, label.by), [])
+        if label.verdict != TAKEN_BACK:
+            kept[place] = label
+            own.append(place)
+        elif own:
+            del kept[own.pop()]
+    return [*kept.values()]
+
+
+def last(labels: Iterable[Label]) -> dict[int, Label]:
+    """Record id -> the last label of the record that stands; it may be ``unsure``."""
+    return {label.record_id: label for label in standing(labels)}
 
 
 def in_force(labels: Iterable[Label]) -> dict[int, Label]:
-    """Record id -> the last label of the record."""
-    return {label.record_id: label for label in labels}
+    """Record id -> what training learns of the record: its last label, unless that is ``unsure``."""
+    return {number: label for number, label in last(labels).items() if label.decides}
 
 
 def contradictions(labels: Sequence[Label]) -> list[str]:
-    """A sentence for each record whose last labels by two people differ; the last one of all holds."""
+    """A sentence for each record whose last labels by two people differ; the last one of all holds.
+
+    Labels that were taken back, and those that say ``unsure``, contradict nobody.
+    """
     by_record: dict[int, dict[str, Label]] = {}
-    for label in labels:
+    for label in filter(lambda each: each.decides, standing(labels)):
         of_record = by_record.setdefault(label.record_id, {})
         of_record.pop(label.by, None)  # so that the last line stands last
         of_record[label.by] = label
@@ -114,7 +183,12 @@ def _name(attack: Any) -> str:
     return attack
 
 
-def _label(number: int, line: Mapping[str, Any]) -> Label:
+def parsed(number: int, line: Mapping[str, Any]) -> Label:
+    """The label that the line of this number holds.
+
+    Raises:
+        ArtifactError: it holds none.
+    """
     try:
         known = {name: line[name] for name in ("by", "time", "note", "source_file", "row", "columns")}
         label = Label(_id(line["record_id"]), _name(line["attack"]), **known)

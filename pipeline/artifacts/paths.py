@@ -30,6 +30,7 @@ BENCHMARK = REPORTS / "benchmark"
 CELLS = DATA / "benchmark.jsonl"
 WATCH = DATA / "watch"  # what the watch has read and not yet judged to the end of a stretch
 LABELS = DATA / "labels.jsonl"  # the verdicts of analysts
+SUPPRESSIONS = DATA / "suppressions.toml"  # what analysts do not want to see
 REGISTERED = DATA / "registered"  # versions of the model, as they were fetched
 
 

@@ -67,6 +67,16 @@ def row_groups(path: Path, columns: Sequence[str] | None = None) -> Iterator[pa.
             yield file.read_row_group(group, columns=None if columns is None else list(columns))
 
 
+def row_group(path: Path, number: int, columns: Sequence[str] | None = None) -> pa.Table:
+    """One row group of a Parquet file, counted from 0.
+
+    Raises:
+        ArtifactError: the file is absent, damaged or no Parquet.
+    """
+    with opened(path) as file:
+        return file.read_row_group(number, columns=None if columns is None else list(columns))
+
+
 def with_slices(tables: Iterable[pa.Table]) -> Iterator[tuple[pa.Table, slice]]:
     """Each table with the place of its rows among all."""
     start = 0

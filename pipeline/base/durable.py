@@ -20,7 +20,7 @@ import errno
 import fcntl
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
@@ -201,7 +201,18 @@ def append(path: Path, value: Mapping[str, Any], allow_nan: bool = False) -> Non
     Raises:
         OSError: it cannot be written; the log is as it was.
     """
-    line = json.dumps(value, allow_nan=allow_nan).encode() + b"\n"
+    append_all(path, [value], allow_nan)
+
+
+def append_all(path: Path, values: Iterable[Mapping[str, Any]], allow_nan: bool = False) -> None:
+    """Append some lines of JSON to a log and flush it once. After a kill or a power cut the first of them may be there.
+
+    Raises:
+        OSError: they cannot be written; the log is as it was.
+    """
+    line = b"".join(json.dumps(value, allow_nan=allow_nan).encode() + b"\n" for value in values)
+    if not line:
+        return
     make_folder(path.parent)
     with open(path, "a+b", buffering=0, opener=opener(path)) as stream:
         fcntl.flock(stream, fcntl.LOCK_EX)
@@ -222,7 +233,7 @@ def append(path: Path, value: Mapping[str, Any], allow_nan: bool = False) -> Non
 def lines(path: Path) -> list[dict[str, Any]]:
     """The lines of a log, oldest first, without lines that are not whole; none where the log is absent."""
     found = path.read_bytes().split(b"\n") if path.exists() else []
-    return [value for line in found if (value := _parsed(line)) is not None]
+    return [value for line in found if (value := parsed(line)) is not None]
 
 
 def _set_torn_aside(path: Path, stream: Any) -> bool:
@@ -232,7 +243,7 @@ def _set_torn_aside(path: Path, stream: Any) -> bool:
         return True
     content = path.read_bytes()
     start = content.rfind(b"\n") + 1
-    if _parsed(content[start:]) is not None:
+    if parsed(content[start:]) is not None:
         return False
     aside = path.with_name(f"{path.name}.torn")
     with open(aside, "ab", opener=opener(path)) as torn:
@@ -244,7 +255,8 @@ def _set_torn_aside(path: Path, stream: Any) -> bool:
     return True
 
 
-def _parsed(line: bytes) -> dict[str, Any] | None:
+def parsed(line: bytes) -> dict[str, Any] | None:
+    """The object of JSON that a line holds; None where it holds none."""
     try:
         value = json.loads(line)
     except ValueError:

@@ -15,86 +15,14 @@ from typing import Any, Final, NamedTuple, Protocol
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from torch import Tensor
 
 from pipeline.base.errors import DataError, SplitError
 from pipeline.base.samples import Samples
+from pipeline.evaluation.replacement import Floats, Given, Rows, Scoring, referred
 
-Floats = NDArray[np.float64]
-Rows = NDArray[np.float32]
-
-NEIGHBOURS: Final = 7
 MOST_BENIGN: Final = 20_000  # records that an alert is compared with
-ROWS_AT_ONCE: Final = 32_768
-LARGEST: Final = 1e300  # stands for an infinite score, because a difference of two infinite ones is undefined
-
-
-def falls(score: Callable[[Rows], Floats], x: Rows, reference: Rows) -> Floats:
-    """How far the score of each record falls if one feature alone takes its reference value, (n, F).
-
-    Below 0 where the record would then look more anomalous; exactly 0 where the feature has its reference value.
-
-    Args:
-        score: (n, F) to (n,), each record on its own.
-        x: (n, F).
-        reference: (n, F).
-    """
-    fall = np.zeros(x.shape)
-    changed = np.argwhere(x != reference)  # (changes, 2)
-    before = score(x)
-    for start in range(0, len(changed), ROWS_AT_ONCE):
-        row, feature = changed[start : start + ROWS_AT_ONCE].T
-        replaced = x[row]
-        replaced[np.arange(len(row)), feature] = reference[row, feature]
-        fall[row, feature] = before[row] - score(replaced)
-    return fall
-
-
-def nearest(benign: Rows, x: Rows, neighbours: int) -> NDArray[np.intp]:
-    """(n, neighbours) rows of ``benign``, (m, F), that look most like x, (n, F), the nearest first.
-
-    The distance is the sum over the features of the root of their difference. One extreme feature has little weight in
-    it, so the other features find records of the same kind. A squared distance would prefer records that are extreme in
-    that feature too. Aggarwal, Hinneburg, Keim, "On the Surprising Behavior of Distance Metrics in High
-    Dimensional Space", 2001, with p = 1/2.
-    """
-    distances = (np.sqrt(np.abs(benign - record)).sum(1) for record in x)
-    return np.array([np.argsort(distance, kind="stable")[:neighbours] for distance in distances], dtype=np.intp)
-
-
-@dataclass(frozen=True)
-class Scoring:
-    """The decision rule in two halves.
-
-    Attributes:
-        scores: (n, F) features to (n,) raw scores by their names, each record on its own.
-        fuse: those to (n,) fused scores. A score of -inf is one that sees nothing unusual at all.
-    """
-
-    scores: Callable[[Rows], Mapping[str, ArrayLike]]
-    fuse: Callable[[Mapping[str, ArrayLike]], ArrayLike]
-
-    def score(self, x: Rows) -> Floats:
-        """(n,) fused scores of (n, F) features, an infinite one as ``LARGEST``."""
-        return self._fused(self.scores(x))
-
-    def shares(self, x: Rows) -> dict[str, Floats]:
-        """(n,) share of each score in the fused score of (n, F) features.
-
-        It is how far the fused score falls if that score alone sees nothing unusual, divided by the sum of these falls.
-        Of a sum of surprises it is the part of each in it; of the greatest one it is all but a trace. 0 for all where
-        none raises it.
-        """
-        given = dict(self.scores(x))
-        fused = self._fused(given)
-        silent = np.full(len(x), -np.inf)
-        drops = {name: (fused - self._fused({**given, name: silent})).clip(0) for name in given}
-        total = np.sum(list(drops.values()), axis=0)
-        return {name: drop / np.where(total > 0, total, 1) for name, drop in drops.items()}
-
-    def _fused(self, scores: Mapping[str, ArrayLike]) -> Floats:
-        return np.asarray(self.fuse(scores), dtype=np.float64).clip(-LARGEST, LARGEST)
 
 
 class Explained(Protocol):
@@ -179,7 +107,12 @@ class Explanation:
 
 
 def explain(
-    alerts: Samples, benign: Samples, scoring: Scoring, native: Native | None = None, top: int = 5
+    alerts: Samples,
+    benign: Samples,
+    scoring: Scoring,
+    native: Native | None = None,
+    top: int = 5,
+    beside: Given | None = None,
 ) -> list[Explanation]:
     """Explain the scores of ``alerts``, in their order; nothing is drawn, and no model is changed.
 
@@ -189,6 +122,7 @@ def explain(
         scoring: the decision rule.
         native: the detector, for its own account.
         top: features that are named for each alert.
+        beside: (n,) scores by their names that do not come from the features, such as that of a context.
 
     Raises:
         SplitError: if there are no benign records.
@@ -201,10 +135,10 @@ def explain(
         return []
     every = -(-len(benign) // MOST_BENIGN)
     known = benign.select(slice(None, None, every))
-    like = nearest(known.x, alerts.x, min(NEIGHBOURS, len(known)))
-    reference = np.median(known.x[like], axis=1).astype(np.float32)
-    shares, score = scoring.shares(alerts.x), scoring.score(alerts.x)
-    features = _parts(alerts.columns, alerts.x, reference, falls(scoring.score, alerts.x, reference), top)
+    like, reference = referred(known.x, alerts.x)
+    given = {**scoring.scores(alerts.x), **(beside or {})}
+    shares, score, fall = scoring.shares_of(given), scoring.fused(given), scoring.falls(alerts.x, reference, given)
+    features = _parts(alerts.columns, alerts.x, reference, fall, top)
     terms, neighbours = _native(native, alerts.x, reference, benign, top)
     return [
         Explanation(

@@ -8,6 +8,7 @@
     data/scored/alerts/KEY.parquet      its alerts: who, when, how unlikely, and why; see ``alerts.schema``
     data/scored/records/KEY.parquet     raw columns of the strongest alerts, for whoever labels them
     data/scored/pasts/KEY.parquet       the end of its traffic, for the next file; see ``carried_past``
+    data/scored/spool/SINK.sqlite       alerts that wait for a sink; see ``alerts.delivery``
     data/scored/summaries/KEY.json      counts, and the sha256 of what came in and of those above
 
 A model that has a name of its own has these in a folder of its own; see ``own_model``.
@@ -41,8 +42,10 @@ from pipeline.datasets.base import REJECTED_SCHEMA, Chunk
 from pipeline.datasets.incoming import IDENTITY
 from pipeline.datasets.schema import ENDPOINTS, GROUPABLE, PROVENANCE
 from pipeline.serving import carried_past, discoveries, kept_past, own_model, reading
+from pipeline.serving.alerts import delivery
 from pipeline.serving.alerts.building import AS_SHIPPED, AlertBuilder
 from pipeline.serving.alerts.schema import SCHEMA as ALERT_SCHEMA
+from pipeline.serving.alerts.stored import ROOM as ALERT_ROOM
 from pipeline.serving.arrivals import Incoming, content_hash
 from pipeline.serving.bundle import Bundle
 from pipeline.serving.contract_check import WARN, ContractCheck
@@ -81,6 +84,7 @@ def score(
         SchemaError: it lacks a column, or breaks the contract of the model and is to be refused for that.
         RejectedError: not one of its rows can be read.
     """
+    delivery.built(alerts.sinks)  # refuses wrong settings before anything is scored
     with Judging(AlertBuilder(bundle, version, file, alerts), rules, flow_run) as judging:
         past = reading.contexts(file, bundle, judging.key)
         judging.add(file, past)
@@ -126,7 +130,7 @@ class Judging:
     def __enter__(self) -> Self:
         durable.make_private(own_model.scored())
         schema = SCHEMA.with_metadata({f"flowsculpt.{name}": text for name, text in self.about.items()})
-        schemas = {".": schema, "rejected": REJECTED_SCHEMA, "alerts": ALERT_SCHEMA}
+        schemas = {".": schema, "rejected": REJECTED_SCHEMA, ALERT_ROOM: ALERT_SCHEMA}
         with ExitStack() as opened:
             rooms = schemas.items()
             self._writers = {
@@ -171,8 +175,8 @@ class Judging:
         sampled = kept_past.beside(records, bundle.looks_back, None if past is None else past.x[rows])
         columns = [column.name for column in bundle.columns]
         self.kept["samples"].add(sampled, predicted.score, _sampled(sampled, columns))
-        found = self.builder.alerts(records, predicted)
-        self._writers["alerts"].write(found)
+        found = self.builder.alerts(records, predicted, None if past is None else past.x[rows])
+        self._writers[ALERT_ROOM].write(found)
         unusual = np.any([*predicted.flagged.values()], axis=0)
         raw = [name for name in records.column_names if name not in PROVENANCE]
         self.kept["records"].add(records.filter(pa.array(unusual)), predicted.score[unusual], raw)
@@ -196,6 +200,7 @@ class Judging:
         """
         for room, rows in self.kept.items():
             rows.save(table_path(self.key, room))
+        delivery.hand_over_table(table_path(self.key, ALERT_ROOM), self.builder.rules.sinks)
         now = datetime.now(UTC).isoformat(timespec="seconds")
         rooms = (*TABLES, *([carried_past.ROOM] if carried_past.path_of(self.key).exists() else []))
         tables = {room: sha256_of(table_path(self.key, room)) for room in rooms}

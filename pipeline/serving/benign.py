@@ -25,10 +25,11 @@ from pipeline.serving import record_columns
 NAME: Final = "benign"
 FILES: Final = (f"{NAME}.json", f"{NAME}.safetensors")
 MOST: Final = 2_000
+ATTACKS: Final = 50  # records of each known attack, which lie beside these; see ``attacks``
 ID: Final = "record_id"
 NOTICE: Final = (
-    f"A version holds up to {MOST:,} raw benign records, with which alerts are compared. Whoever can read the version "
-    "can read them."
+    f"A version holds up to {MOST:,} raw benign records and up to {ATTACKS} of each known attack, with which alerts "
+    "are compared. Whoever can read the version can read them."
 )
 
 
@@ -67,16 +68,28 @@ def encoded(records: Path, ids: NDArray[np.uint64], columns: Sequence[Column]) -
     Raises:
         ArtifactError: the file is absent, no Parquet, or lacks a column or a record.
     """
+    words, arrays = parts_of(records, ids, columns)
+    return dict(zip(FILES, encode_model({"words": words}, arrays), strict=True))
+
+
+def parts_of(
+    records: Path, ids: NDArray[np.uint64], columns: Sequence[Column]
+) -> tuple[dict[str, list[str]], dict[str, NDArray[Any]]]:
+    """The words of the columns that hold words, and the arrays: ``record_id`` and each column.
+
+    Raises:
+        ArtifactError: the file is absent, no Parquet, or lacks a column or a record.
+    """
     found = rows_of(records, ids, [column.name for column in columns])
-    words, arrays = {}, {ID: found.column(ID).to_numpy()}
+    words: dict[str, list[str]] = {}
+    arrays: dict[str, NDArray[Any]] = {ID: found.column(ID).to_numpy()}
     for column, (name, values) in zip(columns, record_columns.arrays(columns, found), strict=True):
         if column.categorical:
-            words[name], places = np.unique(values.astype(str), return_inverse=True)
-            arrays[name] = places.astype(np.int32)
+            known, places = np.unique(values.astype(str), return_inverse=True)
+            words[name], arrays[name] = known.tolist(), places.astype(np.int32)
         else:
             arrays[name] = values.astype(np.float32)
-    about = {"words": {name: known.tolist() for name, known in words.items()}}
-    return dict(zip(FILES, encode_model(about, arrays), strict=True))
+    return words, arrays
 
 
 def decoded(folder: Path, files: Mapping[str, bytes], columns: Sequence[Column]) -> pa.Table | None:
@@ -87,12 +100,22 @@ def decoded(folder: Path, files: Mapping[str, bytes], columns: Sequence[Column])
     """
     if not {*FILES} <= {*files}:
         return None
-    about, arrays = decode_model(folder / NAME, *(files[name] for name in FILES))
+    return table_of(folder / NAME, *decode_model(folder / NAME, *(files[name] for name in FILES)), columns)
+
+
+def table_of(
+    path: Path, about: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]], columns: Sequence[Column]
+) -> pa.Table:
+    """The records of ``parts_of``, their ids first.
+
+    Raises:
+        ArtifactError: the parts do not fit each other, or the columns; it names ``path``.
+    """
     try:
         read = {column.name: _values(column, about["words"], arrays) for column in columns}
         return pa.table({ID: arrays[ID], **read})
     except (KeyError, IndexError, TypeError, pa.ArrowException) as error:
-        raise ArtifactError(f"{folder / NAME}: does not hold the columns that the model reads ({error!r})") from error
+        raise ArtifactError(f"{path}: does not hold the columns that the model reads ({error!r})") from error
 
 
 def _values(column: Column, words: Mapping[str, Sequence[str]], arrays: Mapping[str, NDArray[Any]]) -> pa.Array:

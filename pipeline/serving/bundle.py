@@ -10,6 +10,7 @@
     thresholds.json  thresholds.safetensors    the scores -> verdict
     used.safetensors                           record ids of train, val and calibration
     benign.json      benign.safetensors        a few benign train records, which alerts are compared with
+    attacks.json     attacks.safetensors       a few of each attack that was learnt, likewise
     bundle.json                                format, data set, raw columns, an example, the sha256 of each file
 """
 
@@ -28,7 +29,7 @@ from safetensors.numpy import save as save_tensors
 from pipeline.artifacts import paths
 from pipeline.artifacts.files import read_bytes, read_json
 from pipeline.artifacts.models import encode_model
-from pipeline.artifacts.tables import column_type, read_table
+from pipeline.artifacts.tables import read_table
 from pipeline.base.errors import ArtifactError
 from pipeline.base.parallel import limit_threads
 from pipeline.base.samples import CONTEXT
@@ -40,7 +41,7 @@ from pipeline.datasets.schema import Column
 from pipeline.datasets.units import FLOWS
 from pipeline.models.scoring import ROWS_AT_ONCE
 from pipeline.preprocessing.features import Features
-from pipeline.serving import benign, bundle_parts, contract, manifest, recent_past, record_columns
+from pipeline.serving import attacks, benign, bundle_parts, contract, manifest, recent_past, record_columns
 from pipeline.serving.bundle_parts import MODELS, USED
 from pipeline.serving.manifest import HashedFolder
 from pipeline.serving.recent_past import RecentPast
@@ -97,13 +98,19 @@ class Bundle:
         files |= recent_past.files_of(here(paths.CONTEXT))
         features = Features.load(*bundle_parts.decoded(here(paths.FEATURES), files, "features"))
         some = benign.chosen(here(paths.PROCESSED) / "train.parquet")
-        files |= benign.encoded(here(paths.RECORDS), some, _typed(features))
+        files |= benign.encoded(here(paths.RECORDS), some, bundle_parts.typed(features))
+        seen = attacks.chosen(here(paths.PROCESSED) / "train.parquet")
+        files |= attacks.encoded(here(paths.RECORDS), *seen, bundle_parts.typed(features))
         source = read_json(here(paths.SOURCE))
-        about = {"dataset": source["dataset"], "columns": _columns(features), "example": features.typical()}
+        about = {
+            "dataset": source["dataset"],
+            "columns": bundle_parts.columns_of(features),
+            "example": features.typical(),
+        }
         about |= {name: source[name] for name in ("extraction", "reading", "label_settings") if name in source}
-        about["contract"] = contract.fitted(here(paths.RECORDS), source, used, _typed(features))
+        about["contract"] = contract.fitted(here(paths.RECORDS), source, used, bundle_parts.typed(features))
         group = bundle_parts.decoded(here(paths.THRESHOLDS), files, "thresholds")[0].get("group")
-        about |= {"group": group and _group(here(paths.RECORDS), group)}
+        about |= {"group": group and bundle_parts.group_of(here(paths.RECORDS), group)}
         return cls.of_sealed(HashedFolder(about, files), here(paths.FEATURES).parent)
 
     @classmethod
@@ -130,7 +137,7 @@ class Bundle:
         bundle_parts.require_files(sealed, folder)
         parts = {name: bundle_parts.decoded(folder / name, sealed.files, name) for name in MODELS}
         features = Features.load(*parts["features"])
-        if sealed.about.get("columns") != _columns(features):
+        if sealed.about.get("columns") != bundle_parts.columns_of(features):
             raise ArtifactError(
                 f"{folder / manifest.MANIFEST}: its columns are not those that {folder}/features.json reads"
             )
@@ -149,7 +156,7 @@ class Bundle:
         past = RecentPast.of_files(folder, sealed.files)
         if CONTEXT in calibration.surprisals and past is None:
             raise ArtifactError(f"{folder / 'thresholds'}: calibrated with a context, but there is no context.json")
-        return cls(str(sealed.about.get("dataset")), _typed(features), used, features, model, sealed, past)
+        return cls(str(sealed.about.get("dataset")), bundle_parts.typed(features), used, features, model, sealed, past)
 
     @property
     def extraction(self) -> dict[str, float]:
@@ -221,6 +228,14 @@ class Bundle:
         """
         return benign.decoded(Path(), self.sealed.files, self.columns)
 
+    def attacks(self) -> pa.Table | None:
+        """A few raw attacks that it has learnt, their ids and names first; None for a model that keeps none.
+
+        Raises:
+            ArtifactError: they do not fit the columns.
+        """
+        return attacks.decoded(Path(), self.sealed.files, self.columns)
+
     def require(self, names: Collection[str]) -> None:
         """Refuse records that lack a column.
 
@@ -282,16 +297,3 @@ class Bundle:
         else:
             values = record_columns.arrow(Column(**about), records[name], text_only=True)
         return group_names(np.asarray(values.to_pandas()))
-
-
-def _columns(features: Features) -> list[dict[str, Any]]:
-    return [{"name": name, "categorical": name in features.words} for name in features.reads]
-
-
-def _typed(features: Features) -> tuple[Column, ...]:
-    return tuple(Column(each["name"], categorical=each["categorical"]) for each in _columns(features))
-
-
-def _group(records: Path, name: str) -> dict[str, Any]:
-    """The column that tells groups apart, and whether its values are words."""
-    return {"name": name, "categorical": pa.types.is_dictionary(column_type(records, name))}

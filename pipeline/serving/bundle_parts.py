@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+import pyarrow as pa
 import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError
@@ -12,8 +13,10 @@ from safetensors.numpy import load as load_tensors
 
 from pipeline.artifacts import paths
 from pipeline.artifacts.models import decode_model
+from pipeline.artifacts.tables import column_type
 from pipeline.base.errors import ArtifactError, ConfigError, near_miss
 from pipeline.base.registry import build
+from pipeline.datasets.schema import Column
 from pipeline.models.detectors.base import Detector
 from pipeline.models.detectors.folds import Folds
 from pipeline.models.detectors.registry import DETECTORS
@@ -21,7 +24,7 @@ from pipeline.models.encoders.base import Encoder
 from pipeline.models.encoders.losses.registry import LOSSES
 from pipeline.models.encoders.registry import ENCODERS
 from pipeline.preprocessing.features import Features
-from pipeline.serving import benign
+from pipeline.serving import attacks, benign
 from pipeline.serving.manifest import HashedFolder
 from pipeline.settings.renamed import dotted
 
@@ -41,13 +44,13 @@ def file_names(model: str) -> tuple[str, str]:
 
 
 def require_files(sealed: HashedFolder, folder: Path) -> None:
-    """Refuse a folder that lacks a file of a bundle or holds another one; benign records and contexts may be absent.
+    """Refuse a folder that lacks a file of a bundle or holds another one; kept records and contexts may be absent.
 
     Raises:
         ArtifactError: with the file.
     """
     needed = {*(name for model in MODELS for name in file_names(model)), USED}
-    given, optional = {*sealed.files}, ({*benign.FILES}, {*file_names(CONTEXT)})
+    given, optional = {*sealed.files}, ({*benign.FILES}, {*attacks.FILES}, {*file_names(CONTEXT)})
     known = needed.union(*optional)
     beside = {name for files in optional if given & files for name in files}
     for name in sorted((needed | beside) ^ given):
@@ -114,6 +117,21 @@ def detector(path: Path, width: int, about: Description, weights: Weights) -> De
     except (ConfigError, KeyError, TypeError, ValueError, RuntimeError) as error:
         raise ArtifactError(f"{path}: cannot be built again: {error}") from error
     return built
+
+
+def columns_of(features: Features) -> list[dict[str, Any]]:
+    """The raw columns that features are made of, ready for JSON."""
+    return [{"name": name, "categorical": name in features.words} for name in features.reads]
+
+
+def typed(features: Features) -> tuple[Column, ...]:
+    """The raw columns that features are made of."""
+    return tuple(Column(each["name"], categorical=each["categorical"]) for each in columns_of(features))
+
+
+def group_of(records: Path, name: str) -> dict[str, Any]:
+    """The column that tells groups apart, and whether its values are words."""
+    return {"name": name, "categorical": pa.types.is_dictionary(column_type(records, name))}
 
 
 def _tensors(weights: Weights) -> dict[str, torch.Tensor]:

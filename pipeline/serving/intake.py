@@ -17,6 +17,7 @@ from typing import Any, TypeAlias
 
 from pipeline.base.errors import ConflictError, FlowsculptError, SourceError, printable
 from pipeline.serving import arrivals, batch, quarantine, rescoring, scored
+from pipeline.serving.alerts import delivery
 from pipeline.serving.alerts.building import AS_SHIPPED
 from pipeline.serving.arrivals import Incoming
 from pipeline.serving.bundle import Bundle
@@ -112,14 +113,19 @@ def score(
     rules: ContractRules = WARN,
     alerts: Alerts = AS_SHIPPED,
 ) -> Outcome:
-    """What becomes of a file that is new and whole; see ``batch.score`` for the arguments."""
+    """What becomes of a file that is new and whole; see ``batch.score`` for the arguments.
+
+    Its alerts go to the sinks. What these do not take now waits, and does not keep the file from being scored.
+    """
     try:
         held = quarantine.known(file.sha256, version)
         if held is not None:
             return _quarantined(file, version, held.reason)
-        return batch.score(file, bundle, version, flow_run, false_discovery, rules, alerts)
+        summary = batch.score(file, bundle, version, flow_run, false_discovery, rules, alerts)
     except FlowsculptError as error:
         return _refused(file, version, error)
+    lines = delivery.after_scoring(alerts.sinks)
+    return {**summary, "delivery": lines} if lines else summary
 
 
 def _refused(file: Incoming, version: int, error: FlowsculptError) -> Outcome:

@@ -13,7 +13,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from pipeline.artifacts import paths
-from pipeline.artifacts.tables import row_groups
+from pipeline.artifacts.tables import row_group, row_groups
 from pipeline.base.errors import DataError
 from pipeline.datasets.schema import PROVENANCE
 from pipeline.serving import own_model
@@ -44,13 +44,19 @@ def find(wanted: Sequence[str]) -> dict[int, Found]:
     Raises:
         DataError: an id is none, no record has it (with the near miss), or the raw columns of the record are gone.
     """
-    missing = {_number(text): text for text in wanted}
+    missing = {number_of(text) for text in wanted}
+    found = search(missing)
+    for number in missing - found.keys():
+        raise DataError(_absent(number))
+    return found
+
+
+def search(wanted: Collection[int]) -> dict[int, Found]:
+    """Record id -> the record, for those of the wanted ones whose raw columns are kept."""
     found: dict[int, Found] = {}
     for path in _tables():
-        for row in _rows(path, missing.keys() - found.keys()):
+        for row in _rows(path, {*wanted} - found.keys()):
             found[row["record_id"]] = _found(row)
-    for number in missing.keys() - found.keys():
-        raise DataError(_absent(number))
     return found
 
 
@@ -69,8 +75,7 @@ def _rows(path: Path, wanted: Collection[int]) -> Iterator[dict[str, Any]]:
     for position, group in enumerate(row_groups(path, ["record_id"]) if wanted else ()):
         at = np.isin(group.column("record_id").to_numpy(), ids)
         if at.any():
-            whole = next(each for number, each in enumerate(row_groups(path)) if number == position)
-            yield from whole.filter(pa.array(at)).to_pylist()
+            yield from row_group(path, position).filter(pa.array(at)).to_pylist()
 
 
 def _found(row: dict[str, Any]) -> Found:
@@ -84,7 +89,12 @@ def _float(value: Any) -> float:
     return float(value) if isinstance(value, int | float) else float("nan")
 
 
-def _number(text: str) -> int:
+def number_of(text: str) -> int:
+    """The id that sixteen hexadecimal digits spell.
+
+    Raises:
+        DataError: they spell none.
+    """
     try:
         if len(text) == _DIGITS:
             return int(text, 16)

@@ -26,8 +26,8 @@ from pipeline.tracking import store
 BUNDLE = "artifacts/bundle"  # of the pyfunc's folder
 PACKAGE = Path(__file__).parents[1]
 SCORING = (
-    *("benign", "bundle", "bundle_parts", "calls", "contract", "contract_check", "frames", "manifest", "pyfunc"),
-    *("recent_past", "record_columns", "time_units", "two_stage"),
+    *("attacks", "benign", "bundle", "bundle_parts", "calls", "contract", "contract_check", "frames", "manifest"),
+    *("pyfunc", "recent_past", "record_columns", "time_units", "two_stage"),
 )
 READING = (  # what tells which column of a frame is which and what it means, and what that stands on
     *("base", "cells", "clock", "dialect", "encodings", "extractors", "header", "labels", "marks", "meaning"),

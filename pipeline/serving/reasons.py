@@ -1,168 +1,196 @@
-"""Why a model raised an alert: which score and which features drove it, beside what similar benign records have.
+"""Why a model raised an alert: which score and which features drove it, in raw units beside what is usual.
 
-The reasons are those of ``pipeline.evaluation.attribution``: a feature counts for as much as the score falls if that
-feature alone takes the value of the most similar benign records, of which the bundle keeps a few.
+::
+
+    syn_flag_count 43; 98 of 100 benign records: 0 to 2
+    ports asked 98 in 5 s by this source; 98 of 100 benign records: 0 to 3
+
+A feature counts for as much as the score falls if that feature alone takes the value of the most similar benign
+records, of which the bundle keeps a few; see ``pipeline.evaluation.attribution``. What the hosts of a record did before
+counts for as much as the score falls without it, and each fact of it for its part; see ``context_facts``.
+
+The kind of an alert is coarse, so that alerts of one cause have the same: what its strongest reasons are about, such as
+``port``, ``flags``, ``timing`` or ``source ports``.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from pipeline.base.errors import ArtifactError
-from pipeline.base.samples import CONTEXT, Samples
-from pipeline.calibration.calibration import Calibration
-from pipeline.evaluation.attribution import Explanation, Scoring, explain
-from pipeline.preprocessing.derived import DERIVED
-from pipeline.preprocessing.features import Features
-from pipeline.preprocessing.frequency import FREQUENCY
-from pipeline.serving import benign, record_columns
+from pipeline.base.samples import CONTEXT
+from pipeline.datasets.labels import family
+from pipeline.evaluation.replacement import Scoring, nearest, referred
+from pipeline.serving import attacks, record_columns
+from pipeline.serving.alerts.schema import Reason
 from pipeline.serving.bundle import Bundle
+from pipeline.serving.causes import LEAST_SHARE, MOST, Cause, Context, Explained, kind_of, strongest
+from pipeline.serving.context_facts import Facts
+from pipeline.serving.families import OTHERS, Families
+from pipeline.serving.kept_records import Kept
+from pipeline.serving.named_features import NamedFeatures
+from pipeline.serving.quantities import quantity_of
 from pipeline.serving.record_columns import Records
 
-UNDEFINED = "_undefined"  # behind the column of which a feature says whether it is one
+Floats = NDArray[np.float64]
 
-
-@dataclass(frozen=True)
-class Reason:
-    """One feature of one alert.
-
-    Attributes:
-        row: of the record among those that were asked for, from 0.
-        driver: the score with the largest share in the fused one: ``margin``, ``detector``, ``head`` or ``context``.
-        share: its share, from 0 to 1.
-        rank: of the feature, from 1.
-        feature: its name.
-        value: what the record has, as it was recorded.
-        benign: what similar benign records have: the median of numbers, the commonest of words.
-        fall: how far the fused score falls if the feature alone takes their value.
-    """
-
-    row: int
-    driver: str
-    share: float
-    rank: int
-    feature: str
-    value: float | str
-    benign: float | str
-    fall: float
+TRIED: Final = 16  # features that are tried where each costs a score: those that differ most from similar records
 
 
 def scoring_of(bundle: Bundle) -> Scoring:
     """The decision rule of a model in two halves: features to its scores, and these to one; without any context."""
-    calibration = bundle.calibration
+    calibration, model = bundle.calibration, bundle.model
 
     def scores(x: NDArray[np.float32]) -> dict[str, NDArray[np.float64]]:
-        return dict(zip(calibration.surprisals, bundle.model.scores(x).T.astype(np.float64), strict=False))
+        return dict(zip(calibration.surprisals, model.scores(x).T.astype(np.float64), strict=False))
 
-    return Scoring(scores, lambda given: calibration.score(*given.values()))
-
-
-def shares_of(calibration: Calibration, scores: Mapping[str, NDArray[np.float64]]) -> dict[str, NDArray[np.float64]]:
-    """(n,) share of each score in the fused one, of n records with these scores, contexts among them."""
-    n = len(next(iter(scores.values())))
-    whole = Scoring(lambda _: scores, lambda given: calibration.score(*given.values()))
-    return whole.shares(np.zeros((n, 0), np.float32))
+    quick = model.replaced if model.replaces_quickly else None
+    return Scoring(scores, lambda given: calibration.score(*given.values()), quick)
 
 
-def with_shares(found: Sequence[Explanation], shares: Mapping[str, NDArray[np.float64]]) -> list[Explanation]:
-    """The explanations of n records with other shares of their scores, (n,) each."""
-    return [
-        replace(each, shares={name: float(share[row]) for name, share in shares.items()})
-        for row, each in enumerate(found)
-    ]
-
-
-def reasons(
-    bundle: Bundle, records: Records, top: int = 5, context: NDArray[np.floating[Any]] | None = None
-) -> list[Reason]:
-    """The ``top`` features that drove the score of each record, record by record, the strongest first.
+class Explainer:
+    """Explains the scores of one model.
 
     Args:
         bundle: the model.
-        records: n records, as ``Bundle.predict`` takes them.
-        top: features that are named for each, at least 1.
-        context: (n,) scores of their contexts, as ``Bundle.predict`` takes them; it may be what drove a score, and has
-            no part in the features.
 
     Raises:
-        SchemaError: a column is missing.
-        DataError: a column holds what it should not.
-        ArtifactError: the model keeps no benign records.
+        ArtifactError: it keeps no benign records to compare with.
     """
-    known = bundle.benign()
-    if known is None:
-        raise ArtifactError(
-            "this model keeps no benign records to compare an alert with, as it was registered by an older version; "
-            "train it again: flowsculpt train"
-        )
-    table = record_columns.table(bundle.columns, records)
-    alerts = _samples(bundle, table, np.arange(table.num_rows, dtype=np.uint64))
-    ids = known.column(benign.ID).to_numpy()
-    found = explain(alerts, _samples(bundle, known, ids), scoring_of(bundle), top=top)
-    if CONTEXT in bundle.calibration.used and context is not None and found:
-        scores = {name: np.asarray(score) for name, score in scoring_of(bundle).scores(alerts.x).items()}
-        scores[CONTEXT] = np.asarray(context, dtype=np.float64)
-        found = with_shares(found, shares_of(bundle.calibration, scores))
-    place = {record_id: row for row, record_id in enumerate(ids.tolist())}
-    given, theirs = (dict(record_columns.arrays(bundle.columns, each)) for each in (table, known))
-    return [
-        reason
-        for row, each in enumerate(found)
-        for reason in _of_one(row, each, bundle.features, given, theirs, [place[one] for one in each.references])
-    ]
+
+    def __init__(self, bundle: Bundle) -> None:
+        known = bundle.benign()
+        if known is None:
+            raise ArtifactError(
+                "this model keeps no benign records to compare an alert with, as it was registered by an older "
+                "version; train it again: flowsculpt train"
+            )
+        self.bundle, self.scoring = bundle, scoring_of(bundle)
+        self.benign = Kept.of(bundle, known)
+        seen = bundle.attacks()
+        self.attacks = None if seen is None else Kept.of(bundle, seen)
+        self.names = [] if seen is None else seen.column(attacks.ATTACK).to_pylist()
+        self.quantities = [quantity_of(feature, bundle.features) for feature in bundle.features.columns]
+        self.families = Families.of(bundle)
+
+    def explain(
+        self,
+        records: Records,
+        context: Context | None = None,
+        most: int = MOST,
+        least_share: float = LEAST_SHARE,
+        scores: Mapping[str, NDArray[Any]] | None = None,
+    ) -> list[Explained]:
+        """Why each of n records got its score, in their order.
+
+        Args:
+            records: as ``Bundle.predict`` takes them.
+            context: what their hosts did before, where it is known.
+            most: reasons of each.
+            least_share: that a reason explains, beyond the first ``FEWEST``.
+            scores: (n,) of the records by their names, as a ``Prediction`` has them, where they are known.
+
+        Raises:
+            SchemaError: a column is missing.
+            DataError: a column holds what it should not.
+        """
+        table = record_columns.table(self.bundle.columns, records)
+        if not table.num_rows:
+            return []
+        given = Kept.of(self.bundle, table)
+        like, reference = referred(self.benign.x, given.x)
+        tried = reference if self.scoring.replaced is not None else _few(given.x, reference)
+        scores = self._scores(given.x, context) if scores is None else scores
+        fall = self.scoring.falls(given.x, tried, scores)
+        shares = self.scoring.shares_of(scores)
+        whole = self._whole(scores, like)
+        picked = self._named(given, like, fall / whole[:, None])
+        facts = Facts.of(self.bundle, self.scoring, scores, context, shares)
+        found = [picked.causes(row, fall, most) + facts(row, whole[row]) for row in range(table.num_rows)]
+        return self._said(given, like, shares, [strongest(each, most, least_share) for each in found])
+
+    def told(self, records: Records, features: Sequence[Sequence[str]]) -> list[list[Reason]]:
+        """What n records have of features that are named for each, in raw units beside what is usual.
+
+        No score is computed, so they explain a share of 0.
+
+        Raises:
+            SchemaError: a column is missing.
+            DataError: a column holds what it should not.
+        """
+        table = record_columns.table(self.bundle.columns, records)
+        if not table.num_rows:
+            return []
+        given = Kept.of(self.bundle, table)
+        like, _ = referred(self.benign.x, given.x)
+        picked = self._named(given, like, np.zeros(given.x.shape))
+        place = {name: number for number, name in enumerate(self.bundle.features.columns)}
+        return [[picked.cause(row, place[name], 0.0).reason for name in names] for row, names in enumerate(features)]
+
+    def _named(self, given: Kept, like: NDArray[np.intp], share: Floats) -> NamedFeatures:
+        return NamedFeatures(self.bundle.features.columns, self.quantities, given, self.benign, like, share)
+
+    def _scores(self, x: NDArray[np.float32], context: Context | None) -> dict[str, NDArray[Any]]:
+        scores = {name: np.asarray(each) for name, each in self.scoring.scores(x).items()}
+        if CONTEXT in self.bundle.calibration.surprisals:
+            scores[CONTEXT] = np.full(len(x), np.nan) if context is None else np.asarray(context.score, np.float64)
+        return scores
+
+    def _whole(self, scores: Mapping[str, NDArray[Any]], like: NDArray[np.intp]) -> Floats:
+        """(n,) how far the score lies above those of the most similar benign records, (n, k); at least a trace.
+
+        That is what there is to explain. Their contexts count as usual.
+        """
+        rows, places = np.unique(like, return_inverse=True)
+        usual = {name: np.asarray(each) for name, each in self.scoring.scores(self.benign.x[rows]).items()}
+        usual = {name: np.median(each[places.reshape(like.shape)], axis=1) for name, each in usual.items()}
+        if CONTEXT in scores:
+            usual[CONTEXT] = np.where(np.isnan(scores[CONTEXT]), np.nan, -np.inf)
+        whole: Floats = (self.scoring.fused(scores) - self.scoring.fused(usual)).clip(1e-9)
+        return whole
+
+    def _said(
+        self,
+        given: Kept,
+        like: NDArray[np.intp],
+        shares: Mapping[str, Floats],
+        causes: list[tuple[Cause, ...]],
+    ) -> list[Explained]:
+        drivers = np.array([*shares.values()])
+        best, names = drivers.argmax(0), [*shares]
+        attack = None if self.attacks is None else nearest(self.attacks.x, given.x, 1)[:, 0]
+        families = None if self.families is None else self.families.probabilities(given.x)
+        return [
+            Explained(
+                names[best[row]],
+                float(drivers[best[row], row]),
+                kind_of(why),
+                *self._family(row, families, attack),
+                why,
+                int(self.benign.ids[like[row, 0]]),
+                None if attack is None or self.attacks is None else int(self.attacks.ids[attack[row]]),
+                None if attack is None else self.names[attack[row]],
+            )
+            for row, why in enumerate(causes)
+        ]
+
+    def _family(
+        self, row: int, families: Floats | None, attack: NDArray[np.intp] | None
+    ) -> tuple[str | None, float | None]:
+        nearest_one = None if attack is None else family(self.names[attack[row]])
+        if self.families is None or families is None:
+            return nearest_one, None
+        best = int(families[row].argmax())
+        name = self.families.names[best]
+        return (nearest_one if name == OTHERS else name), float(families[row, best])
 
 
-def _samples(bundle: Bundle, table: pa.Table, ids: NDArray[np.uint64]) -> Samples:
-    n = table.num_rows
-    names, ones = np.full(n, "benign", dtype=object), np.ones(n, np.float32)
-    return Samples(ids, np.zeros(n, np.int8), names, ones, ones.astype(bool), bundle.x(table), bundle.features.columns)
-
-
-def _of_one(
-    row: int,
-    explanation: Explanation,
-    features: Features,
-    given: Mapping[str, NDArray[Any]],
-    theirs: Mapping[str, NDArray[Any]],
-    similar: list[int],
-) -> list[Reason]:
-    driver = max(explanation.shares, key=lambda name: explanation.shares[name])
-    own = {name: values[[row]] for name, values in given.items()}
-    others = {name: values[similar] for name, values in theirs.items()}
-    return [
-        Reason(
-            row,
-            driver,
-            explanation.shares[driver],
-            rank,
-            part.feature,
-            _middle(_recorded(part.feature, features, own)),
-            _middle(_recorded(part.feature, features, others)),
-            part.contribution,
-        )
-        for rank, part in enumerate(explanation.features, 1)
-    ]
-
-
-def _recorded(feature: str, features: Features, columns: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
-    """(n,) what a feature was made of: a recorded value, a word, or what is derived from several columns."""
-    name = feature.removesuffix(FREQUENCY) if feature.removesuffix(FREQUENCY) in features.rarities else feature
-    name = name if name in columns or name in DERIVED else name.removesuffix(UNDEFINED)
-    if name in DERIVED:
-        with np.errstate(all="ignore"):
-            return DERIVED[name].formula(*(columns[need] for need in DERIVED[name].needs))
-    if name not in columns:  # a word has a feature for itself, behind the name of its column
-        name = max((word for word in features.words if name.startswith(word)), key=len)
-    return columns[name]
-
-
-def _middle(values: NDArray[Any]) -> float | str:
-    if values.dtype == object:
-        names, counts = np.unique(values.astype(str), return_counts=True)
-        return str(names[counts.argmax()])
-    finite = values[np.isfinite(values)]
-    return float(np.median(finite)) if finite.size else float(values[0])
+def _few(x: NDArray[np.float32], reference: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Reference values of the features that differ most from them; the others keep the value that they have."""
+    apart = np.abs(x - reference)
+    if apart.shape[1] <= TRIED:
+        return reference
+    edge = -np.partition(-apart, TRIED - 1, axis=1)[:, TRIED - 1 : TRIED]
+    return np.where(apart >= edge, reference, x)

@@ -39,11 +39,14 @@ class RecentPast:
         windows: in seconds.
         remembered: past records, at most.
         detector: fitted on benign contexts.
+        usual: ``low``, ``middle`` and ``high`` of benign contexts, (F,) each: 98 of 100 lie from low to high; empty for
+            an older model.
     """
 
     windows: Sequence[float]
     remembered: int
     detector: Detector = field(repr=False)
+    usual: Mapping[str, Matrix] = field(default_factory=dict, repr=False)
 
     @classmethod
     def of_files(cls, folder: Path, files: Mapping[str, bytes]) -> Self | None:
@@ -71,7 +74,15 @@ class RecentPast:
         names = columns(windows)
         if tuple(about.get("columns", ())) != names:
             raise ArtifactError(f"{path}: was fitted on other columns than its windows give")
-        return cls(windows, remembered, bundle_parts.detector(path, len(names), about, weights).eval())
+        usual = {name: np.array(values, np.float32) for name, values in about.get("usual", {}).items()}
+        if any(values.shape != (len(names),) for values in usual.values()):
+            raise ArtifactError(f"{path}: says what is usual of other columns than its windows give")
+        return cls(windows, remembered, bundle_parts.detector(path, len(names), about, weights).eval(), usual)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The names of what it finds."""
+        return columns(self.windows)
 
     @property
     def about(self) -> dict[str, Any]:

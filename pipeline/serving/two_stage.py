@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from pipeline.calibration.calibration import Calibration
 from pipeline.calibration.named_thresholds import Names
 from pipeline.calibration.prediction import Prediction
+from pipeline.models.encoders.identity import Identity
 from pipeline.models.scoring import ROWS_AT_ONCE, in_batches, in_parts, with_features
 
 
@@ -34,6 +35,15 @@ class Detector(Protocol):
 
     def scores(self, x: Tensor) -> Tensor:
         """(n,) of (n, Z), higher = more anomalous, each row on its own."""
+        ...
+
+    @property
+    def replaces_quickly(self) -> bool:
+        """Whether ``replaced`` costs a few scores of each row."""
+        ...
+
+    def replaced(self, x: Tensor, reference: Tensor) -> Tensor:
+        """(B, Z) score of each row of x, (B, Z), if one entry alone takes its value in ``reference``, (B, Z)."""
         ...
 
 
@@ -74,6 +84,23 @@ class TwoStage:
         if not len(x):
             return np.zeros((0, 2 if self.head is None else 3), np.float32)
         return in_batches(self._scores, x, self.batch_size, self.device)
+
+    def replaced(self, x: NDArray[np.float32], reference: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
+        """(n, F) score of the detector and of the head if one feature of x, (n, F), takes its value in ``reference``.
+
+        Only where ``replaces_quickly``.
+        """
+        models = {name: each for name, each in (("detector", self.detector), ("head", self.head)) if each is not None}
+        both = [torch.from_numpy(np.ascontiguousarray(each)).to(self.device) for each in (x, reference)]
+        with torch.inference_mode():
+            return {name: model.replaced(*both).float().cpu().numpy() for name, model in models.items()}
+
+    @property
+    def replaces_quickly(self) -> bool:
+        """Whether ``replaced`` costs a few scores of each record, and knows all that a score depends on."""
+        plain = isinstance(self.encoder, Identity) and not self.pass_features
+        models = [each for each in (self.detector, self.head) if each is not None]
+        return plain and "margin" not in self.calibration.used and all(each.replaces_quickly for each in models)
 
     def _scores(self, x: Tensor) -> Tensor:
         z = in_parts(self.encoder, x, self.batch_size)

@@ -1,21 +1,80 @@
-"""Which records become alerts, and what an alert says."""
+"""Which records become alerts, what an alert says, and who gets it."""
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Final
 
-from pipeline.settings.base import Section, Threshold
+from pipeline.settings.base import Count, CountOrZero, Names, Positive, Section, Shape, Threshold, WithPlugins
+
+
+@dataclass(frozen=True)
+class IncidentRules(Shape):
+    """How alerts become incidents, and how severe these are; see ``pipeline.serving.alerts.incidents``.
+
+    Attributes:
+        gap: seconds without an alert that end an incident.
+        many: sources from which on their alerts at one destination are one incident.
+        medium: an incident of such strength arises at most so often per million benign records, if these keep to the
+            promise of the model and are independent; a weaker one is ``low``.
+        high: the same of severity ``high``.
+        critical: the same of severity ``critical``.
+        keys: alerts that an incident names, at most.
+        remembered: alerts that are remembered while they come, at most.
+    """
+
+    gap: Positive
+    many: Count
+    medium: Positive
+    high: Positive
+    critical: Positive
+    keys: Count
+    remembered: Count
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.medium >= self.high >= self.critical:
+            given = f"{self.medium:g}, {self.high:g}, {self.critical:g}"
+            raise ValueError(f"IncidentRules: medium, high and critical must not grow, given {given}")
+
+
+@dataclass(frozen=True)
+class Sinks(WithPlugins):
+    """Who gets each alert; the plug-ins are the sinks.
+
+    Attributes:
+        active: names of the sinks that get each alert; a sink that is not named gets nothing.
+        most_waiting: messages that wait for one sink at most. What comes later stays in the table of its alerts, and
+            follows from there when half of those that wait are delivered.
+        remember: days for which a sink is known to have a message, so that it does not get it again.
+        seconds: that scoring spends on delivery at most after each file; the rest goes with the next file, or by
+            `flowsculpt deliver`.
+    """
+
+    active: Names
+    most_waiting: Count
+    remember: Count
+    seconds: Positive
+
+
+NO_SINKS: Final = Sinks((), 1_000_000, 400, 10.0, plugins={})
 
 
 @dataclass(frozen=True)
 class Alerts(Section):
-    """Which records become alerts, and what an alert says.
+    """Which records become alerts, what an alert says, and who gets it.
 
     Attributes:
         level: a record that exceeds this threshold of the model is an alert. A model without such a threshold takes the
             lowest that it has.
         sensor: name of what saw the records, which stands in each alert; "" for none.
+        explained: alerts of a file that get reasons at most, the strongest of each part of it. An attack can make every
+            record of a file an alert, and then the first ones say enough.
+        incidents: how alerts become incidents.
+        sinks: who gets each alert.
     """
 
     section: ClassVar[str] = "alerts"
     level: Threshold
     sensor: str
+    explained: CountOrZero
+    incidents: IncidentRules
+    sinks: Sinks

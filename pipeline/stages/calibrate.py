@@ -15,7 +15,7 @@ from pipeline.calibration.thresholds.registry import THRESHOLDS
 from pipeline.preprocessing.features import Features
 from pipeline.settings.calibrate import Calibrate
 from pipeline.stages import launch
-from pipeline.stages.calibration_scores import benign_scores
+from pipeline.stages.calibration_scores import benign_scores, fusion_of
 from pipeline.stages.record_groups import groups_of
 from pipeline.stages.reports.calibrate import foretell, write_reports
 from pipeline.stages.reports.report import Report
@@ -34,7 +34,7 @@ def calibrate(settings: Calibrate, report: Report) -> None:
     val = read_samples(paths.SCORES, "val")
     calibration = Calibration.fit(
         **dict(zip(benign.columns, benign.x.T.astype(np.float64), strict=True)),
-        fusion=settings.fusion,
+        fusion=fusion_of(settings),
         percentiles=settings.percentiles,
         strategy=strategy,
         used=None if settings.scores == "all" else settings.scores,

@@ -1,9 +1,10 @@
-"""The scores that thresholds are fitted on."""
+"""The scores that thresholds are fitted on, and how they become one."""
 
 import numpy as np
 
 from pipeline.artifacts import paths
 from pipeline.artifacts.samples import read_samples
+from pipeline.artifacts.tables import read_table
 from pipeline.base.errors import ConfigError, SplitError
 from pipeline.base.samples import Samples
 from pipeline.calibration.cross_conformal import OUT_OF_FOLD, worst_factor
@@ -35,3 +36,11 @@ def benign_scores(settings: Calibrate) -> tuple[Samples, float]:
             f"there are no benign {settings.drawn_from} records; raise preprocess.shares.{settings.drawn_from}"
         )
     return benign, worst
+
+
+def fusion_of(settings: Calibrate) -> str:
+    """The fusion that is asked for; ``beside`` in place of ``fisher`` where the train records have few attacks."""
+    if settings.fusion != "fisher" or not settings.few_attacks:
+        return settings.fusion
+    attacks = int(read_table(paths.SCORES / "train.parquet", ["y"]).column("y").to_numpy().sum())
+    return "beside" if 0 < attacks < settings.few_attacks else settings.fusion

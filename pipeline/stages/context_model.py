@@ -36,7 +36,8 @@ def fit_contexts(settings: Stage2, train: Samples, dealt: Dealt | None) -> Detec
     contexts = contexts_of_split("train", ids) if dealt is None else contexts_of_dealt(ids)
     model = _fitted(settings, contexts, dealt)
     weights = {key: value.numpy() for key, value in model.state_dict().items()}
-    write_model(paths.CONTEXT, described(settings, KIND, model, contexts.columns) | {**contexts.about}, weights)
+    about = {**described(settings, KIND, model, contexts.columns), **contexts.about, "usual": contexts.usual}
+    write_model(paths.CONTEXT, about, weights)
     return model
 
 

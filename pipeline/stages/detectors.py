@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from types import MappingProxyType
 from typing import Any
 
 from pipeline.artifacts import paths
@@ -30,11 +31,18 @@ def plugin(settings: Stage2, name: str) -> dict[str, Any]:
     return own | {"members": {member: sections[member] | given for member, given in members.items()}}
 
 
-def keep(settings: Stage2, model: Detector, role: str, columns: tuple[str, ...]) -> None:
-    """Store a fitted model."""
+def keep(
+    settings: Stage2,
+    model: Detector,
+    role: str,
+    columns: tuple[str, ...],
+    families: Mapping[str, int] = MappingProxyType({}),
+) -> None:
+    """Store a fitted model; ``families`` of attacks that it has learnt, with how many rows it had of each."""
     name = settings.detector if role == "detector" else settings.head
     weights = {key: value.numpy() for key, value in model.state_dict().items()}
-    write_model(PLACES[role], described(settings, name, model, columns), weights)
+    learnt = {"families": dict(families)} if families else {}
+    write_model(PLACES[role], described(settings, name, model, columns) | learnt, weights)
 
 
 def described(settings: Stage2, name: str, model: Detector, columns: Sequence[str]) -> dict[str, Any]:

@@ -27,9 +27,10 @@ def fit_one(
     if "head" not in models:
         return [detector], learnt.epoch
     head = builder(settings, models["head"], "head", len(train.columns))()
-    head.fit(*weights.given(weights.known_to(head, train), settings.label_weight))
+    taught = weights.known_to(head, train)
+    head.fit(*weights.given(taught, settings.label_weight))
     head.verify(torch.from_numpy(val.x))
-    keep(settings, head, "head", train.columns)
+    keep(settings, head, "head", train.columns, weights.families(taught, settings.label_weight))
     return [detector, head], learnt.epoch
 
 
@@ -47,7 +48,7 @@ def fit_folds(
         rows, seed = (torch.from_numpy(benign.x), torch.from_numpy(fold)), settings.calibration.seed
         folds = Folds.fitted(make, *rows, *weights.given(known, settings.label_weight), seed)
         folds.verify(torch.from_numpy(judge.x))
-        keep(settings, folds, role, attacks.columns)
+        keep(settings, folds, role, attacks.columns, weights.families(known, settings.label_weight))
         fitted.append(folds)
     detector = builder(settings, models["detector"], "detector", len(attacks.columns))()
     learn(detector, Splits(benign, val, val), settings, "stage2", report)  # draws that there is nothing to train

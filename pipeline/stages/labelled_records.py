@@ -19,7 +19,7 @@ class Missing:
     def __init__(self) -> None:
         self._said = labels.read()
         self.labels = labels.in_force(self._said)
-        self.families = {label.attack: family(label.attack) for label in self._said}
+        self.families = {label.attack: family(label.attack) for label in labels.standing(self._said) if label.decides}
 
     def without(self, records: pa.Table) -> pa.Table:
         """These records have come; they are returned."""

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from pipeline.artifacts.labels import CONFIRMED
 from pipeline.base.samples import Samples
-from pipeline.datasets.labels import family_numbers
+from pipeline.datasets.labels import family, family_numbers
 from pipeline.models.detectors.base import Detector
 from pipeline.stages import analysts
 
@@ -23,6 +23,17 @@ def given(samples: Samples, weight: int) -> tuple[Tensor, Tensor]:
 
     A dismissed alert counts once: it often looks like an attack, and more weight on it would hide attacks.
     """
-    confirmed = np.isin(samples.record_id, analysts.ids_of(CONFIRMED)) & ~samples.benign
-    samples = samples.select(np.repeat(np.arange(len(samples)), np.where(confirmed, weight, 1)))
+    samples = _weighted(samples, weight)
     return torch.from_numpy(samples.x), torch.from_numpy(family_numbers(samples.attack, samples.benign))
+
+
+def families(samples: Samples, weight: int) -> dict[str, int]:
+    """Family of attacks -> how many rows ``given`` gives of it, in the order of their numbers."""
+    attacks = _weighted(samples.select(~samples.benign), weight).attack
+    names, counts = np.unique(np.array([family(name) for name in attacks], dtype=str), return_counts=True)
+    return dict(zip(names.tolist(), counts.tolist(), strict=True))
+
+
+def _weighted(samples: Samples, weight: int) -> Samples:
+    confirmed = np.isin(samples.record_id, analysts.ids_of(CONFIRMED)) & ~samples.benign
+    return samples.select(np.repeat(np.arange(len(samples)), np.where(confirmed, weight, 1)))

@@ -129,3 +129,52 @@ def test_the_shipped_log_has_no_label_and_no_warning_of_dvc():
     assert labels.read() == []
     labels.append(Label(1, "bot", "ada", "2026-01-31T09:00:00+00:00"))
     assert [label.record_id for label in labels.read()] == [1]
+
+
+# What is unsure, and what is taken back.
+
+
+def test_an_unsure_record_is_nothing_to_learn_and_stays_so_until_somebody_is_sure():
+    said = [Label(1, "bot", "ada", NOW), Label(1, "unsure", "ada", NOW), Label(2, "unsure", "bob", NOW)]
+    for label in said:
+        labels.append(label)
+    read = labels.read()
+    assert read == said
+    assert [label.verdict for label in read] == ["confirmed", "unsure", "unsure"]
+    assert labels.in_force(read) == {}
+    assert labels.last(read) == {1: said[1], 2: said[2]}
+    sure = Label(2, "benign", "ada", NOW)
+    assert labels.in_force([*read, sure]) == {2: sure}
+    assert labels.contradictions([Label(1, "bot", "ada", NOW), Label(1, "unsure", "bob", NOW)]) == []
+
+
+def test_what_is_taken_back_lets_hold_again_what_was_said_before():
+    bot, scan, back = (Label(1, name, "ada", NOW) for name in ("bot", "port_scan", "taken_back"))
+    assert labels.in_force([bot, scan, back]) == {1: bot}
+    assert labels.in_force([bot, scan, back, back]) == {}
+    assert labels.in_force([bot, back, back, scan]) == {1: scan}  # a line that finds nothing does nothing
+    assert labels.standing([bot, scan, back]) == [bot]
+
+
+def test_a_person_takes_back_only_what_they_said_on_that_record():
+    ada, bob = Label(1, "bot", "ada", NOW), Label(1, "benign", "bob", NOW)
+    assert labels.in_force([ada, bob, Label(1, "taken_back", "ada", NOW)]) == {1: bob}
+    assert labels.in_force([ada, bob, Label(1, "taken_back", "bob", NOW)]) == {1: ada}
+    assert labels.in_force([ada, Label(2, "taken_back", "ada", NOW)]) == {1: ada}
+    assert labels.contradictions([ada, bob, Label(1, "taken_back", "bob", NOW)]) == []
+
+
+def test_lines_that_were_written_before_read_as_they_did():
+    line = '{"record_id": "%016x", "label": "%s", "attack": "%s", "by": "ada", "time": "t", "note": "", '
+    line += '"source_file": "", "row": null, "columns": {}}'
+    paths.LABELS.parent.mkdir()
+    paths.LABELS.write_text("\n".join([line % (1, "confirmed", "bot"), line % (2, "dismissed", "benign"), ""]))
+    assert {number: label.attack for number, label in labels.in_force(labels.read()).items()} == {1: "bot", 2: "benign"}
+
+
+def test_many_labels_are_one_write_behind_half_a_line():
+    paths.LABELS.parent.mkdir()
+    paths.LABELS.write_text('{"record_id": "000')
+    labels.append_all([Label(number, "bot", "ada", NOW) for number in range(100)])
+    labels.append_all([])
+    assert [label.record_id for label in labels.read()] == [*range(100)]

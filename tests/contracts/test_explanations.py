@@ -9,7 +9,8 @@ import torch
 from pipeline.base.registry import build
 from pipeline.base.samples import Samples
 from pipeline.calibration.surprisal import Surprisal
-from pipeline.evaluation.attribution import Explanation, Native, Scoring, explain
+from pipeline.evaluation.attribution import Explanation, Native, explain
+from pipeline.evaluation.replacement import Scoring
 from pipeline.models.base import Batch
 from pipeline.models.detectors.base import Detector
 from pipeline.models.detectors.registry import DETECTORS

@@ -59,6 +59,43 @@ class Browser:
             assert time.monotonic() < deadline, f"the page does not go on:\n{self.text()[:3000]}"
             time.sleep(0.3)
 
+    def script(self, expression: str):
+        """The value of an expression in the page."""
+        answer = self.call("Runtime.evaluate", expression=expression, awaitPromise=True)
+        assert "exceptionDetails" not in answer, answer
+        return answer["result"].get("value")
+
+    def keys(self, *keys: str) -> None:
+        """Press keys one after the other: letters, or Enter and Escape. A page hears none before it is drawn."""
+        drawn = "new Promise(done => requestAnimationFrame(() => setTimeout(done, 100)))"
+        self.call("Runtime.evaluate", expression=drawn, awaitPromise=True)
+        for key in keys:
+            code = {"Enter": 13, "Escape": 27}.get(key, 0)
+            text = {"Enter": "\r", "Escape": ""}.get(key, key)
+            self.call("Input.dispatchKeyEvent", type="keyDown", key=key, text=text, windowsVirtualKeyCode=code)
+            self.call("Input.dispatchKeyEvent", type="keyUp", key=key, windowsVirtualKeyCode=code)
+
+    def type(self, text: str) -> None:
+        """Type into the field that has the focus."""
+        self.call("Input.insertText", text=text)
+
+    def wait(self, expression: str, seconds: float = 60) -> None:
+        """Wait until an expression holds; a page may load meanwhile."""
+        deadline = time.monotonic() + seconds
+        while True:
+            tried = f"(() => {{ try {{ return !!({expression}) }} catch {{}} }})()"
+            if self.call("Runtime.evaluate", expression=tried)["result"].get("value"):
+                return
+            assert time.monotonic() < deadline, f"{expression} does not come about:\n{self.text()[:3000]}"
+            time.sleep(0.1)
+
+    def size(self, width: int, height: int, scheme: str = "light") -> None:
+        """Look at pages on a screen of this size, light or dark."""
+        self.call(
+            "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=width < 600
+        )
+        self.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
+
     def picture(self, path: Path) -> None:
         """What the page looks like, as PNG."""
         path.parent.mkdir(parents=True, exist_ok=True)

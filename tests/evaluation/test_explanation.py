@@ -10,8 +10,9 @@ from pipeline.artifacts.files import write_csv
 from pipeline.base.errors import DataError, SplitError
 from pipeline.base.samples import Samples
 from pipeline.calibration.surprisal import Surprisal
-from pipeline.evaluation import attribution
-from pipeline.evaluation.attribution import Native, Scoring, explain, falls, nearest, rows
+from pipeline.evaluation import attribution, replacement
+from pipeline.evaluation.attribution import Native, explain, rows
+from pipeline.evaluation.replacement import Scoring, falls, nearest
 from pipeline.models.detectors.knn import KNN
 from pipeline.models.detectors.mahalanobis import Mahalanobis
 
@@ -30,7 +31,7 @@ def drawn(n: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).normal(size=(n, F)).astype(np.float32)
 
 
-def squares(x: np.ndarray) -> np.ndarray:
+def squares(x: np.ndarray, rows: object = None) -> np.ndarray:
     return (x.astype(np.float64) ** 2 * [1, 2, 3]).sum(1)
 
 
@@ -60,7 +61,7 @@ def test_a_feature_that_has_its_reference_value_is_not_scored_again() -> None:
     reference = x.copy()
     reference[2, 1] = 9
 
-    def score(rows: np.ndarray) -> np.ndarray:
+    def score(rows: np.ndarray, which: np.ndarray) -> np.ndarray:
         seen.append(len(rows))
         return squares(rows)
 
@@ -73,7 +74,7 @@ def test_a_feature_that_has_its_reference_value_is_not_scored_again() -> None:
 def test_falls_do_not_depend_on_how_many_rows_are_scored_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     x, reference = drawn(20), drawn(20, 1)
     whole = falls(squares, x, reference)
-    monkeypatch.setattr(attribution, "ROWS_AT_ONCE", 7)
+    monkeypatch.setattr(replacement, "ROWS_AT_ONCE", 7)
     np.testing.assert_array_equal(falls(squares, x, reference), whole)
 
 
@@ -144,7 +145,7 @@ def test_an_explanation_names_what_stands_out() -> None:
     assert found.features[0].contribution > 0.9 * (found.score - squares(known.x[:1])[0])
     assert found.shares == {"detector": 1.0}
     assert found.terms == found.neighbours == ()
-    assert len(found.references) == attribution.NEIGHBOURS
+    assert len(found.references) == replacement.NEIGHBOURS
 
 
 def test_a_detector_gives_its_terms_and_the_ids_of_its_neighbours() -> None:

@@ -65,6 +65,17 @@ def test_features_pass_the_encoder_where_asked(shipped):
     np.testing.assert_array_equal(Bundle.of_project().model.scores(x), scores)
 
 
+def test_a_head_that_learnt_from_few_attacks_stands_beside_the_other_scores(shipped):
+    shipped.run(*TRAINED)
+    attacks = int(read_samples(paths.SCORES, "train").y.sum())
+    said = {}
+    for few in (0, attacks, attacks + 1):
+        shipped.set("calibrate.few_attacks", few)
+        shipped.run("calibrate")
+        said[few] = Calibration.load(*read_model(paths.THRESHOLDS)).fusion
+    assert said == {0: "fisher", attacks: "fisher", attacks + 1: "beside"}
+
+
 @pytest.mark.parametrize("head", ["gmm", "mlp"])
 def test_a_detector_that_is_no_head_is_refused(shipped, head):
     shipped.set("stage2.head", head)

@@ -341,3 +341,36 @@ def test_what_does_not_go_together_is_refused(given, capsys):
     with pytest.raises(SystemExit) as ended:
         arguments.parse("label", given)
     assert ended.value.code == 2
+
+
+# What is unsure or taken back is not learnt.
+
+
+def test_training_passes_over_what_is_unsure_or_taken_back(project, bots):
+    for record in bots[:3]:
+        labels.append(label_of(record, "bot"))
+    labels.append(label_of(bots[1], "unsure"))
+    labels.append(Label(bots[2]["record_id"], "taken_back", "ada", "2026-01-31T09:00:00+00:00"))
+    project.run("ingest", "preprocess")
+    assert analysts.attacks() == {bots[0]["record_id"]: "bot"}
+    stored = {*read_table(paths.RECORDS, ["record_id"]).column("record_id").to_pylist()}
+    assert [record["record_id"] in stored for record in bots[:3]] == [True, False, False]
+    told = read_json(paths.REPORTS / "preprocess" / "splits.json")["labels_of_analysts"]
+    assert told["confirmed"] == {"bot": 1}
+    assert not {"unsure", "taken_back"} & {*read_json(paths.SOURCE)["families"]}
+
+
+def test_the_command_says_unsure_and_takes_back(project):
+    project.run("ingest")
+    first = spelt(read_table(paths.RECORDS, ["record_id"]).column("record_id")[0].as_py())
+    said(first, "--confirmed", "bot", "--by", "ada")
+    said(first, "--unsure", "--by", "ada")
+    assert labels.in_force(labels.read()) == {}
+    assert "taken_back" in said(first, "--undo", "--by", "ada")
+    assert [each.attack for each in labels.in_force(labels.read()).values()] == ["bot"]
+    with pytest.raises(ConfigError, match="bob has no label on"):
+        said(first, "--undo", "--by", "bob")
+    with pytest.raises(ConfigError, match="is no attack"):
+        said(first, "--confirmed", "unsure")
+    with pytest.raises(ConfigError, match="a word of the log itself"):
+        said(first, "--confirmed", "taken-back", "--new")

@@ -1,6 +1,6 @@
 """The contract of a detector, which turns a latent into an anomaly score."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -74,6 +74,24 @@ class Detector(Scorer):
         """(B, k) positions of the fitted rows that are nearest to x, (B, F); None for a model that keeps no rows."""
         return None
 
+    @property
+    def replaces_quickly(self) -> bool:
+        """Whether ``replaced`` costs a few scores of each row, however many entries it has."""
+        return False
+
+    def replaced(self, x: Tensor, reference: Tensor) -> Tensor:
+        """(B, F) score of each row of x, (B, F), if one entry alone takes its value in ``reference``, (B, F).
+
+        Here every such row is scored. A detector that knows its own form is quicker.
+        """
+        found = self.scores(x)[:, None].repeat(1, x.shape[1])
+        for part in torch.split((x != reference).nonzero(), ROWS_AT_ONCE):
+            some, at = part.unbind(1)
+            changed = x[some]
+            changed[torch.arange(len(some)), at] = reference[some, at]
+            found[some, at] = self.scores(changed)
+        return found
+
     def spread(self, x: Tensor) -> float | None:
         """How far apart the latents of x (n, F) lie, relative to before training; None for a model without a latent."""
         return None
@@ -112,6 +130,11 @@ class Detector(Scorer):
             if stored is not None and stored.ndim == own.ndim:
                 setattr(self, name, own.new_empty(len(stored), *own.shape[1:]))
         super()._load_from_state_dict(state_dict, prefix, *rest)
+
+
+def of_both(function: Callable[[Tensor, Tensor], Tensor], x: Tensor, reference: Tensor, rows: int) -> Tensor:
+    """``function`` of x and ``reference``, (n, F) each, computed on at most ``rows`` rows at a time."""
+    return in_parts(lambda both: function(*both.chunk(2, dim=1)), torch.cat([x, reference], dim=1), rows)
 
 
 def rows_at_once(entries: int) -> int:

@@ -11,7 +11,8 @@ from torch.nn import functional
 
 from pipeline.base.errors import TrainingError
 from pipeline.base.parallel import cores, in_order
-from pipeline.models.detectors.base import Detector, at_most, draw_with_attacks, rows_at_once
+from pipeline.models.detectors.base import Detector, at_most, draw_with_attacks, of_both, rows_at_once
+from pipeline.models.detectors.forest import Forest, at
 from pipeline.models.scoring import in_parts
 
 LEAST_EXCESS: Final = 1e-3  # of log-odds that hardly differ
@@ -233,22 +234,49 @@ class Boosting(Detector):
         return in_parts(self._score, x, rows_at_once(8 * max(len(self.root), 1)))
 
     def _score(self, x: Tensor) -> Tensor:
-        odds = self._odds(x)
+        return self._of_odds(self._odds(x))
+
+    def _of_odds(self, odds: Tensor) -> Tensor:
+        """(...) scores of log-odds, (..., G)."""
         if len(self.start) == 1:
-            return odds[:, 0]
+            return odds[..., 0]
         surprise = functional.softplus((odds - self.begin) / self.excess - math.log(1 - self.quantile))
         if self.families == "each":
-            return surprise.amax(1)
-        return surprise[:, 0] + surprise[:, 1:].amax(1)
+            return surprise.amax(-1)
+        return surprise[..., 0] + surprise[..., 1:].amax(-1)
 
     def _odds(self, x: Tensor) -> Tensor:
-        values, families = x.float(), len(self.start)
-        node = self.root.expand(len(x), -1)  # (B, G T)
-        for _ in range(int(self.depth)):
-            right = values.gather(1, self.feature.take(node)) > self.threshold.take(node)
-            node = torch.where(right, self.right.take(node), self.left.take(node))
-        odds: Tensor = self.start + self.value.take(node).view(len(x), families, len(self.root) // families).sum(2)
+        return self._sums(self._forest().leaves(x.float()))
+
+    def _sums(self, leaf: Tensor) -> Tensor:
+        """(B, G) log-odds of the leaves, (B, G T)."""
+        odds: Tensor = self.start + at(self.value, leaf).view(len(leaf), len(self.start), -1).sum(2)
         return odds
+
+    def _forest(self) -> Forest:
+        return Forest(self.root, self.feature, self.threshold, self.left, self.right, int(self.depth))
+
+    @property
+    def replaces_quickly(self) -> bool:
+        """True."""
+        return True
+
+    def replaced(self, x: Tensor, reference: Tensor) -> Tensor:
+        """(B, F) scores if one entry alone is replaced.
+
+        A tree gives another value only where a node on the way of the row looks at that entry and decides otherwise. So
+        the way from there is followed once more, and no other.
+        """
+        return of_both(self._replaced, x.float(), reference.float(), rows_at_once(64 * max(len(self.root), 1)))
+
+    def _replaced(self, x: Tensor, reference: Tensor) -> Tensor:
+        forest, families = self._forest(), len(self.start)
+        detours, leaf = forest.detours(x, reference)
+        row, tree, entry, _ = detours
+        value = at(self.value, forest.ends(detours, x, reference)) - at(self.value, leaf[row, tree])
+        place = (row * self.features + entry) * families + tree // (len(self.root) // families)
+        change = value.new_zeros(x.numel() * families).index_add_(0, place, value)
+        return self._of_odds(self._sums(leaf)[:, None] + change.view(len(x), self.features, families))
 
 
 def _trees(model: Any) -> list[NDArray[Any]]:

@@ -137,6 +137,17 @@ class Ensemble(Detector):
         tail = Surprisal(knots, surprises, float(self.above[row]), float(self.below[row]))
         return torch.from_numpy(tail.surprise(scores.detach().double().cpu().numpy())).to(scores)
 
+    @property
+    def replaces_quickly(self) -> bool:
+        """As all members do."""
+        return all(member.replaces_quickly for member in self.members.values())
+
+    def replaced(self, x: Tensor, reference: Tensor) -> Tensor:
+        """(B, F) mean surprise if one entry alone is replaced."""
+        found = (member.replaced(x, reference).flatten() for member in self.members.values())  # type: ignore[operator]
+        surprises = [self._surprise(row, scores) for row, scores in enumerate(found)]
+        return torch.stack(surprises).mean(0).view_as(x)
+
     def nearest(self, x: Tensor) -> Tensor | None:
         """That of the first member that has any."""
         found = (member.nearest(x) for member in self.members.values())  # type: ignore[operator]

@@ -79,6 +79,22 @@ class Folds(Detector):
         """(n,) scores of x, (n, Z), each by the model of its ``fold``, (n,)."""
         return self._by_model(lambda model, part: model.scores(part), x, fold)  # type: ignore[return-value]
 
+    @property
+    def replaces_quickly(self) -> bool:
+        """As the models do."""
+        return bool(self.models[0].replaces_quickly)
+
+    def replaced(self, x: Tensor, reference: Tensor) -> Tensor:
+        """(B, Z) scores if one entry alone is replaced, by the model that scores the row as it is."""
+        both = torch.cat([x, reference], dim=1)
+        return self._by_model(  # type: ignore[return-value]
+            lambda model, part: model.replaced(*part.chunk(2, dim=1)), both, self.route(x)
+        )
+
+    def raw(self, x: Tensor) -> Tensor:
+        """(n, M) scores of the parts of the model of each row's fold."""
+        return self._by_model(lambda model, part: model.raw(part), x, self.route(x))  # type: ignore[return-value]
+
     def terms(self, x: Tensor) -> Tensor | None:
         """(B, Z) terms of the model of each row's fold."""
         return self._by_model(lambda model, part: model.terms(part), x, self.route(x))

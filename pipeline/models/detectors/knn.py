@@ -14,6 +14,7 @@ from pipeline.models.layers import Standardise
 from pipeline.models.scoring import ROWS_AT_ONCE, in_parts
 
 MOST_REFERENCES: Final = 10_000_000
+POOL: Final = 16  # references that are near a row, from which ``replaced`` takes distances
 
 
 class KNN(Detector):
@@ -116,21 +117,51 @@ class KNN(Detector):
         """(B, k) positions of the fitted rows that are nearest to x, (B, F), the nearest first."""
         return self.rows[self._neighbours(x)[1]]
 
+    @property
+    def replaces_quickly(self) -> bool:
+        """True."""
+        return True
+
+    def replaced(self, x: Tensor, reference: Tensor) -> Tensor:
+        """(B, F) scores if one entry alone is replaced: distances from the rows that may then be the nearest.
+
+        These are the ``POOL`` nearest of x, and as many of ``reference``. So a score may be too high, where another row
+        would be nearer still, but never too low.
+        """
+        most = min(max(POOL, self.neighbours), len(self.reference))
+        pool = torch.cat([self._neighbours(each, most)[1] for each in (x, reference)], dim=1)
+        at = torch.arange(len(x), device=x.device)
+        return in_parts(lambda part: self._replaced(x[part], reference[part], pool[part]), at, ROWS_AT_ONCE)
+
+    def _replaced(self, x: Tensor, reference: Tensor, pool: Tensor) -> Tensor:
+        """|d + s W_i|^2 = |d|^2 + 2 s (W d)_i + s^2 |W_i|^2 for a difference d, a step s in entry i and the map W."""
+        z = self._mapped(x)
+        step = (self.standardise(reference) - self.standardise(x))[:, None]  # (B, 1, F)
+        apart = z[:, None] - self.reference[pool]  # (B, P, F)
+        whitened = self.metric == "whitened"
+        towards = apart @ self.whitening.T if whitened else apart
+        lengths = self.whitening.square().sum(1) if whitened else torch.ones_like(z[0])
+        squares = apart.square().sum(-1, keepdim=True) + 2 * step * towards + step.square() * lengths
+        return self._reduced(_distinct_least(squares, pool, self.neighbours).clamp_min(0).sqrt())
+
     def _of_neighbours(self, function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
         """``function`` of how x, (B, F), differs from its neighbours, (B, k, F)."""
         z, nearest = self._neighbours(x)
         at = torch.arange(len(x), device=x.device)
         return in_parts(lambda part: function(z[part, None] - self.reference[nearest[part]]), at, ROWS_AT_ONCE)
 
-    def _neighbours(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def _neighbours(self, x: Tensor, k: int | None = None) -> tuple[Tensor, Tensor]:
         """Rows as distances are taken between them, (B, F), and which references are nearest to each, (B, k)."""
         if self._search is None or self._search.reference is not self.reference:
             self._search = Search(self.reference, self.sizes)
         z = in_parts(self._mapped, x, ROWS_AT_ONCE)
-        return z, self._search.nearest(z, self.neighbours)
+        return z, self._search.nearest(z, k or self.neighbours)
 
     def _score(self, apart: Tensor) -> Tensor:
-        distances = apart.square().sum(-1).sqrt()
+        return self._reduced(apart.square().sum(-1).sqrt())
+
+    def _reduced(self, distances: Tensor) -> Tensor:
+        """The score of the distances of the k nearest, (B, k, ...)."""
         return distances.amax(1) if self.reduce == "largest" else distances.mean(1)
 
     def _terms(self, apart: Tensor) -> Tensor:
@@ -157,6 +188,15 @@ class KNN(Detector):
             now = {"reference": reference[order], "rows": rows[order], "sizes": sizes}
             cast(dict[str, Any], state_dict).update({prefix + name: value for name, value in now.items()})
         super()._load_from_state_dict(state_dict, prefix, *rest)
+
+
+def _distinct_least(squares: Tensor, pool: Tensor, k: int) -> Tensor:
+    """(B, k, F) the k least of squares, (B, P, F), where each reference of the pool, (B, P), counts once."""
+    if k == 1:
+        return squares.amin(1, keepdim=True)
+    order = pool.argsort(stable=True, dim=1)
+    again = torch.zeros_like(pool, dtype=torch.bool).scatter_(1, order[:, 1:], pool.gather(1, order).diff(dim=1) == 0)
+    return squares.masked_fill(again[..., None], torch.inf).topk(k, dim=1, largest=False).values
 
 
 def _by_cell(reference: Tensor, seed: int) -> tuple[Tensor, Tensor]:

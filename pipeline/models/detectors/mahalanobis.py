@@ -47,6 +47,20 @@ class Mahalanobis(Detector):
         """(x - mean)' covariance^-1 (x - mean), (B, F) to (B,)."""
         return ((x - self.mean) @ self.whitening.T).square().sum(-1)
 
+    @property
+    def replaces_quickly(self) -> bool:
+        """True."""
+        return True
+
+    def replaced(self, x: Tensor, reference: Tensor) -> Tensor:
+        """(B, F) scores if one entry alone is replaced.
+
+        With whitened w = W (x - mean) and a step s in entry i it is |w|^2 + 2 s (W' w)_i + s^2 |W_i|^2.
+        """
+        white, step = (x - self.mean) @ self.whitening.T, reference - x
+        change = 2 * step * (white @ self.whitening) + step.square() * self.whitening.square().sum(0)
+        return (white.square().sum(-1, keepdim=True) + change).clamp_min(0)
+
     def terms(self, x: Tensor) -> Tensor:
         """d_i (covariance^-1 d)_i with d = x - mean, (B, F): their sum is the score, and one may be below 0.
 

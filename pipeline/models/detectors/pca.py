@@ -47,6 +47,19 @@ class PCA(Detector):
         residual: Tensor = self.standardise(x) @ self.minor.T
         return residual.square().sum(-1)
 
+    @property
+    def replaces_quickly(self) -> bool:
+        """True."""
+        return True
+
+    def replaced(self, x: Tensor, reference: Tensor) -> Tensor:
+        """(B, F) scores if one entry alone is replaced; as in ``Mahalanobis.replaced``."""
+        z, to = self.standardise(x), self.standardise(reference)
+        white, step = z @ self.minor.T, to - z
+        change = 2 * step * (white @ self.minor) + step.square() * self.minor.square().sum(0)
+        left: Tensor = (white.square().sum(-1, keepdim=True) + change).clamp_min(0)
+        return left
+
     def terms(self, x: Tensor) -> Tensor:
         """z_i e_i with the error e = z - V V' z of the reconstruction, (B, F): their sum is the score.
 

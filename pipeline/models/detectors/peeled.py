@@ -66,6 +66,15 @@ class Peeled(Detector):
         """That of the detector, (B, F) to (B,)."""
         return self.inner.score(x)
 
+    @property
+    def replaces_quickly(self) -> bool:
+        """As the detector does."""
+        return self.inner.replaces_quickly
+
+    def replaced(self, x: Tensor, reference: Tensor) -> Tensor:
+        """Those of the detector, (B, F)."""
+        return self.inner.replaced(x, reference)
+
     def terms(self, x: Tensor) -> Tensor | None:
         """Those of the detector, (B, F); None if it has none."""
         return self.inner.terms(x)

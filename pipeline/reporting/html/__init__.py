@@ -10,20 +10,28 @@ A page loads nothing: the style sheet and the pictures are in it. Jinja2 escapes
 a name that a template does not know is an error.
 """
 
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-__all__ = ["Markup", "page"]
+__all__ = ["STYLE", "Markup", "page"]
+
+STYLE: Final = Path(__file__).parent / "style.css"
 
 
 def page(template: Path, **facts: Any) -> str:
     """The page that a template makes of facts. A template can include files of its own folder and of this one."""
-    folders = FileSystemLoader([template.parent, Path(__file__).parent])
+    return _environment(template.parent).get_template(template.name).render(facts)
+
+
+@cache
+def _environment(folder: Path) -> Environment:
+    folders = FileSystemLoader([folder, Path(__file__).parent])
     environment = Environment(
         loader=folders, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.globals |= vars(environment.get_template("bricks.html").module)
-    return environment.get_template(template.name).render(facts)
+    return environment

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Final
 
 import numpy as np
@@ -9,13 +10,17 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from pipeline.calibration.prediction import Prediction
+from pipeline.preprocessing.context.past import Matrix
 from pipeline.serving import own_model
+from pipeline.serving.alerts import explaining
 from pipeline.serving.alerts.schema import SCHEMA, key_of
 from pipeline.serving.arrivals import Incoming
 from pipeline.serving.bundle import Bundle
-from pipeline.settings.alerts import Alerts
+from pipeline.serving.causes import Context, Explained
+from pipeline.serving.reasons import Explainer
+from pipeline.settings.alerts import NO_SINKS, Alerts, IncidentRules
 
-AS_SHIPPED: Final = Alerts("p99", "")
+AS_SHIPPED: Final = Alerts("p99", "", 10_000, IncidentRules(3600.0, 5, 20.0, 2.0, 0.02, 100, 100_000), NO_SINKS)
 _OF_RECORD: Final = (
     "record_id",
     "protocol",
@@ -34,7 +39,7 @@ def level_of(names: Mapping[str, Any], asked: str) -> str:
     return asked if asked in names else list(names)[-1]
 
 
-@dataclass(frozen=True)
+@dataclass
 class AlertBuilder:
     """Makes alerts of the records of one file, some at a time.
 
@@ -43,18 +48,27 @@ class AlertBuilder:
         version: its number in the registry.
         file: that the records are of.
         rules: which records become alerts.
+        explained: how many alerts have got reasons so far; ``rules.explained`` is the most.
     """
 
     bundle: Bundle
     version: int
     file: Incoming
     rules: Alerts = AS_SHIPPED
+    explained: int = 0
 
-    def alerts(self, records: pa.Table, judged: Prediction) -> pa.Table:
-        """The alerts among n records, in their order; a table of ``SCHEMA``."""
+    def alerts(self, records: pa.Table, judged: Prediction, context: Matrix | None = None) -> pa.Table:
+        """The alerts among n records, in their order; a table of ``SCHEMA``.
+
+        Args:
+            records: as they were read.
+            judged: what the model says of them.
+            context: (n, F) what their hosts did before, where the model reads that.
+        """
         level = level_of(self.bundle.calibration.thresholds, self.rules.level)
         rows = np.flatnonzero(judged.flagged[level])
-        columns = self._said(records.take(pa.array(rows)), judged, rows)
+        found = records.take(pa.array(rows))
+        columns = self._said(found, judged, rows) | self._why(found, judged, rows, context)
         missing = {name: pa.nulls(len(rows), SCHEMA.field(name).type) for name in SCHEMA.names if name not in columns}
         return pa.table({**missing, **columns}).select(SCHEMA.names).cast(SCHEMA)
 
@@ -83,6 +97,29 @@ class AlertBuilder:
             "verdict": judged.verdict[rows].tolist(),
             "group": judged.group[rows].tolist(),
         }
+
+    @cached_property
+    def _explainer(self) -> Explainer | None:
+        """None for a model that keeps no benign records, and so cannot say why."""
+        return None if self.bundle.benign() is None else Explainer(self.bundle)
+
+    def _why(
+        self, alerts: pa.Table, judged: Prediction, rows: NDArray[np.intp], context: Matrix | None
+    ) -> dict[str, Any]:
+        """Why the alerts are alerts, by column: the strongest of them, as many as are left to be explained."""
+        left = max(self.rules.explained - self.explained, 0)
+        if not len(rows) or not left or self._explainer is None:
+            return {}
+        strongest = np.sort(np.argsort(-judged.ranked[rows], kind="stable")[:left])
+        self.explained += len(strongest)
+        at = rows[strongest]
+        past = Context(judged.context[at], None if context is None else context[at])
+        scores = {name: each[at] for name, each in judged.scores.items()}
+        found: list[Explained | None] = [None] * len(rows)
+        explained = self._explainer.explain(alerts.take(pa.array(strongest)), past, scores=scores)
+        for place, each in zip(strongest.tolist(), explained, strict=True):
+            found[place] = each
+        return explaining.columns(found)
 
     def _levels(self, judged: Prediction, rows: NDArray[np.intp]) -> list[str]:
         """(n,) the strictest threshold that each exceeds."""

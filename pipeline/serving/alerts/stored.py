@@ -9,7 +9,7 @@ A record may come in two files, as when a file is scored half and then whole. It
 keep the first row of each key, in the order of the names of the files.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -19,17 +19,25 @@ import pyarrow.compute as pc
 
 from pipeline.artifacts.tables import read_table, table_metadata
 from pipeline.serving import own_model
-from pipeline.serving.alerts.schema import SCHEMA, VERSION, VERSION_KEY
+from pipeline.serving.alerts.schema import SCHEMA, VERSION, VERSION_KEY, Alert, alerts_of
 
 ROOM: Final = "alerts"
 RECORDS: Final = "records"
 
 
+def candidates() -> list[Path]:
+    """What lies where tables of alerts do, in the order of the names."""
+    return sorted((own_model.scored() / ROOM).glob("*.parquet"))
+
+
+def current(paths: Iterable[Path]) -> Iterator[Path]:
+    """Those that hold alerts of this version of the schema; older ones had raw columns."""
+    return (path for path in paths if table_metadata(path).get(VERSION_KEY.decode()) == VERSION)
+
+
 def tables() -> Iterator[Path]:
     """The tables of alerts, in the order of their names; those of an older version, which had raw columns, are not."""
-    for path in sorted((own_model.scored() / ROOM).glob("*.parquet")):
-        if table_metadata(path).get(VERSION_KEY.decode()) == VERSION:
-            yield path
+    return current(candidates())
 
 
 def read(version: int | None = None) -> pa.Table:
@@ -43,6 +51,19 @@ def read(version: int | None = None) -> pa.Table:
     if version is not None:
         whole = whole.filter(pc.equal(whole.column("model_version"), version))
     return once(whole)
+
+
+def find(key: str) -> tuple[Path, Alert] | None:
+    """The alert with this key, and the table that it stands in; None where there is none.
+
+    Raises:
+        ArtifactError: a table cannot be read.
+    """
+    for path in tables():
+        row = pc.index(read_table(path, ["alert"]).column("alert"), key).as_py()
+        if row >= 0:
+            return path, alerts_of(read_table(path).slice(row, 1).select(SCHEMA.names).cast(SCHEMA))[0]
+    return None
 
 
 def once(alerts: pa.Table) -> pa.Table:

@@ -24,6 +24,8 @@ def write_reports(calibration: Calibration, benign: Samples, val: Samples, names
         report: of the stage.
     """
     _warn(calibration, val, report)
+    if calibration.fusion == "beside" and "head" in calibration.used:
+        report.say("the head learnt from few attacks, so it stands beside the other scores (calibrate.few_attacks)")
     if calibration.group is not None:
         _say_groups(calibration, calibration.group, benign, report)
     usual, *alone = (_stated(side) for side in calibration.sides.values())

@@ -1,7 +1,6 @@
 """Which records are explained, and by what: the strongest alerts of each kind, false alarms among them."""
 
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -13,17 +12,20 @@ from pipeline.artifacts.samples import read_samples
 from pipeline.base.samples import CONTEXT, Samples, joined
 from pipeline.calibration.calibration import Calibration
 from pipeline.calibration.prediction import Prediction
-from pipeline.evaluation.attribution import LARGEST, Explanation, Native, explain, rows
+from pipeline.evaluation.attribution import Explanation, Native, explain, rows
 from pipeline.models.detectors.folds import Folds
 from pipeline.models.scoring import ROWS_AT_ONCE, in_batches, with_features
+from pipeline.serving.benign import rows_of
 from pipeline.serving.bundle import FITTED_ON, Bundle
-from pipeline.serving.reasons import scoring_of, shares_of, with_shares
+from pipeline.serving.reasons import Explainer, scoring_of
 
 MOST_OF_A_KIND: Final = 3
 
 
 def explained(splits: Mapping[str, Prediction], threshold: str) -> list[dict[str, Any]]:
     """Rows of ``explanations.csv``: those of ``attribution.rows`` with what the record was and what drove its score.
+
+    ``reason`` is what the record has there in raw units, beside what benign records have; "" of the detector's terms.
 
     The strongest alert of each attack comes first, unseen ones before, then the second of each. ``stage`` is the
     score with the largest share in the score.
@@ -34,28 +36,38 @@ def explained(splits: Mapping[str, Prediction], threshold: str) -> list[dict[str
     """
     bundle = Bundle.of_project()
     benign = _fitted_on(bundle)
-    scoring, native = scoring_of(bundle), _native(bundle)
+    scoring, native, explainer = scoring_of(bundle), _native(bundle), Explainer(bundle)
     found: list[tuple[int, int, list[dict[str, Any]]]] = []
     for number, (split, judged) in enumerate(splits.items()):
         samples = read_samples(paths.PROCESSED, split)
         chosen, places = _strongest(samples.attack, judged.ranked, judged.flagged[threshold])
         alerts = samples.select(chosen)
-        explanations = _whole(explain(alerts, benign, scoring, native), bundle.calibration, judged, chosen)
-        for place, name, alert in zip(places, alerts.attack, explanations, strict=True):
+        explanations = explain(alerts, benign, scoring, native, beside=_beside(bundle.calibration, judged, chosen))
+        told = _reasons(explainer, explanations)
+        for place, name, alert, said in zip(places, alerts.attack, explanations, told, strict=True):
             about = {"split": split, "attack": str(name), "stage": max(alert.shares, key=lambda key: alert.shares[key])}
-            found.append((place, number, [about | row for row in rows([alert])]))
+            found.append((place, number, [about | row | _reason(row, said) for row in rows([alert])]))
     return [row for _, _, part in sorted(found, key=lambda part: part[:2]) for row in part]
 
 
-def _whole(
-    alerts: list[Explanation], calibration: Calibration, judged: Prediction, chosen: NDArray[np.intp]
-) -> list[Explanation]:
-    """The same explanations with the context among the scores, where it has one."""
-    if CONTEXT not in calibration.used or not alerts:
-        return alerts
-    shares = shares_of(calibration, {name: scores[chosen] for name, scores in judged.scores.items()})
-    whole = zip(with_shares(alerts, shares), chosen.tolist(), strict=True)
-    return [replace(alert, score=float(min(judged.score[row], LARGEST))) for alert, row in whole]
+def _beside(calibration: Calibration, judged: Prediction, chosen: NDArray[np.intp]) -> dict[str, NDArray[np.float64]]:
+    """The scores of the contexts, which do not come from the features, where the decision takes them."""
+    return {CONTEXT: judged.context[chosen]} if CONTEXT in calibration.used else {}
+
+
+def _reasons(explainer: Explainer, explanations: Sequence[Explanation]) -> list[dict[str, str]]:
+    """Feature -> what each record has there, in raw units beside what is usual; for the features that are named."""
+    ids = np.array([each.record_id for each in explanations], np.uint64)
+    order = np.argsort(ids)
+    names = [column.name for column in explainer.bundle.columns]
+    features = [[part.feature for part in explanations[row].features] for row in order.tolist()]
+    found = explainer.told(rows_of(paths.RECORDS, ids, names), features)
+    told = [{reason.feature: reason.text for reason in reasons} for reasons in found]
+    return [told[place] for place in np.argsort(order).tolist()]
+
+
+def _reason(row: Mapping[str, Any], told: Mapping[str, str]) -> dict[str, str]:
+    return {"reason": told[row["feature"]] if row["account"] == "replacement" else ""}
 
 
 def _fitted_on(bundle: Bundle) -> Samples:

@@ -1,0 +1,73 @@
+"""The command ``deliver``: alerts that wait for a sink, and where each sink stands.
+
+::
+
+    flowsculpt deliver                deliver what waits
+    flowsculpt deliver --status       say what waits, and why
+    flowsculpt deliver --stored       hand over every stored alert, as to a sink that is new
+    flowsculpt deliver --refused      offer again what receivers refused
+
+The exit code is 0 when each sink has everything, and 1 when a message waits, was refused or is lost.
+"""
+
+import sys
+from argparse import Namespace
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from flows import arguments
+from flows.runtime import program
+from pipeline.base.errors import FlowsculptError
+
+if TYPE_CHECKING:
+    from pipeline.serving.alerts.delivery import Delivered
+
+
+class UndeliveredError(FlowsculptError):
+    """A sink does not have everything."""
+
+
+def main(given: Sequence[str] | None = None) -> int:
+    """Deliver from the command line; returns the exit code."""
+    chosen = arguments.parse("deliver", given)
+    return program.run("deliver", lambda: delivered(chosen))
+
+
+def delivered(chosen: Namespace) -> str:
+    """Deliver what waits; returns the lines that say where each sink stands.
+
+    Raises:
+        ConfigError: a setting of a sink is not allowed.
+        ArtifactError: a spool or a table of alerts cannot be read or written.
+        UndeliveredError: a sink does not have everything; the lines are its message.
+    """
+    from pipeline import config
+    from pipeline.serving.alerts import delivery, stored
+    from pipeline.settings.alerts import Alerts
+
+    rules = config.load(Alerts).sinks
+    if not rules.active:
+        return "no sink is active; name some in alerts.sinks.active of params.yaml"
+    if chosen.refused:
+        delivery.ask_again(rules)
+    if chosen.stored:
+        for path in stored.tables():
+            delivery.hand_over_table(path, rules)
+    found = delivery.states(rules) if chosen.status else delivery.flush(rules, chosen.seconds, is_patient=False)
+    text = "\n".join(map(_line, found))
+    if all(each.is_clear for each in found):
+        return text
+    raise UndeliveredError(f"a sink does not have everything\n{text}")
+
+
+def _line(found: "Delivered") -> str:
+    """Where a sink stands."""
+    state = found.state
+    total = f"; {state.delivered:,} in all"
+    due = f"; next try at {datetime.fromtimestamp(state.ask_at, UTC):%H:%M:%S} UTC" if state.ask_at else ""
+    return f"{found.sentence}{total}{due}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""What alerts are handed to: logs that other tools read, receivers on the network, tables."""

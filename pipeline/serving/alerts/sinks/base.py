@@ -1,0 +1,97 @@
+"""What a sink is: it takes messages in their order, and says when it has them.
+
+A message is an alert or an incident, with a key. It may be sent twice, as when this process dies behind the sending.
+Sinks that are files find out what they have already. Receivers on the network get the key, by which they can.
+"""
+
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Any, ClassVar, Literal, NamedTuple, Self
+
+from pipeline.base.errors import FlowsculptError
+from pipeline.serving.alerts.schema import Alert
+
+
+class UnavailableError(FlowsculptError):
+    """A sink that cannot be reached, or cannot be written, now: messages wait for it."""
+
+
+class RefusedError(FlowsculptError):
+    """A receiver that will never take this one message."""
+
+
+@dataclass(frozen=True)
+class Message:
+    """What a sink gets.
+
+    Attributes:
+        key: the same for the same content, however often it is handed over.
+        about: what it is.
+        seen: when it was handed over first; in UTC.
+        content: of an alert its columns, by name.
+    """
+
+    key: str
+    about: Literal["alert", "incident"]
+    seen: datetime
+    content: Mapping[str, Any]
+
+    @classmethod
+    def of(cls, alert: Alert) -> Self:
+        """An alert, handed over now."""
+        return cls(alert.alert, "alert", datetime.now(UTC), asdict(alert))
+
+    def to_json(self) -> str:
+        """As a spool keeps it; times are texts there."""
+        return json.dumps({"about": self.about, "seen": self.seen, "content": self.content}, default=_plain)
+
+    @classmethod
+    def from_json(cls, key: str, text: str) -> Self:
+        """The message that ``to_json`` made a text of."""
+        value = json.loads(text)
+        return cls(key, value["about"], datetime.fromisoformat(value["seen"]), value["content"])
+
+
+def _plain(value: Any) -> Any:
+    return value.isoformat() if isinstance(value, datetime) else list(value)
+
+
+class Sent(NamedTuple):
+    """What a sink took.
+
+    Attributes:
+        number: of messages that it took, from the first one on; 1 or more.
+        mark: what the next ``send`` is to be given; it is kept on the disk.
+    """
+
+    number: int
+    mark: str = ""
+
+
+class Sink(ABC):
+    """Takes messages.
+
+    Attributes:
+        most: messages that it takes at a time.
+    """
+
+    most: ClassVar[int] = 500
+
+    @abstractmethod
+    def send(self, messages: Sequence[Message], mark: str) -> Sent:
+        """Send messages, in their order; all of them, or the first ones.
+
+        Args:
+            messages: 1 or more, and at most ``most``.
+            mark: of the last ``send`` whose messages are known to be sent; "" where there was none.
+
+        Raises:
+            UnavailableError: it is not known that any was sent; they are to be sent again later.
+            RefusedError: the receiver will never take the first of them.
+        """
+
+    def close(self) -> None:  # noqa: B027 (most have nothing to close)
+        """Let go of what is open."""

@@ -1,0 +1,87 @@
+"""What a feature was made of, as a person reads it: a recorded value, a word, a ratio, or that a value is missing."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Final, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.datasets.schema import FEATURES
+from pipeline.preprocessing.derived import DERIVED, GROUPS, value_of
+from pipeline.preprocessing.features import Features
+from pipeline.preprocessing.frequency import FREQUENCY
+
+Columns = Mapping[str, NDArray[Any]]
+Kind = Literal["number", "ratio", "name", "missing"]
+
+UNDEFINED: Final = "_undefined"  # behind the column of which a feature says whether it is one
+_UNITS: Final = {column.name: column.unit for column in FEATURES}
+_RATIOS: Final = frozenset(name for name in GROUPS["ratios"] if "_over_" in name)
+_PORT: Final = re.compile(r"(^|_)port$")
+_THEMES: Final = {  # theme of a reason -> what the names of its columns look like; the first that fits
+    "port": re.compile(r"(^|_)port(_|$)"),
+    "flags": re.compile(r"flag|(^|_)(fin|syn|rst|psh|ack|urg|cwr|ece)(_|$)|history|state"),
+    "rate": re.compile(r"per_s(econd)?$|rate"),
+    "timing": re.compile(r"iat|duration|active|idle|time|gap"),
+    "size": re.compile(r"byte|length|size|segment|win_|header|payload|load"),
+    "packets": re.compile(r"packet|pkts|bulk"),
+}
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """What a feature was made of.
+
+    Attributes:
+        name: of the column, recorded or derived.
+        kind: ``number``; ``ratio`` of two columns; ``name``: a word, or a number that is a name, such as a port;
+            ``missing``: whether a number is missing.
+        unit: of a number, such as ``B`` or ``us``; "" for none.
+    """
+
+    name: str
+    kind: Kind
+    unit: str = ""
+
+    def values(self, columns: Columns) -> NDArray[Any]:
+        """(n,) what records have, given their raw columns: float64, or words."""
+        found = value_of(self.name, columns)
+        return np.exp(found) if self.kind == "ratio" else found
+
+    @property
+    def shown(self) -> str:
+        """Its name for a person."""
+        return self.name.replace("_over_", " / ") if self.kind == "ratio" else self.name
+
+    @cached_property
+    def theme(self) -> str:
+        """What it is about, coarsely: one of a few words, or its own name."""
+        return next((theme for theme, looks in _THEMES.items() if looks.search(self.name)), self.name)
+
+
+def quantity_of(feature: str, features: Features) -> Quantity:
+    """What a feature was made of."""
+    rare = feature.removesuffix(FREQUENCY)
+    if rare in features.rarities:
+        return Quantity(rare, "name")
+    if feature in features.raw:
+        return _of_column(feature, features)
+    if feature.removesuffix(UNDEFINED) in features.raw or feature.endswith(UNDEFINED):
+        return Quantity(feature.removesuffix(UNDEFINED), "missing", _UNITS.get(feature.removesuffix(UNDEFINED), ""))
+    return Quantity(max((word for word in features.words if feature.startswith(word)), key=len), "name")
+
+
+def _of_column(name: str, features: Features) -> Quantity:
+    if name in features.rarities or _PORT.search(name):
+        return Quantity(name, "name")
+    if name in _RATIOS:
+        return Quantity(name, "ratio")
+    unit = _UNITS.get(name, "" if name in DERIVED else _unit_by_name(name))
+    return Quantity(name, "number", "" if unit in ("1", "flags", "port") else unit)
+
+
+def _unit_by_name(name: str) -> str:
+    return "B" if name.endswith("_bytes") else ""

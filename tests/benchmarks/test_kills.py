@@ -1,0 +1,27 @@
+"""Kills of real processes lose no alert; the count of what is lost and doubled is one that finds both."""
+
+import random
+from collections import Counter
+
+import pytest
+
+from benchmarks import kills
+
+
+def test_a_deliverer_that_is_killed_loses_nothing_and_doubles_nothing_in_files(tmp_path):
+    sides = kills.run(kills.Deliverer(tmp_path, random.Random(7)), 4)
+    assert {side.name: side.lost for side in sides} == dict.fromkeys((side.name for side in sides), 0)
+    assert [side.is_kept for side in sides] == [True] * 5
+    assert [side.doubled for side in sides if side.is_once] == [0, 0, 0]
+    assert all(len(side.expected) == 5 * kills.PART for side in sides)
+
+
+@pytest.mark.parametrize(
+    ("arrived", "lost", "doubled", "once", "often"),
+    [("ab", 0, 0, True, True), ("a", 1, 0, False, False), ("abb", 0, 1, False, True), ("abc", 0, 0, False, False)],
+)
+def test_what_is_lost_doubled_or_foreign_breaks_the_promise(arrived, lost, doubled, once, often):
+    for is_once, is_kept in ((True, once), (False, often)):
+        side = kills.Side("log", frozenset("ab"), Counter(arrived), is_once)
+        assert (side.lost, side.doubled, side.is_kept) == (lost, doubled, is_kept)
+    assert f"| log | 2 | {lost} | {doubled} |" in kills.table("deliverer", 3, [side])

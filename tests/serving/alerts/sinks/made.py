@@ -1,0 +1,77 @@
+"""Alerts as a scoring makes them, and messages of them."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+from pipeline.serving.alerts.schema import Alert, Reason, key_of
+from pipeline.serving.alerts.sinks.base import Message
+
+START = datetime(2026, 3, 1, 23, 59, 0)
+SYN = Reason("syn_flag_count", 43.0, None, "packets", 0.0, 3.0, "0 to 3", 0.7, "43 SYN in 2 s: 99 of 100 at most 3")
+PORT = Reason("dst_port", None, "telnet", "", None, None, "https, dns", 0.3, "port telnet: usual are https, dns")
+ALERT = Alert(
+    alert=key_of(0xFEDCBA9876543210, "d" * 64),
+    record_id=0xFEDCBA9876543210,
+    time=START,
+    protocol=6,
+    src_ip="10.0.0.5",
+    src_port=50_000,
+    dst_ip="2001:db8::7",
+    dst_port=23,
+    flow_id="10.0.0.5-7",
+    sensor="edge",
+    source_file="monday.csv",
+    row=17,
+    source_sha256="a" * 64,
+    model="flowsculpt",
+    model_version=3,
+    model_digest="d" * 64,
+    score=7.25,
+    p_value=0.0004,
+    level="p99.9",
+    promise=0.001,
+    verdict="anomalous",
+    group="",
+    driver="detector",
+    kind="port scan",
+    family="portscan",
+    family_probability=0.9,
+    reasons=(SYN, PORT),
+    similar_benign=12,
+    similar_attack=None,
+    similar_attack_name=None,
+)
+ENDS = ("protocol", "src_ip", "src_port", "dst_ip", "dst_port", "flow_id")
+BARE = dict.fromkeys(
+    ("time", *ENDS, "sensor", "promise", "driver", "kind", "family", "family_probability", "similar_benign")
+)
+EVIL = 'a\n<133>1 forged\r\0\x1b[31m\x85\u2028\u202e\ud800 \udfff\ufeff " ] \\ }{ é𝄞 ' + "x" * 100_000
+
+
+def alert(number: int = 0, **changes: object) -> Alert:
+    """An alert of its own for each number, a second after the one before."""
+    mine = {"alert": key_of(number, "d" * 64), "record_id": number, "time": START + timedelta(seconds=number)}
+    return replace(ALERT, **(mine | {"row": number} | changes))  # type: ignore[arg-type]
+
+
+def bare(number: int = 0) -> Alert:
+    """An alert on a record that has neither time nor addresses, and was not explained."""
+    return alert(number, reasons=(), **BARE)
+
+
+def evil(number: int = 0) -> Alert:
+    """An alert on a record that somebody made to break what reads it; its numbers are not finite."""
+    words = dict.fromkeys(["flow_id", "src_ip", "dst_ip", "sensor", "source_file", "kind", "family", "group"], EVIL)
+    reason = replace(SYN, feature=EVIL, text=EVIL, usual=EVIL, word=EVIL, value=float("inf"))
+    return alert(number, reasons=(reason, reason), score=float("inf"), promise=float("nan"), **words)
+
+
+def messages(*alerts: Alert) -> list[Message]:
+    """What a sink gets of alerts: through the text that a spool keeps."""
+    made = [Message(each.alert, "alert", datetime(2026, 3, 2, tzinfo=UTC), Message.of(each).content) for each in alerts]
+    return [Message.from_json(each.key, each.to_json()) for each in made]
+
+
+def of(*numbers: int) -> list[Message]:
+    """Messages of the alerts with these numbers."""
+    return messages(*map(alert, numbers))
