@@ -1,4 +1,4 @@
-"""The command ``watch``: judges records as they come, without Prefect and without MLflow, until it is told to stop.
+"""The command ``watch``: judges records as they come, without Prefect and without MLflow, until it is stopped.
 
 ::
 

@@ -8,8 +8,8 @@ ended since::
 A log that was renamed is read to its end, and then the new one under its name. A log that became shorter was emptied,
 and is read from its start. Each of these begins a new generation, which is part of the names of micro-batches, so no
 two parts of a stream ever have one name. After a pause, logs that were renamed meanwhile are read first, if they still
-lie beside it and are not packed: found by their inode, and those after it by their time. What is no longer there is
-told, and the rest is read.
+lie beside it and are not packed: found by their inode, and those after it by their time. A warning names a log
+that is no longer there, and the rest is read.
 """
 
 import hashlib
@@ -58,7 +58,7 @@ class GrowingLog:
 
     Args:
         path: of the log, as its writer calls it; it need not exist yet.
-        tell: is told in words what was lost.
+        tell: gets, in words, what was lost.
         settle: seconds for which a log that was renamed is still looked at: its writer may not know yet.
 
     Attributes:
