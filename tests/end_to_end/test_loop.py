@@ -1,9 +1,9 @@
 """The whole loop: a capture becomes records, alerts, incidents and messages; five marks teach the next model.
 
-A network knows its own benign traffic alone. A capture of a day comes in, with a port scan and a flood in it. Its alerts
-reach three sinks. An analyst confirms five of the scan on the page, five of the flood by ``flowsculpt label``, and
-dismisses the false ones. The model that is trained then passes the gate, finds the rest of both and is quiet about what
-was dismissed. One alert leads back to the capture.
+A network knows its own benign traffic alone. A capture of a day comes in, with a port scan and a flood in it. Its
+alerts reach three sinks. An analyst confirms five of the scan on the page, five of the flood by ``flowsculpt label``,
+and dismisses the false ones. The model that is trained then passes the gate, finds the rest of both and is quiet about
+what was dismissed. One alert leads back to the capture.
 """
 
 import json
