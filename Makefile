@@ -18,7 +18,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 SERVE ?=
 
-.PHONY: run serve test install core check docs repository
+.PHONY: run serve test install core check docs screenshots repository
 .NOTPARALLEL:
 
 run: repository core
@@ -41,6 +41,10 @@ check: install
 docs: install
 	@NO_MKDOCS_2_WARNING=1 mkdocs build --strict --quiet
 	@echo "build/site/index.html"
+
+# The pictures of the triage page in docs/assets; it needs Chromium.
+screenshots: install
+	@python -m docs.tools.screenshots
 
 # Asked before the install, so that nobody waits for it in vain.
 repository:

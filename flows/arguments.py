@@ -175,10 +175,12 @@ def _lineage(parser: argparse.ArgumentParser) -> None:
 
 
 def _serve(parser: argparse.ArgumentParser) -> None:
-    parser.description = "Servers, deployments and one worker."
-    parser.add_argument("--host", default=LOCAL, help="the address that both servers listen on")
+    parser.description = "Servers, the triage page, deployments and one worker."
+    parser.add_argument("--host", default=LOCAL, help="the address that the servers listen on")
     parser.add_argument("--prefect-port", type=int, default=PREFECT_PORT, help="0: a free one")
     parser.add_argument("--mlflow-port", type=int, default=MLFLOW_PORT, help="0: a free one")
+    parser.add_argument("--triage-port", type=int, default=TRIAGE_PORT, help="0: a free one")
+    parser.add_argument("--no-triage", action="store_true", help="serve no triage page")
     parser.add_argument(
         "--allowed-hosts", default="", help="names by which other machines call the servers: box.example,192.0.2.7"
     )

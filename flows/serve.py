@@ -3,14 +3,15 @@
 ::
 
     python -m flows.serve [--host 127.0.0.1] [--allowed-hosts NAMES] [--prefect-port 4200] [--mlflow-port 5000]
-                          [--no-deploy]
+                          [--triage-port 4300] [--no-triage] [--no-deploy]
 
 Both servers keep what they know in this folder: Prefect in ``.prefect/``, MLflow in ``mlflow.db`` and ``mlruns/``, the
 store that runs without a server use as well. A server or worker that dies is started again; what ends this command ends
 them all. Port 0 is a free one.
 
 Both ask for the login in ``.prefect/secret``, on this machine too. ``. .prefect/env`` gives a shell the login and the
-addresses. Other users of the machine can read neither file, nor what the servers write.
+addresses. Other users of the machine can read neither file, nor what the servers write. The triage page asks for a
+secret of its own, see ``flows.triage``.
 """
 
 import os
@@ -27,12 +28,13 @@ import signal
 import sys
 import threading
 from collections.abc import Collection, Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 
 from flows import deploy, worker
 from flows.runtime import access, devices, gpu, processes, program, reach, servers, working_copy
 from flows.runtime.own_names import own
+from flows.triage import sessions
 from pipeline.base.errors import FlowsculptError
 
 FOR_A_SHELL = ("PREFECT_API_URL", access.PREFECT_CLIENT, "MLFLOW_TRACKING_URI", *access.MLFLOW_CLIENT)
@@ -79,10 +81,15 @@ def serve(given: argparse.Namespace, held: ExitStack, stopped: threading.Event) 
     command = [sys.executable, "-m", "flows.worker", *_gpu_workers()]
     held.enter_context(processes.Kept("worker", command, os.environ, told="head"))
     shell = held.enter_context(access.told({name: env[name] for name in FOR_A_SHELL}))
-    print(_words(api.removesuffix("/api"), mlflow, shell, own), flush=True)
+    page = "" if given.no_triage else held.enter_context(_triage(given, names, stopped))
+    print(_words(api.removesuffix("/api"), mlflow, shell, own, page), flush=True)
 
 
-def _words(prefect: str, mlflow: str, shell: Path, own: Collection[str]) -> str:
+def _triage(given: argparse.Namespace, names: Sequence[str], stopped: threading.Event) -> AbstractContextManager[str]:
+    return servers.triage(given.triage_port or servers.free_port(), given.host, names, stopped)
+
+
+def _words(prefect: str, mlflow: str, shell: Path, own: Collection[str], triage: str) -> str:
     """Where the servers are and how to log in; the secret itself is not printed."""
     folder = os.path.relpath(shell.parent)
     logins = {
@@ -97,6 +104,7 @@ def _words(prefect: str, mlflow: str, shell: Path, own: Collection[str]) -> str:
             f"a shell logs in to both by: . {folder}/{shell.name}",
             f"Prefect   {prefect}   asks for {prefect_login}",
             f"MLflow    {mlflow}   asks for {mlflow_login}",
+            *([f"Triage    {triage}   asks for the secret in {sessions.FILE}"] if triage else []),
         ]
     )
 

@@ -150,6 +150,32 @@ def mlflow(
         yield address
 
 
+@contextmanager
+def triage(
+    port: int, host: str = LOCAL, names: Sequence[str] = (), stopped: threading.Event | None = None
+) -> Iterator[str]:
+    """The triage page, started again where it dies; it asks for a secret of its own, see ``flows.triage.sessions``.
+
+    Args:
+        port: where it listens.
+        host: the address that it listens on.
+        names: the hosts that it may be called by besides localhost.
+        stopped: set where nobody waits for it any more.
+
+    Yields:
+        Its address.
+
+    Raises:
+        ConfigError: other machines could reach it, and no name is given.
+        FlowsculptError: it does not start.
+    """
+    refuse_nameless(host, names)
+    command = [sys.executable, "-m", "flows.triage", "--host", host, "--port", str(port)]
+    command += ["--allowed-hosts", ",".join(names)] if names else []
+    with _kept("triage page", command, {}, (host, port, "/healthz"), stopped) as address:
+        yield address
+
+
 def free_port() -> int:
     """A port of this machine that nobody listens on."""
     with socket.create_server((LOCAL, 0)) as free:

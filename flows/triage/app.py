@@ -4,35 +4,44 @@ Every page but the log-in asks for a session. Every form holds the token of its 
 of this machine only, and to no page of others. A page loads its style sheet and its script from here, and nothing else.
 """
 
-import re
 from collections.abc import Awaitable, Callable, Collection
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import parse_qs, quote
+from urllib.parse import quote
 
-from fastapi import Depends, FastAPI, Request
+from fastapi import FastAPI, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
 
 from flows.runtime.api import LOCAL_NAMES, Door
-from flows.triage import views
+from flows.triage import history, texts, views
+from flows.triage.asking import (
+    COOKIE,
+    Asker,
+    LoginNeededError,
+    OwnForm,
+    RefusedError,
+    desk_of,
+    form_of,
+    here,
+    sessions_of,
+)
 from flows.triage.desk import Desk
 from flows.triage.filters import MARKS, STATES, Filter
-from flows.triage.index import SEVERITIES
+from flows.triage.forms import Form, one
+from flows.triage.grouping import SEVERITIES
 from flows.triage.sessions import IDLE, Session, Sessions
 from pipeline.base.errors import FlowsculptError
 from pipeline.calibration.thresholds.base import VERDICTS
 from pipeline.reporting.html import STYLE, page
 from pipeline.serving.analyst import LONGEST_NAME, LONGEST_NOTE
 
-COOKIE: Final = "flowsculpt_triage"
 PAGES, STATIC = Path(__file__).parent / "pages", Path(__file__).parent / "static"
 FILES: Final = {
     "style.css": (STYLE, "text/css"),  # of all pages that the project makes
     "triage.css": (STATIC / "triage.css", "text/css"),
     "triage.js": (STATIC / "triage.js", "text/javascript"),
 }
-MOST_BYTES: Final = 1_000_000  # of a form
 HEADERS: Final = {
     "Content-Security-Policy": "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; "
     "form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
@@ -44,19 +53,6 @@ HEADERS: Final = {
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
     "Cache-Control": "no-store",
 }
-Form = dict[str, list[str]]
-
-
-class RefusedError(FlowsculptError):
-    """A request that is not answered as asked, with the status of the answer."""
-
-    def __init__(self, status: int, message: str) -> None:
-        super().__init__(message)
-        self.status = status
-
-
-class LoginNeededError(FlowsculptError):
-    """Nobody is logged in."""
 
 
 def build(desk: Desk, sessions: Sessions, names: Collection[str] = ()) -> Any:
@@ -87,81 +83,6 @@ def build(desk: Desk, sessions: Sessions, names: Collection[str] = ()) -> Any:
     return Door(app, (*LOCAL_NAMES, *names))
 
 
-# Who asks.
-
-
-def _session(request: Request) -> Session:
-    """The session of a request.
-
-    Raises:
-        LoginNeededError: it has none.
-    """
-    found = _sessions(request).find(request.cookies.get(COOKIE, ""))
-    if found is None:
-        raise LoginNeededError("log in first")
-    return found
-
-
-def _sessions(request: Request) -> Sessions:
-    sessions: Sessions = request.app.state.sessions
-    return sessions
-
-
-def _desk(request: Request) -> Desk:
-    desk: Desk = request.app.state.desk
-    return desk
-
-
-Asker = Depends(_session)
-
-
-async def _form(request: Request) -> Form:
-    """The fields of a form.
-
-    Raises:
-        RefusedError: it is too large, or of another kind.
-    """
-    if not request.headers.get("content-type", "").startswith("application/x-www-form-urlencoded"):
-        raise RefusedError(415, "a form is sent as application/x-www-form-urlencoded")
-    content = b""
-    async for part in request.stream():
-        content += part
-        if len(content) > MOST_BYTES:
-            raise RefusedError(413, f"a form has at most {MOST_BYTES:,} bytes; choose fewer alerts")
-    try:
-        return parse_qs(content.decode(), keep_blank_values=True, max_num_fields=20_000)
-    except ValueError as error:
-        raise RefusedError(400, f"the form cannot be read: {error}") from error
-
-
-async def _own_form(request: Request, session: Session = Asker) -> Form:
-    """The fields of a form of this session.
-
-    Raises:
-        RefusedError: another page made it, or an older session.
-    """
-    import secrets
-
-    form = await _form(request)
-    if not secrets.compare_digest(_one(form, "csrf").encode(), session.csrf.encode()):
-        raise RefusedError(
-            403, "this form is of another session; go back, load the page again, and repeat what you did"
-        )
-    return form
-
-
-OwnForm = Depends(_own_form)
-
-
-def _one(form: Form, name: str) -> str:
-    return form.get(name, [""])[-1].strip()
-
-
-def _here(path: str) -> str:
-    """A path of this application to go to; the queue for anything else."""
-    return path if re.fullmatch(r"/(?![/\\])[\x21-\x5b\x5d-\x7e]*", path) else "/"
-
-
 # What every answer has.
 
 
@@ -190,11 +111,11 @@ async def _absent(request: Request, _: Exception) -> Response:
 def _shown(request: Request, template: str, session: Session | None, status: int = 200, **facts: Any) -> Response:
     """A page."""
     about = {
-        "moment": views.moment,
-        "span": views.span,
-        "since": views.since,
-        "raw": views.raw,
-        "share": views.share,
+        "moment": texts.moment,
+        "span": texts.span,
+        "since": texts.since,
+        "raw": texts.raw,
+        "share": texts.share,
         "at": request.url.path,
         "session": session,
         "marks": MARKS,
@@ -218,18 +139,18 @@ def _file(name: str) -> Response:
 
 
 def _login(request: Request, next: str = "/") -> Response:
-    return _shown(request, "login.html", None, title="Log in", next=_here(next), fault="", name="")
+    return _shown(request, "login.html", None, title="Log in", next=here(next), fault="", name="")
 
 
 async def _log_in(request: Request) -> Response:
-    form, sessions = await _form(request), _sessions(request)
-    name, next_path = _one(form, "name"), _here(_one(form, "next"))
+    form, sessions = await form_of(request), sessions_of(request)
+    name, next_path = one(form, "name"), here(one(form, "next"))
     fault, status, key = "", 403, None
     if wait := sessions.wait():
         fault, status = f"Too many wrong secrets. Wait {wait:.0f} seconds.", 429
     elif not name or len(name) > LONGEST_NAME or not name.isprintable():
         fault, status = f"Give a name of at most {LONGEST_NAME} characters; your marks carry it.", 400
-    elif (key := sessions.start(name, _one(form, "secret"))) is None:
+    elif (key := sessions.start(name, one(form, "secret"))) is None:
         fault = "That is not the secret."
     if key is None:
         facts = {"title": "Log in", "next": next_path, "fault": fault, "name": name[:LONGEST_NAME]}
@@ -241,7 +162,7 @@ async def _log_in(request: Request) -> Response:
 
 
 def _log_out(request: Request, _: Form = OwnForm) -> Response:
-    _sessions(request).end(request.cookies.get(COOKIE, ""))
+    sessions_of(request).end(request.cookies.get(COOKIE, ""))
     answer = RedirectResponse("/login", 303)
     answer.delete_cookie(COOKIE)
     return answer
@@ -251,7 +172,7 @@ def _log_out(request: Request, _: Form = OwnForm) -> Response:
 
 
 def _queue(request: Request, session: Session = Asker) -> Response:
-    asked, desk = Filter.of(request.query_params), _desk(request)
+    asked, desk = Filter.of(request.query_params), desk_of(request)
     shown, said = desk.now()
     found = views.queue(shown, said, asked, request.query_params.get("page", ""))
     facts: dict[str, Any] = {"asked": asked, "queue": found, "choices": _choices(desk), "attacks": desk.attacks()}
@@ -264,7 +185,7 @@ def _choices(desk: Desk) -> dict[str, Any]:
 
 
 def _incident(request: Request, key: str, session: Session = Asker) -> Response:
-    asked, desk = Filter.of(request.query_params), _desk(request)
+    asked, desk = Filter.of(request.query_params), desk_of(request)
     shown, said = desk.now()
     if key not in shown.place_of:
         raise RefusedError(404, "There is no such incident. It may have become a part of another one; see the queue.")
@@ -274,7 +195,7 @@ def _incident(request: Request, key: str, session: Session = Asker) -> Response:
 
 
 def _alert(request: Request, key: str, session: Session = Asker) -> Response:
-    desk = _desk(request)
+    desk = desk_of(request)
     shown, said = desk.now()
     if key not in shown.row_of:
         raise RefusedError(404, "There is no such alert.")
@@ -283,13 +204,13 @@ def _alert(request: Request, key: str, session: Session = Asker) -> Response:
 
 
 def _marks(request: Request, session: Session = Asker) -> Response:
-    desk = _desk(request)
-    found = views.history(*desk.now(), request.query_params.get("page", ""))
+    desk = desk_of(request)
+    found = history.history(*desk.now(), request.query_params.get("page", ""))
     return _shown(request, "marks.html", session, title="Marks", history=found, judged=desk.champion.now())
 
 
 def _model(request: Request, session: Session = Asker) -> Response:
-    desk = _desk(request)
+    desk = desk_of(request)
     return _shown(request, "model.html", session, title="Model", **desk.model())
 
 
@@ -298,10 +219,10 @@ def _model(request: Request, session: Session = Asker) -> Response:
 
 async def _mark(request: Request, session: Session = Asker, form: Form = OwnForm) -> Response:
     """Write what was said; the answer comes when it is on the disk."""
-    desk = _desk(request)
+    desk = desk_of(request)
     try:
         tone, sentence = await run_in_threadpool(desk.mark, session, form)
     except FlowsculptError as error:
         tone, sentence = "bad", str(error)
     session.said.append((tone, sentence))
-    return RedirectResponse(_here(_one(form, "back")), 303)
+    return RedirectResponse(here(one(form, "back")), 303)

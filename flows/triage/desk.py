@@ -1,10 +1,12 @@
 """All that the page works with: alerts and marks as they are now, and the one way to write a mark."""
 
 import threading
+import time
 from typing import Any, Final
 
 from flows.triage import models, views
 from flows.triage.champion import Champion
+from flows.triage.forms import Form, one
 from flows.triage.index import Index, Snapshot
 from flows.triage.marks import Marks, Said
 from flows.triage.models import Summaries
@@ -18,7 +20,6 @@ from pipeline.serving.analyst import LONGEST_NOTE, Verdict, Written
 MOST: Final = 5_000  # records that are marked at once
 SECONDS: Final = 1.0  # between two looks at the disk
 ATTACK, TAKE_BACK = "attack", "undo"  # what a form may ask for, beside benign and unsure
-Form = dict[str, list[str]]
 
 
 class Desk:
@@ -43,9 +44,12 @@ class Desk:
             self.fault = str(error)
 
     def follow(self, stopped: threading.Event) -> None:
-        """Read what is new until ``stopped`` is set."""
-        while not stopped.wait(SECONDS):
+        """Read what is new until ``stopped`` is set, and rest four times as long as that takes."""
+        took = 0.0
+        while not stopped.wait(max(SECONDS, 4 * took)):
+            start = time.monotonic()
             self.refresh()
+            took = time.monotonic() - start
 
     def attacks(self) -> list[str]:
         """Names that a mark may give, those that were given most often first."""
@@ -64,18 +68,18 @@ class Desk:
         Raises:
             FlowsculptError: nothing was written.
         """
-        what = _one(form, "what")
+        what = one(form, "what")
         wanted = self._records(session, form)
         if what == TAKE_BACK:
             written = analyst.take_back(wanted, session.name)
             session.last = ()
             return _taken(written)
-        attack = {ATTACK: _one(form, "name"), BENIGN: BENIGN, UNSURE: UNSURE}.get(what)
+        attack = {ATTACK: one(form, "name"), BENIGN: BENIGN, UNSURE: UNSURE}.get(what)
         if attack is None:
             raise ConfigError(f"a mark is {ATTACK}, {BENIGN}, {UNSURE} or {TAKE_BACK}, given {what!r}")
         if not attack:
             raise ConfigError("give the attack a name, such as port_scan")
-        written = self._write(session, wanted, attack, _note(form), bool(_one(form, "new")))
+        written = self._write(session, wanted, attack, _note(form), bool(one(form, "new")))
         session.last = tuple(label.record_id for label in written.labels)
         return _marked(written)
 
@@ -85,7 +89,7 @@ class Desk:
         Raises:
             ConfigError: there are none, or too many.
         """
-        if _one(form, "last"):
+        if one(form, "last"):
             wanted = [*session.last]
         else:
             records = [labelling.number_of(each) for each in form.get("record", ())]
@@ -105,12 +109,8 @@ class Desk:
             raise ConfigError(str(error).replace("; --new takes it as the name of a new one", hint)) from error
 
 
-def _one(form: Form, name: str) -> str:
-    return form.get(name, [""])[-1].strip()
-
-
 def _note(form: Form) -> str:
-    note = _one(form, "note")
+    note = one(form, "note")
     if len(note) > LONGEST_NOTE:
         raise ConfigError(f"a note has at most {LONGEST_NOTE:,} characters, given {len(note):,}")
     return note

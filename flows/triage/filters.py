@@ -13,7 +13,8 @@ from urllib.parse import urlencode
 import numpy as np
 from numpy.typing import NDArray
 
-from flows.triage.index import NO_TIME, SEVERITIES, Snapshot, Words
+from flows.triage.grouping import SEVERITIES
+from flows.triage.index import NO_TIME, Snapshot, Words
 from flows.triage.marks import Said
 from pipeline.artifacts.labels import CONFIRMED, DISMISSED, UNSURE
 from pipeline.base.errors import ConfigError, near_miss

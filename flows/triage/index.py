@@ -16,12 +16,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from flows.triage.grouping import Incident, grouped
+from flows.triage.grouping import SEVERITIES, Incident, grouped
 from pipeline.artifacts.tables import read_table
 from pipeline.serving.alerts import stored
 from pipeline.serving.alerts.schema import SCHEMA, Alert, alerts_of
 
-SEVERITIES: Final = ("critical", "high", "medium", "low")
 NO_TIME: Final = np.iinfo(np.int64).min
 Rows = NDArray[np.intp]
 Stamp = tuple[int, int, int]  # inode, size and time of the last change of a file

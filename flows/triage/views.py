@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -10,31 +9,18 @@ from numpy.typing import NDArray
 
 from flows.triage import drawings
 from flows.triage.drawings import Drawn, Timeline
-from flows.triage.filters import ALL, DONE, MARKS, OPEN, SUPPRESSED, Filter, codes_of
+from flows.triage.filters import ALL, DONE, OPEN, SUPPRESSED, Filter, codes_of
 from flows.triage.grouping import Incident
-from flows.triage.index import NO_TIME, Rows, Snapshot
+from flows.triage.history import Entry, entries
+from flows.triage.index import Rows, Snapshot
 from flows.triage.marks import Said
+from flows.triage.paging import Pages
 from pipeline.artifacts.labels import Label
 from pipeline.serving import labelling
 from pipeline.serving.alerts.schema import Alert
 from pipeline.serving.labelling import Found
 
-PER_QUEUE, PER_INCIDENT, PER_HISTORY = 50, 100, 100
-
-
-class Pages(NamedTuple):
-    """Which of several pages is shown, counted from 1."""
-
-    at: int
-    of: int
-    total: int
-
-    @classmethod
-    def cut(cls, asked: str, total: int, each: int) -> tuple["Pages", slice]:
-        """The page that is asked for, or the nearest there is, and its part of ``total`` things."""
-        last = max(1, -(-total // each))
-        at = min(max(1, int(asked) if asked.isascii() and asked.isdigit() and len(asked) < 10 else 1), last)
-        return cls(at, last, total), slice((at - 1) * each, at * each)
+PER_QUEUE, PER_INCIDENT = 50, 100
 
 
 class Line(NamedTuple):
@@ -184,7 +170,7 @@ class Detail:
     columns: list[Beside]
     kept: bool
     others: list[Alert]
-    history: list["Entry"]
+    history: list[Entry]
 
 
 def detail(shown: Snapshot, said: Said, row: int) -> Detail:
@@ -204,7 +190,7 @@ def detail(shown: Snapshot, said: Said, row: int) -> Detail:
         _beside(alert, found, [number for _, number in neighbours]),
         alert.record_id in found,
         shown.alerts(np.array(others, dtype=np.intp)),
-        [entry for entry in _entries(shown, said) if entry.label.record_id == alert.record_id],
+        [entry for entry in entries(shown, said) if entry.label.record_id == alert.record_id],
     )
 
 
@@ -215,104 +201,6 @@ def _beside(alert: Alert, found: Mapping[int, Found], neighbours: Sequence[int])
     names = [name for name in reasons if any(name in each for each in columns)]
     names += sorted({*columns[0]} - {*names})
     return [Beside(name, tuple(each.get(name) for each in columns), name in reasons) for name in dict.fromkeys(names)]
-
-
-class Entry(NamedTuple):
-    """A line of the log of labels.
-
-    Attributes:
-        label: it.
-        stands: whether nobody took it back.
-        holds: whether it is the last that stands on its record.
-        alert: key of an alert on the record; "" for none.
-        then: the verdict of the model that raised the alert; "" for none.
-    """
-
-    label: Label
-    stands: bool
-    holds: bool
-    alert: str
-    then: Alert | None
-
-
-def _entries(shown: Snapshot, said: Said, part: slice | None = None) -> list[Entry]:
-    """The lines of the log, the latest first."""
-    places = range(len(said.history) - 1, -1, -1)
-    return [_entry(shown, said, place) for place in (places if part is None else places[part])]
-
-
-def _entry(shown: Snapshot, said: Said, place: int) -> Entry:
-    label = said.history[place]
-    return Entry(label, place in said.standing, said.last.get(label.record_id) is label, "", None)
-
-
-@dataclass(frozen=True)
-class History:
-    """The log of labels.
-
-    Attributes:
-        entries: of this page, the latest first.
-        pages: which one it is.
-        counts: how many records have each mark that stands.
-        attacks: name of an attack -> how many records.
-    """
-
-    entries: list[Entry]
-    pages: Pages
-    counts: Mapping[str, int]
-    attacks: Mapping[str, int]
-
-
-def history(shown: Snapshot, said: Said, page: str = "") -> History:
-    """A page of the log, each label with the first alert on its record."""
-    pages, part = Pages.cut(page, len(said.history), PER_HISTORY)
-    entries = _entries(shown, said, part)
-    rows = [shown.rows_of_record(entry.label.record_id)[:1] for entry in entries]
-    alerts = iter(shown.alerts(np.concatenate([np.zeros(0, np.intp), *rows])))
-    with_alerts = [
-        entry._replace(alert=alert.alert, then=alert) if len(row) and (alert := next(alerts)) else entry
-        for entry, row in zip(entries, rows, strict=True)
-    ]
-    counts = {verdict: said.verdicts.count(verdict) for verdict in MARKS[1:]}
-    attacks: dict[str, int] = {}
-    for label in said.last.values():
-        attacks[label.attack] = attacks.get(label.attack, 0) + 1
-    return History(with_alerts, pages, counts, dict(sorted(attacks.items(), key=lambda item: (-item[1], item[0]))))
-
-
-def moment(when: datetime | int | None, seconds: bool = True) -> str:
-    """A time in UTC for people; "" for none. A number counts microseconds since 1970."""
-    if when is None or when == NO_TIME:
-        return ""
-    if not isinstance(when, datetime):
-        when = datetime.fromtimestamp(when / 1e6, UTC)
-    return when.strftime("%Y-%m-%d %H:%M:%S" if seconds else "%Y-%m-%d %H:%M")
-
-
-def since(first: datetime, last: datetime) -> str:
-    """When something began that lasted until ``last``: without the date where that is the same."""
-    return f"{first:%H:%M}" if first.date() == last.date() else f"{first:%Y-%m-%d %H:%M}"
-
-
-def span(seconds: float) -> str:
-    """A length of time for people."""
-    for size, word in ((86400, "day"), (3600, "hour"), (60, "minute")):
-        if seconds >= size and seconds % size == 0:
-            n = round(seconds / size)
-            return f"{n} {word}{'s' * (n > 1)}"
-    return f"{seconds:g} second{'s' * (seconds != 1)}"
-
-
-def raw(value: Any) -> str:
-    """A value of a raw column for people; "" for none."""
-    if isinstance(value, float):
-        return f"{value:,.0f}" if value.is_integer() and abs(value) < 1e15 else f"{value:.6g}"
-    return "" if value is None else str(value)
-
-
-def share(value: float | None) -> str:
-    """A share in percent; a dash for none."""
-    return "–" if value is None else f"{100 * value:.3g} %"
 
 
 def selected(shown: Snapshot, alerts: Sequence[str], incidents: Sequence[str], records: Sequence[int]) -> list[int]:

@@ -101,7 +101,7 @@ class Explainer:
             return []
         given = Kept.of(self.bundle, table)
         like, reference = referred(self.benign.x, given.x)
-        tried = reference if self.scoring.replaced is not None else _few(given.x, reference)
+        tried = reference if self.scoring.replaced is not None else few(given.x, reference)
         scores = self._scores(given.x, context) if scores is None else scores
         fall = self.scoring.falls(given.x, tried, scores)
         shares = self.scoring.shares_of(scores)
@@ -187,7 +187,7 @@ class Explainer:
         return (nearest_one if name == OTHERS else name), float(families[row, best])
 
 
-def _few(x: NDArray[np.float32], reference: NDArray[np.float32]) -> NDArray[np.float32]:
+def few(x: NDArray[np.float32], reference: NDArray[np.float32]) -> NDArray[np.float32]:
     """Reference values of the features that differ most from them; the others keep the value that they have."""
     apart = np.abs(x - reference)
     if apart.shape[1] <= TRIED:

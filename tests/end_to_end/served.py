@@ -133,6 +133,7 @@ def serving(folder: Path, *options: str, **environment: str):
     kept = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
     own = {"PYTHONPATH": str(folder), "SERVED_PROJECT": str(folder), "PYTHONUNBUFFERED": "1", "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "flows.serve", "--prefect-port", str(prefect), "--mlflow-port", str(mlflow)]
+    command += ["--triage-port", "0"]
     command += options
     with (folder / "serve.log").open("wb") as log:
         env = kept | tracking.environment() | QUICK | own | environment

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -27,7 +28,7 @@ def test_what_follows_the_word_goes_to_the_program(monkeypatch, command):
 
 def test_every_program_is_there():
     for program in cli.PROGRAMS.values():
-        assert "def main(" in (Path(cli.__file__).parent / f"{program.module}.py").read_text()
+        assert "def main(" in Path(find_spec(f"flows.{program.module}").origin).read_text()
 
 
 def test_a_command_runs_as_a_program():

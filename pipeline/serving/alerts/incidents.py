@@ -98,9 +98,13 @@ class Grouping:
         touched = self._cut(added, removed)
         gone = {item.order for item in removed} - {item.order for item in added}
         keys = {self._chosen.pop(order) for order in touched if order in self._chosen}
+        known: dict[tuple[StretchKey, ...], StretchKey] = {}  # items of the same stretches choose the same one
         for order in touched - gone:
-            self._chosen[order] = self._choice(order)
-            keys.add(self._chosen[order])
+            among = tuple(self._of[order].values())
+            if among not in known:
+                known[among] = self._choice(order)
+            self._chosen[order] = known[among]
+        keys |= {*known.values()}
         before = [self._incidents.pop(key) for key in keys if key in self._incidents]
         for key in keys & self._stretches.keys():
             if members := [item for item in self._stretches[key].items if self._chosen[item.order] == key]:

@@ -24,7 +24,7 @@ class ServingModel:
         alias: of the version.
         rules: of the contract.
         alerts: which records become alerts.
-        tell: is told in words what cannot be done.
+        tell: gets, in words, what cannot be done.
     """
 
     def __init__(self, alias: str, rules: ContractRules, alerts: Alerts, tell: Callable[[str], None]) -> None:

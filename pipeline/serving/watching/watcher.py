@@ -53,7 +53,7 @@ class Watcher:
         streams: lines that are read as they come.
         folder: of whole files, if one is watched.
         hand_over: gets each table of alerts, when it is on the disk.
-        log: is told what happens: an event and its fields.
+        log: gets what happens: an event and its fields.
 
     Attributes:
         gauges: what is counted.

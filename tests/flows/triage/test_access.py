@@ -5,7 +5,8 @@ import stat
 import pytest
 
 from flows.triage import sessions
-from flows.triage.app import COOKIE, HEADERS, build
+from flows.triage.app import HEADERS, build
+from flows.triage.asking import COOKIE
 from flows.triage.sessions import GUESSES, IDLE, WITHIN, Sessions
 from pipeline.base.errors import ConfigError
 from tests.flows.triage.conftest import SECRET, Page

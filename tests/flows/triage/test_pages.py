@@ -9,7 +9,8 @@ import pytest
 from benchmarks import made_alerts
 from flows.triage import drawings, models, views
 from flows.triage.filters import Filter
-from flows.triage.index import NO_TIME, SEVERITIES
+from flows.triage.grouping import SEVERITIES
+from flows.triage.index import NO_TIME
 from pipeline.artifacts import labels, paths
 from pipeline.artifacts.labels import Label
 from pipeline.artifacts.tables import TableWriter, read_table
