@@ -13,9 +13,13 @@ lost, or came twice to a side that must get everything once.
 ``deliverer`` hands alerts over to the spools of all sinks and delivers them. Its other sides are two logs, one of which
 is renamed now and then as logrotate does it, a table, and receivers of syslog (TCP) and webhooks in this process. These
 two can only get an alert at least once; they know it by its key.
+
+``scorer`` scores each new file of a folder with a small model, and hands its alerts to a log. Its other sides are the
+tables of scored records and that log: each record must be judged once, and each alert must stand there once.
 """
 
 import argparse
+import contextlib
 import json
 import os
 import random
@@ -204,8 +208,77 @@ def deliver() -> None:
         raise SystemExit("\n".join(each.sentence for each in done))
 
 
-VICTIMS: Final[dict[str, type[Victim]]] = {"deliverer": Deliverer}
-CHILDREN: Final[dict[str, Callable[[], None]]] = {"deliverer": deliver}
+class Scorer(Victim):
+    """Scores the files of a folder, with a model that was trained on a small simulated week."""
+
+    @contextmanager
+    def surrounded(self) -> Iterator[None]:
+        """A project with a model, and a log as the sink of its alerts."""
+        from pipeline.artifacts import paths
+        from pipeline.datasets.synthetic.files import write
+        from tests.stages.conftest import Project
+
+        with contextlib.chdir(self.folder), contextlib.redirect_stdout(None):
+            project = Project()
+            project.set("alerts.sinks.active", ["eve"])
+            write(project.raw, records=600, seed=0)
+            project.run("ingest", "preprocess", "stage1", "stage2", "calibrate")
+            paths.INCOMING.mkdir(parents=True)
+        yield
+
+    def command(self) -> list[str]:
+        """This module, as ``score`` below."""
+        return [sys.executable, "-m", "benchmarks.kills", "--child", "scorer"]
+
+    def prepare(self, round_: int) -> None:
+        """A new file."""
+        from pipeline.datasets.synthetic.files import write
+
+        with tempfile.TemporaryDirectory() as week:
+            write(Path(week), records=2_000, seed=1 + round_)
+            day = next(path for path in Path(week).iterdir() if "Wednesday" in path.name)
+            (self.folder / "data" / "incoming" / f"{round_:04d}.csv").write_bytes(day.read_bytes())
+
+    def sides(self) -> list[Side]:
+        """Which records count as scored, and what the log holds."""
+        from pipeline.artifacts import paths
+        from pipeline.artifacts.tables import read_table
+        from pipeline.serving import arrivals, reading, scored
+        from pipeline.serving.alerts import stored
+        from pipeline.serving.alerts.sinks.eve import Eve
+        from pipeline.serving.bundle import Bundle
+
+        with contextlib.chdir(self.folder):
+            bundle, rows, judged = Bundle.of_project(), set[str](), Counter[str]()
+            for file in arrivals.find(paths.INCOMING):
+                for chunk in reading.chunks(file, bundle):
+                    rows |= {f"{file.name} {row}" for row in chunk.records.column("row").to_pylist()}
+                if scored.is_scored(file, 1):
+                    table = read_table(scored.table_path(file.key(1)), ["row"])
+                    judged.update(f"{file.name} {row}" for row in table.column(0).to_pylist())
+            alerts = frozenset(stored.read().column("alert").to_pylist())
+            keys = Counter(_logged((self.folder / "data" / "sinks").glob("eve.json*"), Eve(file="-").key_of))
+        return [Side("records", frozenset(rows), judged, True), Side("EVE log", alerts, keys, True)]
+
+
+def score() -> None:
+    """What the scorer does: each file that is new, as a scoring run does it without a server."""
+    from pipeline import config
+    from pipeline.artifacts import paths
+    from pipeline.serving import arrivals, intake
+    from pipeline.serving.bundle import Bundle
+    from pipeline.settings.alerts import Alerts
+
+    bundle, alerts = Bundle.of_project(), config.load(Alerts)
+    print(READY, flush=True)
+    for path in arrivals.listed(paths.INCOMING):
+        done = intake.take_in(path, paths.INCOMING, 1, lambda file: intake.score(file, bundle, 1, alerts=alerts))
+        if isinstance(done, Exception):
+            raise SystemExit(str(done))
+
+
+VICTIMS: Final[dict[str, type[Victim]]] = {"deliverer": Deliverer, "scorer": Scorer}
+CHILDREN: Final[dict[str, Callable[[], None]]] = {"deliverer": deliver, "scorer": score}
 
 
 def run(victim: Victim, kills: int) -> list[Side]:

@@ -115,7 +115,9 @@ def _deliver(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--stored", action="store_true", help="first hand over all alerts that are stored; a sink gets each once"
     )
-    parser.add_argument("--refused", action="store_true", help="first let the messages wait again that were refused")
+    refused = parser.add_mutually_exclusive_group()
+    refused.add_argument("--refused", action="store_true", help="first let the messages wait again that were refused")
+    refused.add_argument("--give-up", action="store_true", help="first forget what was refused or is lost")
 
 
 def _label(parser: argparse.ArgumentParser) -> None:

@@ -6,6 +6,7 @@
     flowsculpt deliver --status       say what waits, and why
     flowsculpt deliver --stored       hand over every stored alert, as to a sink that is new
     flowsculpt deliver --refused      offer again what receivers refused
+    flowsculpt deliver --give-up      forget what receivers refused, and what is lost
 
 The exit code is 0 when each sink has everything, and 1 when a message waits, was refused or is lost.
 """
@@ -54,6 +55,8 @@ def delivered(chosen: Namespace) -> str:
         return "no sink is active; name some in alerts.sinks.active or alerts.sinks.incidents of params.yaml"
     if chosen.refused:
         delivery.ask_again(rules)
+    if chosen.give_up:
+        delivery.give_up(rules)
     if chosen.stored:
         for path in stored.tables():
             delivery.hand_over_table(path, rules)

@@ -108,6 +108,17 @@ def test_what_was_refused_is_offered_again(capsys):
         assert hook.taken() == [ALERTS[0].alert]
 
 
+def test_what_was_refused_or_is_lost_is_forgotten_when_somebody_says_so(capsys):
+    with receivers.webhook() as (port, hook):
+        active("webhook", port=port)
+        hook.answers = [422]
+        delivery.deliver(ALERTS[:1], rules())
+        assert deliver.main(["--status"]) == 1
+        assert deliver.main(["--give-up"]) == 0
+        assert delivery.deliver(ALERTS, rules())[0].sent == len(ALERTS) - 1
+        assert ALERTS[0].alert not in hook.taken()
+
+
 def test_a_wrong_setting_is_named(capsys):
     active("evee", port=1)
     assert deliver.main([]) == 1

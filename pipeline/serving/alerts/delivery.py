@@ -157,6 +157,11 @@ def ask_again(rules: Sinks) -> int:
     return sum(spool.ask_again() for spool in _spools(rules, built(rules)).values())
 
 
+def give_up(rules: Sinks) -> int:
+    """Forget the messages that receivers refused and the tables that are lost; returns how many."""
+    return sum(spool.give_up() for spool in _spools(rules, built(rules)).values())
+
+
 def built(rules: Sinks) -> dict[str, Sink]:
     """The sinks by name, as the settings want them.
 
