@@ -30,6 +30,7 @@ from benchmarks.watch import EXAMPLE, project
 
 ROOT = Path(__file__).parents[1]
 SCORED = Path("data/scored")
+LONGEST = 12.0  # seconds until a watch is killed
 
 
 @dataclass
@@ -87,10 +88,13 @@ def judged_over_kills(folder: Path, example: Path, kills: int, rate: int = 500, 
     """
     rng, log = np.random.default_rng(seed), folder / "logs" / "flows.csv"
     log.parent.mkdir()
+    log.write_bytes(example.read_bytes().splitlines(keepends=True)[0])
+    with started(log, folder):  # what is renamed before the first watch has begun is not its business
+        _until_begun(folder, 0)
     with writing(log, example, rate) as writer:
         for _ in range(kills):
             with started(log, folder) as process:
-                time.sleep(float(rng.uniform(0.5, 8.0)))
+                time.sleep(float(rng.uniform(0.5, LONGEST)))
                 process.send_signal(signal.SIGKILL)
     found, before = Found(writer.written, kills), (folder / "watch.jsonl").stat().st_size
     with started(log, folder) as process:
@@ -111,7 +115,6 @@ class Writer:
     def run(self) -> None:
         """Write until it is over."""
         begun, turned = time.monotonic(), time.monotonic()
-        self.log.write_bytes(self.header)
         while not self.over.wait(0.05):
             due = int((time.monotonic() - begun) * self.rate)
             with self.log.open("ab") as file:
@@ -129,8 +132,6 @@ def writing(log: Path, example: Path, rate: int) -> Iterator[Writer]:
     writer = Writer(log, example, rate)
     thread = threading.Thread(target=writer.run)
     thread.start()
-    while not log.exists():
-        time.sleep(0.01)
     try:
         yield writer
     finally:
@@ -156,13 +157,17 @@ def started(log: Path, folder: Path) -> Iterator[subprocess.Popen]:
 
 def _until_judged(folder: Path, before: int, patience: float = 600.0) -> None:
     """Wait until the last watch, whose log begins at a byte, has begun and finds nothing more."""
-    told, begun, size = folder / "watch.jsonl", time.monotonic(), -1
-    while time.monotonic() - begun < patience:
-        text = told.read_bytes()[before:]
-        if b'"started"' in text and len(text) == size:
-            return
-        size = len(text)
+    _until_begun(folder, before)
+    begun, size = time.monotonic(), -1
+    while time.monotonic() - begun < patience and (now := (folder / "watch.jsonl").stat().st_size) != size:
+        size = now
         time.sleep(15)  # longer than the settle time of a rotated log
+
+
+def _until_begun(folder: Path, before: int) -> None:
+    """Wait until a watch, whose log begins at a byte, has begun."""
+    while b'"started"' not in (folder / "watch.jsonl").read_bytes()[before:]:
+        time.sleep(0.1)
 
 
 def _counted(folder: Path, found: Found) -> Found:

@@ -21,12 +21,13 @@ from flows import watch
 from pipeline import config
 from pipeline.artifacts import paths
 from pipeline.artifacts.files import read_json
-from pipeline.base.errors import ConflictError, SourceError
+from pipeline.base.errors import ArtifactError, ConflictError, SourceError
 from pipeline.serving import champion, scored
-from pipeline.serving.alerts import stored
+from pipeline.serving.alerts import delivery, stored
 from pipeline.serving.bundle import Bundle
 from pipeline.serving.version import Version
 from pipeline.serving.watching import stretch
+from pipeline.serving.watching.handing_over import delivering
 from pipeline.serving.watching.stretch import Model, Stretch
 from pipeline.settings.alerts import Alerts
 from pipeline.settings.scoring import Scoring
@@ -316,3 +317,37 @@ def test_each_record_is_judged_once_over_kills(sealed, lines, tmp_path, seed):
         process.stderr.close()
     found = judged()
     assert sum(found.values()) == n and {*found.values()} == {1}
+
+
+# Sinks.
+
+
+def test_alerts_reach_a_sink_while_the_watch_goes_on(sealed, lines, tmp_path, prepared):
+    prepared.set("alerts.sinks.active", ["eve"])
+    header, rows = lines
+    log = tmp_path / "flows.csv"
+    log.write_bytes(header + b"".join(rows[:200]))
+    with delivering(config.load(Alerts).sinks) as take, Running(log) as running:
+        running.watcher.hand_over = take
+        running.until("records_total", 200)
+        keys = {*stored.read()["alert"].to_pylist()}
+        assert keys
+        begun = time.monotonic()
+        while sum(each.state.waiting for each in delivery.states(config.load(Alerts).sinks)):
+            assert time.monotonic() - begun < 60
+            time.sleep(0.1)
+    assert not any(each.state.waiting for each in delivery.states(config.load(Alerts).sinks))
+
+
+def test_a_sink_that_fails_keeps_no_record_waiting(sealed, lines, tmp_path):
+    def fail(_):
+        raise ArtifactError("the spool is full")
+
+    header, rows = lines
+    log = tmp_path / "flows.csv"
+    log.write_bytes(header + b"".join(rows[:200]))
+    with Running(log) as running:
+        running.watcher.hand_over = fail
+        running.until("records_total", 200)
+    assert sum(judged().values()) == 200
+    assert any(each["event"] == "not delivered" for each in running.events)
