@@ -168,7 +168,7 @@ def _drift_check(parser: argparse.ArgumentParser) -> None:
 
 def _lineage(parser: argparse.ArgumentParser) -> None:
     parser.description = "From an alert back to the data."
-    parser.add_argument("what", metavar="RUN_OR_VERSION_OR_FILE", help="a run id, a version, an alias or a file")
+    parser.add_argument("what", metavar="WHAT", help="the key of an alert, a file, a version, an alias or a run id")
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 

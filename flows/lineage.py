@@ -2,12 +2,13 @@
 
 ::
 
-    python -m flows.lineage RUN_OR_VERSION_OR_FILE [--json]
+    python -m flows.lineage WHAT [--json]
 
-The argument is a scored Parquet file, an artefact under ``data/``, the number or an alias of a version, or the id of an
-MLflow run (its first digits will do). Printed is: scored file, version, pipeline run with its Prefect flow run and git
-commit, each stage with the run that made what it gave (also where it came from DVC's cache), hashes of ``dvc.lock``, of
-the raw input and of all outputs. It reads the MLflow store and needs no Prefect server.
+The argument is the key of an alert, a scored Parquet file, an artefact under ``data/``, the number or an alias of a
+version, or the id of an MLflow run (its first digits will do). Printed is: alert, scored file, version, pipeline run
+with its Prefect flow run and git commit, each stage with the run that made what it gave (also where it came from DVC's
+cache), hashes of ``dvc.lock``, of the raw input and of all outputs. It reads the MLflow store and needs no Prefect
+server.
 """
 
 from flows import arguments
@@ -17,6 +18,7 @@ if __name__ == "__main__":
 
 import hashlib
 import json
+import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -29,7 +31,9 @@ from pipeline.artifacts import paths
 from pipeline.artifacts.files import read_json
 from pipeline.artifacts.tables import table_metadata
 from pipeline.base.errors import ArtifactError, near_miss
-from pipeline.serving import own_model, registry
+from pipeline.serving import own_model, registry, scored
+from pipeline.serving.alerts import stored
+from pipeline.serving.alerts.schema import Alert
 from pipeline.serving.version import Version
 from pipeline.settings.tracking import SHIPPED
 from pipeline.tracking import Run
@@ -98,6 +102,8 @@ def trace(what: str) -> Chain:
     path = Path(what)
     if path.is_dir() or path.is_file():
         return _of_file(path)
+    if found := stored.find(what) if re.fullmatch("[0-9a-f]{32}", what) else None:
+        return _of_alert(*found)
     if version := registry.find_version(what):
         return _of_version(version)
     return _of_run(_run(what))
@@ -119,6 +125,17 @@ def _of_file(path: Path) -> Chain:
     return {"artefact": artefact} | _of_run(runs[0])
 
 
+def _of_alert(table: Path, alert: Alert) -> Chain:
+    """The chain of the scored file, below what the alert says of its record."""
+    about = {
+        "key": alert.alert,
+        "record": f"{alert.record_id:016x}",
+        "source": f"{alert.source_file}, row {alert.row}",
+        "source_sha256": alert.source_sha256,
+    }
+    return {"alert": about} | _of_file(scored.table_path(table.stem))
+
+
 def _stage_of(path: Path) -> str:
     root = tracking.project_root()
     here = path.resolve()
@@ -131,16 +148,16 @@ def _stage_of(path: Path) -> str:
 
 
 def _of_scored(path: Path, told: Mapping[str, str]) -> Chain:
-    scored = {"path": path.as_posix(), **_own(told), **_summary(path)}
+    about = {"path": path.as_posix(), **_own(told), **_summary(path)}
     own, model = own_model.name(), told.get(MODEL, SHIPPED)
     if model != own:
         other = f"version {told[VERSION]} of {model} scored it, and the model of this project is {own}; ask its project"
-        return {"scored": scored, "doubts": [other]}
+        return {"scored": about, "doubts": [other]}
     version = registry.find_version(told[VERSION])
     if version is None:
         gone = f"version {told[VERSION]} of {own}, which scored it, is no longer in the registry"
-        return {"scored": scored, "doubts": [gone]}
-    chain: Chain = {"scored": scored} | _of_version(version)
+        return {"scored": about, "doubts": [gone]}
+    chain: Chain = {"scored": about} | _of_version(version)
     if told.get(DIGEST, version.digest) != version.digest:
         chain["doubts"].append(f"it was scored by a model of another digest than version {version.number} has")
     return chain
@@ -227,7 +244,7 @@ def _run(what: str) -> Run:
     named = f"versions and aliases: {', '.join(known)}" if known else "no version is registered yet"
     files = [output.as_posix() for outputs in paths.OUTPUTS.values() for output in outputs]
     miss = near_miss(what, [*known, *ids, *files])
-    raise ArtifactError(f"{what!r} is no file, no version or alias and no run of this store{miss}; {named}")
+    raise ArtifactError(f"{what!r} is no alert, no file, no version or alias and no run of this store{miss}; {named}")
 
 
 def _experiment() -> str:

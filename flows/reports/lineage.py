@@ -19,6 +19,9 @@ def as_text(chain: Chain, indent: str = "") -> str:
 def _lines(chain: Chain) -> Iterator[tuple[str, str]]:
     for doubt in chain.get("doubts", ()):
         yield "doubt", doubt
+    if alert := chain.get("alert"):
+        yield "alert", alert["key"]
+        yield from (("", f"{key} {value}") for key, value in alert.items() if key != "key")
     if scored := chain.get("scored"):
         yield "scored file", scored["path"]
         yield from (("", f"{key} {value}") for key, value in scored.items() if key != "path")

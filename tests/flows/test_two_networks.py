@@ -187,7 +187,7 @@ def test_lineage_stays_within_its_network(networks, tmp_path):
     assert [*chain] == ["scored", "doubts"]
     assert "version 2 of flowsculpt scored it, and the model of this project is zeek" in lineage.as_text(chain)
     assert lineage.trace("1")["run"]["id"] == registry.find_version(1).run_id
-    with pytest.raises(ArtifactError, match="is no file, no version or alias and no run"):
+    with pytest.raises(ArtifactError, match="is no alert, no file, no version or alias and no run"):
         lineage.trace(own.run_id)
 
 

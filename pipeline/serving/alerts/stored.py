@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 
 from pipeline.artifacts.tables import read_table, table_metadata
 from pipeline.serving import own_model
-from pipeline.serving.alerts.schema import SCHEMA, VERSION, VERSION_KEY
+from pipeline.serving.alerts.schema import SCHEMA, VERSION, VERSION_KEY, Alert, alerts_of
 
 ROOM: Final = "alerts"
 RECORDS: Final = "records"
@@ -51,6 +51,19 @@ def read(version: int | None = None) -> pa.Table:
     if version is not None:
         whole = whole.filter(pc.equal(whole.column("model_version"), version))
     return once(whole)
+
+
+def find(key: str) -> tuple[Path, Alert] | None:
+    """The alert with this key, and the table that it stands in; None where there is none.
+
+    Raises:
+        ArtifactError: a table cannot be read.
+    """
+    for path in tables():
+        row = pc.index(read_table(path, ["alert"]).column("alert"), key).as_py()
+        if row >= 0:
+            return path, alerts_of(read_table(path).slice(row, 1).select(SCHEMA.names).cast(SCHEMA))[0]
+    return None
 
 
 def once(alerts: pa.Table) -> pa.Table:
