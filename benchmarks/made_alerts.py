@@ -17,6 +17,7 @@ from pipeline.artifacts.files import write_json
 from pipeline.artifacts.tables import TableWriter
 from pipeline.serving import own_model
 from pipeline.serving.alerts.schema import SCHEMA, key_of
+from pipeline.serving.scored import SCHEMA as SCORED
 from pipeline.serving.scored import summary_path, table_path
 
 START = datetime(2026, 3, 2, 7, 30)
@@ -150,7 +151,7 @@ def _row(
     file: str, number: int, drawn: np.random.Generator, minute: float, source: str, destination: str, port: int,
     p_value: float,
 ) -> dict[str, Any]:  # fmt: skip
-    record = int(drawn.integers(0, 2**63))
+    record = _id(drawn)
     return dict.fromkeys(SCHEMA.names) | {
         "alert": key_of(record, DIGEST),
         "record_id": record,
@@ -188,8 +189,28 @@ def _store(rows: list[dict[str, Any]], drawn: np.random.Generator, kept: int, nu
     path = table_path(key, "records")
     path.parent.mkdir(parents=True, exist_ok=True)
     pq.write_table(pa.table({"record_id": ids, **who, **raw}), path)
+    _scored(key, rows, drawn)
     _summary(key, rows, number)
     return key
+
+
+def _scored(key: str, rows: list[dict[str, Any]], drawn: np.random.Generator) -> None:
+    """The table of all records: the alerts, and twice as many that raised none."""
+    quiet = [_quiet(row, drawn) for row in (*rows, *rows)]
+    every = [{name: row.get(name) for name in SCORED.names} | {"timestamp": row["time"]} for row in (*rows, *quiet)]
+    with TableWriter(table_path(key), SCORED) as writer:
+        writer.write(pa.Table.from_pylist(every, schema=SCORED))
+
+
+def _quiet(row: dict[str, Any], drawn: np.random.Generator) -> dict[str, Any]:
+    """A benign record of another host at about the same time."""
+    who = {"src_ip": f"192.168.20.{drawn.integers(2, 250)}", "dst_ip": f"192.168.30.{drawn.integers(2, 250)}"}
+    what = {"p_value": float(drawn.uniform(0.01, 1)), "score": 0.0, "verdict": "benign", "record_id": _id(drawn)}
+    return row | who | what
+
+
+def _id(drawn: np.random.Generator) -> int:
+    return int(drawn.integers(0, 2**63))
 
 
 def _summary(key: str, rows: list[dict[str, Any]], number: int) -> None:

@@ -52,8 +52,9 @@ def _mark() -> None:
     index.refresh()
     shown, now = index.now, "2026-03-02T16:20:00+00:00"
     columns = dict.fromkeys(made_alerts.FEATURES, 1.0)
-    for place, attack, note in ((1, "ssh_patator", "same host as last week"), (2, "bot", "beacons each minute")):
-        rows = shown.members(place)[: 60 * place]
+    place_of = {each.kind: place for place, each in reversed([*enumerate(shown.incidents)])}
+    for kind, attack, note in (("many tries", "ssh_patator", "as last week"), ("even in time", "bot", "each minute")):
+        rows = shown.members(place_of[kind])[:120]
         said = [Label(number, attack, "ada", now, note, columns=columns) for number in shown.record_id[rows].tolist()]
         append_all(said)
     rows = shown.members(4)

@@ -114,6 +114,7 @@ def _shown(request: Request, template: str, session: Session | None, status: int
         "moment": texts.moment,
         "span": texts.span,
         "since": texts.since,
+        "few": texts.few,
         "raw": texts.raw,
         "share": texts.share,
         "at": request.url.path,

@@ -22,8 +22,8 @@ from pipeline.calibration.thresholds.base import VERDICTS
 
 NONE: Final = "none"  # of a mark
 MARKS: Final = (NONE, CONFIRMED, DISMISSED, UNSURE)  # the place of each is its code
-OPEN, DONE, SUPPRESSED, ALL = "open", "done", "suppressed", "all"
-STATES: Final = (OPEN, DONE, SUPPRESSED, ALL)
+OPEN, WEAK, DONE, SUPPRESSED, ALL = "open", "weak", "done", "suppressed", "all"
+STATES: Final = (OPEN, WEAK, DONE, SUPPRESSED, ALL)
 LONGEST: Final = 200  # characters of a field
 Mask = NDArray[np.bool_]
 
@@ -42,7 +42,8 @@ class Filter:
         mark: ``none``, or what the last label says.
         severity: of the incident.
         kind: a part of the kind or reason of the incident.
-        state: which incidents: those with an alert that nobody has marked, those without, suppressed ones, or all.
+        state: which incidents: ``open`` ones have an alert that nobody has marked; ``weak`` ones do too, but too little
+            evidence; ``done`` ones have none; ``suppressed`` ones are hidden by a rule.
     """
 
     host: str = ""

@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from flows.triage.grouping import SEVERITIES, Incident, grouped
+from pipeline.artifacts import paths
 from pipeline.artifacts.tables import read_table
 from pipeline.serving.alerts import stored
 from pipeline.serving.alerts.schema import SCHEMA, Alert, alerts_of
@@ -172,18 +173,22 @@ class Index:
         self.now = _snapshot({})
 
     def refresh(self) -> bool:
-        """Look for new tables; returns whether the snapshot is another one now.
+        """Look for new tables and other rules of suppression; returns whether the snapshot is another one now.
 
         Raises:
             ArtifactError: a table cannot be read. The old snapshot stays.
         """
         with self._lock:
-            stamps = {path: stamp for path in stored.candidates() if (stamp := stamp_of(path))}
+            watched = (paths.SUPPRESSIONS, *stored.candidates())
+            stamps = {path: stamp for path in watched if (stamp := stamp_of(path))}
             if stamps == self._stamps:
                 return False
             changed = {path for path, stamp in stamps.items() if self._stamps.get(path) != stamp}
             kept = {path: table for path, table in self._tables.items() if path in stamps and path not in changed}
-            new = {path: read_table(path).select(SCHEMA.names).cast(SCHEMA) for path in stored.current(changed)}
+            new = {
+                path: read_table(path).select(SCHEMA.names).cast(SCHEMA)
+                for path in stored.current(changed - {paths.SUPPRESSIONS})
+            }
             tables = dict(sorted((kept | new).items()))
             snapshot = _snapshot(tables)
             snapshot.warm()

@@ -36,6 +36,11 @@ def raw(value: Any) -> str:
     return "" if value is None else str(value)
 
 
+def few(value: float) -> str:
+    """A small number of incidents; whatever is too small to matter is one in a million at most."""
+    return f"at most {value:.2g}" if value >= 1e-6 else "less than 0.000001"
+
+
 def share(value: float | None) -> str:
     """A share in percent; a dash for none."""
     return "–" if value is None else f"{100 * value:.3g} %"

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from flows.triage import drawings
 from flows.triage.drawings import Drawn, Timeline
-from flows.triage.filters import ALL, DONE, OPEN, SUPPRESSED, Filter, codes_of
+from flows.triage.filters import ALL, DONE, OPEN, STATES, SUPPRESSED, WEAK, Filter, codes_of
 from flows.triage.grouping import Incident
 from flows.triage.history import Entry, entries
 from flows.triage.index import Rows, Snapshot
@@ -21,6 +21,7 @@ from pipeline.serving.alerts.schema import Alert
 from pipeline.serving.labelling import Found
 
 PER_QUEUE, PER_INCIDENT = 50, 100
+LOW: Final = "low"  # the severity of an incident with too little evidence
 
 
 class Line(NamedTuple):
@@ -58,7 +59,7 @@ def queue(shown: Snapshot, said: Said, asked: Filter, page: str = "") -> Queue:
     marks = np.bincount(places * 4 + codes[shown.of >= 0], minlength=4 * n).reshape(n, 4)
     fitting = np.bincount(shown.of[kept], minlength=n)
     candidates = [place for place in np.flatnonzero(fitting).tolist() if _fits(shown.incidents[place], asked)]
-    by_state = {state: [each for each in candidates if state in _states(shown, each, marks)] for state in _ORDER}
+    by_state = {state: [each for each in candidates if state in _states(shown, each, marks)] for state in STATES}
     chosen = by_state[asked.state]
     pages, part = Pages.cut(page, len(chosen), PER_QUEUE)
     severities: dict[str, int] = {}
@@ -69,13 +70,13 @@ def queue(shown: Snapshot, said: Said, asked: Filter, page: str = "") -> Queue:
     return Queue(lines, pages, int(fitting[chosen].sum()), counts, severities)
 
 
-_ORDER: Final = (OPEN, DONE, SUPPRESSED, ALL)
-
-
 def _states(shown: Snapshot, place: int, marks: NDArray[np.int64]) -> tuple[str, str]:
-    if shown.incidents[place].suppressed_by:
+    incident = shown.incidents[place]
+    if incident.suppressed_by:
         return SUPPRESSED, ALL
-    return (OPEN if marks[place, 0] else DONE), ALL
+    if not marks[place, 0]:
+        return DONE, ALL
+    return (WEAK if incident.severity == LOW else OPEN), ALL
 
 
 def _fits(incident: Incident, asked: Filter) -> bool:

@@ -9,7 +9,6 @@ import subprocess
 import sys
 import threading
 import time
-from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
@@ -19,27 +18,7 @@ from benchmarks import made_alerts
 from pipeline.artifacts import labels
 from pipeline.artifacts.tables import read_table
 from tests.end_to_end.browser import PROGRAM, browser
-
-ROOT = Path(__file__).parents[2]
-SECRET = "the secret of an end"
-
-
-@contextmanager
-def serving(folder):
-    """The page of a project; gives its address and its process."""
-    env = os.environ | {"PYTHONPATH": str(ROOT), "FLOWSCULPT_TRIAGE_SECRET": SECRET, "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "flows.triage", "--port", "0"]
-    with (folder / "triage.log").open("wb") as log:
-        process = subprocess.Popen(command, cwd=folder, env=env, stdout=subprocess.PIPE, stderr=log, text=True)
-        try:
-            said = process.stdout.readline()
-            found = re.search(r"http://127\.0\.0\.1:\d+", said)
-            assert found, said + (folder / "triage.log").read_text()
-            yield found[0], process
-        finally:
-            process.kill()
-            process.wait(30)
-            process.stdout.close()
+from tests.end_to_end.triage import ROOT, SECRET, log_in, mark, open_incident, serving
 
 
 @pytest.fixture
@@ -60,11 +39,7 @@ def test_five_alerts_are_marked_by_keyboard_and_one_is_taken_back(project):
         page.size(1400, 900)
         page.open(address, "Your name", "Secret")
         assert page.script("document.activeElement.name") == "name"
-        page.type("ada")
-        page.script("document.querySelector('[name=secret]').focus()")
-        page.type(SECRET)
-        page.keys("Enter")
-        page.wait("document.querySelector('tr.at') && document.documentElement.className == 'script'")
+        log_in(page, address)
         assert page.script("getComputedStyle(document.querySelector('.top')).display") == "flex"  # the style is let in
         page.keys("?")
         assert page.script("document.querySelector('dialog').open") is True
@@ -100,6 +75,16 @@ def test_five_alerts_are_marked_by_keyboard_and_one_is_taken_back(project):
     assert {label.by for label in in_force.values()} == {"ada"}
 
 
+@pytest.mark.skipif(PROGRAM is None, reason="needs Chromium")
+def test_an_attack_that_nobody_has_named_is_marked_by_its_new_name(project):
+    with serving(project) as (address, _), browser() as page:
+        page.size(1400, 900)
+        log_in(page, address)
+        keys = open_incident(page, address, "host=203.0.113.77")
+        assert mark(page, 5, "attack", "tea pot", is_new=True) == "5 alerts marked tea_pot."
+    assert marked() == [(number, "tea_pot") for number in _records(keys[:5])]
+
+
 def _records(keys):
     (path,) = Path("data/scored/alerts").iterdir()
     rows = read_table(path, ["alert", "record_id"]).to_pylist()
@@ -111,15 +96,11 @@ def _records(keys):
 def test_no_page_is_wider_than_a_phone(project):
     with serving(project) as (address, _), browser() as page:
         page.size(390, 844)
-        page.open(f"{address}/login", "Your name")
-        fields = (
-            f"f = document.querySelector('form.login'); f.name.value = 'ada'; f.secret.value = '{SECRET}'; f.submit()"
-        )
-        page.script(fields)
-        page.wait("document.querySelector('tr[data-row]')")
+        log_in(page, address)
         incident, key = page.script("document.querySelector('a.open').pathname"), _first_key()
         for path in ("/", incident, f"/alert/{key}", "/marks", "/model"):
             page.open(f"{address}{path}", "flowsculpt")
+            page.wait("document.documentElement.className == 'script'")  # the style is there by then
             assert page.script("document.documentElement.scrollWidth") <= 390, path
 
 

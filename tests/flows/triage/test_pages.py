@@ -49,11 +49,24 @@ def test_fields_of_records_are_words_and_never_markup(page, desk):
 
 def test_the_queue_has_the_worst_first_and_counts_what_fits(page, desk):
     shown, said = desk.now()
-    queue = views.queue(shown, said, Filter())
+    queue = views.queue(shown, said, Filter(state="all"))
     ranks = [SEVERITIES.index(line.incident.severity) for line in queue.lines]
     assert ranks == sorted(ranks)
     assert queue.alerts == shown.table.num_rows == sum(each.alerts for each in shown.incidents)
-    assert queue.states == {"open": len(shown.incidents), "done": 0, "suppressed": 0, "all": len(shown.incidents)}
+    weak = sum(each.severity == "low" for each in shown.incidents)
+    n = len(shown.incidents)
+    assert 0 < weak < n
+    assert queue.states == {"open": n - weak, "weak": weak, "done": 0, "suppressed": 0, "all": n}
+
+
+def test_what_a_rule_hides_is_counted_and_shown_apart(page, desk):
+    paths.SUPPRESSIONS.write_text(
+        '[[rule]]\nname = "scanner"\nhost = "172.16.0.23"\nuntil = 2099-01-01\nby = "ada"\nwhy = "our own"\n'
+    )
+    assert desk.index.refresh()
+    assert "172.16.0.23" not in page.get("/").text
+    text = page.get("/?state=suppressed").text
+    assert "172.16.0.23" in text and "Suppressed <small>1</small>" in text
 
 
 def rows_of(desk, **asked):
@@ -114,7 +127,7 @@ def test_the_filter_goes_on_to_the_incident(page, desk):
 def test_pages_are_cut_and_any_number_leads_to_one(page, desk):
     shown, said = desk.now()
     n = len(shown.incidents)
-    pages = [views.queue(shown, said, Filter(), str(at)) for at in range(1, -(-n // views.PER_QUEUE) + 1)]
+    pages = [views.queue(shown, said, Filter(state="all"), str(at)) for at in range(1, -(-n // views.PER_QUEUE) + 1)]
     assert [line.incident for each in pages for line in each.lines] == [*shown.incidents]
     for asked in ("0", "-1", "999999999", "x", "\N{SUPERSCRIPT TWO}"):
         assert page.get("/", params={"page": asked}).status_code == 200

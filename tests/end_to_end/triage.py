@@ -1,0 +1,64 @@
+"""The triage page of a project as a program, and a person who works with it in a browser."""
+
+import os
+import re
+import subprocess
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+SECRET = "the secret of an end"
+
+
+@contextmanager
+def serving(folder):
+    """The page of a project; gives its address and its process."""
+    env = os.environ | {"PYTHONPATH": str(ROOT), "FLOWSCULPT_TRIAGE_SECRET": SECRET, "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "flows.triage", "--port", "0"]
+    with (folder / "triage.log").open("wb") as log:
+        process = subprocess.Popen(command, cwd=folder, env=env, stdout=subprocess.PIPE, stderr=log, text=True)
+        try:
+            said = process.stdout.readline()
+            found = re.search(r"http://127\.0\.0\.1:\d+", said)
+            assert found, said + (folder / "triage.log").read_text()
+            yield found[0], process
+        finally:
+            process.kill()
+            process.wait(30)
+            process.stdout.close()
+
+
+def log_in(page, address, name="ada"):
+    """Log in by keyboard; the page shows the queue then."""
+    page.open(f"{address}/login", "Your name", "Secret")
+    page.script("document.querySelector('form.login [name=name]').focus()")
+    page.type(name)
+    page.script("document.querySelector('[name=secret]').focus()")
+    page.type(SECRET)
+    page.keys("Enter")
+    page.wait("document.querySelector('nav.top') && document.documentElement.className == 'script'")
+
+
+def open_incident(page, address, query=""):
+    """Open the first incident that fits a filter, such as ``host=10.0.0.7``; gives the keys of the alerts it shows."""
+    page.open(f"{address}/?{query}", "Incidents")
+    page.wait("document.querySelector('tr.at')")
+    page.keys("Enter")
+    page.wait("location.pathname.startsWith('/incident/') && document.querySelector('tr.at')")
+    return page.script("[...document.querySelectorAll('td.tick input')].map(each => each.value).join()").split(",")
+
+
+def mark(page, rows, what, name="", is_new=False):
+    """Mark the first ``rows`` alerts or incidents of the page by keyboard: ``attack``, ``benign`` or ``unsure``."""
+    page.script("go(0)")
+    for row in range(rows):
+        page.keys(*("j" * (row > 0)), "x")
+    if is_new:
+        page.script("document.querySelector('[name=new]').checked = true")
+    page.keys({"attack": "a", "benign": "b", "unsure": "u"}[what])
+    if what == "attack":
+        page.type(name)
+        page.keys("Enter")
+    page.wait("document.querySelector('.message')?.textContent.match(/alerts? marked/)")
+    return page.script("document.querySelector('.message span').textContent")
