@@ -8,6 +8,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -37,9 +38,9 @@ class HashedFolder:
         hashes = {name: hashlib.sha256(content).hexdigest() for name, content in sorted(self.files.items())}
         return encode_json({"format": FORMAT, **self.about, "files": hashes})
 
-    @property
+    @cached_property
     def digest(self) -> str:
-        """sha256 of the manifest, in hexadecimal digits."""
+        """sha256 of the manifest, in hexadecimal digits; each alert names it, and the files are hashed once."""
         return hashlib.sha256(self.manifest).hexdigest()
 
     def save(self, folder: Path) -> None:
