@@ -13,8 +13,9 @@ The kind of an alert is coarse, so that alerts of one cause have the same: what 
 ``port``, ``flags``, ``timing`` or ``source ports``.
 """
 
+from collections import deque
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,6 +36,8 @@ from pipeline.serving.quantities import quantity_of
 from pipeline.serving.record_columns import Records
 
 Floats = NDArray[np.float64]
+
+_LAST: Final[deque["Explainer"]] = deque(maxlen=2)
 
 TRIED: Final = 16  # features that are tried where each costs a score: those that differ most from similar records
 
@@ -74,6 +77,20 @@ class Explainer:
         self.names = [] if seen is None else seen.column(attacks.ATTACK).to_pylist()
         self.quantities = [quantity_of(feature, bundle.features) for feature in bundle.features.columns]
         self.families = Families.of(bundle)
+
+    @classmethod
+    def of(cls, bundle: Bundle) -> Self:
+        """That of a model; the last two are kept, for a scorer that explains a few alerts at a time.
+
+        Raises:
+            ArtifactError: the model keeps no benign records to compare with.
+        """
+        for each in _LAST:
+            if each.bundle is bundle and isinstance(each, cls):
+                return each
+        made = cls(bundle)
+        _LAST.append(made)
+        return made
 
     def explain(
         self,

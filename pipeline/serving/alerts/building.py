@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from pipeline.calibration.prediction import Prediction
 from pipeline.preprocessing.context.past import Matrix
-from pipeline.serving import own_model
+from pipeline.serving import benign, own_model
 from pipeline.serving.alerts import explaining
 from pipeline.serving.alerts.schema import SCHEMA, key_of
 from pipeline.serving.arrivals import Incoming
@@ -101,7 +101,7 @@ class AlertBuilder:
     @cached_property
     def _explainer(self) -> Explainer | None:
         """None for a model that keeps no benign records, and so cannot say why."""
-        return None if self.bundle.benign() is None else Explainer(self.bundle)
+        return Explainer.of(self.bundle) if {*benign.FILES} <= {*self.bundle.sealed.files} else None
 
     def _why(
         self, alerts: pa.Table, judged: Prediction, rows: NDArray[np.intp], context: Matrix | None
