@@ -332,7 +332,7 @@ def stream(rules: IncidentRules, alerts: int = 100, parts: int = 20) -> str:
         traces = {number: Trace(number, nothing, nothing, nothing, nothing) for number in numbers}
         return [_item({**row, "row": number, "record_id": number}, 1000 * number, traces) for number in numbers]
 
-    grouping, full = Grouping(rules, rules.remembered), int(0.95 * rules.remembered)
+    grouping, full = Grouping(rules), int(0.95 * rules.remembered)
     grouping.add(some(0, full))
     taken = [some(full + alerts * part, alerts) for part in range(parts)]
     before = time.process_time()
