@@ -15,6 +15,7 @@ Beside it stand simpler rules: each alert for itself, and a source that has so m
 constants of ``evidence`` were chosen on the seeds 0 to 4 and 200 to 203. ``choose`` shows what others give there.
 
 ``speed`` reads 100,000 stored alerts among a million stored records, and groups them, as ``flowsculpt incidents`` does.
+It then takes the alerts of one endless scan, 100 at a time, as a scorer does that never stops.
 """
 
 import argparse
@@ -39,10 +40,10 @@ from pipeline.datasets.schema import NO_ATTACK
 from pipeline.datasets.synthetic.captures import write_captures
 from pipeline.serving.alerts import evidence, incident_store
 from pipeline.serving.alerts.incident import Incident
-from pipeline.serving.alerts.incidents import incidents_of
+from pipeline.serving.alerts.incidents import Grouping, incidents_of
 from pipeline.serving.alerts.schema import SCHEMA, key_of
 from pipeline.serving.alerts.stretches import Item
-from pipeline.serving.alerts.traces import COLUMNS, Tracer
+from pipeline.serving.alerts.traces import COLUMNS, Sum, Trace, Tracer
 from pipeline.serving.bundle import Bundle
 from pipeline.serving.scored import SCHEMA as SCORED
 from pipeline.settings.alerts import Alerts, IncidentRules
@@ -321,6 +322,26 @@ def speed(alerts: int, records: int, rules: IncidentRules) -> str:
     return f"{alerts:,} alerts among {records:,} records: {len(found):,} groups in {spent:.1f} CPU-seconds"
 
 
+def stream(rules: IncidentRules, alerts: int = 100, parts: int = 20) -> str:
+    """How long it takes to add a few alerts to an incident that has as many as are remembered."""
+    nothing = Sum(1000, 0, 0)
+    row = {"src_ip": "a", "dst_ip": "b", "dst_port": 80, "source_file": "", "p_value": 0.001, "score": 1.0, "p99.9": 0}
+
+    def some(begin: int, n: int) -> list[Item]:
+        numbers = range(begin, begin + n)
+        traces = {number: Trace(number, nothing, nothing, nothing, nothing) for number in numbers}
+        return [_item({**row, "row": number, "record_id": number}, 1000 * number, traces) for number in numbers]
+
+    grouping, full = Grouping(rules), int(0.95 * rules.remembered)
+    grouping.add(some(0, full))
+    taken = [some(full + alerts * part, alerts) for part in range(parts)]
+    before = time.process_time()
+    for part in taken:
+        grouping.add(part)
+    spent = (time.process_time() - before) / parts
+    return f"{alerts} alerts more of an incident of {full:,}: {spent:.2f} CPU-seconds"
+
+
 def _store(day: int, n: int, share: float, random: np.random.Generator) -> None:
     """A day of one scanner and 1,000 benign hosts."""
     is_scan = random.random(n) < share * 0.5
@@ -372,7 +393,7 @@ def main() -> None:
     given = parser.parse_args()
     rules = config.load(Alerts, SHIPPED).incidents
     if given.what == "speed":
-        print(speed(100_000, 1_000_000, rules))
+        print(speed(100_000, 1_000_000, rules), stream(rules), sep="\n")
         return
     with TemporaryDirectory() as work:
         keep = given.keep or Path(work)

@@ -4,6 +4,7 @@ from dataclasses import replace
 from unittest import mock
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -179,6 +180,48 @@ def test_how_records_are_cut_into_files_changes_no_evidence(rows, cuts):
     assert parts == whole
 
 
+@settings(max_examples=60)
+@given(
+    rows=st.lists(
+        st.tuples(st.integers(0, 4000), st.integers(1, 3), st.sampled_from([0.0005, 0.004, 0.03, 0.08, QUIET])),
+        min_size=1,
+        max_size=50,
+    )
+)
+def test_the_evidence_is_the_largest_m_of_the_formula(rows):
+    """Held against a plain loop over the records of one pair, in 1000ths of log10."""
+    rows, gap = sorted(rows), 900.0
+    table = made.scored([(second, "a", "b", 80, p_value) for second, _, p_value in rows])
+    ports = pa.array([port for _, port, _ in rows], pa.int32())
+    table = table.set_column(table.schema.get_field_index("src_port"), "src_port", ports)
+    alerts = made.alerts(table)
+    traces = Tracer(gap).add(table, alerts.column("record_id").to_numpy())
+    pairs = replace(GROUPED, gap=gap)
+    with mock.patch.object(evidence, "SHARES", {"source": 1e-9, "destination": 1e-9, "pair": 1.0, "file": 1.0}):
+        found = incidents_of(alerts_of(alerts), pairs, traces)
+    assert sorted(round(1000 * each.evidence) for each in found) == sorted(_naive(rows, gap))
+
+
+def _naive(rows, gap):
+    """The largest M of each stretch, record by record: M since the stretch began, and M since its last alert."""
+    most, whole, since, unusual, alert, before, last = [], 0, 0, 0, -np.inf, -np.inf, {}
+    for number, (second, port, p_value) in enumerate(rows):
+        odd = max(1.0, (40 + unusual) / (40 + 0.05 * number))
+        e = 0.2 + sum(weight / min(1, odd * q) * (p_value <= q) for q, weight in evidence.LEVELS)
+        again = second - last.get(port, -np.inf) <= gap
+        gain = round(1000 * np.log10(e) * (evidence.REPEATED if again else 1.0))
+        since *= second - before <= gap
+        if p_value > 0.01:
+            whole, since = whole + gain, max(since + gain, 0)
+        else:
+            goes_on = second - alert <= gap and whole > since
+            whole = gain + (whole if goes_on else since)
+            most = [*most[:-1], max(most[-1], whole)] if goes_on else [*most, whole]
+            since, alert = 0, second
+        before, unusual, last = second, unusual + (p_value <= 0.05), {**last, port: second}
+    return most
+
+
 def test_a_late_alert_joins_two_incidents_and_the_later_one_is_merged():
     alerts, _ = made.known([(n, "a", "b", 80, 0.004) for n in (0, 10, 2000, 4000, 4010)])
     grouping = Grouping(replace(GROUPED, gap=2500.0))
@@ -204,7 +247,7 @@ def test_where_records_come_late_the_evidence_is_not_joined():
 
 def test_memory_is_bounded():
     alerts, _ = made.known([(n, f"10.0.0.{n % 40}", "b", 80, 0.004) for n in range(400)])
-    grouping = Grouping(GROUPED, remembered=50)
+    grouping = Grouping(replace(GROUPED, remembered=50))
     for alert in alerts:
         grouping.add([alert])
     assert sum(each.alerts for each in grouping.incidents()) <= 50
