@@ -113,8 +113,8 @@ def parse(content: bytes, where: str) -> dict[str, Any]:
     return renamed.sections(params, where)
 
 
-class _Loader(yaml.SafeLoader):
-    """Reads 1e-3 as a number, as YAML 1.2 and DVC do."""
+class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
+    """Reads 1e-3 as a number, as YAML 1.2 and DVC do; by libyaml where it is there, in a tenth of the time."""
 
 
 _Loader.add_implicit_resolver(
