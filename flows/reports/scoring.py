@@ -165,7 +165,7 @@ def shown_threshold(names: Sequence[str] | Mapping[str, Any]) -> str:
 
 
 def _why(name: str, ids: Sequence[str]) -> list[str]:
-    """The strongest reason of each alert among some records, in the order of these; nothing where none is told."""
+    """The strongest reason of each alert among some records, in the order of these; nothing where none has any."""
     found = read_table(table_path(name, "alerts"), ["record_id", "reasons"]).to_pylist()
     told = {f"{each['record_id']:016x}": each["reasons"] for each in found}
     rows = [{"record_id": each, "strongest reason": told[each][0]["text"]} for each in ids if told.get(each)]
