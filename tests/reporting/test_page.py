@@ -246,6 +246,8 @@ def test_explanations_are_shown_where_there_are_any():
     text = Page(render(facts(UNSEEN, explanations=rows))).text
     assert "Why alerts were raised" in text
     assert re.findall("<([0-9]+)>", text) == [str(9 * alert + i) for alert in range(10) for i in range(4)]
+    told = [{**EXPLAINED[0], "reason": "syn_flag_count 43; 98 of 100 benign records: <0> to 2"}]
+    assert told[0]["reason"] in Page(render(facts(UNSEEN, explanations=told))).text
 
 
 def test_an_area_is_never_rounded_up_to_perfection():

@@ -36,7 +36,8 @@ def test_the_page_tells_metrics_json_and_is_the_same_bytes_again(prepared: Any) 
     assert found and all(str(escape(sentence)) in page for sentence in found.values())
     explained = read_csv(paths.REPORTS / "evaluate" / "explanations.csv")
     assert {row["attack"] for row in explained} & set(metrics["unseen"]["recall_by_attack"])
-    assert explained[0]["record_id"] in page and explained[0]["feature"] in page
+    assert explained[0]["record_id"] in page and str(escape(explained[0]["reason"])) in page
+    assert all(bool(row["reason"]) == (row["account"] == "replacement") for row in explained)
     prepared.run("evaluate")
     assert (paths.PAGE.read_text(), _metrics()) == (page, metrics)
 
