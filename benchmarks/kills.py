@@ -4,18 +4,22 @@
 
     python -m benchmarks.kills [--victim deliverer] [--kills 50] [--seed 0] [--keep FOLDER]
 
-Each victim is a program that works in a folder of its own. It is started, killed at a moment that is drawn from the
-seed, and started again, as often as asked. After each kill there is new work, so that no kill finds it idle. At last it
-runs to its end, and what reached the other side is counted. A table has a row for each other side: the kills, what
-should have arrived, what is lost, and what came twice. The program ends with 1 where something is lost, or came twice
-to a side that must get everything once.
+Each victim is a program that works in a folder of its own. It runs once to its end, which is timed. Then it is started,
+killed at a moment of that time that is drawn from the seed, and started again, as often as asked. Before each start
+there is new work. At last it runs to its end again, and what reached the other sides is counted. A table has a row for
+each: the kills, what should have arrived, what is lost, and what came twice. The program ends with 1 where something is
+lost, or came twice to a side that must get everything once.
 
 ``deliverer`` hands alerts over to the spools of all sinks and delivers them. Its other sides are two logs, one of which
 is renamed now and then as logrotate does it, a table, and receivers of syslog (TCP) and webhooks in this process. These
 two can only get an alert at least once; they know it by its key.
+
+``scorer`` scores each new file of a folder with a small model, and hands its alerts to a log. Its other sides are the
+tables of scored records and that log: each record must be judged once, and each alert must stand there once.
 """
 
 import argparse
+import contextlib
 import json
 import os
 import random
@@ -76,8 +80,6 @@ class Victim(ABC):
         folder: of its own.
         random: draws whatever is drawn.
     """
-
-    longest: float = 1.0  # seconds after the program said that it is ready, in which it is killed
 
     def __init__(self, folder: Path, random: random.Random) -> None:
         self.folder, self.random = folder, random
@@ -154,7 +156,8 @@ class Deliverer(Victim):
         from pipeline.serving.alerts.sinks.eve import Eve
         from tests.serving.alerts.sinks import rfc5424
 
-        alerts = pyarrow.dataset.dataset(self.folder / "data" / "scored" / "alerts")
+        tables = self.folder / "data" / "scored" / "alerts"
+        alerts = pyarrow.dataset.dataset([*map(str, tables.glob("*.parquet"))])
         expected = frozenset(alerts.to_table(["alert"]).column(0).to_pylist())
         sinks = self.folder / "data" / "sinks"
         table = pyarrow.dataset.dataset(sinks / "parquet").to_table(["alert"]).column(0).to_pylist()
@@ -188,7 +191,7 @@ def _whole(stream: bytes) -> list[bytes]:
 
 
 def deliver() -> None:
-    """What the deliverer does: all tables, again and again as after a restart, into the spools and on to the sinks."""
+    """What the deliverer does: tables into the spools, each noted down as scoring does it, then on to the sinks."""
     from pipeline import config
     from pipeline.serving.alerts import delivery, stored
     from pipeline.settings.alerts import Alerts
@@ -196,43 +199,128 @@ def deliver() -> None:
     rules = config.load(Alerts).sinks
     print(READY, flush=True)
     for path in stored.tables():
-        delivery.hand_over_table(path, rules)
+        noted = path.with_suffix(".done")
+        if not noted.exists():
+            delivery.hand_over_table(path, rules)
+            noted.touch()
     done = delivery.flush(rules, 600.0, is_patient=False)
     if not all(each.is_clear for each in done):
         raise SystemExit("\n".join(each.sentence for each in done))
 
 
-VICTIMS: Final[dict[str, type[Victim]]] = {"deliverer": Deliverer}
-CHILDREN: Final[dict[str, Callable[[], None]]] = {"deliverer": deliver}
+class Scorer(Victim):
+    """Scores the files of a folder, with a model that was trained on a small simulated week."""
+
+    @contextmanager
+    def surrounded(self) -> Iterator[None]:
+        """A project with a model, and a log as the sink of its alerts."""
+        from pipeline.artifacts import paths
+        from pipeline.datasets.synthetic.files import write
+        from tests.stages.conftest import Project
+
+        with contextlib.chdir(self.folder), contextlib.redirect_stdout(None):
+            project = Project()
+            project.set("alerts.sinks.active", ["eve"])
+            write(project.raw, records=600, seed=0)
+            project.run("ingest", "preprocess", "stage1", "stage2", "calibrate")
+            paths.INCOMING.mkdir(parents=True)
+        yield
+
+    def command(self) -> list[str]:
+        """This module, as ``score`` below."""
+        return [sys.executable, "-m", "benchmarks.kills", "--child", "scorer"]
+
+    def prepare(self, round_: int) -> None:
+        """A new file."""
+        from pipeline.datasets.synthetic.files import write
+
+        with tempfile.TemporaryDirectory() as week:
+            write(Path(week), records=2_000, seed=1 + round_)
+            day = next(path for path in Path(week).iterdir() if "Wednesday" in path.name)
+            (self.folder / "data" / "incoming" / f"{round_:04d}.csv").write_bytes(day.read_bytes())
+
+    def sides(self) -> list[Side]:
+        """Which records count as scored, and what the log holds."""
+        from pipeline.artifacts import paths
+        from pipeline.artifacts.tables import read_table
+        from pipeline.serving import arrivals, reading, scored
+        from pipeline.serving.alerts import stored
+        from pipeline.serving.alerts.sinks.eve import Eve
+        from pipeline.serving.bundle import Bundle
+
+        with contextlib.chdir(self.folder):
+            bundle, rows, judged = Bundle.of_project(), set[str](), Counter[str]()
+            for file in arrivals.find(paths.INCOMING):
+                for chunk in reading.chunks(file, bundle):
+                    rows |= {f"{file.name} {row}" for row in chunk.records.column("row").to_pylist()}
+                if scored.is_scored(file, 1):
+                    table = read_table(scored.table_path(file.key(1)), ["row"])
+                    judged.update(f"{file.name} {row}" for row in table.column(0).to_pylist())
+            alerts = frozenset(stored.read().column("alert").to_pylist())
+            keys = Counter(_logged((self.folder / "data" / "sinks").glob("eve.json*"), Eve(file="-").key_of))
+        return [Side("records", frozenset(rows), judged, True), Side("EVE log", alerts, keys, True)]
+
+
+def score() -> None:
+    """What the scorer does: each file that is new, as a scoring run does it without a server."""
+    from pipeline import config
+    from pipeline.artifacts import paths
+    from pipeline.serving import arrivals, intake
+    from pipeline.serving.bundle import Bundle
+    from pipeline.settings.alerts import Alerts
+
+    bundle, alerts = Bundle.of_project(), config.load(Alerts)
+    print(READY, flush=True)
+    for path in arrivals.listed(paths.INCOMING):
+        done = intake.take_in(path, paths.INCOMING, 1, lambda file: intake.score(file, bundle, 1, alerts=alerts))
+        if isinstance(done, Exception):
+            raise SystemExit(str(done))
+
+
+VICTIMS: Final[dict[str, type[Victim]]] = {"deliverer": Deliverer, "scorer": Scorer}
+CHILDREN: Final[dict[str, Callable[[], None]]] = {"deliverer": deliver, "scorer": score}
 
 
 def run(victim: Victim, kills: int) -> list[Side]:
     """Kill a victim so often, let it end, and count."""
     with victim.surrounded():
-        done = hit = 0
-        while done < kills:
-            victim.prepare(done)
-            hit += _killed(victim)
-            done += 1
-        victim.prepare(done)
-        with _started(victim) as process:
-            if process.wait():
-                raise SystemExit(f"{type(victim).__name__} failed when nobody killed it")
-        print(f"{hit} of {kills} kills met {type(victim).__name__} at work", file=sys.stderr)
+        victim.prepare(0)
+        longest, hit = _ended(victim), 0
+        for round_ in range(1, kills + 1):
+            victim.prepare(round_)
+            hit += _killed(victim, longest)
+        before = ", ".join(f"{side.name} {len(side.arrived):,}" for side in victim.sides())
+        victim.prepare(kills + 1)
+        _ended(victim)
+        name = type(victim).__name__
+        print(
+            f"{name}: {hit} of {kills} kills in {longest:.1f} s of work; before the last start: {before}",
+            file=sys.stderr,
+        )
         return victim.sides()
 
 
-def _killed(victim: Victim) -> bool:
-    """Start and kill it; returns whether it was still at work."""
-    with _started(victim) as process:
-        time.sleep(victim.random.uniform(0.0, victim.longest))
+def _ended(victim: Victim) -> float:
+    """Start it and let it end; returns the seconds that its work took."""
+    with started(victim) as process:
+        began = time.monotonic()
+        if process.wait():
+            raise SystemExit(f"{type(victim).__name__} failed when nobody killed it")
+        return time.monotonic() - began
+
+
+def _killed(victim: Victim, longest: float) -> bool:
+    """Start it, and kill it in so many seconds; returns whether it was still at work."""
+    with started(victim) as process:
+        time.sleep(victim.random.uniform(0.0, longest))
         was_working = process.poll() is None
         process.kill()
     return was_working
 
 
 @contextmanager
-def _started(victim: Victim) -> Iterator[subprocess.Popen[str]]:
+def started(victim: Victim) -> Iterator[subprocess.Popen[str]]:
+    """The program at work."""
     around = {**os.environ, "PYTHONPATH": str(ROOT), SECRET: "secret"}
     with subprocess.Popen(
         victim.command(), cwd=victim.folder, env=around, stdout=subprocess.PIPE, text=True

@@ -109,13 +109,15 @@ def _incidents(parser: argparse.ArgumentParser) -> None:
 
 
 def _deliver(parser: argparse.ArgumentParser) -> None:
-    parser.description = "Deliver the alerts that wait for a sink."
+    parser.description = "Deliver the alerts that wait for a sink, and incidents."
     parser.add_argument("--status", action="store_true", help="deliver nothing; say where each sink stands")
     parser.add_argument("--seconds", type=float, default=600.0, help="that each sink may take")
     parser.add_argument(
         "--stored", action="store_true", help="first hand over all alerts that are stored; a sink gets each once"
     )
-    parser.add_argument("--refused", action="store_true", help="first let the messages wait again that were refused")
+    refused = parser.add_mutually_exclusive_group()
+    refused.add_argument("--refused", action="store_true", help="first let the messages wait again that were refused")
+    refused.add_argument("--give-up", action="store_true", help="first forget what was refused or is lost")
 
 
 def _label(parser: argparse.ArgumentParser) -> None:

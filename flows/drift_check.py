@@ -157,8 +157,7 @@ def _alarms(calibration: Calibration, recent: scored.Recent, settings: Retrainin
 
 def _too_few(version: Version, n: int, recent: scored.Recent, settings: Retraining) -> str:
     """What is waited for, as after each promotion; n recent records are of one kind."""
-    again = ", or judge earlier files again with --rescore"
-    needed = f"needed are {settings.min_records:,}; score more with `flowsculpt score`{again}"
+    needed = f"needed are {settings.min_records:,}; score more with `flowsculpt score`, or earlier files with --rescore"
     kind = " of one kind" if n < recent.score.size else ""  # with a context or without
     return f"undecided: {version} has scored {n:,} records{kind}, {needed}"
 

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from pipeline.serving.alerts.suppression import Rule
 
 UNITS: Final = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+LEAST: Final = 0.001  # false incidents per million; smaller numbers tell nobody anything
 LONGEST: Final = 60  # characters of a reason
 
 
@@ -86,13 +87,19 @@ def _table(shown: "Sequence[Incident]") -> list[str]:
             "lasts": _span(each),
             "alerts": each.alerts,
             "who": who(each),
-            "false/million": "-" if each.false_per_million is None else f"{each.false_per_million:.1g}",
+            "false/million": _bound(each.false_per_million),
             "why": _short(each.reason or each.kind or ""),
             "incident": each.incident,
         }
         for each in shown
     ]
     return [columns(rows)] if rows else ["no incidents"]
+
+
+def _bound(false_per_million: float | None) -> str:
+    if false_per_million is None:
+        return "-"
+    return f"{false_per_million:,.3g}" if false_per_million >= LEAST else f"<{LEAST}"
 
 
 def who(incident: "Incident") -> str:

@@ -68,7 +68,7 @@ def here(
     """
     from flows.reports import scoring as reports
     from pipeline import config
-    from pipeline.serving import arrivals, discoveries, intake, loading, scored
+    from pipeline.serving import arrivals, discoveries, intake, loading
     from pipeline.serving.intake import Outcome, Result
     from pipeline.settings.alerts import Alerts
     from pipeline.settings.scoring import Scoring
@@ -81,7 +81,6 @@ def here(
     def score(file: arrivals.Incoming) -> Outcome:
         return intake.score(file, bundle, version.number, "", level, rules, alerts)
 
-    by = version.number if rescore else None
     texts: list[str] = []
     outcomes: list[Outcome] = []
     for path in files:
@@ -89,15 +88,27 @@ def here(
         outcomes.append(done)
         if isinstance(done, dict):
             texts.append(reports.brief(done, path, alias, is_new=True))
-        elif done is None and (before := scored.summary(arrivals.identify(path, path), by)):
-            texts.append(reports.brief(before, path, alias, is_new=False, serving=version.number))
-            if level is not None and before.get("batch", {}).get("level") != level:
-                texts.append(f"{path}: it was not scored again, so it has no decision with --false-discovery {level:g}")
-    result = Result.of(version.number, bundle.digest, outcomes)
+        elif done is None:
+            texts += _as_before(path, alias, version.number, rescore, level)
+    result = Result.of(version.number, bundle.digest, outcomes, alerts.sinks)
     if result.quarantined or result.left or result.refused:
         what = "not every file was scored" if texts else "nothing was scored"
         raise ScoringError("\n\n".join([what, reports.markdown(result), *texts]))
-    return "\n\n".join(texts)
+    return "\n\n".join([*texts, *([] if result.scored else result.delivery)])
+
+
+def _as_before(path: Path, alias: str, serving: int, rescore: bool, level: float | None) -> list[str]:
+    """What was found in a file that was scored before."""
+    from flows.reports import scoring as reports
+    from pipeline.serving import arrivals, scored
+
+    before = scored.summary(arrivals.identify(path, path), serving if rescore else None)
+    if before is None:
+        return []
+    said = [reports.brief(before, path, alias, is_new=False, serving=serving)]
+    if level is not None and before.get("batch", {}).get("level") != level:
+        said.append(f"{path}: it was not scored again, so it has no decision with --false-discovery {level:g}")
+    return said
 
 
 def _by_flow(path: str, alias: str, false_discovery: float, rescore: bool) -> str:

@@ -137,7 +137,7 @@ def score_new(
         return done  # type: ignore[no-any-return]
 
     outcomes = [intake.take_in(file, path, version.number, settled, rescore) for file in listed]
-    return Result.of(version.number, bundle.digest, outcomes)
+    return Result.of(version.number, bundle.digest, outcomes, alerts.sinks)
 
 
 # What a run leaves to read.

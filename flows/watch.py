@@ -1,4 +1,4 @@
-"""The command ``watch``: judges records as they come, without Prefect and without MLflow, until it is told to stop.
+"""The command ``watch``: judges records as they come, without Prefect and without MLflow, until it is stopped.
 
 ::
 
@@ -35,8 +35,6 @@ from pipeline.base.errors import ConflictError, FlowsculptError, SourceError
 from pipeline.tracking import quiet_tools
 
 if TYPE_CHECKING:
-    import pyarrow as pa
-
     from pipeline.serving.watching.folder import Folder
     from pipeline.serving.watching.watcher import Stream, Watcher
     from pipeline.settings.watch import Watch
@@ -64,12 +62,17 @@ def watch(chosen: Namespace, stopped: threading.Event | None = None) -> int:
     """
     import signal
 
+    from pipeline import config
+    from pipeline.serving.watching.handing_over import delivering
+    from pipeline.settings.alerts import Alerts
+
     stopped = stopped or threading.Event()
     with ExitStack() as held:
         if threading.current_thread() is threading.main_thread():
             held.enter_context(program.heeding(stopped.set, [signal.SIGTERM, signal.SIGINT]))
         held.enter_context(alone())
         watcher, port = begun(chosen, log), 0
+        watcher.hand_over = held.enter_context(delivering(config.load(Alerts).sinks))
         if watcher.settings.port:
             port = held.enter_context(_metrics(watcher))
         watcher.model.follow(watcher.settings.refresh, stopped)
@@ -100,7 +103,7 @@ def begun(chosen: Namespace, tell: Callable[..., None]) -> "Watcher":
 
     model = ServingModel(chosen.alias, config.load(Scoring).contract, alerts, warn)
     streams, folder = _sources(chosen.path, settings, model.current.bundle.dataset.partition(" ")[0], warn)
-    return Watcher(settings, model, streams, folder, _handing_over(), tell)
+    return Watcher(settings, model, streams, folder, lambda _: None, tell)
 
 
 def _sources(
@@ -123,11 +126,6 @@ def _sources(
     folder.require(place)
     logs = [GrowingLog(place / name, warn, settings.settle) for name in settings.growing]
     return [*logs], folder.Folder(place, settings.settle, settings.growing)
-
-
-def _handing_over() -> "Callable[[pa.Table], None]":
-    """What gets each table of alerts."""
-    return lambda _: None
 
 
 @contextmanager

@@ -21,4 +21,6 @@ if __name__ == "__main__":
     decided = model.predict(new)
     print(decided.sort_values("score", ascending=False).head(3).to_string(), end="\n\n")
     print(decided["verdict"].value_counts().to_string(), end="\n\n")
-    print(model.explain(new, most=1, top=3).drop(columns=["record_id", "p_value", "verdict"]).T.to_string(header=False))
+    why = model.explain(new, most=1, top=3)
+    print(why[["driver", "kind", "family", "feature", "value", "benign", "fall", "share"]].to_string(), end="\n\n")
+    print("\n".join(why["text"]))

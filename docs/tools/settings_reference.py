@@ -52,6 +52,7 @@ NAMES: Final[Mapping[str, Collection[str]]] = {  # settings that name a plug-in
     "calibrate.fusion": FUSIONS,
     "calibrate.thresholds": THRESHOLDS,
     "alerts.sinks.active": SINKS,
+    "alerts.sinks.incidents": SINKS,
 }
 HEAD: Final = """# Settings
 

@@ -32,7 +32,7 @@ def markdown(result: Result) -> str:
         tables.markdown([row(summary) for summary in result.scored]),
         tables.markdown(_alarms(result)),
         *_labelled(result.scored),
-        *_titled("Delivery", _delivery(result)),
+        *_titled("Delivery", result.delivery),
         *_titled("Unlike what the model was fitted on", _broken(result)),
         *_titled("Quarantined", [f"{held.source}: {held.reason} ({_place(held)})" for held in result.quarantined]),
         *_titled("Left for the next run", result.left),
@@ -40,12 +40,6 @@ def markdown(result: Result) -> str:
         *_titled("Judged again", _again(result)),
     ]
     return "\n\n".join(part for part in parts if part)
-
-
-def _delivery(result: Result) -> list[str]:
-    """What each sink got and what it still lacks, behind the last file."""
-    found: list[str] = result.scored[-1].get("delivery", []) if result.scored else []
-    return found
 
 
 def _again(result: Result) -> list[str]:
@@ -159,7 +153,8 @@ def brief(summary: Mapping[str, Any], path: Path, alias: str, is_new: bool, serv
         lines += [f"{batch['discoveries']:,} discoveries, of which {batch['level']:.2%} may be false in expectation"]
     lines += summary.get("delivery", [])
     table = table_path(key(summary))
-    strongest = tables.columns(_strongest(table))
+    rows = _strongest(table)
+    strongest = "\n".join([tables.columns(rows), *_why(key(summary), [str(row["record_id"]) for row in rows])])
     named = str(summary["version"]) if by == version else alias
     other = "" if named == "champion" else f" --alias {named}"
     return "\n".join(
@@ -181,6 +176,14 @@ def key(summary: Mapping[str, Any]) -> str:
 def shown_threshold(names: Sequence[str] | Mapping[str, Any]) -> str:
     """The threshold whose alerts are shown: p99, or the lowest where a model has others."""
     return "p99" if "p99" in names else list(names)[-1]
+
+
+def _why(name: str, ids: Sequence[str]) -> list[str]:
+    """The strongest reason of each alert among some records, in the order of these; nothing where none has any."""
+    found = read_table(table_path(name, "alerts"), ["record_id", "reasons"]).to_pylist()
+    told = {f"{each['record_id']:016x}": each["reasons"] for each in found}
+    rows = [{"record_id": each, "strongest reason": told[each][0]["text"]} for each in ids if told.get(each)]
+    return ["", tables.columns(rows)] if rows else []
 
 
 def _strongest(table: Path) -> list[dict[str, object]]:

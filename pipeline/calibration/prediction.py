@@ -68,6 +68,14 @@ class Prediction:
         return Counter(self.group.tolist())
 
     @property
+    def level(self) -> NDArray[np.object_]:
+        """(n,) the strictest threshold that each record exceeds; "" where it exceeds none."""
+        found = np.full(len(self.score), "", dtype=object)
+        for name in sorted(self.flagged, key=lambda name: float(name.removeprefix("p"))):
+            found[self.flagged[name]] = name
+        return found
+
+    @property
     def margin(self) -> Floats:
         """(n,) of the first stage."""
         return self.scores["margin"]

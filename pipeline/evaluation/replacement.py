@@ -13,8 +13,8 @@ Given = Mapping[str, ArrayLike]
 
 NEIGHBOURS: Final = 7
 ROWS_AT_ONCE: Final = 32_768
-ALERTS_AT_ONCE: Final = 256
-LIKELY: Final = 64  # benign records whose distance from an alert is computed in full
+ALERTS_AT_ONCE: Final = 128
+LIKELY: Final = 160  # benign records whose distance from an alert is computed in full
 CUT: Final = 3.0  # mean deviations of a feature, beyond which records are alike to the search for them
 LARGEST: Final = 1e300  # stands for an infinite score, because a difference of two infinite ones is undefined
 

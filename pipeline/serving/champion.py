@@ -5,7 +5,7 @@
     data/registered/NUMBER-DIGEST/    a bundle, as it was fetched and checked; see ``registry.fetch``
     data/registered/serving.json      model -> alias -> number, digest, tags and the run of the version that has it
 
-Whoever moves an alias in this project notes that here, and so does whoever was told by the registry which version has
+Whoever moves an alias in this project notes that here, and so does whoever learnt from the registry which version has
 one. The digest of the bundle is compared each time that it is loaded. Nothing of MLflow is needed for that.
 """
 

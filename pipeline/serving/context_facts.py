@@ -25,7 +25,8 @@ from pipeline.serving.usual import OF_100, number, ranged
 
 Floats = NDArray[np.float64]
 
-_LOGS: Final = frozenset({"records", "ports", "sent", "received", "hosts", "gap_mean"})  # stored as log(1 + n)
+_COUNTS: Final = frozenset({"records", "ports", "sent", "received", "hosts"})
+_LOGS: Final = frozenset({*_COUNTS, "gap_mean"})  # stored as log(1 + n)
 _UNITS: Final = {"sent": "B", "received": "B", "gap_mean": "s"}
 _BY: Final = {"source": "by this source", "destination": "to this destination", "pair": "between these two hosts"}
 _THEMES: Final = {
@@ -78,7 +79,9 @@ class Fact:
 
     def raw(self, value: float) -> float:
         """What a context counts, given what is stored."""
-        return round(float(np.expm1(value)), 6) + 0.0 if self.what in _LOGS else float(value)
+        if self.what in _COUNTS:
+            return float(round(float(np.expm1(value))))
+        return float(np.expm1(value)) if self.what in _LOGS else float(value)
 
     @property
     def unit(self) -> str:
@@ -87,14 +90,14 @@ class Fact:
 
     def sentence(self, value: float, low: float | None, high: float | None) -> str:
         """What it is in a record, beside what is usual; raw values."""
-        said = f"{_SAID.get((self.side, self.what)) or _SAID['', self.what]} {number(_whole(value), self.unit)}"
+        said = f"{_SAID.get((self.side, self.what)) or _SAID['', self.what]} {number(value, self.unit)}"
         if self.seconds:
             said += f" in {_span(float(self.seconds))} {_BY[self.side]}"
         return said if low is None or high is None else f"{said}; {self.usual(low, high)}"
 
     def usual(self, low: float, high: float) -> str:
         """What is usual, in words; raw values."""
-        return f"{OF_100} of 100 benign records: {ranged(_whole(low), _whole(high), self.unit)}"
+        return f"{OF_100} of 100 benign records: {ranged(low, high, self.unit)}"
 
 
 @dataclass(frozen=True)
@@ -198,11 +201,6 @@ def _strongest(facts: Sequence[Fact], rise: Floats, most: int) -> list[int]:
 def theme(fact: Fact) -> str:
     """What a fact is about, coarsely, such as ``source ports``."""
     return f"{fact.side} {_THEMES[fact.what]}"
-
-
-def _whole(value: float) -> float:
-    """A count without what rounding has left."""
-    return float(round(value)) if abs(value - round(value)) < 1e-3 * max(1.0, abs(value)) else value
 
 
 def _span(seconds: float) -> str:

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from pipeline.base.errors import DataError
+from pipeline.base.errors import DataError, SchemaError
 from pipeline.datasets import cells, words
 from pipeline.datasets.names import canonical_names
 from pipeline.serving import record_columns
@@ -24,20 +24,44 @@ def records(frame: pd.DataFrame, bundle: Bundle, beside: tuple[str, ...] = ()) -
     Args:
         frame: n raw records.
         bundle: the model.
-        beside: columns of numbers that are wanted as well, where the frame has them.
+        beside: columns of numbers that are wanted as well, where the frame has them. The model does not need them, so
+            one that holds something else, or that two columns may mean, is left out.
 
     Raises:
         SchemaError: two columns mean the same one.
         DataError: a column holds values of several kinds, or text that spells no number where numbers are expected.
     """
-    wanted = tuple(dict.fromkeys([*(column.name for column in bundle.columns), *_group(bundle), *beside]))
-    names = _names(tuple(frame.columns), wanted)
-    numbers = {column.name for column in bundle.columns if not column.categorical}.union(beside)
+    wanted = tuple(dict.fromkeys([*(column.name for column in bundle.columns), *_group(bundle)]))
+    header = tuple(frame.columns)
+    names = _names(header, wanted)
+    numbers = {column.name for column in bundle.columns if not column.categorical}
     given = {name: names[name] for name in wanted if name in names}
-    plain = _plain(frame, {name: column for name, column in given.items() if name in numbers})
-    return {
+    others = {name: column for name in beside if name not in given and (column := _one(header, name)) is not None}
+    plain = _plain(frame, {name: column for name, column in given.items() if name in numbers} | others)
+    read = {
         name: plain[name] if name in plain else _values(name, frame[given[name]], name in numbers) for name in given
     }
+    return read | {
+        name: values
+        for name, column in others.items()
+        if (values := plain[name] if name in plain else _if_numbers(name, frame[column])) is not None
+    }
+
+
+def _one(header: tuple[Hashable, ...], name: str) -> Any:
+    """What the frame calls a column; None where it has none, or two that may be it."""
+    try:
+        return _names(header, (name,)).get(name)
+    except SchemaError:
+        return None
+
+
+def _if_numbers(name: str, column: Any) -> pa.Array | None:
+    """The numbers of a column; None where it holds something else."""
+    try:
+        return _values(name, column, True)
+    except DataError:
+        return None
 
 
 def _plain(frame: pd.DataFrame, given: Mapping[str, Any]) -> dict[str, pa.Array]:

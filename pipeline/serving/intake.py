@@ -23,7 +23,7 @@ from pipeline.serving.arrivals import Incoming
 from pipeline.serving.bundle import Bundle
 from pipeline.serving.contract_check import WARN
 from pipeline.serving.quarantine import Held
-from pipeline.settings.alerts import Alerts
+from pipeline.settings.alerts import NO_SINKS, Alerts, Sinks
 from pipeline.settings.scoring import ContractRules
 
 
@@ -50,6 +50,7 @@ class Result:
         quarantined: each file that cannot be scored.
         left: why each file that waits for the next run does.
         refused: why each file that could not be scored through no fault of its own was not.
+        delivery: what each sink of alerts got, and what it still lacks.
     """
 
     version: int
@@ -59,19 +60,22 @@ class Result:
     quarantined: tuple[Held, ...]
     left: tuple[str, ...]
     refused: tuple[str, ...]
+    delivery: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, version: int, digest: str, outcomes: Iterable[Outcome]) -> "Result":
-        """The outcomes of all files, sorted by their kinds."""
+    def of(cls, version: int, digest: str, outcomes: Iterable[Outcome], sinks: Sinks = NO_SINKS) -> "Result":
+        """The outcomes of all files, sorted by their kinds; if none was scored, alerts from before are delivered."""
         done = list(outcomes)
+        scored = tuple(each for each in done if isinstance(each, dict))
         return cls(
             version,
             digest,
-            tuple(each for each in done if isinstance(each, dict)),
+            scored,
             done.count(None),
             tuple(each for each in done if isinstance(each, Held)),
             tuple(each.reason for each in done if isinstance(each, Left)),
             tuple(printable(str(each)) for each in done if isinstance(each, Exception)),
+            tuple(scored[-1].get("delivery", ()) if scored else delivery.after_scoring(sinks)),
         )
 
     @property

@@ -40,7 +40,7 @@ class HashedFolder:
 
     @cached_property
     def digest(self) -> str:
-        """sha256 of the manifest, in hexadecimal digits."""
+        """sha256 of the manifest, in hexadecimal digits; each alert names it, and the files are hashed once."""
         return hashlib.sha256(self.manifest).hexdigest()
 
     def save(self, folder: Path) -> None:

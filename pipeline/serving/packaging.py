@@ -26,8 +26,9 @@ from pipeline.tracking import store
 BUNDLE = "artifacts/bundle"  # of the pyfunc's folder
 PACKAGE = Path(__file__).parents[1]
 SCORING = (
-    *("attacks", "benign", "bundle", "bundle_parts", "calls", "contract", "contract_check", "frames", "manifest"),
-    *("pyfunc", "recent_past", "record_columns", "time_units", "two_stage"),
+    *("alerts/schema", "attacks", "benign", "bundle", "bundle_parts", "calls", "causes", "context_facts", "contract"),
+    *("contract_check", "families", "frames", "kept_records", "manifest", "named_features", "pyfunc", "quantities"),
+    *("reasons", "recent_past", "record_columns", "time_units", "two_stage", "usual"),
 )
 READING = (  # what tells which column of a frame is which and what it means, and what that stands on
     *("base", "cells", "clock", "dialect", "encodings", "extractors", "header", "labels", "marks", "meaning"),
@@ -36,7 +37,7 @@ READING = (  # what tells which column of a frame is which and what it means, an
 # The files and rooms of the package that scoring imports; a test holds them against its imports.
 CODE = (
     *("artifacts", "base", "calibration", "preprocessing"),
-    "datasets/families",
+    *("datasets/families", "evaluation/replacement.py"),
     *(f"datasets/{name}.py" for name in READING),
     *("models/base.py", "models/detectors", "models/encoders", "models/layers.py", "models/scoring.py"),
     *(f"serving/{name}.py" for name in SCORING),
@@ -54,11 +55,19 @@ PREDICTION = {
     "detector": "double",
     "head": "double",
     "density": "double",  # the former name of detector, for one version
+    "level": "string",
     "contract": "string",
     "notice": "string",
+    "thresholds": "string",
+    "model_digest": "string",
+    "driver": "string",
+    "kind": "string",
+    "family": "string",
+    "reasons": "string",
 }
 
-ASKED = {"time_unit": AUTO, "contract": "warn"}  # parameter of a call -> its usual value
+# What a call may ask for -> the usual value.
+ASKED: dict[str, str | int] = {"time_unit": AUTO, "contract": "warn", "reasons": 0}
 
 
 def save(folder: Path, sealed: HashedFolder, logged: Any, run_id: str) -> None:
@@ -145,6 +154,5 @@ def _signature() -> Any:
     from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema
 
     outputs = Schema([ColSpec(kind, name) for name, kind in PREDICTION.items()])
-    return ModelSignature(
-        None, outputs, ParamSchema([ParamSpec(name, "string", usual) for name, usual in ASKED.items()])
-    )
+    asked = [ParamSpec(name, "string" if isinstance(usual, str) else "long", usual) for name, usual in ASKED.items()]
+    return ModelSignature(None, outputs, ParamSchema(asked))

@@ -3,24 +3,32 @@
 Its artefact ``bundle`` is a ``pipeline.serving.bundle.Bundle``. Its configuration has the digest and the device.
 """
 
+import json
 import logging
+from dataclasses import asdict
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
+import pyarrow as pa
 from mlflow.exceptions import MlflowException
 from mlflow.models import set_model
 from mlflow.pyfunc import PythonModel
 
 from pipeline.base.errors import ArtifactError, ConfigError, DataError
+from pipeline.calibration.prediction import Prediction
 from pipeline.serving import calls
 from pipeline.serving.bundle import Bundle
 from pipeline.serving.calls import Call
 from pipeline.serving.contract_check import rules_of
+from pipeline.serving.reasons import Explainer
 from pipeline.serving.time_units import AUTO
 
 LOG = logging.getLogger("flowsculpt")
-SCORES = ("score", "p_value", "confidence", "verdict", "margin", "detector", "head", "density")
+SCORES = ("score", "p_value", "confidence", "verdict", "margin", "detector", "head", "density", "level")
+WHY = ("driver", "kind", "family", "reasons")
 
 
 class RegisteredModel(PythonModel):  # type: ignore[misc]  # mlflow has no types
@@ -46,31 +54,72 @@ class RegisteredModel(PythonModel):  # type: ignore[misc]  # mlflow has no types
                 published files; numbers of any type, other columns are passed over.
             params: ``time_unit`` of the records, ``us``, ``ms``, ``s`` or ``ns``; by default ``auto``: as they show it.
                 ``contract``: what becomes of records that are unlike those that the model was fitted on: ``warn``, the
-                default, or ``refuse``.
+                default, or ``refuse``. ``reasons``: how many are given of each record that exceeds a threshold; by
+                default 0.
 
         Returns:
             n rows: score, p_value, confidence, verdict, the scores of the two stages, margin and detector, and that of
             a supervised head, NaN where there is none. ``density`` repeats ``detector`` under its former name, for one
             version. ``contract`` says in each row how the call stands to what the model was fitted on: kept, broken,
             undecided or none. ``notice`` of the first row says what the caller should know; it is logged, too.
+            ``level`` is the strictest threshold that a record exceeds, "" for none. ``thresholds`` is a JSON object:
+            the name of each threshold by which the record was judged -> the score. ``model_digest`` says which model it
+            is; the registry has it as the tag ``flowsculpt.digest`` of a version. Where reasons are asked for:
+            ``driver``, the score with the largest share; ``kind``, what the reasons are about; ``family``, the known
+            attacks that it is most like; and ``reasons``, a JSON list of objects with the fields of
+            ``alerts.schema.Reason``. All four are "" of other records.
 
         Raises:
             MlflowException: a column is missing, or holds what it should not; or the records are refused.
         """
         try:
-            call = self._read(pd.DataFrame(model_input), **(params or {}))
+            asked = dict(params or {})
+            most = _number(asked.pop("reasons", 0))
+            call = self._read(pd.DataFrame(model_input), **asked)
             judged = self.bundle.predict(call.records)
+            why = self._why(call, judged, most)
         except (ConfigError, DataError) as error:
             raise MlflowException.invalid_parameter_value(str(error)) from error
         notice = [" ".join(call.sentences), *[""] * (len(model_input) - 1)][: len(model_input)]
         said = {name: getattr(judged, name) for name in SCORES} | {"contract": call.state, "notice": notice}
+        said |= {"thresholds": self._thresholds(judged), "model_digest": self.bundle.digest} | why
         return pd.DataFrame(said, index=model_input.index)
+
+    def _thresholds(self, judged: Prediction) -> list[str]:
+        """(n,) the thresholds of the decision that judged each record, as JSON."""
+        decisions = self.bundle.calibration.decisions
+        text = {name: json.dumps(dict(decisions[name].thresholds)) for name in {*judged.group.tolist()}}
+        return [text[name] for name in judged.group.tolist()]
+
+    def _why(self, call: Call, judged: Prediction, most: int) -> dict[str, list[str]]:
+        """Column of ``WHY`` -> (n,) texts."""
+        said = {name: [""] * len(judged.score) for name in WHY}
+        rows = np.flatnonzero(judged.level != "") if most else np.zeros(0, np.intp)
+        if not len(rows):
+            return said
+        records = {name: values.take(pa.array(rows)) for name, values in call.records.items()}
+        scores = {name: each[rows] for name, each in judged.scores.items()}
+        for row, each in zip(rows.tolist(), self._explainer.explain(records, None, most, scores=scores), strict=True):
+            reasons = json.dumps([asdict(cause.reason) for cause in each.causes])
+            for name, text in zip(WHY, (each.driver, each.kind, each.family or "", reasons), strict=True):
+                said[name][row] = text
+        return said
+
+    @cached_property
+    def _explainer(self) -> Explainer:
+        return Explainer(self.bundle)
 
     def _read(self, frame: pd.DataFrame, time_unit: str = AUTO, contract: str = "warn") -> Call:
         call = calls.read(frame, self.bundle, time_unit, rules_of(contract))
         if call.sentences:
             LOG.warning("%s", " ".join(call.sentences))
         return call
+
+
+def _number(asked: Any) -> int:
+    if isinstance(asked, bool) or not isinstance(asked, int) or asked < 0:
+        raise ConfigError(f"reasons is {asked!r}, allowed are whole numbers from 0 on")
+    return asked
 
 
 set_model(RegisteredModel())

@@ -13,8 +13,9 @@ The kind of an alert is coarse, so that alerts of one cause have the same: what 
 ``port``, ``flags``, ``timing`` or ``source ports``.
 """
 
+from collections import deque
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,6 +36,8 @@ from pipeline.serving.quantities import quantity_of
 from pipeline.serving.record_columns import Records
 
 Floats = NDArray[np.float64]
+
+_LAST: Final[deque["Explainer"]] = deque(maxlen=2)
 
 TRIED: Final = 16  # features that are tried where each costs a score: those that differ most from similar records
 
@@ -75,6 +78,20 @@ class Explainer:
         self.quantities = [quantity_of(feature, bundle.features) for feature in bundle.features.columns]
         self.families = Families.of(bundle)
 
+    @classmethod
+    def of(cls, bundle: Bundle) -> Self:
+        """That of a model; the last two are kept, for a scorer that explains a few alerts at a time.
+
+        Raises:
+            ArtifactError: the model keeps no benign records to compare with.
+        """
+        for each in _LAST:
+            if each.bundle is bundle and isinstance(each, cls):
+                return each
+        made = cls(bundle)
+        _LAST.append(made)
+        return made
+
     def explain(
         self,
         records: Records,
@@ -101,7 +118,7 @@ class Explainer:
             return []
         given = Kept.of(self.bundle, table)
         like, reference = referred(self.benign.x, given.x)
-        tried = reference if self.scoring.replaced is not None else _few(given.x, reference)
+        tried = reference if self.scoring.replaced is not None else few(given.x, reference)
         scores = self._scores(given.x, context) if scores is None else scores
         fall = self.scoring.falls(given.x, tried, scores)
         shares = self.scoring.shares_of(scores)
@@ -187,7 +204,7 @@ class Explainer:
         return (nearest_one if name == OTHERS else name), float(families[row, best])
 
 
-def _few(x: NDArray[np.float32], reference: NDArray[np.float32]) -> NDArray[np.float32]:
+def few(x: NDArray[np.float32], reference: NDArray[np.float32]) -> NDArray[np.float32]:
     """Reference values of the features that differ most from them; the others keep the value that they have."""
     apart = np.abs(x - reference)
     if apart.shape[1] <= TRIED:

@@ -11,7 +11,7 @@ from pipeline.serving.quantities import Quantity
 
 PERCENTILES: Final = (0.01, 0.99)
 OF_100: Final = 98  # benign records lie between these, of 100
-NAMES: Final = 3  # the commonest ones that are told
+NAMES: Final = 3  # the commonest ones that are named
 _TIMES: Final = ((1e6, "s"), (1e3, "ms"), (1, "us"))  # microseconds in each unit of time
 _SUFFIXES: Final = {"B": " B", "B/s": " B/s", "B^2": " B^2", "1/s": "/s", "packets": "", "s": " s", "ms": " ms"}
 

@@ -38,24 +38,27 @@ class IncidentRules(Shape):
 
 @dataclass(frozen=True)
 class Sinks(WithPlugins):
-    """Who gets each alert; the plug-ins are the sinks.
+    """Who gets each alert and each incident; the plug-ins are the sinks.
 
     Attributes:
-        active: names of the sinks that get each alert; a sink that is not named gets nothing.
+        active: names of the sinks that get each alert.
+        incidents: names of the sinks that get each incident, but for those that lack evidence or that a rule hides; all
+            but parquet take them. An incident comes again when its severity is another one.
         most_waiting: messages that wait for one sink at most. What comes later stays in the table of its alerts, and
-            follows from there when half of those that wait are delivered.
+            follows from there when the others are delivered.
         remember: days for which a sink is known to have a message, so that it does not get it again.
-        seconds: that scoring spends on delivery at most after each file; the rest goes with the next file, or by
+        seconds: that scoring spends on each sink at most after each file; the rest goes with the next file, or by
             `flowsculpt deliver`.
     """
 
     active: Names
+    incidents: Names
     most_waiting: Count
     remember: Count
     seconds: Positive
 
 
-NO_SINKS: Final = Sinks((), 1_000_000, 400, 10.0, plugins={})
+NO_SINKS: Final = Sinks((), (), 1_000_000, 400, 10.0, plugins={})
 
 
 @dataclass(frozen=True)

@@ -6,15 +6,27 @@ import numpy as np
 import pytest
 import torch
 
+from pipeline.artifacts.models import encode_model
 from pipeline.base.registry import build
 from pipeline.base.samples import Samples
+from pipeline.calibration.calibration import Calibration
 from pipeline.calibration.surprisal import Surprisal
+from pipeline.datasets.schema import Column
 from pipeline.evaluation.attribution import Explanation, Native, explain
 from pipeline.evaluation.replacement import Scoring
 from pipeline.models.base import Batch
 from pipeline.models.detectors.base import Detector
 from pipeline.models.detectors.registry import DETECTORS
+from pipeline.models.encoders.losses.registry import LOSSES
+from pipeline.models.encoders.registry import ENCODERS
 from pipeline.models.scoring import in_batches
+from pipeline.preprocessing.features import Features
+from pipeline.preprocessing.recipe import Recipe
+from pipeline.serving.bundle import Bundle
+from pipeline.serving.manifest import HashedFolder
+from pipeline.serving.reasons import Explainer
+from pipeline.serving.two_stage import TwoStage
+from pipeline.serving.usual import number
 
 F, N, SHIFT = 6, 1_000, 8.0
 COLUMNS = tuple("abcdef")
@@ -27,6 +39,8 @@ NARROW = {
 }
 BY_TERMS = ["gmm", "grand", "knn", "maf", "mahalanobis", "pca", "radon"]
 LEAST = 0.95
+UNITS = (1.0, 10.0, 0.1, 100.0, 1.0, 5.0)  # of the raw columns, a deviation each
+NEAR = ("ensemble", "knn")  # they look at some of the references alone where one entry is replaced
 LEAST_BY_TERMS = {"maf": 0.85}  # its later layers hand some of a shift on to the other features
 
 
@@ -144,3 +158,55 @@ def test_explaining_changes_no_model_and_draws_nothing(name: str) -> None:
     np.testing.assert_array_equal(alerts.x, given)
     assert all(torch.equal(value, before[key]) for key, value in detector.state_dict().items())
     assert not detector.training
+
+
+@pytest.mark.parametrize("name", sorted(DETECTORS))
+def test_what_is_replaced_quickly_is_what_is_replaced_one_by_one(name: str) -> None:
+    detector, x = fitted(name), torch.from_numpy(shifted(24, 9)[0])
+    reference = torch.from_numpy(benign(24, 10))
+    reference[:, 0] = x[:, 0]
+    with torch.inference_mode():
+        quick, slow = detector.replaced(x, reference), Detector.replaced(detector, x, reference)
+        torch.testing.assert_close(quick[:, 0], detector.scores(x), rtol=1e-4, atol=1e-4)
+    if name in NEAR:
+        assert (quick >= slow - 1e-4).all()
+        assert (quick.argmin(1) == slow.argmin(1)).float().mean() >= LEAST
+    else:
+        torch.testing.assert_close(quick, slow, rtol=1e-4, atol=1e-3)
+
+
+def recorded(x: np.ndarray) -> dict[str, np.ndarray]:
+    """Features as columns in units of their own."""
+    return {each: UNITS[place] * x[:, place].astype(np.float64) + 1_000 for place, each in enumerate(COLUMNS)}
+
+
+@cache
+def bundle(name: str) -> Bundle:
+    """A model of raw columns, in units of their own, behind the detector; it keeps benign records."""
+    raw = recorded(benign(N, 1))
+    features = Features.fit([raw], N, Recipe((), (), "zero", True, "standard", None, "one_hot", ()))
+    encoder = build(ENCODERS, "identity", features=F, loss=build(LOSSES, "dccl"))
+    silent = np.zeros(N)
+    calibration = Calibration.fit(silent, in_batches(fitted(name).scores, benign(N, 3), 8192, "cpu"), used=["detector"])
+    ids = np.arange(N, dtype=np.uint64)
+    about, kept = encode_model({"words": {}}, {"record_id": ids, **{k: v.astype(np.float32) for k, v in raw.items()}})
+    sealed = HashedFolder({}, {"benign.json": about, "benign.safetensors": kept})
+    columns = tuple(Column(each) for each in COLUMNS)
+    return Bundle("table", columns, ids, features, TwoStage(encoder, fitted(name), calibration), sealed)
+
+
+@pytest.mark.parametrize("name", sorted(DETECTORS))
+def test_a_planted_deviation_is_the_first_reason_of_an_alert_in_raw_units(name: str) -> None:
+    x, planted = shifted(60, 5)
+    records = recorded(x)
+    found = Explainer(bundle(name)).explain(records)
+    first = [each.causes[0].reason for each in found]
+    assert np.mean([COLUMNS.index(reason.feature) == j for reason, j in zip(first, planted, strict=True)]) >= LEAST
+    for row, reason in enumerate(first):
+        value = records[reason.feature][row]
+        assert reason.value == pytest.approx(value) and reason.low < reason.high
+        assert f"{reason.feature} {number(value)}" in reason.text and "98 of 100 benign records: " in reason.text
+        assert 0 <= reason.share <= 1
+    outside = [not each.low <= each.value <= each.high for each in first]
+    assert np.mean(outside) >= LEAST
+    assert all(2 <= len(each.causes) <= 5 and each.driver == "detector" for each in found)

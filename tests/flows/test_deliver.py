@@ -9,6 +9,7 @@ import yaml
 from flows import deliver
 from pipeline import config
 from pipeline.serving.alerts import delivery
+from pipeline.serving.alerts.spool import SpoolFullError
 from pipeline.settings.alerts import Alerts
 from tests.serving.alerts.sinks import made, receivers
 from tests.serving.alerts.sinks.test_syslog import closed_port
@@ -26,10 +27,10 @@ def project(tmp_path, monkeypatch):
     active(port=1)
 
 
-def active(*names, port):
+def active(*names, port, incidents=()):
     """Say in params.yaml which sinks there are."""
     params = yaml.safe_load(SHIPPED.read_text())
-    params["alerts"]["sinks"]["active"] = [*names]
+    params["alerts"]["sinks"] |= {"active": [*names], "incidents": [*incidents]}
     params["alerts"]["sinks"]["webhook"] = {
         "url": f"http://127.0.0.1:{port}/",
         "secret_variable": "FLOWSCULPT_TEST_SECRET",
@@ -73,6 +74,29 @@ def test_a_new_sink_gets_what_is_stored_when_it_is_asked_for():
     assert [json.loads(line)["alert"]["metadata"]["tag"][0][4:] for line in lines] == [each.alert for each in ALERTS]
 
 
+def test_incidents_are_delivered_once_and_those_that_a_rule_hides_are_not():
+    alone = [made.alert(90 + number, src_ip=f"10.9.9.{number}", dst_ip=f"10.8.8.{number}") for number in range(3)]
+    table("a.parquet", [*ALERTS, *alone])
+    active(port=1, incidents=["ecs"])
+    assert deliver.main([]) == 0
+    assert deliver.main([]) == 0
+    (line,) = Path("data/sinks/ecs.json").read_text().splitlines()
+    document = json.loads(line)
+    assert document["event"]["dataset"] == "flowsculpt.incident"
+    assert document["flowsculpt"]["alerts"] == len(ALERTS) and document["source"]["ip"] == made.ALERT.src_ip
+
+
+def test_a_full_spool_takes_incidents_later(monkeypatch):
+    table("a.parquet", ALERTS)
+    active("eve", port=1, incidents=["eve"])
+    with monkeypatch.context() as patch:
+        patch.setattr(delivery, "hand_over_incidents", lambda *_: (_ for _ in ()).throw(SpoolFullError("full")))
+        assert deliver.main([]) == 0
+    assert not Path("data/sinks/eve.json").exists()
+    assert deliver.main([]) == 0
+    assert len(Path("data/sinks/eve.json").read_text().splitlines()) == 1
+
+
 def test_what_was_refused_is_offered_again(capsys):
     with receivers.webhook() as (port, hook):
         active("webhook", port=port)
@@ -82,6 +106,17 @@ def test_what_was_refused_is_offered_again(capsys):
         assert "1 refused" in capsys.readouterr().err
         assert deliver.main(["--refused"]) == 0
         assert hook.taken() == [ALERTS[0].alert]
+
+
+def test_what_was_refused_or_is_lost_is_forgotten_when_somebody_says_so(capsys):
+    with receivers.webhook() as (port, hook):
+        active("webhook", port=port)
+        hook.answers = [422]
+        delivery.deliver(ALERTS[:1], rules())
+        assert deliver.main(["--status"]) == 1
+        assert deliver.main(["--give-up"]) == 0
+        assert delivery.deliver(ALERTS, rules())[0].sent == len(ALERTS) - 1
+        assert ALERTS[0].alert not in hook.taken()
 
 
 def test_a_wrong_setting_is_named(capsys):

@@ -37,6 +37,7 @@ def test_a_scan_is_one_line_and_lone_alerts_are_counted(project, capsys):
     assert head.split()[:2] == ["severity", "first"]
     assert scan.startswith("critical  2026-01-05 09:00:00")
     assert "10.9.9.9 -> 10.0.0.80 1,000 ports" in scan
+    assert " <0.001 " in scan
     assert rest == "5 alerts in 5 groups have too little evidence to be incidents; --all shows them"
 
 

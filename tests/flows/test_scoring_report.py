@@ -38,3 +38,9 @@ def test_labels_may_name_no_attack():
 
 def test_files_without_labels_have_no_such_table():
     assert "Labelled records" not in page(summary("a"), summary("b"))
+
+
+def test_what_waits_for_a_sink_is_said_once():
+    shown = page(summary("a"), {**summary("b"), "delivery": ["eve: 7 delivered", "webhook: 0 delivered, 7 wait"]})
+    assert "## Delivery\n\n- eve: 7 delivered\n- webhook: 0 delivered, 7 wait" in shown
+    assert "Delivery" not in page(summary("a"))

@@ -1,6 +1,7 @@
 """A call of a model is read as a file is: its units, its words and numbers, and the contract of the model."""
 
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from pipeline import AlarmModel
 from pipeline.base.errors import ConfigError, ContractWarning, DataError, SchemaError
 from pipeline.datasets.names import canonical_names
 from pipeline.datasets.units import TIMED
-from pipeline.serving import calls, time_units
+from pipeline.serving import calls, frames, time_units
 from pipeline.serving.bundle import Bundle
 from pipeline.serving.contract_check import rules_of
 from pipeline.serving.manifest import HashedFolder
@@ -127,3 +128,20 @@ def test_numbers_that_are_spelt_as_text_are_read_as_a_file_is(bundle: Bundle, fr
 
 def test_every_unit_of_a_file_may_be_stated() -> None:
     assert {*time_units.TIME_UNITS} == {"auto", *PER_MICROSECOND}
+
+
+def test_a_column_that_the_model_does_not_read_may_hold_anything(bundle: Bundle, frame: pd.DataFrame) -> None:
+    beside, header = "packet_length_max", " Max Packet Length"
+    narrow = replace(bundle, columns=tuple(column for column in bundle.columns if column.name != beside))
+    assert beside in calls.BESIDE and header in frame.columns
+    expected = frames.records(frame, narrow, calls.BESIDE)
+    assert beside in expected
+    strange = {"text": "long", "mixed": [{}, *["x"] * (len(frame) - 1)]}
+    given = {name: frame.assign(**{header: values}) for name, values in strange.items()}
+    for each in (*given.values(), frame.assign(**{"Packet Length Max": 80})):
+        found = frames.records(each, narrow, calls.BESIDE)
+        assert beside not in found
+        assert all(found[column.name].equals(expected[column.name]) for column in narrow.columns)
+        calls.read(each, narrow)
+        with pytest.raises(DataError):
+            frames.records(each, bundle, calls.BESIDE)

@@ -7,13 +7,17 @@ import pytest
 
 from pipeline.artifacts import paths
 from pipeline.artifacts.files import read_bytes
-from pipeline.artifacts.models import read_model
+from pipeline.artifacts.models import encode_model, read_model
 from pipeline.artifacts.samples import read_samples, write_samples
 from pipeline.artifacts.tables import read_table
 from pipeline.base.errors import ConfigError
 from pipeline.calibration.calibration import Calibration
+from pipeline.datasets.labels import family
 from pipeline.datasets.schema import FEATURE_NAMES
+from pipeline.serving import bundle_parts
 from pipeline.serving.bundle import Bundle
+from pipeline.serving.families import OTHERS, Families
+from pipeline.serving.manifest import HashedFolder
 from tests.stages.conftest import shipped_settings
 
 TRAINED = ("preprocess", "stage1", "stage2", "calibrate")
@@ -49,6 +53,31 @@ def test_scores_are_named_and_the_bundle_judges_as_the_stages_score(shipped):
         assert samples.columns == ("margin", "detector", "head")
         judged = bundle.predict(records.take([order[each] for each in samples.record_id.tolist()]))
         np.testing.assert_array_equal(np.stack([*judged.scores.values()], axis=1), samples.x)
+    _know_their_families(bundle)
+
+
+def _know_their_families(bundle):
+    """An alert names the family of attacks that the trees of the head find likeliest."""
+    train, families = read_samples(paths.PROCESSED, "train"), Families.of(bundle)
+    attacks = train.select(~train.benign)
+    own = np.array([family(name) for name in attacks.attack])
+    names, counts = np.unique(own, return_counts=True)
+    assert {*families.names} - {OTHERS} <= {*names}
+    assert {*names[counts >= bundle.model.head.models[0].least]} <= {*families.names}
+    said = families.probabilities(attacks.x)
+    assert (said >= 0).all() and (said.sum(1) <= 1 + 1e-9).all()
+    known = np.isin(own, families.names)
+    assert (np.array(families.names)[said.argmax(1)] == own)[known].mean() > 0.95
+    benign = families.probabilities(train.select(train.trusted).x)
+    assert np.median(benign.sum(1)) < 0.1
+    older = HashedFolder(bundle.sealed.about, {**bundle.sealed.files, **_without_families(bundle)})
+    assert Families.of(Bundle.of_sealed(older, paths.DATA)) is None
+
+
+def _without_families(bundle):
+    about, weights = bundle_parts.decoded(paths.HEAD, bundle.sealed.files, "head")
+    about.pop("families")
+    return dict(zip(bundle_parts.file_names("head"), encode_model(about, weights), strict=True))
 
 
 def test_features_pass_the_encoder_where_asked(shipped):

@@ -29,8 +29,13 @@ from pipeline.preprocessing.context.past import GAP_COLUMNS
 from pipeline.preprocessing.context.talks import talks_of
 from pipeline.preprocessing.splits import SPLITS
 from pipeline.serving import adoption, arrivals, batch, carried_past, heldout, reading, scored, shadow
+from pipeline.serving.alerts import stored
+from pipeline.serving.alerts.schema import alerts_of
 from pipeline.serving.arrivals import Incoming
 from pipeline.serving.bundle import Bundle
+from pipeline.serving.causes import Context
+from pipeline.serving.reasons import Explainer
+from pipeline.settings.alerts import Alerts
 from pipeline.settings.evaluate import Evaluate
 from pipeline.settings.promotion import Shadow
 from pipeline.settings.retraining import Retraining
@@ -267,6 +272,39 @@ def test_explain_names_the_alerts_of_the_scored_table(bundle: Bundle, tmp_path: 
     strange = told(file).context.idxmax()
     text = explain.explained(Namespace(**{**vars(chosen), "record": [f"{strange:016x}"]}))
     assert "context has " in text and f"score {told(file).score[strange]:.4g}" in text
+
+
+def test_what_hosts_did_before_is_a_reason_where_it_drove_the_score(bundle: Bundle) -> None:
+    assert bundle.past is not None
+    whole, place = records(), {name: at for at, name in enumerate(bundle.past.columns)}
+    x = np.tile(bundle.past.usual["middle"], (4, 1)).astype(np.float32)
+    rows = ("source_records_5s", "source_ports_5s"), ("destination_hosts_60s",), ("gap_variation",), ()
+    for row, names in enumerate(rows):
+        for name in names:
+            x[row, place[name]] = np.log1p(np.float32(98)) if name != "gap_variation" else 40
+    context = Context(bundle.past.scores(x), x)
+    found = Explainer(bundle).explain(whole.slice(0, 4), context)
+    first = [each.causes[0].reason for each in found]
+    assert [each.driver for each in found[:3]] == ["context"] * 3
+    assert {reason.feature for reason in (each.reason for each in found[0].causes[:2])} == {*rows[0]}
+    ports = next(each.reason for each in found[0].causes if each.reason.feature == "source_ports_5s")
+    assert (ports.value, ports.high is not None and ports.high < 98) == (98, True)
+    assert ports.text.startswith("ports asked 98 in 5 s by this source; 98 of 100 benign records: ")
+    assert first[1].text.startswith("hosts that asked 98 in 60 s to this destination")
+    assert [found[0].kind.split()[0], found[1].kind, found[2].kind] == ["source", "destination hosts", "pair timing"]
+    assert not any(cause.reason.feature in place for cause in found[3].causes)
+    bare = replace(bundle, past=replace(bundle.past, usual={}))
+    (older, *_) = Explainer(bare).explain(whole.slice(0, 4), context)
+    reason = next(each.reason for each in older.causes if each.reason.feature in place)
+    assert (reason.low, reason.high, reason.usual) == (None, None, "") and ";" not in reason.text
+
+
+def test_alerts_of_a_file_name_what_their_hosts_did_before(bundle: Bundle) -> None:
+    batch.score(later(), bundle, 3, alerts=Alerts("p95", "", 10_000))
+    found = alerts_of(stored.read())
+    driven = [alert for alert in found if alert.driver == "context"]
+    assert driven and bundle.past is not None
+    assert all({each.feature for each in alert.reasons} & {*bundle.past.columns} for alert in driven)
 
 
 def test_contexts_do_not_depend_on_how_a_file_is_cut(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:

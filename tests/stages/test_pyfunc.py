@@ -1,5 +1,6 @@
 """A model that MLflow loads reads a CSV as pandas does: whole numbers, and the published headers."""
 
+import json
 import warnings
 from types import SimpleNamespace
 
@@ -7,10 +8,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from pipeline.datasets.families.known import families
+from pipeline.datasets.header import COPIED
 from pipeline.datasets.names import canonical_names
+from pipeline.datasets.schema import FEATURES
 from pipeline.datasets.units import TIMED
 from pipeline.serving import packaging
+from pipeline.serving.alerts.schema import REASON
 from pipeline.serving.bundle import Bundle
+
+WHY = ("driver", "kind", "family", "reasons")
 
 
 @pytest.fixture
@@ -69,3 +76,50 @@ def test_a_call_is_read_as_a_file_is_and_its_answer_says_what_differs(pyfunc, we
     for params, said in (({"time_unit": "sec"}, "time_unit is 'sec'"), ({"contract": "refuse"}, "flow_duration of 1")):
         with pytest.raises(refused, match=said):
             model.predict(slow.iloc[:1], params=params)
+
+
+def named_by(family, canonical):
+    """A frame of canonical columns under the names that a family of files gives them, each column once."""
+    names = {}
+    for header, name in family.headers.items():
+        if name in canonical.columns and name not in names.values():
+            names[header] = name
+    return canonical[[*names.values()]].set_axis([*names], axis=1)
+
+
+@pytest.mark.parametrize("family", [each.name for each in families()])
+def test_the_header_of_every_known_family_is_read_and_whole_numbers_are_numbers(pyfunc, week, family):
+    model, bundle, refused = pyfunc
+    frame = pd.read_csv(next(week.glob("Monday*"))).drop(columns=" Label")
+    names = canonical_names(frame, [column.name for column in FEATURES])
+    canonical = frame[[*names.values()]].set_axis([*names], axis=1).drop(columns=[*COPIED])
+    given = named_by(next(each for each in families() if each.name == family), canonical)
+    lacks = {column.name for column in bundle.columns} - {*canonical_names(given, [*canonical.columns, *COPIED])}
+    whole = given.astype({name: "int64" for name in given.columns if (given[name] % 1 == 0).all()})
+    if lacks:
+        with pytest.raises(refused, match=rf"lack {len(lacks)} of the \d+ columns read"):
+            model.predict(whole)
+        return
+    np.testing.assert_array_equal(model.predict(whole)["score"], model.predict(frame)["score"])
+
+
+def test_an_answer_says_by_what_it_was_decided_and_why_where_that_is_asked_for(pyfunc, week):
+    model, bundle, refused = pyfunc
+    frame = pd.read_csv(next(path for path in week.iterdir() if "DDos" in path.name))
+    plain, full = model.predict(frame), model.predict(frame, params={"reasons": 3})
+    assert [*full.columns] == [*plain.columns] and {*plain["reasons"]} == {""}
+    pd.testing.assert_frame_equal(full.drop(columns=[*WHY]), plain.drop(columns=[*WHY]))
+    assert {*full["model_digest"]} == {bundle.digest}
+    edges = json.loads(full["thresholds"].iloc[0])
+    assert edges == dict(bundle.calibration.thresholds)
+    strictest = [next((name for name, edge in edges.items() if score > edge), "") for score in full["score"]]
+    assert full["level"].tolist() == strictest and {"p99", ""} & {*strictest}
+    alerts = full[full["level"] != ""]
+    assert len(alerts) and (full.loc[full["level"] == "", [*WHY]] == "").all(axis=None)
+    for text in alerts["reasons"]:
+        found = json.loads(text)
+        assert 2 <= len(found) <= 3
+        assert all({*each} == {field.name for field in REASON} and each["text"] for each in found)
+    assert {*alerts["driver"]} <= {"margin", "detector", "head"} and "" not in {*alerts["kind"]}
+    with pytest.raises(refused, match="reasons is -1, allowed are whole numbers from 0 on"):
+        model.predict(frame, params={"reasons": -1})

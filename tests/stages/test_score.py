@@ -58,6 +58,9 @@ def test_it_ends_with_what_was_found_and_where(store, folder, capsys):
     assert f"{summary['alarms']['p99']['alarms']:,} alerts at p99" in said
     assert said.index(f"{record['record_id']:016x}") < said.index(f"table    {path}")
     assert f"flowsculpt explain {file}" in said
+    alerts = pq.read_table(paths.SCORED / "alerts" / path.name).to_pylist()
+    reasons = next(each["reasons"] for each in alerts if each["record_id"] == record["record_id"])
+    assert f"{record['record_id']:016x}  {reasons[0]['text']}" in said
     attacks = summary["labels"]["attacks"]
     assert f"at p99: attacks {attacks['alarms']['p99']:,} of {attacks['records']:,} (" in said
     before = tables()

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import pytest
 
@@ -9,10 +10,11 @@ from pipeline.artifacts import paths
 from pipeline.base.errors import ArtifactError, ConfigError
 from pipeline.serving import arrivals, batch, intake, scored
 from pipeline.serving.alerts import delivery, stored
+from pipeline.serving.alerts.building import AS_SHIPPED
 from pipeline.serving.alerts.spool import Spool
 from pipeline.serving.bundle import Bundle
-from pipeline.settings.alerts import Alerts, Sinks
-from tests.serving.alerts.sinks import receivers
+from pipeline.settings.alerts import Sinks
+from tests.serving.alerts.sinks import made, receivers
 from tests.serving.alerts.sinks.test_syslog import closed_port
 
 
@@ -25,8 +27,8 @@ def file(prepared, week, tmp_path):
 
 
 def rules(*active, **plugins):
-    sinks = Sinks(active, 100_000, 400, 60.0, plugins={"eve": {"file": str(paths.DATA / "eve.json")}} | plugins)
-    return Alerts(level="p95", sensor="edge", sinks=sinks)
+    sinks = Sinks(active, (), 100_000, 400, 60.0, plugins={"eve": {"file": str(paths.DATA / "eve.json")}} | plugins)
+    return replace(AS_SHIPPED, level="p95", sensor="edge", sinks=sinks)
 
 
 def logged():
@@ -56,6 +58,12 @@ def test_a_receiver_that_is_away_does_not_keep_a_file_from_being_scored(file, tm
         there = rules("webhook", webhook={"url": f"http://127.0.0.1:{port}/", **hook})
         delivery.flush(there.sinks, is_patient=False)
         assert received.taken() == stored.read().column("alert").to_pylist()
+
+
+def test_a_run_that_has_no_new_file_delivers_what_waits(file):
+    delivery.hand_over([made.alert(1)], rules("eve").sinks)
+    result = intake.Result.of(3, "0" * 64, [None], rules("eve").sinks)
+    assert result.delivery == ("eve: 1 delivered",) and logged() == [made.alert(1).alert]
 
 
 def test_a_file_counts_as_scored_only_when_its_alerts_are_in_the_spool(file, monkeypatch):

@@ -1,1 +1,1 @@
-"""What people work with: alerts and their reasons."""
+"""What people work with: alerts, their reasons, and incidents."""

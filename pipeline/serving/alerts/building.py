@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from pipeline.calibration.prediction import Prediction
 from pipeline.preprocessing.context.past import Matrix
-from pipeline.serving import own_model
+from pipeline.serving import benign, own_model
 from pipeline.serving.alerts import explaining
 from pipeline.serving.alerts.schema import SCHEMA, key_of
 from pipeline.serving.arrivals import Incoming
@@ -20,7 +20,7 @@ from pipeline.serving.causes import Context, Explained
 from pipeline.serving.reasons import Explainer
 from pipeline.settings.alerts import NO_SINKS, Alerts, IncidentRules
 
-AS_SHIPPED: Final = Alerts("p99", "", 10_000, IncidentRules(3600.0, 5, 20.0, 2.0, 0.02, 100, 100_000), NO_SINKS)
+AS_SHIPPED: Final = Alerts("p99", "", 10_000, IncidentRules(3600.0, 5, 20.0, 2.0, 0.02, 100, 20_000), NO_SINKS)
 _OF_RECORD: Final = (
     "record_id",
     "protocol",
@@ -77,7 +77,7 @@ class AlertBuilder:
         n, has = len(rows), {*records.column_names}
         ids = records.column("record_id").to_pylist()
         who = {name: records.column(name) for name in _OF_RECORD if name in has}
-        level = self._levels(judged, rows)
+        level: list[str] = judged.level[rows].tolist()
         one = {
             "sensor": self.rules.sensor or None,
             "source_sha256": self.file.sha256,
@@ -101,7 +101,7 @@ class AlertBuilder:
     @cached_property
     def _explainer(self) -> Explainer | None:
         """None for a model that keeps no benign records, and so cannot say why."""
-        return None if self.bundle.benign() is None else Explainer(self.bundle)
+        return Explainer.of(self.bundle) if {*benign.FILES} <= {*self.bundle.sealed.files} else None
 
     def _why(
         self, alerts: pa.Table, judged: Prediction, rows: NDArray[np.intp], context: Matrix | None
@@ -120,15 +120,6 @@ class AlertBuilder:
         for place, each in zip(strongest.tolist(), explained, strict=True):
             found[place] = each
         return explaining.columns(found)
-
-    def _levels(self, judged: Prediction, rows: NDArray[np.intp]) -> list[str]:
-        """(n,) the strictest threshold that each exceeds."""
-        names = sorted(judged.flagged, key=lambda name: float(name.removeprefix("p")))
-        found = np.full(len(rows), names[0], dtype=object)
-        for name in names:
-            found[judged.flagged[name][rows]] = name
-        said: list[str] = found.tolist()
-        return said
 
     def _promises(self, groups: list[str], levels: list[str]) -> list[float | None]:
         """(n,) the share of benign records that exceed the level of each, by the decision that judged it."""

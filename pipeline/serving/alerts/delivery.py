@@ -11,26 +11,27 @@ while, twice as long each time. No sink keeps another one waiting, and none make
 
 import logging
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from pipeline.artifacts.tables import row_groups
-from pipeline.base.errors import FlowsculptError, printable
+from pipeline.base.errors import ConfigError, FlowsculptError, printable
 from pipeline.base.registry import build
 from pipeline.serving import own_model
 from pipeline.serving.alerts import stored
 from pipeline.serving.alerts.schema import SCHEMA, Alert, alerts_of
-from pipeline.serving.alerts.sinks.base import Message, RefusedError, Sink, UnavailableError
+from pipeline.serving.alerts.sinks.base import IsIncident, Message, RefusedError, Sink, UnavailableError
 from pipeline.serving.alerts.sinks.registry import SINKS
 from pipeline.serving.alerts.spool import Spool, State, Waiting
 from pipeline.settings.alerts import Sinks
 
-SETTING: Final = "alerts.sinks.active"
+TABLE: Final = "parquet"
 ROOM: Final = "spool"
 SHORTEST_PAUSE, LONGEST_PAUSE = 2.0, 300.0  # seconds
+PAUSE: Final = 0.05  # seconds between looks whether another process is done
 _PART: Final = 1_000  # alerts that are in memory at a time
 _log = logging.getLogger(__name__)
 
@@ -83,13 +84,13 @@ def hand_over(alerts: Iterable[Alert], rules: Sinks, source: Path | None = None)
     Args:
         alerts: in their order; a key that a spool knows is passed over.
         rules: which sinks there are.
-        source: the table that holds them; from it those follow for which a spool has no room.
+        source: the table of ``stored`` that holds them; from it those follow for which a spool has no room.
 
     Raises:
         SpoolFullError: a spool has no room, and there is no ``source``.
         ArtifactError: a spool cannot be written.
     """
-    spools, rest = _spools(rules), iter(alerts)
+    spools, rest = _spools(rules, rules.active), iter(alerts)
     name = "" if source is None else source.name
     while spools and (part := [Message.of(each) for each in islice(rest, _PART)]):
         for spool in spools.values():
@@ -99,6 +100,18 @@ def hand_over(alerts: Iterable[Alert], rules: Sinks, source: Path | None = None)
 def hand_over_table(path: Path, rules: Sinks) -> None:
     """Put the alerts of a table into the spool of each sink; see ``hand_over``."""
     hand_over(_alerts(path), rules, path)
+
+
+def hand_over_incidents(incidents: Iterable[IsIncident], rules: Sinks) -> None:
+    """Put incidents into the spools of the sinks that get them; see ``hand_over``.
+
+    One that lacks evidence (``low``), is hidden by a rule, or is a part of another one is passed over. One whose
+    severity is the same as before adds nothing.
+    """
+    spools = _spools(rules, rules.incidents)
+    if spools and (messages := [Message.of_incident(each) for each in incidents if _is_told(each)]):
+        for spool in spools.values():
+            spool.put(messages)
 
 
 def flush(rules: Sinks, seconds: float | None = None, is_patient: bool = True) -> list[Delivered]:
@@ -114,7 +127,7 @@ def flush(rules: Sinks, seconds: float | None = None, is_patient: bool = True) -
         ArtifactError: a spool cannot be read or written.
     """
     sinks, done = built(rules), []
-    for name, spool in _spools(rules).items():
+    for name, spool in _spools(rules, sinks).items():
         spool.forget(rules.remember)
         end = time.monotonic() + (rules.seconds if seconds is None else seconds)
         try:
@@ -136,12 +149,17 @@ def after_scoring(rules: Sinks) -> list[str]:
 
 def states(rules: Sinks) -> list[Delivered]:
     """Where each sink stands."""
-    return [Delivered(name, 0, spool.state()) for name, spool in _spools(rules).items()]
+    return [Delivered(name, 0, spool.state()) for name, spool in _spools(rules, built(rules)).items()]
 
 
 def ask_again(rules: Sinks) -> int:
     """Let the messages wait again that receivers refused; returns how many."""
-    return sum(spool.ask_again() for spool in _spools(rules).values())
+    return sum(spool.ask_again() for spool in _spools(rules, built(rules)).values())
+
+
+def give_up(rules: Sinks) -> int:
+    """Forget the messages that receivers refused and the tables that are lost; returns how many."""
+    return sum(spool.give_up() for spool in _spools(rules, built(rules)).values())
 
 
 def built(rules: Sinks) -> dict[str, Sink]:
@@ -150,26 +168,39 @@ def built(rules: Sinks) -> dict[str, Sink]:
     Raises:
         ConfigError: there is no such sink, or its settings are not allowed.
     """
-    return {name: build(SINKS, name, SETTING, **rules.settings(name, SINKS)) for name in rules.active}
+    if TABLE in rules.incidents:
+        raise ConfigError(f"alerts.sinks.incidents: {TABLE!r} is a table of alerts, and takes no incident")
+    found = dict.fromkeys(rules.active, "active") | dict.fromkeys(rules.incidents, "incidents")
+    return {
+        name: build(SINKS, name, f"alerts.sinks.{key}", **rules.settings(name, SINKS)) for name, key in found.items()
+    }
 
 
-def _spools(rules: Sinks) -> dict[str, Spool]:
-    folder = own_model.scored() / ROOM if rules.active else Path()
-    return {name: Spool(folder, name, rules.most_waiting) for name in dict.fromkeys(rules.active)}
+def _spools(rules: Sinks, names: Collection[str]) -> dict[str, Spool]:
+    folder = own_model.scored() / ROOM if names else Path()
+    return {name: Spool(folder, name, rules.most_waiting) for name in dict.fromkeys(names)}
+
+
+def _is_told(incident: Any) -> bool:
+    return incident.severity != "low" and incident.suppressed_by is None and incident.merged_into is None
 
 
 def _flushed(spool: Spool, sink: Sink, end: float, is_patient: bool) -> int:
     """Deliver what waits for one sink; returns how many messages it took.
 
-    Whoever finds another process at work leaves it to that one, which looks again when it has let go of the lock.
+    Whoever finds another process at work leaves it to that one, which looks again when it has let go of the lock. Who
+    is not patient waits until that one is done.
     """
     sent, is_done = 0, False
     while not is_done:
         with spool.alone() as is_mine:
-            if not is_mine:
+            if is_mine:
+                number, is_done = _sent(spool, sink, end, is_patient)
+                sent += number
+            elif is_patient or time.monotonic() > end:
                 return sent
-            number, is_done = _sent(spool, sink, end, is_patient)
-        sent += number
+            else:
+                time.sleep(PAUSE)
         is_done = is_done or not spool.next(1)
     return sent
 

@@ -130,6 +130,8 @@ def severity(evidence: float | None, alerts: int, rules: IncidentRules) -> Sever
 
 
 def _most(counts: Counter[str]) -> Counts:
+    if len(counts) < 2:
+        return tuple(counts.items())
     return tuple(sorted(counts.items(), key=lambda each: (-each[1], each[0]))[:SHOWN])
 
 

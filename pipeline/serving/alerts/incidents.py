@@ -42,7 +42,7 @@ def incidents_of(
         rules: how they are grouped.
         traces: record id -> what the records around it add, see ``traces``. Without them no evidence is computed.
     """
-    grouping = Grouping(rules, remembered=None)
+    grouping = Grouping(rules, forgets=False)
     grouping.add(alerts, traces)
     return grouping.incidents()
 
@@ -52,11 +52,11 @@ class Grouping:
 
     Args:
         rules: how they are grouped.
-        remembered: how many alerts are remembered; None for all of them.
+        forgets: whether it remembers no more alerts than ``remembered`` of the rules.
     """
 
-    def __init__(self, rules: IncidentRules, remembered: int | None = None) -> None:
-        self.rules, self.remembered = rules, remembered
+    def __init__(self, rules: IncidentRules, forgets: bool = True) -> None:
+        self.rules, self.forgets = rules, forgets
         self._items: dict[int, Item] = {}  # by record
         self._lines: dict[Name, Line] = {}
         self._stretches: dict[StretchKey, Stretch] = {}
@@ -98,9 +98,13 @@ class Grouping:
         touched = self._cut(added, removed)
         gone = {item.order for item in removed} - {item.order for item in added}
         keys = {self._chosen.pop(order) for order in touched if order in self._chosen}
+        known: dict[tuple[StretchKey, ...], StretchKey] = {}  # items of the same stretches choose the same one
         for order in touched - gone:
-            self._chosen[order] = self._choice(order)
-            keys.add(self._chosen[order])
+            among = tuple(self._of[order].values())
+            if among not in known:
+                known[among] = self._choice(order)
+            self._chosen[order] = known[among]
+        keys |= {*known.values()}
         before = [self._incidents.pop(key) for key in keys if key in self._incidents]
         for key in keys & self._stretches.keys():
             if members := [item for item in self._stretches[key].items if self._chosen[item.order] == key]:
@@ -152,10 +156,10 @@ class Grouping:
 
     def _forget(self) -> None:
         """Forget the oldest alerts, a tenth more than needs be, so that this is seldom done."""
-        if self.remembered is None or len(self._items) <= self.remembered:
+        if not self.forgets or len(self._items) <= self.rules.remembered:
             return
         oldest = sorted(self._items.values(), key=lambda item: item.order)
-        dropped = oldest[: len(oldest) - int(0.9 * self.remembered)]
+        dropped = oldest[: len(oldest) - int(0.9 * self.rules.remembered)]
         for item in dropped:
             del self._items[item.record_id]
         self._changed([], dropped)

@@ -200,6 +200,14 @@ class Spool:
         with self._opened() as database, _transaction(database):
             return database.execute("UPDATE message SET refusal = NULL, done = NULL WHERE refusal IS NOT NULL").rowcount
 
+    def give_up(self) -> int:
+        """Forget the messages that were refused and the tables that are gone; returns how many."""
+        with self._opened() as database, _transaction(database):
+            messages = database.execute(
+                "UPDATE message SET body = NULL, refusal = NULL WHERE refusal IS NOT NULL"
+            ).rowcount
+            return messages + database.execute("DELETE FROM held WHERE is_gone = 1").rowcount
+
     def forget(self, days: int) -> None:
         """Forget the keys of messages that were delivered so many days ago; done once a day."""
         now = time.time()

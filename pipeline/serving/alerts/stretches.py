@@ -15,7 +15,7 @@ from typing import Final, NamedTuple, Self
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.serving.alerts.evidence import UNIT
+from pipeline.serving.alerts.evidence import shared
 from pipeline.serving.alerts.schema import Alert
 from pipeline.serving.alerts.traces import SECOND, Trace
 
@@ -115,7 +115,7 @@ class Stretch:
         name: of the line.
         items: in their order.
         evidence: log10 of the largest M that they reach; None where the records between them were not counted.
-        sources: how many sources they have.
+        sources: how many sources they have, where the line is of a destination.
     """
 
     name: Name
@@ -174,13 +174,8 @@ def _kept(before: Item, after: Item, view: str, gap: float, reached: int) -> int
 
 def _stretch(name: Name, items: Sequence[Item], most: int) -> Stretch:
     is_counted = all(item.trace is not None for item in items)
-    return Stretch(name, items, most / UNIT if is_counted else None, len({item.src_ip for item in items}))
-
-
-def _is_gap(before: Item, after: Item, view: str, gap: float) -> bool:
-    if view == FILE or before.time is None or after.time is None:
-        return False
-    return after.time - before.time > gap * SECOND
+    sources = len({item.src_ip for item in items}) if name[0] == DESTINATION else 1
+    return Stretch(name, items, shared(name[0], most) if is_counted else None, sources)
 
 
 class Line:
@@ -194,16 +189,16 @@ class Line:
     def change(self, added: Sequence[Item], removed: Sequence[Item] = ()) -> tuple[list[Stretch], list[Stretch]]:
         """Add and remove items; returns the stretches that are no longer, and those that are new.
 
-        A stretch depends on what stands before it in no way. So only those from the first change on are cut again.
+        What comes later changes no stretch that has ended before. So only those from the first change on are cut again.
         """
+        if not self.items:
+            self.items = sorted(added)
+            self.stretches = stretches(self.name, self.items, self.gap)
+            return [], self.stretches
         first = min(each.order for each in (*added, *removed))
         gone = {each.order for each in removed}
         place = max(0, bisect_left([each.items[0].order for each in self.stretches], first) - 1)
-        begin = (
-            bisect_left(self.items, self.stretches[place].items[0].order, key=lambda item: item.order)
-            if self.stretches
-            else 0
-        )
+        begin = bisect_left(self.items, self.stretches[place].items[0].order, key=lambda item: item.order)
         kept = [item for item in self.items[begin:] if item.order not in gone]
         self.items[begin:] = sorted([*kept, *added], key=lambda item: item.order)
         old, new = self.stretches[place:], stretches(self.name, self.items[begin:], self.gap)

@@ -5,15 +5,15 @@ address; see ``stretches``. Records come in parts, such as files. In a part they
 rows at the same time. How records are cut into parts changes nothing, if no part has records from before the end of
 the last one. Records without a time have lines of their own in each file.
 
-Some benign records are not independent. Two things allow for that. Both were chosen on benign weeks of
+Some benign records are not independent. Two things allow for that. Their constants were chosen on simulated weeks, see
 ``benchmarks/incidents.py``:
 
 - A line is held against its own past. Some benign hosts are odd, and always. If k of the n records before had a p-value
-  of at most 0.05, the levels q of ``evidence`` become ``odd`` times as large, with odd = (a + k) / (b + 0.05 n), or 1
-  if that is less. At first hosts are taken for twice as odd as promised (a = 10, b = 5), and pairs for as odd as
-  promised (a = b = 40).
+  of at most 0.05, the levels q of ``evidence`` become (a + k) / (b + 0.05 n) times as large, but never smaller. At
+  first that is a / b: a source is taken for twice as odd as promised, and a destination, which is often a service with
+  ways of its own, for four times as odd. ``evidence.PRIOR`` has a and b.
 - A flow of a connection that was seen in the ``gap`` before is a repetition. A connection is both addresses, both ports
-  and the protocol. The e-value of a repetition counts with the exponent ``REPEATED``.
+  and the protocol. The e-value of a repetition counts with the exponent ``evidence.REPEATED``.
 """
 
 from dataclasses import dataclass, field
@@ -172,23 +172,28 @@ class _Memory:
     def get(self, keys: Keys) -> tuple[Mask, Ints]:
         """(m,) which are known, and (m, width) their numbers; 0 for the others."""
         found = np.zeros((len(keys), self.values.shape[1]), np.int64)
-        if not len(self.keys):
-            return np.zeros(len(keys), bool), found
-        place = np.minimum(np.searchsorted(self.keys, keys), len(self.keys) - 1)
-        known = self.keys[place] == keys
+        known, place = self._places(keys)
         found[known] = self.values[place[known]]
         return known, found
 
     def put(self, keys: Keys, values: Ints, time: int) -> None:
         """Keep (m, width) numbers of sorted keys; ``time`` is the column of times."""
-        stays = ~np.isin(self.keys, keys)
-        keys, values = np.r_[self.keys[stays], keys], np.concatenate([self.values[stays], values])
-        if len(keys) > MOST:
-            newest = np.argsort(-values[:, time], kind="stable")[: MOST * 9 // 10]
-            keys, values = keys[newest], values[newest]
+        known, place = self._places(keys)
+        self.values[place[known]] = values[known]
+        self.keys = np.insert(self.keys, place[~known], keys[~known])
+        self.values = np.insert(self.values, place[~known], values[~known], axis=0)
+        if len(self.keys) > MOST:
+            newest = np.sort(np.argsort(-self.values[:, time], kind="stable")[: MOST * 9 // 10])
+            self.keys, self.values = self.keys[newest], self.values[newest]
             self.floor -= FAR
-        order = np.argsort(keys)
-        self.keys, self.values = keys[order], values[order]
+
+    def _places(self, keys: Keys) -> tuple[Mask, Ints]:
+        """(m,) which keys are known, and (m,) where they are or would be."""
+        place = np.searchsorted(self.keys, keys)
+        known = np.zeros(len(keys), bool)
+        inside = place < len(self.keys)
+        known[inside] = self.keys[place[inside]] == keys[inside]
+        return known, place
 
 
 def _in_time(scored: pa.Table) -> Ints:

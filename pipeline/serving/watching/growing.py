@@ -8,8 +8,8 @@ ended since::
 A log that was renamed is read to its end, and then the new one under its name. A log that became shorter was emptied,
 and is read from its start. Each of these begins a new generation, which is part of the names of micro-batches, so no
 two parts of a stream ever have one name. After a pause, logs that were renamed meanwhile are read first, if they still
-lie beside it and are not packed: found by their inode, and those after it by their time. What is no longer there is
-told, and the rest is read.
+lie beside it and are not packed: found by their inode, and those after it by their time. A warning names a log
+that is no longer there, and the rest is read.
 """
 
 import hashlib
@@ -58,7 +58,7 @@ class GrowingLog:
 
     Args:
         path: of the log, as its writer calls it; it need not exist yet.
-        tell: is told in words what was lost.
+        tell: gets, in words, what was lost.
         settle: seconds for which a log that was renamed is still looked at: its writer may not know yet.
 
     Attributes:
@@ -73,12 +73,16 @@ class GrowingLog:
         self._file: BinaryIO | None = None
         self._header, self._rest = Header(), b""
         self.position = self._known()
-        self._is_done, self._next = False, list[Path]()
+        self._is_done = False
         self._quiet = time.monotonic()  # since when nothing has come
 
     def read(self, most: int) -> Batch | None:
         """The next lines, at most so many; None where there are none now."""
         if self._file is None and not self._open():
+            return None
+        if self._was_emptied():
+            self.close()
+            self._is_done = True
             return None
         batch = self._lines(most)
         if batch is not None:
@@ -138,20 +142,18 @@ class GrowingLog:
     def _where(self) -> tuple[Path, int] | None:
         """Which log is to be read, and from where; None where there is none."""
         at, new = self.position, (self.path, 0) if self.path.exists() else None
-        if self._next:
-            return self._next.pop(0), 0
-        if self._is_done or not at.generation:
+        if not at.generation:
             return new
-        if self._is_the_one(self.path):
-            return (self.path, at.offset) if self.path.stat().st_size >= at.offset else new
         renamed = self._renamed()
         known = next((path for path in renamed if self._is_the_one(path)), None)
-        if known is None:
-            if new is not None:
-                self.tell(f"{self.path}: the log that was read to byte {at.offset:,} is gone; its rest was not judged")
-            return new
-        self._next = [*renamed[renamed.index(known) + 1 :], *([self.path] if new else [])]
-        return known, at.offset
+        if self._is_done:
+            later = renamed[renamed.index(known) + 1 :] if known else []
+            return (later[0], 0) if later else new
+        if self._is_the_one(self.path):
+            return (self.path, at.offset) if self.path.stat().st_size >= at.offset else new
+        if known is None and new is not None:
+            self.tell(f"{self.path}: the log that was read to byte {at.offset:,} is gone; its rest was not judged")
+        return (known, at.offset) if known else new
 
     def _renamed(self) -> list[Path]:
         """Logs that may have had this name, by their time."""
@@ -169,8 +171,16 @@ class GrowingLog:
         except OSError:
             return False
 
+    def _was_emptied(self) -> bool:
+        """Whether the log that is open holds other bytes by now than those that were read."""
+        if self._file is None or not self.position.offset:
+            return False
+        at, number = self.position, self._file.fileno()
+        changed = at.head and hashlib.sha256(os.pread(number, at.length, 0)).hexdigest() != at.head
+        return bool(changed) or os.fstat(number).st_size < at.offset
+
     def _has_ended(self) -> bool:
-        """Whether the log that is open was renamed, removed or emptied, and read to its end."""
+        """Whether the log that is open has another name by now, and was read to its end."""
         if self._file is None:
             return False
         try:
@@ -178,22 +188,22 @@ class GrowingLog:
         except OSError:
             return False  # it is being rotated: the new one will come
         size = os.fstat(self._file.fileno()).st_size
-        if size < self.position.offset:
-            self._rest = b""
-            return True
         return now.st_ino != self.position.inode and size <= self.position.offset + len(self._rest)
 
     # What it holds.
 
     def _lines(self, most: int) -> Batch | None:
+        """The next lines that hold a record."""
         assert self._file is not None
-        if self._rest.count(b"\n") < most and len(self._rest) < LONGEST:
-            self._rest += self._file.read(READ)
-        lines, self._rest = cut(self._rest, most)
-        if not lines and len(self._rest) >= LONGEST:
-            return self._last_line()  # no line: whoever reads it says so
-        self.behind = os.fstat(self._file.fileno()).st_size - self.position.offset - len(lines)
-        return self._batch(lines) if lines else None
+        while True:
+            if self._rest.count(b"\n") < most and len(self._rest) < LONGEST:
+                self._rest += self._file.read(READ)
+            lines, self._rest = cut(self._rest, most)
+            if not lines and len(self._rest) >= LONGEST:
+                return self._last_line()  # no line: whoever reads it says so
+            self.behind = os.fstat(self._file.fileno()).st_size - self.position.offset - len(lines)
+            if not lines or (batch := self._batch(lines)) is not None:
+                return batch if lines else None
 
     def _last_line(self) -> Batch | None:
         """What lies behind the last line end."""

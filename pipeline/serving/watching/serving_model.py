@@ -7,6 +7,7 @@ from pipeline.base.errors import ArtifactError
 from pipeline.serving import champion, loading, own_model
 from pipeline.serving.bundle import Bundle
 from pipeline.serving.version import Version
+from pipeline.serving.watching import stretch
 from pipeline.serving.watching.stretch import Model
 from pipeline.settings.alerts import Alerts
 from pipeline.settings.scoring import ContractRules
@@ -24,7 +25,7 @@ class ServingModel:
         alias: of the version.
         rules: of the contract.
         alerts: which records become alerts.
-        tell: is told in words what cannot be done.
+        tell: gets, in words, what cannot be done.
     """
 
     def __init__(self, alias: str, rules: ContractRules, alerts: Alerts, tell: Callable[[str], None]) -> None:
@@ -61,14 +62,20 @@ class ServingModel:
         """The model of a version that began a stretch, by the first digits of its digest.
 
         Raises:
-            ArtifactError: it is no longer on the disk.
+            ArtifactError: neither the disk nor the registry has it.
         """
         if self.current.bundle.digest.startswith(digest):
             return Model(number, self.current.bundle, self.rules, self.alerts)
         folder = champion.folder_of(number, digest)
-        if not folder.is_dir():
-            raise ArtifactError(f"{folder}: is absent; version {number} began to judge records, and must end it")
-        return Model(number, Bundle.load(folder), self.rules, self.alerts)
+        bundle = Bundle.load(folder) if folder.is_dir() else self._fetched(number)
+        if bundle is None or not bundle.digest.startswith(digest):
+            remedy = f"bring it back, or remove what it began below {stretch.room()}, whose records are then not judged"
+            raise ArtifactError(f"{folder}: is absent, and version {number} began to judge records; {remedy}")
+        return Model(number, bundle, self.rules, self.alerts)
+
+    def _fetched(self, number: int) -> Bundle | None:
+        version = loading.find(str(number))
+        return None if version is None else loading.bundle_of(version)
 
     def _of(self, version: Version, bundle: Bundle) -> Model:
         return Model(version.number, bundle, self.rules, self.alerts)

@@ -43,7 +43,8 @@ class StandardInput:
         self._lines, self._has_ended = 0, False
         self._changed = threading.Condition()
         self._stopped = threading.Event()
-        threading.Thread(target=self._pump, name="standard input", daemon=True).start()
+        self._thread = threading.Thread(target=self._pump, name="standard input", daemon=True)
+        self._thread.start()
 
     @property
     def behind(self) -> int:
@@ -68,6 +69,7 @@ class StandardInput:
         self._stopped.set()
         with self._changed:
             self._changed.notify_all()
+        self._thread.join()
 
     def _taken(self, most: int) -> tuple[bytes, bool]:
         """The lines that wait, at most so many, and whether no more will come."""

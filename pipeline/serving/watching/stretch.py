@@ -141,6 +141,11 @@ class Stretch:
         self._store_part(alerts)
         return self._since(counted, alerts)
 
+    @property
+    def remembered(self) -> int:
+        """Records of the recent past that each micro-batch looks at; 0 for a model that reads none."""
+        return 0 if self._end is None else len(self._end.talks)
+
     def _go_on(self, past: reading.FilePast) -> None:
         looks_back = self.model.bundle.looks_back
         self._before = self._before or past.after

@@ -8,7 +8,7 @@ is: a log and a folder on the disk, standard input in a queue of bounded length,
 import time
 from collections.abc import Callable, Mapping, Sequence
 from threading import Event
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import pyarrow as pa
 
@@ -28,6 +28,7 @@ from pipeline.serving.watching.serving_model import ServingModel
 from pipeline.serving.watching.stretch import Judged, Stretch
 from pipeline.settings.watch import Watch
 
+SHARE: Final = 8  # a micro-batch may have one line for so many records of the past that it looks at
 HandOver = Callable[[pa.Table], None]
 Log = Callable[..., None]
 
@@ -53,7 +54,7 @@ class Watcher:
         streams: lines that are read as they come.
         folder: of whole files, if one is watched.
         hand_over: gets each table of alerts, when it is on the disk.
-        log: is told what happens: an event and its fields.
+        log: gets what happens: an event and its fields.
 
     Attributes:
         gauges: what is counted.
@@ -127,17 +128,21 @@ class Watcher:
 
     def _step_of(self, stream: Stream) -> bool:
         began = time.monotonic()
-        batch = stream.read(self.settings.batch)
+        here = self._stretches.get(stream.stream)
+        batch = stream.read(self._most(here))
         self.gauges.set("behind", stream.behind, stream=stream.stream)
         if batch is None:
             return False
-        here = self._stretches.get(stream.stream)
         if here is None:
             first = batch.name.rpartition(".")[0]
             here = self._stretches[stream.stream] = Stretch.begin(stream.stream, first, self._judges_by)
         judged = here.add(batch.name, batch.content)
         self._told(stream.stream, batch.name, judged, time.monotonic() - began)
         return True
+
+    def _most(self, here: Stretch | None) -> int:
+        """Lines of the next micro-batch, at most: the more is looked at once more for each, the more lines share it."""
+        return max(self.settings.batch, here.remembered // SHARE if here else 0)
 
     def _told(self, stream: str, name: str, judged: Judged, seconds: float) -> None:
         self._handed(judged.alerts)

@@ -2,6 +2,7 @@
 
 import json
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -18,7 +19,7 @@ from pipeline.serving.alerts.sinks.eve import Eve
 from pipeline.serving.alerts.sinks.parquet import row
 from pipeline.serving.alerts.sinks.registry import SINKS
 from pipeline.settings.alerts import NO_SINKS, Sinks
-from tests.serving.alerts.sinks import made, receivers
+from tests.serving.alerts.sinks import made, receivers, rfc5424
 from tests.serving.alerts.sinks.test_syslog import closed_port
 
 ALERTS = [made.alert(number) for number in range(30)]
@@ -33,9 +34,9 @@ def project(tmp_path, monkeypatch):
     (tmp_path / "secret").write_text("secret")
 
 
-def rules(*active, most=1000, **plugins):
+def rules(*active, most=1000, incidents=(), **plugins):
     settings = {"eve": {"file": "eve.json"}, "ecs": {"file": "ecs.json"}, "parquet": {"folder": "table"}} | plugins
-    return Sinks(active, most, 400, 60.0, plugins=settings)
+    return Sinks(active, incidents, most, 400, 60.0, plugins=settings)
 
 
 def hook(port):
@@ -76,6 +77,17 @@ def test_each_sink_gets_each_alert_once_in_order():
         assert received.taken() == KEYS
     assert logged() == KEYS
     assert pa.dataset.dataset("table").to_table().column("alert").to_pylist() == KEYS
+
+
+def test_texts_that_somebody_made_to_break_a_log_break_none():
+    with receivers.webhook() as (port, received), receivers.stream() as (syslog, streams):
+        everywhere = rules(
+            *SINKS, **hook(port), syslog={"transport": "tcp", "address": f"127.0.0.1:{syslog}"}, incidents=("ecs",)
+        )
+        delivery.hand_over_incidents([made.evil_incident()], everywhere)
+        done = delivery.deliver([made.evil(number) for number in range(4)], everywhere)
+        assert {each.sink: each.sent for each in done} == dict.fromkeys(SINKS, 4) | {"ecs": 5}
+        assert len(rfc5424.octet_counted(streams[0])) == len(received.taken()) == len(logged()) == 4
 
 
 def test_a_sink_that_is_away_gets_everything_later_in_order_and_the_others_at_once():
@@ -158,8 +170,10 @@ def test_a_table_that_was_removed_while_it_waited_is_said_to_be_lost(caplog):
 def test_a_process_that_finds_another_one_at_work_leaves_it_to_that_one():
     wanted = rules("eve")
     delivery.hand_over(ALERTS, wanted)
-    with delivery._spools(wanted)["eve"].alone():
+    with delivery._spools(wanted, wanted.active)["eve"].alone():
         (done,) = delivery.flush(wanted)
+        assert (done.sent, done.state.waiting) == (0, 30)
+        (done,) = delivery.flush(wanted, seconds=0.1, is_patient=False)
         assert (done.sent, done.state.waiting) == (0, 30)
     (done,) = delivery.flush(wanted)
     assert done.sent == 30
@@ -190,6 +204,16 @@ def test_scoring_hears_of_faults_and_is_not_stopped_by_them(tmp_path):
     assert line.startswith("alerts were not delivered") and "eve.sqlite" in line
 
 
+def test_incidents_go_to_the_sinks_that_get_them_once_for_each_severity():
+    wanted, one = rules("ecs", incidents=("eve",)), made.Incident()
+    told = [one, replace(one, alerts=99), replace(one, severity="critical"), one]
+    hidden = [{"severity": "low"}, {"suppressed_by": "backup"}, {"merged_into": "00"}]
+    delivery.hand_over_incidents([*told, *(replace(one, incident="f", **each) for each in hidden)], wanted)
+    delivery.hand_over(ALERTS, wanted)
+    assert [(each.sink, each.sent) for each in delivery.flush(wanted)] == [("ecs", 30), ("eve", 2)]
+    assert logged() == [f"{one.incident}-high", f"{one.incident}-critical"]
+
+
 @pytest.mark.parametrize(
     ("wanted", "wrong"),
     [
@@ -197,6 +221,8 @@ def test_scoring_hears_of_faults_and_is_not_stopped_by_them(tmp_path):
         (lambda: rules("webhook", webhook={"url": "http://siem.example/"}), "https"),
         (lambda: rules("eve", eve={"fil": "x"}), "unknown setting 'fil'"),
         (lambda: rules("eve", evee={}), "no plug-in"),
+        (lambda: rules(incidents=("evee",)), "alerts.sinks.incidents: 'evee' is not known"),
+        (lambda: rules(incidents=("parquet",)), "takes no incident"),
     ],
 )
 def test_wrong_settings_are_refused(wanted, wrong):

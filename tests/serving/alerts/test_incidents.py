@@ -1,12 +1,15 @@
 """Alerts that belong together are one incident, however they come."""
 
 from dataclasses import replace
+from unittest import mock
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipeline.serving.alerts import evidence
 from pipeline.serving.alerts.incidents import Grouping, incidents_of
 from pipeline.serving.alerts.schema import alerts_of
 from pipeline.serving.alerts.traces import Tracer
@@ -159,7 +162,7 @@ def test_neither_order_nor_parts_nor_repetitions_change_the_incidents(rows, seed
     assert len({each.incident for each in whole}) == len(whole)
     # What was returned last of each incident is what it is now, or says what became of it.
     assert {key: each for key, each in seen.items() if each.alerts} == {each.incident: each for each in whole}
-    assert all(each.merged_into in {other.incident for other in whole} for each in seen.values() if not each.alerts)
+    assert all(each.merged_into in seen for each in seen.values() if not each.alerts)
 
 
 @settings(max_examples=60)
@@ -175,6 +178,48 @@ def test_how_records_are_cut_into_files_changes_no_evidence(rows, cuts):
     for begin, end in zip([0, *chosen], [*chosen, len(rows)], strict=True):
         parts |= tracer.add(table.slice(begin, end - begin), ids)
     assert parts == whole
+
+
+@settings(max_examples=60)
+@given(
+    rows=st.lists(
+        st.tuples(st.integers(0, 4000), st.integers(1, 3), st.sampled_from([0.0005, 0.004, 0.03, 0.08, QUIET])),
+        min_size=1,
+        max_size=50,
+    )
+)
+def test_the_evidence_is_the_largest_m_of_the_formula(rows):
+    """Held against a plain loop over the records of one pair, in 1000ths of log10."""
+    rows, gap = sorted(rows), 900.0
+    table = made.scored([(second, "a", "b", 80, p_value) for second, _, p_value in rows])
+    ports = pa.array([port for _, port, _ in rows], pa.int32())
+    table = table.set_column(table.schema.get_field_index("src_port"), "src_port", ports)
+    alerts = made.alerts(table)
+    traces = Tracer(gap).add(table, alerts.column("record_id").to_numpy())
+    pairs = replace(GROUPED, gap=gap)
+    with mock.patch.object(evidence, "SHARES", {"source": 1e-9, "destination": 1e-9, "pair": 1.0, "file": 1.0}):
+        found = incidents_of(alerts_of(alerts), pairs, traces)
+    assert sorted(round(1000 * each.evidence) for each in found) == sorted(_naive(rows, gap))
+
+
+def _naive(rows, gap):
+    """The largest M of each stretch, record by record: M since the stretch began, and M since its last alert."""
+    most, whole, since, unusual, alert, before, last = [], 0, 0, 0, -np.inf, -np.inf, {}
+    for number, (second, port, p_value) in enumerate(rows):
+        odd = max(1.0, (40 + unusual) / (40 + 0.05 * number))
+        e = 0.2 + sum(weight / min(1, odd * q) * (p_value <= q) for q, weight in evidence.LEVELS)
+        again = second - last.get(port, -np.inf) <= gap
+        gain = round(1000 * np.log10(e) * (evidence.REPEATED if again else 1.0))
+        since *= second - before <= gap
+        if p_value > 0.01:
+            whole, since = whole + gain, max(since + gain, 0)
+        else:
+            goes_on = second - alert <= gap and whole > since
+            whole = gain + (whole if goes_on else since)
+            most = [*most[:-1], max(most[-1], whole)] if goes_on else [*most, whole]
+            since, alert = 0, second
+        before, unusual, last = second, unusual + (p_value <= 0.05), {**last, port: second}
+    return most
 
 
 def test_a_late_alert_joins_two_incidents_and_the_later_one_is_merged():
@@ -202,7 +247,7 @@ def test_where_records_come_late_the_evidence_is_not_joined():
 
 def test_memory_is_bounded():
     alerts, _ = made.known([(n, f"10.0.0.{n % 40}", "b", 80, 0.004) for n in range(400)])
-    grouping = Grouping(GROUPED, remembered=50)
+    grouping = Grouping(replace(GROUPED, remembered=50))
     for alert in alerts:
         grouping.add([alert])
     assert sum(each.alerts for each in grouping.incidents()) <= 50
@@ -213,3 +258,20 @@ def test_memory_is_bounded():
 def test_settings_that_make_no_sense_are_refused(odd):
     with pytest.raises(ValueError, match="IncidentRules"):
         replace(GROUPED, **odd)
+
+
+def test_benign_records_that_keep_to_the_promise_keep_to_the_bound():
+    """Without allowance for odd hosts the evidence is as strong as it may be."""
+    random, n = np.random.default_rng(0), 60_000
+    rows = [
+        (float(second), f"10.0.1.{source}", f"10.0.2.{destination}", 443, p_value)
+        for second, source, destination, p_value in zip(
+            np.sort(random.uniform(0, 500_000, n)), *random.integers(0, 60, (2, n)), random.random(n), strict=True
+        )
+    ]
+    rules = replace(GROUPED, medium=5_000.0)
+    with mock.patch.object(evidence, "PRIOR", dict.fromkeys(evidence.PRIOR, (10**9, 10**9))):
+        alerts, traces = made.known(rows)
+    found = len(_worth(incidents_of(alerts, rules, traces)))
+    expected = n * rules.medium / 1e6
+    assert 0 < found < expected

@@ -93,6 +93,16 @@ def test_a_table_that_is_gone_keeps_nobody_waiting_and_is_not_forgotten(spool):
     assert (spool.state().held, spool.state().gone) == ((), ("a.parquet",))
 
 
+def test_what_is_lost_is_forgotten_when_somebody_says_so(spool):
+    spool.put(made.of(*range(6)), "a.parquet")
+    spool.released("a.parquet", is_gone=True)
+    spool.refused(spool.next(1)[0], "422")
+    assert spool.give_up() == 2
+    assert (spool.state().gone, spool.state().refused, spool.state().waiting) == ((), 0, 4)
+    spool.put(made.of(0))
+    assert waiting(spool) == keys(1, 2, 3, 4)
+
+
 def test_what_was_refused_is_kept_and_can_wait_again(spool):
     spool.put(made.of(1, 2))
     spool.refused(spool.next(1)[0], "422")

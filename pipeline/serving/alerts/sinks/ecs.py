@@ -4,14 +4,17 @@ Source: Elastic Common Schema (ECS) Reference, field sets event, source, destina
 What ECS has no field for stands below ``flowsculpt``, as ECS asks of fields of one's own.
 """
 
+from datetime import datetime
 from ipaddress import ip_address
 from typing import Any, Final
 
+from pipeline.serving.alerts.sinks.community_id import community_id
 from pipeline.serving.alerts.sinks.log_file import LogFile
-from pipeline.serving.alerts.sinks.notice import PRODUCT, Notice
+from pipeline.serving.alerts.sinks.notice import PRODUCT, Notice, moment
 
 VERSION: Final = "9.3.0"
 _SEVERITY: Final = {"critical": 99, "high": 73, "medium": 47, "low": 21}  # as the rules of Elastic Security have them
+_OF_INCIDENT: Final = ("incident", "view", "alerts", "keys", "sources", "destinations", "ports", "evidence")
 _OWN: Final = ("row", "verdict", "level", "promise", "group", "driver", "family", "family_probability", "reasons")
 
 
@@ -35,9 +38,9 @@ class Ecs(LogFile):
             "network": _network(notice),
             "observer": {"vendor": PRODUCT, "product": PRODUCT, "type": "ids", "name": content.get("sensor")},
             "rule": _rule(notice),
-            "related": {"ip": [*dict.fromkeys(end["ip"] for end in ends.values() if "ip" in end)]},
+            "related": {"ip": _addresses(content)},
             "log": {"file": {"path": content.get("source_file")}},
-            PRODUCT: _own(content),
+            PRODUCT: _own(notice),
         }
         return {name: found for name, value in said.items() if (found := _filled(value))}
 
@@ -55,6 +58,8 @@ def _event(notice: Notice) -> dict[str, Any]:
         "kind": "alert",
         "category": ["intrusion_detection", "network"],
         "type": ["info"],
+        "start": _time(moment(notice.content.get("first"))),
+        "end": _time(moment(notice.content.get("last"))),
         "module": PRODUCT,
         "dataset": f"{PRODUCT}.{notice.about}",
         "created": _time(notice.seen),
@@ -81,6 +86,7 @@ def _network(notice: Notice) -> dict[str, Any]:
     number, name = notice.content.get("protocol"), notice.protocol
     version = next((_ip(notice.content.get(end)) for end in ("src_ip", "dst_ip")), None)
     return {
+        "community_id": community_id(notice.content),
         "iana_number": None if number is None else str(number),
         "transport": None if name is None else name.lower(),
         "type": None if version is None else f"ipv{ip_address(version).version}",
@@ -101,7 +107,19 @@ def _ip(address: Any) -> str | None:
         return None
 
 
-def _own(content: Any) -> dict[str, Any]:
+def _addresses(content: Any) -> list[str]:
+    """All addresses that are named."""
+    of_incident = [name for end in ("sources", "destinations") for name, _ in content.get(end) or ()]
+    found = [_ip(each) for each in (content.get("src_ip"), content.get("dst_ip"), *of_incident)]
+    return [*dict.fromkeys(each for each in found if each is not None)]
+
+
+def _own(notice: Notice) -> dict[str, Any]:
+    content = notice.content
+    if notice.is_incident:
+        lists = ("sources", "destinations", "ports")
+        named = {name: [{"name": each, "alerts": count} for each, count in content.get(name) or ()] for name in lists}
+        return {name: content.get(name) for name in _OF_INCIDENT} | named
     own = {name: content.get(name) for name in _OWN}
     ids = {name: content.get(name) for name in ("record_id", "similar_benign", "similar_attack")}
     texts = {name: None if number is None else f"{number:016x}" for name, number in ids.items()}
@@ -115,5 +133,5 @@ def _filled(value: Any) -> Any:
     return {name: found for name, each in value.items() if (found := _filled(each)) not in (None, {}, [])}
 
 
-def _time(time: Any) -> str:
-    return str(time.strftime("%Y-%m-%dT%H:%M:%S.%f")) + "Z"
+def _time(time: datetime | None) -> str | None:
+    return None if time is None else f"{time:%Y-%m-%dT%H:%M:%S.%f}Z"

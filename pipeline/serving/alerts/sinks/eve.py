@@ -6,6 +6,7 @@ Source: the Suricata User Guide, chapter EVE JSON Format, and the schema that Su
 import zlib
 from typing import Any, Final
 
+from pipeline.serving.alerts.sinks.community_id import community_id
 from pipeline.serving.alerts.sinks.log_file import LogFile
 from pipeline.serving.alerts.sinks.notice import Notice
 
@@ -14,6 +15,7 @@ _SEVERITY: Final = {"critical": 1, "high": 1, "medium": 2, "low": 3}
 _ET_SEVERITY: Final = {"critical": "Critical", "high": "Major", "medium": "Minor", "low": "Informational"}
 _KEY: Final = "key="
 _TAGS: Final = ("record_id", "p_value", "level", "verdict", "model", "model_version", "sensor", "family", "source_file")
+_TAGS_OF_INCIDENT: Final = ("alerts", "evidence", "level", "last", "source_count", "destination_count", "port_count")
 
 
 class Eve(LogFile):
@@ -28,13 +30,14 @@ class Eve(LogFile):
         content = notice.content
         return {
             "timestamp": notice.time.strftime("%Y-%m-%dT%H:%M:%S.%f+0000"),
-            "flow_id": _flow_id(content),
+            "flow_id": _flow_id(notice),
             "event_type": "alert",
             "src_ip": content.get("src_ip"),
             "src_port": content.get("src_port"),
             "dest_ip": content.get("dst_ip"),
             "dest_port": content.get("dst_port"),
             "proto": notice.protocol,
+            "community_id": community_id(content),
             "alert": {
                 "action": "allowed",
                 "gid": GENERATOR,
@@ -57,13 +60,14 @@ class Eve(LogFile):
 
 
 def _tags(notice: Notice) -> list[str]:
-    said = [f"{name}={notice.content[name]}" for name in _TAGS if notice.content.get(name) is not None]
+    names = _TAGS_OF_INCIDENT if notice.is_incident else _TAGS
+    said = [f"{name}={notice.content[name]}" for name in names if notice.content.get(name) is not None]
     return [f"{_KEY}{notice.key}", f"about={notice.about}", *said, f"reason={notice.text}"]
 
 
-def _flow_id(content: Any) -> int | None:
+def _flow_id(notice: Notice) -> int | None:
     """That of Suricata where the records are its own; else 53 bits of the record id, which JavaScript can hold too."""
-    flow, record = content.get("flow_id"), content.get("record_id")
+    flow, record = notice.content.get("flow_id"), notice.content.get("record_id")
     if isinstance(flow, str) and flow.isascii() and flow.isdigit() and int(flow) < 2**63:
         return int(flow)
-    return None if record is None else int(record) >> 11
+    return None if record is None or notice.is_incident else int(record) >> 11

@@ -31,12 +31,14 @@ class Notice:
     Attributes:
         key: of the message.
         about: what it is.
-        time: when it happened, or when it was handed over if the record has no time; in UTC.
+        time: when it happened or began, or when it was handed over if that is not known; in UTC.
         seen: when it was handed over; in UTC.
-        severity: of an alert by its p-value: critical up to 0.0001, high up to 0.001, medium up to 0.01, else low.
+        severity: that of an incident; of an alert by its p-value: critical up to 0.0001, high up to 0.001, medium up to
+            0.01, else low.
         title: few words, the same for all of one kind.
         text: one sentence.
-        content: of the message, with texts that are safe and without numbers that are not finite.
+        content: of the message, with texts that are safe and without numbers that are not finite. An incident that has
+            one source, destination or port has it where an alert does.
     """
 
     key: str
@@ -54,23 +56,36 @@ class Notice:
         number = self.content.get("protocol")
         return None if number is None else _PROTOCOLS.get(number, f"{number:03d}")
 
+    @property
+    def is_incident(self) -> bool:
+        """Whether it is of an incident."""
+        return self.about == "incident"
+
 
 def notice_of(message: Message) -> Notice:
     """A message as people read it."""
     content = clean(message.content)
-    time = content.get("time")
-    when = message.seen if time is None else datetime.fromisoformat(str(time))
-    kind = content.get("kind") or "anomalous record"
+    is_incident = message.about == "incident"
+    kind = content.get("kind") or ("alerts that belong together" if is_incident else "anomalous record")
+    title = f"{PRODUCT} incident: {kind}" if is_incident else f"{PRODUCT} {kind}"
     return Notice(
         clean(message.key),
         message.about,
-        when.replace(tzinfo=UTC) if when.tzinfo is None else when.astimezone(UTC),
+        moment(content.get("first" if is_incident else "time")) or message.seen.astimezone(UTC),
         message.seen.astimezone(UTC),
-        severity_of(content.get("p_value")),
-        str(clean(f"{PRODUCT} {kind}")),
-        _sentence(content),
-        content,
+        content["severity"] if is_incident else severity_of(content.get("p_value")),
+        str(clean(title)),
+        str(clean(_of_incident(content) if is_incident else _of_alert(content))),
+        content | _ends(content) if is_incident else content,
     )
+
+
+def moment(time: Any) -> datetime | None:
+    """A time of a message, which has no zone and is in UTC; None for none."""
+    if time is None:
+        return None
+    when = datetime.fromisoformat(str(time))
+    return when.replace(tzinfo=UTC) if when.tzinfo is None else when.astimezone(UTC)
 
 
 def severity_of(p_value: float | None) -> Severity:
@@ -81,6 +96,8 @@ def severity_of(p_value: float | None) -> Severity:
 def clean(value: Any) -> Any:
     """A value without what could break a line or an encoding, in texts, lists and mappings alike."""
     if isinstance(value, str):
+        if len(value) <= LONGEST and value.isprintable():  # as most are
+            return value
         safe = printable(value[:LONGEST])
         return safe if len(safe) <= LONGEST and len(value) <= LONGEST else f"{safe[: LONGEST - 1]}…"
     if isinstance(value, float):
@@ -90,8 +107,32 @@ def clean(value: Any) -> Any:
     return [clean(each) for each in value] if isinstance(value, list | tuple) else value
 
 
-def _sentence(content: Mapping[str, Any]) -> str:
+def _of_alert(content: Mapping[str, Any]) -> str:
     """The reasons, or else how unlikely the record is."""
     reasons = "; ".join(str(each["text"]) for each in content.get("reasons") or ())
-    found = reasons or f"a record with p-value {content.get('p_value')} exceeds {content.get('level')}"
-    return str(clean(found))
+    return reasons or f"a record with p-value {content.get('p_value')} exceeds {content.get('level')}"
+
+
+def _of_incident(content: Mapping[str, Any]) -> str:
+    """How many alerts, of whom, and the strongest reason, such as ``43 alerts from 10.0.0.5 to 3 hosts: ...``."""
+    number = content["alerts"]
+    found = f"{number} alert{'s' * (number != 1)}{_who(content, 'from', 'source')}{_who(content, 'to', 'destination')}"
+    return f"{found}: {content['reason']}" if content.get("reason") else found
+
+
+def _who(content: Mapping[str, Any], word: str, end: str) -> str:
+    named = content.get(f"{end}s") or []
+    count = content.get(f"{end}_count", len(named))
+    if not count:
+        return ""
+    return f" {word} {named[0][0]}" if count == 1 else f" {word} {count} hosts"
+
+
+def _ends(content: Mapping[str, Any]) -> dict[str, Any]:
+    """The one source, the one destination and the one port of an incident, as far as there is one."""
+    found: dict[str, Any] = {}
+    for name, end in (("src_ip", "source"), ("dst_ip", "destination"), ("dst_port", "port")):
+        named = content.get(f"{end}s") or []
+        if content.get(f"{end}_count", len(named)) == 1:
+            found[name] = int(named[0][0]) if end == "port" else named[0][0]
+    return found

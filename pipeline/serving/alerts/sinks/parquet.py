@@ -23,7 +23,7 @@ from pipeline.base import durable
 from pipeline.base.errors import ArtifactError
 from pipeline.serving.alerts.schema import SCHEMA
 from pipeline.serving.alerts.sinks.base import Message, Sent, Sink, UnavailableError
-from pipeline.serving.alerts.sinks.notice import notice_of
+from pipeline.serving.alerts.sinks.notice import moment
 
 ROWS: Final = 20_000
 _PART: Final = re.compile(r"^part-(\d{6})\.parquet$")
@@ -46,7 +46,8 @@ class Parquet(Sink):
         days: dict[str, list[Message]] = {}
         for message in messages:
             if message.about == "alert":
-                days.setdefault(f"day={notice_of(message).time:%Y-%m-%d}", []).append(message)
+                time = moment(message.content.get("time")) or message.seen
+                days.setdefault(f"day={time:%Y-%m-%d}", []).append(message)
         try:
             for day, found in days.items():
                 self._add(self.folder / day, found)

@@ -15,7 +15,7 @@ knows what arrives. So a message may come twice, and carries its key; over UDP i
 import socket
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Final, Literal
+from typing import ClassVar, Final, Literal
 
 from pipeline.serving.alerts.sinks.base import Message, Sent, Sink
 from pipeline.serving.alerts.sinks.notice import PRODUCT, Notice, notice_of
@@ -26,6 +26,7 @@ NIL: Final = "-"
 _SEVERITY: Final = {"critical": 2, "high": 3, "medium": 4, "low": 5}  # critical, error, warning, notice (table 2)
 _ENDS: Final = ("src_ip", "src_port", "dst_ip", "dst_port", "protocol")
 _FIELDS: Final = (*_ENDS, "p_value", "level", "verdict", "model", "model_version", "record_id")
+_OF_INCIDENT: Final = (*_ENDS, "alerts", "evidence", "level", "last")
 _VALUE: Final = 128  # characters of a value of structured data, so that a message has room for its sentence
 
 
@@ -43,6 +44,8 @@ class Syslog(Sink):
     Raises:
         ValueError: the address or the facility is not allowed.
     """
+
+    most: ClassVar[int] = 100  # of which some come twice when a process is killed behind them
 
     def __init__(
         self,
@@ -75,7 +78,8 @@ class Syslog(Sink):
 
     def _data(self, notice: Notice) -> str:
         named = {"key": notice.key, "severity": notice.severity, "title": notice.title}
-        named |= {name: str(notice.content[name]) for name in _FIELDS if notice.content.get(name) is not None}
+        names = _OF_INCIDENT if notice.is_incident else _FIELDS
+        named |= {name: str(notice.content[name]) for name in names if notice.content.get(name) is not None}
         return f"[{' '.join([self.sd_id, *(_parameter(*each) for each in named.items())])}]"
 
 

@@ -103,8 +103,12 @@ class Tcp(_OfNetwork):
             while stream.recv(4096):  # a receiver of syslog says nothing; the end is what we wait for
                 pass
         except TimeoutError:
-            if waiting := _unacknowledged(stream):
-                raise TimeoutError(f"{waiting} bytes were not acknowledged in {self.timeout:g} s") from None
+            self._require_acknowledged(stream)
+
+    def _require_acknowledged(self, stream: socket.socket) -> None:
+        """Refuse to believe a receiver whose kernel lacks bytes."""
+        if waiting := _unacknowledged(stream):
+            raise TimeoutError(f"{waiting} bytes were not acknowledged in {self.timeout:g} s")
 
 
 class Tls(Tcp):
@@ -117,10 +121,11 @@ class Tls(Tcp):
     def _finished(self, stream: socket.socket) -> None:
         """Say the end by close_notify, which the receiver must answer (section 4.4)."""
         assert isinstance(stream, ssl.SSLSocket)
-        with suppress(ssl.SSLError):  # some close without an answer, behind the last byte
-            stream = stream.unwrap()
-        with suppress(ssl.SSLError):
-            super()._finished(stream)
+        try:
+            with suppress(ssl.SSLError):  # some close without an answer, behind the last byte
+                stream.unwrap()
+        except TimeoutError:
+            self._require_acknowledged(stream)
 
 
 TRANSPORTS: Final[dict[str, type[Transport]]] = {"udp": Udp, "tcp": Tcp, "tls": Tls, "unix": Unix}

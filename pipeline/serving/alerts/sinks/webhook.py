@@ -73,7 +73,7 @@ class Webhook(Sink):
         self.url, self.host, self.port, self.timeout = url, parts.hostname, parts.port, timeout
         self.target = f"{parts.path or '/'}{'?' * bool(parts.query)}{parts.query}"
         self.secret_variable, self.secret_file = secret_variable, secret_file
-        self.checks = None if is_local else ssl.create_default_context(cafile=ca_file or None)
+        self.is_local, self.ca_file = is_local, ca_file
         self._connection: http.client.HTTPConnection | None = None
 
     def send(self, messages: Sequence[Message], mark: str) -> Sent:
@@ -123,13 +123,11 @@ class Webhook(Sink):
         return answer.status
 
     def _connected(self) -> http.client.HTTPConnection:
-        if self._connection is None and self.checks is None:
+        if self._connection is None and self.is_local:
             self._connection = http.client.HTTPConnection(self.host, self.port, timeout=self.timeout)
         elif self._connection is None:
-            self._connection = http.client.HTTPSConnection(
-                self.host, self.port, timeout=self.timeout, context=self.checks
-            )
-        assert self._connection is not None
+            checks = ssl.create_default_context(cafile=self.ca_file or None)
+            self._connection = http.client.HTTPSConnection(self.host, self.port, timeout=self.timeout, context=checks)
         return self._connection
 
     def _secret(self) -> bytes:

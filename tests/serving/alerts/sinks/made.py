@@ -1,6 +1,6 @@
 """Alerts as a scoring makes them, and messages of them."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from pipeline.serving.alerts.schema import Alert, Reason, key_of
@@ -64,6 +64,54 @@ def evil(number: int = 0) -> Alert:
     words = dict.fromkeys(["flow_id", "src_ip", "dst_ip", "sensor", "source_file", "kind", "family", "group"], EVIL)
     reason = replace(SYN, feature=EVIL, text=EVIL, usual=EVIL, word=EVIL, value=float("inf"))
     return alert(number, reasons=(reason, reason), score=float("inf"), promise=float("nan"), **words)
+
+
+@dataclass(frozen=True)
+class Incident:
+    """What an incident has."""
+
+    incident: str = "0123456789abcdef"
+    view: str = "source"
+    record_id: int = 7
+    first: datetime | None = START
+    last: datetime | None = START + timedelta(seconds=90)
+    alerts: int = 43
+    keys: tuple[str, ...] = (ALERT.alert,)
+    sources: tuple[tuple[str, int], ...] = (("10.0.0.5", 43),)
+    destinations: tuple[tuple[str, int], ...] = (("10.0.0.7", 40), ("10.0.0.8", 3))
+    ports: tuple[tuple[str, int], ...] = (("23", 43),)
+    source_count: int = 1
+    destination_count: int = 41
+    port_count: int = 1
+    file: str = "monday.csv"
+    kind: str | None = "port scan"
+    family: str | None = None
+    reason: str = SYN.text
+    level: str = "p99.9"
+    score: float = 7.25
+    severity: str = "high"
+    evidence: float | None = 6.5
+    suppressed_by: str | None = None
+    merged_into: str | None = None
+
+
+def evil_incident() -> Incident:
+    """An incident whose texts somebody made to break what reads them."""
+    ends = ((EVIL, 2),)
+    return Incident(sources=ends, destinations=ends, file=EVIL, kind=EVIL, reason=EVIL, evidence=float("inf"))
+
+
+def bare_incident() -> Incident:
+    """An incident without times, addresses or reasons."""
+    none = {"first": None, "last": None, "kind": None, "evidence": None, "reason": "", "alerts": 1}
+    ends = {"sources": (), "destinations": (), "ports": (), "source_count": 0, "destination_count": 0, "port_count": 0}
+    return Incident(**none, **ends)
+
+
+def incidents(*found: Incident) -> list[Message]:
+    """What a sink gets of incidents: through the text that a spool keeps."""
+    made = [Message.of_incident(each) for each in found]
+    return [Message.from_json(each.key, each.to_json()) for each in made]
 
 
 def messages(*alerts: Alert) -> list[Message]:

@@ -45,14 +45,19 @@ def _accept(server, checks, keeps_open, got, done):
             while part := connection.recv(65_536):
                 parts.append(part)
             got.append(b"".join(parts))
-            if checks is not None:
-                connection.unwrap()
             if keeps_open:
                 done.wait()
+            elif checks is not None:
+                connection.unwrap()
         except (ssl.SSLError, OSError) as error:
             got.append(error)
         finally:
             connection.close()
+
+
+class _Quiet(ThreadingHTTPServer):
+    def handle_error(self, *_):
+        """A sender that was killed is no error."""
 
 
 class Hook:
@@ -90,7 +95,7 @@ def webhook(checks=None):
         def log_message(self, *_):
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server = _Quiet(("127.0.0.1", 0), Handler)
     if checks is not None:
         server.socket = checks.wrap_socket(server.socket, server_side=True)
     thread = threading.Thread(target=server.serve_forever, args=(0.05,))

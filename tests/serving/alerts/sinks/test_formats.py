@@ -10,6 +10,7 @@ import pytest
 
 from pipeline.serving.alerts.schema import alerts_of
 from pipeline.serving.alerts.sinks.base import Message
+from pipeline.serving.alerts.sinks.community_id import community_id
 from pipeline.serving.alerts.sinks.ecs import Ecs
 from pipeline.serving.alerts.sinks.eve import Eve
 from pipeline.serving.alerts.sinks.notice import LONGEST, clean, notice_of, severity_of
@@ -25,8 +26,13 @@ KINDS = pytest.mark.parametrize("kind", [made.alert, made.bare, made.evil], ids=
 
 def line(sink, folder, *alerts):
     """What a log holds of alerts."""
+    return lines(sink, folder, made.messages(*alerts))
+
+
+def lines(sink, folder, alerts):
+    """What a log holds of messages."""
     path = folder / "log.json"
-    sink(file=str(path)).send(made.messages(*alerts), "")
+    sink(file=str(path)).send(alerts, "")
     text = path.read_bytes().decode("utf-8")
     assert text.endswith("\n")
     lines = text[:-1].split("\n")
@@ -73,6 +79,51 @@ def test_eve_keeps_the_flow_id_of_suricata_and_makes_one_for_others(tmp_path):
     assert other["flow_id"] < 2**53
 
 
+INCIDENTS = pytest.mark.parametrize(
+    "incident", [made.Incident(), made.bare_incident(), made.evil_incident()], ids=["whole", "bare", "evil"]
+)
+
+
+@INCIDENTS
+def test_incidents_keep_to_each_schema_too(tmp_path, incident):
+    (event,) = lines(Eve, tmp_path / "eve", made.incidents(incident))
+    jsonschema.Draft202012Validator(EVE).validate(event)
+    (document,) = lines(Ecs, tmp_path / "ecs", made.incidents(incident))
+    keeps_to_ecs(document)
+    (message,) = made.incidents(incident)
+    assert rfc5424.parse(Syslog().encoded(notice_of(message))).msgid == "incident"
+    assert Eve(file="-").key_of(event) == Ecs(file="-").key_of(document) == message.key == "0123456789abcdef-high"
+
+
+def test_an_incident_says_who_how_much_and_why(tmp_path):
+    (event,) = lines(Eve, tmp_path / "eve", made.incidents(made.Incident()))
+    assert (event["src_ip"], event.get("dest_ip"), event["dest_port"]) == ("10.0.0.5", None, 23)
+    assert event["alert"]["signature"] == "flowsculpt incident: port scan" and event["alert"]["severity"] == 1
+    assert {"alerts=43", "evidence=6.5"} <= {*event["alert"]["metadata"]["tag"]}
+    (document,) = lines(Ecs, tmp_path / "ecs", made.incidents(made.Incident()))
+    assert document["message"] == f"43 alerts from 10.0.0.5 to 41 hosts: {made.SYN.text}"
+    assert document["event"]["end"] == "2026-03-02T00:00:30.000000Z"
+    assert document["related"]["ip"] == ["10.0.0.5", "10.0.0.7", "10.0.0.8"]
+    assert document["flowsculpt"]["destinations"][0] == {"name": "10.0.0.7", "alerts": 40}
+
+
+@pytest.mark.parametrize(
+    ("ends", "found"),
+    [  # of https://github.com/corelight/community-id-spec
+        (("128.232.110.120", 34855, "66.35.250.204", 80, 6), "1:LQU9qZlK+B5F3KDmev6m5PMibrg="),
+        (("66.35.250.204", 80, "128.232.110.120", 34855, 6), "1:LQU9qZlK+B5F3KDmev6m5PMibrg="),
+        (("192.168.1.52", 54585, "8.8.8.8", 53, 17), "1:d/FP5EW3wiY1vCndhwleRRKHowQ="),
+        (("192.168.1.52", 54585, "8.8.8.8", 53, 1), None),
+        (("printer", 54585, "8.8.8.8", 53, 17), None),
+        (("192.168.1.52", None, "8.8.8.8", 53, 17), None),
+        (("192.168.1.52", -1, "8.8.8.8", 53, 17), None),
+        (("192.168.1.52", 1, "::1", 53, 17), None),
+    ],
+)
+def test_a_flow_has_the_community_id_of_other_tools(ends, found):
+    assert community_id(dict(zip(("src_ip", "src_port", "dst_ip", "dst_port", "protocol"), ends, strict=True))) == found
+
+
 def _flat(value, name=""):
     if isinstance(value, dict):
         for key, each in value.items():
@@ -95,17 +146,21 @@ def _fits(kind, value):
 @KINDS
 def test_ecs_has_only_fields_of_ecs_with_their_types_and_values(tmp_path, kind):
     for document in line(Ecs, tmp_path, kind(1), kind(2)):
-        own = document.pop("flowsculpt")
-        assert own["record_id"].startswith("000")
-        for name, value in _flat(document):
-            assert name in ECS["fields"], f"{name} is no field of ECS"
-            assert isinstance(value, list) == (name in ECS["lists"]), name
-            for each in value if isinstance(value, list) else [value]:
-                assert _fits(ECS["fields"][name], each), (name, each)
-                assert each in ECS["allowed"].get(name, [each])
-        types = {*document["event"]["type"]}
-        assert all(types <= {*ECS["expected_types"][each]} for each in document["event"]["category"])
-        assert document["@timestamp"] and document["ecs"]["version"] == "9.3.0"
+        assert document["flowsculpt"]["record_id"].startswith("000")
+        keeps_to_ecs(document)
+
+
+def keeps_to_ecs(document):
+    """An assertion says what breaks the schema."""
+    for name, value in _flat({name: value for name, value in document.items() if name != "flowsculpt"}):
+        assert name in ECS["fields"], f"{name} is no field of ECS"
+        assert isinstance(value, list) == (name in ECS["lists"]), name
+        for each in value if isinstance(value, list) else [value]:
+            assert _fits(ECS["fields"][name], each), (name, each)
+            assert each in ECS["allowed"].get(name, [each])
+    types = {*document["event"]["type"]}
+    assert all(types <= {*ECS["expected_types"][each]} for each in document["event"]["category"])
+    assert document["@timestamp"] and document["ecs"]["version"] == "9.3.0"
 
 
 def test_ecs_says_what_an_alert_says(tmp_path):

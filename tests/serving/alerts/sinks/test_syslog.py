@@ -55,10 +55,22 @@ def test_a_stream_inside_tls_is_checked_by_its_certificate(tmp_path):
         assert keys(rfc5424.octet_counted(part)) == KEYS[1:3]
 
 
-def test_a_receiver_that_keeps_its_side_open_is_believed_when_it_has_every_byte():
-    with receivers.stream(keeps_open=True) as (port, got):
-        Syslog("tcp", f"127.0.0.1:{port}", timeout=0.3).send(made.of(1), "")
-        assert len(got) == 1
+@pytest.mark.parametrize("transport", ["tcp", "tls"])
+def test_a_receiver_that_keeps_its_side_open_is_believed_when_it_has_every_byte(tmp_path, transport):
+    path = receivers.certificate(tmp_path)
+    checks = receivers.with_certificate(path) if transport == "tls" else None
+    with receivers.stream(checks, keeps_open=True) as (port, got):
+        Syslog(transport, f"127.0.0.1:{port}", ca_file=str(path), timeout=2.0).send(made.of(1), "")
+        assert isinstance(got[0], bytes)
+
+
+def test_a_receiver_that_reads_nothing_is_not_believed():
+    """Its buffers take some of the messages, and then no more."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        sink = Syslog("tcp", f"127.0.0.1:{server.getsockname()[1]}", timeout=0.5)
+        with pytest.raises(UnavailableError, match=r"timed out|not acknowledged"):
+            sink.send(made.of(*range(3_000)), "")
 
 
 @pytest.mark.parametrize("transport", ["udp", "tcp", "tls"])

@@ -1,0 +1,171 @@
+"""A log is read once over, line by line, whatever becomes of it: it grows, is renamed, is emptied, the reader dies."""
+
+import os
+
+import numpy as np
+import pytest
+
+from pipeline.serving.watching import stretch
+from pipeline.serving.watching.growing import GrowingLog
+
+ZEEK = b"#separator \\x09\n#fields\tts\tuid\n#types\ttime\tstring\n"
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    """A folder for the log, and another one for what was read of it."""
+    monkeypatch.setattr(stretch, "room", lambda: tmp_path / "watch")
+    (tmp_path / "logs").mkdir()
+    return tmp_path / "logs"
+
+
+@pytest.fixture
+def reader_of():
+    """Makes readers, and closes them."""
+    made = []
+
+    def reader(*given, **named):
+        made.append(Reader(*given, **named))
+        return made[-1]
+
+    yield reader
+    for each in made:
+        each.log.close()
+
+
+class Reader:
+    """Reads a log as the watch does: each batch is written before the next one is read."""
+
+    def __init__(self, path, most=3):
+        self.path, self.most, self.found, self.told = path, most, [], []
+        self.names = []
+        self.start()
+
+    def start(self):
+        self.log = GrowingLog(self.path, self.told.append)
+        self.folder = stretch.room() / self.log.stream / "stretch-v1-0123456789abcdef"
+
+    def read(self):
+        """All that has come."""
+        for _ in range(45):  # each rotation shows at the next look
+            while (batch := self.log.read(self.most)) is not None:
+                self.folder.mkdir(parents=True, exist_ok=True)
+                (self.folder / batch.name).write_bytes(batch.content)
+                self.found += [line for line in batch.content.splitlines() if not line.startswith((b"#", b"name"))]
+                self.names.append(batch.name)
+
+    def end_stretch(self):
+        """The stretch is whole: its batches go."""
+        self.log.commit()
+        for path in self.folder.glob("*"):
+            path.unlink()
+
+    def die(self):
+        self.log.close()
+        self.start()
+
+
+def append(path, *lines, header=b""):
+    with path.open("ab") as file:
+        if file.tell() == 0:
+            file.write(header)
+        file.write(b"".join(line + b"\n" for line in lines))
+
+
+def test_only_whole_lines_are_read(place, reader_of):
+    log, reader = place / "eve.json", reader_of(place / "eve.json")
+    reader.read()
+    assert not reader.found
+    log.write_bytes(b'{"a":1}\n{"a":')
+    reader.read()
+    assert reader.found == [b'{"a":1}']
+    with log.open("ab") as file:
+        file.write(b"2}\n")
+    reader.read()
+    assert reader.found == [b'{"a":1}', b'{"a":2}']
+
+
+@pytest.mark.parametrize("header", [b"", b"name,other\n", ZEEK], ids=["json", "csv", "zeek"])
+@pytest.mark.parametrize("seed", range(12))
+def test_each_line_is_read_once_whatever_happens(place, reader_of, header, seed):
+    """Random appends, renames, deaths and ends of stretches."""
+    rng = np.random.default_rng(seed)
+    log, written, name = place / "conn.log", [], iter(range(10**6))
+    reader = reader_of(log)
+    append(log, b'{"n": -2}', header=header)
+    reader.read()  # what was renamed before a watch began is not its business
+    for _ in range(40):
+        what = rng.choice(["append", "append", "rotate", "die", "read", "end"])
+        if what == "append":
+            lines = [b'{"n": %d}' % next(name) for _ in range(rng.integers(1, 8))]
+            append(log, *lines, header=header)
+            written += lines
+        elif what == "rotate" and log.exists():
+            log.rename(place / f"conn.{next(name):06d}.log")
+        elif what == "die":
+            reader.die()
+        elif what == "end":
+            reader.read()
+            reader.end_stretch()
+        else:
+            reader.read()
+    append(log, b'{"n": -1}', header=header)
+    reader.read()
+    assert reader.found == [b'{"n": -2}', *written, b'{"n": -1}']
+    assert reader.names == sorted({*reader.names}), "parts sort in the order in which they were read"
+    assert not reader.told
+
+
+def test_every_part_has_the_header(place, reader_of):
+    log, reader = place / "conn.log", reader_of(place / "conn.log", most=2)
+    append(log, b"1\ta", b"2\tb", b"3\tc", header=ZEEK)
+    reader.read()
+    reader.die()
+    append(log, b"#close\t2026", b"4\td")
+    reader.read()
+    parts = sorted(reader.folder.iterdir())
+    assert len(parts) > 2
+    assert all(part.read_bytes().startswith(ZEEK) for part in parts)
+    assert reader.found == [b"1\ta", b"2\tb", b"3\tc", b"4\td"]
+
+
+def test_an_emptied_log_is_read_from_its_start(place, reader_of):
+    log, reader = place / "eve.json", reader_of(place / "eve.json")
+    append(log, b'{"n": 1}', b'{"n": 2}', b'{"n": 3}')
+    reader.read()
+    os.truncate(log, 0)
+    append(log, b'{"n": 4}')
+    reader.read()
+    assert reader.found == [b'{"n": %d}' % n for n in (1, 2, 3, 4)]
+    os.truncate(log, 0)
+    append(log, b'{"n": 5}')
+    reader.read()
+    reader.die()
+    reader.read()
+    assert reader.found[-1] == b'{"n": 5}' and len(reader.found) == 5
+    assert len({*reader.names}) == len(reader.names)
+
+
+def test_a_log_that_is_gone_is_told(place, reader_of):
+    log, reader = place / "eve.json", reader_of(place / "eve.json")
+    append(log, b'{"n": 1}')
+    reader.read()
+    reader.end_stretch()
+    append(log, b'{"n": 2}')
+    log.unlink()
+    append(place / "other", b"keeps the inode")
+    append(log, b'{"n": 3}')
+    reader.die()
+    reader.read()
+    assert reader.found == [b'{"n": 1}', b'{"n": 3}']
+    assert len(reader.told) == 1 and "its rest was not judged" in reader.told[0]
+
+
+def test_the_last_line_of_a_log_counts_without_its_end(place, reader_of):
+    log, reader = place / "eve.json", reader_of(place / "eve.json")
+    log.write_bytes(b'{"n": 1}\n{"n": 2}')
+    reader.read()
+    log.rename(place / "eve.json.1")
+    append(log, b'{"n": 3}')
+    reader.read()
+    assert reader.found == [b'{"n": 1}', b'{"n": 2}', b'{"n": 3}']
