@@ -74,6 +74,14 @@ SCENES = (
         ),
         "bot",
     ),
+    Scene(
+        "new service", 2, ("192.168.11.40",), ("192.168.10.9",), (445, 445), (120, 140),
+        (("new_port_of_host", 1, "", 0, 0, "never spoke to port 445 before; 98 of 100 records: to known ports"),),
+    ),
+    Scene(
+        "volume", 1, ("192.168.12.77",), ("185.220.101.4",), (443, 443), (400, 420),
+        (("total_fwd_bytes", 4.1e8, "B", 40, 2.2e6, "sent 410 MB; 98 of 100 records: 40 B to 2.2 MB"),),
+    ),
 )  # fmt: skip
 FEATURES = (
     "flow_duration",

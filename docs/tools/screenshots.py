@@ -88,7 +88,7 @@ def _log_in(page: Browser, address: str) -> None:
 
 def _take(page: Browser, address: str, folder: Path | None) -> None:
     incident = page.script("document.querySelector('a.open').pathname")
-    _picture(page, address + "/", ASSETS / "triage-queue.png", WIDE)
+    _picture(page, address + "/", ASSETS / "triage-queue.png", (WIDE[0], 540))
     _picture(page, address + incident, ASSETS / "triage-incident.png", WIDE)
     if folder is None:
         return
