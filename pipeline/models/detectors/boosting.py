@@ -250,7 +250,8 @@ class Boosting(Detector):
 
     def _sums(self, leaf: Tensor) -> Tensor:
         """(B, G) log-odds of the leaves, (B, G T)."""
-        odds: Tensor = self.start + at(self.value, leaf).view(len(leaf), len(self.start), -1).sum(2)
+        families = len(self.start)
+        odds: Tensor = self.start + at(self.value, leaf).view(len(leaf), families, len(self.root) // families).sum(2)
         return odds
 
     def _forest(self) -> Forest:
