@@ -17,6 +17,7 @@ from pipeline.base.errors import ArtifactError
 from pipeline.datasets.labels import family
 from pipeline.serving import arrivals, attacks, batch, benign
 from pipeline.serving.alerts import stored
+from pipeline.serving.alerts.building import AS_SHIPPED
 from pipeline.serving.alerts.explaining import COLUMNS
 from pipeline.serving.alerts.schema import alerts_of
 from pipeline.serving.bundle import Bundle
@@ -24,7 +25,7 @@ from pipeline.serving.manifest import HashedFolder
 from pipeline.serving.reasons import Explainer
 from pipeline.settings.alerts import Alerts
 
-RULES = Alerts("p95", "", 10_000)
+RULES = replace(AS_SHIPPED, level="p95")
 
 
 @pytest.fixture
