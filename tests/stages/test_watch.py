@@ -25,6 +25,7 @@ from pipeline.base.errors import ArtifactError, ConflictError, SourceError
 from pipeline.serving import champion, intake, scored
 from pipeline.serving.alerts import delivery, stored
 from pipeline.serving.bundle import Bundle
+from pipeline.serving.contract_check import ContractCheck
 from pipeline.serving.version import Version
 from pipeline.serving.watching import folder, stretch
 from pipeline.serving.watching.handing_over import delivering
@@ -362,6 +363,17 @@ def test_a_file_that_cannot_be_scored_now_lets_others_go_first(sealed, week, tmp
     assert watcher.step()
     assert not watcher.step()
     assert told == ["refused"]
+
+
+def test_a_stretch_that_breaks_the_contract_is_said(sealed, lines, tmp_path, monkeypatch):
+    header, rows = lines
+    log = tmp_path / "flows.csv"
+    log.write_bytes(header + b"".join(rows[:60]))
+    monkeypatch.setattr(ContractCheck, "broken", lambda _: ["A column is odd."])
+    with Running(log) as running:
+        running.until("records_total", 60)
+    (said,) = (each["message"] for each in running.events if each["event"] == "warning")
+    assert "A column is odd." in said
 
 
 def raising(error):

@@ -29,7 +29,7 @@ from pipeline.serving.watching import stretch
 from pipeline.serving.watching.lines import LONGEST, Batch, Header, cut
 
 READ: Final = 4 << 20  # bytes at a time
-HEAD: Final = 256  # bytes that tell one log from another under the same inode
+HEAD: Final = 4096  # bytes that tell one log from another under the same inode: more than a header of CSV has
 POSITION: Final = "position.json"
 _NAME: Final = re.compile(r".*-(?P<generation>\d{6})-(?P<start>\d{15})-(?P<end>\d{15})")
 
@@ -228,6 +228,7 @@ class GrowingLog:
         at, stop = self.position, self.position.offset + len(lines)
         if not at.offset:
             at = replace(at, head=hashlib.sha256(lines[:HEAD]).hexdigest(), length=min(HEAD, len(lines)))
+            _write(self._folder, at)  # no name of a micro-batch says this
         self.position = replace(at, offset=stop)
         name = f"{self.path.stem}-{at.generation:06d}-{at.offset:015d}-{stop:015d}{self.path.suffix}"
         content, records = self._header.above(lines + end)

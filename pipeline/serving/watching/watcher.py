@@ -169,8 +169,10 @@ class Watcher:
     def _end(self, name: str) -> None:
         here = self._stretches.pop(name)
         next(each for each in self.streams if each.stream == name).commit()
-        here.end()
+        summary = here.end()
         self.log("stretch", stream=name, key=here.key, records=here.records, version=here.model.number)
+        if summary is not None and summary["contract"]["state"] == "broken":
+            self.log("warning", stream=name, message=" ".join(summary["contract"]["sentences"]))
 
     def _swap(self) -> None:
         """Let the model take over that serves now; what the one before began is ended first."""
