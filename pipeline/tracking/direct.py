@@ -32,6 +32,7 @@ _VERSION: Final = (
 )
 _TAGS: Final = "SELECT key, value FROM model_version_tags WHERE name = ? AND version = ? AND workspace = 'default'"
 _ROUTE: Final = "/api/2.0/mlflow"
+_AWAY: Final = (502, 503, 504)  # what stands before a server says that it is away
 _ABSENT: Final = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
 
 
@@ -113,7 +114,7 @@ def _of_server(address: str, model: str, which: str) -> Answer:
         return Registered(int(found["version"]), found.get("run_id") or "", tags, _aliases(found))
     except urllib.error.HTTPError as error:
         with error:
-            return None if _code(error) in _ABSENT else "unknown"
+            return "away" if error.code in _AWAY else None if _code(error) in _ABSENT else "unknown"
     except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
         reason = getattr(error, "reason", error)
         return "away" if isinstance(reason, OSError) and "CERTIFICATE" not in str(reason) else "unknown"

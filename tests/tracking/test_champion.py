@@ -214,6 +214,13 @@ def test_a_server_is_asked_over_http(monkeypatch):
     assert direct.ask("m", "champion") == "away"
 
 
+@pytest.mark.parametrize("code", [502, 503, 504])
+def test_a_server_that_is_away_behind_another_one_is_away(monkeypatch, code):
+    with Server(lambda _: (code, {})) as server:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{server.server_port}")
+        assert direct.ask("m", "champion") == "away"
+
+
 def test_another_server_gets_no_password(monkeypatch):
     with Server(lambda _: (200, FOUND)) as other, Server(lambda _: (302, {})) as server:
         server.location = f"http://localhost:{other.server_port}/"
