@@ -137,7 +137,7 @@ def _of_alert(table: Path, alert: Alert) -> Chain:
     if path.is_file():
         return {"alert": about} | _of_file(path)
     told = {VERSION: str(alert.model_version), MODEL: alert.model, DIGEST: alert.model_digest}
-    chain = {"alert": about} | _of_scored(path, told)
+    chain: Chain = {"alert": about} | _of_scored(path, told)
     chain["doubts"] = ["its stretch is still being judged; the scored file appears when that ends", *chain["doubts"]]
     return chain
 
