@@ -37,16 +37,21 @@ def known(model: str, which: str) -> Mapping[str, Any] | None:
     return aliases.get(which) or next(by_number, None)
 
 
-def keep(version: Version, alias: str) -> None:
-    """Note which version has an alias now; a disk that takes no notes keeps nobody from his work."""
+def keep(version: Version, alias: str) -> bool:
+    """Note which version has an alias now; returns whether that is news.
+
+    A disk that takes no notes keeps nobody from his work.
+    """
     about = {name: getattr(version, name) for name in ("number", "digest", "run_id")} | {"tags": dict(version.tags)}
     model, aliases = version.model, _aliases(version.model)
     if aliases.get(alias) == about:
-        return
+        return False
     try:
         write_json(_room() / POINTER, {**_pointer(), model: {**aliases, alias: about}})
     except ArtifactError as error:
         LOG.warning("%s", error)
+        return False
+    return True
 
 
 def _room() -> Path:

@@ -103,6 +103,24 @@ def test_with_the_store_away_a_rollback_has_swapped_previous_too(two, monkeypatc
         assert (loading.find("champion").number, loading.find("previous").number) == (first.number, second.number)
 
 
+def test_a_rollback_while_the_registry_answers_is_not_forgotten(tmp_path, monkeypatch):
+    monkeypatch.setattr(stores, "project_root", lambda: tmp_path)
+    monkeypatch.setattr(own_model, "name", lambda: "m")
+    (tmp_path / paths.REGISTERED).mkdir(parents=True)
+    asked = []
+
+    def ask(*_):
+        asked.append(1)
+        if len(asked) > 1:
+            return direct.Registered(1, "r", {}, ())
+        champion.keep(Version(1, "r", "", {}, (), "m"), "champion")  # what a rollback notes, behind this answer
+        return direct.Registered(2, "r", {}, ())
+
+    monkeypatch.setattr(direct, "ask", ask)
+    assert loading.find().number == 1
+    assert champion.known("m", "champion")["number"] == 1
+
+
 WHOLE = {"number": 3, "digest": "0f", "run_id": "r", "tags": {}}
 BROKEN = [3, {"champion": 4}, {"champion": {"number": "x"}}, *({"champion": WHOLE | {each: None}} for each in WHOLE)]
 
