@@ -133,7 +133,13 @@ def _of_alert(table: Path, alert: Alert) -> Chain:
         "source": f"{alert.source_file}, row {alert.row}",
         "source_sha256": alert.source_sha256,
     }
-    return {"alert": about} | _of_file(scored.table_path(table.stem))
+    path = scored.table_path(re.sub(r"\.\d{6}$", "", table.stem))  # the watch stores alerts in parts, see ``stretch``
+    if path.is_file():
+        return {"alert": about} | _of_file(path)
+    told = {VERSION: str(alert.model_version), MODEL: alert.model, DIGEST: alert.model_digest}
+    chain: Chain = {"alert": about} | _of_scored(path, told)
+    chain["doubts"] = ["its stretch is still being judged; the scored file appears when that ends", *chain["doubts"]]
+    return chain
 
 
 def _stage_of(path: Path) -> str:

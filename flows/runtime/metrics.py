@@ -10,6 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from pipeline.base.errors import ConfigError
 
+PATIENCE = 10.0  # seconds for a request; who says nothing would hold a thread for ever
 TEXT = "text/plain; version=0.0.4; charset=utf-8"
 
 
@@ -28,6 +29,8 @@ def answering(host: str, port: int, metrics: Callable[[], str], health: Callable
     """
 
     class Handler(BaseHTTPRequestHandler):
+        timeout = PATIENCE
+
         def do_GET(self) -> None:
             if self.path == "/metrics":
                 self._answer(200, metrics())

@@ -1,5 +1,6 @@
 """All that the page works with: alerts and marks as they are now, and the one way to write a mark."""
 
+import logging
 import threading
 import time
 from typing import Any, Final
@@ -17,6 +18,7 @@ from pipeline.datasets.vocabulary import VOCABULARY
 from pipeline.serving import analyst, labelling
 from pipeline.serving.analyst import LONGEST_NOTE, Verdict, Written
 
+LOG: Final = logging.getLogger("flowsculpt")
 MOST: Final = 5_000  # records that are marked at once
 SECONDS: Final = 1.0  # between two looks at the disk
 ATTACK, TAKE_BACK = "attack", "undo"  # what a form may ask for, beside benign and unsure
@@ -42,6 +44,9 @@ class Desk:
             self.fault = ""
         except FlowsculptError as error:
             self.fault = str(error)
+        except Exception as error:  # or nobody would follow from here on, and no page would say so
+            LOG.exception("alerts cannot be read")
+            self.fault = f"{type(error).__name__}: {error}"
 
     def follow(self, stopped: threading.Event) -> None:
         """Read what is new until ``stopped`` is set, and rest four times as long as that takes."""

@@ -23,6 +23,7 @@ class Entry(NamedTuple):
         label: it.
         stands: whether nobody took it back.
         holds: whether it is the last that stands on its record.
+        is_own_last: whether it is the last of this person that stands there, so that they can take it back.
         alert: key of an alert on the record; "" for none.
         then: the verdict of the model that raised the alert; "" for none.
     """
@@ -30,6 +31,7 @@ class Entry(NamedTuple):
     label: Label
     stands: bool
     holds: bool
+    is_own_last: bool
     alert: str
     then: Alert | None
 
@@ -42,7 +44,8 @@ def entries(shown: Snapshot, said: Said, part: slice | None = None) -> list[Entr
 
 def _entry(shown: Snapshot, said: Said, place: int) -> Entry:
     label = said.history[place]
-    return Entry(label, place in said.standing, said.last.get(label.record_id) is label, "", None)
+    holds = said.last.get(label.record_id) is label
+    return Entry(label, place in said.standing, holds, place in said.own_last, "", None)
 
 
 @dataclass(frozen=True)

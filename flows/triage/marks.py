@@ -24,6 +24,12 @@ class Said:
         return frozenset(place for place, label in enumerate(self.history) if id(label) in there)
 
     @cached_property
+    def own_last(self) -> frozenset[int]:
+        """The places of those that are the last of their person on their record: what one can take back."""
+        found = {(self.history[place].record_id, self.history[place].by): place for place in sorted(self.standing)}
+        return frozenset(found.values())
+
+    @cached_property
     def last(self) -> dict[int, Label]:
         """Record id -> its last label that stands."""
         return labels.last(self.history)

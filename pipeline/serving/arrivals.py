@@ -141,7 +141,7 @@ def blames_file(error: Exception) -> bool:
 
 
 def _is_passed_over(file: Path, root: Path) -> bool:
-    own = (paths.SCORED.resolve(), paths.QUARANTINE.resolve())
+    own = (paths.SCORED.resolve(), paths.QUARANTINE.resolve(), paths.WATCH.resolve())
     hidden = any(part.startswith(".") for part in _name(file, root).split("/"))
     labels = file.name.lower().endswith(LABELS)
     return hidden or labels or any(file.resolve().is_relative_to(folder) for folder in own)

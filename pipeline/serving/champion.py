@@ -32,26 +32,43 @@ def folder_of(number: int, digest: str) -> Path:
 
 def known(model: str, which: str) -> Mapping[str, Any] | None:
     """What was noted last of the version that has an alias or a number; None where nothing was."""
-    aliases = _pointer().get(model, {})
-    by_number = (about for about in aliases.values() if str(about.get("number")) == which)
-    found: Mapping[str, Any] | None = aliases.get(which) or next(by_number, None)
-    return found
+    aliases = _aliases(model)
+    by_number = (about for about in aliases.values() if str(about["number"]) == which)
+    return aliases.get(which) or next(by_number, None)
 
 
-def keep(version: Version, alias: str) -> None:
-    """Note which version has an alias now; a disk that takes no notes keeps nobody from his work."""
+def keep(version: Version, alias: str) -> bool:
+    """Note which version has an alias now; returns whether that is news.
+
+    A disk that takes no notes keeps nobody from his work.
+    """
     about = {name: getattr(version, name) for name in ("number", "digest", "run_id")} | {"tags": dict(version.tags)}
-    pointer, model = _pointer(), version.model
-    if pointer.get(model, {}).get(alias) == about:
-        return
+    model, aliases = version.model, _aliases(version.model)
+    if aliases.get(alias) == about:
+        return False
     try:
-        write_json(_room() / POINTER, {**pointer, model: {**pointer.get(model, {}), alias: about}})
+        write_json(_room() / POINTER, {**_pointer(), model: {**aliases, alias: about}})
     except ArtifactError as error:
         LOG.warning("%s", error)
+        return False
+    return True
 
 
 def _room() -> Path:
     return store.project_root() / paths.REGISTERED
+
+
+def _aliases(model: str) -> dict[str, dict[str, Any]]:
+    """Alias -> what was noted of the version that has it; a note that is not whole is none."""
+    found = _pointer().get(model)
+    return {alias: about for alias, about in found.items() if _is_whole(about)} if isinstance(found, dict) else {}
+
+
+def _is_whole(about: Any) -> bool:
+    if not isinstance(about, dict):
+        return False
+    kinds = {"number": int, "digest": str, "run_id": str, "tags": dict}
+    return all(isinstance(about.get(name), kind) for name, kind in kinds.items())
 
 
 def _pointer() -> dict[str, Any]:

@@ -3,6 +3,7 @@
 Looked through are the ingested records, then the alerts and the samples of all files that were scored.
 """
 
+import re
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -95,11 +96,8 @@ def number_of(text: str) -> int:
     Raises:
         DataError: they spell none.
     """
-    try:
-        if len(text) == _DIGITS:
-            return int(text, 16)
-    except ValueError:
-        pass
+    if re.fullmatch(rf"[0-9a-fA-F]{{{_DIGITS}}}", text):
+        return int(text, 16)
     raise DataError(f"{text!r} is no record id; one has {_DIGITS} hexadecimal digits{_begins(text)}")
 
 

@@ -55,9 +55,8 @@ def find(alias: str = CHAMPION, model: str = "") -> Version | None:
     found = direct.ask(name, alias)
     if isinstance(found, Registered):
         version = Version(found.number, found.run_id, found.tags.get(DIGEST, ""), found.tags, found.aliases, name)
-        if alias in ALIASES:
-            champion.keep(version, alias)
-        return version
+        is_news = alias in ALIASES and champion.keep(version, alias)
+        return find(alias, model) if is_news else version  # a rollback meanwhile may have been noted before this was
     if found == "away" and (about := champion.known(name, alias)) is not None:
         LOG.warning(
             "the registry is away: version %d serves, which was %s when it last answered", about["number"], alias

@@ -2,10 +2,12 @@
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from pipeline.base.errors import DataError, SchemaError, SourceError
@@ -18,6 +20,8 @@ from pipeline.preprocessing.context.talks import READS, Mask, Talks, can_have, t
 from pipeline.serving.arrivals import Incoming
 from pipeline.serving.bundle import Bundle
 from pipeline.serving.carried_past import Before, before
+
+EARLIEST, LATEST = (pa.scalar(each, pa.timestamp("us")) for each in (datetime.min, datetime.max))
 
 
 def _reader(file: Incoming, bundle: Bundle) -> Dataset:
@@ -40,12 +44,23 @@ def chunks(file: Incoming, bundle: Bundle) -> Iterator[Chunk]:
             twice = [name for name, count in Counter(chunk.records.column_names).items() if count > 1]
             if twice:
                 raise SchemaError(f"{file.path}: two columns are called {twice[0]!r}; rename one")
-            yield chunk
+            yield _dated(chunk)
     except MemoryError:
         raise
     except sources.BROKEN as error:
         told = f"{type(error).__name__}: {error}"
         raise SourceError(f"{file.path}: cannot be read ({told}); fetch the file again") from error
+
+
+def _dated(chunk: Chunk) -> Chunk:
+    """With no time where a time lies outside the years 1 to 9999: what reads alerts has no date for it."""
+    records = chunk.records
+    if "timestamp" not in records.column_names:
+        return chunk
+    time = records.column("timestamp")
+    good = pc.and_(pc.greater_equal(time, EARLIEST), pc.less_equal(time, LATEST))
+    place = records.column_names.index("timestamp")
+    return replace(chunk, records=records.set_column(place, "timestamp", pc.if_else(good, time, None)))
 
 
 @dataclass(frozen=True)

@@ -137,8 +137,10 @@ def rollback() -> Version:
         client.set_registered_model_alias(model, CHAMPION, previous)
         if champion:
             client.set_registered_model_alias(model, PREVIOUS, champion)
-    restored = _require(int(previous))
-    champions.keep(restored, CHAMPION)
+        restored = _require(int(previous))
+        champions.keep(restored, CHAMPION)
+        if champion and (left := find_version(champion)):
+            champions.keep(left, PREVIOUS)
     return restored
 
 

@@ -9,6 +9,7 @@ Source: tables ``registered_model_aliases``, ``model_versions`` and ``model_vers
 """
 
 import base64
+import http.client
 import json
 import os
 import sqlite3
@@ -31,6 +32,7 @@ _VERSION: Final = (
 )
 _TAGS: Final = "SELECT key, value FROM model_version_tags WHERE name = ? AND version = ? AND workspace = 'default'"
 _ROUTE: Final = "/api/2.0/mlflow"
+_AWAY: Final = (502, 503, 504)  # what stands before a server says that it is away
 _ABSENT: Final = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
 
 
@@ -65,7 +67,7 @@ def ask(model: str, which: str) -> Answer:
     address = store.tracking_address()
     if address.startswith(("http://", "https://")):
         return _of_server(address, model, which)
-    if address.startswith("sqlite:///"):
+    if address.startswith("sqlite:///") and "?" not in address:
         return _of_file(Path(address.removeprefix("sqlite:///")), model, which)
     return "unknown"
 
@@ -112,11 +114,11 @@ def _of_server(address: str, model: str, which: str) -> Answer:
         return Registered(int(found["version"]), found.get("run_id") or "", tags, _aliases(found))
     except urllib.error.HTTPError as error:
         with error:
-            return None if _code(error) in _ABSENT else "unknown"
+            return "away" if error.code in _AWAY else None if _code(error) in _ABSENT else "unknown"
     except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
         reason = getattr(error, "reason", error)
         return "away" if isinstance(reason, OSError) and "CERTIFICATE" not in str(reason) else "unknown"
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, http.client.HTTPException):
         return "unknown"
 
 
@@ -126,7 +128,9 @@ def _route(address: str) -> str:
 
 
 def _got(address: str) -> Any:
-    request = urllib.request.Request(address, headers=dict(_credentials()))  # noqa: S310 (http or https, see ``ask``)
+    request = urllib.request.Request(address)  # noqa: S310 (http or https, see ``ask``)
+    for name, value in _credentials():
+        request.add_unredirected_header(name, value)  # another server may be where a redirection leads to
     with urllib.request.urlopen(request, timeout=SECONDS) as answer:  # noqa: S310
         return json.load(answer)
 

@@ -15,7 +15,9 @@ from pipeline.artifacts.files import write_json
 from pipeline.artifacts.tables import TableWriter
 from pipeline.base.errors import ArtifactError
 from pipeline.serving import own_model
+from pipeline.serving.alerts.schema import SCHEMA
 from pipeline.tracking import store as stores
+from tests.serving.alerts.made import alerts, scored
 
 LOCK = """
 schema: '2.0'
@@ -126,6 +128,26 @@ def test_from_a_scored_file(life):
     chain = lineage.trace(str(life.scored))
     assert_whole(chain, life)
     assert (chain["scored"]["source_sha256"], chain["scored"]["flow_run"]) == ("5" * 64, "scoring-run")
+
+
+@pytest.mark.parametrize("part", ["stretch-v1", "stretch-v1.000001"])
+def test_from_an_alert_of_the_watch_before_and_after_its_stretch_has_ended(life, part):
+    rows = alerts(scored([(0, "10.0.0.5", "10.0.0.7", 22, 1e-4)])).to_pylist()
+    about = {"model": own_model.name(), "model_digest": "f" * 64}
+    stored = life.scored.parent / "alerts" / f"{part}.parquet"
+    with TableWriter(stored, SCHEMA) as writer:
+        writer.write(pa.Table.from_pylist([row | about for row in rows], schema=SCHEMA))
+    before = lineage.trace(rows[0]["alert"])
+    assert (before["alert"]["key"], before["version"]["number"]) == (rows[0]["alert"], 1)
+    assert "still being judged" in before.pop("doubts")[0]
+    assert_whole(before | {"doubts": []}, life)
+    whole = life.scored.parent / "stretch-v1.parquet"
+    life.score(whole, "1", "f" * 64)
+    after = lineage.trace(rows[0]["alert"])
+    assert_whole(after, life)
+    assert after["scored"]["path"].endswith("stretch-v1.parquet")
+    stored.unlink()
+    whole.unlink()
 
 
 def test_from_a_pipeline_run_or_its_first_digits(life):

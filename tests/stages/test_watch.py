@@ -22,11 +22,12 @@ from pipeline import config
 from pipeline.artifacts import paths
 from pipeline.artifacts.files import read_json
 from pipeline.base.errors import ArtifactError, ConflictError, SourceError
-from pipeline.serving import champion, scored
+from pipeline.serving import champion, intake, scored
 from pipeline.serving.alerts import delivery, stored
 from pipeline.serving.bundle import Bundle
+from pipeline.serving.contract_check import ContractCheck
 from pipeline.serving.version import Version
-from pipeline.serving.watching import stretch
+from pipeline.serving.watching import folder, stretch
 from pipeline.serving.watching.handing_over import delivering
 from pipeline.serving.watching.stretch import Model, Stretch
 from pipeline.settings.alerts import Alerts
@@ -263,6 +264,123 @@ def test_it_answers_to_prometheus(sealed, lines, tmp_path):
     assert float(values['flowsculpt_watch_alarms_promised_total{level="p99"}']) == pytest.approx(200 * promised)
     kinds = {line.split()[2] for line in text.splitlines() if line.startswith("# TYPE")}
     assert {name.partition("{")[0] for name in values} == kinds
+
+
+def killed(path, steps=1):
+    """A watch of this process that recovers and looks some times, and then is gone without a word."""
+    watcher = watch.begun(Namespace(path=str(path), alias="champion"), lambda *_, **__: None)
+    watcher.recover()
+    for _ in range(steps):
+        watcher.step()
+    for each in watcher._stretches.values():
+        each.drop()
+    for each in watcher.streams:
+        each.close()
+    return int(watcher.gauges.value("records_total"))
+
+
+def test_what_was_recovered_is_not_read_again_by_a_watch_after_the_next_kill(sealed, lines, tmp_path):
+    header, rows = lines
+    log = tmp_path / "flows.csv"
+    log.write_bytes(header + b"".join(rows[:90]))
+    assert killed(log) == 90
+    assert killed(log) == 0  # it recovers them, and is killed before anything new comes
+    with Running(log):
+        pass
+    assert sum(judged().values()) == 90
+
+
+def test_a_watch_of_another_log_recovers_what_is_not_read_again(sealed, lines, tmp_path):
+    header, rows = lines
+    log, other = tmp_path / "flows.csv", tmp_path / "other.csv"
+    log.write_bytes(header + b"".join(rows[:90]))
+    other.write_bytes(header)
+    assert killed(log) == 90
+    with Running(other):
+        pass
+    with Running(log):
+        pass
+    assert sum(judged().values()) == 90
+
+
+class Busy:
+    """A log that gets as many lines as are judged, as long as there are some."""
+
+    def __init__(self, path, header, rows):
+        self.path, self.rows = path, rows
+        path.write_bytes(header + b"".join(rows[:50]))
+        self.done = 50
+
+    def __call__(self, event, **_):
+        if event == "judged":
+            with self.path.open("ab") as file:
+                file.write(b"".join(self.rows[self.done : self.done + 50]))
+            self.done = min(self.done + 50, len(self.rows))
+
+
+def test_a_log_that_never_rests_is_no_lag(sealed, lines, tmp_path):
+    busy = Busy(tmp_path / "flows.csv", lines[0], lines[1])
+    watcher = watch.begun(Namespace(path=str(busy.path), alias="champion"), busy)
+    before = time.monotonic()
+    for _ in range(4):
+        assert watcher.step()
+    assert watcher.lag < time.monotonic() - before
+    watcher.drain()
+
+
+def test_a_log_that_never_rests_does_not_keep_the_watch_from_ending(sealed, lines, tmp_path):
+    header, rows = lines
+    busy = Busy(tmp_path / "flows.csv", header, rows[:450])
+    watcher = watch.begun(Namespace(path=str(busy.path), alias="champion"), busy)
+    watcher.step()
+    watcher.drain()
+    assert busy.done < 450
+    with Running(busy.path) as running:
+        running.until("records_total", busy.done - watcher.gauges.value("records_total"))
+    assert sum(judged().values()) == busy.done and {*judged().values()} == {1}
+
+
+def test_a_file_that_could_not_be_scored_for_a_full_disk_is_tried_again(sealed, week, tmp_path, monkeypatch):
+    room = tmp_path / "incoming"
+    room.mkdir()
+    (room / "a.csv").write_bytes(sorted(week.iterdir())[0].read_bytes())
+    watcher = watch.begun(Namespace(path=str(room), alias="champion"), lambda *_, **__: None)
+    monkeypatch.setattr(folder, "RETRY", 0.0)
+    with monkeypatch.context() as full:
+        full.setattr(intake.batch, "score", raising(ArtifactError("no space left on the device")))
+        watcher.step()
+    watcher.step()
+    assert watcher.gauges.value("files_total") == 1
+
+
+def test_a_file_that_cannot_be_scored_now_lets_others_go_first(sealed, week, tmp_path, monkeypatch):
+    room = tmp_path / "incoming"
+    room.mkdir()
+    (room / "a.csv").write_bytes(sorted(week.iterdir())[0].read_bytes())
+    told = []
+    watcher = watch.begun(Namespace(path=str(room), alias="champion"), lambda event, **_: told.append(event))
+    monkeypatch.setattr(intake.batch, "score", raising(ArtifactError("no space left on the device")))
+    assert watcher.step()
+    assert not watcher.step()
+    assert told == ["refused"]
+
+
+def test_a_stretch_that_breaks_the_contract_is_said(sealed, lines, tmp_path, monkeypatch):
+    header, rows = lines
+    log = tmp_path / "flows.csv"
+    log.write_bytes(header + b"".join(rows[:60]))
+    monkeypatch.setattr(ContractCheck, "broken", lambda _: ["A column is odd."])
+    with Running(log) as running:
+        running.until("records_total", 60)
+    (said,) = (each["message"] for each in running.events if each["event"] == "warning")
+    assert "A column is odd." in said
+
+
+def raising(error):
+    def score(*_, **__):
+        raise error
+
+    return score
 
 
 # As a program, which is killed.

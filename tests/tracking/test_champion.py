@@ -2,6 +2,7 @@
 
 import json
 import logging
+import socket
 import subprocess
 import sys
 import threading
@@ -10,9 +11,11 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import pytest
 
 from pipeline import tracking
+from pipeline.artifacts import paths
 from pipeline.base.errors import ArtifactError
 from pipeline.serving import champion, loading, manifest, own_model, registry
 from pipeline.serving.manifest import HashedFolder
+from pipeline.serving.version import Version
 from pipeline.tracking import direct
 from pipeline.tracking import store as stores
 
@@ -90,6 +93,50 @@ def test_with_the_store_away_the_version_serves_that_served_last(two, monkeypatc
     assert f"the registry is away: version {first.number} serves" in caplog.text
 
 
+def test_with_the_store_away_a_rollback_has_swapped_previous_too(two, monkeypatch):
+    first, second = two
+    registry.promote(first, None)
+    registry.promote(second, first)
+    registry.rollback()
+    with monkeypatch.context() as away:
+        away.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+        assert (loading.find("champion").number, loading.find("previous").number) == (first.number, second.number)
+
+
+def test_a_rollback_while_the_registry_answers_is_not_forgotten(tmp_path, monkeypatch):
+    monkeypatch.setattr(stores, "project_root", lambda: tmp_path)
+    monkeypatch.setattr(own_model, "name", lambda: "m")
+    (tmp_path / paths.REGISTERED).mkdir(parents=True)
+    asked = []
+
+    def ask(*_):
+        asked.append(1)
+        if len(asked) > 1:
+            return direct.Registered(1, "r", {}, ())
+        champion.keep(Version(1, "r", "", {}, (), "m"), "champion")  # what a rollback notes, behind this answer
+        return direct.Registered(2, "r", {}, ())
+
+    monkeypatch.setattr(direct, "ask", ask)
+    assert loading.find().number == 1
+    assert champion.known("m", "champion")["number"] == 1
+
+
+WHOLE = {"number": 3, "digest": "0f", "run_id": "r", "tags": {}}
+BROKEN = [3, {"champion": 4}, {"champion": {"number": "x"}}, *({"champion": WHOLE | {each: None}} for each in WHOLE)]
+
+
+@pytest.mark.parametrize("note", BROKEN)
+def test_a_note_that_is_not_whole_is_none(tmp_path, monkeypatch, note):
+    monkeypatch.setattr(stores, "project_root", lambda: tmp_path)
+    (tmp_path / paths.REGISTERED).mkdir(parents=True)
+    pointer = tmp_path / paths.REGISTERED / champion.POINTER
+    pointer.write_text(json.dumps({"m": note, "other": {"champion": WHOLE}}))
+    assert champion.known("m", "champion") is None and champion.known("m", "3") is None
+    champion.keep(Version(5, "r", "1f", {}, (), "m"), "champion")
+    assert champion.known("m", "champion")["number"] == 5
+    assert champion.known("other", "champion") == WHOLE
+
+
 def test_a_bundle_that_was_changed_on_the_disk_is_fetched_again(two, caplog):
     first, _ = two
     registry.promote(first, None)
@@ -145,6 +192,8 @@ class Server(HTTPServer):
                 self.server.asked.append((self.path, self.headers.get("Authorization")))
                 code, content = answers(self.path)
                 self.send_response(code)
+                if self.server.location:
+                    self.send_header("Location", self.server.location)
                 self.end_headers()
                 self.wfile.write(json.dumps(content).encode())
 
@@ -152,7 +201,7 @@ class Server(HTTPServer):
                 pass
 
         super().__init__(("127.0.0.1", 0), Handler)
-        self.asked = []
+        self.asked, self.location = [], ""
 
     def __enter__(self):
         self.thread = threading.Thread(target=self.serve_forever, args=(0.05,))
@@ -183,6 +232,37 @@ def test_a_server_is_asked_over_http(monkeypatch):
     assert direct.ask("m", "champion") == "away"
 
 
+@pytest.mark.parametrize("code", [502, 503, 504])
+def test_a_server_that_is_away_behind_another_one_is_away(monkeypatch, code):
+    with Server(lambda _: (code, {})) as server:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{server.server_port}")
+        assert direct.ask("m", "champion") == "away"
+
+
+def test_another_server_gets_no_password(monkeypatch):
+    with Server(lambda _: (200, FOUND)) as other, Server(lambda _: (302, {})) as server:
+        server.location = f"http://localhost:{other.server_port}/"
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://ada:secret@127.0.0.1:{server.server_port}")
+        direct.ask("m", "champion")
+    assert server.asked[0][1] and other.asked == [("/", None)]
+
+
+def test_what_does_not_speak_http_says_nothing(monkeypatch):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def answer():
+            asker, _ = server.accept()
+            with asker:
+                asker.recv(4096)
+                asker.sendall(b"SSH-2.0-other\r\n")
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{server.getsockname()[1]}")
+        assert direct.ask("m", "champion") == "unknown"
+        thread.join()
+
+
 @pytest.mark.parametrize("answer", [(500, {}), (403, {"error_code": "PERMISSION_DENIED"}), (200, {"else": 1})])
 def test_an_answer_that_says_nothing_is_no_answer(monkeypatch, answer):
     with Server(lambda _: answer) as server:
@@ -196,5 +276,7 @@ def test_what_is_no_store_of_mlflow_is_not_understood(monkeypatch, tmp_path):
     assert direct.ask("m", "champion") == "unknown"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/none.db")
     assert direct.ask("m", "champion") == "away"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/odd.db?timeout=20")  # only MLflow reads such
+    assert direct.ask("m", "champion") == "unknown"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "postgresql://box/db")
     assert direct.ask("m", "champion") == "unknown"

@@ -230,7 +230,9 @@ class Spool:
     @contextmanager
     def alone(self) -> Iterator[bool]:
         """Hold the right to deliver, which one process has at a time; False where another one has it."""
-        lock = os.open(self.path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        path = self.path.with_suffix(".lock")
+        with durable.refusals(path, "free some space or check its rights"):
+            lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -8,6 +8,7 @@ by their content, whatever they are called; see ``intake``.
 import time
 from collections.abc import Collection
 from pathlib import Path
+from typing import Final
 
 from pipeline.base.errors import SourceError
 from pipeline.serving import arrivals, intake
@@ -15,6 +16,7 @@ from pipeline.serving.intake import Left, Outcome
 from pipeline.serving.watching.stretch import Model
 
 Stamp = tuple[int, int, int]
+RETRY: Final = 60.0  # seconds until a file is tried again that could not be scored through no fault of its own
 
 
 class Folder:
@@ -30,17 +32,19 @@ class Folder:
         self.path, self.settle = path, settle
         self._stems = tuple(name.partition(".")[0].lower() for name in growing)
         self._done: dict[Path, Stamp] = {}
+        self._tried: dict[Path, float] = {}  # when a file could not be scored
         self.waiting = 0
 
     def next(self) -> Path | None:
-        """The oldest file that is whole and was not looked at, None where there is none.
+        """The oldest file that is whole and is to be judged now, None where there is none.
 
         Raises:
             SourceError: the folder is gone.
         """
         found = [(path, stamp) for path in self._listed() if (stamp := _stamp(path)) and self._done.get(path) != stamp]
         self.waiting = len(found)
-        whole = [(stamp[1], path) for path, stamp in found if self._is_quiet(stamp) and not arrivals.is_growing(path)]
+        due = [(path, stamp) for path, stamp in found if self._is_due(path) and self._is_quiet(stamp)]
+        whole = [(stamp[1], path) for path, stamp in due if not arrivals.is_growing(path)]
         return min(whole)[1] if whole else None
 
     def judge(self, path: Path, model: Model) -> Outcome:
@@ -51,19 +55,25 @@ class Folder:
             return intake.score(file, model.bundle, model.number, rules=model.contract, alerts=model.alerts)
 
         done = intake.take_in(path, self.path, model.number, score)
-        if stamp is not None and not isinstance(done, Left):
+        if isinstance(done, Exception):
+            self._tried[path] = time.monotonic()
+        elif stamp is not None and not isinstance(done, Left):
             self._done[path] = stamp
         return done
 
     def _listed(self) -> list[Path]:
         listed = arrivals.listed(self.path)
         self._done = {path: stamp for path, stamp in self._done.items() if path.exists()}
+        self._tried = {path: when for path, when in self._tried.items() if path.exists()}
         return [path for path in listed if not self._is_log(path)]
 
     def _is_log(self, path: Path) -> bool:
         """Whether a file is a log that is read as it grows, or was one before it was rotated."""
         stem, dot, _ = path.name.lower().partition(".")
         return any(stem == each or stem.startswith(f"{each}-") for each in self._stems) and bool(dot)
+
+    def _is_due(self, path: Path) -> bool:
+        return path not in self._tried or time.monotonic() - self._tried[path] >= RETRY
 
     def _is_quiet(self, stamp: Stamp) -> bool:
         return not 0 <= time.time() - stamp[1] / 1e9 < self.settle

@@ -29,7 +29,7 @@ from pipeline.serving.watching import stretch
 from pipeline.serving.watching.lines import LONGEST, Batch, Header, cut
 
 READ: Final = 4 << 20  # bytes at a time
-HEAD: Final = 256  # bytes that tell one log from another under the same inode
+HEAD: Final = 4096  # bytes that tell one log from another under the same inode: more than a header of CSV has
 POSITION: Final = "position.json"
 _NAME: Final = re.compile(r".*-(?P<generation>\d{6})-(?P<start>\d{15})-(?P<end>\d{15})")
 
@@ -53,6 +53,34 @@ class Position:
     length: int = 0
 
 
+def known(folder: Path) -> Position:
+    """How far the stream of a folder was read: what its position says, and the names of its micro-batches."""
+    found = Position()
+    with suppress(OSError, ValueError, TypeError):
+        found = Position(**json.loads((folder / POSITION).read_bytes()))
+    for each in sorted(folder.glob("*-v*-*")) if folder.is_dir() else ():
+        for path in stretch.batches(each):
+            told = _NAME.match(path.stem)
+            if told and (int(told["generation"]), int(told["end"])) > (found.generation, found.offset):
+                found = replace(found, generation=int(told["generation"]), offset=int(told["end"]))
+    return found
+
+
+def remember(name: str) -> None:
+    """Write down how far a stream was read, because its micro-batches, whose names say so, are about to go.
+
+    Raises:
+        ArtifactError: it cannot be written.
+    """
+    folder = stretch.room() / name
+    if (found := known(folder)).generation:
+        _write(folder, found)
+
+
+def _write(folder: Path, position: Position) -> None:
+    write_json(folder / POSITION, asdict(position))
+
+
 class GrowingLog:
     """One log; ``read`` gives what has come since.
 
@@ -63,7 +91,7 @@ class GrowingLog:
 
     Attributes:
         stream: its name under ``data/watch``.
-        behind: bytes of the log that are not read yet, as far as is known.
+        behind: bytes of the log that are not read yet, as far as is known; half a line at the end is not counted.
     """
 
     def __init__(self, path: Path, tell: Callable[[str], None], settle: float = 0.0) -> None:
@@ -72,7 +100,7 @@ class GrowingLog:
         self._folder = stretch.room() / self.stream
         self._file: BinaryIO | None = None
         self._header, self._rest = Header(), b""
-        self.position = self._known()
+        self.position = known(self._folder)
         self._is_done = False
         self._quiet = time.monotonic()  # since when nothing has come
 
@@ -95,29 +123,13 @@ class GrowingLog:
 
     def commit(self) -> None:
         """Remember the position: a stretch has ended, and its micro-batches go."""
-        self._write(self.position)
+        _write(self._folder, self.position)
 
     def close(self) -> None:
         """Let go of the log."""
         if self._file is not None:
             self._file.close()
         self._file, self._rest = None, b""
-
-    # Where it was read to.
-
-    def _known(self) -> Position:
-        found = Position()
-        with suppress(OSError, ValueError, TypeError):
-            found = Position(**json.loads((self._folder / POSITION).read_bytes()))
-        for folder in sorted(self._folder.glob("*-v*-*")) if self._folder.is_dir() else ():
-            for path in stretch.batches(folder):
-                told = _NAME.match(path.stem)
-                if told and (int(told["generation"]), int(told["end"])) > (found.generation, found.offset):
-                    found = replace(found, generation=int(told["generation"]), offset=int(told["end"]))
-        return found
-
-    def _write(self, position: Position) -> None:
-        write_json(self._folder / POSITION, asdict(position))
 
     # Which file is read.
 
@@ -133,7 +145,7 @@ class GrowingLog:
         self._file, self._rest, self._header, self._is_done = file, b"", Header(), False
         if offset == 0:
             self.position = Position(self.position.generation + 1, os.fstat(file.fileno()).st_ino)
-            self._write(self.position)
+            _write(self._folder, self.position)
         else:
             self._header.above(_head_lines(file))
             file.seek(offset)
@@ -201,7 +213,8 @@ class GrowingLog:
             lines, self._rest = cut(self._rest, most)
             if not lines and len(self._rest) >= LONGEST:
                 return self._last_line()  # no line: whoever reads it says so
-            self.behind = os.fstat(self._file.fileno()).st_size - self.position.offset - len(lines)
+            half = 0 if b"\n" in self._rest else len(self._rest)
+            self.behind = os.fstat(self._file.fileno()).st_size - self.position.offset - len(lines) - half
             if not lines or (batch := self._batch(lines)) is not None:
                 return batch if lines else None
 
@@ -215,6 +228,7 @@ class GrowingLog:
         at, stop = self.position, self.position.offset + len(lines)
         if not at.offset:
             at = replace(at, head=hashlib.sha256(lines[:HEAD]).hexdigest(), length=min(HEAD, len(lines)))
+            _write(self._folder, at)  # no name of a micro-batch says this
         self.position = replace(at, offset=stop)
         name = f"{self.path.stem}-{at.generation:06d}-{at.offset:015d}-{stop:015d}{self.path.suffix}"
         content, records = self._header.above(lines + end)

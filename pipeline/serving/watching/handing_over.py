@@ -3,16 +3,20 @@
 So a sink that is slow or away keeps no record waiting. What it does not take stays in its spool; see ``delivery``.
 """
 
+import logging
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Final
 
 import pyarrow as pa
 
+from pipeline.base.errors import FlowsculptError
 from pipeline.serving.alerts import delivery
 from pipeline.serving.alerts.schema import alerts_of
 from pipeline.settings.alerts import Sinks
 
+LOG: Final = logging.getLogger("flowsculpt")
 SECONDS = 1.0  # between two deliveries, at least
 
 
@@ -34,8 +38,7 @@ def delivering(rules: Sinks) -> Iterator[Callable[[pa.Table], None]]:
         while not over.wait(SECONDS):
             if come.is_set():
                 come.clear()
-                delivery.after_scoring(rules)
-                if any(each.state.waiting for each in delivery.states(rules)):
+                if _delivered(rules):
                     come.set()
 
     def take(alerts: pa.Table) -> None:
@@ -49,4 +52,14 @@ def delivering(rules: Sinks) -> Iterator[Callable[[pa.Table], None]]:
     finally:
         over.set()
         thread.join()
+        _delivered(rules)
+
+
+def _delivered(rules: Sinks) -> bool:
+    """Deliver what can be; returns whether something waits, or may wait because a spool cannot be read now."""
+    try:
         delivery.after_scoring(rules)
+        return any(each.state.waiting or each.state.held for each in delivery.states(rules))
+    except FlowsculptError as error:
+        LOG.warning("alerts were not delivered: %s", error)
+        return True

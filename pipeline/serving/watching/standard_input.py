@@ -53,13 +53,15 @@ class StandardInput:
 
     def read(self, most: int) -> Batch | None:
         """The next lines, at most so many; None where there are none now."""
-        lines, self.is_over = self._taken(most)
-        if not lines:
-            return None
-        content, records = self._header.above(lines)
-        name = f"{self._name}-{self._line:015d}{self._suffixes[self._header.kind]}"
-        self._line += lines.count(b"\n")
-        return Batch(name, content, records) if records else None
+        while True:
+            lines, self.is_over = self._taken(most)
+            if not lines:
+                return None
+            content, records = self._header.above(lines)
+            name = f"{self._name}-{self._line:015d}{self._suffixes[self._header.kind]}"
+            self._line += lines.count(b"\n")
+            if records:
+                return Batch(name, content, records)
 
     def commit(self) -> None:
         """A stretch has ended; a pipe has no place to go back to."""

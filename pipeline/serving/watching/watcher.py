@@ -20,7 +20,7 @@ from pipeline.serving.arrivals import key_of
 from pipeline.serving.intake import Left, Outcome
 from pipeline.serving.quarantine import Held
 from pipeline.serving.scored import table_path
-from pipeline.serving.watching import stretch
+from pipeline.serving.watching import growing, stretch
 from pipeline.serving.watching.folder import Folder
 from pipeline.serving.watching.gauges import Gauges
 from pipeline.serving.watching.lines import Batch
@@ -72,11 +72,13 @@ class Watcher:
         self.settings, self.model, self.streams, self.folder = settings, model, streams, folder
         self.hand_over, self.log, self.gauges = hand_over, log, Gauges()
         self._stretches: dict[str, Stretch] = {}
-        self._judges_by, self._idle_since = model.current, time.monotonic()
+        self._waiting: dict[str, int] = {}  # what was behind the last micro-batch of each stream when that was read
+        self._judges_by, self._judged_until = model.current, time.monotonic()
 
     def recover(self) -> None:
         """Judge to their ends the stretches that a process left that was killed."""
         for name in sorted(path.name for path in stretch.room().glob("*") if path.is_dir()):
+            growing.remember(name)
             records = stretch.recover(name, self.model.by_digest, self._handed)
             if records:
                 self.gauges.add("recovered_records_total", records)
@@ -99,26 +101,28 @@ class Watcher:
     def step(self) -> bool:
         """Judge a micro-batch of each stream and a file, as far as there are any; returns whether there were."""
         self._swap()
+        began = time.monotonic()
         found = [self._step_of(each) for each in self.streams]
-        did = any(found) | self._one_file()
+        has_file = self._one_file()
+        did = any(found) or has_file
         for name, each in [*self._stretches.items()]:
             if self._is_long(each):
                 self._end(name)
-        if not did:
-            self._idle_since = time.monotonic()
+        if not did or not (has_file or any(self._waiting.values())):
+            self._judged_until = began
         self.gauges.set("lag_seconds", self.lag if did else 0.0)
         return did
 
     @property
     def lag(self) -> float:
-        """Seconds since all that had come was judged."""
-        return time.monotonic() - self._idle_since
+        """Seconds since the moment up to which all that had come is judged."""
+        return time.monotonic() - self._judged_until
 
     def drain(self) -> None:
-        """Judge what is there, and end all stretches."""
+        """Judge what is there now, and end all stretches; what a log gets meanwhile is left to the next watch."""
         for each in self.streams:
             each.close() if hasattr(each, "is_over") else None
-            while self._step_of(each):
+            while self._step_of(each) and self._waiting[each.stream]:
                 pass
             each.close()
         for name in [*self._stretches]:
@@ -131,12 +135,15 @@ class Watcher:
         here = self._stretches.get(stream.stream)
         batch = stream.read(self._most(here))
         self.gauges.set("behind", stream.behind, stream=stream.stream)
+        self._waiting[stream.stream] = 0 if batch is None else stream.behind
         if batch is None:
             return False
         if here is None:
             first = batch.name.rpartition(".")[0]
             here = self._stretches[stream.stream] = Stretch.begin(stream.stream, first, self._judges_by)
         judged = here.add(batch.name, batch.content)
+        if judged.refused:
+            stream.commit()  # its micro-batch, whose name said how far the stream was read, is in quarantine
         self._told(stream.stream, batch.name, judged, time.monotonic() - began)
         return True
 
@@ -162,8 +169,10 @@ class Watcher:
     def _end(self, name: str) -> None:
         here = self._stretches.pop(name)
         next(each for each in self.streams if each.stream == name).commit()
-        here.end()
+        summary = here.end()
         self.log("stretch", stream=name, key=here.key, records=here.records, version=here.model.number)
+        if summary is not None and summary["contract"]["state"] == "broken":
+            self.log("warning", stream=name, message=" ".join(summary["contract"]["sentences"]))
 
     def _swap(self) -> None:
         """Let the model take over that serves now; what the one before began is ended first."""

@@ -170,3 +170,18 @@ def test_the_queue_counts_marks_of_each_kind(page, desk, keys):
     whole = {line.incident.incident: line.marks for line in lines}  # a page beyond the last is the last
     n = len(shown.table)
     assert np.sum([*whole.values()], axis=0).tolist() == [n - 3, 0, 2, 1]
+
+
+def test_the_history_offers_to_take_back_the_last_own_mark_of_a_record_alone(page, app, keys, marked):
+    (key, record), (other, _) = keys[:2]
+    page.mark("attack", [key], name="bot")
+    page.mark("benign", [key, other])
+    grace = Page(app)
+    grace.log_in("grace")
+    grace.mark("unsure", [key])
+    form = f'name="record" value="{record:016x}"'
+    assert page.get("/marks").text.count(form) == 1
+    assert grace.get("/marks").text.count(form) == 1
+    rows = page.get("/marks").text.split("<tr data-row")[1:]
+    (offered,) = (row for row in rows if form in row)
+    assert "benign" in offered and "bot" not in offered

@@ -269,3 +269,19 @@ def test_the_card_is_laid_out_without_a_library_and_without_markup(page):
     assert kinds == ["heading", "paragraph", "table", "list"]
     text = page.get("/model").text
     assert "Of 478 records p99." in text and "&lt;b&gt;1&lt;/b&gt;" in text and "<li>two</li>" in text
+
+
+def test_a_fault_that_nobody_foresaw_is_said_and_the_page_goes_on(page, desk, monkeypatch, caplog):
+    before = desk.index.now
+
+    def fail():
+        raise OverflowError("date value out of range")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(desk.index, "refresh", fail)
+        desk.refresh()
+    assert desk.index.now is before
+    assert "OverflowError: date value out of range" in page.get("/").text
+    assert "alerts cannot be read" in caplog.text
+    desk.refresh()
+    assert "cannot be read" not in page.get("/").text

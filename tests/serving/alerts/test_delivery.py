@@ -2,6 +2,8 @@
 
 import json
 import logging
+import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +12,7 @@ import pyarrow.dataset
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.base.errors import ConfigError
+from pipeline.base.errors import ArtifactError, ConfigError
 from pipeline.serving import own_model
 from pipeline.serving.alerts import delivery, stored
 from pipeline.serving.alerts.schema import SCHEMA
@@ -18,6 +20,7 @@ from pipeline.serving.alerts.sinks.base import Sink
 from pipeline.serving.alerts.sinks.eve import Eve
 from pipeline.serving.alerts.sinks.parquet import row
 from pipeline.serving.alerts.sinks.registry import SINKS
+from pipeline.serving.watching import handing_over
 from pipeline.settings.alerts import NO_SINKS, Sinks
 from tests.serving.alerts.sinks import made, receivers, rfc5424
 from tests.serving.alerts.sinks.test_syslog import closed_port
@@ -228,3 +231,31 @@ def test_incidents_go_to_the_sinks_that_get_them_once_for_each_severity():
 def test_wrong_settings_are_refused(wanted, wrong):
     with pytest.raises(ConfigError, match=wrong):
         delivery.built(wanted())
+
+
+def test_a_spool_that_cannot_be_read_for_a_moment_does_not_end_the_delivery(monkeypatch, caplog):
+    monkeypatch.setattr(handing_over, "SECONDS", 0.01)
+    failed, states = threading.Event(), delivery.states
+
+    def once(given):
+        if not failed.is_set():
+            failed.set()
+            raise ArtifactError("the disk is full")
+        return states(given)
+
+    monkeypatch.setattr(delivery, "states", once)
+    with handing_over.delivering(rules("eve")) as take:
+        assert failed.wait(60)
+        take(pa.Table.from_pylist([row(each.content) for each in made.messages(*ALERTS)], schema=SCHEMA))
+        begun = time.monotonic()
+        while not Path("eve.json").exists():
+            assert time.monotonic() - begun < 60
+            time.sleep(0.01)
+    assert logged() == KEYS
+
+
+def test_a_lock_that_cannot_be_made_makes_no_scoring_fail(monkeypatch):
+    delivery.hand_over(ALERTS, rules("eve"))
+    (own_model.scored() / delivery.ROOM / "eve.lock").mkdir()
+    (line,) = delivery.after_scoring(rules("eve"))
+    assert "eve.lock: cannot be written" in line

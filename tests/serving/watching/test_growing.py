@@ -169,3 +169,19 @@ def test_the_last_line_of_a_log_counts_without_its_end(place, reader_of):
     append(log, b'{"n": 3}')
     reader.read()
     assert reader.found == [b'{"n": 1}', b'{"n": 2}', b'{"n": 3}']
+
+
+@pytest.mark.parametrize("header", [b"name\n", b"name," + b"other," * 100 + b"last\n"])
+def test_a_log_that_was_emptied_while_nobody_read_is_read_from_its_start(place, reader_of, header):
+    log = place / "flows.csv"
+    append(log, *(b"%d" % n for n in range(10)), header=header)
+    reader = reader_of(log, 100)
+    reader.read()
+    inode = log.stat().st_ino
+    with log.open("r+b") as file:
+        file.truncate(0)
+        file.write(header + b"".join(b"new %d\n" % n for n in range(20)))
+    assert log.stat().st_ino == inode
+    reader.die()
+    reader.read()
+    assert reader.found[10:] == [b"new %d" % n for n in range(20)]

@@ -78,3 +78,14 @@ def test_what_was_read_is_given_after_it_was_closed(pipe):
     batch = stream.read(10)
     assert batch.lines == 2 and batch.name.endswith(".json")
     assert stream.read(10) is None
+
+
+def test_a_header_alone_does_not_end_what_was_read(pipe):
+    make, file = pipe
+    stream = make(100)
+    file.write(b"name\n1\n2\n")
+    while stream.behind < 3:
+        time.sleep(0.01)
+    stream.close()
+    assert stream.read(1).content == b"name\n1\n"
+    assert stream.read(1).content == b"name\n2\n"

@@ -10,6 +10,7 @@ import fcntl
 import gzip
 import json
 import os
+import zlib
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -96,8 +97,12 @@ class LogFile(Sink):
         late = [path for path, state in states.items() if state.st_mtime >= mark.time and state.st_ino != now.st_ino]
         keys: set[str] = set()
         for path in marked or late:
-            with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as log:
-                keys |= _keys(_lines(log, mark.size if marked else 0), self.key_of)
+            try:
+                with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as log:
+                    keys |= _keys(_lines(log, mark.size if marked else 0), self.key_of)
+            except (OSError, EOFError, zlib.error) as error:  # it is being packed, or it is damaged
+                remedy = "messages wait until it can be read, or is moved away"
+                raise UnavailableError(f"{path}: cannot be read ({error}); {remedy}") from error
         return keys
 
 

@@ -72,15 +72,21 @@ class Syslog(Sink):
         priority = 8 * self.facility + _SEVERITY[notice.severity]
         host = _ascii(str(notice.content.get("sensor") or self.host), 255)
         header = f"<{priority}>1 {_time(notice.time)} {host} {PRODUCT} {NIL} {_ascii(notice.about, 32)}"
-        head = f"{header} {self._data(notice)} ".encode()
+        head = f"{header} {self._data(notice, LONGEST - len(header) - 2)} ".encode()
         text = notice.text.encode()
         return head + _cut(text if notice.text.isascii() else b"\xef\xbb\xbf" + text, LONGEST - len(head))
 
-    def _data(self, notice: Notice) -> str:
+    def _data(self, notice: Notice, most: int) -> str:
+        """Structured data of at most so many bytes; a parameter that finds no room is left out."""
         named = {"key": notice.key, "severity": notice.severity, "title": notice.title}
         names = _OF_INCIDENT if notice.is_incident else _FIELDS
         named |= {name: str(notice.content[name]) for name in names if notice.content.get(name) is not None}
-        return f"[{' '.join([self.sd_id, *(_parameter(*each) for each in named.items())])}]"
+        found, left = f"[{self.sd_id}", most - len(self.sd_id) - 2
+        for each in named.items():
+            parameter = f" {_parameter(*each)}"
+            if (size := len(parameter.encode())) <= left:
+                found, left = found + parameter, left - size
+        return f"{found}]"
 
 
 def _parameter(name: str, value: str) -> str:

@@ -65,6 +65,8 @@ class Webhook(Sink):
         timeout: float = 10.0,
     ) -> None:
         parts = urlsplit(url)
+        if parts.username is not None or parts.password is not None:
+            raise ValueError("url: a user or password in it would stand in logs; receivers check the signature instead")
         is_local = parts.scheme == "http" and parts.hostname in _LOCAL
         if not parts.hostname or not (parts.scheme == "https" or is_local):
             raise ValueError(f"url: https://... is expected, or http://... of this machine, given {url!r}")

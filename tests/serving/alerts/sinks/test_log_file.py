@@ -129,3 +129,20 @@ def test_foreign_lines_stay_and_count_for_nothing(log):
     log.write_text('{"event_type": "stats"}\nno json\n[1]\n{"alert": {"metadata": {"tag": "key=1"}}}\n')
     Eve(file=str(log)).send(made.of(1), "")
     assert len(log.read_text().splitlines()) == 5
+
+
+PACKED = {"damaged": b"\x1f\x8bgarbage", "cut": gzip.compress(b"x" * 1000, mtime=0)[:-10], "other": b"no gzip at all"}
+
+
+@pytest.mark.parametrize("content", PACKED.values(), ids=PACKED)
+def test_a_packed_log_that_cannot_be_read_is_named_and_messages_wait(tmp_path, content):
+    log = tmp_path / "eve.json"
+    sink = Eve(file=str(log))
+    mark = sink.send(made.of(1), "").mark
+    log.unlink()
+    packed = tmp_path / "eve.json.1.gz"
+    packed.write_bytes(content)
+    with pytest.raises(UnavailableError, match=r"eve\.json\.1\.gz: cannot be read"):
+        sink.send(made.of(2), mark)
+    packed.unlink()
+    assert sink.send(made.of(2), mark).number == 1

@@ -1,11 +1,13 @@
 """Syslog arrives whole by each transport, and an absent receiver is noticed where it can be."""
 
 import socket
+from dataclasses import replace
 
 import pytest
 
 from pipeline.serving.alerts.sinks.base import UnavailableError
-from pipeline.serving.alerts.sinks.syslog import Syslog
+from pipeline.serving.alerts.sinks.notice import notice_of
+from pipeline.serving.alerts.sinks.syslog import LONGEST, Syslog
 from tests.serving.alerts.sinks import made, receivers, rfc5424
 
 KEYS = [each.key for each in made.of(*range(40))]
@@ -91,3 +93,12 @@ def test_a_closed_port_makes_messages_wait(transport):
 def test_settings_that_cannot_be_are_refused(settings, wrong):
     with pytest.raises(ValueError, match=wrong):
         Syslog(**settings)
+
+
+def test_a_message_is_never_longer_than_receivers_take():
+    (message,) = made.of(1)
+    wide = dict.fromkeys(("src_ip", "dst_ip", "model", "verdict", "kind", "level"), "\U0001f600]" * 200)
+    long = replace(message, content={**message.content, **wide, "sensor": "x" * 300})
+    encoded = Syslog().encoded(notice_of(long))
+    assert len(encoded) <= LONGEST
+    assert rfc5424.parse(encoded).data["flowsculpt@32473"]["key"] == message.key

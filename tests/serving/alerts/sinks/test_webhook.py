@@ -157,3 +157,9 @@ def test_without_a_key_nothing_is_sent(tmp_path):
 def test_a_url_that_others_could_listen_to_is_refused(url):
     with pytest.raises(ValueError, match="https"):
         Webhook(url)
+
+
+def test_a_password_in_the_url_is_refused_and_not_repeated():
+    with pytest.raises(ValueError, match="a user or password in it") as refused:
+        Webhook("https://ada:s3cret@siem.example/hook")
+    assert "s3cret" not in str(refused.value)
