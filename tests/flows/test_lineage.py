@@ -15,7 +15,9 @@ from pipeline.artifacts.files import write_json
 from pipeline.artifacts.tables import TableWriter
 from pipeline.base.errors import ArtifactError
 from pipeline.serving import own_model
+from pipeline.serving.alerts.schema import SCHEMA
 from pipeline.tracking import store as stores
+from tests.serving.alerts import made as made_alerts
 
 LOCK = """
 schema: '2.0'
@@ -126,6 +128,24 @@ def test_from_a_scored_file(life):
     chain = lineage.trace(str(life.scored))
     assert_whole(chain, life)
     assert (chain["scored"]["source_sha256"], chain["scored"]["flow_run"]) == ("5" * 64, "scoring-run")
+
+
+def test_from_an_alert_whose_records_a_watch_is_still_writing(life, capsys):
+    scored = made_alerts.scored([(0, "10.0.0.1", "10.0.0.2", 80, 0.001)])
+    alerts = made_alerts.alerts(scored, model=own_model.name(), model_digest="f" * 64)
+    path = own_model.scored() / "alerts" / "conn.log-0-9-v1.000001.parquet"
+    with TableWriter(path, SCHEMA) as writer:
+        writer.write(alerts)
+    try:
+        key = alerts.column("alert")[0].as_py()
+        chain = lineage.trace(key)
+        (doubt,) = chain["doubts"]
+        assert "flowsculpt watch is still writing it" in doubt
+        assert_whole(chain | {"doubts": []}, life)
+        assert (chain["alert"]["key"], chain["version"]["number"]) == (key, 1)
+        assert lineage.main([key]) == 0 and "still writing" in capsys.readouterr().out
+    finally:
+        path.unlink()
 
 
 def test_from_a_pipeline_run_or_its_first_digits(life):
