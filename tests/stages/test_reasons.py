@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 import pytest
 
 from flows import explain
+from flows.reports.reasons import likeness
 from pipeline import AlarmModel, config
 from pipeline.artifacts import paths
 from pipeline.artifacts.tables import read_table
@@ -120,6 +121,11 @@ def test_small_families_together_are_not_taken_for_a_family_with_trees_of_its_ow
     explainer.families = SimpleNamespace(names=("dos", OTHERS), probabilities=lambda x: np.array([[0.04, 0.95]]))
     said = [explainer._family(0, explainer.families.probabilities(x), np.array([near])) for near in (0, 1)]
     assert said == [(OTHERS, 0.95), (family("heartbleed"), 0.95)]
+
+
+def test_no_probability_is_rounded_to_certainty():
+    said = [likeness("dos", each, None, None) for each in (1 - 1e-9, 0.95, 1e-9)]
+    assert [each.removeprefix("most like dos, probability ") for each in said] == ["over 0.99", "0.95", "below 0.01"]
 
 
 def test_no_more_alerts_are_explained_than_asked_for_the_strongest_of_each_part_first(bundle, file):
