@@ -68,11 +68,11 @@ def moment(text: str, now: datetime) -> datetime:
     Raises:
         ConfigError: it is none of them.
     """
-    if span := re.fullmatch(r"(\d+)([mhdw])", text):
-        return now - timedelta(**{UNITS[span[2]]: int(span[1])})
     try:
+        if span := re.fullmatch(r"(\d+)([mhdw])", text):
+            return now - timedelta(**{UNITS[span[2]]: int(span[1])})
         given = datetime.fromisoformat(text)
-    except ValueError as error:
+    except (OverflowError, ValueError) as error:
         raise ConfigError(
             f"--since: must be a span such as 30m, 24h, 7d or 2w, or a time such as 2026-12-31T08:00, given {text!r}"
         ) from error

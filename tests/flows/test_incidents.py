@@ -90,6 +90,9 @@ def test_since_takes_spans_and_times():
     assert incidents.moment("2w", now) == datetime(2025, 12, 25)
     assert incidents.moment("2026-01-05", now) == datetime(2026, 1, 5)
     assert incidents.moment("2026-01-05T10:00+02:00", now) == datetime(2026, 1, 5, 8)
+    for far in ("999999w", "99999999999w"):
+        with pytest.raises(ConfigError, match="--since: must be a span"):
+            incidents.moment(far, datetime(2026, 1, 5, 12))
     with pytest.raises(ConfigError, match="--since: must be a span"):
         incidents.moment("soon", now)
 
