@@ -66,10 +66,10 @@ class RegisteredModel(PythonModel):  # type: ignore[misc]  # mlflow has no types
             undecided or none. ``notice`` of the first row says what the caller should know; it is logged, too.
             ``level`` is the strictest threshold that a record exceeds, "" for none. ``thresholds`` is a JSON object:
             the name of each threshold by which the record was judged -> the score, null for an infinite one.
-            ``model_digest`` says which model it is; the registry has it as the tag ``flowsculpt.digest`` of a version. Where reasons are asked for:
-            ``driver``, the score with the largest share; ``kind``, what the reasons are about; ``family``, the known
-            attacks that it is most like; and ``reasons``, a JSON list of objects with the fields of
-            ``alerts.schema.Reason``. All four are "" of other records.
+            ``model_digest`` says which model it is; the registry has it as the tag ``flowsculpt.digest`` of a version.
+            Where reasons are asked for: ``driver``, the score with the largest share; ``kind``, what the reasons are
+            about; ``family``, the known attacks that it is most like; and ``reasons``, a JSON list of objects with the
+            fields of ``alerts.schema.Reason``. All four are "" of other records.
 
         Raises:
             MlflowException: a column is missing, or holds what it should not; or the records are refused.
