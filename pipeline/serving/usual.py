@@ -102,7 +102,10 @@ def number(value: float, unit: str = "") -> str:
     """A number with its unit, as in ``1,460 B`` and ``1.2 s``."""
     if unit == "us":
         return _time(value)
-    text = f"{value:,.0f}" if abs(value) < 1e15 and float(value).is_integer() else f"{value:,.4g}"
+    if unit == "B" and value == -1:  # as CICFlowMeter writes the window of a side that sent none
+        return f"-1 {NONE}"
+    is_large = 1000 <= abs(value) < 1e15  # fractions of these tell nobody anything
+    text = f"{value:,.0f}" if is_large or (abs(value) < 1000 and float(value).is_integer()) else f"{value:,.4g}"
     return text + _SUFFIXES.get(unit, f" {unit}" if unit else "")
 
 
