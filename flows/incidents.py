@@ -82,7 +82,7 @@ def moment(text: str, now: datetime) -> datetime:
 def _table(shown: "Sequence[Incident]") -> list[str]:
     rows = [
         {
-            "severity": each.severity,
+            "severity": each.severity + " (hidden)" * (each.suppressed_by is not None),
             "first": "-" if each.first is None else f"{each.first:%Y-%m-%d %H:%M:%S}",
             "lasts": _span(each),
             "alerts": each.alerts,
@@ -139,7 +139,12 @@ def _rest(found: "Sequence[Incident]", shown: "Sequence[Incident]") -> list[str]
     if not low or any(each.severity == "low" for each in shown):
         return []
     alerts = sum(each.alerts for each in low)
-    return [f"{alerts:,} alerts in {len(low):,} groups have too little evidence to be incidents; --all shows them"]
+    found = f"{_counted(alerts, 'alert')} in {_counted(len(low), 'group')}"
+    return [f"too little evidence to be incidents: {found}; --all shows them"]
+
+
+def _counted(n: int, word: str) -> str:
+    return f"{n:,} {word}{'s' * (n != 1)}"
 
 
 def _rules(found: "Sequence[Incident]", rules: "Sequence[Rule]") -> list[str]:
@@ -152,11 +157,12 @@ def _rules(found: "Sequence[Incident]", rules: "Sequence[Rule]") -> list[str]:
             hidden[each.suppressed_by] += 1
             alerts[each.suppressed_by] += each.alerts
     said = [
-        f"rule {each.name!r} of {each.by} hides {alerts[each.name]:,} alerts ({hidden[each.name]:,} groups): {each.why}"
+        f"rule {each.name!r} of {each.by} hides {_counted(alerts[each.name], 'alert')} "
+        f"({_counted(hidden[each.name], 'group')}): {each.why}"
         for each in rules
     ]
     late = expired(rules, datetime.now(UTC).date())
-    return [*said, *(f"rule {rule.name!r} of {rule.by} has expired on {rule.until}" for rule in late)]
+    return [*said, *(f"rule {rule.name!r} of {rule.by} expired on {rule.until}" for rule in late)]
 
 
 def _plain(incident: "Incident") -> dict[str, Any]:

@@ -38,7 +38,7 @@ def test_a_scan_is_one_line_and_lone_alerts_are_counted(project, capsys):
     assert scan.startswith("critical  2026-01-05 09:00:00")
     assert "10.9.9.9 -> 10.0.0.80 1,000 ports" in scan
     assert " <0.001 " in scan
-    assert rest == "5 alerts in 5 groups have too little evidence to be incidents; --all shows them"
+    assert rest == "too little evidence to be incidents: 5 alerts in 5 groups; --all shows them"
 
 
 def test_json_has_all_that_an_incident_has(project, capsys):
@@ -56,10 +56,11 @@ def test_what_a_rule_hides_is_counted_and_shown_on_demand(project, capsys):
     assert incidents.main([]) == 0
     said = capsys.readouterr().out
     assert "no incidents" in said
-    assert "rule 'scanner' of ada hides 1,000 alerts (1 groups): ticket 4711" in said
-    assert "rule 'scanner' of ada has expired on 2026-02-01" in said
+    assert "rule 'scanner' of ada hides 1,000 alerts (1 group): ticket 4711" in said
+    assert "rule 'scanner' of ada expired on 2026-02-01" in said
     incidents.main(["--all"])
-    assert "10.9.9.9 -> 10.0.0.80" in capsys.readouterr().out
+    (scan,) = (line for line in capsys.readouterr().out.splitlines() if "10.9.9.9 -> 10.0.0.80" in line)
+    assert scan.startswith("critical (hidden) ")
 
 
 def test_a_mistake_in_a_rule_ends_the_command(project, capsys):
