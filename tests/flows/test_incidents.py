@@ -5,6 +5,7 @@ import shutil
 from datetime import datetime
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -61,6 +62,23 @@ def test_what_a_rule_hides_is_counted_and_shown_on_demand(project, capsys):
     incidents.main(["--all"])
     (scan,) = (line for line in capsys.readouterr().out.splitlines() if "10.9.9.9 -> 10.0.0.80" in line)
     assert scan.startswith("critical (hidden) ")
+
+
+def test_alerts_that_a_watch_has_just_raised_make_no_incident_alone_and_weaken_none(project, capsys):
+    pairs = [(h / 10 + k, f"10.1.0.{h}", "10.0.0.53", 53, 0.009) for h in range(8) for k in range(2)]
+    late = made.scored([(105, "10.9.9.9", "10.0.0.80", 555, 0.002), *pairs])
+    ids = pa.array(range(9000, 9000 + late.num_rows), pa.uint64())
+    late = late.set_column(late.schema.get_field_index("record_id"), "record_id", ids)
+    part = Path("data/scored/alerts/conn.log-0-9-v1.000001.parquet")
+    pq.write_table(made.alerts(late), part)
+    incidents.main(["--json"])
+    (scan,) = json.loads(capsys.readouterr().out)
+    assert (scan["severity"], scan["alerts"]) == ("critical", 1001) and scan["evidence"] > 5
+    incidents.main(["--json", "--all"])
+    assert sum(each["alerts"] for each in json.loads(capsys.readouterr().out)) == 1001 + 5 + len(pairs)
+    part.rename("data/scored/alerts/gone.parquet")  # nobody will ever count the records around these
+    incidents.main(["--json"])
+    assert {each["severity"] for each in json.loads(capsys.readouterr().out)} == {"critical", "medium"}
 
 
 def test_a_mistake_in_a_rule_ends_the_command(project, capsys):
