@@ -139,8 +139,8 @@ def _rest(found: "Sequence[Incident]", shown: "Sequence[Incident]") -> list[str]
     if not low or any(each.severity == "low" for each in shown):
         return []
     alerts = sum(each.alerts for each in low)
-    found = f"{_counted(alerts, 'alert')} in {_counted(len(low), 'group')}"
-    return [f"too little evidence to be incidents: {found}; --all shows them"]
+    counted = f"{_counted(alerts, 'alert')} in {_counted(len(low), 'group')}"
+    return [f"too little evidence to be incidents: {counted}; --all shows them"]
 
 
 def _counted(n: int, word: str) -> str:
