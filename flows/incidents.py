@@ -99,7 +99,9 @@ def _table(shown: "Sequence[Incident]") -> list[str]:
 def _bound(false_per_million: float | None) -> str:
     if false_per_million is None:
         return "-"
-    return f"{false_per_million:,.3g}" if false_per_million >= LEAST else f"<{LEAST}"
+    if false_per_million >= 1000:
+        return f"{false_per_million:,.0f}"
+    return f"{false_per_million:.3g}" if false_per_million >= LEAST else f"<{LEAST}"
 
 
 def who(incident: "Incident") -> str:

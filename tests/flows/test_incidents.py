@@ -42,6 +42,11 @@ def test_a_scan_is_one_line_and_lone_alerts_are_counted(project, capsys):
     assert rest == "too little evidence to be incidents: 5 alerts in 5 groups; --all shows them"
 
 
+def test_no_bound_is_told_in_powers_of_ten(project, capsys):
+    incidents.main(["--all"])
+    assert "e+0" not in capsys.readouterr().out
+
+
 def test_json_has_all_that_an_incident_has(project, capsys):
     assert incidents.main(["--json", "--all"]) == 0
     found = json.loads(capsys.readouterr().out)
