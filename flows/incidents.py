@@ -68,11 +68,11 @@ def moment(text: str, now: datetime) -> datetime:
     Raises:
         ConfigError: it is none of them.
     """
-    if span := re.fullmatch(r"(\d+)([mhdw])", text):
-        return now - timedelta(**{UNITS[span[2]]: int(span[1])})
     try:
+        if span := re.fullmatch(r"(\d+)([mhdw])", text):
+            return now - timedelta(**{UNITS[span[2]]: int(span[1])})
         given = datetime.fromisoformat(text)
-    except ValueError as error:
+    except (OverflowError, ValueError) as error:
         raise ConfigError(
             f"--since: must be a span such as 30m, 24h, 7d or 2w, or a time such as 2026-12-31T08:00, given {text!r}"
         ) from error
@@ -82,7 +82,7 @@ def moment(text: str, now: datetime) -> datetime:
 def _table(shown: "Sequence[Incident]") -> list[str]:
     rows = [
         {
-            "severity": each.severity,
+            "severity": each.severity + " (hidden)" * (each.suppressed_by is not None),
             "first": "-" if each.first is None else f"{each.first:%Y-%m-%d %H:%M:%S}",
             "lasts": _span(each),
             "alerts": each.alerts,
@@ -99,7 +99,9 @@ def _table(shown: "Sequence[Incident]") -> list[str]:
 def _bound(false_per_million: float | None) -> str:
     if false_per_million is None:
         return "-"
-    return f"{false_per_million:,.3g}" if false_per_million >= LEAST else f"<{LEAST}"
+    if false_per_million >= 1000:
+        return f"{false_per_million:,.0f}"
+    return f"{false_per_million:.3g}" if false_per_million >= LEAST else f"<{LEAST}"
 
 
 def who(incident: "Incident") -> str:
@@ -139,7 +141,12 @@ def _rest(found: "Sequence[Incident]", shown: "Sequence[Incident]") -> list[str]
     if not low or any(each.severity == "low" for each in shown):
         return []
     alerts = sum(each.alerts for each in low)
-    return [f"{alerts:,} alerts in {len(low):,} groups have too little evidence to be incidents; --all shows them"]
+    counted = f"{_counted(alerts, 'alert')} in {_counted(len(low), 'group')}"
+    return [f"too little evidence to be incidents: {counted}; --all shows them"]
+
+
+def _counted(n: int, word: str) -> str:
+    return f"{n:,} {word}{'s' * (n != 1)}"
 
 
 def _rules(found: "Sequence[Incident]", rules: "Sequence[Rule]") -> list[str]:
@@ -152,11 +159,12 @@ def _rules(found: "Sequence[Incident]", rules: "Sequence[Rule]") -> list[str]:
             hidden[each.suppressed_by] += 1
             alerts[each.suppressed_by] += each.alerts
     said = [
-        f"rule {each.name!r} of {each.by} hides {alerts[each.name]:,} alerts ({hidden[each.name]:,} groups): {each.why}"
+        f"rule {each.name!r} of {each.by} hides {_counted(alerts[each.name], 'alert')} "
+        f"({_counted(hidden[each.name], 'group')}): {each.why}"
         for each in rules
     ]
     late = expired(rules, datetime.now(UTC).date())
-    return [*said, *(f"rule {rule.name!r} of {rule.by} has expired on {rule.until}" for rule in late)]
+    return [*said, *(f"rule {rule.name!r} of {rule.by} expired on {rule.until}" for rule in late)]
 
 
 def _plain(incident: "Incident") -> dict[str, Any]:

@@ -126,7 +126,10 @@ def _of_file(path: Path) -> Chain:
 
 
 def _of_alert(table: Path, alert: Alert) -> Chain:
-    """The chain of the scored file, below what the alert says of its record."""
+    """The chain of the scored file, below what the alert says of its record.
+
+    Where the file has no table, the chain is that of the model that the alert names.
+    """
     about = {
         "key": alert.alert,
         "record": f"{alert.record_id:016x}",
@@ -155,15 +158,20 @@ def _stage_of(path: Path) -> str:
 
 def _of_scored(path: Path, told: Mapping[str, str]) -> Chain:
     about = {"path": path.as_posix(), **_own(told), **_summary(path)}
+    return {"scored": about} | _of_judge(told)
+
+
+def _of_judge(told: Mapping[str, str]) -> Chain:
+    """The chain of the version that judged, by its number, its model's name and its digest."""
     own, model = own_model.name(), told.get(MODEL, SHIPPED)
     if model != own:
         other = f"version {told[VERSION]} of {model} scored it, and the model of this project is {own}; ask its project"
-        return {"scored": about, "doubts": [other]}
+        return {"doubts": [other]}
     version = registry.find_version(told[VERSION])
     if version is None:
         gone = f"version {told[VERSION]} of {own}, which scored it, is no longer in the registry"
-        return {"scored": about, "doubts": [gone]}
-    chain: Chain = {"scored": about} | _of_version(version)
+        return {"doubts": [gone]}
+    chain = _of_version(version)
     if told.get(DIGEST, version.digest) != version.digest:
         chain["doubts"].append(f"it was scored by a model of another digest than version {version.number} has")
     return chain

@@ -16,5 +16,10 @@ def likeness(family: str | None, probability: float | None, attack: int | None, 
     """Which known attacks a record is like; "" where the model knows none."""
     if family is None:
         return ""
-    said = f"most like {family}" if probability is None else f"most like {family}, probability {probability:.2g}"
+    said = f"most like {family}" if probability is None else f"most like {family}, probability {_share(probability)}"
     return said if attack is None else f"{said}; nearest known attack {name} {attack:016x}"
+
+
+def _share(probability: float) -> str:
+    """A probability in two digits, which is neither 0 nor 1 by rounding alone."""
+    return "over 0.99" if probability > 0.99 else f"{probability:.2g}" if probability >= 0.01 else "below 0.01"

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
 from typing import NamedTuple
 
 import numpy as np
@@ -12,7 +11,6 @@ from numpy.typing import NDArray
 from pipeline import config
 from pipeline.serving.alerts import incident_store, suppression
 from pipeline.serving.alerts.incidents import SEVERITIES, Incident, incidents_of
-from pipeline.serving.alerts.stretches import items_of
 from pipeline.settings.alerts import Alerts
 
 __all__ = ["SEVERITIES", "Grouped", "Incident", "grouped"]
@@ -35,7 +33,7 @@ def grouped(alerts: pa.Table) -> Grouped:
         ArtifactError: a table of scored records cannot be read.
     """
     rules = replace(config.load(Alerts).incidents, keys=max(1, alerts.num_rows))  # so that each names all its alerts
-    items = incident_store.suppressed(items_of(alerts), suppression.read(), datetime.now(UTC).date())
+    items = incident_store.items_with_rules(alerts, suppression.read())
     found = incidents_of(items, rules, incident_store.traces(alerts, rules.gap))
     place_of = {key: place for place, each in enumerate(found) for key in each.keys}
     keys, records = (alerts.column(name).to_pylist() for name in ("alert", "record_id"))

@@ -126,12 +126,12 @@ class Scoring:
 
         It is how far the fused score falls if that score alone sees nothing unusual, divided by the sum of these falls.
         Of a sum of surprises it is the part of each in it; of the greatest one it is all but a trace. 0 for all where
-        none raises it.
+        none raises it. A score that a record does not have, NaN, has no share.
         """
-        given = dict(scores)
+        given = {name: np.asarray(each, np.float64) for name, each in scores.items()}
         fused = self.fused(given)
-        silent = np.full(len(fused), -np.inf)
-        drops = {name: (fused - self.fused({**given, name: silent})).clip(0) for name in given}
+        silent = {name: np.where(np.isnan(each), np.nan, -np.inf) for name, each in given.items()}
+        drops = {name: (fused - self.fused({**given, name: silent[name]})).clip(0) for name in given}
         total = np.sum(list(drops.values()), axis=0)
         return {name: drop / np.where(total > 0, total, 1) for name, drop in drops.items()}
 

@@ -5,6 +5,8 @@ Its artefact ``bundle`` is a ``pipeline.serving.bundle.Bundle``. Its configurati
 
 import json
 import logging
+import math
+from collections.abc import Mapping
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
@@ -63,11 +65,11 @@ class RegisteredModel(PythonModel):  # type: ignore[misc]  # mlflow has no types
             version. ``contract`` says in each row how the call stands to what the model was fitted on: kept, broken,
             undecided or none. ``notice`` of the first row says what the caller should know; it is logged, too.
             ``level`` is the strictest threshold that a record exceeds, "" for none. ``thresholds`` is a JSON object:
-            the name of each threshold by which the record was judged -> the score. ``model_digest`` says which model it
-            is; the registry has it as the tag ``flowsculpt.digest`` of a version. Where reasons are asked for:
-            ``driver``, the score with the largest share; ``kind``, what the reasons are about; ``family``, the known
-            attacks that it is most like; and ``reasons``, a JSON list of objects with the fields of
-            ``alerts.schema.Reason``. All four are "" of other records.
+            the name of each threshold by which the record was judged -> the score, null for an infinite one.
+            ``model_digest`` says which model it is; the registry has it as the tag ``flowsculpt.digest`` of a version.
+            Where reasons are asked for: ``driver``, the score with the largest share; ``kind``, what the reasons are
+            about; ``family``, the known attacks that it is most like; and ``reasons``, a JSON list of objects with the
+            fields of ``alerts.schema.Reason``. All four are "" of other records.
 
         Raises:
             MlflowException: a column is missing, or holds what it should not; or the records are refused.
@@ -88,7 +90,7 @@ class RegisteredModel(PythonModel):  # type: ignore[misc]  # mlflow has no types
     def _thresholds(self, judged: Prediction) -> list[str]:
         """(n,) the thresholds of the decision that judged each record, as JSON."""
         decisions = self.bundle.calibration.decisions
-        text = {name: json.dumps(dict(decisions[name].thresholds)) for name in {*judged.group.tolist()}}
+        text = {name: _as_json(decisions[name].thresholds) for name in {*judged.group.tolist()}}
         return [text[name] for name in judged.group.tolist()]
 
     def _why(self, call: Call, judged: Prediction, most: int) -> dict[str, list[str]]:
@@ -114,6 +116,11 @@ class RegisteredModel(PythonModel):  # type: ignore[misc]  # mlflow has no types
         if call.sentences:
             LOG.warning("%s", " ".join(call.sentences))
         return call
+
+
+def _as_json(thresholds: Mapping[str, float]) -> str:
+    """JSON knows no infinity, which a threshold of the published cascade may be; it is null."""
+    return json.dumps({name: edge if math.isfinite(edge) else None for name, edge in thresholds.items()})
 
 
 def _number(asked: Any) -> int:

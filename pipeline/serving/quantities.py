@@ -20,6 +20,8 @@ Kind = Literal["number", "ratio", "name", "missing"]
 UNDEFINED: Final = "_undefined"  # behind the column of which a feature says whether it is one
 _UNITS: Final = {column.name: column.unit for column in FEATURES}
 _RATIOS: Final = frozenset(name for name in GROUPS["ratios"] if "_over_" in name)
+_PER_PACKET: Final = "_per_packet"
+_FLAGS: Final = frozenset(name for name in GROUPS["ratios"] if name.endswith(_PER_PACKET))
 _PORT: Final = re.compile(r"(^|_)port$")
 _THEMES: Final = {  # theme of a reason -> what the names of its columns look like; the first that fits
     "port": re.compile(r"(^|_)port(_|$)"),
@@ -53,8 +55,10 @@ class Quantity:
 
     @property
     def shown(self) -> str:
-        """Its name for a person."""
-        return self.name.replace("_over_", " / ") if self.kind == "ratio" else self.name
+        """Its name for a person; a ratio as it is computed, so that the number can be checked."""
+        if self.kind == "ratio":
+            return "({} + 1) / ({} + 1)".format(*self.name.split("_over_"))
+        return f"{self.name.removesuffix(_PER_PACKET)} / (packets + 1)" if self.name in _FLAGS else self.name
 
     @cached_property
     def theme(self) -> str:

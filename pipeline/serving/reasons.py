@@ -10,7 +10,7 @@ records, of which the bundle keeps a few; see ``pipeline.evaluation.attribution`
 counts for as much as the score falls without it, and each fact of it for its part; see ``context_facts``.
 
 The kind of an alert is coarse, so that alerts of one cause have the same: what its strongest reasons are about, such as
-``port``, ``flags``, ``timing`` or ``source ports``.
+``port``, ``flags``, ``timing`` or ``source ports``. It does not depend on how many reasons are asked for.
 """
 
 from collections import deque
@@ -125,8 +125,9 @@ class Explainer:
         whole = self._whole(scores, like)
         picked = self._named(given, like, fall / whole[:, None])
         facts = Facts.of(self.bundle, self.scoring, scores, context, shares)
-        found = [picked.causes(row, fall, most) + facts(row, whole[row]) for row in range(table.num_rows)]
-        return self._said(given, like, shares, [strongest(each, most, least_share) for each in found])
+        found = [picked.causes(row, fall, max(most, MOST)) + facts(row, whole[row]) for row in range(table.num_rows)]
+        kinds = [kind_of(strongest(each, MOST, LEAST_SHARE)) for each in found]
+        return self._said(given, like, shares, kinds, [strongest(each, most, least_share) for each in found])
 
     def told(self, records: Records, features: Sequence[Sequence[str]]) -> list[list[Reason]]:
         """What n records have of features that are named for each, in raw units beside what is usual.
@@ -173,6 +174,7 @@ class Explainer:
         given: Kept,
         like: NDArray[np.intp],
         shares: Mapping[str, Floats],
+        kinds: Sequence[str],
         causes: list[tuple[Cause, ...]],
     ) -> list[Explained]:
         drivers = np.array([*shares.values()])
@@ -183,7 +185,7 @@ class Explainer:
             Explained(
                 names[best[row]],
                 float(drivers[best[row], row]),
-                kind_of(why),
+                kinds[row],
                 *self._family(row, families, attack),
                 why,
                 int(self.benign.ids[like[row, 0]]),
@@ -201,7 +203,8 @@ class Explainer:
             return nearest_one, None
         best = int(families[row].argmax())
         name = self.families.names[best]
-        return (nearest_one if name == OTHERS else name), float(families[row, best])
+        is_small = nearest_one is not None and nearest_one not in self.families.names
+        return (nearest_one if name == OTHERS and is_small else name), float(families[row, best])
 
 
 def few(x: NDArray[np.float32], reference: NDArray[np.float32]) -> NDArray[np.float32]:

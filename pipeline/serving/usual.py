@@ -11,6 +11,7 @@ from pipeline.serving.quantities import Quantity
 
 PERCENTILES: Final = (0.01, 0.99)
 OF_100: Final = 98  # benign records lie between these, of 100
+NONE: Final = "(none)"  # a name that is missing
 NAMES: Final = 3  # the commonest ones, which stand in the text
 _TIMES: Final = ((1e6, "s"), (1e3, "ms"), (1, "us"))  # microseconds in each unit of time
 _SUFFIXES: Final = {"B": " B", "B/s": " B/s", "B^2": " B^2", "1/s": "/s", "packets": "", "s": " s", "ms": " ms"}
@@ -76,12 +77,15 @@ def sentence(quantity: Quantity, usual: Usual, value: Any, similar: Any) -> str:
     if not np.isfinite(value):
         return f"{quantity.shown} is {'missing' if np.isnan(value) else 'infinite'}; {usual.text}"
     said, other = (number(each, quantity.unit) for each in (value, similar))
-    beside = f", where similar benign records have {other}" if usual.holds(value) and other not in (said, "nan") else ""
+    is_told = usual.holds(value) and np.isfinite(similar) and other != said
+    beside = f", where similar benign records have {other}" if is_told else ""
     return f"{quantity.shown} {said}{beside}; {usual.text}"
 
 
 def _known(usual: Usual, value: Any) -> str:
     share = usual.share.get(value, 0.0)
+    if named(value) == NONE:  # NaN is equal to no key
+        share = sum(part for name, part in usual.share.items() if named(name) == NONE)
     if not share:
         return f"which none of {usual.records:,} benign records has"
     return f"which {100 * share:.2g} % of benign records have"
@@ -90,15 +94,18 @@ def _known(usual: Usual, value: Any) -> str:
 def named(value: Any) -> str:
     """A word, or a number that is a name."""
     if isinstance(value, str):
-        return value or "(none)"
-    return f"{value:.0f}" if np.isfinite(value) else "(none)"
+        return value or NONE
+    return f"{value:.0f}" if np.isfinite(value) else NONE
 
 
 def number(value: float, unit: str = "") -> str:
     """A number with its unit, as in ``1,460 B`` and ``1.2 s``."""
     if unit == "us":
         return _time(value)
-    text = f"{value:,.0f}" if abs(value) < 1e15 and float(value).is_integer() else f"{value:,.4g}"
+    if unit == "B" and value == -1:  # as CICFlowMeter writes the window of a side that sent none
+        return f"-1 {NONE}"
+    is_large = 1000 <= abs(value) < 1e15  # fractions of these tell nobody anything
+    text = f"{value:,.0f}" if is_large or (abs(value) < 1000 and float(value).is_integer()) else f"{value:,.4g}"
     return text + _SUFFIXES.get(unit, f" {unit}" if unit else "")
 
 

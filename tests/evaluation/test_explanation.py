@@ -9,6 +9,8 @@ import torch
 from pipeline.artifacts.files import write_csv
 from pipeline.base.errors import DataError, SplitError
 from pipeline.base.samples import Samples
+from pipeline.calibration.calibration import Calibration
+from pipeline.calibration.fusion import FUSIONS
 from pipeline.calibration.surprisal import Surprisal
 from pipeline.evaluation import attribution, replacement
 from pipeline.evaluation.attribution import Native, explain, rows
@@ -213,3 +215,18 @@ def test_what_cannot_be_compared_is_refused() -> None:
         explain(alerts, known, PLAIN, Native(detector, lambda x: x, COLUMNS[:2]))
     with pytest.raises(DataError, match=r"9 records or more, given are 5"):
         explain(samples(drawn(9)[8:]), known.select(slice(5)), PLAIN, Native(detector, lambda x: x, COLUMNS))
+
+
+@pytest.mark.parametrize("fusion", sorted({*FUSIONS} - {"cascade", "detector"}))
+def test_a_context_that_a_record_does_not_have_has_no_share(fusion: str) -> None:
+    rng = np.random.default_rng(0)
+    margin, detector, head, context = rng.normal(size=(4, 800))
+    context[rng.random(800) < 0.3] = np.nan
+    used = ("detector", "head", "context")
+    calibration = Calibration.fit(margin, detector, fusion, head=head, context=context, used=used)
+    scoring = Scoring(lambda x: {}, lambda given: calibration.score(*given.values()))
+    given = {"margin": np.zeros(2), "detector": np.full(2, 4.0), "head": np.zeros(2), "context": np.array([np.nan, 3])}
+    shares = scoring.shares_of(given)
+    assert shares["context"][0] == 0
+    assert sum(each[0] for each in shares.values()) == pytest.approx(1)
+    assert shares["context"][1] > 0

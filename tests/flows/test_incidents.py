@@ -5,6 +5,7 @@ import shutil
 from datetime import datetime
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -38,7 +39,12 @@ def test_a_scan_is_one_line_and_lone_alerts_are_counted(project, capsys):
     assert scan.startswith("critical  2026-01-05 09:00:00")
     assert "10.9.9.9 -> 10.0.0.80 1,000 ports" in scan
     assert " <0.001 " in scan
-    assert rest == "5 alerts in 5 groups have too little evidence to be incidents; --all shows them"
+    assert rest == "too little evidence to be incidents: 5 alerts in 5 groups; --all shows them"
+
+
+def test_no_bound_is_told_in_powers_of_ten(project, capsys):
+    incidents.main(["--all"])
+    assert "e+0" not in capsys.readouterr().out
 
 
 def test_json_has_all_that_an_incident_has(project, capsys):
@@ -56,10 +62,28 @@ def test_what_a_rule_hides_is_counted_and_shown_on_demand(project, capsys):
     assert incidents.main([]) == 0
     said = capsys.readouterr().out
     assert "no incidents" in said
-    assert "rule 'scanner' of ada hides 1,000 alerts (1 groups): ticket 4711" in said
-    assert "rule 'scanner' of ada has expired on 2026-02-01" in said
+    assert "rule 'scanner' of ada hides 1,000 alerts (1 group): ticket 4711" in said
+    assert "rule 'scanner' of ada expired on 2026-02-01" in said
     incidents.main(["--all"])
-    assert "10.9.9.9 -> 10.0.0.80" in capsys.readouterr().out
+    (scan,) = (line for line in capsys.readouterr().out.splitlines() if "10.9.9.9 -> 10.0.0.80" in line)
+    assert scan.startswith("critical (hidden) ")
+
+
+def test_alerts_that_a_watch_has_just_raised_make_no_incident_alone_and_weaken_none(project, capsys):
+    pairs = [(h / 10 + k, f"10.1.0.{h}", "10.0.0.53", 53, 0.009) for h in range(8) for k in range(2)]
+    late = made.scored([(105, "10.9.9.9", "10.0.0.80", 555, 0.002), *pairs])
+    ids = pa.array(range(9000, 9000 + late.num_rows), pa.uint64())
+    late = late.set_column(late.schema.get_field_index("record_id"), "record_id", ids)
+    part = Path("data/scored/alerts/conn.log-0-9-v1.000001.parquet")
+    pq.write_table(made.alerts(late), part)
+    incidents.main(["--json"])
+    (scan,) = json.loads(capsys.readouterr().out)
+    assert (scan["severity"], scan["alerts"]) == ("critical", 1001) and scan["evidence"] > 5
+    incidents.main(["--json", "--all"])
+    assert sum(each["alerts"] for each in json.loads(capsys.readouterr().out)) == 1001 + 5 + len(pairs)
+    part.rename("data/scored/alerts/gone.parquet")  # nobody will ever count the records around these
+    incidents.main(["--json"])
+    assert {each["severity"] for each in json.loads(capsys.readouterr().out)} == {"critical", "medium"}
 
 
 def test_a_mistake_in_a_rule_ends_the_command(project, capsys):
@@ -90,6 +114,9 @@ def test_since_takes_spans_and_times():
     assert incidents.moment("2w", now) == datetime(2025, 12, 25)
     assert incidents.moment("2026-01-05", now) == datetime(2026, 1, 5)
     assert incidents.moment("2026-01-05T10:00+02:00", now) == datetime(2026, 1, 5, 8)
+    for far in ("999999w", "99999999999w"):
+        with pytest.raises(ConfigError, match="--since: must be a span"):
+            incidents.moment(far, datetime(2026, 1, 5, 12))
     with pytest.raises(ConfigError, match="--since: must be a span"):
         incidents.moment("soon", now)
 

@@ -53,6 +53,9 @@ def test_a_name_is_told_by_how_many_have_it_and_what_most_have() -> None:
         (1_460, "B", "1,460 B"),
         (0.25, "", "0.25"),
         (1234.5678, "1/s", "1,235/s"),
+        (14_934.2, "1/s", "14,934/s"),
+        (857_142.9, "B/s", "857,143 B/s"),
+        (-1, "B", "-1 (none)"),
         (1e30, "", "1e+30"),
     ],
 )
@@ -76,3 +79,28 @@ def test_what_a_reason_is_about_is_one_of_a_few_words() -> None:
         "temperature": "temperature",
     }
     assert {name: Quantity(name, "number").theme for name in themes} == themes
+
+
+def test_a_port_that_is_missing_is_as_common_as_the_benign_records_without_one() -> None:
+    port = Quantity("destination_port", "name")
+    usual = Usual.of(port, np.repeat([53.0, np.nan, 443.0], [50, 30, 20]))
+    assert sentence(port, usual, float("nan"), 53.0).startswith("destination_port (none), which 30 % of benign records")
+
+
+@pytest.mark.parametrize("unit", ["", "B", "us"])
+@pytest.mark.parametrize("similar", [math.nan, math.inf])
+def test_similar_records_without_a_number_are_not_told(unit: str, similar: float) -> None:
+    quantity = Quantity("flow_iat_min", "number", unit)
+    usual = Usual.of(quantity, np.arange(100.0))
+    assert "similar" not in sentence(quantity, usual, 5.0, similar)
+
+
+def test_a_ratio_is_named_as_it_is_computed() -> None:
+    given = {"fwd_header_length": 40.0, "total_fwd_packets": 1.0, "total_bwd_packets": 1.0, "syn_flag_count": 1.0}
+    columns = {name: np.array([value]) for name, value in given.items()}
+    ratio = Quantity("fwd_header_length_over_total_fwd_packets", "ratio")
+    assert (ratio.shown, *ratio.values(columns).round(9)) == ("(fwd_header_length + 1) / (total_fwd_packets + 1)", 20.5)
+    flags = Quantity("syn_flag_count_per_packet", "number")
+    assert flags.shown == "syn_flag_count / (packets + 1)"
+    assert flags.values(columns) == pytest.approx(1 / 3)
+    assert Quantity("bytes_per_packet", "number").shown == "bytes_per_packet"

@@ -1,6 +1,7 @@
 """A model that MLflow loads reads a CSV as pandas does: whole numbers, and the published headers."""
 
 import json
+import math
 import warnings
 from types import SimpleNamespace
 
@@ -123,3 +124,12 @@ def test_an_answer_says_by_what_it_was_decided_and_why_where_that_is_asked_for(p
     assert {*alerts["driver"]} <= {"margin", "detector", "head"} and "" not in {*alerts["kind"]}
     with pytest.raises(refused, match="reasons is -1, allowed are whole numbers from 0 on"):
         model.predict(frame, params={"reasons": -1})
+
+
+def test_thresholds_are_json_for_everybody_also_where_one_is_infinite(pyfunc):
+    model, _, _ = pyfunc
+    served = model.unwrap_python_model()
+    decision = SimpleNamespace(thresholds={"p99": math.inf, "p95": 2.0})
+    served.bundle = SimpleNamespace(calibration=SimpleNamespace(decisions={"": decision}))
+    (text,) = served._thresholds(SimpleNamespace(group=np.array([""])))
+    assert json.loads(text, parse_constant=pytest.fail) == {"p99": None, "p95": 2.0}

@@ -3,24 +3,28 @@
 from argparse import Namespace
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 
 from flows import explain
+from flows.reports.reasons import likeness
 from pipeline import AlarmModel, config
 from pipeline.artifacts import paths
 from pipeline.artifacts.tables import read_table
 from pipeline.base.errors import ArtifactError
 from pipeline.datasets.labels import family
-from pipeline.serving import arrivals, attacks, batch, benign
+from pipeline.serving import arrivals, attacks, batch, benign, own_model
 from pipeline.serving.alerts import stored
 from pipeline.serving.alerts.building import AS_SHIPPED
 from pipeline.serving.alerts.explaining import COLUMNS
 from pipeline.serving.alerts.schema import alerts_of
 from pipeline.serving.bundle import Bundle
+from pipeline.serving.families import OTHERS
 from pipeline.serving.manifest import HashedFolder
 from pipeline.serving.reasons import Explainer
 from pipeline.settings.alerts import Alerts
@@ -50,6 +54,14 @@ def scored(file, bundle, rules=RULES):
     return alerts_of(stored.read())
 
 
+def shown(feature):
+    """How the text of a reason begins."""
+    if "_over_" in feature:
+        return "({} + 1) / ({} + 1) ".format(*feature.split("_over_"))
+    is_flag = feature.endswith("_per_packet") and feature != "bytes_per_packet"
+    return feature.removesuffix("_per_packet") + " / (packets + 1) " if is_flag else feature
+
+
 def test_each_alert_has_two_to_five_reasons_beside_what_is_usual_and_what_it_is_like(bundle, file):
     found = scored(file, bundle)
     known, seen = bundle.benign(), bundle.attacks()
@@ -57,7 +69,7 @@ def test_each_alert_has_two_to_five_reasons_beside_what_is_usual_and_what_it_is_
     assert found
     for alert in found:
         assert 2 <= len(alert.reasons) <= 5
-        assert all(each.text.startswith(each.feature.replace("_over_", " / ")) for each in alert.reasons)
+        assert all(each.text.startswith(shown(each.feature)) for each in alert.reasons)
         assert all(each.usual in each.text and 0 <= each.share <= 1 for each in alert.reasons)
         shares = [each.share for each in alert.reasons]
         assert shares == sorted(shares, reverse=True)
@@ -91,6 +103,29 @@ def test_the_command_and_the_python_class_give_the_reasons_of_the_table(bundle, 
         assert f"kind {alert.kind}" in text and f"most like {alert.family}" in text
     first = told.groupby(level=0, sort=False)["share"].first()
     np.testing.assert_allclose([*first], [alert.reasons[0].share for alert in found], rtol=1e-6)
+
+
+def test_the_kind_of_an_alert_and_its_family_do_not_depend_on_how_many_reasons_are_shown(bundle, file):
+    alerts = {alert.record_id: alert for alert in scored(file, bundle)}
+    records = read_table(*(own_model.scored() / "records").glob("*.parquet"))
+    records = records.filter(pc.is_in(records.column("record_id"), pa.array([*alerts], pa.uint64())))
+    explainer, ids = Explainer(bundle), records.column("record_id").to_pylist()
+    for most in (1, 2, 5, 20):
+        found = explainer.explain(records, None, most, 0.0)
+        assert [each.kind for each in found] == [alerts[each].kind for each in ids]
+
+
+def test_small_families_together_are_not_taken_for_a_family_with_trees_of_its_own(bundle):
+    explainer, x = Explainer(bundle), np.zeros((1, 1))
+    explainer.names = ["dos_hulk", "heartbleed"]
+    explainer.families = SimpleNamespace(names=("dos", OTHERS), probabilities=lambda x: np.array([[0.04, 0.95]]))
+    said = [explainer._family(0, explainer.families.probabilities(x), np.array([near])) for near in (0, 1)]
+    assert said == [(OTHERS, 0.95), (family("heartbleed"), 0.95)]
+
+
+def test_no_probability_is_rounded_to_certainty():
+    said = [likeness("dos", each, None, None) for each in (1 - 1e-9, 0.95, 1e-9)]
+    assert [each.removeprefix("most like dos, probability ") for each in said] == ["over 0.99", "0.95", "below 0.01"]
 
 
 def test_no_more_alerts_are_explained_than_asked_for_the_strongest_of_each_part_first(bundle, file):

@@ -35,7 +35,7 @@ class Incident:
         reason: strongest reason of its strongest alert, in words; "" where that was not explained.
         level: the strictest threshold that one exceeds.
         score: the highest.
-        severity: ``low``: not enough evidence. See ``evidence`` of the settings.
+        severity: ``low``: not enough evidence, or not yet. See ``evidence`` of the settings.
         evidence: log10 of its e-value; None where the records between its alerts were not counted.
         suppressed_by: name of the rule that hides it, or None.
         merged_into: key of the incident that it is a part of now, or None. It has no alerts then.
@@ -106,7 +106,9 @@ def incident_of(stretch: Stretch, members: Sequence[Item], rules: IncidentRules)
         reason=strongest.reason,
         level=max((item.level for item in members), key=lambda level: float(level.removeprefix("p"))),
         score=max(item.score for item in members),
-        severity=severity(found, len(members), rules),
+        severity="low"
+        if found is None and any(item.is_early for item in members)
+        else severity(found, len(members), rules),
         evidence=found,
         suppressed_by=first.rule,
     )

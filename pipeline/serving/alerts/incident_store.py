@@ -39,8 +39,19 @@ def read(rules: IncidentRules, hiding: Sequence[Rule] = (), version: int | None 
         ArtifactError: a table cannot be read.
     """
     alerts = stored.read(version)
-    items = suppressed(items_of(alerts), hiding, datetime.now(UTC).date())
+    items = items_with_rules(alerts, hiding)
     return incidents_of(items, rules, traces(alerts, rules.gap, version))
+
+
+def items_with_rules(alerts: pa.Table, hiding: Sequence[Rule]) -> list[Item]:
+    """The rows of a table of stored alerts, each with the rule that hides it, and whether it is early.
+
+    Raises:
+        ArtifactError: a table cannot be read.
+    """
+    early = stored.early()
+    items = suppressed(items_of(alerts), hiding, datetime.now(UTC).date())
+    return [item._replace(is_early=item.record_id in early) for item in items] if early else items
 
 
 def suppressed(items: Sequence[Item], hiding: Sequence[Rule], today: date) -> list[Item]:

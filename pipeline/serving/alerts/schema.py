@@ -55,8 +55,8 @@ SCHEMA: Final = pa.schema(
         pa.field("group", pa.string(), nullable=False),  # name of the decision that judged; "" for that on all records
         pa.field("driver", pa.string()),  # the score with the largest share: margin, detector, head or context
         pa.field("kind", pa.string()),  # kind of reason, by which incidents are told apart; null: not explained
-        pa.field("family", pa.string()),  # of the nearest seen attack; null without a head
-        pa.field("family_probability", pa.float64()),  # what the head gives it; null without a head
+        pa.field("family", pa.string()),  # of the known attacks that it is most like; null where the model keeps none
+        pa.field("family_probability", pa.float64()),  # what the head gives it; null without one that tells families
         pa.field("reasons", pa.list_(REASON)),  # two to five, the strongest first; null: not explained
         pa.field("similar_benign", pa.uint64()),  # record id of the most similar benign record that the model keeps
         pa.field("similar_attack", pa.uint64()),  # and of the most similar known attack

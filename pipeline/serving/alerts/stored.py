@@ -3,12 +3,14 @@
 ::
 
     data/scored/alerts/KEY.parquet     the alerts of a file that was scored, in the order of its records
+    data/scored/alerts/KEY.NUMBER.parquet   those of a micro-batch, until its stretch of a log is whole
     data/scored/records/KEY.parquet    raw columns of the strongest of its records that exceed any threshold
 
 A record may come in two files, as when a file is scored half and then whole. It is one alert all the same: readers
 keep the first row of each key, in the order of the names of the files.
 """
 
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
@@ -23,6 +25,7 @@ from pipeline.serving.alerts.schema import SCHEMA, VERSION, VERSION_KEY, Alert, 
 
 ROOM: Final = "alerts"
 RECORDS: Final = "records"
+_PART: Final = re.compile(r"\.\d{6}$")  # of the alerts of a micro-batch
 
 
 def candidates() -> list[Path]:
@@ -64,6 +67,16 @@ def find(key: str) -> tuple[Path, Alert] | None:
         if row >= 0:
             return path, alerts_of(read_table(path).slice(row, 1).select(SCHEMA.names).cast(SCHEMA))[0]
     return None
+
+
+def early() -> frozenset[int]:
+    """Ids of the records whose alerts are there before the table of their stretch is; see ``watching.stretch``.
+
+    Raises:
+        ArtifactError: a table cannot be read.
+    """
+    parts = [path for path in tables() if _PART.search(path.stem) and not (own_model.scored() / path.name).exists()]
+    return frozenset(each for path in parts for each in read_table(path, ["record_id"]).column(0).to_pylist())
 
 
 def once(alerts: pa.Table) -> pa.Table:

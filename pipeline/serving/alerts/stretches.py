@@ -61,6 +61,7 @@ class Item(NamedTuple):
     model_version: int
     trace: Trace | None = None
     rule: str | None = None  # of suppression
+    is_early: bool = False  # the records around it are not stored yet
 
     @classmethod
     def of(cls, alert: Alert) -> Self:
@@ -114,7 +115,8 @@ class Stretch:
     Attributes:
         name: of the line.
         items: in their order.
-        evidence: log10 of the largest M that they reach; None where the records between them were not counted.
+        evidence: log10 of the largest M that they reach, up to the first one around which nobody counted the records;
+            None where that is the first of all.
         sources: how many sources they have, where the line is of a destination.
     """
 
@@ -143,7 +145,7 @@ def stretches(name: Name, items: Sequence[Item], gap: float) -> list[Stretch]:
         gap: seconds without an alert that end a stretch.
     """
     view, found = name[0], list[Stretch]()
-    begin, reached, most = 0, 0, 0
+    begin, reached, most, is_counted = 0, 0, 0, True
     for place, item in enumerate(items):
         runup = 0 if item.trace is None else getattr(item.trace, view).runup
         kept = _kept(items[place - 1], item, view, gap, reached) if place else -1
@@ -151,7 +153,8 @@ def stretches(name: Name, items: Sequence[Item], gap: float) -> list[Stretch]:
             found.append(_stretch(name, items[begin:place], most))
             begin, reached, most = place, 0, 0
         reached = max(kept, runup) + (0 if item.trace is None else getattr(item.trace, view).gain)
-        most = max(most, reached)
+        is_counted = item.trace is not None and (is_counted or place == begin)
+        most = max(most, reached) if is_counted else most
     if items:
         found.append(_stretch(name, items[begin:], most))
     return found
@@ -173,7 +176,7 @@ def _kept(before: Item, after: Item, view: str, gap: float, reached: int) -> int
 
 
 def _stretch(name: Name, items: Sequence[Item], most: int) -> Stretch:
-    is_counted = all(item.trace is not None for item in items)
+    is_counted = items[0].trace is not None
     sources = len({item.src_ip for item in items}) if name[0] == DESTINATION else 1
     return Stretch(name, items, shared(name[0], most) if is_counted else None, sources)
 

@@ -6,7 +6,7 @@ The rules stand in ``data/suppressions.toml``, which git keeps, as it keeps ``da
     name = "vulnerability scanner"
     source = "10.0.9.7"                 # an address or a network; also destination, or host for either
     port = 443                          # of the destination
-    kind = "head"                       # kind of reason
+    kind = "timing"                     # kind of reason, see ``pipeline.serving.reasons``
     until = 2026-12-31                  # the last day on which it holds
     by = "ada"
     why = "scans us each night, ticket 4711"

@@ -25,7 +25,10 @@ def write_reports(calibration: Calibration, benign: Samples, val: Samples, names
     """
     _warn(calibration, val, report)
     if calibration.fusion == "beside" and "head" in calibration.used:
-        report.say("the head learnt from few attacks, so it stands beside the other scores (calibrate.few_attacks)")
+        report.say(
+            "the head stands beside the other scores, with a tenth of the false alarms: it learnt from few attacks "
+            "(calibrate.few_attacks), or calibrate.fusion asks for it"
+        )
     if calibration.group is not None:
         _say_groups(calibration, calibration.group, benign, report)
     usual, *alone = (_stated(side) for side in calibration.sides.values())
