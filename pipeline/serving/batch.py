@@ -201,7 +201,7 @@ class Judging:
         for room, rows in self.kept.items():
             rows.save(table_path(self.key, room))
         delivery.hand_over_table(table_path(self.key, ALERT_ROOM), self.builder.rules.sinks)
-        now = datetime.now(UTC).isoformat(timespec="seconds")
+        now = datetime.now(UTC).isoformat(timespec="microseconds")
         rooms = (*TABLES, *([carried_past.ROOM] if carried_past.path_of(self.key).exists() else []))
         tables = {room: sha256_of(table_path(self.key, room)) for room in rooms}
         origin = {"source": self.builder.file.name, **self.about, "version": self.version}
