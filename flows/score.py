@@ -66,12 +66,13 @@ def here(
         SourceError: a path is no table of records.
         ScoringError: a file could not be scored; all others were.
     """
-    from flows.reports import scoring as reports
-    from pipeline import config
-    from pipeline.serving import arrivals, discoveries, intake, loading
-    from pipeline.serving.intake import Outcome, Result
-    from pipeline.settings.alerts import Alerts
-    from pipeline.settings.scoring import Scoring
+    with program.quick_imports():
+        from flows.reports import scoring as reports
+        from pipeline import config
+        from pipeline.serving import arrivals, discoveries, intake, loading
+        from pipeline.serving.intake import Outcome, Result
+        from pipeline.settings.alerts import Alerts
+        from pipeline.settings.scoring import Scoring
 
     level = discoveries.asked(false_discovery)
     files = [file for path in paths for file in arrivals.listed(path)]
