@@ -3,13 +3,14 @@
 How far it was read says the name of the last micro-batch that was written, see ``stretch``, or, where a stretch has
 ended since::
 
-    data/watch/STREAM/position.json    generation, inode, offset, and a hash of the first bytes
+    data/watch/STREAM/position.json    generation, inode, offset, a hash of the first bytes, which logs are done with
 
 A log that was renamed is read to its end, and then the new one under its name. A log that became shorter was emptied,
 and is read from its start. Each of these begins a new generation, which is part of the names of micro-batches, so no
 two parts of a stream ever have one name. After a pause, logs that were renamed meanwhile are read first, if they still
-lie beside it and are not packed: found by their inode, and those after it by their time. A warning names a log
-that is no longer there, and the rest is read.
+lie beside it and are not packed: the one that was being read, then all that were not read yet, by their time. Which
+were read is written down, because times alone do not tell it: a clock may be set back. A warning names a log that is no
+longer there, and the rest is read.
 """
 
 import hashlib
@@ -17,7 +18,7 @@ import json
 import os
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -44,6 +45,7 @@ class Position:
         offset: bytes of it that were read.
         head: sha256 of its first bytes, at most ``HEAD``; "" where nothing was read.
         length: how many bytes these are.
+        passed: what tells each renamed log that is done with: it was read, or was there before the first watch.
     """
 
     generation: int = 0
@@ -51,18 +53,20 @@ class Position:
     offset: int = 0
     head: str = ""
     length: int = 0
+    passed: tuple[str, ...] = ()
 
 
 def known(folder: Path) -> Position:
     """How far the stream of a folder was read: what its position says, and the names of its micro-batches."""
     found = Position()
     with suppress(OSError, ValueError, TypeError):
-        found = Position(**json.loads((folder / POSITION).read_bytes()))
+        told = json.loads((folder / POSITION).read_bytes())
+        found = Position(**{**told, "passed": tuple(told.get("passed", ()))})
     for each in sorted(folder.glob("*-v*-*")) if folder.is_dir() else ():
         for path in stretch.batches(each):
-            told = _NAME.match(path.stem)
-            if told and (int(told["generation"]), int(told["end"])) > (found.generation, found.offset):
-                found = replace(found, generation=int(told["generation"]), offset=int(told["end"]))
+            name = _NAME.match(path.stem)
+            if name and (int(name["generation"]), int(name["end"])) > (found.generation, found.offset):
+                found = replace(found, generation=int(name["generation"]), offset=int(name["end"]))
     return found
 
 
@@ -109,16 +113,14 @@ class GrowingLog:
         if self._file is None and not self._open():
             return None
         if self._was_emptied():
-            self.close()
-            self._is_done = True
+            self._done(self._renamed())  # among them may be a copy of what was read
             return None
         batch = self._lines(most)
         if batch is not None:
             self._quiet = time.monotonic()
         elif self._has_ended() and time.monotonic() - self._quiet >= self.settle:
             batch = self._last_line()
-            self.close()
-            self._is_done = True
+            self._done([path for path in self._renamed() if self._is_the_one(path)])
         return batch
 
     def commit(self) -> None:
@@ -130,6 +132,18 @@ class GrowingLog:
         if self._file is not None:
             self._file.close()
         self._file, self._rest = None, b""
+
+    def _done(self, passed: Sequence[Path]) -> None:
+        """Let go of the log, because there is no more in it; ``passed`` are renamed logs that are done with."""
+        self.close()
+        self._is_done = True
+        self._pass(passed)
+
+    def _pass(self, logs: Sequence[Path]) -> None:
+        """Note which renamed logs are done with; those that are gone are forgotten."""
+        there = {_identity(path) for path in self._renamed()}
+        told = {*self.position.passed, *map(_identity, logs)} & there
+        self.position = replace(self.position, passed=tuple(sorted(told)))
 
     # Which file is read.
 
@@ -144,7 +158,8 @@ class GrowingLog:
             return False
         self._file, self._rest, self._header, self._is_done = file, b"", Header(), False
         if offset == 0:
-            self.position = Position(self.position.generation + 1, os.fstat(file.fileno()).st_ino)
+            at = self.position
+            self.position = Position(at.generation + 1, os.fstat(file.fileno()).st_ino, passed=at.passed)
             _write(self._folder, self.position)
         else:
             self._header.above(_head_lines(file))
@@ -155,16 +170,20 @@ class GrowingLog:
         """Which log is to be read, and from where; None where there is none."""
         at, new = self.position, (self.path, 0) if self.path.exists() else None
         if not at.generation:
+            self._pass(self._renamed())  # what was renamed before the first watch is not its business
             return new
-        renamed = self._renamed()
-        known = next((path for path in renamed if self._is_the_one(path)), None)
         if self._is_done:
-            later = renamed[renamed.index(known) + 1 :] if known else []
-            return (later[0], 0) if later else new
+            unread = [path for path in self._renamed() if _identity(path) not in at.passed]
+            return (unread[0], 0) if unread else new
         if self._is_the_one(self.path):
-            return (self.path, at.offset) if self.path.stat().st_size >= at.offset else new
+            if self.path.stat().st_size >= at.offset:
+                return self.path, at.offset
+            self._pass(self._renamed())  # it was emptied; among them may be a copy of it
+            return new
+        known = next((path for path in self._renamed() if self._is_the_one(path)), None)
         if known is None and new is not None:
             self.tell(f"{self.path}: the log that was read to byte {at.offset:,} is gone; its rest was not judged")
+            self._pass(self._renamed())
         return (known, at.offset) if known else new
 
     def _renamed(self) -> list[Path]:
@@ -236,6 +255,15 @@ class GrowingLog:
 
 
 _EMPTY: Final = hashlib.sha256(b"").hexdigest()
+
+
+def _identity(path: Path) -> str:
+    """What tells a log from others, whatever its name: its inode and a hash of its first bytes; "" if it is gone."""
+    try:
+        with path.open("rb") as file:
+            return f"{os.fstat(file.fileno()).st_ino} {hashlib.sha256(file.read(HEAD)).hexdigest()}"
+    except OSError:
+        return ""
 
 
 def _head_lines(file: BinaryIO) -> bytes:

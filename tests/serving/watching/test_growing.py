@@ -116,6 +116,48 @@ def test_each_line_is_read_once_whatever_happens(place, reader_of, header, seed)
     assert not reader.told
 
 
+@pytest.mark.parametrize("seed", range(12))
+def test_a_clock_that_is_set_back_lets_no_log_be_read_twice_or_never(place, reader_of, seed):
+    """The times of renamed logs then say nothing of their order."""
+    rng = np.random.default_rng(seed)
+    log, written = place / "conn.log", [b'{"n": -2}']
+    append(log, *written)
+    reader = reader_of(log)
+    reader.read()
+    for number in range(25):
+        lines = [b'{"n": %d, "row": %d}' % (number, row) for row in range(rng.integers(1, 5))]
+        append(log, *lines)
+        written += lines
+        if rng.random() < 0.5:
+            second = int(rng.integers(10**9, 2 * 10**9))
+            os.utime(log, (second, second))
+            log.rename(place / f"conn.{number:06d}.log")
+        if rng.random() < 0.5:
+            reader.read()
+        if rng.random() < 0.3:
+            reader.end_stretch()
+        if rng.random() < 0.3:
+            reader.die()
+    append(log, b'{"n": -1}')
+    reader.read()
+    assert sorted(reader.found) == sorted([*written, b'{"n": -1}'])
+    assert not reader.told
+
+
+def test_logs_that_are_done_with_are_forgotten_when_they_are_gone(place, reader_of):
+    log, reader = place / "conn.log", reader_of(place / "conn.log")
+    for number in range(6):
+        append(log, b'{"n": %d}' % number)
+        reader.read()
+        log.rename(place / f"conn.{number}.log")
+        for old in sorted(place.glob("conn.*.log"))[:-2]:
+            old.unlink()
+        append(log, b'{"next": %d}' % number)
+        reader.read()
+    assert len(reader.found) == 12
+    assert len(reader.log.position.passed) <= 3
+
+
 def test_every_part_has_the_header(place, reader_of):
     log, reader = place / "conn.log", reader_of(place / "conn.log", most=2)
     append(log, b"1\ta", b"2\tb", b"3\tc", header=ZEEK)
