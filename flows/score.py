@@ -83,10 +83,8 @@ def here(
         return intake.score(file, bundle, version.number, "", level, rules, alerts)
 
     texts: list[str] = []
-    outcomes: list[Outcome] = []
-    for path in files:
-        done = intake.take_in(path, path, version.number, score, rescore)
-        outcomes.append(done)
+    outcomes = [intake.take_in(path, path, version.number, score, rescore) for path in files]
+    for path, done in zip(files, outcomes, strict=True):
         if isinstance(done, dict):
             texts.append(reports.brief(done, path, alias, is_new=True))
         elif done is None:
