@@ -18,6 +18,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final, Self
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from pipeline.base.errors import ArtifactError
@@ -113,11 +114,9 @@ class Explainer:
             SchemaError: a column is missing.
             DataError: a column holds what it should not.
         """
-        table = record_columns.table(self.bundle.columns, records)
-        if not table.num_rows:
+        if not (table := record_columns.table(self.bundle.columns, records)).num_rows:
             return []
-        given = Kept.of(self.bundle, table)
-        like, reference = referred(self.benign.x, given.x)
+        given, like, reference = self._compared(table)
         tried = reference if self.scoring.replaced is not None else few(given.x, reference)
         scores = self._scores(given.x, context) if scores is None else scores
         fall = self.scoring.falls(given.x, tried, scores)
@@ -138,14 +137,17 @@ class Explainer:
             SchemaError: a column is missing.
             DataError: a column holds what it should not.
         """
-        table = record_columns.table(self.bundle.columns, records)
-        if not table.num_rows:
+        if not (table := record_columns.table(self.bundle.columns, records)).num_rows:
             return []
-        given = Kept.of(self.bundle, table)
-        like, _ = referred(self.benign.x, given.x)
+        given, like, _ = self._compared(table)
         picked = self._named(given, like, np.zeros(given.x.shape))
         place = {name: number for number, name in enumerate(self.bundle.features.columns)}
         return [[picked.cause(row, place[name], 0.0).reason for name in names] for row, names in enumerate(features)]
+
+    def _compared(self, table: pa.Table) -> tuple[Kept, NDArray[np.intp], NDArray[np.float32]]:
+        """Records and features of a table, (n, k) the benign records most like each, and (n, F) the medians of these."""
+        given = Kept.of(self.bundle, table)
+        return given, *referred(self.benign.x, given.x)
 
     def _named(self, given: Kept, like: NDArray[np.intp], share: Floats) -> NamedFeatures:
         return NamedFeatures(self.bundle.features.columns, self.quantities, given, self.benign, like, share)
