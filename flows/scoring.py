@@ -37,7 +37,6 @@ from flows.runtime.own_names import artefact_key
 from pipeline import config
 from pipeline.base.errors import FlowsculptError, ScoringError, printable
 from pipeline.serving import arrivals, discoveries, intake, loading
-from pipeline.serving.alerts.building import AS_SHIPPED
 from pipeline.serving.arrivals import Incoming
 from pipeline.serving.bundle import Bundle
 from pipeline.serving.contract_check import WARN
@@ -55,7 +54,7 @@ def score(
     flow_run: str,
     false_discovery: float | None = None,
     rules: ContractRules = WARN,
-    alerts: Alerts = AS_SHIPPED,
+    alerts: Alerts | None = None,
 ) -> State[Any]:
     """Score one file; a refusal of it is a state, not a traceback."""
     return _state(intake.score(file, bundle, version, flow_run, false_discovery, rules, alerts))

@@ -32,6 +32,7 @@ from typing import Any, Final, Self
 import numpy as np
 import pyarrow as pa
 
+from pipeline import config
 from pipeline.artifacts.files import sha256_of, write_json
 from pipeline.artifacts.tables import TableWriter
 from pipeline.base import durable
@@ -43,7 +44,7 @@ from pipeline.datasets.incoming import IDENTITY
 from pipeline.datasets.schema import ENDPOINTS, GROUPABLE, PROVENANCE
 from pipeline.serving import carried_past, discoveries, kept_past, own_model, reading
 from pipeline.serving.alerts import delivery
-from pipeline.serving.alerts.building import AS_SHIPPED, AlertBuilder
+from pipeline.serving.alerts.building import AlertBuilder
 from pipeline.serving.alerts.schema import SCHEMA as ALERT_SCHEMA
 from pipeline.serving.alerts.stored import ROOM as ALERT_ROOM
 from pipeline.serving.arrivals import Incoming, content_hash
@@ -66,7 +67,7 @@ def score(
     flow_run: str = "",
     false_discovery: float | None = None,
     rules: ContractRules = WARN,
-    alerts: Alerts = AS_SHIPPED,
+    alerts: Alerts | None = None,
 ) -> dict[str, Any]:
     """Score the records of a file, some at a time; returns the summary.
 
@@ -77,13 +78,14 @@ def score(
         flow_run: the Prefect flow run that asks, for the summary; "" for none.
         false_discovery: level of the batch decision over the file, None for none; see ``pipeline.serving.discoveries``.
         rules: when records are not of the kind that the model was fitted on, and what then.
-        alerts: which records become alerts.
+        alerts: which records become alerts, and who gets them; None: as ``params.yaml`` says.
 
     Raises:
         SourceError: it cannot be read to its end, or changes meanwhile; nothing is written.
         SchemaError: it lacks a column, or breaks the contract of the model and is to be refused for that.
         RejectedError: not one of its rows can be read.
     """
+    alerts = config.load(Alerts) if alerts is None else alerts
     delivery.built(alerts.sinks)  # refuses wrong settings before anything is scored
     with Judging(AlertBuilder(bundle, version, file, alerts), rules, flow_run) as judging:
         past = reading.contexts(file, bundle, judging.key)
