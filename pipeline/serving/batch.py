@@ -10,6 +10,7 @@
     data/scored/pasts/KEY.parquet       the end of its traffic, for the next file; see ``carried_past``
     data/scored/spool/SINK.sqlite       alerts that wait for a sink; see ``alerts.delivery``
     data/scored/summaries/KEY.json      counts, and the sha256 of what came in and of those above
+    data/scored/sequence                number of the last summary
 
 A model that has a name of its own has these in a folder of its own; see ``own_model``.
 
@@ -51,7 +52,7 @@ from pipeline.serving.arrivals import Incoming, content_hash
 from pipeline.serving.bundle import Bundle
 from pipeline.serving.contract_check import WARN, ContractCheck
 from pipeline.serving.reading import FilePast
-from pipeline.serving.scored import SCHEMA, TABLES, summary_path, table_path
+from pipeline.serving.scored import SCHEMA, TABLES, next_number, summary_path, table_path
 from pipeline.serving.tally import Kept, Sample, Strongest, Tally
 from pipeline.settings.alerts import Alerts
 from pipeline.settings.scoring import ContractRules
@@ -209,7 +210,8 @@ class Judging:
         origin = {"source": self.builder.file.name, **self.about, "version": self.version}
         past = self.bundle.looks_back
         looks_back = {} if past is None else {"context": past.about}
-        found = {**origin, "flow_run": self.flow_run, "time": now, **self.tally.counts(), **more, **looks_back}
+        run = {"flow_run": self.flow_run, "time": now, "number": next_number()}
+        found = {**origin, **run, **self.tally.counts(), **more, **looks_back}
         found["contract"] = self.check.result()
         write_json(summary_path(self.key), {**found, "tables": tables})
         return found
