@@ -40,6 +40,7 @@ from pipeline.serving import arrivals, discoveries, intake, loading
 from pipeline.serving.arrivals import Incoming
 from pipeline.serving.bundle import Bundle
 from pipeline.serving.contract_check import WARN
+from pipeline.serving.counts import counted
 from pipeline.serving.intake import Left, Outcome, Result
 from pipeline.serving.quarantine import Held
 from pipeline.settings.alerts import Alerts
@@ -68,7 +69,7 @@ def _state(done: Outcome) -> State[Any]:
         return Completed(name="Left", message=done.reason, data=done)
     if isinstance(done, Held):
         return Completed(name="Quarantined", message=f"{done.path}: {done.reason}", data=done)
-    return Completed(message=f"{done['records']:,} records" if done else "", data=done)
+    return Completed(message=counted(done["records"], "record") if done else "", data=done)
 
 
 @flow(name="scoring", persist_result=False)
@@ -89,7 +90,9 @@ def scoring(path: str, alias: str = "champion", false_discovery: float = 0.0, re
         return Failed(message=str(error), data=error)
     _publish(result)
     if result.refused:
-        message = f"{len(result.refused)} files could not be scored: {'; '.join(result.refused)}; {result.counts}"
+        message = (
+            f"{counted(len(result.refused), 'file')} could not be scored: {'; '.join(result.refused)}; {result.counts}"
+        )
         return Failed(message=message, data=ScoringError(message))
     return Completed(message=f"completed, {result.counts}", data=result)
 

@@ -35,6 +35,7 @@ from pipeline.base.errors import FlowsculptError
 from pipeline.calibration.thresholds.base import VERDICTS
 from pipeline.reporting.html import STYLE, page
 from pipeline.serving.analyst import LONGEST_NAME, LONGEST_NOTE
+from pipeline.serving.counts import counted
 
 PAGES, STATIC = Path(__file__).parent / "pages", Path(__file__).parent / "static"
 FILES: Final = {
@@ -116,6 +117,7 @@ def _shown(request: Request, template: str, session: Session | None, status: int
         "since": texts.since,
         "few": texts.few,
         "raw": texts.raw,
+        "counted": counted,
         "share": texts.share,
         "at": request.url.path,
         "session": session,

@@ -22,6 +22,7 @@ from pipeline.serving.alerts import delivery
 from pipeline.serving.arrivals import Incoming
 from pipeline.serving.bundle import Bundle
 from pipeline.serving.contract_check import WARN
+from pipeline.serving.counts import counted
 from pipeline.serving.quarantine import Held
 from pipeline.settings.alerts import Alerts, Sinks
 from pipeline.settings.scoring import ContractRules
@@ -82,8 +83,8 @@ class Result:
     def counts(self) -> str:
         """In one line."""
         return (
-            f"{len(self.quarantined)} quarantined, {len(self.scored)} files scored, {self.passed_over} passed over, "
-            f"{len(self.left)} left for the next run"
+            f"{len(self.quarantined)} quarantined, {counted(len(self.scored), 'file')} scored, "
+            f"{self.passed_over} passed over, {len(self.left)} left for the next run"
         )
 
 

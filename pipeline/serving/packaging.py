@@ -27,7 +27,7 @@ BUNDLE = "artifacts/bundle"  # of the pyfunc's folder
 PACKAGE = Path(__file__).parents[1]
 SCORING = (
     *("alerts/kinds", "alerts/schema", "attacks", "benign", "bundle", "bundle_parts", "calls", "causes"),
-    *("context_facts", "contract", "contract_check", "families", "frames", "kept_records", "manifest"),
+    *("context_facts", "contract", "contract_check", "counts", "families", "frames", "kept_records", "manifest"),
     *("named_features", "pyfunc", "quantities", "reasons", "recent_past", "record_columns", "time_units"),
     *("two_stage", "usual"),
 )

@@ -166,7 +166,7 @@ def test_a_table_that_was_removed_while_it_waited_is_said_to_be_lost(caplog):
     path.unlink()
     (done,) = delivery.flush(rules("eve", most=8))
     assert logged() == KEYS[:8]
-    assert "lost: 1 tables" in done.sentence and not done.is_clear
+    assert "lost: 1 table of alerts was removed" in done.sentence and not done.is_clear
     assert "removed before its alerts were delivered" in caplog.text
 
 
