@@ -45,7 +45,7 @@ class AlertBuilder:
     Attributes:
         bundle: the model.
         version: its number in the registry.
-        file: that the records are of.
+        file: where the records come from.
         rules: which records become alerts.
         explained: how many alerts have got reasons so far; ``rules.explained`` is the most.
     """

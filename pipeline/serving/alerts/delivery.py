@@ -90,7 +90,7 @@ def hand_over(alerts: Iterable[Alert], rules: Sinks, source: Path | None = None)
     Args:
         alerts: in their order; a key that a spool knows is passed over.
         rules: which sinks there are.
-        source: the table of ``stored`` that holds them; from it those follow for which a spool has no room.
+        source: the table of ``stored`` that holds them; what has no room in a spool is read from it later.
 
     Raises:
         SpoolFullError: a spool has no room, and there is no ``source``.
@@ -194,8 +194,8 @@ def _is_told(incident: Any) -> bool:
 def _flushed(spool: Spool, sink: Sink, end: float, is_patient: bool) -> int:
     """Deliver what waits for one sink; returns how many messages it took.
 
-    Whoever finds another process at work leaves it to that one, which looks again when it has let go of the lock. Who
-    is not patient waits until that one is done.
+    If another process is delivering, this one leaves the work to it: that process looks for messages once more after it
+    has let go of the lock. A call that is not patient waits until the other process is done.
     """
     sent, is_done = 0, False
     while not is_done:
