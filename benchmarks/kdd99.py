@@ -29,7 +29,9 @@ import torch
 from numpy.typing import NDArray
 
 from benchmarks.adbench import Split
-from benchmarks.nslkdd import KINDS, NO_UPDATES, Records, Result, draw, learnt, read, records, spread, trained
+from benchmarks.nslkdd import NO_UPDATES, trained
+from benchmarks.nslkdd_rows import Records, draw, read, records
+from benchmarks.nslkdd_tables import KINDS, Result, learnt, spread
 from benchmarks.published import ROOT, parsed, shipped
 from pipeline import config
 from pipeline.datasets.schema import FEATURE_NAMES

@@ -35,7 +35,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -44,116 +43,22 @@ import torch
 from numpy.typing import NDArray
 from sklearn.ensemble import IsolationForest
 
-from benchmarks.adbench import Floats, Labels, Split
+from benchmarks.adbench import Labels, Split
+from benchmarks.nslkdd_rows import splits
+from benchmarks.nslkdd_tables import KINDS, Result, markdown
 from benchmarks.published import detector, fit_settings, parsed, shipped, stage2, updates
-from benchmarks.settings import RECIPE
-from pipeline.datasets.nslkdd import NSLKDD
 from pipeline.evaluation.metrics import auprc, auroc
 from pipeline.models.base import Batch
 from pipeline.models.scoring import ROWS_AT_ONCE, in_batches
 from pipeline.models.training import fit
-from pipeline.preprocessing.derived import Columns
-from pipeline.preprocessing.features import Features
 from pipeline.settings.stage2 import Stage2
 
 BATCH, VAL_SHARE = 256, 0.05
-KINDS = ("grand", "radon")
 NO_UPDATES = {"stage2.confidence.updates": "never"}
-PUBLISHED = {0.05: 93.7, 0.1: 94.3, 0.15: 94.4, 0.2: 94.4}  # the better of GRAnD-VAE and GRAnD-NF, AUROC in %
 WIDTHS: dict[str, dict[str, Any]] = {
     "grand": {"hidden": [16], "latent": 4, "planar": 3, "margin": 100, "every_n_epochs": 3},
     "radon": {"hidden": [64], "latent": 16, "every_n_epochs": 3},
 }
-
-
-@dataclass(frozen=True)
-class Records:
-    """Raw columns, (n,) each, labels (n,), 1 for an attack, and names of attacks (n,)."""
-
-    columns: dict[str, NDArray[Any]]
-    y: Labels
-    attack: NDArray[Any]
-
-    def at(self, rows: NDArray[np.int64]) -> "Records":
-        """Some of the rows."""
-        columns = {name: column[rows] for name, column in self.columns.items()}
-        return Records(columns, self.y[rows], self.attack[rows])
-
-
-@dataclass(frozen=True)
-class Result:
-    """One run: ranking on the test rows, records/s of its training steps, and what it found among the training rows.
-
-    Attributes:
-        per_cpu: training records per CPU-second. Ours count updates and validation too, those of ssad steps alone.
-        pseudo: share of the training rows that ended as anomalous, and of these the share that are attacks.
-        kept: the epoch whose weights were judged, and how many epochs there were.
-        updates: on which these weights have trained, and those that were taken back.
-        error: what stopped it, if anything.
-    """
-
-    auroc: float
-    auprc: float
-    speed: float | None = None
-    per_cpu: float | None = None
-    pseudo: tuple[float, float] | None = None
-    kept: tuple[int, int] | None = None
-    updates: tuple[int, int] | None = None
-    error: str | None = None
-
-
-def read(folder: Path, name: str) -> Records:
-    """All records of one file of NSL-KDD in the folder."""
-    (path,) = folder.glob(f"{name}.txt*")
-    return records(path)
-
-
-def records(path: Path) -> Records:
-    """All records of a file."""
-    data = NSLKDD(path)
-    chunks = [chunk.records for chunk in data.read()]
-
-    def column(name: str) -> NDArray[Any]:
-        return np.concatenate([chunk[name].to_pandas().to_numpy(dtype=None) for chunk in chunks])
-
-    columns = {c.name: column(c.name).astype(object if c.categorical else np.float64) for c in data.columns}
-    return Records(columns, column("y").astype(np.int64), column("attack").astype(str))
-
-
-def draw(y: Labels, contamination: float, benign: int, rng: np.random.Generator) -> NDArray[np.int64]:
-    """Shuffled rows: ``benign`` benign ones, all if 0, and attacks that are ``contamination`` of the whole."""
-    normal = rng.permutation(np.flatnonzero(y == 0))[: benign or None]
-    hidden = round(contamination / (1 - contamination) * len(normal))
-    return rng.permutation(np.concatenate([normal, rng.permutation(np.flatnonzero(y == 1))[:hidden]]))
-
-
-def features(train: Columns, test: Columns) -> tuple[Floats, Floats]:
-    """Both in [0, 1] by the training rows; a test row may lie outside."""
-    fitted = Features.fit([train], len(next(iter(train.values()))), replace(RECIPE, drop=(), derive=(), scaling="unit"))
-    x, z = (np.stack(list(fitted.map(part).values()), 1) for part in (train, test))
-    return x, z
-
-
-def splits(folder: Path, given: argparse.Namespace) -> Callable[[float, int], Split]:
-    """Contamination, seed -> a drawing."""
-    known = read(folder, "KDDTrain+")
-    unseen = read(folder, "KDDTest+") if given.reading == "test" else None
-
-    def one(contamination: float, seed: int) -> Split:
-        rng = np.random.default_rng(seed)
-        if unseen is None:
-            order = rng.permutation(len(known.y))
-            pool, test = known.at(order[: len(order) // 2]), known.at(order[len(order) // 2 :])
-        else:
-            pool, test = known, unseen
-        train = pool.at(draw(pool.y, contamination, given.benign, rng))
-        return Split(*_paired(features(train.columns, test.columns), train.y, test.y))
-
-    return one
-
-
-def _paired(x: tuple[Floats, Floats], y_train: Labels, y_test: Labels) -> tuple[Floats, Labels, Floats, Labels]:
-    return x[0], y_train, x[1], y_test
 
 
 def settings_of(kind: str, given: argparse.Namespace, more: Mapping[str, Any] | None = None) -> Stage2:
@@ -269,78 +174,6 @@ def _systems(
             )  # type: ignore[misc]
     if "forest" not in given.without:
         yield "isolation forest", lambda: forest(data, seed)
-
-
-def markdown(results: dict[str, dict[float, list[Result]]], contaminations: list[float]) -> Iterator[str]:
-    """Both metrics, then speed, what the updates found, and what stopped."""
-    head = f"| system | {' | '.join(f'{100 * each:g} %' for each in contaminations)} |\n"
-    head += f"|---|{'---:|' * len(contaminations)}"
-    for metric in ("auroc", "auprc"):
-        yield f"\n{metric.upper()} in %, mean ± standard deviation over the seeds\n\n{head}"
-        for name, row in results.items():
-            cells = [spread([100 * getattr(each, metric) for each in row[c]]) for c in contaminations]
-            yield f"| {name} | {' | '.join(cells)} |"
-        if metric == "auroc":
-            yield f"| published, best of GRAnD | {' | '.join(str(PUBLISHED.get(c, '')) for c in contaminations)} |"
-    yield "\n| system | epoch kept | of | updates seen | undone | marked anomalous | of these attacks |"
-    yield "|---|---:|---:|---:|---:|---:|---:|"
-    for name, row in results.items():
-        yield f"| {name} | {' | '.join(learnt(list(itertools.chain.from_iterable(row.values()))))} |"
-    yield "\n| system | records/s, median of all runs | records per CPU-second | stopped by an error |"
-    yield "|---|---:|---:|---|"
-    for name, row in results.items():
-        runs = list(itertools.chain.from_iterable(row.values()))
-        speeds = (_median([run.speed for run in runs]), _median([run.per_cpu for run in runs]))
-        errors = [run.error for run in runs if run.error]
-        stopped = f"{len(errors)} of {len(runs)}: {errors[0]}" if errors else ""
-        yield f"| {name} | {' | '.join(speeds)} | {stopped} |"
-    yield from _ratios(results)
-
-
-def _ratios(results: dict[str, dict[float, list[Result]]]) -> Iterator[str]:
-    for kind in KINDS:
-        mine, theirs = results.get(f"{kind}, confidence", {}), results.get(f"{kind} of ssad 0.1.3", {})
-        pairs = [(a.speed, b.speed) for c in theirs for a, b in zip(mine[c], theirs[c], strict=True)]
-        ratios = [a / b for a, b in pairs if a and b]
-        if len(ratios) > 1:
-            low, middle, high = statistics.quantiles(ratios)
-            quartiles = f"quartiles {low:.1f} to {high:.1f}, n = {len(ratios)}"
-            yield f"\n{kind}: {middle:.1f} times the records/s of ssad ({quartiles})"
-
-
-def learnt(runs: list[Result]) -> list[str]:
-    """Epoch kept, epochs, updates seen and undone, as ranges over the runs; what the last update marked."""
-    kept = [run.kept for run in runs if run.kept]
-    seen = [run.updates for run in runs if run.updates]
-    shares = [run.pseudo for run in runs if run.pseudo]
-    marked = (
-        [f"{100 * np.mean([a for a, _ in shares]):.1f} %", _percent([b for _, b in shares])] if shares else ["", ""]
-    )
-    return [_range([pair[i] for pair in pairs]) for pairs in (kept, seen) for i in (0, 1)] + marked
-
-
-def _range(values: list[int]) -> str:
-    """``3``, or ``3 to 9``."""
-    if not values:
-        return ""
-    low, high = min(values), max(values)
-    return f"{low}" if low == high else f"{low} to {high}"
-
-
-def _median(values: list[float | None]) -> str:
-    known = [value for value in values if value]
-    return f"{statistics.median(known):,.0f}" if known else ""
-
-
-def _percent(shares: list[float]) -> str:
-    known = [share for share in shares if not np.isnan(share)]  # NaN where nothing was marked
-    return f"{100 * statistics.mean(known):.0f} %" if known else ""
-
-
-def spread(values: list[float]) -> str:
-    """Mean ± standard deviation."""
-    deviation = f" ± {statistics.stdev(values):.1f}" if len(values) > 1 else ""
-    return f"{statistics.mean(values):.1f}{deviation}"
 
 
 def main() -> None:

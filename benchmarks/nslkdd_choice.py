@@ -18,7 +18,8 @@ import numpy as np
 import torch
 
 from benchmarks.adbench import Split
-from benchmarks.nslkdd import BATCH, Records, draw, features, read
+from benchmarks.nslkdd import BATCH
+from benchmarks.nslkdd_rows import Records, draw, features, read
 from benchmarks.settings import FIT
 from pipeline.calibration.confidence import Binary
 from pipeline.calibration.thresholds.evt import EVT

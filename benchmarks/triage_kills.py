@@ -10,28 +10,18 @@ The exit code is 1 if an acknowledged mark is missing.
 """
 
 import argparse
-import os
 import random
-import re
-import signal
-import subprocess
 import sys
 import tempfile
-import threading
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import chdir, contextmanager
+from contextlib import chdir
 from pathlib import Path
-from typing import Any
-
-import httpx
 
 from benchmarks import made_alerts
 from pipeline.artifacts import labels, paths
 from pipeline.artifacts.tables import read_table
+from tests.end_to_end.triage import mark_until_killed, serving
 
-ROOT = Path(__file__).parents[1]
-SECRET = "the secret of a benchmark"
 PER_ROUND = 200
 
 
@@ -50,7 +40,11 @@ def main() -> int:
         rows = read_table(path, ["alert", "record_id"]).to_pylist()
         for number in range(given.kills):
             start = (number * PER_ROUND) % len(rows)
-            _round(rows[start : start + PER_ROUND], drawn.uniform(0, 2), counts, acknowledged)
+            with serving(Path(folder)) as (address, process):
+                part = rows[start : start + PER_ROUND]
+                sent, said = mark_until_killed(address, process, part, drawn.uniform(0, 2))
+            acknowledged += said
+            counts.update({"kills": 1, "marks sent": sent})
         there = Counter(label.record_id for label in labels.read())
         torn = paths.LABELS.with_name(f"{paths.LABELS.name}.torn")
         counts["torn lines set aside"] = len(torn.read_bytes().splitlines()) if torn.exists() else 0
@@ -60,40 +54,6 @@ def main() -> int:
         print(f"{name:28}{counts[name]:>8,}")
     print(f"{'acknowledged and lost':28}{missing:>8,}")
     return int(missing > 0)
-
-
-def _round(rows: Sequence[dict[str, Any]], seconds: float, counts: Counter[str], acknowledged: list[int]) -> None:
-    """Mark alerts until the page is killed after so many seconds."""
-    with _served() as (address, process), httpx.Client(base_url=address, trust_env=False, timeout=60) as client:
-        client.post("/login", data={"name": "ada", "secret": SECRET})
-        found = re.search(r'name="csrf" value="([^"]+)"', client.get("/").text)
-        assert found
-        killer = threading.Timer(seconds, lambda: process.send_signal(signal.SIGKILL))
-        killer.start()
-        for row in rows:
-            form = {"csrf": found[1], "what": "benign", "alert": row["alert"], "back": "/"}
-            counts["marks sent"] += 1
-            try:
-                assert client.post("/marks", data=form).status_code == 303
-            except httpx.TransportError:
-                break
-            acknowledged.append(row["record_id"])
-        killer.join()
-        counts["kills"] += 1
-
-
-@contextmanager
-def _served() -> Iterator[tuple[str, "subprocess.Popen[str]"]]:
-    env = os.environ | {"PYTHONPATH": str(ROOT), "FLOWSCULPT_TRIAGE_SECRET": SECRET}
-    command = [sys.executable, "-m", "flows.triage", "--port", "0"]
-    with subprocess.Popen(command, env=env, stdout=subprocess.PIPE, text=True) as process:
-        try:
-            said = process.stdout.readline() if process.stdout else ""
-            found = re.search(r"http://127\.0\.0\.1:\d+", said)
-            assert found, said
-            yield found[0], process
-        finally:
-            process.kill()
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ yet, as after each promotion, is waited for.
 """
 
 from flows import arguments
+from pipeline.serving.counts import counted
 from pipeline.tracking import quiet_tools
 
 if __name__ == "__main__":
@@ -156,10 +157,9 @@ def _alarms(calibration: Calibration, recent: scored.Recent, settings: Retrainin
 
 
 def _too_few(version: Version, n: int, recent: scored.Recent, settings: Retraining) -> str:
-    """What is waited for, as after each promotion; n recent records are of one kind."""
+    """What is waited for, as after each promotion; n recent records are of one kind: with a context, or without."""
     needed = f"needed are {settings.min_records:,}; score more with `flowsculpt score`, or earlier files with --rescore"
-    kind = " of one kind" if n < recent.score.size else ""  # with a context or without
-    return f"undecided: {version} has scored {n:,} records{kind}, {needed}"
+    return f"undecided: {version} has scored {counted(n, 'record')}{' of one kind' * (n < recent.score.size)}, {needed}"
 
 
 def recalibrate(bundle: Bundle, recent: scored.Recent, settings: Retraining) -> Bundle:

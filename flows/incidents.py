@@ -23,6 +23,7 @@ from flows import arguments
 from flows.reports.tables import columns
 from flows.runtime import program
 from pipeline.base.errors import ConfigError
+from pipeline.serving.counts import counted
 
 if TYPE_CHECKING:
     from pipeline.serving.alerts.incidents import Incident
@@ -141,12 +142,8 @@ def _rest(found: "Sequence[Incident]", shown: "Sequence[Incident]") -> list[str]
     if not low or any(each.severity == "low" for each in shown):
         return []
     alerts = sum(each.alerts for each in low)
-    counted = f"{_counted(alerts, 'alert')} in {_counted(len(low), 'group')}"
-    return [f"too little evidence to be incidents: {counted}; --all shows them"]
-
-
-def _counted(n: int, word: str) -> str:
-    return f"{n:,} {word}{'s' * (n != 1)}"
+    many = f"{counted(alerts, 'alert')} in {counted(len(low), 'group')}"
+    return [f"too little evidence to be incidents: {many}; --all shows them"]
 
 
 def _rules(found: "Sequence[Incident]", rules: "Sequence[Rule]") -> list[str]:
@@ -159,8 +156,8 @@ def _rules(found: "Sequence[Incident]", rules: "Sequence[Rule]") -> list[str]:
             hidden[each.suppressed_by] += 1
             alerts[each.suppressed_by] += each.alerts
     said = [
-        f"rule {each.name!r} of {each.by} hides {_counted(alerts[each.name], 'alert')} "
-        f"({_counted(hidden[each.name], 'group')}): {each.why}"
+        f"rule {each.name!r} of {each.by} hides {counted(alerts[each.name], 'alert')} "
+        f"({counted(hidden[each.name], 'group')}): {each.why}"
         for each in rules
     ]
     late = expired(rules, datetime.now(UTC).date())

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 from flows import arguments
 from flows.runtime import program
 from pipeline.base.errors import ConfigError, near_miss
+from pipeline.serving.counts import counted
 
 if TYPE_CHECKING:
     from pipeline.serving.analyst import Verdict, Written
@@ -49,7 +50,7 @@ def labelled(chosen: Namespace) -> str:
     said = [f"{label.record_id:016x}   {label.verdict}   {label.attack}" for label in written.labels]
     said += [f"people contradict each other on {sentence}" for sentence in written.disputed]
     return "\n".join(
-        [*said, f"{len(written.labels):,} labels in {paths.LABELS}; `flowsculpt train --promote` learns them"]
+        [*said, f"{counted(len(written.labels), 'label')} in {paths.LABELS}; `flowsculpt train --promote` learns them"]
     )
 
 

@@ -37,10 +37,10 @@ from flows.runtime.own_names import artefact_key
 from pipeline import config
 from pipeline.base.errors import FlowsculptError, ScoringError, printable
 from pipeline.serving import arrivals, discoveries, intake, loading
-from pipeline.serving.alerts.building import AS_SHIPPED
 from pipeline.serving.arrivals import Incoming
 from pipeline.serving.bundle import Bundle
 from pipeline.serving.contract_check import WARN
+from pipeline.serving.counts import counted
 from pipeline.serving.intake import Left, Outcome, Result
 from pipeline.serving.quarantine import Held
 from pipeline.settings.alerts import Alerts
@@ -55,7 +55,7 @@ def score(
     flow_run: str,
     false_discovery: float | None = None,
     rules: ContractRules = WARN,
-    alerts: Alerts = AS_SHIPPED,
+    alerts: Alerts | None = None,
 ) -> State[Any]:
     """Score one file; a refusal of it is a state, not a traceback."""
     return _state(intake.score(file, bundle, version, flow_run, false_discovery, rules, alerts))
@@ -69,7 +69,7 @@ def _state(done: Outcome) -> State[Any]:
         return Completed(name="Left", message=done.reason, data=done)
     if isinstance(done, Held):
         return Completed(name="Quarantined", message=f"{done.path}: {done.reason}", data=done)
-    return Completed(message=f"{done['records']:,} records" if done else "", data=done)
+    return Completed(message=counted(done["records"], "record") if done else "", data=done)
 
 
 @flow(name="scoring", persist_result=False)
@@ -90,7 +90,9 @@ def scoring(path: str, alias: str = "champion", false_discovery: float = 0.0, re
         return Failed(message=str(error), data=error)
     _publish(result)
     if result.refused:
-        message = f"{len(result.refused)} files could not be scored: {'; '.join(result.refused)}; {result.counts}"
+        message = (
+            f"{counted(len(result.refused), 'file')} could not be scored: {'; '.join(result.refused)}; {result.counts}"
+        )
         return Failed(message=message, data=ScoringError(message))
     return Completed(message=f"completed, {result.counts}", data=result)
 

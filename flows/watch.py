@@ -7,13 +7,13 @@
     some program | flowsculpt watch -       standard input, until it ends
 
 The model lies on the disk, see ``serving.loading``. The registry is asked every ``watch.refresh`` seconds whether
-another version serves, and that one takes over between two micro-batches. How records are kept over a kill says
-``serving.watching.stretch``. One watch runs for each model in a folder of the project.
+another version serves, and that one takes over between two micro-batches. ``serving.watching.stretch`` says how records
+survive a kill. At most one watch at a time runs for each model of a project.
 
-It logs a JSON object a line on standard error, and answers ``/metrics`` and ``/healthz`` on ``watch.host`` and
+It logs to standard error, one JSON object a line, and answers ``/metrics`` and ``/healthz`` on ``watch.host`` and
 ``watch.port``. TERM and Ctrl-C end it when what has come by then is judged.
 
-The exit code is 0, but 1 where it cannot begin.
+The exit code is 1 where it cannot begin, else 0.
 """
 
 import fcntl

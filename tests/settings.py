@@ -8,6 +8,7 @@ from benchmarks.settings import FIT, RECIPE
 from pipeline import config
 from pipeline.evaluation.sections import Asked
 from pipeline.preprocessing.recipe import Recipe
+from pipeline.settings.alerts import Alerts
 from pipeline.settings.evaluate import Bootstrap, Figures
 from pipeline.settings.promotion import Rules
 from pipeline.settings.training import FitSettings
@@ -16,6 +17,7 @@ from pipeline.settings.validate import Limits, ShortcutLimits
 ROOT = Path(__file__).parents[1]
 LIMITS = config.load(Limits, ROOT / config.PARAMS)
 RULES = config.load(Rules, ROOT / config.PARAMS)
+ALERTS = config.load(Alerts, ROOT / config.PARAMS)
 
 
 def recipe_with(**changes: object) -> Recipe:
@@ -41,6 +43,11 @@ def shortcuts_with(**changes: object) -> ShortcutLimits:
 def rules_with(**changes: object) -> Rules:
     """The shipped rules of the promotion gate."""
     return replace(RULES, **changes)  # type: ignore[arg-type]
+
+
+def alerts_with(**changes: object) -> Alerts:
+    """The shipped rules of alerts."""
+    return replace(ALERTS, **changes)  # type: ignore[arg-type]
 
 
 def asked_with(nominal: Mapping[str, float], n_calibration: int, rounds: int = 100) -> Asked:

@@ -8,6 +8,7 @@ from typing import Final
 from flows.reports import tables
 from pipeline.evaluation.alarm_share import Alarms
 from pipeline.evaluation.shadow import Comparison
+from pipeline.serving.counts import counted
 from pipeline.serving.differences import Difference, Differences
 from pipeline.serving.shadow import Shadow
 
@@ -28,9 +29,13 @@ def markdown(found: Shadow) -> str:
 
 
 def _looked_at(found: Shadow) -> str:
-    files = f"{found.files:,} files" if found.files > 1 else "one file"
-    left = "".join(f" {n:,} others are left out: they are {why}." for why, n in found.left_out.items())
-    return f"{found.records:,} records of {files}, a random sample of each.{left} {NOTE}"
+    left = "".join(
+        f" {counted(n, 'other is left out: it is', 'others are left out: they are')} {why}."
+        for why, n in found.left_out.items()
+    )
+    return (
+        f"{counted(found.records, 'record')} of {counted(found.files, 'file')}, a random sample of each.{left} {NOTE}"
+    )
 
 
 def _alarms(found: Comparison) -> str:

@@ -9,6 +9,7 @@ from flows.reports import tables
 from pipeline.artifacts.tables import read_table
 from pipeline.serving import own_model, quarantine, rescoring
 from pipeline.serving.arrivals import key_of
+from pipeline.serving.counts import counted
 from pipeline.serving.intake import Result
 from pipeline.serving.scored import table_path
 from pipeline.serving.tally import expected, promises_of
@@ -130,27 +131,30 @@ def brief(summary: Mapping[str, Any], path: Path, alias: str, is_new: bool, serv
     when = "scored" if is_new else "scored before"
     version = f"version {summary['version']}{own_model.suffix()}"
     by = f"{version} ({alias})" if serving in (None, summary["version"]) else version
-    lines = [f"{path}: {summary['records']:,} records {when} by {by}"]
+    lines = [f"{path}: {counted(summary['records'], 'record')} {when} by {by}"]
     if by == version:
         lines += [f"version {serving} is the {alias} now; it judges this file again with --rescore"]
     lines += [rescoring.sentence(summary["rescored"])] if "rescored" in summary and is_new else []
     if summary["rejected"]:
-        lines += [f"{summary['rejected']:,} rows could not be read: {table_path(key(summary), 'rejected')}"]
+        lines += [f"{counted(summary['rejected'], 'row')} could not be read: {table_path(key(summary), 'rejected')}"]
     lines += contract_lines(summary)
     name = shown_threshold(summary["alarms"])
     alarms = summary["alarms"][name]
     chance = _chance(alarms)
     if summary.get("without_context"):
-        lines += [f"{summary['without_context']:,} records have no context: no time, or no address"]
+        lines += [
+            f"{counted(summary['without_context'], 'record has', 'records have')} no context: no time, or no address"
+        ]
     lines += [
-        f"{alarms['alarms']:,} alerts at {name}" + f"; if all were benign, {chance} would be expected" * bool(chance)
+        f"{counted(alarms['alarms'], 'alert')} at {name}"
+        + f"; if all were benign, {chance} would be expected" * bool(chance)
     ]
     if "labels" in summary:
         attacks, benign = (_share(summary["labels"][kind], name) for kind in ("attacks", "benign"))
         lines += [f"by the labels of the file, at {name}: attacks {attacks}, benign records {benign}"]
     if "batch" in summary:
-        batch = summary["batch"]
-        lines += [f"{batch['discoveries']:,} discoveries, of which {batch['level']:.2%} may be false in expectation"]
+        found = counted(summary["batch"]["discoveries"], "discovery", "discoveries")
+        lines += [f"{found}, of which {summary['batch']['level']:.2%} may be false in expectation"]
     lines += summary.get("delivery", [])
     table = table_path(key(summary))
     rows = _strongest(table)

@@ -35,6 +35,7 @@ from pipeline.base.errors import FlowsculptError
 from pipeline.calibration.thresholds.base import VERDICTS
 from pipeline.reporting.html import STYLE, page
 from pipeline.serving.analyst import LONGEST_NAME, LONGEST_NOTE
+from pipeline.serving.counts import counted
 
 PAGES, STATIC = Path(__file__).parent / "pages", Path(__file__).parent / "static"
 FILES: Final = {
@@ -116,6 +117,7 @@ def _shown(request: Request, template: str, session: Session | None, status: int
         "since": texts.since,
         "few": texts.few,
         "raw": texts.raw,
+        "counted": counted,
         "share": texts.share,
         "at": request.url.path,
         "session": session,
@@ -147,11 +149,12 @@ async def _log_in(request: Request) -> Response:
     form, sessions = await form_of(request), sessions_of(request)
     name, next_path = one(form, "name"), here(one(form, "next"))
     fault, status, key = "", 403, None
-    if wait := sessions.wait():
+    guesser = sessions.guesser(request.cookies.get(COOKIE, ""), request.client.host if request.client else "")
+    if wait := sessions.wait(guesser):
         fault, status = f"Too many wrong secrets. Wait {wait:.0f} seconds.", 429
     elif not name or len(name) > LONGEST_NAME or not name.isprintable():
         fault, status = f"Give a name of at most {LONGEST_NAME} characters; your marks carry it.", 400
-    elif (key := sessions.start(name, one(form, "secret"))) is None:
+    elif (key := sessions.start(name, one(form, "secret"), guesser)) is None:
         fault = "That is not the secret."
     if key is None:
         facts = {"title": "Log in", "next": next_path, "fault": fault, "name": name[:LONGEST_NAME]}

@@ -1,4 +1,4 @@
-"""What the champion of today makes of the records that people have marked.
+"""What the present champion says of the records that people have marked.
 
 A process of its own scores them, because a model takes seconds to load and a few hundred megabytes::
 
@@ -74,11 +74,9 @@ class Champion:
             if due and not self._busy:
                 self._busy = True
                 threading.Thread(target=self._ask, args=(_stamp(),), daemon=True).start()
-            return (
-                Judged("The champion scores the marks now; load this page again.", self._answer.records)
-                if due
-                else (self._answer)
-            )
+            if due:
+                return Judged("The champion scores the marks now; load this page again.", self._answer.records)
+            return self._answer
 
     def _is_due(self) -> bool:
         stamp, age = _stamp(), time.monotonic() - self._asked

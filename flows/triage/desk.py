@@ -17,6 +17,7 @@ from pipeline.base.errors import ConfigError, FlowsculptError
 from pipeline.datasets.vocabulary import VOCABULARY
 from pipeline.serving import analyst, labelling
 from pipeline.serving.analyst import LONGEST_NOTE, Verdict, Written
+from pipeline.serving.counts import counted
 
 LOG: Final = logging.getLogger("flowsculpt")
 MOST: Final = 5_000  # records that are marked at once
@@ -123,11 +124,12 @@ def _note(form: Form) -> str:
 
 def _marked(written: Written) -> tuple[str, str]:
     n, absent = len(written.labels), len(written.absent)
-    gone = f" {absent:,} were not marked, because their raw columns were not kept." if absent else ""
+    one, many = "was not marked, because its raw columns were", "were not marked, because their raw columns were"
+    gone = f" {counted(absent, one, many)} not kept." if absent else ""
     if not n:
         return "bad", f"Nothing was marked.{gone}"
     disputed = "".join(f" People disagree on {sentence}." for sentence in written.disputed[:3])
-    said = f"{n:,} alert{'s' * (n > 1)} marked {written.labels[0].attack}.{gone}{disputed}"
+    said = f"{counted(n, 'alert')} marked {written.labels[0].attack}.{gone}{disputed}"
     return ("warn" if absent or disputed else "good"), said
 
 
@@ -135,4 +137,4 @@ def _taken(written: Written) -> tuple[str, str]:
     n = len(written.labels)
     if not n:
         return "bad", "Nothing was taken back: you have no mark on these records."
-    return "good", f"{n:,} mark{'s' * (n > 1)} taken back."
+    return "good", f"{counted(n, 'mark')} taken back."

@@ -42,8 +42,8 @@ class Filter:
         mark: ``none``, or what the last label says.
         severity: of the incident.
         kind: a part of the kind or reason of the incident.
-        state: which incidents: ``open`` ones have an alert that nobody has marked; ``weak`` ones do too, but too little
-            evidence; ``done`` ones have none; ``suppressed`` ones are hidden by a rule.
+        state: which incidents: ``open`` ones have an alert that nobody has marked; ``weak`` ones have one too, but too
+            little evidence; ``done`` ones have none; ``suppressed`` ones are hidden by a rule.
     """
 
     host: str = ""

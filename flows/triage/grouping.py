@@ -27,13 +27,14 @@ def grouped(alerts: pa.Table) -> Grouped:
     """The incidents of n alerts.
 
     Alerts of several models on one record are one alert there, by the newest model. All of them belong to its incident.
+    An alert that a newer model did not raise, when it judged the same file again, belongs to none.
 
     Raises:
         ConfigError: the rules of suppression cannot be read.
         ArtifactError: a table of scored records cannot be read.
     """
     rules = replace(config.load(Alerts).incidents, keys=max(1, alerts.num_rows))  # so that each names all its alerts
-    items = incident_store.items_with_rules(alerts, suppression.read())
+    items = incident_store.items_with_rules(incident_store.newest(alerts), suppression.read())
     found = incidents_of(items, rules, incident_store.traces(alerts, rules.gap))
     place_of = {key: place for place, each in enumerate(found) for key in each.keys}
     keys, records = (alerts.column(name).to_pylist() for name in ("alert", "record_id"))

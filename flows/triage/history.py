@@ -24,8 +24,8 @@ class Entry(NamedTuple):
         stands: whether nobody took it back.
         holds: whether it is the last that stands on its record.
         is_own_last: whether it is the last of this person that stands there, so that they can take it back.
-        alert: key of an alert on the record; "" for none.
-        then: the verdict of the model that raised the alert; "" for none.
+        alert: key of the first alert on the record; "" for none.
+        then: that alert, which has what its model said; None for none.
     """
 
     label: Label
@@ -36,13 +36,13 @@ class Entry(NamedTuple):
     then: Alert | None
 
 
-def entries(shown: Snapshot, said: Said, part: slice | None = None) -> list[Entry]:
+def entries(said: Said, part: slice | None = None) -> list[Entry]:
     """The lines of the log, the latest first."""
     places = range(len(said.history) - 1, -1, -1)
-    return [_entry(shown, said, place) for place in (places if part is None else places[part])]
+    return [_entry(said, place) for place in (places if part is None else places[part])]
 
 
-def _entry(shown: Snapshot, said: Said, place: int) -> Entry:
+def _entry(said: Said, place: int) -> Entry:
     label = said.history[place]
     holds = said.last.get(label.record_id) is label
     return Entry(label, place in said.standing, holds, place in said.own_last, "", None)
@@ -68,7 +68,7 @@ class History:
 def history(shown: Snapshot, said: Said, page: str = "") -> History:
     """A page of the log, each label with the first alert on its record."""
     pages, part = Pages.cut(page, len(said.history), PER_PAGE)
-    found = entries(shown, said, part)
+    found = entries(said, part)
     rows = [shown.rows_of_record(entry.label.record_id)[:1] for entry in found]
     alerts = iter(shown.alerts(np.concatenate([np.zeros(0, np.intp), *rows])))
     with_alerts = [

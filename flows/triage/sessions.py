@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from hashlib import sha256
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Final
 
@@ -23,7 +24,8 @@ FILE: Final = Path(".triage") / "secret"
 SHORTEST: Final = 12  # characters of a secret
 IDLE: Final = 12 * 3600.0  # seconds after which an unused session ends
 MOST_SESSIONS: Final = 200
-GUESSES, WITHIN = 5, 60.0  # wrong secrets that are heard in so many seconds
+GUESSES, WITHIN = 5, 60.0  # wrong secrets of one guesser that are heard in so many seconds
+MOST_GUESSERS: Final = 1_000  # that are remembered; those who guessed last
 _OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
 Clock = Callable[[], float]
 
@@ -92,26 +94,51 @@ class Session:
 
 
 class Sessions:
-    """All sessions, and the guesses at the secret."""
+    """All sessions, and the guesses at the secret.
+
+    Wrong guesses are counted for each guesser alone, so nobody locks out another one.
+    """
 
     def __init__(self, secret: str, clock: Clock = time.monotonic) -> None:
         self._secret, self._clock = sha256(secret.encode()).digest(), clock
         self._lock = threading.Lock()
         self._open: dict[str, Session] = {}
-        self._wrong: list[float] = []
+        self._wrong: dict[str, list[float]] = {}  # guesser -> when
 
-    def wait(self) -> float:
-        """Seconds until the next guess is heard; 0 for at once."""
+    def guesser(self, key: str, address: str) -> str:
+        """Whom a wrong guess is counted for: a browser with an open session itself, any other one its address.
+
+        Args:
+            key: in the cookie of the browser.
+            address: of its machine. A machine can have a whole IPv6 network of 64 bits, so that counts as one.
+        """
+        if self.find(key):
+            return key
+        try:
+            found = ip_address(address)
+        except ValueError:  # there is none, as where a socket of this machine asks
+            return address
+        return address if found.version == 4 else str(ip_network((found, 64), strict=False))
+
+    def wait(self, guesser: str) -> float:
+        """Seconds until the next guess of a guesser is heard; 0 for at once."""
         with self._lock:
-            now = self._clock()
-            self._wrong = [when for when in self._wrong if now - when < WITHIN]
-            return 0.0 if len(self._wrong) < GUESSES else WITHIN - (now - self._wrong[0])
+            last = self._last(guesser)
+            return 0.0 if len(last) < GUESSES else WITHIN - (self._clock() - last[0])
 
-    def start(self, name: str, guess: str) -> str | None:
+    def _last(self, guesser: str) -> list[float]:
+        now = self._clock()
+        return [when for when in self._wrong.get(guesser, ()) if now - when < WITHIN]
+
+    def start(self, name: str, guess: str, guesser: str) -> str | None:
         """The key of a new session, None where the secret is wrong; ask ``wait`` before."""
         if not secrets.compare_digest(sha256(guess.encode()).digest(), self._secret):
             with self._lock:
-                self._wrong.append(self._clock())
+                last = self._last(guesser)
+                self._wrong.pop(guesser, None)
+                self._wrong[guesser] = [*last, self._clock()]  # the dict is in the order of the last guesses
+                if len(self._wrong) > MOST_GUESSERS:
+                    del self._wrong[next(iter(self._wrong))]
             return None
         key, now = secrets.token_urlsafe(32), self._clock()
         with self._lock:

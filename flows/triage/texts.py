@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from flows.triage.index import NO_TIME
+from pipeline.serving.counts import counted
 
 
 def moment(when: datetime | int | None, seconds: bool = True) -> str:
@@ -24,8 +25,7 @@ def span(seconds: float) -> str:
     """A length of time for people."""
     for size, word in ((86400, "day"), (3600, "hour"), (60, "minute")):
         if seconds >= size and seconds % size == 0:
-            n = round(seconds / size)
-            return f"{n} {word}{'s' * (n > 1)}"
+            return counted(round(seconds / size), word)
     return f"{seconds:g} second{'s' * (seconds != 1)}"
 
 

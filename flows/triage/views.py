@@ -191,7 +191,7 @@ def detail(shown: Snapshot, said: Said, row: int) -> Detail:
         _beside(alert, found, [number for _, number in neighbours]),
         alert.record_id in found,
         shown.alerts(np.array(others, dtype=np.intp)),
-        [entry for entry in entries(shown, said) if entry.label.record_id == alert.record_id],
+        [entry for entry in entries(said) if entry.label.record_id == alert.record_id],
     )
 
 

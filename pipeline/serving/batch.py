@@ -10,6 +10,7 @@
     data/scored/pasts/KEY.parquet       the end of its traffic, for the next file; see ``carried_past``
     data/scored/spool/SINK.sqlite       alerts that wait for a sink; see ``alerts.delivery``
     data/scored/summaries/KEY.json      counts, and the sha256 of what came in and of those above
+    data/scored/sequence                number of the last summary
 
 A model that has a name of its own has these in a folder of its own; see ``own_model``.
 
@@ -32,6 +33,7 @@ from typing import Any, Final, Self
 import numpy as np
 import pyarrow as pa
 
+from pipeline import config
 from pipeline.artifacts.files import sha256_of, write_json
 from pipeline.artifacts.tables import TableWriter
 from pipeline.base import durable
@@ -43,14 +45,14 @@ from pipeline.datasets.incoming import IDENTITY
 from pipeline.datasets.schema import ENDPOINTS, GROUPABLE, PROVENANCE
 from pipeline.serving import carried_past, discoveries, kept_past, own_model, reading
 from pipeline.serving.alerts import delivery
-from pipeline.serving.alerts.building import AS_SHIPPED, AlertBuilder
+from pipeline.serving.alerts.building import AlertBuilder
 from pipeline.serving.alerts.schema import SCHEMA as ALERT_SCHEMA
 from pipeline.serving.alerts.stored import ROOM as ALERT_ROOM
 from pipeline.serving.arrivals import Incoming, content_hash
 from pipeline.serving.bundle import Bundle
 from pipeline.serving.contract_check import WARN, ContractCheck
 from pipeline.serving.reading import FilePast
-from pipeline.serving.scored import SCHEMA, TABLES, summary_path, table_path
+from pipeline.serving.scored import SCHEMA, TABLES, next_number, summary_path, table_path
 from pipeline.serving.tally import Kept, Sample, Strongest, Tally
 from pipeline.settings.alerts import Alerts
 from pipeline.settings.scoring import ContractRules
@@ -66,7 +68,7 @@ def score(
     flow_run: str = "",
     false_discovery: float | None = None,
     rules: ContractRules = WARN,
-    alerts: Alerts = AS_SHIPPED,
+    alerts: Alerts | None = None,
 ) -> dict[str, Any]:
     """Score the records of a file, some at a time; returns the summary.
 
@@ -77,13 +79,14 @@ def score(
         flow_run: the Prefect flow run that asks, for the summary; "" for none.
         false_discovery: level of the batch decision over the file, None for none; see ``pipeline.serving.discoveries``.
         rules: when records are not of the kind that the model was fitted on, and what then.
-        alerts: which records become alerts.
+        alerts: which records become alerts, and who gets them; None: as ``params.yaml`` says.
 
     Raises:
         SourceError: it cannot be read to its end, or changes meanwhile; nothing is written.
         SchemaError: it lacks a column, or breaks the contract of the model and is to be refused for that.
         RejectedError: not one of its rows can be read.
     """
+    alerts = config.load(Alerts) if alerts is None else alerts
     delivery.built(alerts.sinks)  # refuses wrong settings before anything is scored
     with Judging(AlertBuilder(bundle, version, file, alerts), rules, flow_run) as judging:
         past = reading.contexts(file, bundle, judging.key)
@@ -207,7 +210,8 @@ class Judging:
         origin = {"source": self.builder.file.name, **self.about, "version": self.version}
         past = self.bundle.looks_back
         looks_back = {} if past is None else {"context": past.about}
-        found = {**origin, "flow_run": self.flow_run, "time": now, **self.tally.counts(), **more, **looks_back}
+        run = {"flow_run": self.flow_run, "time": now, "number": next_number()}
+        found = {**origin, **run, **self.tally.counts(), **more, **looks_back}
         found["contract"] = self.check.result()
         write_json(summary_path(self.key), {**found, "tables": tables})
         return found

@@ -17,6 +17,7 @@ from pipeline.base.samples import CONTEXT
 from pipeline.calibration.calibration import Calibration
 from pipeline.evaluation.replacement import Scoring
 from pipeline.preprocessing.context.past import GAP_COLUMNS, Matrix
+from pipeline.serving.alerts import kinds
 from pipeline.serving.alerts.schema import Reason
 from pipeline.serving.bundle import Bundle
 from pipeline.serving.causes import Cause, Context
@@ -29,13 +30,6 @@ _COUNTS: Final = frozenset({"records", "ports", "sent", "received", "hosts"})
 _LOGS: Final = frozenset({*_COUNTS, "gap_mean"})  # stored as log(1 + n)
 _UNITS: Final = {"sent": "B", "received": "B", "gap_mean": "s"}
 _BY: Final = {"source": "by this source", "destination": "to this destination", "pair": "between these two hosts"}
-_THEMES: Final = {
-    **dict.fromkeys(("ports", "port_entropy"), "ports"),
-    **dict.fromkeys(("records", "sent", "received"), "volume"),
-    **dict.fromkeys(GAP_COLUMNS, "timing"),
-    "hosts": "hosts",
-    "failed_share": "failures",
-}
 _PORT: Final = "on this port between these two hosts"
 _SAID: Final = {
     ("", "records"): "records",
@@ -200,7 +194,7 @@ def _strongest(facts: Sequence[Fact], rise: Floats, most: int) -> list[int]:
 
 def theme(fact: Fact) -> str:
     """What a fact is about, coarsely, such as ``source ports``."""
-    return f"{fact.side} {_THEMES[fact.what]}"
+    return kinds.of_past(fact.side, fact.what)
 
 
 def _span(seconds: float) -> str:

@@ -14,6 +14,7 @@ from pipeline.datasets.extractors import Extractor
 from pipeline.datasets.meaning import Meaning
 from pipeline.datasets.schema import DIFFERS
 from pipeline.datasets.units import CANONICAL
+from pipeline.serving.counts import counted
 from pipeline.settings.scoring import Action, ContractRules
 
 WARN: Final = ContractRules("warn", outside=0.05, undefined=0.05, unknown_words=0.05)
@@ -166,7 +167,7 @@ class ContractCheck:
             return []
         differing = [name for name in self._known("reads") if name in DIFFERS]
         titles = " and ".join(sorted({_described(each) for each in theirs}))
-        columns = f"{len(differing)} columns may not mean the same: {_named(differing)}" if differing else ""
+        columns = f"{counted(len(differing), 'column')} may not mean the same: {_named(differing)}" if differing else ""
         return [f"Another tool wrote it, {_described(mine)}; the model was fitted on records of {titles}. {columns}."]
 
     def _units(self) -> list[str]:
@@ -177,7 +178,7 @@ class ContractCheck:
         if self.outside <= self.rules.outside * self.n:
             return []
         most = ", ".join(f"{name} ({count:,})" for name, count in self.beyond.most_common(MOST) if count)
-        share = f"{self.outside:,} of {self.n:,} records ({self.outside / self.n:.0%})"
+        share = f"{self.outside:,} of {counted(self.n, 'record')} ({self.outside / self.n:.0%})"
         return [f"{share} have a value outside the range that the model has seen, most often in {most}."]
 
     def _undefined(self) -> list[str]:
@@ -190,7 +191,7 @@ class ContractCheck:
 
     def _unknown(self) -> list[str]:
         allowed = self.rules.unknown_words * self.n
-        named = [f"{name} ({count:,} records)" for name, count in self.unknown.items() if count > allowed]
+        named = [f"{name} ({counted(count, 'record')})" for name, count in self.unknown.items() if count > allowed]
         return [f"Words that the model has not seen: {', '.join(named)}."] if named else []
 
     def _known(self, part: str) -> Any:

@@ -15,15 +15,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from pipeline import config
 from pipeline.base.errors import ConflictError, FlowsculptError, SourceError, printable
 from pipeline.serving import arrivals, batch, quarantine, rescoring, scored
 from pipeline.serving.alerts import delivery
-from pipeline.serving.alerts.building import AS_SHIPPED
 from pipeline.serving.arrivals import Incoming
 from pipeline.serving.bundle import Bundle
 from pipeline.serving.contract_check import WARN
+from pipeline.serving.counts import counted
 from pipeline.serving.quarantine import Held
-from pipeline.settings.alerts import NO_SINKS, Alerts, Sinks
+from pipeline.settings.alerts import Alerts, Sinks
 from pipeline.settings.scoring import ContractRules
 
 
@@ -63,7 +64,7 @@ class Result:
     delivery: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, version: int, digest: str, outcomes: Iterable[Outcome], sinks: Sinks = NO_SINKS) -> "Result":
+    def of(cls, version: int, digest: str, outcomes: Iterable[Outcome], sinks: Sinks) -> "Result":
         """The outcomes of all files, sorted by their kinds; if none was scored, alerts from before are delivered."""
         done = list(outcomes)
         scored = tuple(each for each in done if isinstance(each, dict))
@@ -82,8 +83,8 @@ class Result:
     def counts(self) -> str:
         """In one line."""
         return (
-            f"{len(self.quarantined)} quarantined, {len(self.scored)} files scored, {self.passed_over} passed over, "
-            f"{len(self.left)} left for the next run"
+            f"{len(self.quarantined)} quarantined, {counted(len(self.scored), 'file')} scored, "
+            f"{self.passed_over} passed over, {len(self.left)} left for the next run"
         )
 
 
@@ -115,12 +116,13 @@ def score(
     flow_run: str = "",
     false_discovery: float | None = None,
     rules: ContractRules = WARN,
-    alerts: Alerts = AS_SHIPPED,
+    alerts: Alerts | None = None,
 ) -> Outcome:
     """What becomes of a file that is new and whole; see ``batch.score`` for the arguments.
 
     Its alerts go to the sinks. What these do not take now waits, and does not keep the file from being scored.
     """
+    alerts = config.load(Alerts) if alerts is None else alerts
     try:
         held = quarantine.known(file.sha256, version)
         if held is not None:

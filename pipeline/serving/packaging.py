@@ -26,9 +26,10 @@ from pipeline.tracking import store
 BUNDLE = "artifacts/bundle"  # of the pyfunc's folder
 PACKAGE = Path(__file__).parents[1]
 SCORING = (
-    *("alerts/schema", "attacks", "benign", "bundle", "bundle_parts", "calls", "causes", "context_facts", "contract"),
-    *("contract_check", "families", "frames", "kept_records", "manifest", "named_features", "pyfunc", "quantities"),
-    *("reasons", "recent_past", "record_columns", "time_units", "two_stage", "usual"),
+    *("alerts/kinds", "alerts/schema", "attacks", "benign", "bundle", "bundle_parts", "calls", "causes"),
+    *("context_facts", "contract", "contract_check", "counts", "families", "frames", "kept_records", "manifest"),
+    *("named_features", "pyfunc", "quantities", "reasons", "recent_past", "record_columns", "time_units"),
+    *("two_stage", "usual"),
 )
 READING = (  # what tells which column of a frame is which and what it means, and what that stands on
     *("base", "cells", "clock", "dialect", "encodings", "extractors", "header", "labels", "marks", "meaning"),

@@ -13,6 +13,7 @@ from pipeline.datasets.schema import FEATURES
 from pipeline.preprocessing.derived import DERIVED, GROUPS, value_of
 from pipeline.preprocessing.features import Features
 from pipeline.preprocessing.frequency import FREQUENCY
+from pipeline.serving.alerts import kinds
 
 Columns = Mapping[str, NDArray[Any]]
 Kind = Literal["number", "ratio", "name", "missing"]
@@ -23,14 +24,6 @@ _RATIOS: Final = frozenset(name for name in GROUPS["ratios"] if "_over_" in name
 _PER_PACKET: Final = "_per_packet"
 _FLAGS: Final = frozenset(name for name in GROUPS["ratios"] if name.endswith(_PER_PACKET))
 _PORT: Final = re.compile(r"(^|_)port$")
-_THEMES: Final = {  # theme of a reason -> what the names of its columns look like; the first that fits
-    "port": re.compile(r"(^|_)port(_|$)"),
-    "flags": re.compile(r"flag|(^|_)(fin|syn|rst|psh|ack|urg|cwr|ece)(_|$)|history|state"),
-    "rate": re.compile(r"per_s(econd)?$|rate"),
-    "timing": re.compile(r"iat|duration|active|idle|time|gap"),
-    "size": re.compile(r"byte|length|size|segment|win_|header|payload|load"),
-    "packets": re.compile(r"packet|pkts|bulk"),
-}
 
 
 @dataclass(frozen=True)
@@ -63,7 +56,7 @@ class Quantity:
     @cached_property
     def theme(self) -> str:
         """What it is about, coarsely: one of a few words, or its own name."""
-        return next((theme for theme, looks in _THEMES.items() if looks.search(self.name)), self.name)
+        return kinds.of_column(self.name)
 
 
 def quantity_of(feature: str, features: Features) -> Quantity:

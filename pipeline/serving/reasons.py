@@ -113,11 +113,9 @@ class Explainer:
             SchemaError: a column is missing.
             DataError: a column holds what it should not.
         """
-        table = record_columns.table(self.bundle.columns, records)
-        if not table.num_rows:
+        given, like, reference = self._compared(records)
+        if not len(given.x):
             return []
-        given = Kept.of(self.bundle, table)
-        like, reference = referred(self.benign.x, given.x)
         tried = reference if self.scoring.replaced is not None else few(given.x, reference)
         scores = self._scores(given.x, context) if scores is None else scores
         fall = self.scoring.falls(given.x, tried, scores)
@@ -125,7 +123,7 @@ class Explainer:
         whole = self._whole(scores, like)
         picked = self._named(given, like, fall / whole[:, None])
         facts = Facts.of(self.bundle, self.scoring, scores, context, shares)
-        found = [picked.causes(row, fall, max(most, MOST)) + facts(row, whole[row]) for row in range(table.num_rows)]
+        found = [picked.causes(row, fall, max(most, MOST)) + facts(row, whole[row]) for row in range(len(given.x))]
         kinds = [kind_of(strongest(each, MOST, LEAST_SHARE)) for each in found]
         return self._said(given, like, shares, kinds, [strongest(each, most, least_share) for each in found])
 
@@ -138,14 +136,15 @@ class Explainer:
             SchemaError: a column is missing.
             DataError: a column holds what it should not.
         """
-        table = record_columns.table(self.bundle.columns, records)
-        if not table.num_rows:
-            return []
-        given = Kept.of(self.bundle, table)
-        like, _ = referred(self.benign.x, given.x)
+        given, like, _ = self._compared(records)
         picked = self._named(given, like, np.zeros(given.x.shape))
         place = {name: number for number, name in enumerate(self.bundle.features.columns)}
         return [[picked.cause(row, place[name], 0.0).reason for name in names] for row, names in enumerate(features)]
+
+    def _compared(self, records: Records) -> tuple[Kept, NDArray[np.intp], NDArray[np.float32]]:
+        """N records and their features, (n, k) the most similar benign ones, and (n, F) the medians of these."""
+        given = Kept.of(self.bundle, record_columns.table(self.bundle.columns, records))
+        return given, *referred(self.benign.x, given.x)
 
     def _named(self, given: Kept, like: NDArray[np.intp], share: Floats) -> NamedFeatures:
         return NamedFeatures(self.bundle.features.columns, self.quantities, given, self.benign, like, share)

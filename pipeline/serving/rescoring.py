@@ -8,6 +8,7 @@ from pipeline.artifacts.tables import read_table
 from pipeline.serving import own_model
 from pipeline.serving.alerts import stored
 from pipeline.serving.arrivals import key_of
+from pipeline.serving.counts import counted
 
 T = TypeVar("T")
 
@@ -31,8 +32,8 @@ def beside(before: Mapping[str, Any] | None, after: T) -> T:
 def sentence(rescored: Mapping[str, Any]) -> str:
     """What has changed, for people."""
     return (
-        f"beside version {rescored['version']}: {rescored['new']:,} alerts are new, {rescored['gone']:,} are gone, "
-        f"{rescored['same']:,} are the same"
+        f"beside version {rescored['version']}: {counted(rescored['new'], 'alert is', 'alerts are')} new, "
+        f"{counted(rescored['gone'], 'is', 'are')} gone, {counted(rescored['same'], 'is', 'are')} the same"
     )
 
 

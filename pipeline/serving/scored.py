@@ -1,5 +1,11 @@
-"""Records that were scored, as they lie on disk: where they are, whether they are whole, the last of them."""
+"""Records that were scored, as they lie on disk: where they are, whether they are whole, the last of them.
 
+Each summary has a number, one more than the summary before it. Their order is that of the numbers, and no clock decides
+it. A summary of an older flowsculpt has none: such ones come first, in the order of their times.
+"""
+
+import fcntl
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -12,7 +18,9 @@ from numpy.typing import NDArray
 
 from pipeline.artifacts.files import read_json, sha256_of
 from pipeline.artifacts.tables import read_table, strings
+from pipeline.base import durable
 from pipeline.base.errors import ArtifactError
+from pipeline.base.temporary import shared_with
 from pipeline.calibration.named_thresholds import Names
 from pipeline.datasets.base import PROVENANCE_FIELDS
 from pipeline.datasets.schema import ENDPOINTS
@@ -20,6 +28,8 @@ from pipeline.serving import discoveries, own_model
 from pipeline.serving.arrivals import Incoming
 
 TABLES: Final = (".", "rejected", "samples", "alerts", "records")
+SEQUENCE: Final = "sequence"  # holds the number of the last summary
+Place = tuple[int, str]  # of a summary in the order in which files were scored: its number, else its time
 PASTS: Final = "pasts"  # the room of what may be gone by now; see ``carried_past``
 _WORD = pa.dictionary(pa.int32(), pa.string())
 SCHEMA: Final = pa.schema(
@@ -51,6 +61,31 @@ def table_path(key: str, room: str = ".") -> Path:
 def summary_path(key: str) -> Path:
     """Where the summary of a file that was scored lies."""
     return own_model.scored() / "summaries" / f"{key}.json"
+
+
+def next_number() -> int:
+    """The number of the next summary, 1 for the first; processes that ask at once get different ones.
+
+    Raises:
+        ArtifactError: it cannot be noted down.
+    """
+    path = own_model.scored() / SEQUENCE
+    with durable.refusals(path):
+        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666 & shared_with(path))
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            noted = os.pread(file, 20, 0).strip()
+            number = 1 + (int(noted) if noted.isdigit() else max((place[0] for place in _places().values()), default=0))
+            os.pwrite(file, b"%019d\n" % number, 0)
+            os.fsync(file)
+        finally:
+            os.close(file)
+    return number
+
+
+def _place(summary: Mapping[str, Any]) -> Place:
+    number = summary.get("number")
+    return number if isinstance(number, int) else 0, str(summary.get("time", ""))
 
 
 def is_scored(file: Incoming, version: int | None = None) -> bool:
@@ -93,7 +128,7 @@ def summary(file: Incoming, version: int | None = None) -> dict[str, Any] | None
     by = "*" if version is None else version
     written = sorted((own_model.scored() / "summaries").glob(f"*-{file.sha256}-v{by}.json"))
     found = [each for path in written if (each := _whole_summary(path.stem, file.sha256)) is not None]
-    return max(found, key=lambda each: str(each.get("time", "")), default=None)
+    return max(found, key=_place, default=None)
 
 
 @dataclass(frozen=True)
@@ -168,8 +203,8 @@ class Sampled:
 def last_samples(serving: int | None) -> Iterator[Sampled]:
     """The samples of the files that were scored by any version, the file that came last first.
 
-    A content that was scored by several versions comes once, at the time when it was first scored: as ``serving`` read
-    it, or else as the last version did. What is no longer whole is passed over.
+    A content that was scored by several versions comes once, at the place where it was first scored: as ``serving``
+    read it, or else as the last version did. What is no longer whole is passed over.
 
     Args:
         serving: number of the version that serves, None where none does.
@@ -177,15 +212,15 @@ def last_samples(serving: int | None) -> Iterator[Sampled]:
     Raises:
         ArtifactError: a sample cannot be read.
     """
-    first: dict[str, str] = {}
-    chosen: dict[str, tuple[bool, str, str]] = {}
+    first: dict[str, Place] = {}
+    chosen: dict[str, tuple[bool, Place, str]] = {}
     for path in (own_model.scored() / "summaries").glob("*.json"):
         with suppress(ArtifactError, KeyError, TypeError):  # a summary that is not whole: the file does not count
             about = read_json(path)
-            sha256, time = str(about["source_sha256"]), str(about["time"])
-            rank = (about["version"] == serving, time, path.stem)
+            sha256, place = str(about["source_sha256"]), _place(about)
+            rank = (about["version"] == serving, place, path.stem)
             chosen[sha256] = max(rank, chosen.get(sha256, rank))
-            first[sha256] = min(time, first.get(sha256, time))
+            first[sha256] = min(place, first.get(sha256, place))
     for sha256 in sorted(chosen, key=lambda each: (first[each], chosen[each]), reverse=True):
         key = chosen[sha256][-1]
         if (found := _whole_summary(key)) is not None:
@@ -196,8 +231,14 @@ def last_samples(serving: int | None) -> Iterator[Sampled]:
 
 def _keys(version: int) -> list[str]:
     """Of the files that ``version`` judged, in the order in which it did."""
-    times = {}
-    for path in (own_model.scored() / "summaries").glob(f"*-v{version}.json"):
-        with suppress(ArtifactError, KeyError, TypeError):  # a summary that is not whole: the file does not count
-            times[path.stem] = str(read_json(path)["time"])
-    return sorted(times, key=lambda key: (times[key], key))
+    places = _places(f"*-v{version}.json")
+    return sorted(places, key=lambda key: (places[key], key))
+
+
+def _places(names: str = "*.json") -> dict[str, Place]:
+    """The places of summaries, by their keys; one that is not whole does not count."""
+    found = {}
+    for path in (own_model.scored() / "summaries").glob(names):
+        with suppress(ArtifactError, AttributeError):  # it holds no object of JSON
+            found[path.stem] = _place(read_json(path))
+    return found

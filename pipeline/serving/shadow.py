@@ -30,6 +30,7 @@ from pipeline.evaluation.promotion_gate import Decision
 from pipeline.evaluation.shadow import Comparison, refusal
 from pipeline.serving import kept_past, quarantine, scored
 from pipeline.serving.bundle import Bundle
+from pipeline.serving.counts import counted
 from pipeline.serving.differences import Differences
 from pipeline.serving.scored import Sampled
 from pipeline.settings.promotion import Rules
@@ -209,5 +210,5 @@ def _undecided(seen: _Seen, rules: Rules) -> str:
     if not rules.shadow.records:
         return "live traffic was not looked at, because promotion.shadow.records is 0"
     left = "; ".join(f"{n:,} are left out: they are {why}" for why, n in seen.left_out.items())
-    told = f"live traffic decides nothing: {seen.records:,} records that arrived last can judge"
+    told = f"live traffic decides nothing: {counted(seen.records, 'record')} that arrived last can judge"
     return f"{told}, needed are {rules.shadow.min_records:,}{'; ' + left if left else ''}"

@@ -1,7 +1,7 @@
 """Which records become alerts, what an alert says, and who gets it."""
 
 from dataclasses import dataclass
-from typing import ClassVar, Final
+from typing import ClassVar
 
 from pipeline.settings.base import Count, CountOrZero, Names, Positive, Section, Shape, Threshold, WithPlugins
 
@@ -56,9 +56,6 @@ class Sinks(WithPlugins):
     most_waiting: Count
     remember: Count
     seconds: Positive
-
-
-NO_SINKS: Final = Sinks((), (), 1_000_000, 400, 10.0, plugins={})
 
 
 @dataclass(frozen=True)

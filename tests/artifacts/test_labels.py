@@ -22,6 +22,15 @@ def _here(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
 
+def read_back(*said):
+    """Labels, written one after the other, as they are read."""
+    for label in said:
+        labels.append(label)
+    read = labels.read()
+    assert read == [*said]
+    return read
+
+
 def test_a_label_is_read_back_as_it_was_written():
     columns = {"a": 0.1 + 0.2, "b": 1e300, "word": "tcp", "rate": float("inf"), "none": float("nan")}
     label = Label(2**64 - 1, "bot", "ada", NOW, "why\nso", "monday.csv", 7, columns)
@@ -40,11 +49,7 @@ def test_no_log_is_no_label():
 
 
 def test_the_last_line_holds_and_all_stay():
-    said = [Label(1, "bot", "ada", NOW), Label(2, "bot", "ada", NOW), Label(1, "benign", "ada", NOW)]
-    for label in said:
-        labels.append(label)
-    read = labels.read()
-    assert read == said
+    read = read_back(Label(1, "bot", "ada", NOW), Label(2, "bot", "ada", NOW), Label(1, "benign", "ada", NOW))
     assert {number: label.verdict for number, label in labels.in_force(read).items()} == {
         1: "dismissed",
         2: "confirmed",
@@ -135,14 +140,10 @@ def test_the_shipped_log_has_no_label_and_no_warning_of_dvc():
 
 
 def test_an_unsure_record_is_nothing_to_learn_and_stays_so_until_somebody_is_sure():
-    said = [Label(1, "bot", "ada", NOW), Label(1, "unsure", "ada", NOW), Label(2, "unsure", "bob", NOW)]
-    for label in said:
-        labels.append(label)
-    read = labels.read()
-    assert read == said
+    read = read_back(Label(1, "bot", "ada", NOW), Label(1, "unsure", "ada", NOW), Label(2, "unsure", "bob", NOW))
     assert [label.verdict for label in read] == ["confirmed", "unsure", "unsure"]
     assert labels.in_force(read) == {}
-    assert labels.last(read) == {1: said[1], 2: said[2]}
+    assert labels.last(read) == {1: read[1], 2: read[2]}
     sure = Label(2, "benign", "ada", NOW)
     assert labels.in_force([*read, sure]) == {2: sure}
     assert labels.contradictions([Label(1, "bot", "ada", NOW), Label(1, "unsure", "bob", NOW)]) == []

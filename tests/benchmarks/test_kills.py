@@ -5,19 +5,19 @@ from collections import Counter
 
 import pytest
 
-from benchmarks import kills
+from benchmarks import kills, victims
 
 
 def test_a_deliverer_that_is_killed_loses_nothing_and_doubles_nothing_in_files(tmp_path):
-    sides = kills.run(kills.Deliverer(tmp_path, random.Random(7)), 4)
+    sides = kills.run(victims.Deliverer(tmp_path, random.Random(7)), 4)
     assert {side.name: side.lost for side in sides} == dict.fromkeys((side.name for side in sides), 0)
     assert [side.is_kept for side in sides] == [True] * 5
     assert [side.doubled for side in sides if side.is_once] == [0, 0, 0]
-    assert all(len(side.expected) == 6 * kills.PART for side in sides)
+    assert all(len(side.expected) == 6 * victims.PART for side in sides)
 
 
 def test_a_scorer_that_is_killed_judges_each_record_once_and_alerts_once(tmp_path):
-    sides = kills.run(kills.Scorer(tmp_path, random.Random(7)), 2)
+    sides = kills.run(victims.Scorer(tmp_path, random.Random(7)), 2)
     assert [(side.name, side.lost, side.doubled, side.is_kept) for side in sides] == [
         ("records", 0, 0, True),
         ("EVE log", 0, 0, True),
@@ -27,7 +27,7 @@ def test_a_scorer_that_is_killed_judges_each_record_once_and_alerts_once(tmp_pat
 
 def test_two_deliverers_at_once_double_nothing_in_files(tmp_path):
     """As scoring and the watch of a folder are."""
-    victim = kills.Deliverer(tmp_path, random.Random(0))
+    victim = victims.Deliverer(tmp_path, random.Random(0))
     with victim.surrounded():
         for round_ in range(3):
             victim.prepare(round_)
@@ -44,6 +44,6 @@ def test_two_deliverers_at_once_double_nothing_in_files(tmp_path):
 )
 def test_what_is_lost_doubled_or_foreign_breaks_the_promise(arrived, lost, doubled, once, often):
     for is_once, is_kept in ((True, once), (False, often)):
-        side = kills.Side("log", frozenset("ab"), Counter(arrived), is_once)
+        side = victims.Side("log", frozenset("ab"), Counter(arrived), is_once)
         assert (side.lost, side.doubled, side.is_kept) == (lost, doubled, is_kept)
     assert f"| log | 2 | {lost} | {doubled} |" in kills.table("deliverer", 3, [side])

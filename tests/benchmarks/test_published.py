@@ -8,7 +8,7 @@ import pytest
 import torch
 import yaml
 
-from benchmarks import adbench, kdd99, nslkdd, published
+from benchmarks import adbench, kdd99, nslkdd, nslkdd_rows, nslkdd_tables, published
 from pipeline.base.registry import build
 from pipeline.settings.base import plain
 from tests.settings import fit_with
@@ -24,7 +24,7 @@ def test_adbench_measures_the_neighbours_that_params_yaml_ships(monkeypatch):
     assert shipped.items() <= built[0].items()
 
 
-@pytest.mark.parametrize("kind", nslkdd.KINDS)
+@pytest.mark.parametrize("kind", nslkdd_tables.KINDS)
 def test_shipped_settings_differ_from_params_yaml_in_the_detector_alone(kind):
     given = yaml.safe_load((published.ROOT / "params.yaml").read_text())["stage2"]
     taken = plain(published.shipped(kind))
@@ -34,7 +34,7 @@ def test_shipped_settings_differ_from_params_yaml_in_the_detector_alone(kind):
     assert taken[kind] == given[kind]
 
 
-@pytest.mark.parametrize("kind", nslkdd.KINDS)
+@pytest.mark.parametrize("kind", nslkdd_tables.KINDS)
 def test_nslkdd_takes_the_preset_or_what_is_shipped_and_one_change(kind):
     changes = {"stage2.fit.epochs": 7}
     of_preset = nslkdd.settings_of(kind, argparse.Namespace(shipped=False, changes=changes))
@@ -53,12 +53,12 @@ def test_a_result_names_the_epoch_kept_and_the_updates_it_saw():
         plain = nslkdd.trained(published.stage2("radon", changes | nslkdd.NO_UPDATES), adbench.Split(x, y, x, y), 0)
     assert (result.kept, result.updates) == ((5, 6), (1, 0))
     assert (plain.kept, plain.updates) == ((5, 6), None)
-    assert nslkdd.learnt([result, result])[:4] == ["5", "6", "1", "0"]
+    assert nslkdd_tables.learnt([result, result])[:4] == ["5", "6", "1", "0"]
 
 
 def test_the_test_rows_of_kdd99_are_benign_or_attacks_that_training_has_not():
-    known = nslkdd.Records({}, np.array([0, 1]), np.array(["benign", "smurf"]))
-    other = nslkdd.Records({}, np.array([1, 0, 1, 0]), np.array(["smurf", "benign", "mscan", "benign"]))
+    known = nslkdd_rows.Records({}, np.array([0, 1]), np.array(["benign", "smurf"]))
+    other = nslkdd_rows.Records({}, np.array([1, 0, 1, 0]), np.array(["smurf", "benign", "mscan", "benign"]))
     assert kdd99.unseen(known, other).tolist() == [1, 2, 3]
 
 

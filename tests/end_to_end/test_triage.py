@@ -7,7 +7,6 @@ import re
 import signal
 import subprocess
 import sys
-import threading
 import time
 from pathlib import Path
 
@@ -18,7 +17,7 @@ from benchmarks import made_alerts
 from pipeline.artifacts import labels
 from pipeline.artifacts.tables import read_table
 from tests.end_to_end.browser import PROGRAM, browser
-from tests.end_to_end.triage import ROOT, SECRET, log_in, mark, open_incident, serving
+from tests.end_to_end.triage import ROOT, log_in, mark, mark_until_killed, open_incident, serving
 
 
 @pytest.fixture
@@ -68,7 +67,7 @@ def test_five_alerts_are_marked_by_keyboard_and_one_is_taken_back(project):
         page.wait("document.querySelector('.message')?.textContent.includes('1 mark taken back')")
         assert marked()[5:] == [(records[4], "taken_back")]
         page.keys("2")
-        page.wait("location.pathname == '/marks'")
+        page.wait("location.pathname == '/marks' && document.readyState == 'complete'")
         assert page.text().count("port_scan") == 4
     in_force = labels.in_force(labels.read())
     assert {number: label.attack for number, label in in_force.items()} == dict.fromkeys(records[:4], "port_scan")
@@ -116,28 +115,12 @@ def test_a_kill_at_any_moment_loses_no_mark_that_was_acknowledged(project):
     for seed in range(2):
         with serving(project) as (address, process):
             delay = random.Random(seed).uniform(0.1, 0.6)
-            _mark_until_killed(address, process, rows[seed * 150 : (seed + 1) * 150], delay, acknowledged)
+            acknowledged += mark_until_killed(address, process, rows[seed * 150 : (seed + 1) * 150], delay)[1]
     there = {number for number, _ in marked()}
     assert len(acknowledged) > 0
     assert {*acknowledged} <= there
     for line in Path("data/labels.jsonl").read_text().splitlines()[:-1]:
         json.loads(line)  # half a line is at most the last
-
-
-def _mark_until_killed(address, process, rows, delay, acknowledged):
-    with httpx.Client(base_url=address, trust_env=False) as client:
-        client.post("/login", data={"name": "ada", "secret": SECRET})
-        token = re.search(r'name="csrf" value="([^"]+)"', client.get("/").text)[1]
-        killer = threading.Timer(delay, lambda: process.send_signal(signal.SIGKILL))
-        killer.start()
-        for row in rows:
-            form = {"csrf": token, "what": "benign", "alert": row["alert"], "back": "/"}
-            try:
-                assert client.post("/marks", data=form).status_code == 303
-            except httpx.TransportError:
-                break
-            acknowledged.append(row["record_id"])
-        killer.join()
 
 
 def test_the_first_start_makes_a_secret_and_a_signal_ends_the_page(project):

@@ -2,10 +2,14 @@
 
 import os
 import re
+import signal
 import subprocess
 import sys
+import threading
 from contextlib import contextmanager
 from pathlib import Path
+
+import httpx
 
 ROOT = Path(__file__).parents[2]
 SECRET = "the secret of an end"
@@ -27,6 +31,27 @@ def serving(folder):
             process.kill()
             process.wait(30)
             process.stdout.close()
+
+
+def mark_until_killed(address, process, rows, seconds):
+    """Mark alerts until the page is killed; gives how many marks were sent, and ids of the acknowledged records."""
+    acknowledged = []
+    with httpx.Client(base_url=address, trust_env=False, timeout=60) as client:
+        client.post("/login", data={"name": "ada", "secret": SECRET})
+        token = re.search(r'name="csrf" value="([^"]+)"', client.get("/").text)[1]
+        killer = threading.Timer(seconds, lambda: process.send_signal(signal.SIGKILL))
+        killer.start()
+        sent = 0
+        for row in rows:
+            sent += 1
+            form = {"csrf": token, "what": "benign", "alert": row["alert"], "back": "/"}
+            try:
+                assert client.post("/marks", data=form).status_code == 303
+            except httpx.TransportError:
+                break
+            acknowledged.append(row["record_id"])
+        killer.join()
+    return sent, acknowledged
 
 
 def log_in(page, address, name="ada"):

@@ -2,6 +2,7 @@
 
 from flows.reports.scoring import markdown
 from pipeline.serving.intake import Result
+from tests.settings import alerts_with
 
 VERDICTS = {"benign": 90, "unknown": 5, "anomalous": 5}
 
@@ -17,7 +18,7 @@ def summary(name, **labels):
 
 
 def page(*summaries):
-    return markdown(Result.of(3, "0" * 64, summaries))
+    return markdown(Result.of(3, "0" * 64, summaries, alerts_with().sinks))
 
 
 def test_labels_of_all_files_are_counted_together():

@@ -30,7 +30,6 @@ from pipeline.preprocessing.context.talks import talks_of
 from pipeline.preprocessing.splits import SPLITS
 from pipeline.serving import adoption, arrivals, batch, carried_past, heldout, reading, scored, shadow
 from pipeline.serving.alerts import stored
-from pipeline.serving.alerts.building import AS_SHIPPED
 from pipeline.serving.alerts.schema import alerts_of
 from pipeline.serving.arrivals import Incoming
 from pipeline.serving.bundle import Bundle
@@ -39,7 +38,7 @@ from pipeline.serving.reasons import Explainer
 from pipeline.settings.evaluate import Evaluate
 from pipeline.settings.promotion import Shadow
 from pipeline.settings.retraining import Retraining
-from tests.settings import rules_with
+from tests.settings import alerts_with, rules_with
 from tests.stages.conftest import Project
 
 RULES = rules_with(shadow=Shadow(records=20_000, min_records=100, margin=0.0075))
@@ -300,7 +299,7 @@ def test_what_hosts_did_before_is_a_reason_where_it_drove_the_score(bundle: Bund
 
 
 def test_alerts_of_a_file_name_what_their_hosts_did_before(bundle: Bundle) -> None:
-    batch.score(later(), bundle, 3, alerts=replace(AS_SHIPPED, level="p95"))
+    batch.score(later(), bundle, 3, alerts=alerts_with(level="p95"))
     found = alerts_of(stored.read())
     driven = [alert for alert in found if alert.driver == "context"]
     assert driven and bundle.past is not None

@@ -165,7 +165,7 @@ def test_an_error_of_ours_quarantines_nothing_and_keeps_no_other_waiting(error, 
     monkeypatch.setattr(batch, "score", lambda *given: (_fails(error) if given[0].path == first else made)(*given))
     state = run(str(folder))
     assert state.is_failed()
-    assert "1 files could not be scored" in state.message
+    assert "1 file could not be scored" in state.message
     assert first.exists() and not paths.QUARANTINE.exists()
     assert len(verdicts()) == 7
     monkeypatch.setattr(batch, "score", made)

@@ -20,7 +20,6 @@ from pipeline.base.errors import ArtifactError
 from pipeline.datasets.labels import family
 from pipeline.serving import arrivals, attacks, batch, benign, own_model
 from pipeline.serving.alerts import stored
-from pipeline.serving.alerts.building import AS_SHIPPED
 from pipeline.serving.alerts.explaining import COLUMNS
 from pipeline.serving.alerts.schema import alerts_of
 from pipeline.serving.bundle import Bundle
@@ -28,8 +27,9 @@ from pipeline.serving.families import OTHERS
 from pipeline.serving.manifest import HashedFolder
 from pipeline.serving.reasons import Explainer
 from pipeline.settings.alerts import Alerts
+from tests.settings import alerts_with
 
-RULES = replace(AS_SHIPPED, level="p95")
+RULES = alerts_with(level="p95")
 
 
 @pytest.fixture

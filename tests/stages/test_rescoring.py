@@ -3,11 +3,16 @@
 import pytest
 
 from flows import score, scoring
+from flows.triage.grouping import grouped
+from pipeline import config
 from pipeline.artifacts import paths
+from pipeline.artifacts.files import sha256_of
 from pipeline.serving import arrivals, registry, scored
-from pipeline.serving.alerts import stored
+from pipeline.serving.alerts import incident_store, stored
+from pipeline.serving.alerts.schema import alerts_of
 from pipeline.serving.bundle import Bundle
 from pipeline.serving.version import Version
+from pipeline.settings.alerts import Alerts
 
 
 @pytest.fixture(autouse=True)
@@ -80,6 +85,34 @@ def test_the_flow_judges_again_where_it_is_asked(task, store, folder, promoted):
     scoring.scoring.fn(str(folder), rescore=True)
     assert "## Judged again" in store.shown["scoring-summary"]
     assert scored.recent(4, 10**6).score.size == scored.recent(3, 10**6).score.size
+
+
+def test_alerts_that_a_newer_version_does_not_raise_again_are_in_no_incident(task, store, folder, promoted):
+    file = next(path for path in folder.iterdir() if "DDos" in path.name)
+    rules = config.load(Alerts).incidents
+    score.here([file])
+    old = stored.read(3)
+    before = incident_store.read(rules)
+    assert sum(each.alerts for each in before) == old.num_rows > 0
+    promoted(1e6)  # no record exceeds such a threshold
+    score.here([file], rescore=True)
+    assert stored.read(4).num_rows == 0
+    assert stored.read().num_rows == old.num_rows
+    assert incident_store.read(rules) == []
+    assert incident_store.read(rules, version=3) == before
+    assert grouped(stored.read()).of.tolist() == [-1] * old.num_rows
+
+
+def test_a_file_that_was_not_judged_again_keeps_its_incidents(task, store, folder, promoted):
+    files = sorted(path for path in folder.iterdir())
+    judged, rules = next(path for path in files if "DDos" in path.name), config.load(Alerts).incidents
+    score.here(files)
+    before = {each.source_sha256 for each in alerts_of(stored.read())}
+    promoted(1e6)
+    score.here([judged], rescore=True)
+    assert {*incident_store.newest(stored.read()).column("source_sha256").to_pylist()} == before - {sha256_of(judged)}
+    assert sha256_of(judged) in before and len(before) > 1
+    assert incident_store.read(rules)
 
 
 def test_a_new_champion_has_no_records_of_its_own_until_files_come(task, store, folder, promoted):

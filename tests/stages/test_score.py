@@ -13,6 +13,7 @@ from pipeline.artifacts.files import read_json
 from pipeline.base.errors import ArtifactError, ConfigError
 from pipeline.serving import registry
 from pipeline.serving.bundle import Bundle
+from pipeline.serving.counts import counted
 from pipeline.serving.manifest import HashedFolder
 from pipeline.serving.scored import TABLES
 from pipeline.serving.version import Version
@@ -55,7 +56,7 @@ def test_it_ends_with_what_was_found_and_where(store, folder, capsys):
     path, record = strongest()
     summary = read_json(paths.SCORED / "summaries" / f"{path.stem}.json")
     assert f"{file}: {summary['records']:,} records scored by version 3 (champion)" in said
-    assert f"{summary['alarms']['p99']['alarms']:,} alerts at p99" in said
+    assert f"{counted(summary['alarms']['p99']['alarms'], 'alert')} at p99" in said
     assert said.index(f"{record['record_id']:016x}") < said.index(f"table    {path}")
     assert f"flowsculpt explain {file}" in said
     alerts = pq.read_table(paths.SCORED / "alerts" / path.name).to_pylist()

@@ -4,6 +4,7 @@ import gzip
 import os
 import shutil
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -314,17 +315,32 @@ def test_memory_does_not_grow_with_the_file(bundle, wednesday, monkeypatch):
     assert high < 2 * low + (4 << 20)
 
 
-def test_the_last_records_come_in_the_order_in_which_they_were_judged(bundle, wednesday, monkeypatch):
-    files = []
-    for i, name in enumerate(["z.csv", "a.csv"]):
+def scored_in_turn(wednesday, bundle, changes):
+    """Two files that are scored one after the other; then each summary is changed as given. Gives their tables."""
+    tables = []
+    for i, (name, change) in enumerate(zip(["z.csv", "a.csv"], changes, strict=True)):
         lines = wednesday.read_text().splitlines()
         (wednesday.parent / name).write_text("\n".join([lines[0], *lines[1 + i :]]) + "\n")
         (file,) = arrivals.find(wednesday.parent / name)
         batch.score(file, bundle, 3)
         summary = paths.SCORED / "summaries" / f"{file.key(3)}.json"
-        write_json(summary, read_json(summary) | {"time": f"2026-01-0{i + 1}"})
-        files.append(pq.read_table(paths.SCORED / f"{file.key(3)}.parquet"))
+        write_json(summary, read_json(summary) | change)
+        tables.append(pq.read_table(paths.SCORED / f"{file.key(3)}.parquet"))
+    return tables
+
+
+CHANGES = {
+    "the clock was set back": [{"time": "2026-01-02"}, {"time": "2026-01-01"}],
+    "an older flowsculpt": [{"number": None, "time": "2026-01-01"}, {"number": None, "time": "2026-01-02"}],
+    "the first one by an older flowsculpt": [{"number": None, "time": "2026-01-02"}, {"time": "2026-01-01"}],
+}
+
+
+@pytest.mark.parametrize("changes", CHANGES.values(), ids=CHANGES)
+def test_the_last_records_come_in_the_order_in_which_they_were_judged(bundle, wednesday, changes):
+    files = scored_in_turn(wednesday, bundle, changes)
     ids = np.concatenate([each["record_id"].to_numpy() for each in files])
+    assert [each.source for each in scored.last_samples(3)] == ["a.csv", "z.csv"]
     recent = scored.recent(3, 10**6)
     np.testing.assert_array_equal(recent.record_id, ids)
     assert recent.files == 2
@@ -333,6 +349,23 @@ def test_the_last_records_come_in_the_order_in_which_they_were_judged(bundle, we
     np.testing.assert_array_equal(last.record_id, ids[-5:])
     assert last.files == 1
     assert scored.recent(4, 5).score.size == 0
+
+
+def test_the_version_that_scored_last_is_known_where_the_clock_was_set_back(bundle, wednesday):
+    (file,) = arrivals.find(wednesday)
+    for version, time in ((4, "2026-01-02"), (3, "2026-01-01")):
+        batch.score(file, bundle, version)
+        summary = scored.summary_path(file.key(version))
+        write_json(summary, read_json(summary) | {"time": time})
+    assert scored.summary(file)["version"] == 3
+
+
+@pytest.mark.parametrize("lost", [Path.unlink, lambda path: path.write_bytes(b"")], ids=["removed", "emptied"])
+def test_the_numbers_of_summaries_go_on_where_the_last_one_was_lost(bundle, wednesday, lost):
+    numbers = [score(wednesday, bundle, version)[0]["number"] for version in (1, 2)]
+    lost(paths.SCORED / "sequence")
+    assert numbers == [1, 2]
+    assert [scored.next_number(), scored.next_number()] == [3, 4]
 
 
 def test_the_sample_is_the_same_whatever_the_batches(bundle, wednesday):

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-from dataclasses import replace
 
 import pytest
 
@@ -10,12 +9,12 @@ from pipeline.artifacts import paths
 from pipeline.base.errors import ArtifactError, ConfigError
 from pipeline.serving import arrivals, batch, intake, scored
 from pipeline.serving.alerts import delivery, stored
-from pipeline.serving.alerts.building import AS_SHIPPED
 from pipeline.serving.alerts.spool import Spool
 from pipeline.serving.bundle import Bundle
 from pipeline.settings.alerts import Sinks
 from tests.serving.alerts.sinks import made, receivers
 from tests.serving.alerts.sinks.test_syslog import closed_port
+from tests.settings import alerts_with
 
 
 @pytest.fixture
@@ -28,7 +27,7 @@ def file(prepared, week, tmp_path):
 
 def rules(*active, **plugins):
     sinks = Sinks(active, (), 100_000, 400, 60.0, plugins={"eve": {"file": str(paths.DATA / "eve.json")}} | plugins)
-    return replace(AS_SHIPPED, level="p95", sensor="edge", sinks=sinks)
+    return alerts_with(level="p95", sensor="edge", sinks=sinks)
 
 
 def logged():

@@ -137,12 +137,18 @@ def test_a_note_that_is_not_whole_is_none(tmp_path, monkeypatch, note):
     assert champion.known("other", "champion") == WHOLE
 
 
+def served_and_damaged(version):
+    """Serve a version, and change a file of its bundle on the disk; gives the file."""
+    registry.promote(version, None)
+    served()
+    damaged = champion.folder_of(version.number, version.digest) / "detector.json"
+    damaged.write_bytes(damaged.read_bytes() + b" ")
+    return damaged
+
+
 def test_a_bundle_that_was_changed_on_the_disk_is_fetched_again(two, caplog):
     first, _ = two
-    registry.promote(first, None)
-    served()
-    damaged = champion.folder_of(first.number, first.digest) / "detector.json"
-    damaged.write_bytes(damaged.read_bytes() + b" ")
+    damaged = served_and_damaged(first)
     with caplog.at_level(logging.WARNING):
         assert served() == first.number
     assert "it is fetched again" in caplog.text
@@ -151,10 +157,7 @@ def test_a_bundle_that_was_changed_on_the_disk_is_fetched_again(two, caplog):
 
 def test_with_the_store_away_a_changed_bundle_is_refused(two, monkeypatch):
     first, _ = two
-    registry.promote(first, None)
-    served()
-    damaged = champion.folder_of(first.number, first.digest) / "detector.json"
-    damaged.write_bytes(damaged.read_bytes() + b" ")
+    served_and_damaged(first)
     monkeypatch.setattr(registry, "fetch", _away)
     with pytest.raises(ArtifactError, match="away"):
         loading.load()

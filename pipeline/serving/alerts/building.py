@@ -18,9 +18,8 @@ from pipeline.serving.arrivals import Incoming
 from pipeline.serving.bundle import Bundle
 from pipeline.serving.causes import Context, Explained
 from pipeline.serving.reasons import Explainer
-from pipeline.settings.alerts import NO_SINKS, Alerts, IncidentRules
+from pipeline.settings.alerts import Alerts
 
-AS_SHIPPED: Final = Alerts("p99", "", 10_000, IncidentRules(3600.0, 5, 20.0, 2.0, 0.02, 100, 20_000), NO_SINKS)
 _OF_RECORD: Final = (
     "record_id",
     "protocol",
@@ -46,7 +45,7 @@ class AlertBuilder:
     Attributes:
         bundle: the model.
         version: its number in the registry.
-        file: that the records are of.
+        file: where the records come from.
         rules: which records become alerts.
         explained: how many alerts have got reasons so far; ``rules.explained`` is the most.
     """
@@ -54,7 +53,7 @@ class AlertBuilder:
     bundle: Bundle
     version: int
     file: Incoming
-    rules: Alerts = AS_SHIPPED
+    rules: Alerts
     explained: int = 0
 
     def alerts(self, records: pa.Table, judged: Prediction, context: Matrix | None = None) -> pa.Table:

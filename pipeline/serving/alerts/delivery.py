@@ -26,6 +26,7 @@ from pipeline.serving.alerts.schema import SCHEMA, Alert, alerts_of
 from pipeline.serving.alerts.sinks.base import IsIncident, Message, RefusedError, Sink, UnavailableError
 from pipeline.serving.alerts.sinks.registry import SINKS
 from pipeline.serving.alerts.spool import Spool, State, Waiting
+from pipeline.serving.counts import counted
 from pipeline.settings.alerts import Sinks
 
 TABLE: Final = "parquet"
@@ -33,6 +34,10 @@ ROOM: Final = "spool"
 SHORTEST_PAUSE, LONGEST_PAUSE = 2.0, 300.0  # seconds
 PAUSE: Final = 0.05  # seconds between looks whether another process is done
 _PART: Final = 1_000  # alerts that are in memory at a time
+_GONE: Final = (
+    "table of alerts was removed while it waited",
+    "tables of alerts were removed while they waited",
+)
 _log = logging.getLogger(__name__)
 
 
@@ -61,13 +66,14 @@ class Delivered:
         """What became of the messages, in one line."""
         parts = [f"{self.sent:,} delivered"]
         if self.state.waiting:
-            parts.append(f"{self.state.waiting:,} wait")
+            parts.append(counted(self.state.waiting, "waits", "wait"))
         if self.state.refused:
             parts.append(f"{self.state.refused:,} refused")
         if self.state.held:
-            parts.append(f"its spool is full: alerts of {len(self.state.held):,} files wait in their tables")
+            held = counted(len(self.state.held), "file wait in its table", "files wait in their tables")
+            parts.append(f"its spool is full: alerts of {held}")
         if self.state.gone:
-            parts.append(f"lost: {len(self.state.gone):,} tables of alerts were removed while they waited")
+            parts.append(f"lost: {counted(len(self.state.gone), *_GONE)}")
         why = f" ({printable(self.state.fault)})" if self.state.fault else ""
         return f"{self.sink}: {', '.join(parts)}{why}"
 
@@ -84,7 +90,7 @@ def hand_over(alerts: Iterable[Alert], rules: Sinks, source: Path | None = None)
     Args:
         alerts: in their order; a key that a spool knows is passed over.
         rules: which sinks there are.
-        source: the table of ``stored`` that holds them; from it those follow for which a spool has no room.
+        source: the table of ``stored`` that holds them; what has no room in a spool is read from it later.
 
     Raises:
         SpoolFullError: a spool has no room, and there is no ``source``.
@@ -188,8 +194,8 @@ def _is_told(incident: Any) -> bool:
 def _flushed(spool: Spool, sink: Sink, end: float, is_patient: bool) -> int:
     """Deliver what waits for one sink; returns how many messages it took.
 
-    Whoever finds another process at work leaves it to that one, which looks again when it has let go of the lock. Who
-    is not patient waits until that one is done.
+    If another process is delivering, this one leaves the work to it: that process looks for messages once more after it
+    has let go of the lock. A call that is not patient waits until the other process is done.
     """
     sent, is_done = 0, False
     while not is_done:

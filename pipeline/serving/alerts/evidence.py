@@ -17,14 +17,14 @@ martingales for change-point detection", COPA 2021). M is at most the sum R_i = 
 supermartingale. A stretch of records ends where M falls to 1 or below. So N benign records have at most N / c stretches
 in which M reaches c, in expectation.
 
-Each record is looked at three times: as one of its source, of its destination, and of the pair of both. Each view has a
-share of the bound: the evidence of a stretch is log10 of M times the ``SHARES`` of its view. So of N million benign
-records, a N incidents at most have an evidence of log10(1,000,000 / a) or more, in expectation.
+Each record stands in three lines: that of its source, of its destination, and of the pair of both. Each view has a
+share of the bound: the evidence of a stretch is log10 of M times the ``SHARES`` of its view. So among N million benign
+records, at most a times N incidents have an evidence of log10(1,000,000 / a) or more, in expectation.
 
 **What this needs.** Benign records must be exchangeable with those of calibration, and those of a line independent of
 each other. The first is what the promise of a threshold needs too. The second often fails: the records of one odd host
 are odd together. ``traces`` allows for some of that. So the bound is a scale, and ``benchmarks/incidents.py`` measures
-what comes of it.
+how many false incidents there really are.
 """
 
 import math

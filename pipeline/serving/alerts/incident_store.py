@@ -1,8 +1,8 @@
 """The incidents of all alerts that are stored, with the evidence of all records that were scored.
 
 They are computed from the tables of alerts and of scored records each time they are asked for. Files whose times
-overlap, as those of two sensors do, are taken together, in the order of time. A record that several versions of the
-model have scored is taken as the newest of them scored it.
+overlap, as those of two sensors do, are taken together, in the order of time. A file that several versions of the model
+have scored is taken as the newest of them scored it: an alert that only an older version raised is in no incident.
 """
 
 from collections.abc import Iterator, Sequence
@@ -39,8 +39,16 @@ def read(rules: IncidentRules, hiding: Sequence[Rule] = (), version: int | None 
         ArtifactError: a table cannot be read.
     """
     alerts = stored.read(version)
+    if version is None:
+        alerts = newest(alerts)
     items = items_with_rules(alerts, hiding)
     return incidents_of(items, rules, traces(alerts, rules.gap, version))
+
+
+def newest(alerts: pa.Table) -> pa.Table:
+    """Alerts without those of files that a newer version of the model has judged again."""
+    old = stored.superseded(alerts)
+    return alerts.filter(pa.array(~old)) if old.any() else alerts
 
 
 def items_with_rules(alerts: pa.Table, hiding: Sequence[Rule]) -> list[Item]:

@@ -1,11 +1,11 @@
 """Alerts that belong together, as one incident.
 
 An alert belongs to a stretch of its source, of its destination, of the pair of both, or of its file where it has no
-addresses; see ``stretches``. It chooses that with the strongest evidence, which is computed in ``evidence``. An
-incident is all alerts that chose one stretch. So a scan of one host is one incident of a pair, a sweep over many hosts
-one of their source, and a flood from many sources one of their destination. A destination can be chosen from
-``many`` sources on: two attackers of one server are two incidents. Where nobody counted the records between alerts, the
-stretch with the most alerts is chosen, and the evidence is None.
+addresses; see ``stretches``. It chooses the stretch with the strongest evidence; see ``evidence``. An incident is all
+alerts that chose one stretch. So a scan of one host is one incident of a pair, a sweep over many hosts one of their
+source, and a flood from many sources one of their destination. A destination can be chosen only if its alerts have at
+least ``many`` sources: two attackers of one server are two incidents. Where nobody counted the records between alerts,
+the stretch with the most alerts is chosen, and the evidence is None.
 
 The kind of reason does not tell incidents apart, because one scan raises alerts of several kinds. An incident says
 which kind is the commonest.

@@ -116,9 +116,9 @@ class Spool:
 
         Args:
             messages: to add.
-            source: the table of alerts that they are of, which is noted down where there is no room. What comes later
-                is not taken either then, so that the order stays.
-            is_refill: they are of a table that was noted down.
+            source: the table that holds these alerts. Where there is no room, its name is noted down. Then nothing that
+                comes later is taken either, so that the order stays.
+            is_refill: whether they come from a table that was noted down.
 
         Raises:
             SpoolFullError: there is no room, and no ``source``.

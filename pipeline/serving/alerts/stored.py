@@ -18,6 +18,7 @@ from typing import Final
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from pipeline.artifacts.tables import read_table, table_metadata
 from pipeline.serving import own_model
@@ -25,6 +26,7 @@ from pipeline.serving.alerts.schema import SCHEMA, VERSION, VERSION_KEY, Alert, 
 
 ROOM: Final = "alerts"
 RECORDS: Final = "records"
+_KEY: Final = re.compile(r"-(?P<sha256>[0-9a-f]{64})-v(?P<version>\d+)$")  # see ``arrivals.key_of``
 _PART: Final = re.compile(r"\.\d{6}$")  # of the alerts of a micro-batch
 
 
@@ -67,6 +69,18 @@ def find(key: str) -> tuple[Path, Alert] | None:
         if row >= 0:
             return path, alerts_of(read_table(path).slice(row, 1).select(SCHEMA.names).cast(SCHEMA))[0]
     return None
+
+
+def superseded(alerts: pa.Table) -> NDArray[np.bool_]:
+    """(n,) whether a newer version of the model has judged the file of each alert again, whatever it found there."""
+    newest: dict[str, int] = {}
+    for path in candidates():
+        if told := _KEY.search(path.stem):
+            newest[told["sha256"]] = max(int(told["version"]), newest.get(told["sha256"], 0))
+    files = alerts.column("source_sha256").combine_chunks().dictionary_encode()
+    last = np.array([newest.get(each, 0) for each in files.dictionary.to_pylist()], np.int64)
+    versions = alerts.column("model_version").to_numpy()
+    return last[files.indices.to_numpy()] > versions if len(last) else np.zeros(alerts.num_rows, bool)
 
 
 def early() -> frozenset[int]:

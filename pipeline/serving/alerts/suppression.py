@@ -6,7 +6,7 @@ The rules stand in ``data/suppressions.toml``, which git keeps, as it keeps ``da
     name = "vulnerability scanner"
     source = "10.0.9.7"                 # an address or a network; also destination, or host for either
     port = 443                          # of the destination
-    kind = "timing"                     # kind of reason, see ``pipeline.serving.reasons``
+    kind = "timing"                     # of the alert, see ``kinds``
     until = 2026-12-31                  # the last day on which it holds
     by = "ada"
     why = "scans us each night, ticket 4711"
@@ -19,6 +19,7 @@ Hidden alerts have incidents of their own: they add nothing to others, and how m
 
 import tomllib
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date, datetime
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
@@ -26,7 +27,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from pipeline.artifacts import paths
-from pipeline.base.errors import ConfigError, near_miss
+from pipeline.artifacts.files import read_json
+from pipeline.base.errors import ArtifactError, ConfigError, near_miss
+from pipeline.serving.alerts import kinds
 
 FITS: Final = ("host", "source", "destination", "port", "kind")
 NEEDED: Final = ("name", "until", "by", "why")
@@ -126,8 +129,27 @@ def _port(value: Any, where: str) -> int:
     return value
 
 
+def _kind(value: Any, where: str) -> str:
+    known = _kinds()
+    if _text(value, where) not in known:
+        raise ConfigError(f"{where}: no alert is of kind {value!r}{near_miss(value, known)}; known: {', '.join(known)}")
+    return str(value)
+
+
+def _kinds() -> list[str]:
+    """All kinds of reasons that the models of this project can give, those it has fetched among them."""
+    own: list[str] = []
+    for path in (Path(f"{paths.FEATURES}.json"), *sorted(paths.REGISTERED.glob(f"*/{paths.FEATURES.name}.json"))):
+        with suppress(ArtifactError, KeyError, TypeError):  # there is none, or it is not whole
+            features = read_json(path)
+            own += sorted(kinds.of_column(str(name)) for name in (*features["raw"], *features["words"]))
+            own += sorted(kinds.of_column(str(name)) for name in features.get("rarities", ()))
+    return [*dict.fromkeys([*kinds.COLUMNS, *kinds.all_of_past(), *own])]
+
+
 _READ: Final[Mapping[str, Any]] = {
-    **dict.fromkeys(("name", "by", "why", "kind"), _text),
+    **dict.fromkeys(("name", "by", "why"), _text),
+    "kind": _kind,
     **dict.fromkeys(("host", "source", "destination"), _network),
     "until": _day,
     "port": _port,

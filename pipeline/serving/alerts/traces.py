@@ -1,4 +1,4 @@
-"""What scored records add to the evidence of the alerts among them, those that are no alerts too.
+"""What all scored records, alerts or not, add to the evidence of the alerts.
 
 A line is the records of one source, of one destination, of one pair of both, or of one file where a record has no
 address; see ``stretches``. Records come in parts, such as files. In a part they are taken in the order of time, and of
@@ -8,10 +8,10 @@ the last one. Records without a time have lines of their own in each file.
 Some benign records are not independent. Two things allow for that. Their constants were chosen on simulated weeks, see
 ``benchmarks/incidents.py``:
 
-- A line is held against its own past. Some benign hosts are odd, and always. If k of the n records before had a p-value
-  of at most 0.05, the levels q of ``evidence`` become (a + k) / (b + 0.05 n) times as large, but never smaller. At
-  first that is a / b: a source is taken for twice as odd as promised, and a destination, which is often a service with
-  ways of its own, for four times as odd. ``evidence.PRIOR`` has a and b.
+- A line is compared with its own past, because some benign hosts are always odd. If k of the n records before had a
+  p-value of at most 0.05, the levels q of ``evidence`` become (a + k) / (b + 0.05 n) times as large, but never smaller.
+  For a new line that factor is a / b. So a source is taken for twice as odd as promised, and a destination for four
+  times as odd, as it is often a service unlike others. ``evidence.PRIOR`` has a and b.
 - A flow of a connection that was seen in the ``gap`` before is a repetition. A connection is both addresses, both ports
   and the protocol. The e-value of a repetition counts with the exponent ``evidence.REPEATED``.
 """
@@ -210,7 +210,7 @@ def _times(table: pa.Table) -> Ints:
 
 
 def _lines(table: pa.Table) -> dict[str, Keys]:
-    """View -> (n,) the line of each record; one that has no such line is alone in a line with others of its kind."""
+    """View -> (n,) the line of each record; all records that lack the address of a view share one line."""
     source, destination, file = (_hashed(table.column(name)) for name in ("src_ip", "dst_ip", "source_file"))
     has_time = np.asarray(table.column("timestamp").is_valid())
     part = np.where(has_time, np.uint64(0), file)

@@ -1,6 +1,6 @@
 """Alerts go into the spools of the sinks at once, and to the sinks in the background.
 
-So a sink that is slow or away keeps no record waiting. What it does not take stays in its spool; see ``delivery``.
+So a sink that is slow or does not answer delays no record. What it does not take stays in its spool; see ``delivery``.
 """
 
 import logging

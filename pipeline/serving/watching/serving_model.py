@@ -17,9 +17,9 @@ from pipeline.tracking import direct
 class ServingModel:
     """What an alias stands for, now and after each promotion or rollback.
 
-    The registry is asked every some seconds by a thread, which also loads what is new. ``current`` gives the model
-    that was loaded last, so whoever asks between two micro-batches never waits. Where the registry is away, or a model
-    cannot be loaded, the one at hand goes on.
+    A thread asks the registry every few seconds, and loads a version that is new. ``current`` is the model that was
+    loaded last, so nobody waits who asks for it between two micro-batches. If the registry does not answer, or a model
+    cannot be loaded, the present model goes on.
 
     Args:
         alias: of the version.

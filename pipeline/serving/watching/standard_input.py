@@ -1,10 +1,10 @@
 """Records that another program writes into this one: a CSV with its header, a log of Zeek, or objects of JSON.
 
-A thread reads, and keeps what has come until it is judged. At most some lines wait. Then it reads no more, the pipe
+A thread reads, and keeps what has come until it is judged. When ``most`` lines wait, it reads no more. Then the pipe
 fills, and the program that writes waits: nothing is dropped, and memory is bounded.
 
 What was read from a pipe is nowhere else. A process that is killed loses the lines that it has read and not yet written
-as a micro-batch. Whoever must lose none writes a file, and lets the watch read that.
+as a micro-batch. If no line may be lost, write to a file and watch that.
 """
 
 import os

@@ -1,8 +1,8 @@
 """The loop of the watch: takes what streams and a folder have, judges it, and hands its alerts on.
 
-One micro-batch, or one whole file, is judged at a time, in one thread. So the order is plain: a stream is looked at
-after each batch of another, and a model takes over only between two. What comes faster than it is judged waits where it
-is: a log and a folder on the disk, standard input in a queue of bounded length, behind which its writer waits.
+One micro-batch, or one whole file, is judged at a time, in one thread. So the order is simple: after each micro-batch
+the next stream has its turn, and another model takes over only between two of them. What comes faster than it is judged
+waits where it is: a log and a folder on the disk, standard input in a queue. When that is full, its writer waits.
 """
 
 import time
@@ -76,7 +76,7 @@ class Watcher:
         self._judges_by, self._judged_until = model.current, time.monotonic()
 
     def recover(self) -> None:
-        """Judge to their ends the stretches that a process left that was killed."""
+        """Judge to its end each stretch that a killed process has left."""
         for name in sorted(path.name for path in stretch.room().glob("*") if path.is_dir()):
             growing.remember(name)
             records = stretch.recover(name, self.model.by_digest, self._handed)

@@ -23,13 +23,15 @@ BASE = "http://127.0.0.1:4300"
 class Page:
     """One person in one browser."""
 
-    def __init__(self, app, base=BASE):
-        self.app, self.base, self.cookies = app, base, httpx.Cookies()
+    def __init__(self, app, base=BASE, address="127.0.0.1"):
+        self.app, self.base, self.address, self.cookies = app, base, address, httpx.Cookies()
 
     def ask(self, method, path, follow=True, **given):
         async def answer():
             async with httpx.AsyncClient(
-                transport=httpx.ASGITransport(self.app), base_url=self.base, cookies=self.cookies
+                transport=httpx.ASGITransport(self.app, client=(self.address, 50_000)),
+                base_url=self.base,
+                cookies=self.cookies,
             ) as client:
                 found = await client.request(method, path, follow_redirects=follow, **given)
                 self.cookies = client.cookies

@@ -59,18 +59,46 @@ def test_a_log_in_leads_to_pages_of_this_server_only(app):
     )
 
 
+def guess(page, times=GUESSES):
+    """Give wrong secrets; the status of each answer."""
+    return [page.log_in(secret=f"guess {n}").status_code for n in range(times)]
+
+
 def test_guesses_are_limited_and_open_sessions_go_on(desk):
     now = [0.0]
     app = build(desk, Sessions(SECRET, lambda: now[0]))
     known, guesser = Page(app), Page(app)
     known.log_in()
-    assert [guesser.log_in(secret=f"guess {n}").status_code for n in range(GUESSES)] == [403] * GUESSES
+    assert guess(guesser) == [403] * GUESSES
     late = guesser.log_in()  # the right one is not heard either
     assert late.status_code == 429
     assert "Wait 60 seconds" in late.text
     assert known.get("/").status_code == 200
+    assert known.log_in("bob").url.path == "/"  # under another name, say
     now[0] = WITHIN + 1
     assert guesser.log_in().url.path == "/"
+
+
+@pytest.mark.parametrize("address", ["10.0.0.9", "2001:db8:0:2::1", ""])
+def test_guesses_from_one_address_lock_out_no_other_one(app, address):
+    guesser = Page(app, address="2001:db8:0:1::1")
+    assert guess(guesser, GUESSES + 1) == [403] * GUESSES + [429]
+    assert Page(app, address="2001:db8:0:1::2").log_in().status_code == 429  # the guesser has that one too
+    assert Page(app, address=address).log_in().url.path == "/"
+
+
+def test_an_analyst_who_errs_in_an_open_session_locks_out_only_that_browser(app):
+    ada, bob = Page(app), Page(app)
+    ada.log_in()
+    assert guess(ada, GUESSES + 1) == [403] * GUESSES + [429]
+    assert bob.log_in().url.path == "/"
+
+
+def test_many_guessers_are_not_all_remembered(app, monkeypatch):
+    monkeypatch.setattr(sessions, "MOST_GUESSERS", 2)
+    for number in range(3):
+        guess(Page(app, address=f"10.0.0.{number}"))
+    assert [Page(app, address=f"10.0.0.{number}").log_in().status_code for number in range(3)] == [200, 429, 429]
 
 
 def test_an_idle_session_ends(desk):

@@ -84,7 +84,7 @@ def test_a_mark_is_taken_back_from_the_history(page, keys, marked):
     page.post("/marks", {"csrf": page.token, "what": "undo", "record": f"{keys[0][1]:016x}", "back": "/marks"})
     assert marked() == {keys[1][1]: "benign"}
     text = page.get("/marks").text
-    assert text.count("taken back") == 1 and "1 are benign" in text
+    assert text.count("taken back") == 1 and "1 is benign" in text
 
 
 def test_two_people_keep_their_own_marks_and_see_each_other(app, page, keys, marked):
@@ -150,7 +150,7 @@ def test_marks_outlive_the_page(page, desk, keys, marked):
     again = Page(build(desk, Sessions(SECRET)))
     assert again.get("/marks").url.path == "/login"
     again.log_in()
-    assert "1 are benign" in again.get("/marks").text
+    assert "1 is benign" in again.get("/marks").text
 
 
 def test_a_log_that_is_damaged_is_said_and_marks_nothing(page, keys):

@@ -21,7 +21,7 @@ from pipeline.serving.alerts.sinks.eve import Eve
 from pipeline.serving.alerts.sinks.parquet import row
 from pipeline.serving.alerts.sinks.registry import SINKS
 from pipeline.serving.watching import handing_over
-from pipeline.settings.alerts import NO_SINKS, Sinks
+from pipeline.settings.alerts import Sinks
 from tests.serving.alerts.sinks import made, receivers, rfc5424
 from tests.serving.alerts.sinks.test_syslog import closed_port
 
@@ -66,8 +66,8 @@ class Failing(Sink):
 
 
 def test_without_sinks_nothing_happens_and_nothing_is_read(tmp_path):
-    delivery.hand_over_table(tmp_path / "there is none", NO_SINKS)
-    assert delivery.deliver(ALERTS, NO_SINKS) == []
+    delivery.hand_over_table(tmp_path / "there is none", rules())
+    assert delivery.deliver(ALERTS, rules()) == []
     assert not (tmp_path / "data" / "scored" / "spool").exists()
 
 
@@ -166,7 +166,7 @@ def test_a_table_that_was_removed_while_it_waited_is_said_to_be_lost(caplog):
     path.unlink()
     (done,) = delivery.flush(rules("eve", most=8))
     assert logged() == KEYS[:8]
-    assert "lost: 1 tables" in done.sentence and not done.is_clear
+    assert "lost: 1 table of alerts was removed" in done.sentence and not done.is_clear
     assert "removed before its alerts were delivered" in caplog.text
 
 

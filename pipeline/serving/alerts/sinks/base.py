@@ -1,7 +1,7 @@
 """What a sink is: it takes messages in their order, and says when it has them.
 
-A message is an alert or an incident, with a key. It may be sent twice, as when this process dies behind the sending.
-Sinks that are files find out what they have already. Receivers on the network get the key, by which they can.
+A message is an alert or an incident, with a key. It may be sent twice, for instance if this process dies right after
+sending it. Sinks that write files look up what they have already. Receivers on the network can do so by the key.
 """
 
 import json

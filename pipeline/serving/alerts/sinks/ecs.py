@@ -1,7 +1,7 @@
 """A log in the Elastic Common Schema: a line of JSON for each alert.
 
 Source: Elastic Common Schema (ECS) Reference, field sets event, source, destination, network, observer, rule, related.
-What ECS has no field for stands below ``flowsculpt``, as ECS asks of fields of one's own.
+What ECS has no field for stands below ``flowsculpt``, as ECS asks for custom fields.
 """
 
 from datetime import datetime

@@ -1,9 +1,10 @@
 """A log of lines that other tools read while it grows: each message stands there once, whatever dies in between.
 
 The file is opened for each batch, so whoever rotates it may rename it at any moment, or cut it. The log must belong to
-this sink alone. The mark of a batch is the file (its inode) and its size behind the batch. The next batch looks at what
-lies behind the mark: whole lines there were written and never acknowledged, so their keys are not written again. Half a
-line at the end is cut off. Where the marked file is gone, all of today's logs of that name are looked through.
+this sink alone. The mark of a batch is the inode of the file and its size after the batch. The next batch first reads
+what lies after the mark: whole lines there were written and never acknowledged, so their keys are not written again.
+Half a line at the end is cut off. Where the marked file is gone, all logs of that name that were written since the mark
+are looked through.
 """
 
 import fcntl

@@ -12,6 +12,7 @@ from typing import Any, Final, Literal
 
 from pipeline.base.errors import printable
 from pipeline.serving.alerts.sinks.base import Message
+from pipeline.serving.counts import counted
 
 Severity = Literal["low", "medium", "high", "critical"]
 LONGEST: Final = 1_024  # characters of a text; Elasticsearch does not index a longer keyword
@@ -115,8 +116,8 @@ def _of_alert(content: Mapping[str, Any]) -> str:
 
 def _of_incident(content: Mapping[str, Any]) -> str:
     """How many alerts, of whom, and the strongest reason, such as ``43 alerts from 10.0.0.5 to 3 hosts: ...``."""
-    number = content["alerts"]
-    found = f"{number} alert{'s' * (number != 1)}{_who(content, 'from', 'source')}{_who(content, 'to', 'destination')}"
+    ends = f"{_who(content, 'from', 'source')}{_who(content, 'to', 'destination')}"
+    found = f"{counted(content['alerts'], 'alert')}{ends}"
     return f"{found}: {content['reason']}" if content.get("reason") else found
 
 

@@ -8,8 +8,8 @@ Sources: R. Gerhards, The Syslog Protocol, RFC 5424 (2009); UDP: A. Okmianski, R
 TCP: R. Gerhards, C. Lonvick, RFC 6587 (2012), octet counting; TLS: F. Miao et al., RFC 5425 (2009).
 
 No transport of syslog has an acknowledgement. By TCP and TLS a batch counts as delivered when the receiver has closed
-its side behind the last byte, or when its kernel has all bytes; what a receiver loses after that is lost. By UDP nobody
-knows what arrives. So a message may come twice, and carries its key; over UDP it may not come at all.
+its side after the last byte, or when its kernel has all bytes. What a receiver loses after that is lost. By UDP nobody
+knows what arrives. So a message may come twice, and carries its key. Over UDP it may not come at all.
 """
 
 import socket

@@ -1,8 +1,8 @@
-"""How messages of syslog travel: datagrams, or a stream in which each has its length before it.
+"""How messages of syslog travel: as datagrams, or in a stream where the length of each message stands before it.
 
-A stream is opened for each batch. At its end this side says that no more will come, and waits until the receiver closes
-too: then the receiver has read everything. A receiver that leaves its side open is believed if its kernel has
-acknowledged every byte.
+A stream is opened for each batch. After the last message this side closes its half, and waits until the receiver closes
+too: then the receiver has read everything. If the receiver keeps its half open, the batch counts as sent when the
+receiver's kernel has acknowledged every byte.
 """
 
 import fcntl

@@ -182,4 +182,4 @@ def _decoded(secret: str) -> bytes:
     try:
         return base64.b64decode(secret.removeprefix(PREFIX), validate=True)
     except NoBase64Error as error:
-        raise UnavailableError(f"the key of the signature begins with {PREFIX} and is no base64 behind it") from error
+        raise UnavailableError(f"the key of the signature begins with {PREFIX}, but the rest is no base64") from error
