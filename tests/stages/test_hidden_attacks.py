@@ -126,7 +126,7 @@ def test_ports_of_too_many_records_raise_no_doubt(swept: Any, capsys: pytest.Cap
     swept.set("preprocess.sweeps.max_share", 0.001)
     swept.run("preprocess")
     assert not any(doubted(part).any() for part in stored().values())
-    assert "preprocess.sweeps.max_share allows 0.1%" in capsys.readouterr().out
+    assert "preprocess.sweeps.max_share is 0.1%" in capsys.readouterr().out
 
 
 def test_records_without_labels_are_doubted_by_their_ports_as_shipped(
