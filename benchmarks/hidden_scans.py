@@ -15,10 +15,11 @@ scans, start and batches anew. Detectors, updates and training have the settings
 among the validation records are watched, and their AUROC decides whether an update is undone. ``--unwatched`` leaves
 that to what the benign validation records look like. No setting was chosen on these figures.
 
-``--witnesses`` doubts the train records whose like occur at one time only (``preprocess.witnesses``): by time where the
-records have one, else by day. Where the column "updates" says yes, a detector with updates then begins with this
-confidence, and any other one is fitted without the doubted records; "taken", precision and recall are those of the
-doubt where no update follows. FOLDER may hold corrected records, too; these have times.
+``--doubt sweeps`` doubts the train records whose like go to a port each (``preprocess.sweeps``), from features and the
+port alone. ``--doubt witnesses`` doubts those whose like occur at one time only (``preprocess.witnesses``): by time
+where the records have one, else by day. Where the column "updates" says yes, a detector with updates then begins with
+this confidence, and any other one is fitted without the doubted records; "taken", precision and recall are those of
+the doubt where no update follows. FOLDER may hold corrected records, too; these have times.
 
 ``--reading holdout`` hides DDoS in place of port scans, and reads no test record: AUROC is that of the labelled attacks
 of train, which no detector here is trained on, against the benign records of calibration.
@@ -31,6 +32,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -54,6 +56,7 @@ from pipeline.settings.stage2 import Stage2
 ROOT = Path(__file__).resolve().parent.parent
 SCANS, DDOS = "port_scan", "ddos"
 HIDDEN = {"test": SCANS, "holdout": DDOS}  # by the reading
+DOUBTS = ("sweeps", "witnesses")
 MAF = {
     "stage2.maf.confidence": "leave_out", "stage2.maf.layers": 5, "stage2.maf.hidden": 128,
     "stage2.confidence.updates": "always",
@@ -62,7 +65,7 @@ MAF = {
 SHARES = {"train": 0.25, "val": 0.1, "calibration": 0.1, "test_seen": 0.1, "test_unseen": 0.45}
 
 
-def configure(folder: Path, seed: int, share: float, hidden: str = SCANS, witnesses: bool = False) -> None:
+def configure(folder: Path, seed: int, share: float, hidden: str = SCANS, doubt: Sequence[str] = ()) -> None:
     """Write params.yaml into the working folder."""
     params = yaml.safe_load((ROOT / "params.yaml").read_text())
     params["ingest"] |= {"dataset": "cicids2017", "path": str(folder)}
@@ -72,7 +75,8 @@ def configure(folder: Path, seed: int, share: float, hidden: str = SCANS, witnes
         "shares": SHARES,
         "contamination": {"share": share, "attacks": [hidden], "seed": seed},
     }
-    params["preprocess"]["witnesses"]["use"] = "always" if witnesses else "never"
+    for name in DOUBTS:
+        params["preprocess"][name]["use"] = "always" if name in doubt else "never"
     derived = ["bytes_per_packet", "packets_per_second"]
     params["preprocess"]["features"] |= {"scaling": "quantile", "fit_on": "train", "derive": derived}
     Path("params.yaml").write_text(yaml.safe_dump(params))
@@ -142,7 +146,7 @@ def main() -> None:
     parser.add_argument("--detectors", nargs="+", default=["radon", "grand", "maf"])
     parser.add_argument("--reading", choices=tuple(HIDDEN), default="test")
     parser.add_argument("--unwatched", action="store_true", help="no attack decides whether an update is undone")
-    parser.add_argument("--witnesses", action="store_true", help="doubt records whose like occur at one time only")
+    parser.add_argument("--doubt", choices=DOUBTS, nargs="+", default=[], help="doubt records that may be hidden scans")
     parser.add_argument("--set", nargs="+", default=[], help="settings that differ from params.yaml, as KEY=VALUE")
     given = parser.parse_args()
     rows: dict[tuple[float, str, bool], list[dict[str, float]]] = {}
@@ -153,10 +157,10 @@ def main() -> None:
         stage("ingest")
         for seed in range(given.seeds):
             for share in given.shares:
-                configure(folder, seed, share, hidden, given.witnesses)
+                configure(folder, seed, share, hidden, given.doubt)
                 stage("preprocess")
                 for name in given.detectors:
-                    for updated in ways(name, given.witnesses):
+                    for updated in ways(name, bool(given.doubt)):
                         rows.setdefault((share, name, updated), []).append(once(name, seed, updated, given))
                 print(f"seed {seed}, share {share:g} done", file=sys.stderr, flush=True)
             print(f"\nseeds 0 to {seed}\n")
@@ -164,9 +168,9 @@ def main() -> None:
     print(f"\n{rows[given.shares[0], given.detectors[0], False][0]['n']:.0f} benign train records")
 
 
-def ways(name: str, witnesses: bool) -> tuple[bool, ...]:
+def ways(name: str, doubt: bool) -> tuple[bool, ...]:
     """Without the confidence of records, and with it where there is any."""
-    return (False, True) if witnesses or name == "maf" or DETECTORS[name].updated else (False,)
+    return (False, True) if doubt or name == "maf" or DETECTORS[name].updated else (False,)
 
 
 def once(name: str, seed: int, updated: bool, given: argparse.Namespace) -> dict[str, float]:

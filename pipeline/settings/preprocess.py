@@ -105,25 +105,45 @@ class ContextSettings(Shape):
 
 
 @dataclass(frozen=True)
-class WitnessSettings(Shape):
-    """Doubt in benign records whose like occur at one time only; see ``pipeline.preprocessing.witnesses``.
+class DoubtSettings(Shape):
+    """Doubt in benign records that may be hidden attacks.
 
     Models are not fitted on a doubted record, or learn to push it away. But it sets thresholds as any other record
     does, so that the promised share of alarms still holds over all records.
 
     Attributes:
         use: ``unlabelled``: where records lack labels. ``always``: records that are labelled benign are doubted, too.
-        neighbours: how many records make company.
-        ratio: how many times as far away as at its own time the company of a doubted record is at other times.
-        apart: share of the time from the first record to the last that lies between two records at different times.
+        neighbours: how many records a record is compared with.
         max_share: of the records; if more of them would be doubted, none is.
     """
 
     use: Literal["unlabelled", "always", "never"]
     neighbours: Count
+    max_share: Share
+
+
+@dataclass(frozen=True)
+class SweepSettings(DoubtSettings):
+    """Doubt in benign records whose like go to a port each; see ``pipeline.preprocessing.sweeps``.
+
+    Attributes:
+        share: of the ports of its neighbours; a record is doubted where at least so many are different ones.
+    """
+
+    share: Annotated[float, Bounds(gt=0, le=1)]
+
+
+@dataclass(frozen=True)
+class WitnessSettings(DoubtSettings):
+    """Doubt in benign records whose like occur at one time only; see ``pipeline.preprocessing.witnesses``.
+
+    Attributes:
+        ratio: how many times as far away as at its own time the company of a doubted record is at other times.
+        apart: share of the time from the first record to the last that lies between two records at different times.
+    """
+
     ratio: Annotated[float, Bounds(ge=1)]
     apart: ShareBelowOne
-    max_share: Share
 
 
 @dataclass(frozen=True)
@@ -165,4 +185,5 @@ class Preprocess(Section):
     shares: Shares
     features: FeatureSettings
     context: ContextSettings
+    sweeps: SweepSettings
     witnesses: WitnessSettings

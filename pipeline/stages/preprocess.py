@@ -15,18 +15,18 @@ from pipeline.preprocessing.recipe import Recipe
 from pipeline.settings.preprocess import Preprocess
 from pipeline.stages import analysts, launch
 from pipeline.stages.contexts import contexts_of
+from pipeline.stages.hidden_attacks import with_doubts
 from pipeline.stages.records import columns_where, identities, raw_columns
 from pipeline.stages.reports.preprocess import write_reports
 from pipeline.stages.reports.report import Report
 from pipeline.stages.split_files import write_splits
-from pipeline.stages.witnesses import with_doubts
 
 
 def preprocess(settings: Preprocess, report: Report) -> None:
     """Assign each record to a split, fit the transform on train, store every split."""
     recipe, passed_over = Recipe.of(settings.features).within(raw_columns(), FEATURE_NAMES)
     rows, learnt, in_order = _assign(settings, recipe)
-    rows = with_doubts(rows, features := _fit(rows, recipe, settings.features.fit_on), settings.witnesses, report)
+    rows = with_doubts(rows, features := _fit(rows, recipe, settings.features.fit_on), settings, report)
     write_model(paths.FEATURES, *features.state())
     write_splits(rows, features, contexts_of(rows, settings.context, in_order, report))
     write_reports(rows, features, settings, passed_over, learnt, report)

@@ -75,8 +75,8 @@ def test_neither_order_nor_unit_nor_another_clock_changes_it(seed: int) -> None:
 
 
 def test_a_sample_of_references_finds_the_same_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipeline.preprocessing.witnesses.REFERENCES", 300)
-    monkeypatch.setattr("pipeline.preprocessing.witnesses.ENTRIES", 5_000)
+    monkeypatch.setattr("pipeline.preprocessing.neighbours.REFERENCES", 300)
+    monkeypatch.setattr("pipeline.preprocessing.neighbours.ENTRIES", 5_000)
     x, day, cluster = traffic(6, 60)
     doubted = unwitnessed(x, day, 0.0, 5, 2.0)
     assert doubted[cluster].all() and doubted[~cluster].mean() < 0.05

@@ -1,4 +1,7 @@
-"""Benign records whose like occur on one day only: no model is fitted on them, but they set thresholds."""
+"""Benign records whose like occur on one day only, or go to a port each.
+
+No model is fitted on them, but they set thresholds.
+"""
 
 from datetime import datetime
 from typing import Any
@@ -98,6 +101,40 @@ def test_records_of_one_day_without_times_are_not_doubted(project: Any) -> None:
     project.doctor(one_day)
     project.run("preprocess")
     assert not any(doubted(part).any() for part in stored().values())
+
+
+@pytest.fixture
+def swept(project: Any) -> Any:
+    """A project whose benign train records hold port scans, which are looked for by their ports alone."""
+    project.set("preprocess.contamination.share", 0.07)
+    project.set("preprocess.contamination.attacks", ["port_scan"])
+    project.set("preprocess.sweeps.use", "always")
+    project.run("ingest", "preprocess")
+    return project
+
+
+def test_hidden_scans_are_doubted_by_their_ports(swept: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    train = stored()["train"]
+    scans = train.benign & (train.attack == "port_scan")
+    assert doubted(train)[scans].mean() > 0.5
+    assert doubted(train)[train.benign & ~scans].mean() < 0.05
+    swept.run("preprocess")
+    assert "are doubted: their like go to a port each" in capsys.readouterr().out
+
+
+def test_ports_of_too_many_records_raise_no_doubt(swept: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    swept.set("preprocess.sweeps.max_share", 0.001)
+    swept.run("preprocess")
+    assert not any(doubted(part).any() for part in stored().values())
+    assert "preprocess.sweeps.max_share is 0.1%" in capsys.readouterr().out
+
+
+def test_records_without_labels_are_doubted_by_their_ports_as_shipped(
+    project: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    project.set("ingest.labels", "none")
+    project.run("ingest", "preprocess")
+    assert "are doubted: their like go to a port each" in capsys.readouterr().out
 
 
 def all_doubted() -> set[int]:
