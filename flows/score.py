@@ -69,11 +69,13 @@ def here(
     with program.quick_imports():
         from flows.reports import scoring as reports
         from pipeline import config
+        from pipeline.base.parallel import use_one_thread
         from pipeline.serving import arrivals, discoveries, intake, loading
         from pipeline.serving.intake import Outcome, Result
         from pipeline.settings.alerts import Alerts
         from pipeline.settings.scoring import Scoring
 
+    use_one_thread()
     level = discoveries.asked(false_discovery)
     files = [file for path in paths for file in arrivals.listed(path)]
     version, bundle = model or loading.load(alias)

@@ -23,8 +23,16 @@ def encode_model(description: Mapping[str, Any], arrays: Mapping[str, NDArray[An
     return encode_json({**description, "weights_sha256": hashlib.sha256(weights).hexdigest()}), weights
 
 
-def decode_model(stem: Path, about: bytes, weights: bytes) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+def decode_model(
+    stem: Path, about: bytes, weights: bytes, *, weights_sha256: str = ""
+) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
     """What ``encode_model`` made the two contents of.
+
+    Args:
+        stem: of the files, for messages.
+        about: content of the first one.
+        weights: content of the second one.
+        weights_sha256: of ``weights``, where it was computed already.
 
     Raises:
         ArtifactError: a part is damaged, or belongs to another model; it names the files of ``stem``.
@@ -40,7 +48,7 @@ def decode_model(stem: Path, about: bytes, weights: bytes) -> tuple[dict[str, An
         arrays = load_tensors(weights)
     except SafetensorError as error:
         raise unreadable(paths[1], error) from error
-    if description.pop("weights_sha256", None) != hashlib.sha256(weights).hexdigest():
+    if description.pop("weights_sha256", None) != (weights_sha256 or hashlib.sha256(weights).hexdigest()):
         remedy = "run `dvc repro` to make both again"
         raise ArtifactError(f"{paths[1]}: are not the weights that {paths[0]} names; {remedy}")
     return description, arrays

@@ -13,6 +13,7 @@ A = TypeVar("A")
 B = TypeVar("B")
 
 WORKERS = 2
+THREADS: Final = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")  # by which a user sets the number
 QUOTA: Final = Path(
     "/sys/fs/cgroup/cpu.max"
 )  # of a container: microseconds of processor time, in so many of clock time
@@ -26,6 +27,16 @@ def cores(quota: Path = QUOTA) -> int:
     except (OSError, ValueError):
         return able
     return able if spent == "max" else max(1, min(able, math.ceil(int(spent) / int(period))))
+
+
+def use_one_thread() -> None:
+    """Give the libraries that are loaded one thread each, where the user has not said how many.
+
+    What scores records computes on a few of them at a time. Threads that share so little wait for each other, and on a
+    busy machine OpenMP's wait takes many times the processor time of the work.
+    """
+    if not any(os.environ.get(name) for name in THREADS):
+        limit_threads(1)
 
 
 def limit_threads(most: int | None = None) -> None:

@@ -53,31 +53,44 @@ def nearest(benign: Rows, x: Rows, neighbours: int) -> NDArray[np.intp]:
     Dimensional Space", 2001, with p = 1/2.
     """
     parts = [slice(start, start + ALERTS_AT_ONCE) for start in range(0, len(x), ALERTS_AT_ONCE)]
-    found = [_nearest(benign, x[part], neighbours) for part in parts]
+    likely = _likely(benign, max(neighbours, LIKELY))
+    found = [_nearest(benign, x[part], likely(x[part]), neighbours) for part in parts]
     return np.concatenate([np.zeros((0, neighbours), np.intp), *found])
 
 
-def _nearest(benign: Rows, x: Rows, neighbours: int) -> NDArray[np.intp]:
-    likely = _likely(benign, x, max(neighbours, LIKELY))  # (n, m), ascending
-    distance = np.sqrt(np.abs(benign[likely] - x[:, None])).sum(2)
-    order = np.argsort(distance, axis=1, kind="stable")[:, :neighbours]
+def _nearest(benign: Rows, x: Rows, likely: NDArray[np.intp], neighbours: int) -> NDArray[np.intp]:
+    """(n, neighbours) the nearest of rows that are likely to be, (n, m), ascending."""
+    apart = benign[likely]  # (n, m, F)
+    apart -= x[:, None]
+    np.sqrt(np.abs(apart, out=apart), out=apart)
+    order = np.argsort(apart.sum(2), axis=1, kind="stable")[:, :neighbours]
     return np.take_along_axis(likely, order, axis=1)
 
 
-def _likely(benign: Rows, x: Rows, most: int) -> NDArray[np.intp]:
-    """(n, most) rows that may be the nearest: all of a few, else the nearest by features that are cut off.
+def _likely(benign: Rows, most: int) -> Callable[[Rows], NDArray[np.intp]]:
+    """Finds, for x (n, F), (n, most) rows that may be the nearest: all of a few, else the nearest by cut features.
 
     Two records of different kinds differ in many features, and no single one counts for more than ``CUT`` deviations.
     One matrix product finds them, at a fraction of the time of the distances.
     """
     if len(benign) <= most:
-        return np.tile(np.arange(len(benign)), (len(x), 1))
+        return lambda x: np.tile(np.arange(len(benign)), (len(x), 1))
     middle = np.median(benign, axis=0)
     scale = np.abs(benign - middle).mean(0)
     scale[scale == 0] = 1
-    known, asked = (((each - middle) / scale).clip(-CUT, CUT).astype(np.float32) for each in (benign, x))
-    squares = np.einsum("mf,mf->m", known, known) - 2 * (asked @ known.T)
-    return np.sort(np.argpartition(squares, most - 1, axis=1)[:, :most], axis=1)
+
+    def limited(rows: Rows) -> Rows:
+        cut: Rows = ((rows - middle) / scale).clip(-CUT, CUT).astype(np.float32)
+        return cut
+
+    known = limited(benign)
+    lengths = np.einsum("mf,mf->m", known, known)
+
+    def found(x: Rows) -> NDArray[np.intp]:
+        squares = lengths - 2 * (limited(x) @ known.T)
+        return np.sort(np.argpartition(squares, most - 1, axis=1)[:, :most], axis=1)
+
+    return found
 
 
 @dataclass(frozen=True)
@@ -112,10 +125,11 @@ class Scoring:
         known = {name: np.asarray(each) for name, each in (given or self.scores(x)).items()}
         if self.replaced is None:
             return falls(lambda rows, at: self.fused(_at(known, at) | dict(self.scores(rows))), x, reference)
-        wide = {name: np.repeat(each, x.shape[1]) for name, each in known.items()}
-        wide |= {name: each.ravel() for name, each in self.replaced(x, reference).items()}
-        fall = self.fused(known)[:, None] - self.fused(wide).reshape(x.shape)
-        return np.where(x != reference, fall, 0.0)
+        fall = np.zeros(x.shape)
+        at = np.nonzero(x != reference)
+        wide = _at(known, at[0]) | {name: each[at] for name, each in self.replaced(x, reference).items()}
+        fall[at] = self.fused(known)[at[0]] - self.fused(wide)
+        return fall
 
     def shares(self, x: Rows) -> dict[str, Floats]:
         """(n,) share of each score in the fused score of (n, F) features."""

@@ -135,7 +135,7 @@ class Bundle:
         """
         limit_threads()
         bundle_parts.require_files(sealed, folder)
-        parts = {name: bundle_parts.decoded(folder / name, sealed.files, name) for name in MODELS}
+        parts = {name: bundle_parts.decoded(folder / name, sealed.files, name, sealed.hashes) for name in MODELS}
         features = Features.load(*parts["features"])
         if sealed.about.get("columns") != bundle_parts.columns_of(features):
             raise ArtifactError(

@@ -58,13 +58,22 @@ def require_files(sealed: HashedFolder, folder: Path) -> None:
         raise ArtifactError(f"{folder / name}: {state}; a bundle holds {', '.join(sorted(known))}")
 
 
-def decoded(stem: Path, files: Mapping[str, bytes], name: str) -> tuple[Description, Weights]:
+def decoded(
+    stem: Path, files: Mapping[str, bytes], name: str, hashes: Mapping[str, str] | None = None
+) -> tuple[Description, Weights]:
     """What a model is, and its weights.
+
+    Args:
+        stem: of its files, for messages.
+        files: name -> content.
+        name: of the model.
+        hashes: name of a file -> its sha256, where they are known.
 
     Raises:
         ArtifactError: a part is damaged, or belongs to another model.
     """
-    return decode_model(stem, *(files[each] for each in file_names(name)))
+    about, weights = file_names(name)
+    return decode_model(stem, files[about], files[weights], weights_sha256=hashes[weights] if hashes else "")
 
 
 def used_records(path: Path, content: bytes) -> NDArray[np.uint64]:

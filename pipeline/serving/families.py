@@ -39,7 +39,7 @@ class Families:
         one = head.models[0] if isinstance(head, Folds) else head
         if not isinstance(head, Boosting | Folds) or not isinstance(one, Boosting) or one.families == "together":
             return None
-        about, _ = bundle_parts.decoded(Path("head"), bundle.sealed.files, "head")
+        about, _ = bundle_parts.decoded(Path("head"), bundle.sealed.files, "head", bundle.sealed.hashes)
         names = _with_trees(about.get("families", {}), one.least)
         sets = len(one.start) - (one.families == "both" and len(one.start) > 1)
         return cls(names, head) if names and len(names) == sets else None

@@ -33,14 +33,18 @@ class HashedFolder:
     files: Mapping[str, bytes]
 
     @cached_property
+    def hashes(self) -> Mapping[str, str]:
+        """Name -> sha256 of the content, in hexadecimal digits; each file is hashed once, as that takes time."""
+        return {name: hashlib.sha256(content).hexdigest() for name, content in sorted(self.files.items())}
+
+    @cached_property
     def manifest(self) -> bytes:
         """The content of the manifest; the same for the same folder."""
-        hashes = {name: hashlib.sha256(content).hexdigest() for name, content in sorted(self.files.items())}
-        return encode_json({"format": FORMAT, **self.about, "files": hashes})
+        return encode_json({"format": FORMAT, **self.about, "files": self.hashes})
 
     @cached_property
     def digest(self) -> str:
-        """sha256 of the manifest, in hexadecimal digits; each alert names it, and the files are hashed once."""
+        """sha256 of the manifest, in hexadecimal digits."""
         return hashlib.sha256(self.manifest).hexdigest()
 
     def save(self, folder: Path) -> None:
@@ -66,10 +70,10 @@ def load(folder: Path) -> HashedFolder:
     hashes = manifest.pop("files")
     _check_names(folder, hashes)
     files = {name: read_bytes(folder / name) for name in hashes}
-    for name, content in files.items():
-        if hashlib.sha256(content).hexdigest() != hashes[name]:
-            raise ArtifactError(f"{folder / name}: was changed; its bytes are not those that {MANIFEST} names")
     sealed = HashedFolder({key: value for key, value in manifest.items() if key != "format"}, files)
+    for name in files:
+        if sealed.hashes[name] != hashes[name]:
+            raise ArtifactError(f"{folder / name}: was changed; its bytes are not those that {MANIFEST} names")
     if sealed.manifest != read_bytes(folder / MANIFEST):
         raise ArtifactError(f"{folder / MANIFEST}: was changed; its text is not as it was written")
     return sealed

@@ -61,6 +61,7 @@ PREDICTION = {
     "notice": "string",
     "thresholds": "string",
     "model_digest": "string",
+    "model_version": "long",
     "driver": "string",
     "kind": "string",
     "family": "string",

@@ -18,6 +18,8 @@ import pyarrow as pa
 from mlflow.exceptions import MlflowException
 from mlflow.models import set_model
 from mlflow.pyfunc import PythonModel
+from mlflow.store.artifact.models_artifact_repo import REGISTERED_MODEL_META_FILE_NAME
+from mlflow.utils.yaml_utils import read_yaml
 
 from pipeline.base.errors import ArtifactError, ConfigError, DataError
 from pipeline.calibration.prediction import Prediction
@@ -46,6 +48,7 @@ class RegisteredModel(PythonModel):  # type: ignore[misc]  # mlflow has no types
         self.bundle = Bundle.load(folder, config["device"])
         if self.bundle.digest != config["digest"]:
             raise ArtifactError(f"{folder}: has the digest {self.bundle.digest}, {config['digest']} was registered")
+        self.version = _version(folder.parents[1])
 
     def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
         """Decide on raw records.
@@ -67,6 +70,8 @@ class RegisteredModel(PythonModel):  # type: ignore[misc]  # mlflow has no types
             ``level`` is the strictest threshold that a record exceeds, "" for none. ``thresholds`` is a JSON object:
             the name of each threshold by which the record was judged -> the score, null for an infinite one.
             ``model_digest`` says which model it is; the registry has it as the tag ``flowsculpt.digest`` of a version.
+            ``model_version`` is the number of that version, None where the model was not loaded by its name in the
+            registry.
             Where reasons are asked for: ``driver``, the score with the largest share; ``kind``, what the reasons are
             about; ``family``, the known attacks that it is most like; and ``reasons``, a JSON list of objects with the
             fields of ``alerts.schema.Reason``. All four are "" of other records.
@@ -84,7 +89,8 @@ class RegisteredModel(PythonModel):  # type: ignore[misc]  # mlflow has no types
             raise MlflowException.invalid_parameter_value(str(error)) from error
         notice = [" ".join(call.sentences), *[""] * (len(model_input) - 1)][: len(model_input)]
         said = {name: getattr(judged, name) for name in SCORES} | {"contract": call.state, "notice": notice}
-        said |= {"thresholds": self._thresholds(judged), "model_digest": self.bundle.digest} | why
+        said |= {"thresholds": self._thresholds(judged), "model_digest": self.bundle.digest}
+        said |= {"model_version": pd.Series([self.version] * len(model_input), model_input.index, dtype=object)} | why
         return pd.DataFrame(said, index=model_input.index)
 
     def _thresholds(self, judged: Prediction) -> list[str]:
@@ -116,6 +122,17 @@ class RegisteredModel(PythonModel):  # type: ignore[misc]  # mlflow has no types
         if call.sentences:
             LOG.warning("%s", " ".join(call.sentences))
         return call
+
+
+def _version(model: Path) -> int | None:
+    """The number that a model has in the registry, by the file that MLflow writes beside what it fetches from there.
+
+    A model is packed before it has a number, so nothing that is packed can say it.
+    """
+    if not (model / REGISTERED_MODEL_META_FILE_NAME).is_file():
+        return None
+    said = str(read_yaml(str(model), REGISTERED_MODEL_META_FILE_NAME).get("model_version"))
+    return int(said) if said.isdecimal() else None
 
 
 def _as_json(thresholds: Mapping[str, float]) -> str:

@@ -123,7 +123,8 @@ class Explainer:
         whole = self._whole(scores, like)
         picked = self._named(given, like, fall / whole[:, None])
         facts = Facts.of(self.bundle, self.scoring, scores, context, shares)
-        found = [picked.causes(row, fall, max(most, MOST)) + facts(row, whole[row]) for row in range(len(given.x))]
+        features = picked.causes(fall, max(most, MOST))
+        found = [each + facts(row, whole[row]) for row, each in enumerate(features)]
         kinds = [kind_of(strongest(each, MOST, LEAST_SHARE)) for each in found]
         return self._said(given, like, shares, kinds, [strongest(each, most, least_share) for each in found])
 

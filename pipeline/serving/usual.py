@@ -1,5 +1,6 @@
 """What is usual: what the benign records that a model keeps have, beside what one record has, in words."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Self
@@ -74,10 +75,10 @@ def sentence(quantity: Quantity, usual: Usual, value: Any, similar: Any) -> str:
     """
     if quantity.kind == "name":
         return f"{quantity.shown} {named(value)}, {_known(usual, value)}; {usual.text}"
-    if not np.isfinite(value):
-        return f"{quantity.shown} is {'missing' if np.isnan(value) else 'infinite'}; {usual.text}"
+    if not math.isfinite(value):
+        return f"{quantity.shown} is {'missing' if math.isnan(value) else 'infinite'}; {usual.text}"
     said, other = (number(each, quantity.unit) for each in (value, similar))
-    is_told = usual.holds(value) and np.isfinite(similar) and other != said
+    is_told = usual.holds(value) and math.isfinite(similar) and other != said
     beside = f", where similar benign records have {other}" if is_told else ""
     return f"{quantity.shown} {said}{beside}; {usual.text}"
 
@@ -95,7 +96,7 @@ def named(value: Any) -> str:
     """A word, or a number that is a name."""
     if isinstance(value, str):
         return value or NONE
-    return f"{value:.0f}" if np.isfinite(value) else NONE
+    return f"{value:.0f}" if math.isfinite(value) else NONE
 
 
 def number(value: float, unit: str = "") -> str:

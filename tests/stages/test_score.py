@@ -1,5 +1,6 @@
 """Files that are named are scored and explained in this process: as the flow does, and without a server."""
 
+import os
 import subprocess
 import sys
 from argparse import Namespace
@@ -11,6 +12,7 @@ from flows import arguments, explain, score, scoring
 from pipeline.artifacts import paths
 from pipeline.artifacts.files import read_json
 from pipeline.base.errors import ArtifactError, ConfigError
+from pipeline.base.parallel import THREADS, cores
 from pipeline.serving import registry
 from pipeline.serving.bundle import Bundle
 from pipeline.serving.counts import counted
@@ -114,17 +116,30 @@ bundle = Bundle.load(Path("bundle"))
 loading.load = lambda alias: (Version(3, "run", bundle.digest, {}, ()), bundle)
 from flows import score
 code = score.main(sys.argv[1:])
-print(sorted({"prefect", "dvc", "mlflow", "lightning", "sklearn", "matplotlib"} & {*sys.modules}))
+heavy = {"prefect", "dvc", "mlflow", "sqlalchemy", "lightning", "great_expectations", "sklearn", "scipy.stats"}
+print(sorted((heavy | {"matplotlib", "jinja2", "nvidia", "fastapi"}) & {*sys.modules}))
+import torch
+print(torch.get_num_threads())
 sys.exit(code)
 """
 
 
-def test_nothing_of_a_server_is_imported(store, folder):
-    file = sorted(folder.iterdir())[0]
-    command = [sys.executable, "-c", WITHOUT_SERVERS, str(file)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+def scored_alone(folder, threads):
+    """What the program printed at last: what it imported that it does not need, and how many threads it used."""
+    unset = {name: value for name, value in os.environ.items() if name not in THREADS}
+    command = [sys.executable, "-c", WITHOUT_SERVERS, str(sorted(folder.iterdir())[0])]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=unset | threads)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines()[-1] == "[]"
+    return done.stdout.splitlines()[-2:]
+
+
+def test_it_imports_what_it_needs_and_works_in_one_thread(store, folder):
+    assert scored_alone(folder, {}) == ["[]", "1"]
+
+
+@pytest.mark.skipif(cores() < 2, reason="needs two cores")
+def test_it_works_in_as_many_threads_as_a_user_asks_for(store, folder):
+    assert scored_alone(folder, {"OMP_NUM_THREADS": "2"}) == ["[]", "2"]
 
 
 # Reasons.

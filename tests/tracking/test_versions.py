@@ -309,6 +309,22 @@ def test_a_version_carries_the_code_that_it_imports_and_no_other_room(pyfunc):
     assert not any(name in module for module in modules for name in ("synthetic", "training"))
 
 
+def test_a_model_that_mlflow_fetches_answers_with_its_number(run_id, fresh, records, tmp_path, monkeypatch):
+    from mlflow import pyfunc as flavour
+
+    version = registry.register(fresh, run_id, {})
+    uri = stores.client().get_model_version_download_uri(own_model.name(), str(version.number))
+    shutil.copytree(uri.removeprefix("file://"), tmp_path / "by_folder")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", tracking.tracking_uri())
+    named = [f"models:/{own_model.name()}{which}" for which in (f"/{version.number}", "@candidate")]
+    with warnings.catch_warnings(), packaging.hushed():
+        warnings.simplefilter("ignore")  # MLflow's, of its own type hints
+        models = [flavour.load_model(each) for each in (*named, str(tmp_path / "by_folder"))]
+    found = [model.predict(pd.DataFrame(records))["model_version"].tolist() for model in models]
+    n = len(records["protocol"])
+    assert found == [[version.number] * n, [version.number] * n, [None] * n]
+
+
 FRESH = """
 import importlib.util, sys, warnings
 sys.path.append(sys.argv[2])  # without its .pth files, which may lead to a repository
@@ -409,6 +425,7 @@ def test_mlflow_serves_raw_records(pyfunc, bundle, records, tmp_path):
         server.wait(30)
     expected = bundle.predict(records)
     assert [row["verdict"] for row in told] == expected.verdict.tolist()
+    assert {row["model_version"] for row in told} == {None}  # it was named by its folder
     assert [row["score"] for row in told] == expected.score.tolist()
     assert [row["p_value"] for row in told] == expected.p_value.tolist()
     assert [row["p_value"] for row in blind] == bundle.predict(untold).p_value.tolist() != expected.p_value.tolist()

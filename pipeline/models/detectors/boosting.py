@@ -13,6 +13,7 @@ from pipeline.base.errors import TrainingError
 from pipeline.base.parallel import cores, in_order
 from pipeline.models.detectors.base import Detector, at_most, draw_with_attacks, of_both, rows_at_once
 from pipeline.models.detectors.forest import Forest, at
+from pipeline.models.detectors.small_trees import SmallTrees
 from pipeline.models.scoring import in_parts
 
 LEAST_EXCESS: Final = 1e-3  # of log-odds that hardly differ
@@ -116,6 +117,7 @@ class Boosting(Detector):
         self.register_buffer("begin", torch.zeros(1))  # (G,) where the tail begins
         self.register_buffer("excess", torch.ones(1))  # (G,) mean above that
         self.register_buffer("depth", torch.zeros((), dtype=torch.int64))
+        self._known: tuple[Tensor, Forest | SmallTrees] | None = None  # the nodes that they were made of come first
 
     def fit(self, x: Tensor, y: Tensor | None = None) -> None:
         """Grow the trees on x (n, F) and y (n,), the number of each attack's family; without labels do nothing.
@@ -254,8 +256,12 @@ class Boosting(Detector):
         odds: Tensor = self.start + at(self.value, leaf).view(len(leaf), families, len(self.root) // families).sum(2)
         return odds
 
-    def _forest(self) -> Forest:
-        return Forest(self.root, self.feature, self.threshold, self.left, self.right, int(self.depth))
+    def _forest(self) -> Forest | SmallTrees:
+        if self._known is None or self._known[0] is not self.left:
+            nodes = self.root, self.feature, self.threshold, self.left, self.right
+            walked = Forest(*nodes, int(self.depth))
+            self._known = self.left, SmallTrees.of(walked) or walked
+        return self._known[1]
 
     @property
     def replaces_quickly(self) -> bool:
@@ -266,15 +272,15 @@ class Boosting(Detector):
         """(B, F) scores if one entry alone is replaced.
 
         A tree gives another value only where a node on the way of the row looks at that entry and decides otherwise. So
-        the way from there is followed once more, and no other.
+        the leaf is looked for once more there, and nowhere else.
         """
         return of_both(self._replaced, x.float(), reference.float(), rows_at_once(64 * max(len(self.root), 1)))
 
     def _replaced(self, x: Tensor, reference: Tensor) -> Tensor:
         forest, families = self._forest(), len(self.start)
         detours, leaf = forest.detours(x, reference)
-        row, tree, entry, _ = detours
-        value = at(self.value, forest.ends(detours, x, reference)) - at(self.value, leaf[row, tree])
+        row, tree, entry, end = detours
+        value = at(self.value, end) - at(self.value, leaf[row, tree])
         place = (row * self.features + entry) * families + tree // (len(self.root) // families)
         change = value.new_zeros(x.numel() * families).index_add_(0, place, value)
         return self._of_odds(self._sums(leaf)[:, None] + change.view(len(x), self.features, families))

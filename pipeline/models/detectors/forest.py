@@ -13,13 +13,13 @@ class Detours(NamedTuple):
 
     Attributes:
         row, tree, entry: (p,) each: which way, and by which entry.
-        node: (p,) that comes next then.
+        leaf: (p,) that they would come to then.
     """
 
     row: Tensor
     tree: Tensor
     entry: Tensor
-    node: Tensor
+    leaf: Tensor
 
 
 @dataclass(frozen=True)
@@ -65,14 +65,15 @@ class Forest:
         key = (every[0] * len(self.root) + every[1]) * x.shape[1] + every[2]
         order = key.argsort(stable=True)  # of several detours of one way by one entry the first counts
         first = order[torch.cat([key.new_ones(1), key[order].diff()])[: len(order)] != 0]
-        return Detours(*every[:, first]), node
+        row, tree, entry, begin = every[:, first]
+        return Detours(row, tree, entry, self._end(begin, row, entry, torch.stack([x, reference]))), node
 
-    def ends(self, detours: Detours, x: Tensor, reference: Tensor) -> Tensor:
-        """(p,) the leaves that the detours lead to."""
-        both, begin, node = torch.stack([x, reference]).flatten(), detours.row * x.shape[1], detours.node
+    def _end(self, node: Tensor, row: Tensor, entry: Tensor, both: Tensor) -> Tensor:
+        """(p,) the leaves behind nodes for rows of x, of which one entry each is that of ``reference``: (2, B, F)."""
+        begin, rows = row * both.shape[2], both[0].numel()
         for _ in range(self.depth):
             looked = at(self.feature, node)
-            node = self._next(node, at(both, begin + looked + x.numel() * (looked == detours.entry)))
+            node = self._next(node, at(both.flatten(), begin + looked + rows * (looked == entry)))
         return node
 
     def _next(self, node: Tensor, value: Tensor) -> Tensor:

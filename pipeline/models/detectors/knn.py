@@ -129,7 +129,8 @@ class KNN(Detector):
         would be nearer still, but never too low.
         """
         most = min(max(POOL, self.neighbours), len(self.reference))
-        pool = torch.cat([self._neighbours(each, most)[1] for each in (x, reference)], dim=1)
+        both = self._neighbours(torch.cat([x, reference]), most)[1]  # one search costs less than two
+        pool = torch.cat(both.chunk(2), dim=1) if len(x) else both.repeat(1, 2)
         at = torch.arange(len(x), device=x.device)
         return in_parts(lambda part: self._replaced(x[part], reference[part], pool[part]), at, ROWS_AT_ONCE)
 

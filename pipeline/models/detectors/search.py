@@ -16,6 +16,7 @@ SLACK: Final = 16  # rounding units by which a squared distance may be wrong, re
 FAR: Final = 1000  # radii
 ENTRIES: Final = 2**24  # of a block of distances on a device
 PAIRS: Final = 2**16  # of rows, that are compared exactly at once
+_SLACK: Final = {kind: SLACK * float(np.finfo(kind).eps) for kind in "fd"}
 
 
 class Search:
@@ -44,13 +45,14 @@ class Search:
         self.rows = rows = reference.numpy()
         counts = sizes.numpy()
         self.starts = counts.cumsum() - counts
-        self.centres = np.add.reduceat(rows, self.starts) / counts[:, None].astype(rows.dtype)
-        apart = rows - np.repeat(self.centres, counts, axis=0)
-        self.squares = np.split(np.einsum("rf,rf->r", apart, apart), self.starts[1:])
+        cells = np.split(rows, self.starts[1:])
+        self.centres = np.stack([cell.sum(0) for cell in cells]) / counts[:, None].astype(rows.dtype)
+        self.squares, self.columns = [], []
+        for cell, centre in zip(cells, self.centres, strict=True):
+            apart = cell - centre
+            self.squares.append(np.einsum("rf,rf->r", apart, apart))
+            self.columns.append(np.multiply(apart.T, -2, order="C"))  # (F, size)
         self.radii = np.sqrt(np.array([each.max() for each in self.squares], rows.dtype))
-        self.columns = [
-            np.ascontiguousarray(-2 * cell.T) for cell in np.split(apart, self.starts[1:])
-        ]  # (F, size) each
 
     def nearest(self, z: Tensor, k: int) -> Tensor:
         """(n, k) positions of the references that are nearest to each row of z, (n, F), the nearest first."""
@@ -143,9 +145,13 @@ class _Found:
     def _shrink(self, rows: Whole, squares: Floats) -> Floats:
         """(m,) the largest squared distances of the rows, now that further ones, (m, up to k), are known."""
         k = self.squares.shape[1]
-        both = np.maximum(np.concatenate([self.squares[rows], squares], axis=1), 0)
-        self.squares[rows] = both = _least(both, k)
-        largest: Floats = both.max(1)
+        known = self.squares[rows]
+        if k == 1:
+            both = np.maximum(np.minimum(known, squares), 0)
+        else:
+            both = _least(np.maximum(np.concatenate([known, squares], axis=1), 0), k)
+        self.squares[rows] = both
+        largest: Floats = both[:, 0] if k == 1 else both.max(1)
         self.reach[rows] = np.sqrt(largest)
         return largest
 
@@ -175,7 +181,7 @@ def among_all(reference: Tensor, z: Tensor, k: int) -> Tensor:
 
 def _rounding(lengths: Floats) -> Floats:
     """By how much a squared distance that is computed by a product may be wrong, given the squared lengths."""
-    wrong: Floats = lengths * (SLACK * np.finfo(lengths.dtype).eps)
+    wrong: Floats = lengths * _SLACK[lengths.dtype.char]
     return wrong
 
 
