@@ -28,7 +28,7 @@ from pipeline.serving.watching.serving_model import ServingModel
 from pipeline.serving.watching.stretch import Judged, Stretch
 from pipeline.settings.watch import Watch
 
-SHARE: Final = 8  # a micro-batch may have one line for so many records of the past that it looks at
+SHARE: Final = 32  # a micro-batch may have one line for so many records of the past that it looks at
 HandOver = Callable[[pa.Table], None]
 Log = Callable[..., None]
 
