@@ -83,9 +83,9 @@ CHOICES: Final[tuple[tuple[str, dict[str, Any]], ...]] = (
 Found = dict[str, list[NDArray[np.bool_]]]
 
 
-def trained(folder: Path) -> Bundle:
-    """A model of benign captures, with the settings that are shipped, but with contexts."""
-    given = {"ingest.dataset": "pcap", "ingest.path": str(folder.resolve()), "preprocess.context.use": "auto"}
+def trained(folder: Path, dataset: str = "pcap") -> Bundle:
+    """A model of benign captures or logs, with the settings that are shipped, but with contexts."""
+    given = {"ingest.dataset": dataset, "ingest.path": str(folder.resolve()), "preprocess.context.use": "auto"}
     with TemporaryDirectory() as work:
         write_json(Path(work) / config.PARAMS, with_settings(config.read(SHIPPED), given))
         command = [sys.executable, "-m", "pipeline.alarms.training"]
