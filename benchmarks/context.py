@@ -5,6 +5,7 @@
     python -m benchmarks.context detect --seeds 0 1 2 --replay ../shared/data/pcaps
     python -m benchmarks.context choose
     python -m benchmarks.context speed
+    python -m benchmarks.context stream
 
 ``detect`` is about traffic that nobody has thinned. For each seed a model with the shipped settings, but
 ``preprocess.context.use: auto``, is trained on simulated benign captures of one seed, without labels. It then judges
@@ -17,6 +18,10 @@ replayed into the benign traffic of a Monday, each in an hour of its own.
 on the first 60 % of benign captures, with a threshold from the next 20 %.
 
 ``speed`` computes the contexts of random records, and says how many a CPU-second takes and the memory of the process.
+
+``stream`` computes those of 1,000 records behind many that are remembered, as a watch does for each micro-batch: of
+these alone, and with those of all others, as a file is done. Both must be the same bytes. Late records are up to
+minutes behind the last one, as in logs that say when a connection began.
 """
 
 import argparse
@@ -78,9 +83,9 @@ CHOICES: Final[tuple[tuple[str, dict[str, Any]], ...]] = (
 Found = dict[str, list[NDArray[np.bool_]]]
 
 
-def trained(folder: Path) -> Bundle:
-    """A model of benign captures, with the settings that are shipped, but with contexts."""
-    given = {"ingest.dataset": "pcap", "ingest.path": str(folder.resolve()), "preprocess.context.use": "auto"}
+def trained(folder: Path, dataset: str = "pcap") -> Bundle:
+    """A model of benign captures or logs, with the settings that are shipped, but with contexts."""
+    given = {"ingest.dataset": dataset, "ingest.path": str(folder.resolve()), "preprocess.context.use": "auto"}
     with TemporaryDirectory() as work:
         write_json(Path(work) / config.PARAMS, with_settings(config.read(SHIPPED), given))
         command = [sys.executable, "-m", "pipeline.alarms.training"]
@@ -231,10 +236,32 @@ def speed(records: int, hosts: int, per_second: float, remembered: int, busy: bo
     return f"| {records:,} | {hosts:,} | {per_second:,.0f} | {busiest} | {records / spent:,.0f} | {memory:,.0f} |"
 
 
+def stream(remembered: int, busy: bool, is_late: bool, new: int = 1000, rounds: int = 3) -> str:
+    """A line of the table of streams: the fewest CPU-seconds of some rounds."""
+    random, n, windows = np.random.default_rng(0), remembered + new, (5.0, 60.0, 600.0)
+    time_of = np.sort(random.integers(0, 600_000_000, n))
+    if is_late:
+        time_of[remembered:] -= (random.exponential(2e7, new) * (random.random(new) < 0.5)).astype(np.int64)
+    hosts = random.integers(-(2**62), 2**62, 500)
+    source, destination = hosts[random.integers(0, 500, n)], hosts[random.integers(0, 500, n)]
+    if busy:
+        destination[::2] = hosts[0]
+    talks = Talks(time_of, source, destination, *(random.integers(0, high, n) for high in (1000, 2, 10_000, 10_000)))
+    known, found, spent = np.ones(n, bool), [], [np.inf, np.inf]
+    for _ in range(rounds):
+        for way, since in enumerate((remembered, 0)):
+            before = time.process_time()
+            found.append(context(talks, known, windows, 500_000, since)[-new:])
+            spent[way] = min(spent[way], time.process_time() - before)
+    assert all(each.tobytes() == found[0].tobytes() for each in found)
+    words = ("half of the records" if busy else "no more than others", "half of the new ones" if is_late else "none")
+    return f"| {remembered:,} | {' | '.join(words)} | {spent[0]:.2f} | {spent[1]:.2f} |"
+
+
 def main() -> None:
     """Print the table that is asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("detect", "choose", "speed"))
+    parser.add_argument("what", choices=("detect", "choose", "speed", "stream"))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--conversations", type=int, default=20_000, help="benign ones of five days, of each capture")
     parser.add_argument("--replay", type=Path, help="folder of real captures")
@@ -249,6 +276,15 @@ def main() -> None:
         ):
             print(speed(*line), flush=True)
         print(speed(1_000_000, 5_000, 500, 500_000, busy=True))
+        return
+    if given.what == "stream":
+        print("| remembered | busiest host | late | CPU-seconds, 1,000 records alone | with all others |")
+        print("|---|---|---|---|---|")
+        for line in [
+            (30_000, False, False),
+            *((300_000, busy, late) for busy in (False, True) for late in (False, True)),
+        ]:
+            print(stream(*line), flush=True)
         return
     if given.what == "choose":
         print("\n".join(choice()))

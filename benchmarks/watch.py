@@ -5,16 +5,22 @@
     python -m benchmarks.watch                            1,000 records/s for a minute: from a line to its alert
     python -m benchmarks.watch --rate 4000 --seconds 600  what it keeps up with, for ten minutes
     python -m benchmarks.watch --seconds 15               for trying
+    python -m benchmarks.watch --contexts 300000 --rate 500   with a model that reads the past of hosts
+    python -m benchmarks.watch --incidents 20             sinks get alerts and incidents, of stretches of 20 s
 
 It takes the champion of the project that it is run in, puts it with the settings into a folder of its own, without any
 store of MLflow, and lets one core judge there what a writer appends to a log at a steady rate. The records are those of
 ``data/example/flows.csv``, again and again. A line counts from the moment when it was written to the log, its alert
 from the moment when the file that holds it was on the disk.
+
+With ``--contexts N`` the model is trained here, on simulated logs of Zeek, with the shipped settings but for contexts.
+N connections of the last ten minutes lie in its log already; only what is written after they are judged is measured.
 """
 
 import argparse
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -23,8 +29,9 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import chdir, contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import psutil
@@ -33,6 +40,8 @@ import yaml
 
 EXAMPLE = Path("data/example/flows.csv")
 TICKS = 50  # times a second that lines are written
+CONVERSATIONS = 5_000  # of the simulated logs
+TIME = re.compile(rb'(.*"ts": ?)[0-9.]+(.*\n)')
 
 
 def main() -> None:
@@ -41,31 +50,77 @@ def main() -> None:
     parser.add_argument("--rate", type=int, default=1000, help="records a second")
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--core", type=int, default=0, help="the core that judges")
+    parser.add_argument("--contexts", type=int, default=0, help="records of the past; the model reads it then")
+    parser.add_argument("--incidents", type=float, default=0.0, help="seconds of a stretch; a log gets incidents then")
     given = parser.parse_args()
     source = Path.cwd()
     with tempfile.TemporaryDirectory() as folder:
-        project(source, Path(folder))
-        print(measured(source / EXAMPLE, Path(folder), given.rate, given.seconds, given.core))
+        project(source, Path(folder), given.incidents, has_model=not given.contexts)
+        lines = zeek(Path(folder)) if given.contexts else Lines.of_table(source / EXAMPLE)
+        print(measured(lines, Path(folder), given.rate, given.seconds, given.core, given.contexts))
 
 
-def project(source: Path, folder: Path) -> None:
+def project(source: Path, folder: Path, stretch: float = 0.0, has_model: bool = True) -> None:
     """Put the champion of a project, and its settings, into a folder without a store."""
     settings = yaml.safe_load((source / "params.yaml").read_text())
     settings["watch"]["port"] = 0
+    if stretch:
+        settings["watch"]["stretch"] = settings["watch"]["incidents"] = stretch
+        settings["alerts"]["sinks"] |= {"active": ["eve"], "incidents": ["eve"]}
     (folder / "params.yaml").write_text(yaml.safe_dump(settings))
-    shutil.copytree(source / "data" / "registered", folder / "data" / "registered")
+    if has_model:
+        shutil.copytree(source / "data" / "registered", folder / "data" / "registered")
 
 
-def measured(example: Path, folder: Path, rate: int, seconds: float, core: int) -> str:
+class Lines(NamedTuple):
+    """Lines of a log, again and again: its name, its header, and what stands before and behind the time of each."""
+
+    log: str
+    header: bytes
+    parts: list[tuple[bytes, bytes]]
+
+    @classmethod
+    def of_table(cls, path: Path) -> "Lines":
+        """Lines of a table, which have no time."""
+        header, *lines = path.read_bytes().splitlines(keepends=True)
+        return cls(path.name, header, [(line, b"") for line in lines])
+
+    def text(self, begin: int, end: int, times: np.ndarray) -> bytes:
+        """Some lines, at their times."""
+        chosen = (self.parts[row % len(self.parts)] for row in range(begin, end))
+        return b"".join(
+            head + (b"%.6f" % time if tail else b"") + tail for (head, tail), time in zip(chosen, times, strict=True)
+        )
+
+
+def zeek(folder: Path) -> Lines:
+    """Train a model of simulated logs that reads contexts, make it the champion of a folder, and draw lines for it."""
+    from benchmarks.context import trained
+    from pipeline.datasets.synthetic.zeek_logs import write_logs
+    from pipeline.serving import champion
+    from pipeline.serving.version import Version
+
+    write_logs(folder / "benign", CONVERSATIONS, 5, seed=0)
+    bundle = trained(folder / "benign", "zeek")
+    with chdir(folder):
+        bundle.save(champion.folder_of(1, bundle.digest))
+        champion.keep(Version(1, "run", bundle.digest, {}, ("champion",), "flowsculpt"), "champion")
+    logs = write_logs(folder / "other", CONVERSATIONS, 1, seed=1, form="json")
+    found = (TIME.fullmatch(line) for log in logs for line in log.read_bytes().splitlines(keepends=True))
+    return Lines("conn.log", b"", [(each[1], each[2]) for each in found if each])
+
+
+def measured(lines: Lines, folder: Path, rate: int, seconds: float, core: int, past: int) -> str:
     """Watch a log that grows for some seconds; returns what was found."""
-    log, lines = folder / "flows.csv", example.read_bytes().splitlines(keepends=True)
-    log.write_bytes(lines[0])
+    log = folder / lines.log
+    log.write_bytes(lines.header + lines.text(0, past, time.time() - 600.0 * (1 - np.arange(past) / max(past, 1))))
     with watching(log, folder, core) as process:
-        seen = Seen(folder)
+        seen = Seen(folder, (log.stat().st_size, past))
+        until_judged(folder, past)
         with seen.looking():
             memory, cpu = process.memory_info().rss, sum(process.cpu_times()[:2])
-            written = write(log, lines[1:], rate, seconds, seen)
-            behind = until_judged(folder, written.size)
+            written = write(log, lines, rate, seconds, seen)
+            behind = until_judged(folder, past + written.size)
             used = sum(process.cpu_times()[:2]) - cpu
         return seen.text(written, memory, process.memory_info().rss, used, behind, rate)
 
@@ -95,17 +150,17 @@ def events(folder: Path) -> list[dict]:
     return [json.loads(line) for line in lines if line.startswith("{") and line.endswith("}")]
 
 
-def write(log: Path, lines: list[bytes], rate: int, seconds: float, seen: "Seen") -> np.ndarray:
+def write(log: Path, lines: Lines, rate: int, seconds: float, seen: "Seen") -> np.ndarray:
     """Append lines at a steady rate; returns (n,) when each was written."""
     times, begun, done = [], time.time(), 0
     with log.open("ab", buffering=0) as file:
         while (now := time.time()) - begun < seconds:
             due = int((now - begun) * rate)
             if due > done:
-                file.write(b"".join(lines[row % len(lines)] for row in range(done, due)))
+                file.write(lines.text(done, due, np.full(due - done, time.time())))
                 times.append(np.full(due - done, time.time()))
                 done = due
-                seen.ends.append((log.stat().st_size, done))
+                seen.ends.append((log.stat().st_size, seen.past + done))
             time.sleep(1 / TICKS)
     return np.concatenate(times)
 
@@ -123,8 +178,8 @@ def until_judged(folder: Path, n: int, patience: float = 600.0) -> float:
 class Seen:
     """When each alert was on the disk, and which line of the log it is of."""
 
-    def __init__(self, folder: Path) -> None:
-        self.room, self.ends = folder / "data" / "scored" / "alerts", []
+    def __init__(self, folder: Path, start: tuple[int, int]) -> None:
+        self.room, self.ends, self.past = folder / "data" / "scored" / "alerts", [start], start[1]
         self.at: list[tuple[float, str, np.ndarray]] = []
         self._known: set[str] = set()
 
@@ -158,13 +213,13 @@ class Seen:
                 self.at.append((when, table["source_file"][0].as_py(), table["row"].to_numpy()))
 
     def latencies(self, written: np.ndarray) -> np.ndarray:
-        """(k,) seconds from a line to its alert."""
+        """(k,) seconds from a line to its alert, of lines that were not there at the start."""
         sizes, counts = np.array([0, *(size for size, _ in self.ends)]), np.array([0, *(n for _, n in self.ends)])
         found = []
         for when, name, rows in self.at:
             start = int(Path(name).stem.split("-")[-2])
-            first = int(np.interp(start, sizes, counts))
-            found.append(when - written[np.clip(first + rows - 1, 0, written.size - 1)])
+            number = int(np.interp(start, sizes, counts)) + rows - 1 - self.past
+            found.append(when - written[np.clip(number[number >= 0], 0, written.size - 1)])
         return np.concatenate(found) if found else np.zeros(0)
 
     def text(self, written: np.ndarray, before: int, after: int, used: float, behind: float, rate: int) -> str:

@@ -63,7 +63,10 @@ def _score(parser: argparse.ArgumentParser) -> None:
 
 
 def _watch(parser: argparse.ArgumentParser) -> None:
-    parser.description = "Judge records as they come, without any server, until TERM or Ctrl-C."
+    parser.description = (
+        "Judge records as they come, without any server, until TERM or Ctrl-C. Sinks get each alert at once, and each "
+        "incident when a stretch of a log or a file is whole, at most every watch.incidents seconds."
+    )
     parser.add_argument("path", help="a folder, a log that grows, or - for standard input")
     parser.add_argument("--alias", default="champion", help="the version that judges: an alias or a number")
 
@@ -114,6 +117,9 @@ def _deliver(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seconds", type=float, default=600.0, help="that each sink may take")
     parser.add_argument(
         "--stored", action="store_true", help="first hand over all alerts that are stored; a sink gets each once"
+    )
+    parser.add_argument(
+        "--incidents", action="store_true", help="hand over incidents, and deliver nothing; the watch calls this"
     )
     refused = parser.add_mutually_exclusive_group()
     refused.add_argument("--refused", action="store_true", help="first let the messages wait again that were refused")

@@ -5,6 +5,7 @@
     flowsculpt deliver                deliver what waits, and the incidents that are new or whose severity changed
     flowsculpt deliver --status       say what waits, and why
     flowsculpt deliver --stored       hand over every stored alert, as to a sink that is new
+    flowsculpt deliver --incidents    hand over incidents alone, and deliver nothing: the watch does it for its own
     flowsculpt deliver --refused      offer again what receivers refused
     flowsculpt deliver --give-up      forget what receivers refused, and what is lost
 
@@ -62,6 +63,8 @@ def delivered(chosen: Namespace) -> str:
             delivery.hand_over_table(path, rules)
     if rules.incidents and not chosen.status:
         _hand_over_incidents(alerts)
+    if chosen.incidents:
+        return "incidents are in the spools; nothing was delivered"
     found = delivery.states(rules) if chosen.status else delivery.flush(rules, chosen.seconds, is_patient=False)
     text = "\n".join(map(_line, found))
     if all(each.is_clear for each in found):

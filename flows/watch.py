@@ -10,6 +10,9 @@ The model lies on the disk, see ``serving.loading``. The registry is asked every
 another version serves, and that one takes over between two micro-batches. ``serving.watching.stretch`` says how records
 survive a kill. At most one watch at a time runs for each model of a project.
 
+Sinks get alerts at once. Those that get incidents do so when a stretch or a file is whole: ``flowsculpt deliver
+--incidents`` groups the alerts then, in a process of the lowest priority, so that no alert waits for it.
+
 It logs to standard error, one JSON object a line, and answers ``/metrics`` and ``/healthz`` on ``watch.host`` and
 ``watch.port``. TERM and Ctrl-C end it when what has come by then is judged.
 
@@ -72,7 +75,10 @@ def watch(chosen: Namespace, stopped: threading.Event | None = None) -> int:
             held.enter_context(program.heeding(stopped.set, [signal.SIGTERM, signal.SIGINT]))
         held.enter_context(alone())
         watcher, port = begun(chosen, log), 0
-        watcher.hand_over = held.enter_context(delivering(config.load(Alerts).sinks))
+        sinks = config.load(Alerts).sinks
+        watcher.hand_over = taking = held.enter_context(delivering(sinks))
+        if sinks.incidents:
+            held.enter_context(_grouping(watcher, taking.look))
         if watcher.settings.port:
             port = held.enter_context(_metrics(watcher))
         watcher.model.follow(watcher.settings.refresh, stopped)
@@ -140,6 +146,22 @@ def _metrics(watcher: "Watcher") -> Iterator[int]:
 
     with answering(settings.host, settings.port, watcher.gauges.text, health) as port:
         yield port
+
+
+@contextmanager
+def _grouping(watcher: "Watcher", done: Callable[[], None]) -> Iterator[None]:
+    """Group alerts into incidents in the background, when a stretch or a file is whole; ``done`` after each time."""
+    from flows.runtime.background import Background
+
+    def failed(reason: str) -> None:
+        watcher.log("not grouped", reason=reason)
+
+    command = [sys.executable, "-m", "flows.deliver", "--incidents"]
+    background = Background(command, watcher.settings.incidents, done, failed)
+    background.ask()  # for what an earlier process has left
+    watcher.whole = background.ask
+    with background.running():
+        yield
 
 
 @contextmanager

@@ -8,6 +8,7 @@
     data/scored/alerts/KEY.parquet      its alerts: who, when, how unlikely, and why; see ``alerts.schema``
     data/scored/records/KEY.parquet     raw columns of the strongest alerts, for whoever labels them
     data/scored/pasts/KEY.parquet       the end of its traffic, for the next file; see ``carried_past``
+    data/scored/claims/SHA256.lock      held while a content is scored; see ``claims``
     data/scored/spool/SINK.sqlite       alerts that wait for a sink; see ``alerts.delivery``
     data/scored/summaries/KEY.json      counts, and the sha256 of what came in and of those above
     data/scored/sequence                number of the last summary

@@ -125,9 +125,14 @@ def _tomorrow() -> int:
 
 def end_of(talks: Talks, past: RecentPast) -> Talks:
     """The records of the longest window before the last one, in the order of time, and no more than are remembered."""
+    talks = last_of(talks, past)
+    return talks.take(talks.time > talks.time[-1] - round(past.windows[-1] * _SECOND))
+
+
+def last_of(talks: Talks, past: RecentPast) -> Talks:
+    """The last records, in the order of time, as many as are remembered."""
     talks = talks.take(np.argsort(talks.time, kind="stable"))
-    late = talks.take(talks.time > talks.time[-1] - round(past.windows[-1] * _SECOND))
-    return late.take(slice(max(0, len(late) - past.remembered), None))
+    return talks.take(slice(max(0, len(talks) - past.remembered), None))
 
 
 def _content(key: str) -> str:

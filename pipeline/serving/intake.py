@@ -17,7 +17,7 @@ from typing import Any, TypeAlias
 
 from pipeline import config
 from pipeline.base.errors import ConflictError, FlowsculptError, SourceError, printable
-from pipeline.serving import arrivals, batch, quarantine, rescoring, scored
+from pipeline.serving import arrivals, batch, claims, quarantine, rescoring, scored
 from pipeline.serving.alerts import delivery
 from pipeline.serving.arrivals import Incoming
 from pipeline.serving.bundle import Bundle
@@ -33,6 +33,11 @@ class Left:
     """A file that waits for the next run, with the reason."""
 
     reason: str
+
+
+@dataclass(frozen=True)
+class Claimed(Left):
+    """A file that another process scores now."""
 
 
 Outcome: TypeAlias = dict[str, Any] | Held | Left | Exception | None
@@ -89,12 +94,18 @@ class Result:
 
 
 def take_in(
-    path: Path, root: Path, version: int, score: Callable[[Incoming], Outcome], rescore: bool = False
+    path: Path,
+    root: Path,
+    version: int,
+    score: Callable[[Incoming], Outcome],
+    rescore: bool = False,
+    waits: bool = True,
 ) -> Outcome:
     """What becomes of a file that was found under ``root``; ``score`` is called where it is new and whole.
 
     A file is new if no version of the model has scored its content, so a promotion raises no alert twice. With
-    ``rescore`` it is new if this version has not; the summary then says what has changed, see ``rescoring``.
+    ``rescore`` it is new if this version has not; the summary then says what has changed, see ``rescoring``. Of two
+    processes that have found the same content, one scores it, see ``claims``; the other ``waits``, or leaves it.
     """
     if arrivals.is_growing(path):
         return Left(f"{printable(path.name)}: it is still being written")
@@ -102,6 +113,16 @@ def take_in(
         file = arrivals.identify(path, root)
     except SourceError as error:
         return error if path.exists() else Left(f"{printable(path.name)}: it is gone")
+    try:
+        with claims.claimed(file.sha256, waits) as is_mine:
+            if not is_mine:
+                return Claimed(f"{file.name}: another process scores it")
+            return _scored(file, version, score, rescore)
+    except FlowsculptError as error:
+        return error
+
+
+def _scored(file: Incoming, version: int, score: Callable[[Incoming], Outcome], rescore: bool) -> Outcome:
     if not rescore:
         return None if scored.is_scored(file) else score(file)
     if scored.is_scored(file, version):

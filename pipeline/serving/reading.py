@@ -107,7 +107,7 @@ def contexts(file: Incoming, bundle: Bundle, key: str = "", after: Before | None
     if after is None:
         after = before(key, bundle, int(own.time.min())) if len(own) else Before.nothing()
     old = len(after.talks)
-    x = past.context(Talks.joined(after.talks, talks), np.concatenate([np.ones(old, bool), known]))[old:]
+    x = past.context(Talks.joined(after.talks, talks), np.concatenate([np.ones(old, bool), known]), since=old)
     late = backwards(talks.time, known, past.windows[-1])
     said = late_sentence(late, past.windows[-1]) + "." if late else ""
     return FilePast(x, past.scores(x), own, after, said)

@@ -89,9 +89,9 @@ class RecentPast:
         """Which past it looks back on, as it is stored with contexts."""
         return {"windows": [*self.windows], "remembered": self.remembered}
 
-    def context(self, talks: Talks, known: Mask) -> Matrix:
-        """(n, F) context of records that come together, (n,); NaN for those that are not known."""
-        return context(talks, known, self.windows, self.remembered)
+    def context(self, talks: Talks, known: Mask, since: int = 0) -> Matrix:
+        """(n - since, F) context of the last of n records that come together; NaN for those that are not known."""
+        return context(talks, known, self.windows, self.remembered, since)
 
     def scores(self, x: Matrix) -> NDArray[np.float32]:
         """(n,) scores of contexts, (n, F), NaN where a record has none."""

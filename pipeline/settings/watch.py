@@ -20,6 +20,8 @@ class Watch(Section):
         waiting: lines of standard input that wait, at most; whoever writes waits then.
         stretch: seconds of a stream whose records become one table.
         stretch_records: records of such a table, at most.
+        incidents: seconds between two groupings of alerts into incidents, for sinks that get these, at least. Alerts
+            are grouped when a stretch or a file is whole, in a process of its own.
         refresh: seconds between two questions to the registry, which model serves.
         host: address on which ``/metrics`` and ``/healthz`` answer.
         port: and its port; 0: nowhere.
@@ -34,6 +36,7 @@ class Watch(Section):
     waiting: Count
     stretch: Positive
     stretch_records: Count
+    incidents: Positive
     refresh: Positive
     host: str
     port: Port

@@ -86,6 +86,39 @@ def test_steps_of_any_length_give_the_same_bytes(cuts, seed):
     assert len(past.remembered) == 15
 
 
+@pytest.mark.parametrize("most", [5, 40, 10**6])
+@given(st.integers(1, 12), st.booleans(), st.integers(0, 2**32 - 1))
+def test_a_few_records_behind_many_get_the_same_bytes_as_all_together(most, few, is_late, seed):
+    talks = some(90, seed, seconds=200 if seed % 2 else 20_000)
+    if not is_late:
+        talks = talks.take(np.argsort(talks.time, kind="stable"))
+    old, known = len(talks) - few, np.random.default_rng(seed).random(len(talks)) < 0.9
+    found = context(talks, known, WINDOWS, most, since=old)
+    np.testing.assert_array_equal(found, context(talks, known, WINDOWS, most)[old:])
+
+
+@given(st.lists(st.integers(0, 200), max_size=8), st.integers(0, 2**32 - 1))
+def test_a_stream_in_any_parts_has_the_context_that_it_has_in_one(cuts, seed):
+    talks = some(200, seed, hosts=3)
+    talks = talks.take(np.argsort(talks.time, kind="stable"))
+    edges = [0, *sorted(cuts), len(talks)]
+    parts = [
+        context(talks.take(slice(end)), np.ones(end, bool), WINDOWS, 60, since=begin) for begin, end in pairwise(edges)
+    ]
+    np.testing.assert_array_equal(np.concatenate(parts), every(talks, most=60))
+
+
+@pytest.mark.parametrize("values", [2**62, 2**15])
+def test_values_far_apart_are_told_from_each_other(values):
+    talks, random = some(400, 3), np.random.default_rng(0)
+    names = random.integers(-values, values, (3, 5))
+    talks = Talks(
+        talks.time, names[0][talks.source], names[1][talks.destination], names[2][talks.port], talks.failed, talks.sent,
+        talks.received,
+    )  # fmt: skip
+    np.testing.assert_array_equal(context(talks, np.ones(400, bool), WINDOWS, 10**6, since=390), every(talks)[390:])
+
+
 def test_records_out_of_order_have_their_place_by_their_own_time():
     talks, random = some(80, 5), np.random.default_rng(0)
     apart = talks.take(np.unique(talks.time, return_index=True)[1])  # no ties: order within them would matter

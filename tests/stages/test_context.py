@@ -2,7 +2,9 @@
 
 import csv
 import json
+import shutil
 from datetime import timedelta
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -24,7 +26,10 @@ from pipeline.serving import adoption, batch
 from pipeline.serving.arrivals import Incoming
 from pipeline.serving.bundle import Bundle
 from pipeline.serving.scored import table_path
+from pipeline.serving.watching.stretch import Model, Stretch
+from pipeline.settings.alerts import Alerts
 from pipeline.settings.evaluate import Evaluate
+from pipeline.settings.scoring import Scoring
 
 LEARNT = ("ingest", "preprocess", "stage1", "stage2", "calibrate")
 FITTED = ("train", "val", "calibration")
@@ -216,6 +221,43 @@ def test_a_clock_that_was_set_back_in_a_file_that_is_scored_is_said(learnt: Any,
         said[name] = " ".join(summary["contract"]["sentences"])
     assert "a clock was set back" in said["moved"]
     assert "a clock was set back" not in said["kept"]
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_a_stream_has_the_context_of_files_however_it_is_cut_into_micro_batches(learnt: Any, seed: int) -> None:
+    bundle, random = Bundle.of_project(), np.random.default_rng(seed)
+    records = read_table(paths.RECORDS).sort_by("timestamp")
+    time = records.column("timestamp").cast(pa.int64()).to_numpy()
+    dense = 400 + int(
+        np.argmin(time[420:800] - time[400:780])
+    )  # so that a whole begins in the past of the last but one
+    first = records.slice(0, dense).take(pa.array(random.permutation(dense)))  # connections end in another order
+    wholes = [first, records.slice(dense, 10), records.slice(dense + 10, 200)]
+    model = Model(1, bundle, config.load(Scoring).contract, config.load(Alerts))
+    for number, whole in enumerate(wholes):
+        path = paths.DATA / f"whole-{number}.parquet"
+        pq.write_table(whole, path)
+        batch.score(Incoming(path, path.name, sha256_of(path)), bundle, 1)
+    files = contexts_by_record()
+    shutil.rmtree(paths.SCORED)
+    for number, whole in enumerate(wholes):
+        here, edges = Stretch.begin("log", f"whole-{number}", model), [0, whole.num_rows]
+        if number:  # in order: a record sees all that it sees in the file
+            edges = [0, *sorted(random.integers(0, whole.num_rows, 6).tolist()), whole.num_rows]
+        for part, (begin, end) in enumerate(pairwise(edges)):
+            content = pa.BufferOutputStream()
+            pq.write_table(whole.slice(begin, end - begin), content)
+            here.add(f"whole-{number}-{part:03d}.parquet", content.getvalue().to_pybytes())
+        here.end()
+    assert len(files) == dense + 210 and contexts_by_record() == files
+
+
+def contexts_by_record() -> dict[int, float]:
+    """Record id -> score of its context, of all that was scored; 0 for none."""
+    parts = [read_table(path, ["record_id", "context"]) for path in paths.SCORED.glob("*.parquet")]
+    whole = pa.concat_tables([each.replace_schema_metadata() for each in parts])
+    ids, scores = (whole.column(name).to_numpy() for name in ("record_id", "context"))
+    return dict(zip(ids.tolist(), np.nan_to_num(scores).tolist(), strict=True))
 
 
 def test_a_bundle_is_stored_and_loaded_with_its_context(learnt: Any, tmp_path: Any) -> None:

@@ -1,5 +1,7 @@
 """After a promotion a file is not judged again unless that is asked for, and then it is said what changed."""
 
+import threading
+
 import pytest
 
 from flows import score, scoring
@@ -7,7 +9,7 @@ from flows.triage.grouping import grouped
 from pipeline import config
 from pipeline.artifacts import paths
 from pipeline.artifacts.files import sha256_of
-from pipeline.serving import arrivals, registry, scored
+from pipeline.serving import arrivals, intake, registry, scored
 from pipeline.serving.alerts import incident_store, stored
 from pipeline.serving.alerts.schema import alerts_of
 from pipeline.serving.bundle import Bundle
@@ -54,6 +56,44 @@ def test_a_promotion_raises_no_alert_twice(task, store, folder, promoted):
     state = scoring.scoring.fn(str(folder))
     assert f"0 files scored, {n} passed over" in state.message
     assert stored.read().equals(before)
+
+
+def test_of_two_processes_with_a_promotion_between_them_one_scores_a_file(store, folder, promoted):
+    file = next(path for path in folder.iterdir() if "DDos" in path.name)
+    begun, over, found = threading.Event(), threading.Event(), {}
+
+    def first(incoming):
+        begun.set()
+        over.wait(1.0)  # meanwhile the other one looks whether this file was scored
+        return intake.score(incoming, store.bundle, 3)
+
+    def take(version, score, **given):
+        found[version] = intake.take_in(file, folder, version, score, **given)
+        over.set()
+
+    other = promoted(-1.0)
+    threads = [threading.Thread(target=take, args=(3, first))]
+    threads[0].start()
+    begun.wait()
+    left = intake.take_in(file, folder, 4, None, waits=False)  # as a watch does
+    assert isinstance(left, intake.Claimed) and "another process scores it" in left.reason
+    threads.append(threading.Thread(target=take, args=(4, lambda each: intake.score(each, other, 4))))
+    threads[1].start()
+    for each in threads:
+        each.join()
+    assert found[3]["version"] == 3 and found[4] is None
+    assert {*stored.read()["model_version"].to_pylist()} == {3}
+    assert not [*(paths.SCORED / "claims").iterdir()]
+    take(4, lambda each: intake.score(each, other, 4), rescore=True)
+    assert found[4]["rescored"]["version"] == 3
+
+
+def test_a_claim_that_a_killed_process_has_left_keeps_nobody_waiting(store, folder):
+    file = next(path for path in folder.iterdir() if "DDos" in path.name)
+    (paths.SCORED / "claims").mkdir(parents=True)
+    (paths.SCORED / "claims" / f"{arrivals.content_hash(file)}.lock").touch()
+    done = intake.take_in(file, folder, 3, lambda each: intake.score(each, store.bundle, 3), waits=False)
+    assert done["version"] == 3
 
 
 def test_rescore_judges_again_and_says_what_changed(task, store, folder, promoted, capsys):

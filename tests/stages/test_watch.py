@@ -17,13 +17,13 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from flows import watch
+from flows import deliver, watch
 from pipeline import config
 from pipeline.artifacts import paths
 from pipeline.artifacts.files import read_json
 from pipeline.base.errors import ArtifactError, ConflictError, SourceError
 from pipeline.serving import champion, intake, scored
-from pipeline.serving.alerts import delivery, stored
+from pipeline.serving.alerts import delivery, incident_store, stored
 from pipeline.serving.bundle import Bundle
 from pipeline.serving.contract_check import ContractCheck
 from pipeline.serving.version import Version
@@ -32,6 +32,7 @@ from pipeline.serving.watching.handing_over import delivering
 from pipeline.serving.watching.stretch import Model, Stretch
 from pipeline.settings.alerts import Alerts
 from pipeline.settings.scoring import Scoring
+from tests.serving.alerts.sinks import receivers
 from tests.stages.test_rescoring import moved
 
 
@@ -469,3 +470,95 @@ def test_a_sink_that_fails_keeps_no_record_waiting(sealed, lines, tmp_path):
         running.until("records_total", 200)
     assert sum(judged().values()) == 200
     assert any(each["event"] == "not delivered" for each in running.events)
+
+
+def eve(about):
+    """The keys of the alerts or incidents in the log that the sink wrote, in their order."""
+    path = Path("data/sinks/eve.json")
+    found = (
+        [json.loads(line)["alert"]["metadata"]["tag"] for line in path.read_text().splitlines()]
+        if path.exists()
+        else []
+    )
+    return [tags[0].removeprefix("key=") for tags in found if f"about={about}" in tags]
+
+
+def until(seen, process=None):
+    begun = time.monotonic()
+    while not seen():
+        assert time.monotonic() - begun < 120 and (process is None or process.poll() is None)
+        time.sleep(0.05)
+
+
+@pytest.fixture
+def sinks(sealed, prepared, monkeypatch):
+    """A log gets each alert and each incident, a webhook the incidents; gives the webhook."""
+    monkeypatch.setenv("FLOWSCULPT_TEST_SECRET", "secret")
+    prepared.set("watch.incidents", 0.1)
+    prepared.set("alerts.incidents.medium", 999_999.0)  # so few benign records give no strong evidence
+    with receivers.webhook() as (port, hook):
+        prepared.set("alerts.sinks.active", ["eve"])
+        prepared.set("alerts.sinks.incidents", ["eve", "webhook"])
+        prepared.set("alerts.sinks.webhook.url", f"http://127.0.0.1:{port}/")
+        prepared.set("alerts.sinks.webhook.secret_variable", "FLOWSCULPT_TEST_SECRET")
+        yield hook
+
+
+def grouped():
+    """The keys of the incidents that sinks are to get."""
+    found = incident_store.read(config.load(Alerts).incidents)
+    return [f"{each.incident}-{each.severity}" for each in found if each.severity != "low"]
+
+
+def test_sinks_get_alerts_at_once_and_incidents_when_a_stretch_is_whole(sinks, prepared, lines, tmp_path):
+    header, rows = lines
+    log = tmp_path / "flows.csv"
+    log.write_bytes(header)
+    process = started(log)
+    with log.open("ab") as file:
+        file.write(b"".join(rows[:200]))
+    until(lambda: eve("alert"), process)
+    assert not eve("incident")
+    process.send_signal(signal.SIGTERM)
+    process.communicate()
+    assert {*eve("alert")} == {*stored.read()["alert"].to_pylist()}
+    assert grouped() and eve("incident") == grouped() == sinks.taken()
+    assert deliver.main([]) == 0
+    assert eve("incident") == sinks.taken() == grouped()
+
+
+def test_incidents_come_while_the_watch_goes_on_and_once_over_kills(sinks, prepared, lines, tmp_path):
+    prepared.set("watch.stretch", 0.5)
+    header, rows = lines
+    log = tmp_path / "flows.csv"
+    log.write_bytes(header + b"".join(rows[:200]))
+    process = started(log)
+    until(lambda: eve("incident"), process)
+    process.kill()
+    process.communicate()
+    prepared.set("watch.stretch", 300.0)
+    before = len(eve("alert"))
+    with log.open("ab") as file:
+        file.write(b"".join(rows[200:400]))
+    process = started(log)
+    until(lambda: len(eve("alert")) > before, process)
+    process.kill()  # the stretch is not whole
+    process.communicate()
+    process = started(log)
+    assert any('"started"' in line for line in process.stderr)
+    process.send_signal(signal.SIGTERM)
+    process.communicate()
+    assert sum(judged().values()) == 400 and {*judged().values()} == {1}
+    assert sorted({*eve("incident")}) == sorted(eve("incident"))
+    assert {*grouped()} <= {*eve("incident")} == {*sinks.taken()}
+
+
+def test_a_watch_whose_sinks_get_no_incident_groups_nothing(sealed, lines, tmp_path, monkeypatch):
+    def never(*_):
+        raise AssertionError
+
+    monkeypatch.setattr(watch, "_grouping", never)
+    log, stopped = tmp_path / "flows.csv", threading.Event()
+    log.write_bytes(lines[0])
+    stopped.set()
+    assert watch.watch(Namespace(path=str(log), alias="champion"), stopped) == 0

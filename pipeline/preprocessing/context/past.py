@@ -13,12 +13,14 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.preprocessing.context.latest import Latest
 from pipeline.preprocessing.context.regularity import regularity
 from pipeline.preprocessing.context.talks import Ints, Mask, Talks
-from pipeline.preprocessing.context.windows import Distinct, Floats, Grouped, distinct, first_in_window, totals
+from pipeline.preprocessing.context.windows import Floats, Grouped, Window, distinct, first_in_window, totals
 
 Matrix = NDArray[np.float32]
 
+FEW: Final = 4  # of so many records at least, the context of one is asked for: then only what it needs is counted
 AT_ONCE: Final = 65_536  # records, at least: each step looks at all that are remembered once more
 SIDES: Final = ("source", "destination", "pair")
 GAP_COLUMNS: Final = ("gaps", "gap_mean", "gap_variation")
@@ -65,18 +67,50 @@ class Past:
         return found
 
 
-def context(talks: Talks, known: Mask, windows: Sequence[float], most: int) -> Matrix:
-    """(n, F) context of n records, NaN in the rows of those that are not ``known``, (n,).
+def context(talks: Talks, known: Mask, windows: Sequence[float], most: int, since: int = 0) -> Matrix:
+    """(n - since, F) context of the last of n records, NaN in the rows of those that are not ``known``, (n,).
 
     Records come in any order; each has its place by its own time.
+
+    Args:
+        talks: n records.
+        known: (n,) which have a time and both addresses.
+        windows: lengths in seconds, ascending.
+        most: records that are remembered.
+        since: records at the start whose context nobody asks for. Where few follow, their context costs little.
     """
-    found = np.full((len(talks), len(columns(windows))), np.nan, np.float32)
     rows = np.flatnonzero(known)
     rows = rows[np.argsort(talks.time[rows], kind="stable")]
-    past = Past(windows, most)
+    asked = np.flatnonzero(rows >= since)
+    if len(asked) * FEW < len(rows):
+        found, ordered = _unknown(len(talks) - since, windows), talks.take(rows)
+        for part in _on_time_and_late(asked, rows, since):
+            found[rows[part] - since] = _latest(ordered, part, windows, most)
+        return found
+    found, past = _unknown(len(talks), windows), Past(windows, most)
     for part in _parts(rows, past):
         found[part] = past.add(talks.take(part))
-    return found
+    return found[since:]
+
+
+def _unknown(n: int, windows: Sequence[float]) -> Matrix:
+    return np.full((n, len(columns(windows))), np.nan, np.float32)
+
+
+def _on_time_and_late(asked: Ints, rows: Ints, since: int) -> list[Ints]:
+    """Those behind all records before, and those among them: apart, the windows of the first have more in common."""
+    old = np.flatnonzero(rows < since)
+    late = asked < old[-1]
+    return [part for part in (asked[~late], asked[late]) if len(part)]
+
+
+def _latest(talks: Talks, asked: Ints, windows: Sequence[float], most: int) -> Matrix:
+    """(m, F) of some of the records in the order of time: the same bits as those of ``_features``."""
+    latest = Latest(talks, asked, most)
+    lengths = [round(each * _SECOND) for each in windows]
+    sides = (each for side in SIDES for window in latest.windows(side, lengths) for each in _values(window))
+    parts = [*sides, *_gap_values(*latest.gaps())]
+    return np.stack([np.asarray(each, np.float32) for each in parts], axis=1)
 
 
 def _parts(rows: Ints, past: Past) -> Iterator[Ints]:
@@ -131,8 +165,12 @@ def _side(talks: Talks, keys: tuple[Ints, ...], hosts: Ints | None, oldest: Sequ
     parts = []
     for each in oldest:
         first = first_in_window(groups, each)
-        parts += _window(talks, groups, first, distinct(*ports, first))
-        parts += [] if others is None else [np.log1p(distinct(*others, first).values)]
+        failed, sent, received = (
+            totals(values[groups.order], first) for values in (talks.failed, talks.sent, talks.received)
+        )
+        records = np.arange(len(first)) - first
+        seen = None if others is None else distinct(*others, first)
+        parts += _values(Window(records, distinct(*ports, first), failed, sent, received, seen))
     found = np.empty((len(talks), len(parts)), np.float32)
     found[groups.order] = np.stack(parts, axis=1)
     return found
@@ -144,14 +182,12 @@ def _by_value(groups: Grouped, values: Ints) -> tuple[Ints, Ints]:
     return found.order, found.code
 
 
-def _window(talks: Talks, groups: Grouped, first: Ints, ports: Distinct) -> list[Floats]:
+def _values(window: Window) -> list[Floats]:
     """The features of a window, (n,) each: counts and bytes as log(1 + n), shares and entropies as they are."""
-    records = np.arange(len(first)) - first
-    failed, sent, received = (
-        totals(values[groups.order], first) for values in (talks.failed, talks.sent, talks.received)
-    )
-    share = failed / np.maximum(records, 1)
-    return [np.log1p(records), np.log1p(ports.values), ports.entropy, share, np.log1p(sent), np.log1p(received)]
+    share = window.failed / np.maximum(window.records, 1)
+    counted, ports = np.log1p(window.records), window.ports
+    found = [counted, np.log1p(ports.values), ports.entropy, share, np.log1p(window.sent), np.log1p(window.received)]
+    return found if window.hosts is None else [*found, np.log1p(window.hosts.values)]
 
 
 def _gaps(talks: Talks, most: int) -> Matrix:
@@ -159,5 +195,10 @@ def _gaps(talks: Talks, most: int) -> Matrix:
     groups = Grouped.by(talks.source, talks.destination, talks.port)
     count, mean, variation = regularity(talks.time[groups.order], groups.order, groups.start, most)
     found = np.empty((len(talks), len(GAP_COLUMNS)), np.float32)
-    found[groups.order] = np.stack([count, np.log1p(mean), variation], axis=1)
+    found[groups.order] = np.stack(_gap_values(count, mean, variation), axis=1)
     return found
+
+
+def _gap_values(count: Ints, mean: Floats, variation: Floats) -> list[Floats]:
+    """The features of gaps, (n,) each."""
+    return [count.astype(np.float64), np.log1p(mean), variation]

@@ -8,7 +8,7 @@ bits of another's.
 """
 
 from dataclasses import dataclass
-from typing import Final, Self
+from typing import Final, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -79,8 +79,32 @@ class Distinct:
     entropy: Floats
 
 
+class Counts(NamedTuple):
+    """Of the window of each event: (n,) how many distinct values, and the sum of n log n over them in ``UNIT``."""
+
+    values: Ints
+    amount: Ints
+
+
+class Window(NamedTuple):
+    """What the windows of n events hold, (n,) each; ``hosts`` is None for a pair."""
+
+    records: Ints
+    ports: Distinct
+    failed: Ints
+    sent: Ints
+    received: Ints
+    hosts: Distinct | None
+
+
 def distinct(by_value: Ints, same: Ints, first: Ints) -> Distinct:
-    """Count the distinct values in the window of each event.
+    """Count the distinct values in the window of each event; see ``counts``."""
+    found = counts(by_value, same, first, np.zeros(len(first), np.int64))
+    return Distinct(found.values, entropy(np.arange(len(first)) - first, found.amount))
+
+
+def counts(by_value: Ints, same: Ints, first: Ints, base: Ints) -> Counts:
+    """Count the distinct values in the window of each event, beyond those that are there in any case.
 
     The number of events with a value rises by 1 when one enters, and falls by 1 when one leaves. A value is new when
     it rises from 0, and gone when it falls to 0.
@@ -89,22 +113,22 @@ def distinct(by_value: Ints, same: Ints, first: Ints) -> Distinct:
         by_value: (n,) the events, sorted by key, value and time: places among those sorted by key and time.
         same: (n,) number of the key and value of each of ``by_value``, ascending.
         first: (n,) where the window of each event begins, of the events sorted by key and time.
+        base: (n,) events that all windows of its key hold beside these, with the same value as each of ``by_value``.
     """
     n = len(first)
     begins = np.flatnonzero(np.diff(same, prepend=-1))[same]
     leaves = np.searchsorted(first, by_value, side="right")  # the first event that no longer sees it
     rank = np.arange(n) - begins
     entered, left = same * (n + 1) + by_value, same * (n + 1) + leaves
-    on_entry = rank - (np.searchsorted(left, entered, side="right") - begins)
-    on_exit = np.searchsorted(entered, left) - begins - rank
-    amounts = _amounts(int(on_exit.max(initial=0)))
+    on_entry = base + rank - (np.searchsorted(left, entered, side="right") - begins)
+    on_exit = base + np.searchsorted(entered, left) - begins - rank
+    amounts = worth(np.arange(int(on_exit.max(initial=0)) + 2))
     rises, falls = (np.empty(n, np.int64) for _ in range(2))
     new, gone = (np.empty(n, np.int64) for _ in range(2))
     new[by_value], gone[by_value] = on_entry == 0, on_exit == 1
     rises[by_value] = amounts[on_entry + 1] - amounts[on_entry]
     falls[by_value] = amounts[on_exit] - amounts[on_exit - 1]
-    events = np.arange(n) - first
-    return Distinct(_moved(new, gone, first), _entropy(events, _moved(rises, falls, first)))
+    return Counts(_moved(new, gone, first), _moved(rises, falls, first))
 
 
 def _moved(entry: Ints, leaving: Ints, first: Ints) -> Ints:
@@ -115,14 +139,14 @@ def _moved(entry: Ints, leaving: Ints, first: Ints) -> Ints:
     return moved
 
 
-def _amounts(most: int) -> Ints:
-    """(most + 2,) n log n in units of 1 / ``UNIT``, for n from 0 on."""
-    n = np.arange(most + 2, dtype=np.float64)
-    return np.rint(n * np.log(np.maximum(n, 1)) * UNIT).astype(np.int64)
+def worth(n: Ints) -> Ints:
+    """N log n in units of 1 / ``UNIT``."""
+    found: Ints = np.rint(n * np.log(np.maximum(n, 1)) * UNIT).astype(np.int64)
+    return found
 
 
-def _entropy(events: Ints, amount: Ints) -> Floats:
+def entropy(events: Ints, amount: Ints) -> Floats:
     """(n,) log N - sum of n log n / N over the values, for (n,) N events in the window."""
     some = np.maximum(events, 1).astype(np.float64)
-    entropy: Floats = np.maximum(np.log(some) - amount / (UNIT * some), 0.0)
-    return entropy
+    found: Floats = np.maximum(np.log(some) - amount / (UNIT * some), 0.0)
+    return found

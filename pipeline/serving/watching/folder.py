@@ -12,11 +12,13 @@ from typing import Final
 
 from pipeline.base.errors import SourceError
 from pipeline.serving import arrivals, intake
-from pipeline.serving.intake import Left, Outcome
+from pipeline.serving.intake import Claimed, Left, Outcome
 from pipeline.serving.watching.stretch import Model
 
 Stamp = tuple[int, int, int]
-RETRY: Final = 60.0  # seconds until a file is tried again that could not be scored through no fault of its own
+RETRY: Final = (
+    60.0  # seconds until a file is tried again that could not be scored through no fault of its own, or is claimed
+)
 
 
 class Folder:
@@ -54,8 +56,8 @@ class Folder:
         def score(file: arrivals.Incoming) -> Outcome:
             return intake.score(file, model.bundle, model.number, rules=model.contract, alerts=model.alerts)
 
-        done = intake.take_in(path, self.path, model.number, score)
-        if isinstance(done, Exception):
+        done = intake.take_in(path, self.path, model.number, score, waits=False)
+        if isinstance(done, Exception | Claimed):
             self._tried[path] = time.monotonic()
         elif stamp is not None and not isinstance(done, Left):
             self._done[path] = stamp

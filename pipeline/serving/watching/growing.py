@@ -17,7 +17,6 @@ import hashlib
 import json
 import os
 import re
-import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
@@ -28,6 +27,7 @@ from pipeline.artifacts.files import write_json
 from pipeline.datasets.suffixes import PACKINGS
 from pipeline.serving.watching import stretch
 from pipeline.serving.watching.lines import LONGEST, Batch, Header, cut
+from pipeline.serving.watching.quiet import Quiet
 
 READ: Final = 4 << 20  # bytes at a time
 HEAD: Final = 4096  # bytes that tell one log from another under the same inode: more than a header of CSV has
@@ -91,7 +91,8 @@ class GrowingLog:
     Args:
         path: of the log, as its writer calls it; it need not exist yet.
         tell: gets, in words, what was lost.
-        settle: seconds for which a log that was renamed is still looked at: its writer may not know yet.
+        settle: seconds for which a log is still looked at after it was seen to be renamed, and since it changed last:
+            its writer may not know yet. The clock of the machine says nothing of that, as it may be set.
 
     Attributes:
         stream: its name under ``data/watch``.
@@ -106,7 +107,7 @@ class GrowingLog:
         self._header, self._rest = Header(), b""
         self.position = known(self._folder)
         self._is_done = False
-        self._quiet = time.monotonic()  # since when nothing has come
+        self._quiet = Quiet()  # of logs that were renamed
 
     def read(self, most: int) -> Batch | None:
         """The next lines, at most so many; None where there are none now."""
@@ -116,9 +117,7 @@ class GrowingLog:
             self._done(self._renamed())  # among them may be a copy of what was read
             return None
         batch = self._lines(most)
-        if batch is not None:
-            self._quiet = time.monotonic()
-        elif self._has_ended() and time.monotonic() - self._quiet >= self.settle:
+        if batch is None and self._has_ended() and self._is_settled():
             batch = self._last_line()
             self._done([path for path in self._renamed() if self._is_the_one(path)])
         return batch
@@ -157,6 +156,8 @@ class GrowingLog:
         except OSError:
             return False
         self._file, self._rest, self._header, self._is_done = file, b"", Header(), False
+        with suppress(FileNotFoundError):  # all at once, so that one need not be waited for after the other
+            self._quiet.look([each.stat() for each in self._renamed()])
         if offset == 0:
             at = self.position
             self.position = Position(at.generation + 1, os.fstat(file.fileno()).st_ino, passed=at.passed)
@@ -220,6 +221,10 @@ class GrowingLog:
             return False  # it is being rotated: the new one will come
         size = os.fstat(self._file.fileno()).st_size
         return now.st_ino != self.position.inode and size <= self.position.offset + len(self._rest)
+
+    def _is_settled(self) -> bool:
+        """Whether the log that is open, which was renamed, has been as it is for long enough."""
+        return self._file is not None and self._quiet.seconds(os.fstat(self._file.fileno())) >= self.settle
 
     # What it holds.
 

@@ -1,11 +1,12 @@
 """Alerts go into the spools of the sinks at once, and to the sinks in the background.
 
 So a sink that is slow or does not answer delays no record. What it does not take stays in its spool; see ``delivery``.
+Incidents come into the spools by another process, and this one delivers them, too.
 """
 
 import logging
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
@@ -20,35 +21,53 @@ LOG: Final = logging.getLogger("flowsculpt")
 SECONDS = 1.0  # between two deliveries, at least
 
 
+class Delivery:
+    """Takes tables of alerts when it is called, and delivers what waits in the spools while ``run`` does.
+
+    Args:
+        rules: which sinks there are.
+    """
+
+    def __init__(self, rules: Sinks) -> None:
+        self.rules = rules
+        self._come = threading.Event()
+        self._come.set()  # what an earlier process has left
+
+    def __call__(self, alerts: pa.Table) -> None:
+        """Put alerts into the spools."""
+        if self.rules.active:
+            delivery.hand_over(alerts_of(alerts), self.rules)
+            self._come.set()
+
+    def look(self) -> None:
+        """Another process has put something into the spools."""
+        self._come.set()
+
+    def run(self, over: threading.Event) -> None:
+        """Deliver until ``over``."""
+        while not over.wait(SECONDS):
+            if self._come.is_set():
+                self._come.clear()
+                if _delivered(self.rules):
+                    self._come.set()
+
+
 @contextmanager
-def delivering(rules: Sinks) -> Iterator[Callable[[pa.Table], None]]:
+def delivering(rules: Sinks) -> Iterator[Delivery]:
     """What takes tables of alerts, and delivers them until the block ends; then once more, all that can be.
 
     Raises:
         ConfigError: there is no such sink, or its settings are not allowed.
     """
     delivery.built(rules)
-    if not rules.active:
-        yield lambda _: None
+    taking, over = Delivery(rules), threading.Event()
+    if not rules.active and not rules.incidents:
+        yield taking
         return
-    come, over = threading.Event(), threading.Event()
-    come.set()  # what an earlier process has left
-
-    def deliver() -> None:
-        while not over.wait(SECONDS):
-            if come.is_set():
-                come.clear()
-                if _delivered(rules):
-                    come.set()
-
-    def take(alerts: pa.Table) -> None:
-        delivery.hand_over(alerts_of(alerts), rules)
-        come.set()
-
-    thread = threading.Thread(target=deliver, name="sinks", daemon=True)
+    thread = threading.Thread(target=taking.run, args=(over,), name="sinks", daemon=True)
     thread.start()
     try:
-        yield take
+        yield taking
     finally:
         over.set()
         thread.join()

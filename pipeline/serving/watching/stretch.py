@@ -151,7 +151,7 @@ class Stretch:
         self._before = self._before or past.after
         joined = Talks.joined(past.after.talks, past.talks)
         if looks_back is not None and len(joined):
-            self._end = Before(past.after.key, carried_past.end_of(joined, looks_back))
+            self._end = Before(past.after.key, carried_past.last_of(joined, looks_back))
 
     def _store_part(self, alerts: pa.Table) -> None:
         self._parts += 1
@@ -179,7 +179,8 @@ class Stretch:
         if self.records:
             self._opened.close()
             if self._end is not None and self._before is not None:
-                carried_past.store(self.key, self.model.bundle, self._before, self._end.talks)
+                before = Before(self._before.key, Talks.none())  # its records are among those of the end
+                carried_past.store(self.key, self.model.bundle, before, self._end.talks)
             summary = self._judging.summary({})
         else:
             self.drop()

@@ -28,7 +28,7 @@ from pipeline.serving.watching.serving_model import ServingModel
 from pipeline.serving.watching.stretch import Judged, Stretch
 from pipeline.settings.watch import Watch
 
-SHARE: Final = 8  # a micro-batch may have one line for so many records of the past that it looks at
+SHARE: Final = 32  # a micro-batch may have one line for so many records of the past that it looks at
 HandOver = Callable[[pa.Table], None]
 Log = Callable[..., None]
 
@@ -58,6 +58,7 @@ class Watcher:
 
     Attributes:
         gauges: what is counted.
+        whole: called when a stretch or a file is whole, so that its alerts may have become incidents.
     """
 
     def __init__(
@@ -71,6 +72,7 @@ class Watcher:
     ) -> None:
         self.settings, self.model, self.streams, self.folder = settings, model, streams, folder
         self.hand_over, self.log, self.gauges = hand_over, log, Gauges()
+        self.whole: Callable[[], None] = lambda: None
         self._stretches: dict[str, Stretch] = {}
         self._waiting: dict[str, int] = {}  # what was behind the last micro-batch of each stream when that was read
         self._judges_by, self._judged_until = model.current, time.monotonic()
@@ -82,6 +84,7 @@ class Watcher:
             records = stretch.recover(name, self.model.by_digest, self._handed)
             if records:
                 self.gauges.add("recovered_records_total", records)
+                self.whole()
                 self.log("recovered", stream=name, records=records)
 
     def run(self, stopped: Event, until_over: bool = False) -> None:
@@ -170,6 +173,7 @@ class Watcher:
         here = self._stretches.pop(name)
         next(each for each in self.streams if each.stream == name).commit()
         summary = here.end()
+        self.whole()
         self.log("stretch", stream=name, key=here.key, records=here.records, version=here.model.number)
         if summary is not None and summary["contract"]["state"] == "broken":
             self.log("warning", stream=name, message=" ".join(summary["contract"]["sentences"]))
@@ -205,6 +209,7 @@ class Watcher:
             self._handed(alerts)
             self.gauges.judged(_judged(done, alerts))
             self.gauges.add("files_total")
+            self.whole()
             self.log("file", file=name, records=done["records"], rejected=done["rejected"], alerts=alerts.num_rows)
         elif isinstance(done, Held):
             self.gauges.add("quarantined_total")

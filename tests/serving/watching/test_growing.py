@@ -5,7 +5,7 @@ import os
 import numpy as np
 import pytest
 
-from pipeline.serving.watching import stretch
+from pipeline.serving.watching import quiet, stretch
 from pipeline.serving.watching.growing import GrowingLog
 
 ZEEK = b"#separator \\x09\n#fields\tts\tuid\n#types\ttime\tstring\n"
@@ -36,13 +36,13 @@ def reader_of():
 class Reader:
     """Reads a log as the watch does: each batch is written before the next one is read."""
 
-    def __init__(self, path, most=3):
-        self.path, self.most, self.found, self.told = path, most, [], []
+    def __init__(self, path, most=3, settle=0.0):
+        self.path, self.most, self.settle, self.found, self.told = path, most, settle, [], []
         self.names = []
         self.start()
 
     def start(self):
-        self.log = GrowingLog(self.path, self.told.append)
+        self.log = GrowingLog(self.path, self.told.append, self.settle)
         self.folder = stretch.room() / self.log.stream / "stretch-v1-0123456789abcdef"
 
     def read(self):
@@ -227,3 +227,56 @@ def test_a_log_that_was_emptied_while_nobody_read_is_read_from_its_start(place, 
     reader.die()
     reader.read()
     assert reader.found[10:] == [b"new %d" % n for n in range(20)]
+
+
+class Clock:
+    """Seconds that pass only when a test says so."""
+
+    now = 0.0
+
+    def monotonic(self):
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    monkeypatch.setattr(quiet, "time", Clock())
+    return quiet.time
+
+
+@pytest.mark.parametrize("second", [None, 10**9, 2 * 10**10], ids=["now", "long ago", "in the future"])
+def test_many_logs_that_were_renamed_are_waited_for_once(place, reader_of, clock, second):
+    log, reader = place / "conn.log", reader_of(place / "conn.log", settle=5.0)
+    append(log, b'{"n": 0}')
+    reader.read()
+    for number in range(1, 9):
+        log.rename(place / f"conn.{number}.log")
+        append(log, b'{"n": %d}' % number)
+    for number, each in enumerate(sorted(place.iterdir())):
+        if second is not None:  # whatever a clock says that is set
+            os.utime(each, (second + number, second + number))
+    reader.die()
+    reader.read()
+    assert reader.found == [b'{"n": 0}']
+    clock.now += 5.0
+    reader.read()
+    assert sorted(reader.found) == [b'{"n": %d}' % number for number in range(9)]
+
+
+def test_a_log_that_was_quiet_before_it_was_renamed_is_still_looked_at(place, reader_of, clock):
+    log, reader = place / "conn.log", reader_of(place / "conn.log", settle=5.0)
+    append(log, b'{"n": 0}')
+    reader.read()
+    clock.now += 100.0
+    with log.open("ab") as writer:
+        log.rename(place / "conn.1.log")
+        append(log, b'{"n": 3}')
+        reader.read()
+        for number in (1, 2):
+            clock.now += 4.0
+            writer.write(b'{"n": %d}\n' % number)  # who writes does not know yet
+            writer.flush()
+            reader.read()
+    clock.now += 5.0
+    reader.read()
+    assert reader.found == [b'{"n": %d}' % number for number in range(4)]
