@@ -1,6 +1,7 @@
 """Gradient-boosted trees on the seen attacks: a supervised head."""
 
 import math
+from collections.abc import Callable
 from typing import Any, Final, Literal
 
 import numpy as np
@@ -15,6 +16,7 @@ from pipeline.models.detectors.base import Detector, draw_with_attacks, of_both,
 from pipeline.models.detectors.binning import Ranked
 from pipeline.models.detectors.forest import Forest, at
 from pipeline.models.detectors.growth import Grown, Growth, grow, packed
+from pipeline.models.detectors.masks import FEWEST_ROWS, Masks
 from pipeline.models.scoring import in_parts
 
 LEAST_EXCESS: Final = 1e-3  # of log-odds that hardly differ
@@ -118,6 +120,7 @@ class Boosting(Detector):
         self.register_buffer("begin", torch.zeros(1))  # (G,) where the tail begins
         self.register_buffer("excess", torch.ones(1))  # (G,) mean above that
         self.register_buffer("depth", torch.zeros((), dtype=torch.int64))
+        self._masks: Masks | None = None
 
     def fit(self, x: Tensor, y: Tensor | None = None) -> None:
         """Grow the trees on x (n, F) and y (n,), the number of each attack's family; without labels do nothing.
@@ -139,7 +142,7 @@ class Boosting(Detector):
 
     def raw(self, x: Tensor) -> Tensor:
         """(B, G) log-odds of each set of trees."""
-        return in_parts(self._odds, x, rows_at_once(8 * max(len(self.root), 1)))
+        return self._by_leaves(self._sums, x)
 
     def fit_units(self, raw: Tensor) -> None:
         """Fit the tails on the log-odds, (n, G), of benign rows that the trees have not seen."""
@@ -210,10 +213,22 @@ class Boosting(Detector):
 
     def score(self, x: Tensor) -> Tensor:
         """Sum of the surprises in nats, or log-odds, (B, F) to (B,)."""
-        return in_parts(self._score, x, rows_at_once(8 * max(len(self.root), 1)))
+        return self._by_leaves(lambda leaf: self._of_odds(self._sums(leaf)), x)
 
-    def _score(self, x: Tensor) -> Tensor:
-        return self._of_odds(self._odds(x))
+    def _by_leaves(self, function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+        """``function`` of the leaves, (B, G T), of x, (B, F), computed in parts."""
+        leaves = self._finder(len(x)).leaves
+        return in_parts(lambda part: function(leaves(part.float())), x, rows_at_once(8 * max(len(self.root), 1)))
+
+    def _finder(self, rows: int) -> Forest | Masks:
+        """What finds the leaves; ``Masks`` once there have been rows enough that their tables pay."""
+        forest = self._forest()
+        if self._masks is not None and self._masks.forest.root is self.root:
+            return self._masks
+        if rows < FEWEST_ROWS or not Masks.fits(forest):
+            return forest
+        self._masks = Masks(forest)
+        return self._masks
 
     def _of_odds(self, odds: Tensor) -> Tensor:
         """(...) scores of log-odds, (..., G)."""
@@ -223,9 +238,6 @@ class Boosting(Detector):
         if self.families == "each":
             return surprise.amax(-1)
         return surprise[..., 0] + surprise[..., 1:].amax(-1)
-
-    def _odds(self, x: Tensor) -> Tensor:
-        return self._sums(self._forest().leaves(x.float()))
 
     def _sums(self, leaf: Tensor) -> Tensor:
         """(B, G) log-odds of the leaves, (B, G T)."""
