@@ -213,7 +213,7 @@ class Boosting(Detector):
 
     def score(self, x: Tensor) -> Tensor:
         """Sum of the surprises in nats, or log-odds, (B, F) to (B,)."""
-        return self._by_leaves(lambda leaf: self._of_odds(self._sums(leaf)), x)
+        return self._by_leaves(lambda leaf: self.of_raw(self._sums(leaf)), x)
 
     def _by_leaves(self, function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
         """``function`` of the leaves, (B, G T), of x, (B, F), computed in parts."""
@@ -230,11 +230,11 @@ class Boosting(Detector):
         self._masks = Masks(forest)
         return self._masks
 
-    def _of_odds(self, odds: Tensor) -> Tensor:
+    def of_raw(self, raw: Tensor) -> Tensor:
         """(...) scores of log-odds, (..., G)."""
         if len(self.start) == 1:
-            return odds[..., 0]
-        surprise = functional.softplus((odds - self.begin) / self.excess - math.log(1 - self.quantile))
+            return raw[..., 0]
+        surprise = functional.softplus((raw - self.begin) / self.excess - math.log(1 - self.quantile))
         if self.families == "each":
             return surprise.amax(-1)
         return surprise[..., 0] + surprise[..., 1:].amax(-1)
@@ -268,4 +268,4 @@ class Boosting(Detector):
         value = at(self.value, forest.ends(detours, x, reference)) - at(self.value, leaf[row, tree])
         place = (row * self.features + entry) * families + tree // (len(self.root) // families)
         change = value.new_zeros(x.numel() * families).index_add_(0, place, value)
-        return self._of_odds(self._sums(leaf)[:, None] + change.view(len(x), self.features, families))
+        return self.of_raw(self._sums(leaf)[:, None] + change.view(len(x), self.features, families))
