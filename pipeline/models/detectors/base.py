@@ -59,6 +59,10 @@ class Detector(Scorer):
         """(n, M) scores of the M parts of the detector, each in its own unit, of x (n, F), computed in parts."""
         return self.scores(x)[:, None]
 
+    def of_raw(self, raw: Tensor) -> Tensor:
+        """(n,) scores of rows whose parts have the scores ``raw``, (n, M)."""
+        return raw[:, 0]
+
     def fit_units(self, raw: Tensor) -> None:
         """Fit a common unit for the scores of the parts, by ``raw`` (n, M) of benign rows that no part has seen."""
 

@@ -1,6 +1,7 @@
 """Gradient-boosted trees on the seen attacks: a supervised head."""
 
 import math
+from collections.abc import Callable
 from typing import Any, Final, Literal
 
 import numpy as np
@@ -11,8 +12,10 @@ from torch.nn import functional
 
 from pipeline.base.errors import TrainingError
 from pipeline.base.parallel import cores, in_order
-from pipeline.models.detectors.base import Detector, at_most, draw_with_attacks, of_both, rows_at_once
+from pipeline.models.detectors.base import Detector, draw_with_attacks, of_both, rows_at_once
+from pipeline.models.detectors.binning import Ranked
 from pipeline.models.detectors.forest import Forest, at
+from pipeline.models.detectors.growth import Grown, Growth, grow, packed
 from pipeline.models.detectors.small_trees import SmallTrees
 from pipeline.models.scoring import in_parts
 
@@ -22,9 +25,9 @@ LEAST_EXCESS: Final = 1e-3  # of log-odds that hardly differ
 class Boosting(Detector):
     """How much like seen attacks a row is, by gradient-boosted trees.
 
-    Friedman, "Greedy Function Approximation: A Gradient Boosting Machine", 2001, on histograms; the fit is
-    scikit-learn's. Small trees, each split on a share of the features, use several features of an attack and not only
-    the one that separates the seen attacks best. This carries over better to unseen attacks.
+    Friedman, "Greedy Function Approximation: A Gradient Boosting Machine", 2001, on histograms; the trees are those of
+    scikit-learn (``growth``). Small trees, each split on a share of the features, use several features of an attack and
+    not only the one that separates the seen attacks best. This carries over better to unseen attacks.
 
     Log-odds of different trees have no common unit. They are measured by the upper tail of benign rows that the trees
     have not seen, above its quantile t, with a mean excess e. These rows are left out of the fit part by part::
@@ -130,9 +133,7 @@ class Boosting(Detector):
         values, attack, groups = self._grown(x, y)
         tails = [(0.0, 1.0)]
         if len(groups) > 1:
-            part = np.random.default_rng(self.seed).integers(self.parts, size=int((~attack).sum()))
-            benign = values[~attack]
-            tails = list(in_order(lambda group: self._tail(benign, values[group], part), groups, cores()))
+            tails = self._tails(values, attack, groups)
         self.begin, self.excess = torch.tensor(tails).to(self.begin).unbind(1)
 
     def fit_raw(self, x: Tensor, y: Tensor) -> None:
@@ -141,7 +142,7 @@ class Boosting(Detector):
 
     def raw(self, x: Tensor) -> Tensor:
         """(B, G) log-odds of each set of trees."""
-        return in_parts(self._odds, x, rows_at_once(8 * max(len(self.root), 1)))
+        return self._by_leaves(self._sums, x)
 
     def fit_units(self, raw: Tensor) -> None:
         """Fit the tails on the log-odds, (n, G), of benign rows that the trees have not seen."""
@@ -149,10 +150,10 @@ class Boosting(Detector):
         tails = [self._tail_of(column) for column in odds.T] if odds.shape[1] > 1 else [(0.0, 1.0)]
         self.begin, self.excess = torch.tensor(tails).to(self.begin).unbind(1)
 
-    def _grown(self, x: Tensor, y: Tensor) -> tuple[NDArray[np.float64], NDArray[np.bool_], list[NDArray[np.bool_]]]:
+    def _grown(self, x: Tensor, y: Tensor) -> tuple[NDArray[np.float32], NDArray[np.bool_], list[NDArray[np.bool_]]]:
         """Grow and keep the trees; return their rows, a mask of the attacks, and the mask of each set of trees."""
         rows = draw_with_attacks(y, self.max_rows, self.attack_share, self.seed)
-        values, number = x[rows].double().cpu().numpy(), y[rows].cpu().numpy()
+        values, number = x[rows].float().cpu().numpy(), y[rows].cpu().numpy()
         attack = number != 0
         if attack.all() or not attack.any():
             absent = "benign records" if attack.any() else "seen attacks"
@@ -160,11 +161,13 @@ class Boosting(Detector):
                 f"detector boosting: it tells seen attacks from benign records, but there are no {absent} among the "
                 f"{len(attack)} training records; check ingest.path and preprocess.unseen, or set stage2.head=none"
             )
-        groups = self._groups(number)
+        groups, ranked = self._groups(number), Ranked(values)
         sets = [~attack | group for group in groups]
-        grown = list(in_order(lambda rows: self._grow(values[rows], attack[rows]), sets, cores()))
-        self._keep([tree for model in grown for tree in _trees(model)])
-        self.start = torch.tensor([float(np.ravel(model._baseline_prediction)[0]) for model in grown]).to(self.start)
+        grown = list(in_order(lambda kept: self._grow(ranked, attack, kept), sets, cores()))
+        for name, array in packed([tree for each in grown for tree in each.trees]).items():
+            setattr(self, name, torch.from_numpy(array).to(getattr(self, name)))
+        self.depth.fill_(max(each.depth for each in grown))
+        self.start = torch.tensor([each.start for each in grown]).to(self.start)
         return values, attack, groups
 
     def _groups(self, number: NDArray[Any]) -> list[NDArray[np.bool_]]:
@@ -177,36 +180,30 @@ class Boosting(Detector):
             return [number != 0]
         return groups if self.families == "each" else [number != 0, *groups]
 
-    def _grow(self, x: NDArray[np.float64], attack: NDArray[np.bool_]) -> Any:
-        """The library's model, grown on one thread; several sets of trees grow at once instead."""
-        from sklearn.ensemble import HistGradientBoostingClassifier
-        from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+    def _grow(self, ranked: Ranked, attack: NDArray[np.bool_], kept: NDArray[np.bool_]) -> Grown:
+        """A set of trees for the rows that are kept, (n,), grown on one thread; several sets grow at once."""
+        growth = Growth(self.trees, self.leaves, self.learning_rate, self.share, self.l2, self.seed)
+        return grow(ranked.binned(kept), attack[kept], growth)
 
-        model = HistGradientBoostingClassifier(
-            max_iter=self.trees,
-            max_leaf_nodes=self.leaves,
-            learning_rate=self.learning_rate,
-            max_features=self.share,
-            l2_regularization=self.l2,
-            early_stopping=False,
-            random_state=self.seed,
-        )
-        # Threads that share the few rows of a small set wait for each other, at three times the processor time.
-        with threadpool_limits(1, "openmp"):
-            return model.fit(x, attack)
+    def _tails(
+        self, values: NDArray[np.float32], attack: NDArray[np.bool_], groups: list[NDArray[np.bool_]]
+    ) -> list[tuple[float, float]]:
+        """``_tail_of`` the log-odds of benign rows by each set of trees, grown without them part by part."""
+        benign = int((~attack).sum())
+        part = np.random.default_rng(self.seed).integers(self.parts, size=benign)
+        order = np.argsort(attack, kind="stable")  # benign rows come first
+        values, attack, known = values[order], attack[order], np.concatenate([part, np.full(len(attack) - benign, -1)])
+        ranked, numbers = Ranked(values), np.unique(part)
 
-    def _tail(
-        self, benign: NDArray[np.float64], attacks: NDArray[np.float64], part: NDArray[np.int64]
-    ) -> tuple[float, float]:
-        """Where the tail of the log-odds of unseen benign rows begins, and their mean excess above that."""
-        scores = []
-        for left_out in (part == number for number in np.unique(part)):
-            kept = ~left_out | left_out.all()  # a single row cannot be left out
-            x = np.concatenate([benign[kept], attacks])
-            model = self._grow(x, np.arange(len(x)) >= kept.sum())
-            fewer = float(np.log(kept.mean()))  # fewer benign rows raise the odds of an attack
-            scores.append(model.decision_function(benign[left_out]) + fewer)
-        return self._tail_of(np.concatenate(scores))
+        def tail(group: NDArray[np.bool_]) -> tuple[float, float]:
+            odds = []
+            for left_out in (known == number for number in numbers):
+                kept = ~attack & (~left_out | (len(numbers) == 1))  # a single part cannot be left out
+                fewer = float(np.log(kept.sum() / benign))  # fewer benign rows raise the odds of an attack
+                odds.append(self._grow(ranked, attack, kept | group[order]).odds(values[left_out]) + fewer)
+            return self._tail_of(np.concatenate(odds))
+
+        return list(in_order(tail, groups, cores()))
 
     def _tail_of(self, odds: NDArray[np.float64]) -> tuple[float, float]:
         """Where the tail of log-odds, (n,), begins, and their mean excess above that."""
@@ -214,41 +211,23 @@ class Boosting(Detector):
         above = odds[odds > begin]
         return begin, max(float((above - begin).mean()), LEAST_EXCESS) if above.size else 1.0
 
-    def _keep(self, grown: list[NDArray[Any]]) -> None:
-        roots = np.cumsum([0, *(len(nodes) for nodes in grown)])[:-1]
-        offset = np.repeat(roots, [len(nodes) for nodes in grown])
-        nodes = np.concatenate(grown)
-        leaf, own = nodes["is_leaf"].astype(bool), np.arange(len(nodes))
-        buffers = {
-            "root": roots,
-            "feature": np.where(leaf, 0, nodes["feature_idx"]),
-            "threshold": np.where(leaf, np.float32(0), at_most(nodes["num_threshold"])),
-            "left": np.where(leaf, own, nodes["left"].astype(np.int64) + offset),
-            "right": np.where(leaf, own, nodes["right"].astype(np.int64) + offset),
-            "value": np.where(leaf, nodes["value"], 0.0),
-        }
-        for name, array in buffers.items():
-            setattr(self, name, torch.from_numpy(array).to(getattr(self, name)))
-        self.depth.fill_(int(nodes["depth"].max()))
-
     def score(self, x: Tensor) -> Tensor:
         """Sum of the surprises in nats, or log-odds, (B, F) to (B,)."""
-        return in_parts(self._score, x, rows_at_once(8 * max(len(self.root), 1)))
+        return self._by_leaves(lambda leaf: self.of_raw(self._sums(leaf)), x)
 
-    def _score(self, x: Tensor) -> Tensor:
-        return self._of_odds(self._odds(x))
+    def _by_leaves(self, function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+        """``function`` of the leaves, (B, G T), of x, (B, F), computed in parts."""
+        leaves = self._forest().leaves
+        return in_parts(lambda part: function(leaves(part.float())), x, rows_at_once(8 * max(len(self.root), 1)))
 
-    def _of_odds(self, odds: Tensor) -> Tensor:
+    def of_raw(self, raw: Tensor) -> Tensor:
         """(...) scores of log-odds, (..., G)."""
         if len(self.start) == 1:
-            return odds[..., 0]
-        surprise = functional.softplus((odds - self.begin) / self.excess - math.log(1 - self.quantile))
+            return raw[..., 0]
+        surprise = functional.softplus((raw - self.begin) / self.excess - math.log(1 - self.quantile))
         if self.families == "each":
             return surprise.amax(-1)
         return surprise[..., 0] + surprise[..., 1:].amax(-1)
-
-    def _odds(self, x: Tensor) -> Tensor:
-        return self._sums(self._forest().leaves(x.float()))
 
     def _sums(self, leaf: Tensor) -> Tensor:
         """(B, G) log-odds of the leaves, (B, G T)."""
@@ -283,12 +262,4 @@ class Boosting(Detector):
         value = at(self.value, end) - at(self.value, leaf[row, tree])
         place = (row * self.features + entry) * families + tree // (len(self.root) // families)
         change = value.new_zeros(x.numel() * families).index_add_(0, place, value)
-        return self._of_odds(self._sums(leaf)[:, None] + change.view(len(x), self.features, families))
-
-
-def _trees(model: Any) -> list[NDArray[Any]]:
-    """The nodes of each tree of the library's model.
-
-    This reads private attributes, because scikit-learn has no public ones. A test compares our scores with its own.
-    """
-    return [tree.nodes for iteration in model._predictors for tree in iteration]
+        return self.of_raw(self._sums(leaf)[:, None] + change.view(len(x), self.features, families))

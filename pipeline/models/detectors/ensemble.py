@@ -128,7 +128,11 @@ class Ensemble(Detector):
 
     def score(self, x: Tensor) -> Tensor:
         """Mean surprise in nats, (B, F) to (B,)."""
-        surprises = [self._surprise(row, scores) for row, scores in enumerate(self.raw(x).unbind(1))]
+        return self.of_raw(self.raw(x))
+
+    def of_raw(self, raw: Tensor) -> Tensor:
+        """(n,) mean surprise of rows whose scores by the members are ``raw``, (n, M)."""
+        surprises = [self._surprise(row, scores) for row, scores in enumerate(raw.unbind(1))]
         return torch.stack(surprises).mean(0)
 
     def _surprise(self, row: int, scores: Tensor) -> Tensor:

@@ -1,8 +1,8 @@
 """K detectors, each fitted without the benign records of one fold."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, Self
+from typing import Any, Final, Self
 
 import numpy as np
 import torch
@@ -12,6 +12,9 @@ from torch import Tensor, nn
 from pipeline.base.errors import TrainingError
 from pipeline.calibration.cross_conformal import route
 from pipeline.models.detectors.base import Detector
+from pipeline.models.detectors.remembered import Remembered
+
+VERIFIED: Final = 2_000
 
 
 class Folds(Detector):
@@ -31,6 +34,7 @@ class Folds(Detector):
     def __init__(self, features: int, models: Sequence[Detector], seed: int = 0) -> None:
         super().__init__(features)
         self.models, self.seed = nn.ModuleList(models), seed
+        self._remembered: Remembered | None = None
         self.register_buffer("fold", torch.zeros(0, dtype=torch.int64))  # (n,) of the benign rows, in their order
 
     @classmethod
@@ -65,15 +69,31 @@ class Folds(Detector):
         for k, model in enumerate(models):
             with _of(k, len(models)):
                 model.fit_units(torch.cat(raw))
+        folds._remember(x, [model.of_raw(part) for model, part in zip(models, raw, strict=True)])
         return folds
+
+    def _remember(self, x: Tensor, parts: Sequence[Tensor]) -> None:
+        """Keep the scores of the rows of each fold, in their order among x, (n, Z), where ``scores`` gives the same."""
+        own = self.route(x) == self.fold
+        scores = parts[0].new_zeros(len(x))
+        for k, part in enumerate(parts):
+            scores[self.fold == k] = part
+        self._remembered = Remembered.of(x[own], scores[own])
 
     def score(self, x: Tensor) -> Tensor:
         """(B, Z) to (B,): each row by the model of its fold."""
         return self._by_model(lambda model, part: model.score(part), x, self.route(x))  # type: ignore[return-value]
 
     def scores(self, x: Tensor) -> Tensor:
-        """(n,) of (n, Z), as ``score``; each model scores its rows in parts."""
-        return self.by_fold(x, self.route(x))
+        """(n,) of (n, Z), as ``score``; each model scores its rows in parts.
+
+        The rows that were left out of its own model when that was fitted have been scored then.
+        """
+        if self._remembered is None:
+            return self.by_fold(x, self.route(x))
+        scores, new = self._remembered.scores(x)
+        scores[new] = self.by_fold(x[new], self.route(x[new])).to(scores)
+        return scores
 
     def by_fold(self, x: Tensor, fold: Tensor) -> Tensor:
         """(n,) scores of x, (n, Z), each by the model of its ``fold``, (n,)."""
@@ -110,10 +130,16 @@ class Folds(Detector):
 
     @torch.no_grad()
     def verify(self, x: Tensor) -> None:
-        """Refuse a model that ranks nothing; the message names its fold."""
+        """Refuse a model that ranks nothing, by at most ``VERIFIED`` rows of x; the message names its fold."""
+        some = x[:: max(1, -(-len(x) // VERIFIED))]
         for k, model in enumerate(self.models):
             with _of(k, len(self.models)):
-                model.verify(x)  # type: ignore[operator]
+                model.verify(some)  # type: ignore[operator]
+
+    def _load_from_state_dict(self, state_dict: Mapping[str, Any], prefix: str, *rest: Any) -> None:
+        """Load, and forget the scores of what was there before."""
+        self._remembered = None
+        super()._load_from_state_dict(state_dict, prefix, *rest)
 
     def route(self, x: Tensor) -> Tensor:
         """(B,) fold of each row of x, (B, Z)."""

@@ -8,6 +8,7 @@ from torch import Tensor
 from pipeline.base.errors import TrainingError
 from pipeline.models.detectors.base import Detector, of_both
 from pipeline.models.detectors.cells import draw_evenly
+from pipeline.models.detectors.mixture import Mixture
 from pipeline.models.layers import Standardise
 from pipeline.models.scoring import ROWS_AT_ONCE
 
@@ -16,7 +17,7 @@ class GMM(Detector):
     """-log p(x) under a mixture of Gaussians with full covariances, fitted by expectation maximisation.
 
     Dempster, Laird, Rubin, "Maximum Likelihood from Incomplete Data via the EM Algorithm", 1977; the fit is
-    scikit-learn's, on standardised features.
+    that of ``Mixture``, on standardised features.
 
     Args:
         features: Z.
@@ -57,7 +58,6 @@ class GMM(Detector):
         Raises:
             TrainingError: if there are fewer rows than components.
         """
-        from sklearn.mixture import GaussianMixture
         from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
         if len(x) < (self.components or 1):
@@ -69,13 +69,12 @@ class GMM(Detector):
         drawn = draw_evenly(x, self.max_rows, self.seed, self.standardise)
         rows = self.standardise(x[drawn]).double().cpu().numpy()
         components = self.components or max(1, round(len(rows) ** 0.5 / 4))
-        mixture = GaussianMixture(components, reg_covar=self.regularisation, random_state=self.seed)
         # The products are small: several BLAS threads wait for each other, at 10 times the processor time.
         with threadpool_limits(1):
-            mixture.fit(rows)
-        self.log_weights = torch.from_numpy(mixture.weights_).clamp_min(1e-300).log().to(self.log_weights)
-        self.means = torch.from_numpy(mixture.means_).to(self.means)
-        self.precisions = torch.from_numpy(mixture.precisions_cholesky_).to(self.precisions)
+            mixture = Mixture.fit(rows, components, self.regularisation, self.seed)
+        self.log_weights = torch.from_numpy(mixture.weights).clamp_min(1e-300).log().to(self.log_weights)
+        self.means = torch.from_numpy(mixture.means).to(self.means)
+        self.precisions = torch.from_numpy(mixture.precisions).to(self.precisions)
 
     def score(self, x: Tensor) -> Tensor:
         """-log p(x) in nats, (B, F) to (B,)."""

@@ -1,0 +1,95 @@
+"""Trees that count no histogram that nobody reads: they are those of scikit-learn, to the last bit."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from sklearn.ensemble import HistGradientBoostingClassifier
+
+from pipeline.models.detectors.binning import Binned, Ranked
+from pipeline.models.detectors.growth import Grown, Growth, grow
+
+
+def rows(n: int, features: int = 12) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Rows with smooth, coarse and constant features, and copies of features, so that splits tie; which are attacks."""
+    generator = np.random.default_rng(n)
+    x = generator.normal(size=(n, features)).astype(np.float32)
+    x[:, 1] = np.round(x[:, 1], 1)
+    x[:, 2] = x[:, 3] > 0
+    x[:, 4], x[:, 5] = 0, x[:, 6]
+    return x, x[:, 0] * x[:, 7] + x[:, 2] + 0.3 * generator.normal(size=n) > 1.5
+
+
+def theirs(x: NDArray[np.float32], attack: NDArray[np.bool_], growth: Growth) -> Any:
+    """The public class, fitted."""
+    settings = {"max_iter": growth.trees, "max_leaf_nodes": growth.leaves, "learning_rate": growth.learning_rate}
+    settings |= {"max_features": growth.share, "l2_regularization": growth.l2, "random_state": growth.seed}
+    return HistGradientBoostingClassifier(**settings, early_stopping=False).fit(x.astype(np.float64), attack)
+
+
+def assert_same(ours: Grown, binned: Binned, library: Any) -> None:
+    for own, their in zip(binned.thresholds, library._bin_mapper.bin_thresholds_, strict=True):
+        np.testing.assert_array_equal(own, their)
+    assert ours.start == library._baseline_prediction.item()
+    for tree, (predictor,) in zip(ours.trees, library._predictors, strict=True):
+        nodes, leaf = predictor.nodes, tree["leaf"]
+        np.testing.assert_array_equal(leaf, nodes["is_leaf"].astype(bool))
+        np.testing.assert_array_equal(tree["value"][leaf], nodes["value"][leaf])
+        for own, their in (("feature", "feature_idx"), ("threshold", "num_threshold"), ("left", "left")):
+            np.testing.assert_array_equal(tree[own][~leaf], nodes[their][~leaf])
+    assert ours.depth == max(int(predictor.nodes["depth"].max()) for (predictor,) in library._predictors)
+
+
+@pytest.mark.parametrize(
+    "growth",
+    [
+        Growth(trees=30, leaves=8, learning_rate=0.1, share=0.2, l2=1.0, seed=0),
+        Growth(trees=10, leaves=40, learning_rate=0.3, share=0.5, l2=0.0, seed=3),
+        Growth(trees=10, leaves=2, learning_rate=0.1, share=1.0, l2=1.0, seed=1),
+        Growth(trees=5, leaves=31, learning_rate=0.1, share=0.01, l2=1.0, seed=2),
+    ],
+)
+@pytest.mark.parametrize("n", [30, 300, 4000])
+def test_the_trees_are_those_of_scikit_learn(n: int, growth: Growth) -> None:
+    x, attack = rows(n)
+    attack[:2] = False, True
+    binned = Ranked(x).binned(np.ones(n, bool))
+    assert_same(grow(binned, attack, growth), binned, theirs(x, attack, growth))
+
+
+def test_a_part_of_the_rows_is_binned_as_if_it_were_alone() -> None:
+    x, attack = rows(3000)
+    kept = np.random.default_rng(0).random(3000) < 0.6
+    growth = Growth(trees=10, leaves=8, learning_rate=0.1, share=0.5, l2=1.0, seed=0)
+    binned, alone = Ranked(x).binned(kept), Ranked(x[kept]).binned(np.ones(kept.sum(), bool))
+    np.testing.assert_array_equal(binned.codes, alone.codes)
+    assert_same(grow(binned, attack[kept], growth), binned, theirs(x[kept], attack[kept], growth))
+
+
+def test_its_log_odds_are_those_of_scikit_learn() -> None:
+    x, attack = rows(2000)
+    growth = Growth(trees=20, leaves=8, learning_rate=0.1, share=0.5, l2=1.0, seed=0)
+    ours, others = grow(Ranked(x).binned(np.ones(len(x), bool)), attack, growth), rows(500)[0]
+    expected = theirs(x, attack, growth).decision_function(others.astype(np.float64))
+    np.testing.assert_allclose(ours.odds(others), expected, rtol=1e-12, atol=1e-12)
+
+
+def test_a_histogram_is_counted_only_where_it_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of 40 features each split looks at two: the root of a stump needs these, and one more for its sums."""
+    from sklearn.ensemble._hist_gradient_boosting import histogram
+
+    counted, builder = [], histogram.HistogramBuilder
+
+    class Counting:
+        def __init__(self, *given: Any) -> None:
+            self.own = builder(*given)
+
+        def compute_histograms_brute(self, some: Any, features: Any) -> Any:
+            counted.append(len(features))
+            return self.own.compute_histograms_brute(some, features)
+
+    monkeypatch.setattr(histogram, "HistogramBuilder", Counting)
+    x, attack = rows(500, 40)
+    grow(Ranked(x).binned(np.ones(500, bool)), attack, Growth(4, 2, 0.1, 0.05, 1.0, 0))
+    assert sum(counted) <= 4 * 3
