@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 from flows import arguments
 from flows.runtime import program
 from pipeline.base.errors import ConfigError, ScoringError
+from pipeline.base.parallel import use_one_thread
 from pipeline.tracking import quiet_tools
 
 if TYPE_CHECKING:
@@ -69,7 +70,6 @@ def here(
     with program.quick_imports():
         from flows.reports import scoring as reports
         from pipeline import config
-        from pipeline.base.parallel import use_one_thread
         from pipeline.serving import arrivals, discoveries, intake, loading
         from pipeline.serving.intake import Outcome, Result
         from pipeline.settings.alerts import Alerts
