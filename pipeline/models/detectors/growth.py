@@ -8,7 +8,6 @@ private. A test compares the trees with those of the public class.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from heapq import heappop, heappush
 from typing import Any, Final, NamedTuple
 
@@ -32,8 +31,7 @@ NODE: Final = np.dtype(
 )
 
 
-@dataclass(frozen=True)
-class Growth:
+class Growth(NamedTuple):
     """How trees grow; the settings are those of ``Boosting``."""
 
     trees: int
