@@ -8,6 +8,7 @@ private. A test compares the trees with those of the public class.
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from heapq import heappop, heappush
 from typing import Any, Final, NamedTuple
 
@@ -31,13 +32,20 @@ NODE: Final = np.dtype(
 )
 
 
-class Growth(NamedTuple):
-    """How trees grow; the settings are those of ``Boosting``."""
+@dataclass(frozen=True)
+class Growth:
+    """How trees grow; the settings are those of ``Boosting``.
+
+    Attributes:
+        trees, leaves, l2, seed: as there.
+        shrinkage: its ``learning_rate``.
+        feature_share: its ``share``.
+    """
 
     trees: int
     leaves: int
-    learning_rate: float
-    share: float
+    shrinkage: float
+    feature_share: float
     l2: float
     seed: int
 
@@ -93,7 +101,7 @@ def grow(binned: Binned, attack: NDArray[np.bool_], growth: Growth) -> Grown:
         hessians = (falling / (1 + falling) ** 2).astype(np.float32)
         tree = _Tree(binned, gradients, hessians, growth, generator)
         for leaf in tree.leaves:
-            odds[tree.rows(leaf)] += leaf.value * growth.learning_rate
+            odds[tree.rows(leaf)] += leaf.value * growth.shrinkage
         trees.append(tree.nodes(binned.thresholds))
         depth = max(depth, *(leaf.depth for leaf in tree.leaves))
     return Grown(start, trees, depth)
@@ -163,8 +171,11 @@ class _Tree:
             binned.codes, used, BINS, none, none, none.astype(np.int8), *limits, False, 1.0, generator, 1
         )
         self.partition = np.asarray(self.splitter.partition)
+        self.every: list[_Node] = []
         self.root = self._planted()
         self._grow()
+        for node in self.every:  # nodes that know each other are not freed at once, and a table is large
+            node.above = node.beside = node.table = None
 
     def rows(self, node: _Node) -> Rows:
         """The rows of a node."""
@@ -174,6 +185,7 @@ class _Tree:
     def _planted(self) -> _Node:
         """The root."""
         root = _Node(0, 0, self.n, (0.0, 0.0, 0.0), self.features)
+        self.every.append(root)
         first = self._table(root, np.zeros(1, np.uint32))[0]
         root.gradients, root.hessians = first["sum_gradients"].sum(), first["sum_hessians"].sum()
         return root
@@ -208,10 +220,10 @@ class _Tree:
 
     def _drawn(self) -> Rows:
         """The features that a split chooses from."""
-        if self.growth.share == 1:
+        if self.growth.feature_share == 1:
             return np.arange(self.features, dtype=np.uint32)
         drawn = np.zeros(self.features, bool)
-        drawn[: max(1, math.ceil(self.growth.share * self.features))] = True
+        drawn[: max(1, math.ceil(self.growth.feature_share * self.features))] = True
         self.generator.shuffle(drawn)
         return np.flatnonzero(drawn).astype(np.uint32)
 
@@ -226,6 +238,7 @@ class _Tree:
         small, large = (left, right) if 2 * middle < node.begin + node.end else (right, left)
         small.counted, large.above, large.beside = self.rows(small).copy(), node, small
         node.children = left, right
+        self.every += node.children
         return left, right
 
     def _table(self, node: _Node, features: Rows) -> Any:
@@ -252,21 +265,20 @@ class _Tree:
     def nodes(self, thresholds: Sequence[Floats]) -> NDArray[Any]:
         """The nodes as an array of type ``NODE``."""
         rows: list[Any] = []
-
-        def add(node: _Node) -> int:
-            place = len(rows)
-            rows.append(None)
-            if not node.children:
-                rows[place] = (True, 0, 0.0, place, place, node.value * self.growth.learning_rate)
-                return place
-            feature = node.split.feature_idx
-            threshold = thresholds[feature][node.split.bin_idx]
-            left, right = (add(child) for child in node.children)
-            rows[place] = (False, feature, threshold, left, right, 0.0)
-            return place
-
-        add(self.root)
+        self._describe(self.root, thresholds, rows)
         return np.array(rows, NODE)
+
+    def _describe(self, node: _Node, thresholds: Sequence[Floats], rows: list[Any]) -> int:
+        """Append a node, and those below it, to the rows; gives its place."""
+        place = len(rows)
+        if not node.children:
+            rows.append((True, 0, 0.0, place, place, node.value * self.growth.shrinkage))
+            return place
+        rows.append(None)
+        feature = node.split.feature_idx
+        left, right = (self._describe(child, thresholds, rows) for child in node.children)
+        rows[place] = (False, feature, thresholds[feature][node.split.bin_idx], left, right, 0.0)
+        return place
 
 
 def _copy(into: Any, table: Any, features: Rows) -> None:

@@ -23,8 +23,8 @@ def rows(n: int, features: int = 12) -> tuple[NDArray[np.float32], NDArray[np.bo
 
 def theirs(x: NDArray[np.float32], attack: NDArray[np.bool_], growth: Growth) -> Any:
     """The public class, fitted."""
-    settings = {"max_iter": growth.trees, "max_leaf_nodes": growth.leaves, "learning_rate": growth.learning_rate}
-    settings |= {"max_features": growth.share, "l2_regularization": growth.l2, "random_state": growth.seed}
+    settings = {"max_iter": growth.trees, "max_leaf_nodes": growth.leaves, "learning_rate": growth.shrinkage}
+    settings |= {"max_features": growth.feature_share, "l2_regularization": growth.l2, "random_state": growth.seed}
     return HistGradientBoostingClassifier(**settings, early_stopping=False).fit(x.astype(np.float64), attack)
 
 
@@ -44,10 +44,10 @@ def assert_same(ours: Grown, binned: Binned, library: Any) -> None:
 @pytest.mark.parametrize(
     "growth",
     [
-        Growth(trees=30, leaves=8, learning_rate=0.1, share=0.2, l2=1.0, seed=0),
-        Growth(trees=10, leaves=40, learning_rate=0.3, share=0.5, l2=0.0, seed=3),
-        Growth(trees=10, leaves=2, learning_rate=0.1, share=1.0, l2=1.0, seed=1),
-        Growth(trees=5, leaves=31, learning_rate=0.1, share=0.01, l2=1.0, seed=2),
+        Growth(trees=30, leaves=8, shrinkage=0.1, feature_share=0.2, l2=1.0, seed=0),
+        Growth(trees=10, leaves=40, shrinkage=0.3, feature_share=0.5, l2=0.0, seed=3),
+        Growth(trees=10, leaves=2, shrinkage=0.1, feature_share=1.0, l2=1.0, seed=1),
+        Growth(trees=5, leaves=31, shrinkage=0.1, feature_share=0.01, l2=1.0, seed=2),
     ],
 )
 @pytest.mark.parametrize("n", [30, 300, 4000])
@@ -61,7 +61,7 @@ def test_the_trees_are_those_of_scikit_learn(n: int, growth: Growth) -> None:
 def test_a_part_of_the_rows_is_binned_as_if_it_were_alone() -> None:
     x, attack = rows(3000)
     kept = np.random.default_rng(0).random(3000) < 0.6
-    growth = Growth(trees=10, leaves=8, learning_rate=0.1, share=0.5, l2=1.0, seed=0)
+    growth = Growth(trees=10, leaves=8, shrinkage=0.1, feature_share=0.5, l2=1.0, seed=0)
     binned, alone = Ranked(x).binned(kept), Ranked(x[kept]).binned(np.ones(kept.sum(), bool))
     np.testing.assert_array_equal(binned.codes, alone.codes)
     assert_same(grow(binned, attack[kept], growth), binned, theirs(x[kept], attack[kept], growth))
@@ -69,7 +69,7 @@ def test_a_part_of_the_rows_is_binned_as_if_it_were_alone() -> None:
 
 def test_its_log_odds_are_those_of_scikit_learn() -> None:
     x, attack = rows(2000)
-    growth = Growth(trees=20, leaves=8, learning_rate=0.1, share=0.5, l2=1.0, seed=0)
+    growth = Growth(trees=20, leaves=8, shrinkage=0.1, feature_share=0.5, l2=1.0, seed=0)
     ours, others = grow(Ranked(x).binned(np.ones(len(x), bool)), attack, growth), rows(500)[0]
     expected = theirs(x, attack, growth).decision_function(others.astype(np.float64))
     np.testing.assert_allclose(ours.odds(others), expected, rtol=1e-12, atol=1e-12)
