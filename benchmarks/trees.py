@@ -9,7 +9,7 @@ what was left out, or the seen attacks of val, against the benign records of val
 no test record has a part. AUROC and recall at a realised FPR of 1 % and 0.1 %, in %, and processor seconds of the whole
 fit, tails among it: mean and standard deviation over seeds, which draw the splits and grow the trees.
 
-Ways: scikit-learn, as shipped, which bins the rows of each set of trees anew; LightGBM, which bins them once. There
+Ways: scikit-learn's trees, as shipped, with bins of their own for each set; LightGBM, which bins all rows once. There
 each split draws its share of the features, as in scikit-learn, or each tree does. LightGBM comes with the extra
 ``lightgbm``.
 """
