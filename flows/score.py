@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 from flows import arguments
 from flows.runtime import program
 from pipeline.base.errors import ConfigError, ScoringError
-from pipeline.base.parallel import use_one_thread
+from pipeline.base.parallel import one_thread
 from pipeline.tracking import quiet_tools
 
 if TYPE_CHECKING:
@@ -75,27 +75,27 @@ def here(
         from pipeline.settings.alerts import Alerts
         from pipeline.settings.scoring import Scoring
 
-    use_one_thread()
-    level = discoveries.asked(false_discovery)
-    files = [file for path in paths for file in arrivals.listed(path)]
-    version, bundle = model or loading.load(alias)
-    rules, alerts = config.load(Scoring).contract, config.load(Alerts)
+    with one_thread():
+        level = discoveries.asked(false_discovery)
+        files = [file for path in paths for file in arrivals.listed(path)]
+        version, bundle = model or loading.load(alias)
+        rules, alerts = config.load(Scoring).contract, config.load(Alerts)
 
-    def score(file: arrivals.Incoming) -> Outcome:
-        return intake.score(file, bundle, version.number, "", level, rules, alerts)
+        def score(file: arrivals.Incoming) -> Outcome:
+            return intake.score(file, bundle, version.number, "", level, rules, alerts)
 
-    texts: list[str] = []
-    outcomes = [intake.take_in(path, path, version.number, score, rescore) for path in files]
-    for path, done in zip(files, outcomes, strict=True):
-        if isinstance(done, dict):
-            texts.append(reports.brief(done, path, alias, is_new=True))
-        elif done is None:
-            texts += _as_before(path, alias, version.number, rescore, level)
-    result = Result.of(version.number, bundle.digest, outcomes, alerts.sinks)
-    if result.quarantined or result.left or result.refused:
-        what = "not every file was scored" if texts else "nothing was scored"
-        raise ScoringError("\n\n".join([what, reports.markdown(result), *texts]))
-    return "\n\n".join([*texts, *([] if result.scored else result.delivery)])
+        texts: list[str] = []
+        outcomes = [intake.take_in(path, path, version.number, score, rescore) for path in files]
+        for path, done in zip(files, outcomes, strict=True):
+            if isinstance(done, dict):
+                texts.append(reports.brief(done, path, alias, is_new=True))
+            elif done is None:
+                texts += _as_before(path, alias, version.number, rescore, level)
+        result = Result.of(version.number, bundle.digest, outcomes, alerts.sinks)
+        if result.quarantined or result.left or result.refused:
+            what = "not every file was scored" if texts else "nothing was scored"
+            raise ScoringError("\n\n".join([what, reports.markdown(result), *texts]))
+        return "\n\n".join([*texts, *([] if result.scored else result.delivery)])
 
 
 def _as_before(path: Path, alias: str, serving: int, rescore: bool, level: float | None) -> list[str]:

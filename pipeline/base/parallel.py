@@ -6,6 +6,7 @@ import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -29,14 +30,36 @@ def cores(quota: Path = QUOTA) -> int:
     return able if spent == "max" else max(1, min(able, math.ceil(int(spent) / int(period))))
 
 
-def use_one_thread() -> None:
-    """Give the libraries that are loaded one thread each, where the user has not said how many.
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Give the libraries that are loaded one thread each inside, where the user has not said how many.
 
     What scores records computes on a few of them at a time. Threads that share so little wait for each other, and on a
     busy machine OpenMP's wait takes many times the processor time of the work.
     """
-    if not any(os.environ.get(name) for name in THREADS):
-        limit_threads(1)
+    if any(os.environ.get(name) for name in THREADS):
+        yield
+        return
+    before = _numbers()
+    limit_threads(1)
+    try:
+        yield
+    finally:
+        for give, number in before:
+            give(number)
+
+
+def _numbers() -> list[tuple[Callable[[int], object], int]]:
+    """What sets the threads of each library that is loaded, and how many it has."""
+    from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
+
+    libraries = ThreadpoolController().lib_controllers
+    found = [(library.set_num_threads, library.num_threads) for library in libraries]
+    if torch := sys.modules.get("torch"):
+        found.append((torch.set_num_threads, torch.get_num_threads()))
+    if arrow := sys.modules.get("pyarrow"):
+        found.append((arrow.set_cpu_count, arrow.cpu_count()))
+    return found
 
 
 def limit_threads(most: int | None = None) -> None:
@@ -48,7 +71,7 @@ def limit_threads(most: int | None = None) -> None:
     Args:
         most: threads of each; by default as many as ``cores``.
     """
-    from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
+    from threadpoolctl import ThreadpoolController
 
     most = cores() if most is None else most
     for library in ThreadpoolController().lib_controllers:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.base.parallel import cores, in_order
+from pipeline.base.parallel import cores, in_order, one_thread
 
 
 @settings(max_examples=30, deadline=None)
@@ -98,3 +98,19 @@ def test_no_library_has_more_threads_than_it_is_allowed_and_none_gets_more_than_
     environment = os.environ | {"OMP_NUM_THREADS": "3", "OPENBLAS_NUM_THREADS": "3"}
     done = subprocess.run([sys.executable, "-c", LIMITED], capture_output=True, text=True, env=environment)
     assert done.stdout.split("\n")[:3] == ["[2, 2, 2]", "[1, 1, 1]", "[1, 1, 1]"], done.stderr
+
+
+def test_whoever_asks_for_one_thread_gives_the_others_back(monkeypatch):
+    import torch
+
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.delenv("MKL_NUM_THREADS", raising=False)
+    monkeypatch.delenv("OPENBLAS_NUM_THREADS", raising=False)
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        with one_thread():
+            assert torch.get_num_threads() == 1
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)

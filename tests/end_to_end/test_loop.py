@@ -19,7 +19,7 @@ from pipeline.artifacts.files import sha256_of
 from pipeline.datasets.synthetic.captures import write_captures
 from tests.end_to_end.browser import PROGRAM, browser
 from tests.end_to_end.conftest import Project
-from tests.end_to_end.test_triage import SECRET, serving
+from tests.end_to_end.triage import SECRET, serving
 
 SCANNER, FLOODER, BOT = (f"198.51.100.{host}" for host in (2, 3, 9))  # of the simulated Friday
 DAY = "2017-07-07-friday.pcap"

@@ -37,7 +37,7 @@ def test_five_alerts_are_marked_by_keyboard_and_one_is_taken_back(project):
     with serving(project) as (address, _), browser() as page:
         page.size(1400, 900)
         page.open(address, "Your name", "Secret")
-        assert page.script("document.activeElement.name") == "name"
+        page.wait("document.activeElement.name === 'name'")
         log_in(page, address)
         assert page.script("getComputedStyle(document.querySelector('.top')).display") == "flex"  # the style is let in
         page.keys("?")
