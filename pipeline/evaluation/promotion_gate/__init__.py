@@ -24,8 +24,9 @@ probability ``level``, is still within the margin. The burden of proof lies with
 the margin or more passes with a probability of at most 1 - ``level``, however few or many records there are. As all
 criteria must pass, this holds for each without a correction for their number (an intersection-union test).
 
-**Not surely lower** means that the bound on the good side is not below 0. The margin alone would let quality creep
-away, by less than a margin with each promotion; this refuses every loss that the records can show. An equally good
+**Not surely lower** means that the bound on the good side is not below 0 by more than a twentieth of the margin. The
+margin alone would let quality creep away, by less than a margin with each promotion; this refuses every loss that the
+records can show and that is no trifle. An equally good
 candidate fails it with a probability of 1 - ``level`` per criterion, and not half the time as it would if the plain
 difference had to be at least 0. It is not asked of what depends on a threshold, which cannot creep, as the threshold of
 each model is calibrated anew for the same rate; two such thresholds always differ by a trifle, which many records would

@@ -1,10 +1,13 @@
 """The verdict on each figure: beside the champion's, and by itself."""
 
 from dataclasses import dataclass
+from typing import Final
 
 from pipeline.evaluation.promotion_gate.base import ALL, AUROC, FPR, RECALL, SEEN, UNSEEN, Criterion
 from pipeline.evaluation.promotion_gate.measure import exact_bounds
 from pipeline.settings.promotion import Rules
+
+TRIFLE: Final = 0.05  # of a margin; a loss below it refuses nothing: on saturated figures chance makes it look sure
 
 
 @dataclass(frozen=True)
@@ -133,7 +136,7 @@ def _alarms(pair: Pair, rules: Rules) -> tuple[str, str]:
 
 
 def _too_low(pair: Pair, margin: float) -> str:
-    if pair.high < 0:
+    if pair.high < -TRIFLE * margin:
         return f"surely lower than the champion, by {_gap(pair.name, -pair.high)} at least"
     return f"and down to {_gap(pair.name, pair.low, '+')} cannot be ruled out" if pair.low < -margin else ""
 
