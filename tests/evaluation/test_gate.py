@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from scipy.stats import binom
 
 from pipeline.evaluation import bootstrap, metrics, promotion_gate
+from pipeline.evaluation.promotion_gate import verdicts
 from tests.settings import rules_with
 
 FAMILIES = {"dos": (820, 512, 1.8), "bot": (320, 0, 1.2), "port_scan": (0, 312, 3.0), "web": (0, 40, 2.5)}
@@ -288,6 +289,13 @@ def test_a_small_loss_that_the_records_can_show_is_refused():
     assert -0.02 < line.low < line.high < 0
     assert not line.passed
     assert "surely lower" in line.reason
+
+
+@pytest.mark.parametrize(("high", "passes"), [(-0.0005, True), (-0.0015, False)])
+def test_a_sure_loss_of_less_than_a_twentieth_of_the_margin_refuses_nothing(high, passes):
+    assert QUICK.auroc_margin == 0.02
+    pair = verdicts.Pair("AUROC on unseen attacks", 2000, False, 0.999, 0.998, -0.002, high, 0.0)
+    assert verdicts.beside(pair, QUICK).passed is passes
 
 
 def test_few_records_cannot_show_that_a_candidate_is_good_enough():
