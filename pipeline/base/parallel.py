@@ -40,26 +40,13 @@ def one_thread() -> Iterator[None]:
     if any(os.environ.get(name) for name in THREADS):
         yield
         return
-    before = _numbers()
+    before = _threads()
     limit_threads(1)
     try:
         yield
     finally:
         for give, number in before:
             give(number)
-
-
-def _numbers() -> list[tuple[Callable[[int], object], int]]:
-    """What sets the threads of each library that is loaded, and how many it has."""
-    from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
-
-    libraries = ThreadpoolController().lib_controllers
-    found = [(library.set_num_threads, library.num_threads) for library in libraries]
-    if torch := sys.modules.get("torch"):
-        found.append((torch.set_num_threads, torch.get_num_threads()))
-    if arrow := sys.modules.get("pyarrow"):
-        found.append((arrow.set_cpu_count, arrow.cpu_count()))
-    return found
 
 
 def limit_threads(most: int | None = None) -> None:
@@ -71,17 +58,22 @@ def limit_threads(most: int | None = None) -> None:
     Args:
         most: threads of each; by default as many as ``cores``.
     """
-    from threadpoolctl import ThreadpoolController
-
     most = cores() if most is None else most
-    for library in ThreadpoolController().lib_controllers:
-        if library.num_threads > most:
-            library.set_num_threads(most)
-    torch, arrow = sys.modules.get("torch"), sys.modules.get("pyarrow")  # importing either takes time
-    if torch and torch.get_num_threads() > most:
-        torch.set_num_threads(most)
-    if arrow and arrow.cpu_count() > most:
-        arrow.set_cpu_count(most)
+    for give, number in _threads():
+        if number > most:
+            give(most)
+
+
+def _threads() -> list[tuple[Callable[[int], object], int]]:
+    """What sets the threads of each library that is loaded, and how many it has."""
+    from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
+
+    found = [(each.set_num_threads, each.num_threads) for each in ThreadpoolController().lib_controllers]
+    if torch := sys.modules.get("torch"):  # importing it, or Arrow, takes time
+        found.append((torch.set_num_threads, torch.get_num_threads()))
+    if arrow := sys.modules.get("pyarrow"):
+        found.append((arrow.set_cpu_count, arrow.cpu_count()))
+    return found
 
 
 def in_order(function: Callable[[A], B], parts: Iterable[A], workers: int = WORKERS) -> Iterator[B]:

@@ -30,14 +30,25 @@ def doubted(samples: Samples) -> Any:
     return samples.benign & ~samples.trusted
 
 
-@pytest.fixture
-def hidden_scans(project: Any) -> Any:
-    """A project whose benign train records hold port scans of one day."""
-    project.set("preprocess.contamination.share", 0.05)
+def with_scans(project: Any, rule: str, share: float) -> Any:
+    """A project with port scans hidden among its benign train records, which one rule looks for."""
+    project.set("preprocess.contamination.share", share)
     project.set("preprocess.contamination.attacks", ["port_scan"])
-    project.set("preprocess.witnesses.use", "always")
+    project.set(f"preprocess.{rule}.use", "always")
     project.run("ingest", "preprocess")
     return project
+
+
+@pytest.fixture
+def hidden_scans(project: Any) -> Any:
+    """Scans of one day are looked for by their time."""
+    return with_scans(project, "witnesses", 0.05)
+
+
+@pytest.fixture
+def swept(project: Any) -> Any:
+    """Scans are looked for by their ports."""
+    return with_scans(project, "sweeps", 0.07)
 
 
 def test_hidden_scans_are_doubted_more_often_than_others(hidden_scans: Any) -> None:
@@ -101,16 +112,6 @@ def test_records_of_one_day_without_times_are_not_doubted(project: Any) -> None:
     project.doctor(one_day)
     project.run("preprocess")
     assert not any(doubted(part).any() for part in stored().values())
-
-
-@pytest.fixture
-def swept(project: Any) -> Any:
-    """A project whose benign train records hold port scans, which are looked for by their ports alone."""
-    project.set("preprocess.contamination.share", 0.07)
-    project.set("preprocess.contamination.attacks", ["port_scan"])
-    project.set("preprocess.sweeps.use", "always")
-    project.run("ingest", "preprocess")
-    return project
 
 
 def test_hidden_scans_are_doubted_by_their_ports(swept: Any, capsys: pytest.CaptureFixture[str]) -> None:

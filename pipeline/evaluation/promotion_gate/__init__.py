@@ -10,8 +10,8 @@ benign FPR as asked for         what chance allows at the rate that was asked fo
 recall of all attacks           surely above the benign FPR that was asked for; or no less than the champion's
 recall of unseen attacks        not inferior: at most ``alarm_drop`` lower, and ``alarm_kept`` of the champion's is left
 recall of seen attacks          the same, if there are ``family_minimum`` of them
-AUROC on unseen attacks         not inferior: at most ``auroc_margin`` lower; and not surely lower at all
-recall at a benign FPR of 1 %   not inferior: at most ``recall_margin`` lower; and not surely lower at all
+AUROC on unseen attacks         not inferior: at most ``auroc_margin`` lower; and not surely lower
+recall at a benign FPR of 1 %   not inferior: at most ``recall_margin`` lower; and not surely lower
 recall of each family           on these records at most ``family_drop`` lower; families of fewer than
                                 ``family_minimum`` records are shown and do not decide
 =============================== =====================================================================================
@@ -25,12 +25,11 @@ the margin or more passes with a probability of at most 1 - ``level``, however f
 criteria must pass, this holds for each without a correction for their number (an intersection-union test).
 
 **Not surely lower** means that the bound on the good side is not below 0 by more than a twentieth of the margin. The
-margin alone would let quality creep away, by less than a margin with each promotion; this refuses every loss that the
-records can show and that is no trifle. An equally good
-candidate fails it with a probability of 1 - ``level`` per criterion, and not half the time as it would if the plain
-difference had to be at least 0. It is not asked of what depends on a threshold, which cannot creep, as the threshold of
-each model is calibrated anew for the same rate; two such thresholds always differ by a trifle, which many records would
-show.
+margin alone would let quality creep away, by less than a margin with each promotion. This refuses every loss that the
+records can show, but for a trifle: many records show the smallest difference. An equally good candidate fails it with a
+probability of less than 1 - ``level`` per criterion, and not half the time as it would if the plain difference had to
+be at least 0. It is not asked of what depends on a threshold, which cannot creep, as the threshold of each model is
+calibrated anew for the same rate; two such thresholds always differ by a trifle.
 
 **What was asked for** limits the comparison with the champion on both sides.
 

@@ -7,7 +7,7 @@ from pipeline.evaluation.promotion_gate.base import ALL, AUROC, FPR, RECALL, SEE
 from pipeline.evaluation.promotion_gate.measure import exact_bounds
 from pipeline.settings.promotion import Rules
 
-TRIFLE: Final = 0.05  # of a margin; a loss below it refuses nothing: on saturated figures chance makes it look sure
+TRIFLE: Final = 0.05  # of a margin; a smaller loss refuses nothing, however surely the records show it
 
 
 @dataclass(frozen=True)
