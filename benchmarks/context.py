@@ -19,9 +19,9 @@ on the first 60 % of benign captures, with a threshold from the next 20 %.
 
 ``speed`` computes the contexts of random records, and says how many a CPU-second takes and the memory of the process.
 
-``stream`` computes those of 1,000 records behind many that are remembered, as a watch does for each micro-batch: of
-these alone, and with those of all others, as a file is done. Both must be the same bytes. Late records are up to
-minutes behind the last one, as in logs that say when a connection began.
+``stream`` computes the contexts of 1,000 records behind many that are remembered, as a watch does for each micro-batch.
+It does so for these records alone, and together with all others, as for a file. Both must be the same bytes. Late
+records are up to minutes behind the last one, as in logs that say when a connection began.
 """
 
 import argparse
