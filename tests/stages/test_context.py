@@ -5,6 +5,7 @@ import json
 import shutil
 from datetime import timedelta
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -30,28 +31,59 @@ from pipeline.serving.watching.stretch import Model, Stretch
 from pipeline.settings.alerts import Alerts
 from pipeline.settings.evaluate import Evaluate
 from pipeline.settings.scoring import Scoring
+from tests.stages.conftest import Project
 
 LEARNT = ("ingest", "preprocess", "stage1", "stage2", "calibrate")
 FITTED = ("train", "val", "calibration")
 
 
-@pytest.fixture
-def captured(project: Any) -> Any:
-    """A project of two days of benign captures."""
-    folder = project.raw.parent / "captures"
-    write_captures(folder, 1200, 2, seed=0)
-    project.set("ingest.dataset", "pcap")
-    project.set("ingest.path", str(folder))
-    project.set("calibrate.scores", ["detector", "head", "context"])
-    project.set("calibrate.fusion", "fisher")
-    project.set("preprocess.context.use", "auto")
-    return project
+SETTINGS = {
+    "ingest.dataset": "pcap",
+    "ingest.path": "data/captures",
+    "calibrate.scores": ["detector", "head", "context"],
+    "calibrate.fusion": "fisher",
+    "preprocess.context.use": "auto",
+}
+
+
+def of_captures(folder: Path) -> Project:
+    """A project of the captures that lie in its folder ``data``, which is copied from ``folder``."""
+    shutil.copytree(folder, "data", dirs_exist_ok=True)
+    made = Project()
+    for name, value in SETTINGS.items():
+        made.set(name, value)
+    return made
+
+
+@pytest.fixture(scope="module")
+def captures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two days of benign captures."""
+    folder = tmp_path_factory.mktemp("captures")
+    write_captures(folder / "captures", 1200, 2, seed=0)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def trained(captures: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The data folder of a model of these captures, which is trained once."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path_factory.mktemp("trained"))
+        of_captures(captures).run(*LEARNT)
+        return Path("data").resolve()
 
 
 @pytest.fixture
-def learnt(captured: Any) -> Any:
-    captured.run(*LEARNT)
-    return captured
+def captured(captures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
+    """A project of the captures."""
+    monkeypatch.chdir(tmp_path)
+    return of_captures(captures)
+
+
+@pytest.fixture
+def learnt(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
+    """A project of the captures with its model."""
+    monkeypatch.chdir(tmp_path)
+    return of_captures(trained)
 
 
 def test_a_capture_is_scored_as_its_records_were_at_training(learnt: Any) -> None:
@@ -59,7 +91,7 @@ def test_a_capture_is_scored_as_its_records_were_at_training(learnt: Any) -> Non
     assert bundle.looks_back is not None
     stored = {split: read_samples(paths.SCORES, split) for split in SPLITS}
     assert all(samples.columns == ("margin", "detector", "context") for samples in stored.values())
-    path = sorted((learnt.raw.parent / "captures").glob("*.pcap"))[1]
+    path = sorted(Path("data/captures").glob("*.pcap"))[1]
     file = Incoming(path, path.name, sha256_of(path))
     summary = batch.score(file, bundle, 1)
     scored = pq.read_table(table_path(file.key(1))).select(["record_id", "context", "score"])
