@@ -40,7 +40,14 @@ CODE = (
     *("artifacts", "base", "calibration", "preprocessing"),
     *("datasets/families", "evaluation/replacement.py"),
     *(f"datasets/{name}.py" for name in READING),
-    *("models/base.py", "models/detectors", "models/encoders", "models/layers.py", "models/scoring.py"),
+    *(
+        "models/arrays",
+        "models/base.py",
+        "models/detectors",
+        "models/encoders",
+        "models/layers.py",
+        "models/scoring.py",
+    ),
     *(f"serving/{name}.py" for name in SCORING),
     *("settings/base.py", "settings/preprocess.py", "settings/renamed.py", "settings/scoring.py"),
 )

@@ -1,7 +1,6 @@
 """Gradient-boosted trees on the seen attacks: a supervised head."""
 
 import math
-from collections.abc import Callable
 from typing import Any, Final, Literal
 
 import numpy as np
@@ -12,12 +11,10 @@ from torch.nn import functional
 
 from pipeline.base.errors import TrainingError
 from pipeline.base.parallel import cores, in_order
+from pipeline.models.arrays.trees import Trees
 from pipeline.models.detectors.base import Detector, draw_with_attacks, of_both, rows_at_once
 from pipeline.models.detectors.binning import Ranked
-from pipeline.models.detectors.forest import Forest, at
 from pipeline.models.detectors.growth import Grown, Growth, grow, packed
-from pipeline.models.detectors.small_trees import SmallTrees
-from pipeline.models.scoring import in_parts
 
 LEAST_EXCESS: Final = 1e-3  # of log-odds that hardly differ
 
@@ -42,8 +39,7 @@ class Boosting(Detector):
 
     With one family, or ``together``, the score is the log-odds.
 
-    The nodes of all trees lie in one vector. A leaf leads to itself, so after as many steps as the deepest tree has
-    levels every row has reached its leaf.
+    The nodes of all trees lie in one vector, and a leaf leads to itself; see ``arrays.trees``.
 
     Args:
         features: Z.
@@ -120,7 +116,7 @@ class Boosting(Detector):
         self.register_buffer("begin", torch.zeros(1))  # (G,) where the tail begins
         self.register_buffer("excess", torch.ones(1))  # (G,) mean above that
         self.register_buffer("depth", torch.zeros((), dtype=torch.int64))
-        self._known: tuple[Tensor, Forest | SmallTrees] | None = None  # the nodes that they were made of come first
+        self._known: tuple[Tensor, Trees] | None = None  # nodes that they were made of come first
 
     def fit(self, x: Tensor, y: Tensor | None = None) -> None:
         """Grow the trees on x (n, F) and y (n,), the number of each attack's family; without labels do nothing.
@@ -142,7 +138,7 @@ class Boosting(Detector):
 
     def raw(self, x: Tensor) -> Tensor:
         """(B, G) log-odds of each set of trees."""
-        return self._by_leaves(self._sums, x)
+        return torch.from_numpy(self._grown_trees().odds(x.detach().float().cpu().numpy())).to(self.start)
 
     def fit_units(self, raw: Tensor) -> None:
         """Fit the tails on the log-odds, (n, G), of benign rows that the trees have not seen."""
@@ -211,14 +207,13 @@ class Boosting(Detector):
         above = odds[odds > begin]
         return begin, max(float((above - begin).mean()), LEAST_EXCESS) if above.size else 1.0
 
+    def scores(self, x: Tensor) -> Tensor:
+        """(n,) of (n, F): the trees compute in their own parts."""
+        return self.score(x)
+
     def score(self, x: Tensor) -> Tensor:
         """Sum of the surprises in nats, or log-odds, (B, F) to (B,)."""
-        return self._by_leaves(lambda leaf: self.of_raw(self._sums(leaf)), x)
-
-    def _by_leaves(self, function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-        """``function`` of the leaves, (B, G T), of x, (B, F), computed in parts."""
-        leaves = self._forest().leaves
-        return in_parts(lambda part: function(leaves(part.float())), x, rows_at_once(8 * max(len(self.root), 1)))
+        return self.of_raw(self.raw(x))
 
     def of_raw(self, raw: Tensor) -> Tensor:
         """(...) scores of log-odds, (..., G)."""
@@ -229,17 +224,11 @@ class Boosting(Detector):
             return surprise.amax(-1)
         return surprise[..., 0] + surprise[..., 1:].amax(-1)
 
-    def _sums(self, leaf: Tensor) -> Tensor:
-        """(B, G) log-odds of the leaves, (B, G T)."""
-        families = len(self.start)
-        odds: Tensor = self.start + at(self.value, leaf).view(len(leaf), families, len(self.root) // families).sum(2)
-        return odds
-
-    def _forest(self) -> Forest | SmallTrees:
+    def _grown_trees(self) -> Trees:
         if self._known is None or self._known[0] is not self.left:
-            nodes = self.root, self.feature, self.threshold, self.left, self.right
-            walked = Forest(*nodes, int(self.depth))
-            self._known = self.left, SmallTrees.of(walked) or walked
+            names = ("root", "feature", "threshold", "left", "right", "value", "start")
+            arrays = {name: getattr(self, name).detach().cpu().numpy() for name in names}
+            self._known = self.left, Trees(**arrays, depth=int(self.depth))
         return self._known[1]
 
     @property
@@ -256,10 +245,5 @@ class Boosting(Detector):
         return of_both(self._replaced, x.float(), reference.float(), rows_at_once(64 * max(len(self.root), 1)))
 
     def _replaced(self, x: Tensor, reference: Tensor) -> Tensor:
-        forest, families = self._forest(), len(self.start)
-        detours, leaf = forest.detours(x, reference)
-        row, tree, entry, end = detours
-        value = at(self.value, end) - at(self.value, leaf[row, tree])
-        place = (row * self.features + entry) * families + tree // (len(self.root) // families)
-        change = value.new_zeros(x.numel() * families).index_add_(0, place, value)
-        return self.of_raw(self._sums(leaf)[:, None] + change.view(len(x), self.features, families))
+        odds = self._grown_trees().replaced(*(each.detach().cpu().numpy() for each in (x, reference)))
+        return self.of_raw(torch.from_numpy(odds).to(self.start))

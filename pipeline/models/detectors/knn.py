@@ -7,14 +7,15 @@ import torch
 from torch import Tensor
 
 from pipeline.base.errors import TrainingError
+from pipeline.models.arrays.neighbours import Search
 from pipeline.models.detectors.base import Detector
 from pipeline.models.detectors.cells import cells, distinct, draw_evenly, number_of_cells
-from pipeline.models.detectors.search import Search
 from pipeline.models.layers import Standardise
 from pipeline.models.scoring import ROWS_AT_ONCE, in_parts
 
 MOST_REFERENCES: Final = 10_000_000
 POOL: Final = 16  # references that are near a row, from which ``replaced`` takes distances
+ENTRIES: Final = 2**24  # of a block of distances on a device
 
 
 class KNN(Detector):
@@ -71,7 +72,7 @@ class KNN(Detector):
         self.register_buffer("reference", torch.zeros(neighbours, features))
         self.register_buffer("rows", torch.zeros(neighbours, dtype=torch.int64))  # where they stood among those given
         self.register_buffer("sizes", torch.tensor([neighbours]))  # (C,) references of each cell, which stand together
-        self._search: Search | None = None
+        self._search: tuple[Tensor, Search] | None = None  # what it searches in comes first
 
     def fit(self, x: Tensor, y: Tensor | None = None) -> None:
         """Keep rows of x (n, F), standardised by all of them.
@@ -153,10 +154,12 @@ class KNN(Detector):
 
     def _neighbours(self, x: Tensor, k: int | None = None) -> tuple[Tensor, Tensor]:
         """Rows as distances are taken between them, (B, F), and which references are nearest to each, (B, k)."""
-        if self._search is None or self._search.reference is not self.reference:
-            self._search = Search(self.reference, self.sizes)
-        z = in_parts(self._mapped, x, ROWS_AT_ONCE)
-        return z, self._search.nearest(z, k or self.neighbours)
+        z, k = in_parts(self._mapped, x, ROWS_AT_ONCE), k or self.neighbours
+        if z.device.type != "cpu":  # one product over all references is faster there
+            return z, among_all(self.reference, z, k)
+        if self._search is None or self._search[0] is not self.reference:
+            self._search = self.reference, Search(self.reference.numpy(), self.sizes.numpy())
+        return z, torch.from_numpy(self._search[1].nearest(z.detach().numpy(), k))
 
     def _score(self, apart: Tensor) -> Tensor:
         return self._reduced(apart.square().sum(-1).sqrt())
@@ -189,6 +192,14 @@ class KNN(Detector):
             now = {"reference": reference[order], "rows": rows[order], "sizes": sizes}
             cast(dict[str, Any], state_dict).update({prefix + name: value for name, value in now.items()})
         super()._load_from_state_dict(state_dict, prefix, *rest)
+
+
+def among_all(reference: Tensor, z: Tensor, k: int) -> Tensor:
+    """(n, k) positions of the references, (R, F), that are nearest to each row of z, (n, F), by one large product."""
+    norms = reference.square().sum(1)
+    parts = torch.split(z, max(1, ENTRIES // len(reference)))
+    found = [torch.addmm(norms, part, reference.T, alpha=-2).topk(k, largest=False).indices for part in parts]
+    return torch.cat([torch.zeros((0, k), dtype=torch.int64, device=z.device), *found])
 
 
 def _distinct_least(squares: Tensor, pool: Tensor, k: int) -> Tensor:

@@ -1,0 +1,1 @@
+"""What a trained model computes, in NumPy alone: scoring needs no PyTorch."""
