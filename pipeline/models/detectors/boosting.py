@@ -1,25 +1,25 @@
 """Gradient-boosted trees on the seen attacks: a supervised head."""
 
-import math
 from typing import Any, Final, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional
 
 from pipeline.base.errors import TrainingError
 from pipeline.base.parallel import cores, in_order
-from pipeline.models.arrays.trees import Trees
-from pipeline.models.detectors.base import Detector, draw_with_attacks, of_both, rows_at_once
+from pipeline.models.arrays.boosting import BoostingForm
+from pipeline.models.arrays.stored import Stored
+from pipeline.models.detectors.base import draw_with_attacks
 from pipeline.models.detectors.binning import Ranked
+from pipeline.models.detectors.closed_form import ClosedForm
 from pipeline.models.detectors.growth import Grown, Growth, grow, packed
 
 LEAST_EXCESS: Final = 1e-3  # of log-odds that hardly differ
 
 
-class Boosting(Detector):
+class Boosting(ClosedForm):
     """How much like seen attacks a row is, by gradient-boosted trees.
 
     Friedman, "Greedy Function Approximation: A Gradient Boosting Machine", 2001, on histograms; the trees are those of
@@ -116,7 +116,6 @@ class Boosting(Detector):
         self.register_buffer("begin", torch.zeros(1))  # (G,) where the tail begins
         self.register_buffer("excess", torch.ones(1))  # (G,) mean above that
         self.register_buffer("depth", torch.zeros((), dtype=torch.int64))
-        self._known: tuple[Tensor, Trees] | None = None  # nodes that they were made of come first
 
     def fit(self, x: Tensor, y: Tensor | None = None) -> None:
         """Grow the trees on x (n, F) and y (n,), the number of each attack's family; without labels do nothing.
@@ -135,10 +134,6 @@ class Boosting(Detector):
     def fit_raw(self, x: Tensor, y: Tensor) -> None:
         """Grow the trees as ``fit`` does, but fit no tails."""
         self._grown(x, y)
-
-    def raw(self, x: Tensor) -> Tensor:
-        """(B, G) log-odds of each set of trees."""
-        return torch.from_numpy(self._grown_trees().odds(x.detach().float().cpu().numpy())).to(self.start)
 
     def fit_units(self, raw: Tensor) -> None:
         """Fit the tails on the log-odds, (n, G), of benign rows that the trees have not seen."""
@@ -164,6 +159,7 @@ class Boosting(Detector):
             setattr(self, name, torch.from_numpy(array).to(getattr(self, name)))
         self.depth.fill_(max(each.depth for each in grown))
         self.start = torch.tensor([each.start for each in grown]).to(self.start)
+        self.begin, self.excess = torch.zeros_like(self.start), torch.ones_like(self.start)
         return values, attack, groups
 
     def _groups(self, number: NDArray[Any]) -> list[NDArray[np.bool_]]:
@@ -207,43 +203,5 @@ class Boosting(Detector):
         above = odds[odds > begin]
         return begin, max(float((above - begin).mean()), LEAST_EXCESS) if above.size else 1.0
 
-    def scores(self, x: Tensor) -> Tensor:
-        """(n,) of (n, F): the trees compute in their own parts."""
-        return self.score(x)
-
-    def score(self, x: Tensor) -> Tensor:
-        """Sum of the surprises in nats, or log-odds, (B, F) to (B,)."""
-        return self.of_raw(self.raw(x))
-
-    def of_raw(self, raw: Tensor) -> Tensor:
-        """(...) scores of log-odds, (..., G)."""
-        if len(self.start) == 1:
-            return raw[..., 0]
-        surprise = functional.softplus((raw - self.begin) / self.excess - math.log(1 - self.quantile))
-        if self.families == "each":
-            return surprise.amax(-1)
-        return surprise[..., 0] + surprise[..., 1:].amax(-1)
-
-    def _grown_trees(self) -> Trees:
-        if self._known is None or self._known[0] is not self.left:
-            names = ("root", "feature", "threshold", "left", "right", "value", "start")
-            arrays = {name: getattr(self, name).detach().cpu().numpy() for name in names}
-            self._known = self.left, Trees(**arrays, depth=int(self.depth))
-        return self._known[1]
-
-    @property
-    def replaces_quickly(self) -> bool:
-        """True."""
-        return True
-
-    def replaced(self, x: Tensor, reference: Tensor) -> Tensor:
-        """(B, F) scores if one entry alone is replaced.
-
-        A tree gives another value only where a node on the way of the row looks at that entry and decides otherwise. So
-        the leaf is looked for once more there, and nowhere else.
-        """
-        return of_both(self._replaced, x.float(), reference.float(), rows_at_once(64 * max(len(self.root), 1)))
-
-    def _replaced(self, x: Tensor, reference: Tensor) -> Tensor:
-        odds = self._grown_trees().replaced(*(each.detach().cpu().numpy() for each in (x, reference)))
-        return self.of_raw(torch.from_numpy(odds).to(self.start))
+    def _formed(self, arrays: Stored) -> BoostingForm:
+        return BoostingForm.of(arrays, self.features, families=self.families, quantile=self.quantile, least=self.least)
