@@ -41,21 +41,6 @@ def _filled(x: Tensor) -> Tensor:
     return torch.cat([x, x[:1].expand(BLOCK - len(x), *x.shape[1:])]) if 0 < len(x) < BLOCK else x
 
 
-def scored_where_known(score: Callable[[Tensor], Tensor], x: NDArray[np.float32]) -> NDArray[np.float32]:
-    """(n,) scores of the rows of x, (n, F), NaN for a row that holds a NaN.
-
-    Args:
-        score: (m, F) to (m,); it is given the other rows, in their order.
-        x: (n, F).
-    """
-    found = np.full(len(x), np.nan, np.float32)
-    known = ~np.isnan(x).any(axis=1)
-    if known.any():
-        with torch.inference_mode():
-            found[known] = score(torch.from_numpy(x[known])).float().cpu().numpy()
-    return found
-
-
 def in_batches(
     function: Callable[[Tensor], Tensor], x: NDArray[np.float32], batch_size: int, device: torch.device | str
 ) -> NDArray[np.float32]:
