@@ -41,9 +41,9 @@ from pipeline.artifacts import paths
 from pipeline.artifacts.samples import read_samples
 from pipeline.base.samples import Samples
 from pipeline.evaluation.metrics import auroc
+from pipeline.models.arrays.neighbours import Search
 from pipeline.models.detectors.cells import cells, number_of_cells
-from pipeline.models.detectors.knn import KNN
-from pipeline.models.detectors.search import Search, among_all
+from pipeline.models.detectors.knn import KNN, among_all
 from pipeline.models.scoring import BLOCK, ROWS_AT_ONCE
 
 NEIGHBOURS = (1, 2, 5, 10, 20)
@@ -94,8 +94,8 @@ def by_cells(reference: Tensor) -> Callable[[Tensor], Tensor]:
     """The search as shipped."""
     cell = cells(reference, number_of_cells(len(reference)))
     order, sizes = cell.argsort(stable=True), torch.bincount(cell)
-    search = Search(reference[order], sizes[sizes > 0])
-    return lambda z: order[search.nearest(z, 1)[:, 0]]
+    search = Search(reference[order].numpy(), sizes[sizes > 0].numpy())
+    return lambda z: order[torch.from_numpy(search.nearest(z.numpy(), 1)[:, 0])]
 
 
 def faiss_ways() -> list[Way]:

@@ -14,9 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Final, NamedTuple, Protocol
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from pipeline.base.errors import DataError, SplitError
 from pipeline.base.samples import Samples
@@ -28,12 +26,12 @@ MOST_BENIGN: Final = 20_000  # records that an alert is compared with
 class Explained(Protocol):
     """A detector that may know what its input adds to its score; each answer may be None."""
 
-    def terms(self, x: Tensor) -> Tensor | None:
-        """(B, Z) of (B, Z)."""
+    def terms(self, x: Rows) -> NDArray[Any] | None:
+        """(n, Z) of (n, Z)."""
         ...
 
-    def nearest(self, x: Tensor) -> Tensor | None:
-        """(B, k) rows of what it was fitted on."""
+    def nearest(self, x: Rows) -> NDArray[Any] | None:
+        """(n, k) rows of what it was fitted on."""
         ...
 
 
@@ -45,26 +43,19 @@ class Native:
         detector: fitted on the benign records, in their order.
         map: (n, F) features to (n, Z) input of the detector.
         columns: the Z names of that input.
-        device: where the detector is.
     """
 
     detector: Explained
     map: Callable[[Rows], Rows]
     columns: tuple[str, ...]
-    device: str = "cpu"
 
     def terms(self, z: Rows) -> Floats | None:
         """(n, Z) terms of (n, Z) input, or None."""
-        return self._ask(self.detector.terms, z)
+        return self.detector.terms(np.ascontiguousarray(z, np.float32))
 
     def nearest(self, z: Rows) -> NDArray[Any] | None:
         """(n, k) rows of what the detector was fitted on, or None."""
-        return self._ask(self.detector.nearest, z)
-
-    def _ask(self, question: Callable[[Tensor], Tensor | None], z: Rows) -> NDArray[Any] | None:
-        with torch.inference_mode():
-            answer = question(torch.from_numpy(np.ascontiguousarray(z, dtype=np.float32)).to(self.device))
-        return None if answer is None else answer.cpu().numpy()
+        return self.detector.nearest(np.ascontiguousarray(z, np.float32))
 
 
 class Part(NamedTuple):

@@ -1,4 +1,4 @@
-"""A function of many rows, computed some rows at a time."""
+"""A function of many rows, computed some rows at a time; with tensors, as ``arrays.parts`` with arrays."""
 
 from collections.abc import Callable
 from typing import Final
@@ -8,10 +8,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-ROWS_AT_ONCE: Final = (
-    8192  # in the stages and in a registered model alike, so that both give the same scores bit for bit
-)
-BLOCK: Final = 128  # rows that fit into a CPU's cache on their way through a model
+from pipeline.models.arrays import parts
+from pipeline.models.arrays.parts import Rows
+
+ROWS_AT_ONCE: Final = parts.ROWS_AT_ONCE
+BLOCK: Final = parts.BLOCK
+
+
+def array(x: Tensor) -> Rows:
+    """A tensor as an array."""
+    return x.detach().cpu().numpy()
 
 
 def with_features(z: Tensor, x: Tensor, pass_features: bool) -> Tensor:
@@ -35,21 +41,6 @@ def _filled(x: Tensor) -> Tensor:
     return torch.cat([x, x[:1].expand(BLOCK - len(x), *x.shape[1:])]) if 0 < len(x) < BLOCK else x
 
 
-def scored_where_known(score: Callable[[Tensor], Tensor], x: NDArray[np.float32]) -> NDArray[np.float32]:
-    """(n,) scores of the rows of x, (n, F), NaN for a row that holds a NaN.
-
-    Args:
-        score: (m, F) to (m,); it is given the other rows, in their order.
-        x: (n, F).
-    """
-    found = np.full(len(x), np.nan, np.float32)
-    known = ~np.isnan(x).any(axis=1)
-    if known.any():
-        with torch.inference_mode():
-            found[known] = score(torch.from_numpy(x[known])).float().cpu().numpy()
-    return found
-
-
 def in_batches(
     function: Callable[[Tensor], Tensor], x: NDArray[np.float32], batch_size: int, device: torch.device | str
 ) -> NDArray[np.float32]:
@@ -65,5 +56,5 @@ def in_batches(
         (n,) or (n, Z) float32.
     """
     with torch.inference_mode():
-        parts = torch.split(torch.from_numpy(np.ascontiguousarray(x, dtype=np.float32)), batch_size)
-        return np.concatenate([function(part.to(device)).float().cpu().numpy() for part in parts])
+        batches = torch.split(torch.from_numpy(np.ascontiguousarray(x, dtype=np.float32)), batch_size)
+        return np.concatenate([function(batch.to(device)).float().cpu().numpy() for batch in batches])

@@ -22,7 +22,6 @@ from typing import Any, Final, Self
 
 import numpy as np
 import pyarrow as pa
-import torch
 from numpy.typing import NDArray
 from safetensors.numpy import save as save_tensors
 
@@ -39,7 +38,7 @@ from pipeline.calibration.prediction import Prediction
 from pipeline.datasets.reading import Reading
 from pipeline.datasets.schema import Column
 from pipeline.datasets.units import FLOWS
-from pipeline.models.scoring import ROWS_AT_ONCE
+from pipeline.models.arrays.parts import ROWS_AT_ONCE
 from pipeline.preprocessing.features import Features
 from pipeline.serving import attacks, benign, bundle_parts, contract, manifest, recent_past, record_columns
 from pipeline.serving.bundle_parts import MODELS, USED
@@ -141,17 +140,16 @@ class Bundle:
             raise ArtifactError(
                 f"{folder / manifest.MANIFEST}: its columns are not those that {folder}/features.json reads"
             )
-        with torch.random.fork_rng(devices=[]):  # building draws weights, which are replaced
-            encoder = bundle_parts.encoder(folder, features, *parts["encoder"])
-            passes = bool(parts["encoder"][0].get("pass_features"))
-            width = encoder.latent + (len(features.columns) if passes else 0)
-            detector = bundle_parts.detector(folder / "detector", width, *parts["detector"])
-            has_head = parts["head"][0].get("detector") != "none"
-            head = bundle_parts.detector(folder / "head", width, *parts["head"]) if has_head else None
+        encoder = bundle_parts.encoder(folder, features, *parts["encoder"], device)
+        passes = bool(parts["encoder"][0].get("pass_features"))
+        width = encoder.latent + (len(features.columns) if passes else 0)
+        detector = bundle_parts.detector(folder / "detector", width, *parts["detector"], device)
+        has_head = parts["head"][0].get("detector") != "none"
+        head = bundle_parts.detector(folder / "head", width, *parts["head"], device) if has_head else None
         calibration = Calibration.load(*parts["thresholds"])
         if ("head" in calibration.surprisals) != has_head:
             raise ArtifactError(f"{folder / 'thresholds'}: calibrated {'without' if has_head else 'with'} a head")
-        model = TwoStage(encoder, detector, calibration, batch_size, device, head, passes)
+        model = TwoStage(encoder, detector, calibration, batch_size, head, passes)
         used = bundle_parts.used_records(folder / USED, sealed.files[USED])
         past = RecentPast.of_files(folder, sealed.files)
         if CONTEXT in calibration.surprisals and past is None:

@@ -1,12 +1,11 @@
 """The parts of a bundle, made again from its files: the encoder, the detectors, the ids of the records it has used."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import numpy as np
 import pyarrow as pa
-import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load as load_tensors
@@ -15,27 +14,26 @@ from pipeline.artifacts import paths
 from pipeline.artifacts.models import decode_model
 from pipeline.artifacts.tables import column_type
 from pipeline.base.errors import ArtifactError, ConfigError, near_miss
-from pipeline.base.registry import build
 from pipeline.datasets.schema import Column
-from pipeline.models.detectors.base import Detector
-from pipeline.models.detectors.folds import Folds
-from pipeline.models.detectors.registry import DETECTORS
-from pipeline.models.encoders.base import Encoder
-from pipeline.models.encoders.losses.registry import LOSSES
-from pipeline.models.encoders.registry import ENCODERS
+from pipeline.models.arrays import registry as forms
+from pipeline.models.arrays.base import Form
+from pipeline.models.arrays.identity import IdentityForm
 from pipeline.preprocessing.features import Features
 from pipeline.serving import attacks, benign
 from pipeline.serving.manifest import HashedFolder
+from pipeline.serving.two_stage import Detector, Encoder
 from pipeline.settings.renamed import dotted
 
 Description = Mapping[str, Any]
 Weights = Mapping[str, NDArray[Any]]
+T = TypeVar("T")
 
 MODELS: Final = {
     path.name: path for path in (paths.FEATURES, paths.ENCODER, paths.DETECTOR, paths.HEAD, paths.THRESHOLDS)
 }
 CONTEXT: Final = paths.CONTEXT.name  # a bundle has it where its records have a context
 USED: Final = "used.safetensors"
+_UNFIT: Final = (ConfigError, KeyError, TypeError, ValueError, RuntimeError)  # what a description or an array raises
 
 
 def file_names(model: str) -> tuple[str, str]:
@@ -91,41 +89,72 @@ def used_records(path: Path, content: bytes) -> NDArray[np.uint64]:
     return ids
 
 
-def encoder(folder: Path, features: Features, about: Description, weights: Weights) -> Encoder:
+def encoder(folder: Path, features: Features, about: Description, weights: Weights, device: str) -> Encoder:
     """The trained encoder.
 
     Raises:
         ArtifactError: it does not fit the features, or its weights do not fit its settings.
     """
-    try:
-        if tuple(about["columns"]) != features.columns:
-            raise ValueError("it was trained on other features than features.json gives")
-        loss = build(LOSSES, about["loss"], **about["loss_settings"])
-        built = build(ENCODERS, about["encoder"], features=len(features.columns), loss=loss, **about["settings"])
-        built.load_state_dict(_tensors(weights))
-    except (ConfigError, KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise ArtifactError(f"{folder / 'encoder'}: cannot be built again: {error}") from error
-    return built
+    width = len(features.columns)
+    if tuple(about.get("columns", ())) != features.columns:
+        raise _broken(folder / "encoder", "it was trained on other features than features.json gives")
+    found: Encoder = _made(
+        folder / "encoder",
+        lambda: forms.encoder(str(about["encoder"]), str(about["loss"]), width, weights),
+        lambda parts: parts.encoder(about, width, weights, device),
+        device,
+    )
+    return found
 
 
-def detector(path: Path, width: int, about: Description, weights: Weights) -> Detector:
+def detector(path: Path, width: int, about: Description, weights: Weights, device: str = "cpu") -> Detector:
     """The fitted detector on ``width`` latents.
 
     Raises:
         ArtifactError: it was fitted on others, or its weights do not fit its settings.
     """
+    if len(about.get("columns", ())) != width:
+        raise _broken(path, f"it was trained on {len(about.get('columns', ()))} latents, the first stage gives {width}")
     try:
-        if len(about["columns"]) != width:
-            raise ValueError(f"it was trained on {len(about['columns'])} latents, the first stage gives {width}")
-        folds = about.get("folds") or {"number": 1}  # an older bundle knows no folds
         name = about["detector"]
         settings = dotted({f"stage2.{name}": about["settings"]}, str(path), lambda _: None)[f"stage2.{name}"]
-        models = [build(DETECTORS, name, features=width, **settings) for _ in range(folds["number"])]
-        built = Folds(width, models, folds["seed"]) if "folds" in about else models[0]
-        built.load_state_dict(_tensors(weights))
-    except (ConfigError, KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise ArtifactError(f"{path}: cannot be built again: {error}") from error
-    return built
+    except (ConfigError, KeyError, TypeError) as error:
+        raise _broken(path, error) from error
+    stored = name, width, settings, weights, about.get("folds")  # an older bundle knows no folds
+    found: Detector = _made(
+        path, lambda: forms.detector(*stored), lambda parts: parts.detector(*stored, device), device
+    )
+    return found
+
+
+def needs_torch(*models: object) -> bool:
+    """Whether any of the models of a bundle computes with PyTorch; None stands for a model that it lacks."""
+    return any(not isinstance(each, Form | IdentityForm) for each in models if each is not None)
+
+
+def _made(path: Path, formed: Callable[[], T], built: Callable[[Any], T], device: str) -> T:
+    """A model in the form that needs no PyTorch, where it has one, and else as PyTorch's.
+
+    Where the form cannot be made, PyTorch's way may: it knows what older versions stored. Or it says what is wrong.
+    """
+    reason: object = f"it is to run on {device}"
+    if device == "cpu":
+        try:
+            return formed()
+        except _UNFIT as error:
+            reason = error
+    try:
+        from pipeline.serving import torch_parts
+    except ImportError as error:
+        raise _broken(path, f"{reason}; and PyTorch is not installed") from error
+    try:
+        return built(torch_parts)
+    except _UNFIT as error:
+        raise _broken(path, error) from error
+
+
+def _broken(path: Path, reason: object) -> ArtifactError:
+    return ArtifactError(f"{path}: cannot be built again: {reason}")
 
 
 def columns_of(features: Features) -> list[dict[str, Any]]:
@@ -141,7 +170,3 @@ def typed(features: Features) -> tuple[Column, ...]:
 def group_of(records: Path, name: str) -> dict[str, Any]:
     """The column that tells groups apart, and whether its values are words."""
     return {"name": name, "categorical": pa.types.is_dictionary(column_type(records, name))}
-
-
-def _tensors(weights: Weights) -> dict[str, torch.Tensor]:
-    return {name: torch.tensor(array) for name, array in weights.items()}

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from pipeline.base.samples import CONTEXT
@@ -165,12 +164,10 @@ def rises(past: RecentPast, calibration: Calibration, x: Matrix) -> Floats:
     Without what is usual, as in an older model, the middle of the contexts is unknown, and 0 stands for it.
     """
     middle = past.usual.get("middle", np.zeros(x.shape[1], np.float32))
-    start = torch.from_numpy(np.tile(middle, (len(x), 1)))
-    with torch.inference_mode():
-        score = past.detector.replaced(start, torch.from_numpy(np.ascontiguousarray(x)))
-        before = past.detector.scores(start[:1])
+    start = np.tile(middle, (len(x), 1))
     surprise = calibration.surprisals[CONTEXT].surprise
-    rise: Floats = surprise(score.double().numpy()) - surprise(before.double().numpy())[:, None]
+    before = surprise(past.detector.scores(start[:1]))[:, None]
+    rise: Floats = surprise(past.detector.replaced(start, x)) - before
     return rise.clip(0)
 
 

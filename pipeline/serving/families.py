@@ -6,12 +6,11 @@ from pathlib import Path
 from typing import Final, Self
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from pipeline.models.detectors.base import Detector
-from pipeline.models.detectors.boosting import Boosting
-from pipeline.models.detectors.folds import Folds
+from pipeline.models.arrays.base import Form
+from pipeline.models.arrays.boosting import BoostingForm
+from pipeline.models.arrays.folds import FoldsForm
 from pipeline.serving import bundle_parts
 from pipeline.serving.bundle import Bundle
 
@@ -30,14 +29,14 @@ class Families:
     """
 
     names: tuple[str, ...]
-    head: Detector = field(repr=False)
+    head: Form = field(repr=False)
 
     @classmethod
     def of(cls, bundle: Bundle) -> Self | None:
         """Those of a model; None where its head tells no families apart, or is older than their names."""
-        head = bundle.model.head
-        one = head.models[0] if isinstance(head, Folds) else head
-        if not isinstance(head, Boosting | Folds) or not isinstance(one, Boosting) or one.families == "together":
+        head = None if bundle.model.head is None else bundle.model.head.form
+        one = head.models[0] if isinstance(head, FoldsForm) else head
+        if head is None or not isinstance(one, BoostingForm) or one.families == "together":
             return None
         about, _ = bundle_parts.decoded(Path("head"), bundle.sealed.files, "head", bundle.sealed.hashes)
         names = _with_trees(about.get("families", {}), one.least)
@@ -50,8 +49,7 @@ class Families:
         Each set of trees tells one family f from benign records, so exp(log-odds) is p(f | x) / p(benign | x). As all
         probabilities have the sum 1, p(f | x) = exp(odds_f) / (1 + sum over g of exp(odds_g)).
         """
-        with torch.inference_mode():
-            odds = self.head.raw(torch.from_numpy(x)).double().cpu().numpy()[:, -len(self.names) :]
+        odds = self.head.raw(x).astype(np.float64)[:, -len(self.names) :]
         top = np.maximum(odds.max(1, keepdims=True), 0)
         parts = np.exp(odds - top)
         found: Floats = parts / (np.exp(-top) + parts.sum(1, keepdims=True))

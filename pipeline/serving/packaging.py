@@ -19,6 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.base.errors import ArtifactError
+from pipeline.serving import bundle_parts
+from pipeline.serving.bundle import Bundle
 from pipeline.serving.manifest import HashedFolder
 from pipeline.serving.time_units import AUTO
 from pipeline.tracking import store
@@ -29,7 +31,7 @@ SCORING = (
     *("alerts/kinds", "alerts/schema", "attacks", "benign", "bundle", "bundle_parts", "calls", "causes"),
     *("context_facts", "contract", "contract_check", "counts", "families", "frames", "kept_records", "manifest"),
     *("named_features", "pyfunc", "quantities", "reasons", "recent_past", "record_columns", "time_units"),
-    *("two_stage", "usual"),
+    *("torch_parts", "two_stage", "usual"),
 )
 READING = (  # what tells which column of a frame is which and what it means, and what that stands on
     *("base", "cells", "clock", "dialect", "encodings", "extractors", "header", "labels", "marks", "meaning"),
@@ -40,13 +42,22 @@ CODE = (
     *("artifacts", "base", "calibration", "preprocessing"),
     *("datasets/families", "evaluation/replacement.py"),
     *(f"datasets/{name}.py" for name in READING),
-    *("models/base.py", "models/detectors", "models/encoders", "models/layers.py", "models/scoring.py"),
+    *(
+        "models/arrays",
+        "models/base.py",
+        "models/detectors",
+        "models/encoders",
+        "models/layers.py",
+        "models/on_device.py",
+        "models/scoring.py",
+    ),
     *(f"serving/{name}.py" for name in SCORING),
     *("settings/base.py", "settings/preprocess.py", "settings/renamed.py", "settings/scoring.py"),
 )
 CARRIED = (".py", ".toml")
 # What scoring imports, and what that needs beside its own requirements.
-REQUIRED = ("mlflow", "numpy", "pandas", "psutil", "pyarrow", "safetensors", "scipy", "threadpoolctl", "torch")
+REQUIRED = ("mlflow", "numpy", "pandas", "psutil", "pyarrow", "safetensors", "scipy", "threadpoolctl")
+TORCH = "torch"  # beside them, where the model computes with it
 PREDICTION = {
     "score": "double",
     "p_value": "double",
@@ -94,12 +105,20 @@ def save(folder: Path, sealed: HashedFolder, logged: Any, run_id: str) -> None:
         code_paths=[str(folder / "code" / PACKAGE.name)],
         signature=_signature(),
         input_example=pd.DataFrame([sealed.about["example"]]),
-        pip_requirements=[f"{name}=={metadata.version(name).partition('+')[0]}" for name in REQUIRED],
+        pip_requirements=[f"{name}=={metadata.version(name).partition('+')[0]}" for name in _required(sealed)],
         model_config={"digest": sealed.digest, "device": "cpu"},
         mlflow_model=Model(artifact_path=logged.artifact_location, run_id=run_id, model_id=logged.model_id),
     )
     for cache in folder.rglob("__pycache__"):
         shutil.rmtree(cache)
+
+
+def _required(sealed: HashedFolder) -> tuple[str, ...]:
+    """The packages that a model is loaded with."""
+    bundle = Bundle.of_sealed(sealed, Path(BUNDLE))
+    model, past = bundle.model, None if bundle.past is None else bundle.past.detector
+    computes = bundle_parts.needs_torch(model.encoder, model.detector, model.head, past)
+    return (*REQUIRED, TORCH) if computes else REQUIRED
 
 
 def download(model: str, version: int, folder: Path) -> Path:

@@ -13,12 +13,12 @@ from pipeline.artifacts.files import read_bytes, read_json
 from pipeline.artifacts.paths import model_files
 from pipeline.artifacts.tables import column_names, row_groups
 from pipeline.base.errors import ArtifactError
-from pipeline.models.detectors.base import Detector
-from pipeline.models.scoring import scored_where_known
+from pipeline.models.arrays.parts import scored_where_known
 from pipeline.preprocessing.context.past import Matrix, columns, context
 from pipeline.preprocessing.context.talks import Mask, Talks, can_have, reads, talks_of, unknown
 from pipeline.serving import bundle_parts
 from pipeline.serving.bundle_parts import Description, Weights
+from pipeline.serving.two_stage import Detector
 
 ID: Final = "record_id"
 
@@ -77,7 +77,7 @@ class RecentPast:
         usual = {name: np.array(values, np.float32) for name, values in about.get("usual", {}).items()}
         if any(values.shape != (len(names),) for values in usual.values()):
             raise ArtifactError(f"{path}: says what is usual of other columns than its windows give")
-        return cls(windows, remembered, bundle_parts.detector(path, len(names), about, weights).eval(), usual)
+        return cls(windows, remembered, bundle_parts.detector(path, len(names), about, weights), usual)
 
     @property
     def columns(self) -> tuple[str, ...]:

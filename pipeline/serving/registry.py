@@ -210,7 +210,7 @@ def _create(client: Any, sealed: HashedFolder, run_id: str, tags: Mapping[str, s
 def _origin(client: Any, run_id: str) -> dict[str, str]:
     """What the run says of itself, and the libraries at hand."""
     tags = client.get_run(run_id).data.tags
-    libraries = {name: metadata.version(name) for name in packaging.REQUIRED}
+    libraries = {name: metadata.version(name) for name in (*packaging.REQUIRED, packaging.TORCH)}
     return {
         operations.FLOW_RUN: tags.get(operations.FLOW_RUN, ""),
         COMMIT: tags.get("mlflow.source.git.commit", ""),

@@ -7,34 +7,55 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
 
 from pipeline.calibration.calibration import Calibration
 from pipeline.calibration.named_thresholds import Names
 from pipeline.calibration.prediction import Prediction
-from pipeline.models.encoders.identity import Identity
-from pipeline.models.scoring import ROWS_AT_ONCE, in_batches, in_parts, with_features
+from pipeline.models.arrays.base import Form, Places
+from pipeline.models.arrays.parts import ROWS_AT_ONCE, Rows
 
 
 class Encoder(Protocol):
     """The first stage: features -> latent, and a margin that is positive nearer to the attacks."""
 
-    def __call__(self, x: Tensor) -> Tensor:
-        """(B, Z) latent of (B, F) features."""
+    def __call__(self, x: Rows) -> Rows:
+        """(n, Z) latent of (n, F) features."""
         ...
 
-    def margin(self, z: Tensor) -> Tensor:
-        """(B,) of (B, Z), higher = more anomalous."""
+    def margin(self, z: Rows) -> Rows:
+        """(n,) of (n, Z), higher = more anomalous."""
+        ...
+
+    @property
+    def latent(self) -> int:
+        """Z."""
+        ...
+
+    @property
+    def changes_nothing(self) -> bool:
+        """Whether the latent is the features."""
         ...
 
 
 class Detector(Protocol):
     """The second stage, or a head: latent -> score."""
 
-    def scores(self, x: Tensor) -> Tensor:
+    @property
+    def form(self) -> Form | None:
+        """What it computes without PyTorch; None if it is not in closed form."""
+        ...
+
+    def scores(self, x: Rows) -> Rows:
         """(n,) of (n, Z), higher = more anomalous, each row on its own."""
+        ...
+
+    def terms(self, x: Rows) -> Rows | None:
+        """(n, Z) what each entry of x, (n, Z), adds to the score; None if the score is no sum over entries."""
+        ...
+
+    def nearest(self, x: Rows) -> Places | None:
+        """(n, k) positions of the fitted rows that are nearest to x, (n, Z); None for a model that keeps no rows."""
         ...
 
     @property
@@ -42,21 +63,20 @@ class Detector(Protocol):
         """Whether ``replaced`` costs a few scores of each row."""
         ...
 
-    def replaced(self, x: Tensor, reference: Tensor) -> Tensor:
-        """(B, Z) score of each row of x, (B, Z), if one entry alone takes its value in ``reference``, (B, Z)."""
+    def replaced(self, x: Rows, reference: Rows) -> Rows:
+        """(n, Z) score of each row of x, (n, Z), if one entry alone takes its value in ``reference``, (n, Z)."""
         ...
 
 
 @dataclass(frozen=True)
 class TwoStage:
-    """Features in, prediction out; the models are moved to the device and set to evaluation.
+    """Features in, prediction out.
 
     Attributes:
         encoder: first stage.
-        detector: second stage, fitted on what ``with_features`` makes of the encoder's latent.
+        detector: second stage, fitted on what ``seen`` makes of the features.
         calibration: the decision on top of the scores.
         batch_size: records that pass through the models at once.
-        device: where the models run.
         head: a supervised detector beside the second stage, on what that sees.
         pass_features: whether the second stage sees the features beside the latent.
     """
@@ -65,15 +85,8 @@ class TwoStage:
     detector: Detector
     calibration: Calibration
     batch_size: int = ROWS_AT_ONCE
-    device: str = "cpu"
     head: Detector | None = None
     pass_features: bool = False
-
-    def __post_init__(self) -> None:
-        stages: list[object] = [self.encoder, self.detector, self.head]
-        for stage in stages:
-            if isinstance(stage, nn.Module):
-                stage.to(self.device).eval()  # dropout must not decide
 
     def predict(self, x: NDArray[np.float32], groups: Names | None = None) -> Prediction:
         """Judge (n, F) features of records of ``groups``, (n,), if they are known; each record on its own."""
@@ -81,9 +94,10 @@ class TwoStage:
 
     def scores(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
         """(n, S) scores of (n, F) features, in the order of ``SCORES``."""
-        if not len(x):
-            return np.zeros((0, 2 if self.head is None else 3), np.float32)
-        return in_batches(self._scores, x, self.batch_size, self.device)
+        rows = np.ascontiguousarray(x, np.float32)
+        batches = [rows[start : start + self.batch_size] for start in range(0, len(rows), self.batch_size)]
+        none = np.zeros((0, 2 if self.head is None else 3), np.float32)
+        return np.concatenate([none, *map(self._scores, batches)])
 
     def replaced(self, x: NDArray[np.float32], reference: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
         """(n, F) score of the detector and of the head if one feature of x, (n, F), takes its value in ``reference``.
@@ -91,19 +105,25 @@ class TwoStage:
         Only where ``replaces_quickly``.
         """
         models = {name: each for name, each in (("detector", self.detector), ("head", self.head)) if each is not None}
-        both = [torch.from_numpy(np.ascontiguousarray(each)).to(self.device) for each in (x, reference)]
-        with torch.inference_mode():
-            return {name: model.replaced(*both).float().cpu().numpy() for name, model in models.items()}
+        return {name: model.replaced(x, reference).astype(np.float32) for name, model in models.items()}
 
     @property
     def replaces_quickly(self) -> bool:
         """Whether ``replaced`` costs a few scores of each record, and knows all that a score depends on."""
-        plain = isinstance(self.encoder, Identity) and not self.pass_features
+        plain = self.encoder.changes_nothing and not self.pass_features
         models = [each for each in (self.detector, self.head) if each is not None]
         return plain and "margin" not in self.calibration.used and all(each.replaces_quickly for each in models)
 
-    def _scores(self, x: Tensor) -> Tensor:
-        z = in_parts(self.encoder, x, self.batch_size)
-        seen = with_features(z, x, self.pass_features)
-        scores = [in_parts(self.encoder.margin, z, self.batch_size), self.detector.scores(seen)]
-        return torch.stack(scores if self.head is None else [*scores, self.head.scores(seen)], dim=1)
+    def seen(self, x: Rows) -> Rows:
+        """(n, Z) or (n, Z + F) what the second stage sees of (n, F) features."""
+        return self._seen(self.encoder(x), x)
+
+    def _seen(self, z: Rows, x: Rows) -> Rows:
+        return np.concatenate([z, x], axis=1) if self.pass_features else z
+
+    def _scores(self, x: Rows) -> NDArray[np.float32]:
+        z = self.encoder(x)
+        seen = self._seen(z, x)
+        models = [self.detector] if self.head is None else [self.detector, self.head]
+        scores = [self.encoder.margin(z), *(model.scores(seen) for model in models)]
+        return np.stack(scores, axis=1).astype(np.float32, copy=False)

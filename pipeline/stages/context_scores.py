@@ -1,12 +1,15 @@
 """The score of the recent past of hosts, of the records of each split."""
 
+from typing import cast
+
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
+from pipeline.models.arrays.folds import FoldsForm
+from pipeline.models.arrays.parts import scored_where_known
 from pipeline.models.detectors.base import Detector
+from pipeline.models.detectors.closed_form import ClosedForm
 from pipeline.models.detectors.folds import Folds
-from pipeline.models.scoring import scored_where_known
 from pipeline.stages.dealt import Dealt
 from pipeline.stages.stored_contexts import contexts_of_dealt, contexts_of_split
 
@@ -17,7 +20,7 @@ def scores_of(model: Detector, split: str, record_id: NDArray[np.uint64]) -> NDA
     Raises:
         ArtifactError: the contexts are absent, or those of other records.
     """
-    return scored_where_known(model.scores, contexts_of_split(split, record_id).x)
+    return scored_where_known(cast(ClosedForm, model).form.scores, contexts_of_split(split, record_id).x)
 
 
 def scores_out_of_fold(model: Folds, dealt: Dealt) -> NDArray[np.float32]:
@@ -27,5 +30,5 @@ def scores_out_of_fold(model: Folds, dealt: Dealt) -> NDArray[np.float32]:
         ArtifactError: the contexts are absent, or those of other records.
     """
     contexts = contexts_of_dealt(dealt[0].record_id)
-    fold = torch.from_numpy(dealt[1][contexts.known])
-    return scored_where_known(lambda x: model.by_fold(x, fold), contexts.x)
+    form, fold = cast(FoldsForm, model.form), dealt[1][contexts.known]
+    return scored_where_known(lambda x: form.by_fold(x, fold), contexts.x)

@@ -18,6 +18,7 @@ from pipeline.calibration.prediction import Prediction
 from pipeline.calibration.surprisal import Surprisal
 from pipeline.calibration.thresholds.base import Thresholds
 from pipeline.calibration.thresholds.percentile import Percentile
+from pipeline.models.on_device import DetectorOnDevice, EncoderOnDevice
 from pipeline.serving.two_stage import TwoStage
 
 CONTINUOUS = sorted(set(FUSIONS) - {"cascade"})
@@ -278,7 +279,7 @@ def features():
 def two_stage(features, batch_size=64):
     z = features[:, :4].astype(np.float64)
     calibration = Calibration.fit(z[:, 0], np.square(z).sum(axis=1))
-    return TwoStage(Halves(), SquaredLength(), calibration, batch_size=batch_size)
+    return TwoStage(EncoderOnDevice(Halves()), DetectorOnDevice(SquaredLength()), calibration, batch_size=batch_size)
 
 
 def test_a_judgement_says_the_same_in_all_its_words(features):
@@ -302,7 +303,7 @@ def test_each_record_is_judged_on_its_own(features, batch_size):
 
 def test_dropout_does_not_decide(features):
     judge = two_stage(features)
-    noisy = TwoStage(Halves(), SquaredLengthOfSome(), judge.calibration)
+    noisy = TwoStage(EncoderOnDevice(Halves()), DetectorOnDevice(SquaredLengthOfSome()), judge.calibration)
     assert np.array_equal(noisy.predict(features).score, judge.predict(features).score)
 
 

@@ -12,8 +12,9 @@ from pipeline.calibration.named_thresholds import Decision
 from pipeline.calibration.thresholds.base import Thresholds
 from pipeline.calibration.thresholds.conformal import interval
 from pipeline.calibration.thresholds.percentile import Percentile
-from pipeline.models.detectors.base import Detector
+from pipeline.models.arrays.base import Form
 from pipeline.models.detectors.boosting import Boosting
+from pipeline.models.detectors.closed_form import ClosedForm
 from pipeline.models.detectors.ensemble import Ensemble
 from pipeline.models.detectors.folds import Folds
 from pipeline.models.detectors.gmm import GMM
@@ -166,15 +167,23 @@ def test_benign_records_exceed_a_level_about_as_often_as_it_says(make):
         assert abs(rate - level) < 4 * spread, (name, rate)
 
 
-class Wild(Detector):
+class Line(Form):
+    def __init__(self, arrays):
+        self.sign, self.scale = arrays.floats("sign"), arrays.floats("scale")
+
+    def scores(self, x):
+        return self.sign * x[:, 0] + self.scale
+
+
+class Wild(ClosedForm):
     """A model whose unit depends on whether a record was among those that it was fitted on: as unstable as can be."""
 
     def fit(self, x, y=None):
         self.register_buffer("sign", torch.sign(x.sum()))
         self.register_buffer("scale", 10 * (x.sum() * 1e3 % 1).abs())
 
-    def score(self, x):
-        return self.sign * x[:, 0] + self.scale
+    def _formed(self, arrays):
+        return Line(arrays)
 
 
 def test_the_worst_case_holds_for_models_that_one_record_overturns():

@@ -19,6 +19,7 @@ from pipeline.models.detectors.base import Detector
 from pipeline.models.detectors.registry import DETECTORS
 from pipeline.models.encoders.losses.registry import LOSSES
 from pipeline.models.encoders.registry import ENCODERS
+from pipeline.models.on_device import DetectorOnDevice, EncoderOnDevice
 from pipeline.models.scoring import in_batches
 from pipeline.preprocessing.features import Features
 from pipeline.preprocessing.recipe import Recipe
@@ -99,7 +100,7 @@ def scoring(name: str) -> Scoring:
 
 
 def explained(name: str, alerts: Samples) -> list[Explanation]:
-    native = Native(fitted(name), lambda x: x, COLUMNS)
+    native = Native(DetectorOnDevice(fitted(name)), lambda x: x, COLUMNS)
     return explain(alerts, samples(benign(N, 1)), scoring(name), native, top=F)
 
 
@@ -192,7 +193,14 @@ def bundle(name: str) -> Bundle:
     about, kept = encode_model({"words": {}}, {"record_id": ids, **{k: v.astype(np.float32) for k, v in raw.items()}})
     sealed = HashedFolder({}, {"benign.json": about, "benign.safetensors": kept})
     columns = tuple(Column(each) for each in COLUMNS)
-    return Bundle("table", columns, ids, features, TwoStage(encoder, fitted(name), calibration), sealed)
+    return Bundle(
+        "table",
+        columns,
+        ids,
+        features,
+        TwoStage(EncoderOnDevice(encoder), DetectorOnDevice(fitted(name)), calibration),
+        sealed,
+    )
 
 
 @pytest.mark.parametrize("name", sorted(DETECTORS))

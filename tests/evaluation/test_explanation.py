@@ -153,8 +153,8 @@ def test_an_explanation_names_what_stands_out() -> None:
 def test_a_detector_gives_its_terms_and_the_ids_of_its_neighbours() -> None:
     known = samples(drawn(60), 1000)
     detector = KNN(2, neighbours=3, references=20)
-    native = Native(detector, lambda x: 2 * x[:, :2], ("z0", "z1"))
     detector.fit(torch.from_numpy(2 * known.x[:, :2]))
+    native = Native(detector.form, lambda x: 2 * x[:, :2], ("z0", "z1"))
     alert = samples(np.array([[0, 8, 0]]))
     (found,) = explain(alert, known, PLAIN, native, top=9)
     assert [part.feature for part in found.terms] == ["z1", "z0"]
@@ -183,7 +183,7 @@ def test_rows_are_a_table_with_a_row_for_each_named_feature(tmp_path) -> None:
     detector = Mahalanobis(F)
     detector.fit(torch.from_numpy(known.x))
     alerts = samples(np.array([[1, 3, 0], [9, 0, 0]]), 255)
-    found = explain(alerts, known, SUM, Native(detector, lambda x: x, COLUMNS), top=2)
+    found = explain(alerts, known, SUM, Native(detector.form, lambda x: x, COLUMNS), top=2)
     table = rows(found)
     assert [(row["record_id"], row["account"], row["rank"]) for row in table] == [
         (f"{record:016x}", account, rank)
@@ -212,9 +212,9 @@ def test_what_cannot_be_compared_is_refused() -> None:
     detector = KNN(F, neighbours=1)
     detector.fit(torch.from_numpy(drawn(9)))
     with pytest.raises(DataError, match="3 columns, but 2 names"):
-        explain(alerts, known, PLAIN, Native(detector, lambda x: x, COLUMNS[:2]))
+        explain(alerts, known, PLAIN, Native(detector.form, lambda x: x, COLUMNS[:2]))
     with pytest.raises(DataError, match=r"9 records or more, given are 5"):
-        explain(samples(drawn(9)[8:]), known.select(slice(5)), PLAIN, Native(detector, lambda x: x, COLUMNS))
+        explain(samples(drawn(9)[8:]), known.select(slice(5)), PLAIN, Native(detector.form, lambda x: x, COLUMNS))
 
 
 @pytest.mark.parametrize("fusion", sorted({*FUSIONS} - {"cascade", "detector"}))

@@ -16,7 +16,7 @@ from pipeline.calibration import named_thresholds
 from pipeline.calibration.calibration import Calibration
 from pipeline.calibration.cross_conformal import OUT_OF_FOLD, route, worst_factor
 from pipeline.calibration.prediction import Prediction
-from pipeline.models.detectors.folds import Folds
+from pipeline.models.arrays.folds import FoldsForm
 from pipeline.serving.bundle import Bundle
 from pipeline.settings.stage2 import Stage2
 from pipeline.stages.dealt import DEALT
@@ -68,7 +68,7 @@ def test_every_benign_record_outside_the_tests_sets_the_thresholds(crossed: Any)
 
 def test_the_bundle_judges_as_the_stages_score(crossed: Any) -> None:
     bundle, records = Bundle.of_project(), read_table(paths.RECORDS)
-    assert isinstance(bundle.model.detector, Folds)
+    assert isinstance(bundle.model.detector, FoldsForm)
     order = {each: row for row, each in enumerate(records.column("record_id").to_pylist())}
     for split in (*DEALT, *TESTS):
         samples = read_samples(paths.SCORES, split)

@@ -118,13 +118,14 @@ from flows import score
 from pipeline.serving import intake
 taken, used = intake.take_in, []
 def take_in(*given):
-    import torch
-    used.append(torch.get_num_threads())
+    import pyarrow
+    from threadpoolctl import threadpool_info
+    used.append(max(pyarrow.cpu_count(), *(pool["num_threads"] for pool in threadpool_info())))
     return taken(*given)
 intake.take_in = take_in
 code = score.main(sys.argv[1:])
-heavy = {"prefect", "dvc", "mlflow", "sqlalchemy", "lightning", "great_expectations", "sklearn", "scipy.stats"}
-print(sorted((heavy | {"matplotlib", "jinja2", "nvidia", "fastapi"}) & {*sys.modules}))
+heavy = {"prefect", "dvc", "mlflow", "sqlalchemy", "torch", "lightning", "great_expectations", "sklearn"}
+print(sorted((heavy | {"scipy.stats", "matplotlib", "jinja2", "nvidia", "fastapi"}) & {*sys.modules}))
 print(*used)
 sys.exit(code)
 """

@@ -14,6 +14,7 @@ from pipeline.calibration.named_thresholds import group_names
 from pipeline.models.detectors.registry import DETECTORS
 from pipeline.models.encoders.losses.dccl import DCCL
 from pipeline.models.encoders.registry import ENCODERS
+from pipeline.models.on_device import DetectorOnDevice, EncoderOnDevice
 from pipeline.preprocessing.features import Features
 from pipeline.serving.bundle import Bundle
 from pipeline.serving.manifest import HashedFolder
@@ -44,7 +45,7 @@ def made_bundle(seed=0):
     encoder.centre(torch.from_numpy(x), torch.arange(400) % 2)
     detector = DETECTORS["mahalanobis"](len(features.columns))
     detector.fit(torch.from_numpy(x))
-    scores = TwoStage(encoder, detector, None).scores(x).T
+    scores = TwoStage(EncoderOnDevice(encoder), DetectorOnDevice(detector), None).scores(x).T
     fitted = {"settings": {}, "columns": list(features.columns)}
     parts = {
         "features": features.state(),

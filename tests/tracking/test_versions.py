@@ -21,8 +21,9 @@ import pytest
 from safetensors.numpy import load as load_tensors
 
 from pipeline import tracking
+from pipeline.artifacts.models import encode_model
 from pipeline.base.errors import ArtifactError, ConflictError
-from pipeline.serving import manifest, own_model, packaging, registry
+from pipeline.serving import bundle_parts, manifest, own_model, packaging, registry
 from pipeline.serving.bundle import Bundle
 from pipeline.serving.manifest import HashedFolder
 from pipeline.tracking import store as stores
@@ -391,6 +392,24 @@ def asked(port, body):
     request.add_header("Content-Type", "application/json")
     with urllib.request.urlopen(request, timeout=60) as response:
         return json.load(response)
+
+
+def required(folder):
+    """The packages that a registered version needs."""
+    version = registry.register(folder, finished_run(), {})
+    uri = stores.client().get_model_version_download_uri(own_model.name(), str(version.number))
+    lines = (Path(uri.removeprefix("file://")) / "requirements.txt").read_text().split()
+    return {line.partition("==")[0] for line in lines}
+
+
+def test_a_version_requires_torch_where_it_computes_with_it(store, bundle, folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(store)
+    about, weights = bundle_parts.decoded(Path("encoder"), bundle.sealed.files, "encoder")
+    files = encode_model({**about, "loss": "clad"}, weights)  # whose margin has no form
+    changed = dict(zip(bundle_parts.file_names("encoder"), files, strict=True))
+    HashedFolder(bundle.sealed.about, {**bundle.sealed.files, **changed}).save(tmp_path / "other")
+    assert {"numpy", "mlflow"} <= required(folder) == required(tmp_path / "other") - {"torch"}
+    assert "torch" in required(tmp_path / "other")
 
 
 def test_mlflow_serves_raw_records(pyfunc, bundle, records, tmp_path):

@@ -1,6 +1,6 @@
 """The contract of a detector, which turns a latent into an anomaly score."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -12,7 +12,6 @@ from pipeline.base.errors import CollapseError
 from pipeline.models.base import Batch, Scorer
 from pipeline.models.scoring import ROWS_AT_ONCE, in_parts
 
-ENTRIES_AT_ONCE = 2**24
 LEAST_SPREAD = 1e-3
 LARGEST_TIE = 0.999
 FEW = 100  # records; that few may simply be too few to learn from
@@ -134,16 +133,6 @@ class Detector(Scorer):
             if stored is not None and stored.ndim == own.ndim:
                 setattr(self, name, own.new_empty(len(stored), *own.shape[1:]))
         super()._load_from_state_dict(state_dict, prefix, *rest)
-
-
-def of_both(function: Callable[[Tensor, Tensor], Tensor], x: Tensor, reference: Tensor, rows: int) -> Tensor:
-    """``function`` of x and ``reference``, (n, F) each, computed on at most ``rows`` rows at a time."""
-    return in_parts(lambda both: function(*both.chunk(2, dim=1)), torch.cat([x, reference], dim=1), rows)
-
-
-def rows_at_once(entries: int) -> int:
-    """How many rows to compute at once, if each takes ``entries`` entries of working memory."""
-    return max(1, ENTRIES_AT_ONCE // entries)
 
 
 def at_most(value: NDArray[np.float64]) -> NDArray[np.float32]:

@@ -1,28 +1,25 @@
 """Gradient-boosted trees on the seen attacks: a supervised head."""
 
-import math
-from collections.abc import Callable
 from typing import Any, Final, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional
 
 from pipeline.base.errors import TrainingError
 from pipeline.base.parallel import cores, in_order
-from pipeline.models.detectors.base import Detector, draw_with_attacks, of_both, rows_at_once
+from pipeline.models.arrays.boosting import BoostingForm
+from pipeline.models.arrays.stored import Stored
+from pipeline.models.detectors.base import draw_with_attacks
 from pipeline.models.detectors.binning import Ranked
-from pipeline.models.detectors.forest import Forest, at
+from pipeline.models.detectors.closed_form import ClosedForm
 from pipeline.models.detectors.growth import Grown, Growth, grow, packed
-from pipeline.models.detectors.small_trees import SmallTrees
-from pipeline.models.scoring import in_parts
 
 LEAST_EXCESS: Final = 1e-3  # of log-odds that hardly differ
 
 
-class Boosting(Detector):
+class Boosting(ClosedForm):
     """How much like seen attacks a row is, by gradient-boosted trees.
 
     Friedman, "Greedy Function Approximation: A Gradient Boosting Machine", 2001, on histograms; the trees are those of
@@ -42,8 +39,7 @@ class Boosting(Detector):
 
     With one family, or ``together``, the score is the log-odds.
 
-    The nodes of all trees lie in one vector. A leaf leads to itself, so after as many steps as the deepest tree has
-    levels every row has reached its leaf.
+    The nodes of all trees lie in one vector, and a leaf leads to itself; see ``arrays.trees``.
 
     Args:
         features: Z.
@@ -120,7 +116,6 @@ class Boosting(Detector):
         self.register_buffer("begin", torch.zeros(1))  # (G,) where the tail begins
         self.register_buffer("excess", torch.ones(1))  # (G,) mean above that
         self.register_buffer("depth", torch.zeros((), dtype=torch.int64))
-        self._known: tuple[Tensor, Forest | SmallTrees] | None = None  # the nodes that they were made of come first
 
     def fit(self, x: Tensor, y: Tensor | None = None) -> None:
         """Grow the trees on x (n, F) and y (n,), the number of each attack's family; without labels do nothing.
@@ -139,10 +134,6 @@ class Boosting(Detector):
     def fit_raw(self, x: Tensor, y: Tensor) -> None:
         """Grow the trees as ``fit`` does, but fit no tails."""
         self._grown(x, y)
-
-    def raw(self, x: Tensor) -> Tensor:
-        """(B, G) log-odds of each set of trees."""
-        return self._by_leaves(self._sums, x)
 
     def fit_units(self, raw: Tensor) -> None:
         """Fit the tails on the log-odds, (n, G), of benign rows that the trees have not seen."""
@@ -168,6 +159,7 @@ class Boosting(Detector):
             setattr(self, name, torch.from_numpy(array).to(getattr(self, name)))
         self.depth.fill_(max(each.depth for each in grown))
         self.start = torch.tensor([each.start for each in grown]).to(self.start)
+        self.begin, self.excess = torch.zeros_like(self.start), torch.ones_like(self.start)
         return values, attack, groups
 
     def _groups(self, number: NDArray[Any]) -> list[NDArray[np.bool_]]:
@@ -211,55 +203,5 @@ class Boosting(Detector):
         above = odds[odds > begin]
         return begin, max(float((above - begin).mean()), LEAST_EXCESS) if above.size else 1.0
 
-    def score(self, x: Tensor) -> Tensor:
-        """Sum of the surprises in nats, or log-odds, (B, F) to (B,)."""
-        return self._by_leaves(lambda leaf: self.of_raw(self._sums(leaf)), x)
-
-    def _by_leaves(self, function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-        """``function`` of the leaves, (B, G T), of x, (B, F), computed in parts."""
-        leaves = self._forest().leaves
-        return in_parts(lambda part: function(leaves(part.float())), x, rows_at_once(8 * max(len(self.root), 1)))
-
-    def of_raw(self, raw: Tensor) -> Tensor:
-        """(...) scores of log-odds, (..., G)."""
-        if len(self.start) == 1:
-            return raw[..., 0]
-        surprise = functional.softplus((raw - self.begin) / self.excess - math.log(1 - self.quantile))
-        if self.families == "each":
-            return surprise.amax(-1)
-        return surprise[..., 0] + surprise[..., 1:].amax(-1)
-
-    def _sums(self, leaf: Tensor) -> Tensor:
-        """(B, G) log-odds of the leaves, (B, G T)."""
-        families = len(self.start)
-        odds: Tensor = self.start + at(self.value, leaf).view(len(leaf), families, len(self.root) // families).sum(2)
-        return odds
-
-    def _forest(self) -> Forest | SmallTrees:
-        if self._known is None or self._known[0] is not self.left:
-            nodes = self.root, self.feature, self.threshold, self.left, self.right
-            walked = Forest(*nodes, int(self.depth))
-            self._known = self.left, SmallTrees.of(walked) or walked
-        return self._known[1]
-
-    @property
-    def replaces_quickly(self) -> bool:
-        """True."""
-        return True
-
-    def replaced(self, x: Tensor, reference: Tensor) -> Tensor:
-        """(B, F) scores if one entry alone is replaced.
-
-        A tree gives another value only where a node on the way of the row looks at that entry and decides otherwise. So
-        the leaf is looked for once more there, and nowhere else.
-        """
-        return of_both(self._replaced, x.float(), reference.float(), rows_at_once(64 * max(len(self.root), 1)))
-
-    def _replaced(self, x: Tensor, reference: Tensor) -> Tensor:
-        forest, families = self._forest(), len(self.start)
-        detours, leaf = forest.detours(x, reference)
-        row, tree, entry, end = detours
-        value = at(self.value, end) - at(self.value, leaf[row, tree])
-        place = (row * self.features + entry) * families + tree // (len(self.root) // families)
-        change = value.new_zeros(x.numel() * families).index_add_(0, place, value)
-        return self.of_raw(self._sums(leaf)[:, None] + change.view(len(x), self.features, families))
+    def _formed(self, arrays: Stored) -> BoostingForm:
+        return BoostingForm.of(arrays, self.features, families=self.families, quantile=self.quantile, least=self.least)

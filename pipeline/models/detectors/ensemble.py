@@ -1,7 +1,7 @@
 """Several detectors with one score."""
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, cast
 
 import numpy as np
 import torch
@@ -10,15 +10,18 @@ from torch import Tensor, nn
 from pipeline.base.errors import DataError, TrainingError
 from pipeline.base.registry import build
 from pipeline.calibration.surprisal import KNOTS, Surprisal
-from pipeline.models.detectors.base import Detector
+from pipeline.models.arrays.ensemble import USUAL, EnsembleForm, Members
+from pipeline.models.arrays.stored import Stored
+from pipeline.models.detectors.closed_form import ClosedForm
 from pipeline.models.detectors.gmm import GMM
 from pipeline.models.detectors.isolation_forest import IsolationForest
 from pipeline.models.detectors.knn import KNN
 from pipeline.models.detectors.mahalanobis import Mahalanobis
 from pipeline.models.detectors.pca import PCA
 from pipeline.models.detectors.peeled import Peeled
+from pipeline.models.scoring import array
 
-MEMBERS: Final[Mapping[str, type[Detector]]] = {
+MEMBERS: Final[Mapping[str, type[ClosedForm]]] = {
     "gmm": GMM,
     "isolation_forest": IsolationForest,
     "knn": KNN,
@@ -28,7 +31,7 @@ MEMBERS: Final[Mapping[str, type[Detector]]] = {
 }
 
 
-class Ensemble(Detector):
+class Ensemble(ClosedForm):
     """Mean surprise of several closed-form detectors, each measured by the tail of benign rows that it has not seen.
 
     Scores of different detectors have no common unit. The surprise of a score, -log P(a benign score is as high), is
@@ -44,7 +47,7 @@ class Ensemble(Detector):
         seed: of the parts.
     """
 
-    usual: ClassVar[Mapping[str, Mapping[str, Any]]] = {"knn": {"neighbours": 1}, "gmm": {}}  # members
+    usual: ClassVar[Members] = USUAL
 
     knots: Tensor
     surprises: Tensor
@@ -73,7 +76,7 @@ class Ensemble(Detector):
         for buffer in ("above", "below"):
             self.register_buffer(buffer, torch.ones(len(named)))
 
-    def _member(self, name: str) -> Detector:
+    def _member(self, name: str) -> ClosedForm:
         return build(MEMBERS, name, "ensemble.members", features=self.features, **self.named[name])
 
     def fit(self, x: Tensor, y: Tensor | None = None) -> None:
@@ -88,22 +91,21 @@ class Ensemble(Detector):
         part = (torch.randperm(len(x), generator=generator) % self.parts).to(x.device)
         for row, name in enumerate(self.named):
             scores = torch.cat([self._left_out(name, x, part == number) for number in range(self.parts)])
-            self.members[name].fit(x)  # type: ignore[operator]
+            self._fitted(name).fit(x)
             self._keep(row, self._tail(name, scores))
 
     def fit_raw(self, x: Tensor, y: Tensor) -> None:
         """Fit every member on x (n, F), and no tails."""
         for name in self.named:
-            self.members[name].fit(x)  # type: ignore[operator]
-
-    def raw(self, x: Tensor) -> Tensor:
-        """(n, M) scores of the members."""
-        return torch.stack([member.scores(x) for member in self.members.values()], dim=1)  # type: ignore[operator]
+            self._fitted(name).fit(x)
 
     def fit_units(self, raw: Tensor) -> None:
         """Fit the tail of every member on its scores, (n, M), of rows that it has not seen."""
         for row, name in enumerate(self.named):
             self._keep(row, self._tail(name, raw[:, row]))
+
+    def _fitted(self, name: str) -> ClosedForm:
+        return cast(ClosedForm, self.members[name])
 
     def _left_out(self, name: str, x: Tensor, left_out: Tensor) -> Tensor:
         """(m,) scores of the rows of x that are left out of the fit."""
@@ -113,7 +115,7 @@ class Ensemble(Detector):
 
     def _tail(self, name: str, scores: Tensor) -> Surprisal:
         try:
-            return Surprisal.fit(scores.double().cpu().numpy())
+            return Surprisal.fit(array(scores.double()))
         except DataError as error:
             raise TrainingError(f"detector ensemble, {name}: {error}") from error
 
@@ -122,37 +124,5 @@ class Ensemble(Detector):
             buffer[row] = torch.from_numpy(np.pad(values, (0, KNOTS - len(values)), mode="edge"))
         self.above[row], self.below[row] = tail.above, tail.below
 
-    def scores(self, x: Tensor) -> Tensor:
-        """(n,) of (n, F): every member computes in its own parts."""
-        return self.score(x)
-
-    def score(self, x: Tensor) -> Tensor:
-        """Mean surprise in nats, (B, F) to (B,)."""
-        return self.of_raw(self.raw(x))
-
-    def of_raw(self, raw: Tensor) -> Tensor:
-        """(n,) mean surprise of rows whose scores by the members are ``raw``, (n, M)."""
-        surprises = [self._surprise(row, scores) for row, scores in enumerate(raw.unbind(1))]
-        return torch.stack(surprises).mean(0)
-
-    def _surprise(self, row: int, scores: Tensor) -> Tensor:
-        """(B,) surprise of the scores of a member, (B,)."""
-        knots, surprises = (buffer[row].double().cpu().numpy() for buffer in (self.knots, self.surprises))
-        tail = Surprisal(knots, surprises, float(self.above[row]), float(self.below[row]))
-        return torch.from_numpy(tail.surprise(scores.detach().double().cpu().numpy())).to(scores)
-
-    @property
-    def replaces_quickly(self) -> bool:
-        """As all members do."""
-        return all(member.replaces_quickly for member in self.members.values())
-
-    def replaced(self, x: Tensor, reference: Tensor) -> Tensor:
-        """(B, F) mean surprise if one entry alone is replaced."""
-        found = (member.replaced(x, reference).flatten() for member in self.members.values())  # type: ignore[operator]
-        surprises = [self._surprise(row, scores) for row, scores in enumerate(found)]
-        return torch.stack(surprises).mean(0).view_as(x)
-
-    def nearest(self, x: Tensor) -> Tensor | None:
-        """That of the first member that has any."""
-        found = (member.nearest(x) for member in self.members.values())  # type: ignore[operator]
-        return next((rows for rows in found if rows is not None), None)
+    def _formed(self, arrays: Stored) -> EnsembleForm:
+        return EnsembleForm.of(arrays, {name: self._fitted(name).form for name in self.named})

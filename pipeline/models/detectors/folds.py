@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, Final, Self
+from typing import Any, Final, Self, cast
 
 import numpy as np
 import torch
@@ -11,13 +11,17 @@ from torch import Tensor, nn
 
 from pipeline.base.errors import TrainingError
 from pipeline.calibration.cross_conformal import route
+from pipeline.models.arrays.folds import FoldsForm
+from pipeline.models.arrays.stored import Stored
 from pipeline.models.detectors.base import Detector
+from pipeline.models.detectors.closed_form import ClosedForm
 from pipeline.models.detectors.remembered import Remembered
+from pipeline.models.scoring import array
 
 VERIFIED: Final = 2_000
 
 
-class Folds(Detector):
+class Folds(ClosedForm):
     """One detector for each fold; a row is scored by that of its own fold.
 
     Why: ``pipeline.calibration.cross_conformal``.
@@ -33,6 +37,8 @@ class Folds(Detector):
 
     def __init__(self, features: int, models: Sequence[Detector], seed: int = 0) -> None:
         super().__init__(features)
+        if not all(isinstance(model, ClosedForm) for model in models):
+            raise ValueError("folds need models in closed form, as each fold has a model of its own")
         self.models, self.seed = nn.ModuleList(models), seed
         self._remembered: Remembered | None = None
         self.register_buffer("fold", torch.zeros(0, dtype=torch.int64))  # (n,) of the benign rows, in their order
@@ -80,53 +86,28 @@ class Folds(Detector):
             scores[self.fold == k] = part
         self._remembered = Remembered.of(x[own], scores[own])
 
-    def score(self, x: Tensor) -> Tensor:
-        """(B, Z) to (B,): each row by the model of its fold."""
-        return self._by_model(lambda model, part: model.score(part), x, self.route(x))  # type: ignore[return-value]
-
     def scores(self, x: Tensor) -> Tensor:
-        """(n,) of (n, Z), as ``score``; each model scores its rows in parts.
+        """(n,) of (n, Z): each row by the model of its fold.
 
-        The rows that were left out of its own model when that was fitted have been scored then.
+        The rows that were left out of their own model when that was fitted have been scored then.
         """
         if self._remembered is None:
-            return self.by_fold(x, self.route(x))
+            return super().scores(x)
         scores, new = self._remembered.scores(x)
-        scores[new] = self.by_fold(x[new], self.route(x[new])).to(scores)
+        scores[new] = super().scores(x[new]).to(scores)
         return scores
+
+    def score(self, x: Tensor) -> Tensor:
+        """(B, Z) to (B,), computed anew."""
+        return super().scores(x)
 
     def by_fold(self, x: Tensor, fold: Tensor) -> Tensor:
         """(n,) scores of x, (n, Z), each by the model of its ``fold``, (n,)."""
-        return self._by_model(lambda model, part: model.scores(part), x, fold)  # type: ignore[return-value]
+        return self._asked(cast(FoldsForm, self.form).by_fold, x, fold)
 
-    @property
-    def replaces_quickly(self) -> bool:
-        """As the models do."""
-        return bool(self.models[0].replaces_quickly)
-
-    def replaced(self, x: Tensor, reference: Tensor) -> Tensor:
-        """(B, Z) scores if one entry alone is replaced, by the model that scores the row as it is."""
-        both = torch.cat([x, reference], dim=1)
-        return self._by_model(  # type: ignore[return-value]
-            lambda model, part: model.replaced(*part.chunk(2, dim=1)), both, self.route(x)
-        )
-
-    def raw(self, x: Tensor) -> Tensor:
-        """(n, M) scores of the parts of the model of each row's fold."""
-        return self._by_model(lambda model, part: model.raw(part), x, self.route(x))  # type: ignore[return-value]
-
-    def terms(self, x: Tensor) -> Tensor | None:
-        """(B, Z) terms of the model of each row's fold."""
-        return self._by_model(lambda model, part: model.terms(part), x, self.route(x))
-
-    def nearest(self, x: Tensor) -> Tensor | None:
-        """(B, k) positions, among all benign rows, of those that the model of each row's fold finds nearest."""
-
-        def found(model: Detector, part: Tensor) -> Tensor | None:
-            rows, number = model.nearest(part), list(self.models).index(model)
-            return None if rows is None else (self.fold != number).nonzero()[:, 0].to(rows.device)[rows]
-
-        return self._by_model(found, x, self.route(x))
+    def _formed(self, arrays: Stored) -> FoldsForm:
+        forms = tuple(cast(ClosedForm, model).form for model in self.models)
+        return FoldsForm(forms, arrays.whole("fold", None), self.seed)
 
     @torch.no_grad()
     def verify(self, x: Tensor) -> None:
@@ -143,23 +124,7 @@ class Folds(Detector):
 
     def route(self, x: Tensor) -> Tensor:
         """(B,) fold of each row of x, (B, Z)."""
-        return torch.from_numpy(route(x.detach().cpu().numpy(), len(self.models), self.seed)).to(x.device)
-
-    def _by_model(
-        self, function: Callable[[Detector, Tensor], Tensor | None], x: Tensor, fold: Tensor
-    ) -> Tensor | None:
-        """The results of ``function`` for the rows of x, each by the model of its fold, in the order of x."""
-        joined = None
-        for k, model in enumerate(self.models):
-            rows = (fold == k).nonzero()[:, 0]
-            if not len(rows) and (k or len(x)):
-                continue
-            part = function(model, x[rows])  # type: ignore[arg-type]
-            if part is None:
-                return None
-            joined = part.new_empty((len(x), *part.shape[1:])) if joined is None else joined
-            joined[rows] = part
-        return joined
+        return torch.from_numpy(route(array(x), len(self.models), self.seed)).to(x.device)
 
 
 @torch.no_grad()

@@ -6,14 +6,15 @@ import torch
 from torch import Tensor
 
 from pipeline.base.errors import TrainingError
-from pipeline.models.detectors.base import Detector, of_both
+from pipeline.models.arrays.gmm import GMMForm
+from pipeline.models.arrays.stored import Stored
 from pipeline.models.detectors.cells import draw_evenly
+from pipeline.models.detectors.closed_form import ClosedForm
 from pipeline.models.detectors.mixture import Mixture
 from pipeline.models.layers import Standardise
-from pipeline.models.scoring import ROWS_AT_ONCE
 
 
-class GMM(Detector):
+class GMM(ClosedForm):
     """-log p(x) under a mixture of Gaussians with full covariances, fitted by expectation maximisation.
 
     Dempster, Laird, Rubin, "Maximum Likelihood from Incomplete Data via the EM Algorithm", 1977; the fit is
@@ -76,56 +77,5 @@ class GMM(Detector):
         self.means = torch.from_numpy(mixture.means).to(self.means)
         self.precisions = torch.from_numpy(mixture.precisions).to(self.precisions)
 
-    def score(self, x: Tensor) -> Tensor:
-        """-log p(x) in nats, (B, F) to (B,)."""
-        joint, _ = self._components(x)
-        return -_log_sum(joint, -1) - self.standardise.ladj
-
-    def terms(self, x: Tensor) -> Tensor:
-        """Half the squared distance from each component, feature by feature, under the responsibilities r: (B, F).
-
-        As in ``Mahalanobis.terms`` for each component k, with d = z - mean_k and its precision P: sum over k of
-        r_k d_i (P d)_i / 2. The score is their sum plus a part that belongs to no feature, since r is given::
-
-            sum over k of r_k (log r_k - log weight_k - log |P_k| / 2) + F log(2 pi) / 2 - ladj
-        """
-        joint, white = self._components(x)
-        apart = self.standardise(x)[:, None] - self.means  # (B, K, F)
-        parts = apart * torch.einsum("bkg,kfg->bkf", white, self.precisions)
-        return 0.5 * torch.einsum("bk,bkf->bf", joint.softmax(-1), parts)
-
-    @property
-    def replaces_quickly(self) -> bool:
-        """True."""
-        return True
-
-    def replaced(self, x: Tensor, reference: Tensor) -> Tensor:
-        """(B, F) scores if one entry alone is replaced; each component as in ``Mahalanobis.replaced``."""
-        return of_both(self._replaced, x, reference, ROWS_AT_ONCE)
-
-    def _replaced(self, x: Tensor, reference: Tensor) -> Tensor:
-        joint, white = self._components(x)
-        step = (self.standardise(reference) - self.standardise(x))[:, None]  # (B, 1, F)
-        towards = torch.einsum("bkg,kfg->bkf", white, self.precisions)
-        change = 2 * step * towards + step.square() * self.precisions.square().sum(-1)
-        changed = joint[..., None] - 0.5 * torch.maximum(change, -white.square().sum(-1, keepdim=True))
-        return -_log_sum(changed, 1) - self.standardise.ladj
-
-    def _components(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """The log of weight times density of each component, (B, K), and x whitened by each, (B, K, F)."""
-        z = self.standardise(x)
-        white = torch.einsum("bf,kfg->bkg", z, self.precisions) - torch.einsum(
-            "kf,kfg->kg", self.means, self.precisions
-        )
-        log_det = self.precisions.diagonal(dim1=1, dim2=2).log().sum(-1)  # (K,)
-        log_normal = log_det - 0.5 * (white.square().sum(-1) + self.features * math.log(2 * math.pi))  # (B, K)
-        return self.log_weights + log_normal, white
-
-
-def _log_sum(joint: Tensor, dim: int) -> Tensor:
-    """Log of the sum of exp(joint) over a dimension.
-
-    A part of exp(-80) of the largest one changes no bit of the sum. Smaller ones underflow, which takes a CPU up to 100
-    times as long as any other.
-    """
-    return torch.logsumexp(torch.maximum(joint, joint.amax(dim, keepdim=True) - 80), dim)
+    def _formed(self, arrays: Stored) -> GMMForm:
+        return GMMForm.of(arrays, self.features)

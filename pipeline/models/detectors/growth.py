@@ -13,13 +13,11 @@ from heapq import heappop, heappush
 from typing import Any, Final, NamedTuple
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
+from pipeline.models.arrays.trees import Trees
 from pipeline.models.detectors.base import at_most
 from pipeline.models.detectors.binning import BINS, Binned
-from pipeline.models.detectors.forest import Forest, at
-from pipeline.models.scoring import in_parts
 
 Floats = NDArray[np.float64]
 Rows = NDArray[np.uint32]
@@ -65,17 +63,11 @@ class Grown(NamedTuple):
 
     def odds(self, x: NDArray[np.float32]) -> Floats:
         """(n,) log-odds of x, (n, F)."""
-        nodes = {name: torch.from_numpy(array) for name, array in packed(self.trees).items()}
-        value = nodes.pop("value")
-        forest = Forest(**nodes, depth=self.depth)
-        found: Floats = in_parts(
-            lambda part: at(value, forest.leaves(part)).sum(1), torch.from_numpy(x), len(x)
-        ).numpy()
-        return self.start + found
+        return Trees(**packed(self.trees), start=np.array([self.start]), depth=self.depth).odds(x)[:, 0]
 
 
 def packed(trees: Sequence[NDArray[Any]]) -> dict[str, NDArray[Any]]:
-    """The nodes of all trees in one vector of each kind, as ``Forest`` takes them, and their values."""
+    """The nodes of all trees in one vector of each kind, as ``Trees`` takes them."""
     roots = np.cumsum([0, *(len(nodes) for nodes in trees)])[:-1]
     offset = np.repeat(roots, [len(nodes) for nodes in trees])
     nodes = np.concatenate(trees)

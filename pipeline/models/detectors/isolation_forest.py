@@ -9,14 +9,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pipeline.base.errors import TrainingError
-from pipeline.models.detectors.base import Detector, at_most, draw, rows_at_once
-from pipeline.models.scoring import in_parts
+from pipeline.models.arrays.isolation_forest import IsolationForestForm
+from pipeline.models.arrays.stored import Stored
+from pipeline.models.detectors.base import at_most, draw
+from pipeline.models.detectors.closed_form import ClosedForm
 
 Floats = NDArray[np.float64]
 Grown = tuple[NDArray[np.int64], NDArray[np.float32], Floats]
 
 
-class IsolationForest(Detector):
+class IsolationForest(ClosedForm):
     """How fast random splits isolate a row: 2 ^ -(E[h(x)] / c(samples)), between 0 and 1.
 
     h(x) is the depth of the leaf that x falls into, plus c(rows in the leaf); c(n) is the mean depth of an unsuccessful
@@ -71,20 +73,8 @@ class IsolationForest(Detector):
         self.split_value.copy_(torch.from_numpy(split_value))
         self.length.copy_(torch.from_numpy(length / (self.trees * mean_depth(np.array([samples])))))
 
-    def score(self, x: Tensor) -> Tensor:
-        """2 ^ -(E[h] / c), (B, F) to (B,)."""
-        return in_parts(self._score, x, rows_at_once(8 * self.trees))
-
-    def _score(self, x: Tensor) -> Tensor:
-        values = x.float()  # as the trees were grown
-        tree = torch.arange(self.trees, device=x.device)
-        node = torch.zeros(len(x), self.trees, dtype=torch.int64, device=x.device)  # (B, T)
-        for _ in range(self.depth):
-            at = node + tree * self.split_feature.shape[1]
-            right = values.gather(1, self.split_feature.take(at)) > self.split_value.take(at)
-            node = 2 * node + 1 + right
-        leaf = node - self.split_feature.shape[1] + tree * self.length.shape[1]
-        return torch.exp2(-self.length.take(leaf).sum(1))
+    def _formed(self, arrays: Stored) -> IsolationForestForm:
+        return IsolationForestForm.of(arrays, self.features)
 
 
 def mean_depth(n: NDArray[np.int64]) -> Floats:

@@ -1,23 +1,29 @@
 """Distance to the nearest neighbours."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Final, Literal, cast
 
 import torch
 from torch import Tensor
 
 from pipeline.base.errors import TrainingError
-from pipeline.models.detectors.base import Detector
+from pipeline.models.arrays.base import Places
+from pipeline.models.arrays.knn import KNNForm, Searching, mapped
+from pipeline.models.arrays.neighbours import Search
+from pipeline.models.arrays.parts import Rows
+from pipeline.models.arrays.standardise import Standardise as Standardised
+from pipeline.models.arrays.stored import Stored
 from pipeline.models.detectors.cells import cells, distinct, draw_evenly, number_of_cells
-from pipeline.models.detectors.search import Search
+from pipeline.models.detectors.closed_form import ClosedForm
 from pipeline.models.layers import Standardise
-from pipeline.models.scoring import ROWS_AT_ONCE, in_parts
+from pipeline.models.scoring import array
 
 MOST_REFERENCES: Final = 10_000_000
-POOL: Final = 16  # references that are near a row, from which ``replaced`` takes distances
+ENTRIES: Final = 2**24  # of a block of distances on a device
 
 
-class KNN(Detector):
+class KNN(ClosedForm):
     """Distance to the k-th nearest reference row, in standardised features.
 
     Ramaswamy, Rastogi, Shim, "Efficient Algorithms for Mining Outliers from Large Data Sets", 2000; the mean over the
@@ -71,7 +77,6 @@ class KNN(Detector):
         self.register_buffer("reference", torch.zeros(neighbours, features))
         self.register_buffer("rows", torch.zeros(neighbours, dtype=torch.int64))  # where they stood among those given
         self.register_buffer("sizes", torch.tensor([neighbours]))  # (C,) references of each cell, which stand together
-        self._search: Search | None = None
 
     def fit(self, x: Tensor, y: Tensor | None = None) -> None:
         """Keep rows of x (n, F), standardised by all of them.
@@ -94,92 +99,24 @@ class KNN(Detector):
         self.reference = self._mapped(x[rows[order]]).to(self.reference)
 
     def _mapped(self, x: Tensor) -> Tensor:
-        """Rows as distances are taken between them, (B, F)."""
-        z: Tensor = self.standardise(x)
-        return z @ self.whitening if self.metric == "whitened" else z
+        """Rows as distances are taken between them, (n, F), as the form maps them to the last bit."""
+        standardise = Standardised(array(self.standardise.mean), array(self.standardise.scale))
+        whitened = array(self.whitening) if self.metric == "whitened" else None
+        return torch.from_numpy(mapped(array(x), standardise, whitened)).to(x.device)
 
-    def scores(self, x: Tensor) -> Tensor:
-        """(n,) of (n, F): the search is faster the more rows it is given."""
-        return self.score(x)
+    def _formed(self, arrays: Stored) -> KNNForm:
+        return KNNForm.of(
+            arrays,
+            self.features,
+            neighbours=self.neighbours,
+            reduce=self.reduce,
+            metric=self.metric,
+            search=self._searching,
+        )
 
-    def score(self, x: Tensor) -> Tensor:
-        """Distance in standard deviations, (B, F) to (B,)."""
-        return self._of_neighbours(self._score, x)
-
-    def terms(self, x: Tensor) -> Tensor:
-        """Squared differences from the neighbours, divided by the distance, (B, F): their sum is the score.
-
-        d = sum over i of (z_i - r_i)^2 / d for a distance d; the mean of several is the sum of their means.
-        """
-        return self._of_neighbours(self._terms, x)
-
-    def nearest(self, x: Tensor) -> Tensor:
-        """(B, k) positions of the fitted rows that are nearest to x, (B, F), the nearest first."""
-        return self.rows[self._neighbours(x)[1]]
-
-    @property
-    def replaces_quickly(self) -> bool:
-        """True."""
-        return True
-
-    def replaced(self, x: Tensor, reference: Tensor) -> Tensor:
-        """(B, F) scores if one entry alone is replaced: distances from the rows that may then be the nearest.
-
-        These are the ``POOL`` nearest of x, and as many of ``reference``. So a score may be too high, where another row
-        would be nearer still, but never too low.
-        """
-        most = min(max(POOL, self.neighbours), len(self.reference))
-        both = self._neighbours(torch.cat([x, reference]), most)[1]  # one search costs less than two
-        pool = torch.cat(both.chunk(2), dim=1) if len(x) else both.repeat(1, 2)
-        at = torch.arange(len(x), device=x.device)
-        return in_parts(lambda part: self._replaced(x[part], reference[part], pool[part]), at, ROWS_AT_ONCE)
-
-    def _replaced(self, x: Tensor, reference: Tensor, pool: Tensor) -> Tensor:
-        """|d + s W_i|^2 = |d|^2 + 2 s (W d)_i + s^2 |W_i|^2 for a difference d, a step s in entry i and the map W."""
-        z = self._mapped(x)
-        step = (self.standardise(reference) - self.standardise(x))[:, None]  # (B, 1, F)
-        apart = z[:, None] - self.reference[pool]  # (B, P, F)
-        whitened = self.metric == "whitened"
-        towards = apart @ self.whitening.T if whitened else apart
-        lengths = self.whitening.square().sum(1) if whitened else torch.ones_like(z[0])
-        squares = apart.square().sum(-1, keepdim=True) + 2 * step * towards + step.square() * lengths
-        return self._reduced(_distinct_least(squares, pool, self.neighbours).clamp_min(0).sqrt())
-
-    def _of_neighbours(self, function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-        """``function`` of how x, (B, F), differs from its neighbours, (B, k, F)."""
-        z, nearest = self._neighbours(x)
-        at = torch.arange(len(x), device=x.device)
-        return in_parts(lambda part: function(z[part, None] - self.reference[nearest[part]]), at, ROWS_AT_ONCE)
-
-    def _neighbours(self, x: Tensor, k: int | None = None) -> tuple[Tensor, Tensor]:
-        """Rows as distances are taken between them, (B, F), and which references are nearest to each, (B, k)."""
-        if self._search is None or self._search.reference is not self.reference:
-            self._search = Search(self.reference, self.sizes)
-        z = in_parts(self._mapped, x, ROWS_AT_ONCE)
-        return z, self._search.nearest(z, k or self.neighbours)
-
-    def _score(self, apart: Tensor) -> Tensor:
-        return self._reduced(apart.square().sum(-1).sqrt())
-
-    def _reduced(self, distances: Tensor) -> Tensor:
-        """The score of the distances of the k nearest, (B, k, ...)."""
-        return distances.amax(1) if self.reduce == "largest" else distances.mean(1)
-
-    def _terms(self, apart: Tensor) -> Tensor:
-        distances = apart.square().sum(-1, keepdim=True).sqrt()
-        parts = self._by_feature(apart) / distances.clamp_min(torch.finfo(apart.dtype).tiny)
-        if self.reduce == "mean":
-            return parts.mean(1)
-        return parts.take_along_dim(distances.argmax(1, keepdim=True), 1).squeeze(1)
-
-    def _by_feature(self, apart: Tensor) -> Tensor:
-        """Squared distances, (B, k, F) differences as distances are taken, by the feature that they come from."""
-        if self.metric == "standardised":
-            return apart.square()
-        # With d = e W, |d|^2 = sum over i of e_i (W d)_i.
-        before = torch.linalg.solve(self.whitening.T, apart.flatten(0, 1).T).T.view_as(apart)
-        by_feature: Tensor = before * (apart @ self.whitening.T)
-        return by_feature
+    def _searching(self, reference: Rows, sizes: Places) -> Searching:
+        """What finds the nearest references where the model is: on a device one large product is the fastest way."""
+        return Search(reference, sizes) if self.reference.device.type == "cpu" else AmongAll(self.reference)
 
     def _load_from_state_dict(self, state_dict: Mapping[str, Any], prefix: str, *rest: Any) -> None:
         """Load, and put the references of a model that was stored without cells into cells."""
@@ -191,13 +128,27 @@ class KNN(Detector):
         super()._load_from_state_dict(state_dict, prefix, *rest)
 
 
-def _distinct_least(squares: Tensor, pool: Tensor, k: int) -> Tensor:
-    """(B, k, F) the k least of squares, (B, P, F), where each reference of the pool, (B, P), counts once."""
-    if k == 1:
-        return squares.amin(1, keepdim=True)
-    order = pool.argsort(stable=True, dim=1)
-    again = torch.zeros_like(pool, dtype=torch.bool).scatter_(1, order[:, 1:], pool.gather(1, order).diff(dim=1) == 0)
-    return squares.masked_fill(again[..., None], torch.inf).topk(k, dim=1, largest=False).values
+@dataclass(frozen=True)
+class AmongAll:
+    """Finds the nearest of all references by one large product.
+
+    Attributes:
+        reference: (R, F) on a device.
+    """
+
+    reference: Tensor
+
+    def nearest(self, z: Rows, k: int) -> Places:
+        """(n, k) positions of the references that are nearest to each row of z, (n, F), the nearest first."""
+        return array(among_all(self.reference, torch.from_numpy(z).to(self.reference), k))
+
+
+def among_all(reference: Tensor, z: Tensor, k: int) -> Tensor:
+    """(n, k) positions of the references, (R, F), that are nearest to each row of z, (n, F), by one large product."""
+    norms = reference.square().sum(1)
+    parts = torch.split(z, max(1, ENTRIES // len(reference)))
+    found = [torch.addmm(norms, part, reference.T, alpha=-2).topk(k, largest=False).indices for part in parts]
+    return torch.cat([torch.zeros((0, k), dtype=torch.int64, device=z.device), *found])
 
 
 def _by_cell(reference: Tensor, seed: int) -> tuple[Tensor, Tensor]:

@@ -5,10 +5,12 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from pipeline.models.detectors.base import Detector
+from pipeline.models.arrays.mahalanobis import MahalanobisForm
+from pipeline.models.arrays.stored import Stored
+from pipeline.models.detectors.closed_form import ClosedForm
 
 
-class Mahalanobis(Detector):
+class Mahalanobis(ClosedForm):
     """Squared Mahalanobis distance under a shrunk covariance, in closed form.
 
     Shrinkage by Chen, Wiesel, Eldar, Hero, "Shrinkage Algorithms for MMSE Covariance Estimation", 2010 (``oas``), or
@@ -43,30 +45,5 @@ class Mahalanobis(Detector):
         self.mean.copy_(torch.from_numpy(estimator.location_))
         self.whitening.copy_(torch.linalg.inv(lower))
 
-    def score(self, x: Tensor) -> Tensor:
-        """(x - mean)' covariance^-1 (x - mean), (B, F) to (B,)."""
-        return ((x - self.mean) @ self.whitening.T).square().sum(-1)
-
-    @property
-    def replaces_quickly(self) -> bool:
-        """True."""
-        return True
-
-    def replaced(self, x: Tensor, reference: Tensor) -> Tensor:
-        """(B, F) scores if one entry alone is replaced.
-
-        With whitened w = W (x - mean) and a step s in entry i it is |w|^2 + 2 s (W' w)_i + s^2 |W_i|^2.
-        """
-        white, step = (x - self.mean) @ self.whitening.T, reference - x
-        change = 2 * step * (white @ self.whitening) + step.square() * self.whitening.square().sum(0)
-        return (white.square().sum(-1, keepdim=True) + change).clamp_min(0)
-
-    def terms(self, x: Tensor) -> Tensor:
-        """d_i (covariance^-1 d)_i with d = x - mean, (B, F): their sum is the score, and one may be below 0.
-
-        If d is 0 except in one feature, that feature has the whole sum; squared whitened entries would spread it over
-        others (the partial decomposition of Alcala, Qin, "Analysis and Generalization of Fault Diagnosis Methods for
-        Process Monitoring", 2011).
-        """
-        apart = x - self.mean
-        return apart * (apart @ self.whitening.T @ self.whitening)
+    def _formed(self, arrays: Stored) -> MahalanobisForm:
+        return MahalanobisForm.of(arrays, self.features)

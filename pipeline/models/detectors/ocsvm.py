@@ -8,16 +8,18 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pipeline.base.errors import TrainingError
-from pipeline.models.detectors.base import Detector, draw, rows_at_once
+from pipeline.models.arrays.ocsvm import OCSVMForm
+from pipeline.models.arrays.stored import Stored
+from pipeline.models.detectors.base import draw
+from pipeline.models.detectors.closed_form import ClosedForm
 from pipeline.models.layers import Standardise
-from pipeline.models.scoring import in_parts
 
 Floats = NDArray[np.float64]
 
 MAX_ROWS = {"exact": 10_000, "nystroem": 100_000}
 
 
-class OCSVM(Detector):
+class OCSVM(ClosedForm):
     """How far a row lies outside the smallest region that holds most rows: rho - sum_i w_i exp(-gamma |x - s_i|^2).
 
     Scholkopf, Platt, Shawe-Taylor, Smola, Williamson, "Estimating the Support of a High-Dimensional Distribution",
@@ -106,12 +108,5 @@ class OCSVM(Detector):
         machine = SGDOneClassSVM(nu=self.nu, random_state=self.seed).fit(kernels.fit_transform(rows))
         return kernels.components_, kernels.normalization_.T @ machine.coef_, float(machine.offset_[0])
 
-    def score(self, x: Tensor) -> Tensor:
-        """Rho - sum_i w_i k(x, s_i), (B, F) to (B,)."""
-        return in_parts(self._score, x, rows_at_once(2 * len(self.supports)))
-
-    def _score(self, x: Tensor) -> Tensor:
-        z = self.standardise(x)
-        lengths = z.square().sum(1, keepdim=True) + self.supports.square().sum(1)
-        squared: Tensor = torch.addmm(lengths, z, self.supports.T, alpha=-2).clamp_min_(0)  # (B, supports)
-        return self.rho - squared.mul_(-self.gamma).exp_() @ self.weights
+    def _formed(self, arrays: Stored) -> OCSVMForm:
+        return OCSVMForm.of(arrays, self.features)

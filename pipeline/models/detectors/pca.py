@@ -3,13 +3,15 @@
 import torch
 from torch import Tensor
 
-from pipeline.models.detectors.base import Detector
+from pipeline.models.arrays.pca import PCAForm
+from pipeline.models.arrays.stored import Stored
+from pipeline.models.detectors.closed_form import ClosedForm
 from pipeline.models.layers import Standardise
 
 ROWS_AT_ONCE = 65_536
 
 
-class PCA(Detector):
+class PCA(ClosedForm):
     """Squared distance of a standardised row from the span of the leading principal components.
 
     |z - V V' z|^2 = |W' z|^2 with the leading eigenvectors V of the correlation matrix and the others W; the second
@@ -42,29 +44,5 @@ class PCA(Detector):
         leading = min(int((kept < self.variance).sum()) + 1, self.features - 1)
         self.minor = vectors[:, : self.features - leading].T.to(self.minor)
 
-    def score(self, x: Tensor) -> Tensor:
-        """Squared error of the reconstruction, (B, F) to (B,)."""
-        residual: Tensor = self.standardise(x) @ self.minor.T
-        return residual.square().sum(-1)
-
-    @property
-    def replaces_quickly(self) -> bool:
-        """True."""
-        return True
-
-    def replaced(self, x: Tensor, reference: Tensor) -> Tensor:
-        """(B, F) scores if one entry alone is replaced; as in ``Mahalanobis.replaced``."""
-        z, to = self.standardise(x), self.standardise(reference)
-        white, step = z @ self.minor.T, to - z
-        change = 2 * step * (white @ self.minor) + step.square() * self.minor.square().sum(0)
-        left: Tensor = (white.square().sum(-1, keepdim=True) + change).clamp_min(0)
-        return left
-
-    def terms(self, x: Tensor) -> Tensor:
-        """z_i e_i with the error e = z - V V' z of the reconstruction, (B, F): their sum is the score.
-
-        e is orthogonal to V V' z, so that e'e = z'e. The squared e_i have the same sum but no part of z: of one minor
-        component they are in the same proportions for every record. See ``Mahalanobis.terms``.
-        """
-        z: Tensor = self.standardise(x)
-        return z * (z @ self.minor.T @ self.minor)
+    def _formed(self, arrays: Stored) -> PCAForm:
+        return PCAForm.of(arrays, self.features)

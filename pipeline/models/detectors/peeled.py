@@ -7,17 +7,19 @@ import torch
 from torch import Tensor
 
 from pipeline.base.registry import build
-from pipeline.models.detectors.base import Detector
+from pipeline.models.arrays.peeled import PeeledForm
+from pipeline.models.arrays.stored import Stored
+from pipeline.models.detectors.closed_form import ClosedForm
 from pipeline.models.detectors.gmm import GMM
 from pipeline.models.detectors.isolation_forest import IsolationForest
 from pipeline.models.detectors.knn import KNN
 from pipeline.models.detectors.mahalanobis import Mahalanobis
 from pipeline.models.detectors.pca import PCA
 
-INNER: Final[Mapping[str, type[Detector]]] = {"gmm": GMM, "knn": KNN, "mahalanobis": Mahalanobis, "pca": PCA}
+INNER: Final[Mapping[str, type[ClosedForm]]] = {"gmm": GMM, "knn": KNN, "mahalanobis": Mahalanobis, "pca": PCA}
 
 
-class Peeled(Detector):
+class Peeled(ClosedForm):
     """A closed-form detector of rows that nobody has labelled, attacks among them.
 
     An isolation forest scores the rows, and the detector is fitted on all but the strangest share. Each tree sees 256
@@ -62,24 +64,5 @@ class Peeled(Detector):
             self.kept = forest.scores(x).argsort(stable=True)[:left].sort().values
         self.inner.fit(x[self.kept])
 
-    def score(self, x: Tensor) -> Tensor:
-        """That of the detector, (B, F) to (B,)."""
-        return self.inner.score(x)
-
-    @property
-    def replaces_quickly(self) -> bool:
-        """As the detector does."""
-        return self.inner.replaces_quickly
-
-    def replaced(self, x: Tensor, reference: Tensor) -> Tensor:
-        """Those of the detector, (B, F)."""
-        return self.inner.replaced(x, reference)
-
-    def terms(self, x: Tensor) -> Tensor | None:
-        """Those of the detector, (B, F); None if it has none."""
-        return self.inner.terms(x)
-
-    def nearest(self, x: Tensor) -> Tensor | None:
-        """(B, k) positions, among all rows that were given, of those that the detector finds nearest."""
-        rows = self.inner.nearest(x)
-        return None if rows is None else self.kept[rows]
+    def _formed(self, arrays: Stored) -> PeeledForm:
+        return PeeledForm.of(arrays, self.inner.form)

@@ -1,8 +1,8 @@
 """The ensemble for rows that nobody has labelled."""
 
-from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import ClassVar
 
+from pipeline.models.arrays.ensemble import ROBUST, Members
 from pipeline.models.detectors.ensemble import Ensemble
 
 
@@ -16,4 +16,4 @@ class Robust(Ensemble):
     The settings are those of ``Ensemble``.
     """
 
-    usual: ClassVar[Mapping[str, Mapping[str, Any]]] = {"isolation_forest": {}, "peeled": {"detector": "gmm"}}
+    usual: ClassVar[Members] = ROBUST

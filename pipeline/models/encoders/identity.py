@@ -1,9 +1,13 @@
 """No encoder: the latent is the features. The baseline that shows what an encoder is worth."""
 
+import torch
 from torch import Tensor
 
+from pipeline.models.arrays.identity import IdentityForm
 from pipeline.models.encoders.base import Encoder
 from pipeline.models.encoders.losses.base import LatentLoss
+from pipeline.models.encoders.losses.dccl import DCCL
+from pipeline.models.scoring import array
 
 
 class Identity(Encoder):
@@ -15,3 +19,14 @@ class Identity(Encoder):
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, F) to itself."""
         return x
+
+    def margin(self, z: Tensor) -> Tensor:
+        """The margin of the loss, (B, Z) to (B,).
+
+        That of ``DCCL`` is computed as a registered model computes it, which needs no PyTorch, so that both give the
+        same bits.
+        """
+        if not isinstance(self.latent_loss, DCCL):
+            return super().margin(z)
+        form = IdentityForm(array(self.centroid_benign), array(self.centroid_attack))
+        return torch.from_numpy(form.margin(array(z))).to(z.device)

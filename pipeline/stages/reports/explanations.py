@@ -13,8 +13,7 @@ from pipeline.base.samples import CONTEXT, Samples, joined
 from pipeline.calibration.calibration import Calibration
 from pipeline.calibration.prediction import Prediction
 from pipeline.evaluation.attribution import Explanation, Native, explain, rows
-from pipeline.models.detectors.folds import Folds
-from pipeline.models.scoring import ROWS_AT_ONCE, in_batches, with_features
+from pipeline.models.arrays.folds import FoldsForm
 from pipeline.serving.benign import rows_of
 from pipeline.serving.bundle import FITTED_ON, Bundle
 from pipeline.serving.reasons import Explainer, scoring_of
@@ -72,21 +71,13 @@ def _reason(row: Mapping[str, Any], told: Mapping[str, str]) -> dict[str, str]:
 
 def _fitted_on(bundle: Bundle) -> Samples:
     """The benign records that the detector was fitted on, in their order; with folds not of train alone."""
-    names = FITTED_ON if isinstance(bundle.model.detector, Folds) else ("train",)
+    names = FITTED_ON if isinstance(bundle.model.detector.form, FoldsForm) else ("train",)
     parts = [read_samples(paths.PROCESSED, name) for name in names]
     return joined([part.select(part.trusted) for part in parts])
 
 
 def _native(bundle: Bundle) -> Native:
-    model = bundle.model
-
-    def seen(x: NDArray[np.float32]) -> NDArray[np.float32]:
-        return in_batches(
-            lambda part: with_features(model.encoder(part), part, model.pass_features), x, ROWS_AT_ONCE, model.device
-        )
-
-    columns = tuple(read_model(paths.DETECTOR)[0]["columns"])
-    return Native(model.detector, seen, columns, model.device)  # type: ignore[arg-type]  # every registered one explains
+    return Native(bundle.model.detector, bundle.model.seen, tuple(read_model(paths.DETECTOR)[0]["columns"]))
 
 
 def _strongest(

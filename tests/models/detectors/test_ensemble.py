@@ -6,6 +6,7 @@ import torch
 
 from pipeline.base.errors import ConfigError, TrainingError
 from pipeline.calibration.surprisal import Surprisal
+from pipeline.models.arrays.knn import KNNForm
 from pipeline.models.detectors.ensemble import Ensemble
 from pipeline.models.detectors.knn import KNN
 from pipeline.models.detectors.mahalanobis import Mahalanobis
@@ -92,6 +93,6 @@ def test_too_few_rows_are_refused():
 
 
 def test_a_member_whose_scores_are_no_numbers_is_named(monkeypatch):
-    monkeypatch.setattr(KNN, "score", lambda self, x: x[:, 0] * torch.nan)
+    monkeypatch.setattr(KNNForm, "scores", lambda self, x: x[:, 0] * np.nan)
     with pytest.raises(TrainingError, match=r"detector ensemble, knn: .*NaN or infinite"):
         fitted()

@@ -8,6 +8,9 @@ import torch
 from torch import Tensor
 
 from pipeline.calibration import cross_conformal
+from pipeline.models.arrays.mahalanobis import MahalanobisForm
+from pipeline.models.arrays.parts import Rows
+from pipeline.models.arrays.stored import Stored
 from pipeline.models.detectors.base import Detector
 from pipeline.models.detectors.boosting import Boosting
 from pipeline.models.detectors.ensemble import Ensemble
@@ -31,17 +34,21 @@ def dealt(x: Tensor, together: list[str] | None = None) -> Tensor:
     return torch.from_numpy(cross_conformal.deal(x.numpy(), groups, 3))
 
 
-class Counted(Mahalanobis):
+class CountedForm(MahalanobisForm):
     """Counts the rows that it scores."""
 
     scored = 0
 
-    def score(self, x: Tensor) -> Tensor:
-        Counted.scored += len(x)
-        return super().score(x)
+    def scores(self, x: Rows) -> Rows:
+        CountedForm.scored += len(x)
+        return super().scores(x)
 
-    def scores(self, x: Tensor) -> Tensor:
-        return self.score(x)
+
+class Counted(Mahalanobis):
+    """Counts the rows that it scores."""
+
+    def _formed(self, arrays: Stored) -> CountedForm:
+        return CountedForm.of(arrays, self.features)
 
 
 @pytest.mark.parametrize("make", [lambda: Mahalanobis(3), lambda: Ensemble(3), lambda: Boosting(3, trees=10)])
@@ -54,11 +61,11 @@ def test_the_scores_are_those_that_the_models_give(make: Callable[[], Detector])
 def test_only_new_rows_are_scored() -> None:
     x = rows(400)
     model = fitted(lambda: Counted(3), x, dealt(x))
-    Counted.scored = 0
+    CountedForm.scored = 0
     model.scores(torch.cat([x, x[:10]]))
-    assert Counted.scored == 0
+    assert CountedForm.scored == 0
     model.scores(torch.cat([x, rows(50, 1)]))
-    assert Counted.scored == 50
+    assert CountedForm.scored == 50
 
 
 def test_a_row_that_its_own_model_has_seen_is_scored_by_that_of_its_content() -> None:
@@ -67,9 +74,9 @@ def test_a_row_that_its_own_model_has_seen_is_scored_by_that_of_its_content() ->
     fold[:5] = cross_conformal.IN_EVERY_MODEL
     model = fitted(lambda: Counted(3), x, fold)
     elsewhere = int((model.route(x) != fold).sum())
-    Counted.scored = 0
+    CountedForm.scored = 0
     found = model.scores(x)
-    assert Counted.scored == elsewhere > 100
+    assert CountedForm.scored == elsewhere > 100
     torch.testing.assert_close(found, model.by_fold(x, model.route(x)))
 
 
@@ -89,6 +96,6 @@ def test_of_no_rows_nothing_is_known() -> None:
 def test_a_model_of_each_fold_is_verified_on_some_of_many_rows() -> None:
     x = rows(300)
     model = fitted(lambda: Counted(3), x, dealt(x))
-    Counted.scored = 0
+    CountedForm.scored = 0
     model.verify(rows(2 * VERIFIED + 1))
-    assert 3 * VERIFIED / 2 <= Counted.scored <= 3 * VERIFIED
+    assert 3 * VERIFIED / 2 <= CountedForm.scored <= 3 * VERIFIED

@@ -5,9 +5,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from pipeline.models.arrays.neighbours import Search
 from pipeline.models.detectors.cells import STRATA, cells, distinct, draw_evenly, number_of_cells
-from pipeline.models.detectors.knn import KNN
-from pipeline.models.detectors.search import Search, among_all
+from pipeline.models.detectors.knn import KNN, among_all
 from tests.models.detectors.real import benign_features
 
 F = 6
@@ -24,7 +24,11 @@ def clusters(n: int, seed: int, dtype: torch.dtype = torch.float32) -> Tensor:
 def search(reference: Tensor) -> tuple[Tensor, Search]:
     cell = cells(reference, number_of_cells(len(reference)))
     ordered, sizes = reference[cell.argsort(stable=True)], torch.bincount(cell)
-    return ordered, Search(ordered, sizes[sizes > 0])
+    return ordered, Search(ordered.numpy(), sizes[sizes > 0].numpy())
+
+
+def nearest(found: Search, z: Tensor, k: int) -> Tensor:
+    return torch.from_numpy(found.nearest(z.numpy(), k))
 
 
 def distances(z: Tensor, reference: Tensor, nearest: Tensor) -> Tensor:
@@ -42,12 +46,12 @@ def exact(z: Tensor, reference: Tensor, k: int) -> Tensor:
 def test_the_nearest_are_found_as_by_definition(k: int, dtype: torch.dtype) -> None:
     z = torch.cat([clusters(300, 1, dtype), clusters(30, 2, dtype) * 1e3, clusters(5, 3, dtype) * 1e9])
     reference, found = search(clusters(2_000, 0, dtype))
-    nearest = found.nearest(z, k)
-    apart = distances(z, reference, nearest)
+    places = nearest(found, z, k)
+    apart = distances(z, reference, places)
     expected = exact(z, reference, k)
     tolerance = {"rtol": 1e-6, "atol": 0.0} if dtype == torch.float32 else {"rtol": 1e-12, "atol": 0.0}
     torch.testing.assert_close(apart, expected, **tolerance)  # type: ignore[arg-type]
-    assert all(len(row.unique()) == k for row in nearest)
+    assert all(len(row.unique()) == k for row in places)
 
 
 @pytest.mark.real
@@ -55,30 +59,30 @@ def test_a_row_of_real_records_is_at_its_exact_distance() -> None:
     known, new = benign_features()
     reference, found = search(known)
     torch.testing.assert_close(
-        distances(new, reference, found.nearest(new, 3)), exact(new, reference, 3), rtol=1e-5, atol=1e-9
+        distances(new, reference, nearest(found, new, 3)), exact(new, reference, 3), rtol=1e-5, atol=1e-9
     )
 
 
 def test_the_neighbours_of_a_row_do_not_depend_on_the_rows_beside_it() -> None:
     _, found = search(clusters(3_000, 0))
     z = clusters(500, 1)
-    whole = found.nearest(z, 3)
-    assert torch.equal(torch.cat([found.nearest(row[None], 3) for row in z]), whole)
-    assert torch.equal(found.nearest(z.flip(0), 3).flip(0), whole)
+    whole = nearest(found, z, 3)
+    assert torch.equal(torch.cat([nearest(found, row[None], 3) for row in z]), whole)
+    assert torch.equal(nearest(found, z.flip(0), 3).flip(0), whole)
 
 
 def test_one_product_over_all_references_finds_the_same() -> None:
     reference, found = search(clusters(1_500, 0, torch.float64))
     z = clusters(200, 1, torch.float64)
-    assert torch.equal(among_all(reference, z, 4), found.nearest(z, 4))
+    assert torch.equal(among_all(reference, z, 4), nearest(found, z, 4))
 
 
 def test_a_row_that_is_no_number_or_endless_has_some_neighbour() -> None:
     _, found = search(clusters(100, 0))
     z = torch.full((3, F), torch.nan)
     z[1], z[2] = torch.inf, 3e38
-    assert found.nearest(z, 2).shape == (3, 2)
-    assert found.nearest(z[:0], 2).shape == (0, 2)
+    assert nearest(found, z, 2).shape == (3, 2)
+    assert nearest(found, z[:0], 2).shape == (0, 2)
 
 
 @pytest.mark.parametrize("k", [1, 3])

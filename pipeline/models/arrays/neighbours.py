@@ -3,18 +3,14 @@
 from typing import Any, Final
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
-
-from pipeline.models.scoring import ROWS_AT_ONCE
 
 Floats = NDArray[Any]  # float32 or float64, as the references are
 Whole = NDArray[np.int64]
 
 SLACK: Final = 16  # rounding units by which a squared distance may be wrong, relative to the squared lengths
 FAR: Final = 1000  # radii
-ENTRIES: Final = 2**24  # of a block of distances on a device
+ROWS_AT_ONCE: Final = 8192
 PAIRS: Final = 2**16  # of rows, that are compared exactly at once
 _SLACK: Final = {kind: SLACK * float(np.finfo(kind).eps) for kind in "fd"}
 
@@ -31,22 +27,16 @@ class Search:
     References that are level but for this error are compared once more in float64. So the neighbours of a row do not
     depend on the rows beside it.
 
-    On other devices than a CPU, one product over all references is faster.
-
     Args:
         reference: (R, F) rows; those of a cell stand together.
         sizes: (C,) rows of each cell, at least 1.
     """
 
-    def __init__(self, reference: Tensor, sizes: Tensor) -> None:
-        self.reference = reference
-        if reference.device.type != "cpu":
-            return
-        self.rows = rows = reference.numpy()
-        counts = sizes.numpy()
-        self.starts = counts.cumsum() - counts
+    def __init__(self, reference: Floats, sizes: Whole) -> None:
+        self.reference = rows = reference
+        self.starts = sizes.cumsum() - sizes
         cells = np.split(rows, self.starts[1:])
-        self.centres = np.stack([cell.sum(0) for cell in cells]) / counts[:, None].astype(rows.dtype)
+        self.centres = np.stack([cell.sum(0) for cell in cells]) / sizes[:, None].astype(rows.dtype)
         self.squares, self.columns = [], []
         for cell, centre in zip(cells, self.centres, strict=True):
             apart = cell - centre
@@ -54,15 +44,11 @@ class Search:
             self.columns.append(np.multiply(apart.T, -2, order="C"))  # (F, size)
         self.radii = np.sqrt(np.array([each.max() for each in self.squares], rows.dtype))
 
-    def nearest(self, z: Tensor, k: int) -> Tensor:
+    def nearest(self, z: Floats, k: int) -> Whole:
         """(n, k) positions of the references that are nearest to each row of z, (n, F), the nearest first."""
-        if not len(z):
-            return torch.zeros((0, k), dtype=torch.int64, device=z.device)
-        if z.device.type != "cpu":
-            return among_all(self.reference, z, k)
         with np.errstate(all="ignore"):  # a row whose length overflows is infinitely far from all
-            parts = [self._of_cells(part.numpy(), k) for part in torch.split(z.detach(), ROWS_AT_ONCE)]
-        return torch.from_numpy(np.concatenate(parts))
+            parts = [self._of_cells(z[at : at + ROWS_AT_ONCE], k) for at in range(0, len(z), ROWS_AT_ONCE)]
+        return np.concatenate([np.zeros((0, k), np.int64), *parts])
 
     def _of_cells(self, z: Floats, k: int) -> Whole:
         """The cell with the nearest centre first, then each that may hold a nearer reference."""
@@ -74,7 +60,7 @@ class Search:
         least[rows, first] = np.inf
         cells, others = np.nonzero((least < found.reach[:, None]).T)
         self._visit(z, cells, others, least, found)
-        return found.nearest(z, self.rows)
+        return found.nearest(z, self.reference)
 
     def _distances(self, z: Floats) -> tuple[Floats, Floats]:
         """Squared distances of z, (n, F), from the centres, and the least distances from a reference, (n, C) each."""
@@ -169,14 +155,6 @@ class _Found:
         first = rank < self.squares.shape[1]
         nearest[rows[first], rank[first]] = which[first]
         return nearest
-
-
-def among_all(reference: Tensor, z: Tensor, k: int) -> Tensor:
-    """(n, k) positions of the references, (R, F), that are nearest to each row of z, (n, F), by one large product."""
-    norms = reference.square().sum(1)
-    parts = torch.split(z, max(1, ENTRIES // len(reference)))
-    found = [torch.addmm(norms, part, reference.T, alpha=-2).topk(k, largest=False).indices for part in parts]
-    return torch.cat(found)
 
 
 def _rounding(lengths: Floats) -> Floats:
