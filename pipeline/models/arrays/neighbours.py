@@ -126,8 +126,9 @@ class Search:
             least = squares.argmin(1)[:, None] if k == 1 else np.argpartition(squares, k - 1, axis=1)[:, :k]
             guessed[rows] = least + start
         rows = np.repeat(np.arange(len(z)), k)
-        squares = _squared(z, rows, self.reference, guessed.ravel()).reshape(len(z), k).max(1)
-        return squares.astype(np.float64) * (1 + _SLACK)
+        squares = _squared(z, rows, self.reference, guessed.ravel()).reshape(len(z), k).astype(np.float64)
+        reach: Double = squares.max(1) * (1 + _SLACK)
+        return reach
 
     def _at_least(self, cell: int, k: int) -> tuple[int, Short]:
         """Where a cell begins, and its columns; with those of its neighbours where it has fewer than k references."""
