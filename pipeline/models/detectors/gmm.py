@@ -6,11 +6,12 @@ import torch
 from torch import Tensor
 
 from pipeline.base.errors import TrainingError
+from pipeline.models.arrays import mixture as density
 from pipeline.models.detectors.base import Detector, of_both
 from pipeline.models.detectors.cells import draw_evenly
 from pipeline.models.detectors.mixture import Mixture
 from pipeline.models.layers import Standardise
-from pipeline.models.scoring import ROWS_AT_ONCE
+from pipeline.models.scoring import ROWS_AT_ONCE, in_parts
 
 
 class GMM(Detector):
@@ -51,6 +52,7 @@ class GMM(Detector):
         self.register_buffer("log_weights", torch.full((least,), -math.log(least)))
         self.register_buffer("means", torch.zeros(least, features))
         self.register_buffer("precisions", torch.eye(features).repeat(least, 1, 1))  # Cholesky factors
+        self._known: tuple[Tensor, density.Mixture] | None = None  # what it was made of comes first
 
     def fit(self, x: Tensor, y: Tensor | None = None) -> None:
         """Fit the mixture on x (n, F).
@@ -75,6 +77,16 @@ class GMM(Detector):
         self.log_weights = torch.from_numpy(mixture.weights).clamp_min(1e-300).log().to(self.log_weights)
         self.means = torch.from_numpy(mixture.means).to(self.means)
         self.precisions = torch.from_numpy(mixture.precisions).to(self.precisions)
+
+    def scores(self, x: Tensor) -> Tensor:
+        """(n,) of (n, F), by components that matter alone."""
+        if x.device.type != "cpu":
+            return super().scores(x)
+        if self._known is None or self._known[0] is not self.precisions:
+            arrays = (each.detach().numpy() for each in (self.log_weights, self.means, self.precisions))
+            self._known = self.precisions, density.Mixture(*arrays)
+        z = in_parts(self.standardise, x, ROWS_AT_ONCE).detach().numpy()
+        return -torch.from_numpy(self._known[1].log_density(z)).to(x) - self.standardise.ladj
 
     def score(self, x: Tensor) -> Tensor:
         """-log p(x) in nats, (B, F) to (B,)."""
