@@ -17,7 +17,7 @@ SLACK: Final = 32  # rounding units by which a squared distance between short ro
 FAR: Final = 1e4  # squared length in that of the middle reference, from which on a row is compared with all references
 ROWS_AT_ONCE: Final = 8192
 BLOCK: Final = 1024  # rows whose distances from all cells fit into a cache
-PAIRS: Final = 2048  # of rows, that do
+PAIRS: Final = 512  # of rows, that do
 AFAR: Final = 32  # rows that are compared with all references at once
 _SLACK: Final = SLACK * float(np.finfo(np.float32).eps)
 
@@ -105,8 +105,30 @@ class Search:
         length = (squares * (1 - _SLACK)).astype(np.float32)
         limit = (reach - length).astype(np.float32)
         asked = np.column_stack([short, np.ones_like(limit), limit])
-        rows, which = self._candidates(asked, self._visited(short, reach, limit))
+        rows, which, least = self._candidates(asked, self._visited(short, reach, limit))
+        if k == 1:
+            may = self._closer(z, rows, which, least, reach)
+            rows, which = rows[may], which[may]
         return self._chosen(z, rows, which, k)
+
+    def _closer(self, z: Floats, rows: Whole, which: Whole, least: Short, reach: Double) -> NDArray[np.bool_]:
+        """(p,) which pairs may still be the nearest, once the pair with the least short distance of a row is compared.
+
+        Then a first look in the precision of the rows leaves about one for each.
+        """
+        best = np.full(len(z), np.inf, np.float32)
+        np.minimum.at(best, rows, least)
+        first = np.flatnonzero(least == best[rows])
+        closest = reach.copy()
+        np.minimum.at(closest, rows[first], _squared(z, rows[first], self.reference, which[first]) * (1 + _SLACK))
+        may = least <= (closest - reach * (1 - _SLACK))[rows]
+        some = np.flatnonzero(may)
+        rows, which = rows[some], which[some]
+        squares = _squared(z, rows, self.reference, which)
+        smallest = np.full(len(z), np.inf, squares.dtype)
+        np.minimum.at(smallest, rows, squares)
+        may[some] = squares <= smallest[rows] * (1 + 4 * (z.shape[1] + 4) * float(np.finfo(squares.dtype).eps))
+        return may
 
     def _first_cells(self, short: Short) -> Whole:
         """(n,) the cell with the nearest centre."""
@@ -147,27 +169,22 @@ class Search:
             np.less_equal(self.balls @ asked[part].T, limit[part], out=visited[:, part])
         return visited
 
-    def _candidates(self, asked: Short, visited: NDArray[np.bool_]) -> tuple[Whole, Whole]:
-        """(p,) rows, and (p,) references that may be within reach of them."""
-        every, which = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
+    def _candidates(self, asked: Short, visited: NDArray[np.bool_]) -> tuple[Whole, Whole, Short]:
+        """(p,) rows, references that may be within reach of them, and squared short distances, less the reach."""
+        every, which, least = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)], [np.zeros(0, np.float32)]
         for cell in np.flatnonzero(visited.any(1)).tolist():
             rows = visited[cell].nonzero()[0]
             columns = self.columns[cell]
-            place = (asked.take(rows, axis=0) @ columns <= 0).ravel().nonzero()[0]
+            squares = (asked.take(rows, axis=0) @ columns).ravel()
+            place = (squares <= 0).nonzero()[0]
             row = place // columns.shape[1]
+            least.append(squares.take(place))
             every.append(rows.take(row))
             which.append(place - row * columns.shape[1] + self.starts[cell])
-        return np.concatenate(every), np.concatenate(which)
+        return np.concatenate(every), np.concatenate(which), np.concatenate(least)
 
     def _chosen(self, z: Floats, rows: Whole, which: Whole, k: int) -> Whole:
         """(n, k) the nearest of the pairs of rows and references, (p,) each."""
-        if k == 1:  # a first look in the precision of the rows leaves about one for each
-            squares = _squared(z, rows, self.reference, which)
-            least = np.full(len(z), np.inf, squares.dtype)
-            np.minimum.at(least, rows, squares)
-            room = 1 + 4 * (z.shape[1] + 4) * float(np.finfo(squares.dtype).eps)
-            may = np.flatnonzero(squares <= least[rows] * room)
-            rows, which = rows[may], which[may]
         squares = _squared(z, rows, self.reference, which, np.float64)
         order = np.lexsort((which, squares, rows))
         rows, which = rows[order], which[order]
