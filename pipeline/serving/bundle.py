@@ -39,14 +39,13 @@ from pipeline.calibration.prediction import Prediction
 from pipeline.datasets.reading import Reading
 from pipeline.datasets.schema import Column
 from pipeline.datasets.units import FLOWS
-from pipeline.models.scoring import ROWS_AT_ONCE
 from pipeline.preprocessing.features import Features
 from pipeline.serving import attacks, benign, bundle_parts, contract, manifest, recent_past, record_columns
 from pipeline.serving.bundle_parts import MODELS, USED
 from pipeline.serving.manifest import HashedFolder
 from pipeline.serving.recent_past import RecentPast
 from pipeline.serving.record_columns import Records
-from pipeline.serving.two_stage import TwoStage
+from pipeline.serving.two_stage import RECORDS_AT_ONCE, TwoStage
 
 FITTED_ON: Final = ("train", "val", "calibration")
 
@@ -127,7 +126,7 @@ class Bundle:
         return cls.of_sealed(manifest.load(folder), folder, device)
 
     @classmethod
-    def of_sealed(cls, sealed: HashedFolder, folder: Path, device: str = "cpu", batch_size: int = ROWS_AT_ONCE) -> Self:
+    def of_sealed(cls, sealed: HashedFolder, folder: Path, device: str = "cpu", batch_size: int = RECORDS_AT_ONCE) -> Self:
         """The model that the files of ``sealed`` describe; ``folder`` is where messages say that they lie.
 
         Raises:

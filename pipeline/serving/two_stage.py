@@ -4,7 +4,7 @@ The evaluation, the scoring of new records and the registered model all decide w
 """
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 import numpy as np
 import torch
@@ -16,6 +16,8 @@ from pipeline.calibration.named_thresholds import Names
 from pipeline.calibration.prediction import Prediction
 from pipeline.models.encoders.identity import Identity
 from pipeline.models.scoring import ROWS_AT_ONCE, in_batches, in_parts, with_features
+
+RECORDS_AT_ONCE: Final = 4 * ROWS_AT_ONCE  # a search for neighbours is faster the more rows it is given
 
 
 class Encoder(Protocol):
@@ -64,7 +66,7 @@ class TwoStage:
     encoder: Encoder
     detector: Detector
     calibration: Calibration
-    batch_size: int = ROWS_AT_ONCE
+    batch_size: int = RECORDS_AT_ONCE
     device: str = "cpu"
     head: Detector | None = None
     pass_features: bool = False
@@ -103,7 +105,7 @@ class TwoStage:
         return plain and "margin" not in self.calibration.used and all(each.replaces_quickly for each in models)
 
     def _scores(self, x: Tensor) -> Tensor:
-        z = in_parts(self.encoder, x, self.batch_size)
+        z = in_parts(self.encoder, x, ROWS_AT_ONCE)
         seen = with_features(z, x, self.pass_features)
-        scores = [in_parts(self.encoder.margin, z, self.batch_size), self.detector.scores(seen)]
+        scores = [in_parts(self.encoder.margin, z, ROWS_AT_ONCE), self.detector.scores(seen)]
         return torch.stack(scores if self.head is None else [*scores, self.head.scores(seen)], dim=1)
