@@ -126,7 +126,9 @@ class Bundle:
         return cls.of_sealed(manifest.load(folder), folder, device)
 
     @classmethod
-    def of_sealed(cls, sealed: HashedFolder, folder: Path, device: str = "cpu", batch_size: int = RECORDS_AT_ONCE) -> Self:
+    def of_sealed(
+        cls, sealed: HashedFolder, folder: Path, device: str = "cpu", batch_size: int = RECORDS_AT_ONCE
+    ) -> Self:
         """The model that the files of ``sealed`` describe; ``folder`` is where messages say that they lie.
 
         Raises:

@@ -1,6 +1,7 @@
 """Exact search for the nearest rows, which looks into few cells of them, and at few of their axes first."""
 
 from functools import cached_property
+from itertools import pairwise
 from typing import Any, Final
 
 import numpy as np
@@ -12,12 +13,13 @@ Double = NDArray[np.float64]
 Whole = NDArray[np.int64]
 
 AXES: Final = 24  # of a short row
-DRAWN: Final = 2_000  # references, about, from which the axes are found
+DRAWN: Final = 100_000  # references, about, from which the axes are found; a value that few have can make an axis
 SLACK: Final = 32  # rounding units by which a squared distance between short rows may be wrong, relative to the lengths
 FAR: Final = 1e4  # squared length in that of the middle reference, from which on a row is compared with all references
 ROWS_AT_ONCE: Final = 8192
 BLOCK: Final = 256  # rows whose distances from all cells fit into a cache
 PAIRS: Final = 512  # of rows, that do
+MOST_PAIRS: Final = 2**25  # of rows and references that are looked at between two looks at whole rows: memory
 AFAR: Final = 32  # rows that are compared with all references at once
 _SLACK: Final = SLACK * float(np.finfo(np.float32).eps)
 
@@ -43,10 +45,10 @@ class Search:
     def __init__(self, reference: Floats, sizes: Whole) -> None:
         self.reference, self.ends = reference, sizes.cumsum()
         self.starts = self.ends - sizes
-        drawn = reference[:: max(1, len(reference) // DRAWN)].astype(np.float64)
-        self.middle = drawn.mean(0)
-        apart = drawn - self.middle
-        _, axes = np.linalg.eigh(apart.T @ apart)
+        drawn = reference[:: max(1, len(reference) // DRAWN)]
+        self.middle = drawn.mean(0, dtype=np.float64)
+        apart = drawn - self.middle.astype(reference.dtype)
+        _, axes = np.linalg.eigh((apart.T @ apart).astype(np.float64))
         self.axes = np.ascontiguousarray(axes[:, ::-1][:, :AXES])
         short, squares = self._short(reference)
         self.far = FAR * float(np.median(squares))
@@ -100,12 +102,18 @@ class Search:
 
     def _of_near(self, z: Floats, short: Short, squares: Double, k: int) -> Whole:
         """``nearest``, of rows whose short rows and squared lengths are given."""
-        first = self._first_cells(short)
-        reach = self._reach(z, short, first, k)  # (n,) squared distance of k references, at most
-        length = (squares * (1 - _SLACK)).astype(np.float32)
-        limit = (reach - length).astype(np.float32)
-        asked = np.column_stack([short, np.ones_like(limit), limit])
-        rows, which, least = self._candidates(asked, self._visited(short, reach, limit))
+        reach = self._reach(z, short, self._first_cells(short), k)  # (n,) squared distance of k references, at most
+        visited = self._visited(short, squares, reach)
+        pairs = (self.ends - self.starts).astype(np.float32) @ visited.astype(np.float32)  # (n,) that are looked at
+        asked = self._asked(short, squares, reach)
+        ends = np.flatnonzero(np.diff(pairs.cumsum() // MOST_PAIRS)) + 1
+        parts = [slice(*each) for each in pairwise([0, *ends.tolist(), len(z)])]
+        found = [self._of_cells(z[part], asked[part], visited[:, part], reach[part], k) for part in parts]
+        return np.concatenate(found)
+
+    def _of_cells(self, z: Floats, asked: Short, visited: NDArray[np.bool_], reach: Double, k: int) -> Whole:
+        """``nearest``, of rows whose cells and reach are known."""
+        rows, which, least = self._candidates(asked, visited)
         if k == 1:
             may = self._closer(z, rows, which, least, reach)
             rows, which = rows[may], which[may]
@@ -160,14 +168,21 @@ class Search:
         columns = self.columns[first:last]
         return int(self.starts[first]), columns[0] if len(columns) == 1 else np.concatenate(columns, axis=1)
 
-    def _visited(self, short: Short, reach: Double, limit: Short) -> NDArray[np.bool_]:
+    def _visited(self, short: Short, squares: Double, reach: Double) -> NDArray[np.bool_]:
         """(C, n) whether a cell may hold a reference within reach: |z - c|^2 <= (root of the reach + r)^2."""
-        asked = np.column_stack([short, np.ones_like(limit), np.sqrt(reach).astype(np.float32)])
+        asked = self._asked(short, squares, reach)
+        limit, asked[:, -1] = asked[:, -1].copy(), np.sqrt(reach)
         visited = np.empty((len(self.balls), len(short)), bool)
         for at in range(0, len(short), BLOCK):
             part = slice(at, at + BLOCK)
             np.less_equal(self.balls @ asked[part].T, limit[part], out=visited[:, part])
         return visited
+
+    @staticmethod
+    def _asked(short: Short, squares: Double, reach: Double) -> Short:
+        """(n, A + 2) what the columns are multiplied by."""
+        limit = reach - squares * (1 - _SLACK)
+        return np.column_stack([short, np.ones(len(short)), limit]).astype(np.float32)
 
     def _candidates(self, asked: Short, visited: NDArray[np.bool_]) -> tuple[Whole, Whole, Short]:
         """(p,) rows, references that may be within reach of them, and squared short distances, less the reach."""
