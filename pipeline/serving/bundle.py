@@ -32,7 +32,7 @@ from pipeline.artifacts.models import encode_model
 from pipeline.artifacts.tables import read_table
 from pipeline.base.errors import ArtifactError
 from pipeline.base.parallel import limit_threads
-from pipeline.base.samples import CONTEXT
+from pipeline.base.samples import CONTEXT, transposed
 from pipeline.calibration.calibration import Calibration
 from pipeline.calibration.named_thresholds import Names, group_names
 from pipeline.calibration.prediction import Prediction
@@ -286,7 +286,7 @@ class Bundle:
     def x(self, table: pa.Table) -> NDArray[np.float32]:
         """(n, F) features of the rows of a checked table."""
         mapped = self.features.map(dict(record_columns.arrays(self.columns, table)))
-        return np.stack([mapped[name] for name in self.features.columns], axis=1)
+        return transposed(np.stack([mapped[name] for name in self.features.columns]))
 
     def _groups(self, records: Records) -> Names | None:
         """(n,) groups of the records; None where nothing says them."""
