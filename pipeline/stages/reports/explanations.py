@@ -9,10 +9,11 @@ from numpy.typing import NDArray
 from pipeline.artifacts import paths
 from pipeline.artifacts.models import read_model
 from pipeline.artifacts.samples import read_samples
+from pipeline.artifacts.tables import are_among
 from pipeline.base.samples import CONTEXT, Samples, joined
 from pipeline.calibration.calibration import Calibration
 from pipeline.calibration.prediction import Prediction
-from pipeline.evaluation.attribution import Explanation, Native, explain, rows
+from pipeline.evaluation.attribution import MOST_BENIGN, Explanation, Native, explain, rows
 from pipeline.models.detectors.folds import Folds
 from pipeline.models.scoring import ROWS_AT_ONCE, in_batches, with_features
 from pipeline.serving.benign import rows_of
@@ -35,13 +36,14 @@ def explained(splits: Mapping[str, Prediction], threshold: str) -> list[dict[str
         threshold: above which a record is an alert.
     """
     bundle = Bundle.of_project()
-    benign = _fitted_on(bundle)
-    scoring, native, explainer = scoring_of(bundle), _native(bundle), Explainer(bundle)
+    fitted = _fitted_on(bundle)
+    benign = _benign(fitted[:: max(1, -(-len(fitted) // MOST_BENIGN))])
+    scoring, native, explainer = scoring_of(bundle), _native(bundle, fitted), Explainer(bundle)
     found: list[tuple[int, int, list[dict[str, Any]]]] = []
     for number, (split, judged) in enumerate(splits.items()):
-        samples = read_samples(paths.PROCESSED, split)
-        chosen, places = _strongest(samples.attack, judged.ranked, judged.flagged[threshold])
-        alerts = samples.select(chosen)
+        attack = read_samples(paths.PROCESSED, split, columns=()).attack
+        chosen, places = _strongest(attack, judged.ranked, judged.flagged[threshold])
+        alerts = _at(split, chosen, len(attack))
         explanations = explain(alerts, benign, scoring, native, beside=_beside(bundle.calibration, judged, chosen))
         told = _reasons(explainer, explanations)
         for place, name, alert, said in zip(places, alerts.attack, explanations, told, strict=True):
@@ -70,14 +72,29 @@ def _reason(row: Mapping[str, Any], told: Mapping[str, str]) -> dict[str, str]:
     return {"reason": told[row["feature"]] if row["account"] == "replacement" else ""}
 
 
-def _fitted_on(bundle: Bundle) -> Samples:
-    """The benign records that the detector was fitted on, in their order; with folds not of train alone."""
+def _at(split: str, rows: NDArray[np.intp], n: int) -> Samples:
+    """The n samples of a split at ``rows``, in their order; no others are read into memory."""
+    mask = np.zeros(n, dtype=bool)
+    mask[rows] = True
+    return read_samples(paths.PROCESSED, split, mask).select(np.searchsorted(np.flatnonzero(mask), rows))
+
+
+def _fitted_on(bundle: Bundle) -> NDArray[np.uint64]:
+    """(n,) ids of the benign records that the detector was fitted on, in their order; with folds not of train alone."""
     names = FITTED_ON if isinstance(bundle.model.detector, Folds) else ("train",)
-    parts = [read_samples(paths.PROCESSED, name) for name in names]
-    return joined([part.select(part.trusted) for part in parts])
+    parts = [read_samples(paths.SCORES, name, columns=()) for name in names]
+    return np.concatenate([part.record_id[part.trusted] for part in parts])
 
 
-def _native(bundle: Bundle) -> Native:
+def _benign(ids: NDArray[np.uint64]) -> Samples:
+    """The samples that models were fitted on with these ids, (k,), in the order of the splits."""
+    wanted = np.sort(ids)
+    who = {split: read_samples(paths.PROCESSED, split, columns=()).record_id for split in FITTED_ON}
+    rows = {split: are_among(each, wanted) for split, each in who.items()}
+    return joined([read_samples(paths.PROCESSED, split, mask) for split, mask in rows.items()])
+
+
+def _native(bundle: Bundle, fitted: NDArray[np.uint64]) -> Native:
     model = bundle.model
 
     def seen(x: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -86,7 +103,7 @@ def _native(bundle: Bundle) -> Native:
         )
 
     columns = tuple(read_model(paths.DETECTOR)[0]["columns"])
-    return Native(model.detector, seen, columns, model.device)  # type: ignore[arg-type]  # every registered one explains
+    return Native(model.detector, seen, columns, model.device, fitted)  # type: ignore[arg-type]  # all of them explain
 
 
 def _strongest(
