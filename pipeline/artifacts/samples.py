@@ -10,6 +10,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from pipeline.artifacts.tables import ROW_GROUP, TableWriter, column_names, opened, row_groups, strings
+from pipeline.base.errors import ArtifactError
 from pipeline.base.samples import Samples
 
 Mask = NDArray[np.bool_]
@@ -81,11 +82,14 @@ def read_samples(room: Path, split: str, rows: Mask | None = None, columns: Sequ
         columns: of x that are wanted, in this order; all if None.
 
     Raises:
-        ArtifactError: the file is absent or no Parquet.
+        ArtifactError: the file is absent or no Parquet, or has more or fewer rows than the mask.
     """
     path = room / f"{split}.parquet"
     names = columns_of_x(path) if columns is None else tuple(columns)
     with opened(path) as file:
+        if rows is not None and len(rows) != file.metadata.num_rows:
+            remedy = f"it has {file.metadata.num_rows:,} rows, where {len(rows):,} are expected; run `dvc repro`"
+            raise ArtifactError(f"{path}: is of other records than the other files; {remedy}")
         x = np.empty((file.metadata.num_rows if rows is None else int(rows.sum()), len(names)), dtype=np.float32)
         who, start, first = [], 0, 0
         for group in range(file.num_row_groups):

@@ -12,7 +12,7 @@ from pipeline.models.encoders.registry import ENCODERS
 from pipeline.settings.stage1 import Stage1
 from pipeline.stages.reports.report import Report
 
-CENTRED: Final = 200_000  # records at most that the centroids of an encoder that is not trained come from
+CENTRED: Final = 50_000  # records at most that the centroids of an encoder that is not trained come from
 
 
 def built(settings: Stage1, columns: tuple[str, ...]) -> tuple[Encoder, dict[str, object]]:

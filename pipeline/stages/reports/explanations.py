@@ -110,10 +110,9 @@ def _strongest(
     attack: NDArray[Any], score: NDArray[np.float64], flagged: NDArray[np.bool_]
 ) -> tuple[NDArray[np.intp], list[int]]:
     """Rows of the strongest alerts of each attack and of the benign records, whose are false; and their places."""
-    names, chosen = np.asarray(attack).astype(str), [np.zeros(0, np.intp)]
-    places: list[int] = []
-    for name in np.unique(names):
-        rows = np.flatnonzero(flagged & (names == name))
+    chosen, places = [np.zeros(0, np.intp)], list[int]()
+    for name in sorted(set(attack.tolist())):
+        rows = np.flatnonzero(flagged & (attack == name))
         strongest = rows[np.argsort(-score[rows], kind="stable")][:MOST_OF_A_KIND]
         chosen.append(strongest)
         places += range(len(strongest))
