@@ -38,8 +38,7 @@ from torch import Tensor
 from benchmarks.deployed import ROOT, run, write
 from pipeline import config
 from pipeline.artifacts import paths
-from pipeline.artifacts.samples import read_samples
-from pipeline.base.samples import Samples
+from pipeline.artifacts.latents import read_latents
 from pipeline.evaluation.metrics import auroc
 from pipeline.models.arrays.neighbours import Search
 from pipeline.models.detectors.cells import cells, number_of_cells
@@ -64,7 +63,7 @@ class Way(NamedTuple):
 
 def rows(split: str, benign: bool) -> tuple[Tensor, NDArray[np.str_]]:
     """What the detector sees of the benign records or the attacks of a split, and their names."""
-    found: Samples = read_samples(paths.LATENT, split).without_last_column()
+    found = read_latents(split)
     found = found.select(found.benign == benign)
     return torch.from_numpy(np.ascontiguousarray(found.x)), found.attack.astype(str)
 

@@ -1,7 +1,7 @@
 """The context of the records of one split as a Parquet file, and over which past it looks back."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from pipeline.artifacts.tables import TableWriter, read_table, table_metadata
+from pipeline.artifacts.tables import TableWriter, are_among, read_table, row_groups, table_metadata
 
 _ABOUT: Final = "flowsculpt.context"
 
@@ -61,16 +61,37 @@ def write_contexts(room: Path, split: str, contexts: Contexts) -> None:
         writer.write(pa.Table.from_pydict({"record_id": contexts.record_id, **values}, schema=schema))
 
 
-def read_contexts(room: Path, split: str) -> Contexts | None:
-    """Load the contexts of one split; None where the records have none.
+def read_contexts(room: Path, split: str, record_id: NDArray[np.uint64] | None = None) -> Contexts | None:
+    """Load the contexts of one split, of the records with these ids, (k,), if any are given; None where there are none.
 
     Raises:
         ArtifactError: the file is no Parquet.
     """
-    path = path_of(room, split)
-    if not path.exists():
+    if not path_of(room, split).exists():
         return None
-    table, about = read_table(path), json.loads(table_metadata(path)[_ABOUT])
+    wanted = None if record_id is None else np.sort(record_id)
+    parts = [part if wanted is None else part.select(are_among(part.record_id, wanted))
+             for part in context_groups(room, split)]  # fmt: skip
+    return joined(parts) if parts else _contexts(read_table(path_of(room, split)), _about(room, split))
+
+
+def context_groups(room: Path, split: str) -> Iterator[Contexts]:
+    """The contexts of one split, a row group at a time.
+
+    Raises:
+        ArtifactError: the file is absent or no Parquet.
+    """
+    about = _about(room, split)
+    for table in row_groups(path_of(room, split)):
+        yield _contexts(table, about)
+
+
+def _about(room: Path, split: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(table_metadata(path_of(room, split))[_ABOUT])
+    return found
+
+
+def _contexts(table: pa.Table, about: Mapping[str, Any]) -> Contexts:
     names = tuple(table.column_names[1:])
     x = np.empty((table.num_rows, len(names)), np.float32)
     for place, name in enumerate(names):

@@ -147,13 +147,26 @@ def values_by_id(path: Path, column: str, record_id: NDArray[np.uint64]) -> NDAr
     Raises:
         ArtifactError: the table is absent, or lacks a record.
     """
-    table = read_table(path, ["record_id", column])
-    ids, values = table.column("record_id").to_numpy(), np.asarray(table.column(column).to_pandas())
-    order = np.argsort(ids)
-    at = order[np.searchsorted(ids[order], record_id).clip(max=max(len(ids) - 1, 0))] if len(ids) else np.zeros(0, int)
-    if len(at) != len(record_id) or (ids[at] != record_id).any():
+    wanted, ids, parts = np.sort(record_id), [], []
+    for group in row_groups(path, ["record_id", column]):
+        part = group.filter(pa.array(are_among(group.column("record_id").to_numpy(), wanted)))
+        ids.append(part.column("record_id").to_numpy())
+        parts.append(part.select([column]))
+    values = np.asarray(pa.concat_tables(parts).column(column).to_pandas()) if parts else np.zeros(0)
+    known = np.concatenate([np.zeros(0, np.uint64), *ids])
+    by_id = np.argsort(known)
+    at = by_id[np.searchsorted(known[by_id], record_id).clip(max=max(len(known) - 1, 0))] if len(known) else by_id
+    if len(at) != len(record_id) or (known[at] != record_id).any():
         raise ArtifactError(f"{path}: holds other records than later stages were run on; run `dvc repro`")
     found: NDArray[Any] = values[at]
+    return found
+
+
+def are_among(values: NDArray[np.uint64], ascending: NDArray[np.uint64]) -> NDArray[np.bool_]:
+    """(n,) which values, (n,), are among others, (k,), that are in ascending order."""
+    if not len(ascending):
+        return np.zeros(len(values), dtype=bool)
+    found: NDArray[np.bool_] = ascending[np.searchsorted(ascending, values).clip(max=len(ascending) - 1)] == values
     return found
 
 

@@ -1,4 +1,4 @@
-"""Samples: the rows that every stage after preprocess maps, with their identity and labels."""
+"""Samples: the rows that every stage after preprocess maps, with their identity and labels; and draws of some."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -15,6 +15,8 @@ SCORES: Final = ("margin", "detector", "head", CONTEXT)
 
 There need be no head and no context. Where there is a context, a record without one has the score NaN there.
 """
+ATTACKS: Final = "flowsculpt.attacks"
+"""What the file with the scores of train says of itself: how many attacks train has. It holds no scores of these."""
 
 
 @dataclass(frozen=True)
@@ -144,3 +146,36 @@ def _bits(column: NDArray[np.generic]) -> NDArray[np.uint64]:
     if undefined.any():
         values[undefined] = np.nan
     return values.view(np.uint64)
+
+
+def drawn(record_id: NDArray[np.uint64], most: int, group: NDArray[np.integer] | None = None) -> NDArray[np.bool_]:
+    """(n,) mask of at most ``most`` rows; of all where there are no more.
+
+    The ids alone decide: the same rows are drawn in whatever order and parts they are read. Every group is cut to the
+    same number of rows, so that small ones stay whole.
+
+    Args:
+        record_id: (n,) of the rows.
+        most: how many rows.
+        group: (n,) number of the group of each, from 0 on; None for a single group.
+    """
+    mask = np.ones(len(record_id), dtype=bool)
+    if len(mask) <= most:
+        return mask
+    hashed, each = row_hash([record_id]), np.zeros(len(mask), np.int8) if group is None else group
+    sizes = np.bincount(each)
+    for number in np.flatnonzero(sizes > (limit := level(sizes.tolist(), most))):
+        own = np.flatnonzero(each == number)
+        mask[own[np.argpartition(hashed[own], limit)[limit:]]] = False
+    return mask
+
+
+def level(sizes: Sequence[int], total: int) -> int:
+    """The largest limit per group such that groups of these sizes, cut to it, have ``total`` members or fewer."""
+    left, most = total, max(sizes, default=0)
+    for rank, size in enumerate(sorted(sizes)):
+        even = left // (len(sizes) - rank)
+        if size > even:
+            return even
+        left -= size
+    return most

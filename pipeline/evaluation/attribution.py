@@ -40,14 +40,17 @@ class Native:
     """The detector, and what leads to it.
 
     Attributes:
-        detector: fitted on the benign records, in their order.
+        detector: fitted on benign records.
         map: (n, F) features to (n, Z) input of the detector.
         columns: the Z names of that input.
+        fitted: (m,) ids of the records that it was fitted on, in their order; None where they are the benign ones that
+            alerts are compared with.
     """
 
     detector: Explained
     map: Callable[[Rows], Rows]
     columns: tuple[str, ...]
+    fitted: NDArray[np.uint64] | None = None
 
     def terms(self, z: Rows) -> Floats | None:
         """(n, Z) terms of (n, Z) input, or None."""
@@ -188,13 +191,14 @@ def _native(
     if z.shape[1] != len(native.columns):
         raise DataError(f"explanation: the detector's input has {z.shape[1]} columns, but {len(native.columns)} names")
     terms, found = native.terms(z), native.nearest(z)
-    if found is not None and found.max() >= len(benign):
+    ids = benign.record_id if native.fitted is None else native.fitted
+    if found is not None and found.max() >= len(ids):
         raise DataError(
-            f"explanation: the detector was fitted on {found.max() + 1} records or more, given are {len(benign)} "
+            f"explanation: the detector was fitted on {found.max() + 1} records or more, given are {len(ids)} "
             "benign ones; give it all that it was fitted on, in their order"
         )
     parts = none if terms is None else _parts(native.columns, z, native.map(reference), terms, top)
-    return parts, none if found is None else [tuple(ids) for ids in benign.record_id[found].tolist()]
+    return parts, none if found is None else [tuple(each) for each in ids[found].tolist()]
 
 
 def _parts(

@@ -149,9 +149,10 @@ def rates(y: ArrayLike, flagged: ArrayLike) -> Report:
 
 def recall_by_attack(y: ArrayLike, attack: ArrayLike, flagged: Mapping[str, Mask]) -> dict[str, Report]:
     """Attack -> {``n``, threshold -> {``recall``, ``low``, ``high``}}, with Wilson's interval."""
-    labels, names = np.asarray(y) == 1, np.asarray(attack).astype(str)
-    rows = {str(name): labels & (names == name) for name in np.unique(names[labels])}
-    return {name: {"n": int(mask.sum())} | _recalls(mask, flagged) for name, mask in rows.items()}
+    at = np.flatnonzero(np.asarray(y) == 1)  # names of benign records would take much memory
+    names, found = np.asarray(attack)[at].astype(str), {name: mask[at] for name, mask in flagged.items()}
+    rows = {str(name): names == name for name in np.unique(names)}
+    return {name: {"n": int(mask.sum())} | _recalls(mask, found) for name, mask in rows.items()}
 
 
 def test_metrics(y: ArrayLike, flagged: ArrayLike, threshold: float) -> dict[str, float | None]:

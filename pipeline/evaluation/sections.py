@@ -82,7 +82,7 @@ def auroc_by_attack(y: ArrayLike, attack: ArrayLike, score: ArrayLike) -> dict[s
     Attacks with few records are included; n shows how little their AUROC is worth.
     """
     labels, values = np.asarray(y) == 1, np.asarray(score, dtype=np.float64)
-    names = np.asarray(attack).astype(str)[labels]
+    names = np.asarray(attack)[labels].astype(str)
     ranks, n_benign = Ranks.of(values[~labels], values[labels]), int((~labels).sum())
     beaten = (ranks.below + ranks.upto) / 2  # (a,) benign records that an attack scores above, a tie counting one half
     return {
@@ -101,7 +101,7 @@ def auroc_interval(
     Source: Efron, Tibshirani, "An Introduction to the Bootstrap" (1993), section 13.3.
     """
     labels, values = np.asarray(y) == 1, np.asarray(score, dtype=np.float64)
-    names = np.asarray(attack).astype(str)[labels]
+    names = np.asarray(attack)[labels].astype(str)
     n_benign = int((~labels).sum())
     if not names.size or not n_benign:
         return None

@@ -7,7 +7,7 @@
     confidence_epoch_{n}_sample.json    only then: rows, sampled, seed and the name of the whole
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -26,9 +26,17 @@ SEED: Final = 0  # of the sample
 
 def write(folder: Path, epoch: int, columns: Mapping[str, NDArray[Any] | pa.Array]) -> None:
     """Write the table of ``epoch`` from whole columns, (n,) each, ``record_id`` among them."""
-    table = pa.table(dict(columns))
-    with writer(folder, epoch, table.schema) as target:
-        target.write(table)
+    write_parts(folder, epoch, [pa.table(dict(columns))])
+
+
+def write_parts(folder: Path, epoch: int, parts: Iterable[pa.Table]) -> None:
+    """Write the table of ``epoch`` from one part or more of the same schema, one after the other."""
+    others = iter(parts)
+    part: pa.Table | None = next(others)
+    with writer(folder, epoch, part.schema) as target:  # type: ignore[union-attr]  # there is one
+        while part is not None:
+            target.write(part)
+            part = next(others, None)
 
 
 @contextmanager

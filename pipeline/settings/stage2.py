@@ -32,6 +32,8 @@ class Stage2(Training):
         unlabelled: what stands in for the ensemble where no record has a label. ``robust``: members that a few hidden
             attacks hardly change; it ranks better where many are hidden, but finds few attacks at a low rate of alarms
             where none is. ``auto``: that for a table, and the ensemble itself for traffic of a known tool.
+        max_rows: how many benign records the models in closed form and the thresholds are fitted on, at most; of
+            attacks, half as many. Of more, a sample is drawn by the ids of the records. Rare attacks stay whole.
         label_weight: how many records one counts as that an analyst has confirmed, for models that learn from attacks.
     """
 
@@ -39,5 +41,6 @@ class Stage2(Training):
     detector: str
     unlabelled: Literal["auto", "robust", "ensemble"]
     head: str
+    max_rows: Annotated[int, Bounds(ge=100)]
     label_weight: Count
     calibration: CalibrationSettings

@@ -4,9 +4,9 @@ import numpy as np
 
 from pipeline.artifacts import paths
 from pipeline.artifacts.samples import read_samples
-from pipeline.artifacts.tables import read_table
+from pipeline.artifacts.tables import table_metadata
 from pipeline.base.errors import ConfigError, SplitError
-from pipeline.base.samples import Samples
+from pipeline.base.samples import ATTACKS, Samples
 from pipeline.calibration.cross_conformal import OUT_OF_FOLD, worst_factor
 from pipeline.settings.calibrate import Calibrate
 
@@ -42,5 +42,5 @@ def fusion_of(settings: Calibrate) -> str:
     """The fusion that is asked for; ``beside`` in place of ``fisher`` where the train records have few attacks."""
     if settings.fusion != "fisher" or not settings.few_attacks:
         return settings.fusion
-    attacks = int(read_table(paths.SCORES / "train.parquet", ["y"]).column("y").to_numpy().sum())
+    attacks = int(table_metadata(paths.SCORES / "train.parquet")[ATTACKS])
     return "beside" if 0 < attacks < settings.few_attacks else settings.fusion

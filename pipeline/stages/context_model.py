@@ -7,23 +7,23 @@ import torch
 from pipeline.artifacts import paths
 from pipeline.artifacts.contexts import Contexts, path_of
 from pipeline.artifacts.models import write_model
-from pipeline.base.samples import Samples
 from pipeline.models.detectors.base import Detector
 from pipeline.models.detectors.folds import Folds
 from pipeline.settings.stage2 import Stage2
 from pipeline.stages.dealt import Dealt
 from pipeline.stages.detectors import builder, described
 from pipeline.stages.stored_contexts import contexts_of_dealt, contexts_of_split
+from pipeline.stages.taken import Taken, who
 
 KIND: Final = "gmm"  # chosen on simulated captures that no table reports
 
 
-def fit_contexts(settings: Stage2, train: Samples, dealt: Dealt | None) -> Detector | None:
+def fit_contexts(settings: Stage2, taken: Taken, dealt: Dealt | None) -> Detector | None:
     """Fit the detector of contexts, and store it; None where the records have no context.
 
     Args:
         settings: of the stage.
-        train: the train records, on whose benign ones a single model is fitted.
+        taken: the rows that are taken, on whose benign ones of train a single model is fitted.
         dealt: the benign records with their folds, for a model of each fold; None for a single model.
 
     Raises:
@@ -32,7 +32,8 @@ def fit_contexts(settings: Stage2, train: Samples, dealt: Dealt | None) -> Detec
     if not path_of(paths.PROCESSED, "train").exists():
         write_model(paths.CONTEXT, {"detector": "none"}, {})
         return None
-    ids = train.record_id[train.trusted] if dealt is None else dealt[0].record_id
+    train = who("train")
+    ids = train.record_id[taken["train"] & train.trusted] if dealt is None else dealt[0].record_id
     contexts = contexts_of_split("train", ids) if dealt is None else contexts_of_dealt(ids)
     model = _fitted(settings, contexts, dealt)
     weights = {key: value.numpy() for key, value in model.state_dict().items()}

@@ -11,16 +11,17 @@ from pipeline.models.detectors.base import Detector
 from pipeline.models.detectors.closed_form import ClosedForm
 from pipeline.models.detectors.folds import Folds
 from pipeline.stages.dealt import Dealt
-from pipeline.stages.stored_contexts import contexts_of_dealt, contexts_of_split
+from pipeline.stages.stored_contexts import contexts_in_parts, contexts_of_dealt
 
 
 def scores_of(model: Detector, split: str, record_id: NDArray[np.uint64]) -> NDArray[np.float32]:
-    """(n,) scores of the contexts of a split, NaN where a record, (n,), has none.
+    """(n,) scores of the contexts of records of a split, (n,), NaN where a record has none.
 
     Raises:
         ArtifactError: the contexts are absent, or those of other records.
     """
-    return scored_where_known(cast(ClosedForm, model).form.scores, contexts_of_split(split, record_id).x)
+    score, parts = cast(ClosedForm, model).form.scores, contexts_in_parts(split, record_id)
+    return np.concatenate([np.zeros(0, np.float32), *(scored_where_known(score, part.x) for part in parts)])
 
 
 def scores_out_of_fold(model: Folds, dealt: Dealt) -> NDArray[np.float32]:

@@ -2,7 +2,7 @@
 
 import torch
 
-from pipeline.base.samples import Samples
+from pipeline.artifacts.latents import read_latents
 from pipeline.models.detectors.base import Detector
 from pipeline.models.detectors.folds import Folds
 from pipeline.models.training.bulk import Splits
@@ -12,33 +12,35 @@ from pipeline.stages.dealt import Dealt
 from pipeline.stages.detectors import builder, keep
 from pipeline.stages.learning import learn
 from pipeline.stages.reports.report import Report
+from pipeline.stages.taken import Taken, who
 
 
 def fit_one(
-    settings: Stage2, models: dict[str, str], detector: Detector, train: Samples, val: Samples, report: Report
+    settings: Stage2, models: dict[str, str], detector: Detector, taken: Taken, report: Report
 ) -> tuple[list[Detector], int]:
     """Fit the detector, and the head where there is one; gives both, and the last epoch of the detector."""
-    known, judge = weights.known_to(detector, train), val if detector.trains_on == "all" else val.select(val.trusted)
+    train, val = who("train"), read_latents("val", taken["val"])
+    known = read_latents("train", taken["train"] & weights.known_to(detector, train))
+    judge = val if detector.trains_on == "all" else val.select(val.trusted)
     report.reads("train", known)
     detector.fit(*weights.given(known, settings.label_weight))
     learnt = learn(detector, Splits(known, judge, val), settings, "stage2", report)
     detector.verify(torch.from_numpy(judge.x))
-    keep(settings, detector, "detector", train.columns)
+    keep(settings, detector, "detector", known.columns)
     if "head" not in models:
         return [detector], learnt.epoch
-    head = builder(settings, models["head"], "head", len(train.columns))()
-    taught = weights.known_to(head, train)
-    head.fit(*weights.given(taught, settings.label_weight))
+    head = builder(settings, models["head"], "head", len(known.columns))()
+    known = read_latents("train", taken["train"] & weights.known_to(head, train))
+    head.fit(*weights.given(known, settings.label_weight))
     head.verify(torch.from_numpy(val.x))
-    keep(settings, head, "head", train.columns, weights.families(taught, settings.label_weight))
+    keep(settings, head, "head", known.columns, weights.families(known, settings.label_weight))
     return [detector, head], learnt.epoch
 
 
-def fit_folds(
-    settings: Stage2, models: dict[str, str], train: Samples, val: Samples, dealt: Dealt, report: Report
-) -> list[Folds]:
+def fit_folds(settings: Stage2, models: dict[str, str], taken: Taken, dealt: Dealt, report: Report) -> list[Folds]:
     """Fit a model of each kind for each fold of the benign records."""
-    (benign, fold), attacks, fitted = dealt, train.select(~train.benign), []
+    (benign, fold), fitted, val = dealt, [], read_latents("val", taken["val"])
+    attacks = read_latents("train", taken["train"] & ~who("train").benign)
     report.reads("train", attacks)
     report.reads("benign", benign)
     for role, name in models.items():

@@ -7,13 +7,15 @@ from pipeline.models.detectors.base import Detector
 from pipeline.settings.stage2 import Stage2
 from pipeline.stages.dealt import DEALT, Dealt, deal
 from pipeline.stages.reports.report import Report
-from pipeline.stages.reports.stage2 import say_folds, say_held_out
+from pipeline.stages.reports.stage2 import say_folds, say_held_out, say_taken
+from pipeline.stages.taken import Taken, take
 
 
-def dealt_or_held_out(settings: Stage2, detector: Detector, report: Report) -> Dealt | None:
-    """The n benign records with the (n,) fold of each, or None where the calibration records are held out.
+def dealt_or_held_out(settings: Stage2, detector: Detector, report: Report) -> tuple[Taken, Dealt | None]:
+    """The rows that are taken; and the n benign ones with the (n,) fold of each, or None where none are dealt.
 
-    Which records set the thresholds, and what holds for these, is said before anything is fitted.
+    Where none are, the calibration records are held out. Which records set the thresholds, and what holds for these, is
+    said before anything is fitted.
 
     Raises:
         ConfigError: folds are asked for, but a model is trained by gradient descent; or a column is unknown.
@@ -26,17 +28,24 @@ def dealt_or_held_out(settings: Stage2, detector: Detector, report: Report) -> D
             "which hold the calibration records out"
         )
     if kind == "split" or trained:
-        say_held_out(trained or "stage2.calibration.kind is split", report)
-        return None
+        return _held_out(settings, detector, trained or "stage2.calibration.kind is split", report), None
+    taken = take(settings.max_rows, together=True)
     try:
-        benign, fold = deal(settings.calibration)
+        dealt = deal(settings.calibration, taken)
     except SplitError as error:
         if kind == "cross":
             raise
-        say_held_out(str(error), report)
-        return None
-    say_folds(fold, settings.calibration.folds, DEALT, report)
-    return benign, fold
+        return _held_out(settings, detector, str(error), report), None
+    say_folds(dealt[1], settings.calibration.folds, DEALT, report)
+    say_taken(taken, report)
+    return taken, dealt
+
+
+def _held_out(settings: Stage2, detector: Detector, why: str, report: Report) -> Taken:
+    taken = take(settings.max_rows, together=False, whole=("train", "val") if detector.trainable else ())
+    say_held_out(int(taken["calibration"].sum()), why, report)
+    say_taken(taken, report)
+    return taken
 
 
 def _trained(settings: Stage2, detector: Detector) -> str:

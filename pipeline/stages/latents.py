@@ -9,7 +9,8 @@ from torch import Tensor
 
 from pipeline.artifacts import paths
 from pipeline.artifacts.files import whole_folder
-from pipeline.artifacts.samples import read_samples, write_samples
+from pipeline.artifacts.latents import MARGIN, latents_writer
+from pipeline.artifacts.samples import columns_of_x, sample_groups
 from pipeline.models.encoders.base import Encoder
 from pipeline.models.scoring import ROWS_AT_ONCE, in_batches, in_parts, with_features
 from pipeline.preprocessing import splits
@@ -21,15 +22,23 @@ def mapped(function: Callable[[Tensor], Tensor], x: NDArray[np.float32], device:
 
 
 def write_latents(encoder: Encoder, device: torch.device, pass_features: bool) -> None:
-    """Store what the second stage sees, and the margin, of every split."""
+    """Store what the second stage sees, and the margin, of every split, a row group in memory at a time.
+
+    Where the latent is the features, it is not stored again; see ``pipeline.artifacts.latents``.
+    """
 
     def latent_and_margin(x: Tensor) -> Tensor:
         z = encoder(x)
-        return torch.cat([with_features(z, x, pass_features), encoder.margin(z)[:, None]], dim=1)  # (B, Z (+ F) + 1)
+        margin = encoder.margin(z)[:, None]
+        return margin if encoder.latent_is_features else torch.cat([with_features(z, x, pass_features), margin], dim=1)
 
     latent = tuple(f"z{i}" for i in range(encoder.latent))
     with whole_folder(paths.LATENT) as folder:
         for split in splits.SPLITS:
-            samples = read_samples(paths.PROCESSED, split)
-            columns = (*latent, *(samples.columns if pass_features else ()), "margin")
-            write_samples(folder, split, samples.map(lambda x: mapped(latent_and_margin, x, device), columns))
+            features = columns_of_x(paths.PROCESSED / f"{split}.parquet")
+            beside = features if pass_features else ()
+            same = zip((*latent, *beside), (*features, *beside), strict=True) if encoder.latent_is_features else ()
+            columns = (MARGIN,) if encoder.latent_is_features else (*latent, *beside, MARGIN)
+            with latents_writer(folder, split, columns, dict(same)) as write:
+                for samples in sample_groups(paths.PROCESSED, split):
+                    write(samples.map(lambda x: mapped(latent_and_margin, x, device), columns))

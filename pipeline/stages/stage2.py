@@ -4,6 +4,7 @@ import torch
 
 from pipeline.artifacts import paths
 from pipeline.artifacts.files import read_json
+from pipeline.artifacts.latents import latent_columns
 from pipeline.artifacts.samples import read_samples
 from pipeline.calibration.cross_conformal import OUT_OF_FOLD
 from pipeline.models.training.bulk import device_of
@@ -18,6 +19,7 @@ from pipeline.stages.reports.report import Report
 from pipeline.stages.reports.stage2 import say_no_head, write_reports
 from pipeline.stages.roles import roles
 from pipeline.stages.scores_of_splits import stored_scores
+from pipeline.stages.taken import who
 from pipeline.stages.unlabelled import of_labels
 from pipeline.stages.unseen_scores import write_out_of_fold
 
@@ -27,21 +29,20 @@ def stage2(settings: Stage2, report: Report) -> None:
     asked, settings = settings, of_labels(settings, read_json(paths.SOURCE))
     if settings != asked:
         report.say(f"no record has a label: {settings.detector} is fitted in place of {asked.detector}")
-    train, val = (read_samples(paths.LATENT, split).without_last_column() for split in ("train", "val"))
-    models = roles(settings, attacks=not train.benign.all())
+    models = roles(settings, attacks=not who("train").benign.all())
     torch.manual_seed(settings.fit.seed)  # of the starting weights, so that a killed stage goes on with its own
-    detector = builder(settings, settings.detector, "detector", len(train.columns))()
+    detector = builder(settings, settings.detector, "detector", len(latent_columns("train")))()
     refuse_idle(settings.confidence.initial, detector, "stage2")
-    dealt = dealt_or_held_out(settings, detector, report)
-    device, context = device_of(settings.fit.device), fit_contexts(settings, train, dealt)
+    taken, dealt = dealt_or_held_out(settings, detector, report)
+    device, context = device_of(settings.fit.device), fit_contexts(settings, taken, dealt)
     if dealt is None:
-        fitted, epoch = fit_one(settings, models, detector, train, val, report)
-        with stored_scores(fitted, device, context):
+        fitted, epoch = fit_one(settings, models, detector, taken, report)
+        with stored_scores(fitted, device, taken, context):
             pass
     else:
-        folds, epoch = fit_folds(settings, models, train, val, dealt, report), 0
-        with stored_scores(folds, device, context) as folder:
-            write_out_of_fold(folder, folds, dealt, context)
+        folds, epoch = fit_folds(settings, models, taken, dealt, report), 0
+        with stored_scores(folds, device, taken, context) as folder:
+            write_out_of_fold(folder, folds, dealt, taken, context)
     if "head" not in models:
         keep_no_head()
         say_no_head(settings.head, report)

@@ -6,17 +6,20 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from pipeline.artifacts import paths
 from pipeline.artifacts.samples import write_samples
 from pipeline.base.samples import joined
 from pipeline.calibration.cross_conformal import IN_EVERY_MODEL, OUT_OF_FOLD
 from pipeline.models.detectors.base import Detector
 from pipeline.models.detectors.folds import Folds, out_of_fold
 from pipeline.stages.context_scores import scores_out_of_fold
-from pipeline.stages.dealt import Dealt, benign_of, doubted_of
+from pipeline.stages.dealt import Dealt
+from pipeline.stages.dealt_scores import doubted, scores_of_dealt
+from pipeline.stages.taken import Taken
 
 
-def write_out_of_fold(folder: Path, detectors: Sequence[Folds], dealt: Dealt, context: Detector | None) -> None:
+def write_out_of_fold(
+    folder: Path, detectors: Sequence[Folds], dealt: Dealt, taken: Taken, context: Detector | None
+) -> None:
     """Store the scores of the n benign records, by the models that have not seen them, and the fold of each.
 
     Args:
@@ -24,16 +27,17 @@ def write_out_of_fold(folder: Path, detectors: Sequence[Folds], dealt: Dealt, co
         detectors: that score them.
         dealt: the records, and the fold of each; those that every model has seen are left out. Doubted records, which
             no model has seen, come behind them.
+        taken: the rows of each split that have scores.
         context: the detector of contexts, a model of each fold.
     """
     unseen = dealt[1] != IN_EVERY_MODEL
-    scored, fold = benign_of(folder).select(unseen), dealt[1][unseen]
+    scored, fold = scores_of_dealt(folder).select(unseen), dealt[1][unseen]
     scores = scored.x.copy()
-    out_of_fold(detectors, benign_of(paths.LATENT).x[unseen, :-1], fold, scores[:, 1 : len(detectors) + 1])
+    out_of_fold(detectors, dealt[0].x[unseen], fold, scores[:, 1 : len(detectors) + 1])
     if isinstance(context, Folds):
         scores[:, -1] = scores_out_of_fold(context, (dealt[0].select(unseen), fold))
-    apart = doubted_of(folder)  # no model has seen them, so that the one of their fold by route may score them
-    fold = np.concatenate([fold, detectors[0].route(torch.from_numpy(doubted_of(paths.LATENT).x[:, :-1])).numpy()])
+    apart, latent = doubted(folder, taken)  # no model has seen them, so the one of their fold by route may score them
+    fold = np.concatenate([fold, detectors[0].route(torch.from_numpy(latent)).numpy()])
     with_fold = np.concatenate([np.concatenate([scores, apart.x]), fold[:, None].astype(np.float32)], axis=1)
     every = joined([scored, apart])
     write_samples(folder, OUT_OF_FOLD, every.map(lambda _: with_fold, (*every.columns, "fold")))

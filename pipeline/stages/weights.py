@@ -5,17 +5,18 @@ import torch
 from torch import Tensor
 
 from pipeline.artifacts.labels import CONFIRMED
+from pipeline.artifacts.samples import Mask
 from pipeline.base.samples import Samples
 from pipeline.datasets.labels import family, family_numbers
 from pipeline.models.detectors.base import Detector
 from pipeline.stages import analysts
 
 
-def known_to(detector: Detector, train: Samples) -> Samples:
-    """The train rows that a detector is fitted on; doubted ones only if it learns to push them away."""
+def known_to(detector: Detector, train: Samples) -> Mask:
+    """(n,) the train rows that a detector is fitted on; doubted ones only if it learns to push them away."""
     if detector.trains_on == "all":
-        return train.select(train.trusted | ~train.benign)
-    return train.select(train.benign if detector.heeds_confidence else train.trusted)
+        return train.trusted | ~train.benign
+    return train.benign if detector.heeds_confidence else train.trusted
 
 
 def given(samples: Samples, weight: int) -> tuple[Tensor, Tensor]:

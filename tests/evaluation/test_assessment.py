@@ -167,16 +167,15 @@ def test_the_single_feature_is_the_one_that_tells_attacks_apart_in_its_direction
     x = random.standard_normal((400, 3)).astype(np.float32)
     x[:, 0] += y  # attacks are high, not by much
     x[:, 2] -= 2 * y  # attacks are low
-    best = single_feature.best_feature(y, x, ("some", "nothing", "most"))
-    assert (best.name, best.direction, best.position) == ("most", "low", 2)
-    baseline = single_feature.one_feature(best, y[::2], x[::2])
+    best = single_feature.best_feature(y, zip(("some", "nothing", "most"), x.T, strict=True))
+    assert (best.name, best.direction) == ("most", "low")
+    baseline = single_feature.one_feature(best, y[::2], x[::2, 2])
     assert baseline["auroc"] == pytest.approx(roc_auc_score(y[::2], -x[::2, 2]))
     assert baseline["auroc_val"] == pytest.approx(roc_auc_score(y, -x[:, 2]))
 
 
 def test_without_attacks_no_feature_is_chosen():
-    assert single_feature.best_feature(np.zeros(3), np.zeros((3, 1), dtype=np.float32), ("a",)) is None
-    assert single_feature.one_feature(None, np.zeros(3), np.zeros((3, 1), dtype=np.float32)) is None
+    assert single_feature.best_feature(np.zeros(3), [("a", np.zeros(3, dtype=np.float32))]) is None
 
 
 def test_the_false_alarms_of_groups_are_those_of_all_records_told_apart():

@@ -8,10 +8,12 @@ import pytest
 from pipeline import config
 from pipeline.artifacts import paths
 from pipeline.artifacts.files import read_bytes
+from pipeline.artifacts.latents import latent_groups, read_margins
 from pipeline.artifacts.models import read_model
 from pipeline.artifacts.samples import read_samples, write_samples
 from pipeline.artifacts.tables import read_table
 from pipeline.base.errors import ConfigError, SplitError
+from pipeline.base.samples import joined
 from pipeline.calibration import named_thresholds
 from pipeline.calibration.calibration import Calibration
 from pipeline.calibration.cross_conformal import OUT_OF_FOLD, route, worst_factor
@@ -42,14 +44,14 @@ def models() -> dict[str, bytes]:
 
 
 def change(split: str, rows: Any) -> None:
-    samples = read_samples(paths.LATENT, split)
+    samples = joined([*latent_groups(split)])
     x = samples.x.copy()
     x[rows] = 7 - 3 * x[rows]
     write_samples(paths.LATENT, split, samples.map(lambda _: x, samples.columns))
 
 
 def benign(split: str) -> Any:
-    samples = read_samples(paths.LATENT, split)
+    samples = joined([*latent_groups(split)])
     return samples.select(samples.benign)
 
 
@@ -129,7 +131,7 @@ def test_a_trained_model_holds_records_out_instead_and_says_how_many(
     prepared.set("stage2.calibration.kind", "auto")
     prepared.set("stage2.fit", prepared.params["stage2"]["fit"] | {"epochs": 1})
     prepared.run("stage2")
-    held = len(read_samples(paths.LATENT, "calibration"))
+    held = len(read_margins("calibration"))
     assert (
         f"{held} benign calibration records, on which no model is fitted, will set the thresholds: stage2.detector: maf"
         in capsys.readouterr().out

@@ -13,8 +13,10 @@ import torch
 
 from pipeline import config
 from pipeline.artifacts import paths
+from pipeline.artifacts.latents import latent_groups
 from pipeline.artifacts.samples import read_samples
 from pipeline.base.errors import ArtifactError, CollapseError, ConfigError, DataError, TrainingError
+from pipeline.base.samples import joined
 from pipeline.calibration.thresholds.base import VERDICTS
 from pipeline.models.detectors.maf import MAF
 from pipeline.models.detectors.radon import RADON
@@ -43,7 +45,7 @@ def trained(prepared: Any) -> Any:
 
 
 def train_ids() -> list[str]:
-    train = read_samples(paths.LATENT, "train")
+    train = joined([*latent_groups("train")])
     return [f"{value:016x}" for value in train.select(train.benign).record_id.tolist()]
 
 
@@ -246,7 +248,7 @@ def test_an_absent_confidence_file(trained: Any) -> None:
 
 
 def test_a_score_that_is_nan_names_the_record(trained: Any, monkeypatch: Any) -> None:
-    train = read_samples(paths.LATENT, "train")
+    train = joined([*latent_groups("train")])
     benign = train.select(train.benign)
     score, row = RADON.score, torch.from_numpy(benign.x[5, :-1])
 

@@ -7,10 +7,12 @@ import pytest
 
 from pipeline.artifacts import paths
 from pipeline.artifacts.files import read_bytes
+from pipeline.artifacts.latents import latent_groups
 from pipeline.artifacts.models import encode_model, read_model
 from pipeline.artifacts.samples import read_samples, write_samples
 from pipeline.artifacts.tables import read_table
 from pipeline.base.errors import ConfigError
+from pipeline.base.samples import joined
 from pipeline.calibration.calibration import Calibration
 from pipeline.datasets.labels import family
 from pipeline.datasets.schema import FEATURE_NAMES
@@ -87,7 +89,7 @@ def test_features_pass_the_encoder_where_asked(shipped):
     shipped.set("stage1.pass_features", True)
     shipped.run(*TRAINED)
     features = read_samples(paths.PROCESSED, "val").columns
-    latent = read_samples(paths.LATENT, "val").columns
+    latent = joined([*latent_groups("val")]).columns
     assert latent[0] == "z0" and latent[-1] == "margin" and latent[-1 - len(features) : -1] == features
     x = read_samples(paths.PROCESSED, "val").x
     scores = read_samples(paths.SCORES, "val").x
@@ -96,7 +98,7 @@ def test_features_pass_the_encoder_where_asked(shipped):
 
 def test_a_head_that_learnt_from_few_attacks_stands_beside_the_other_scores(shipped):
     shipped.run(*TRAINED)
-    attacks = int(read_samples(paths.SCORES, "train").y.sum())
+    attacks = int(read_samples(paths.PROCESSED, "train").y.sum())
     said = {}
     for few in (0, attacks, attacks + 1):
         shipped.set("calibrate.few_attacks", few)

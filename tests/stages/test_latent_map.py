@@ -10,8 +10,9 @@ import pytest
 
 from pipeline import config
 from pipeline.artifacts import paths
-from pipeline.artifacts.samples import read_samples
+from pipeline.artifacts.latents import latent_groups
 from pipeline.base.errors import ConfigError
+from pipeline.base.samples import joined
 from pipeline.settings.evaluate import Evaluate
 from pipeline.stages.reports import latent_map
 
@@ -29,9 +30,10 @@ def drawn(project: Any, **changes: Any) -> tuple[Any, Any]:
 
 def test_it_shows_the_test_records_by_name(prepared: Any) -> None:
     (z, attack, y, unseen, rows), named = drawn(prepared, latent_map_rows=123)
-    tests = [read_samples(paths.LATENT, split) for split in ("test_seen", "test_unseen")]
+    tests = [joined([*latent_groups(split)]) for split in ("test_seen", "test_unseen")]
     assert rows == 123
-    assert z.shape == (sum(map(len, tests)), len(tests[0].columns) - 1)  # all but the margin
+    order = np.random.default_rng(0).permutation(sum(map(len, tests)))[:50]
+    np.testing.assert_array_equal(z(order), joined(tests).without_last_column().x[order])  # all but the margin
     assert (attack == np.concatenate([each.attack for each in tests])).all()
     assert set(unseen) == set(tests[1].attack[tests[1].y == 1])
     assert (y == np.concatenate([each.y for each in tests])).all()

@@ -10,7 +10,9 @@ from markupsafe import escape
 
 from pipeline.artifacts import paths
 from pipeline.artifacts.files import read_csv, read_json, sha256_of
+from pipeline.artifacts.latents import latent_groups
 from pipeline.artifacts.samples import read_samples, write_samples
+from pipeline.base.samples import joined
 
 
 def _metrics() -> dict[str, Any]:
@@ -58,8 +60,9 @@ def test_the_single_feature_is_chosen_on_val_and_other_risks_are_stated(prepared
 
 
 def test_no_unseen_attack(prepared: Any) -> None:
-    for room in (paths.PROCESSED, paths.SCORES):
-        samples = read_samples(room, "test_unseen")
+    latent = joined([*latent_groups("test_unseen")])
+    stored = {room: read_samples(room, "test_unseen") for room in (paths.PROCESSED, paths.SCORES)}
+    for room, samples in {**stored, paths.LATENT: latent}.items():
         write_samples(room, "test_unseen", samples.select(samples.benign))
     prepared.run("evaluate")
     metrics = _metrics()

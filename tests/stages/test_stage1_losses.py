@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 
 from pipeline.artifacts import paths
+from pipeline.artifacts.latents import latent_groups
 from pipeline.artifacts.models import read_model
 from pipeline.artifacts.samples import read_samples
+from pipeline.base.samples import joined
 from pipeline.serving.bundle import Bundle
 
 
@@ -18,7 +20,7 @@ def test_the_stored_model_measures_the_margin_that_the_stage_did(prepared, loss)
         prepared.set("stage1.binary.centre", "ema")
     prepared.run("stage1", "stage2", "calibrate")
     val = read_samples(paths.PROCESSED, "val")
-    latent = read_samples(paths.LATENT, "val")
+    latent = joined([*latent_groups("val")])
     margin = latent.x[:, latent.columns.index("margin")]
     assert margin[val.y == 1].mean() > margin[val.benign].mean()
     np.testing.assert_array_equal(Bundle.of_project().model.predict(val.x).margin, margin)

@@ -43,7 +43,8 @@ class GMMForm(Form):
     def scores(self, x: Rows) -> Rows:
         """-log p(x) in nats, (n,) of (n, F), by the components that matter alone."""
         z = in_parts(self.standardise, x)
-        return -self._density.log_density(z).astype(z.dtype) - self.standardise.ladj
+        found: Rows = -self._density.log_density(z).astype(z.dtype) - self.standardise.ladj
+        return found
 
     def terms(self, x: Rows) -> Rows:
         """Half the squared distance from each component, feature by feature, under the responsibilities r: (n, F).

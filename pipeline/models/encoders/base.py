@@ -1,6 +1,7 @@
 """The contract of an encoder, which turns features into a latent; its loss measures a margin from class centroids."""
 
 from abc import abstractmethod
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +20,7 @@ class Encoder(Scorer):
     A subclass takes ``features`` and ``loss`` first, then its own settings, and implements ``forward``.
 
     Attributes:
+        latent_is_features: whether it maps each record to itself; the latent is not stored again then.
         features: F.
         latent: Z.
         centroid_benign: (Z,) mean of the benign latents, set by ``centre``.
@@ -26,6 +28,7 @@ class Encoder(Scorer):
         modes: (K, Z) benign modes, set by ``initialise``; None if the loss has none.
     """
 
+    latent_is_features: ClassVar[bool] = False
     decides_above = 0.0
     centroid_benign: Tensor
     centroid_attack: Tensor

@@ -13,6 +13,8 @@ from pipeline.models.scoring import array
 class Identity(Encoder):
     """z = x; nothing to train, only the class centroids; and the modes, with a loss that learns them."""
 
+    latent_is_features = True
+
     def __init__(self, features: int, loss: LatentLoss) -> None:
         super().__init__(features, features, loss)
 

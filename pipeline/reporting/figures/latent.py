@@ -18,11 +18,12 @@ MARKS: Final = ("o", "s", "^", "D", "v", "P", "X", "*", "<", ">", "p")
 HEADS: Final = {"benign": "benign", "seen": "seen attacks", "unseen": "unseen attacks"}
 
 Points = NDArray[np.float64]
+Rows = Callable[[NDArray[np.intp]], ArrayLike]  # (k,) of n rows -> their latent, (k, Z)
 Projection = Callable[[Points], Points]  # (n, Z) -> (n, 2)
 
 
 def latent_map(
-    z: ArrayLike,
+    z: ArrayLike | Rows,
     attack: ArrayLike,
     y: ArrayLike,
     unseen: Collection[str] = (),
@@ -37,7 +38,7 @@ def latent_map(
     attack, as far as there are enough.
 
     Args:
-        z: (n, Z) latent.
+        z: (n, Z) latent, or what gives that of some rows only.
         attack: (n,) attack names.
         y: (n,) labels, 1 for an attack.
         unseen: attacks without a label in training.
@@ -46,10 +47,11 @@ def latent_map(
         method: the name of ``project``.
         subtitle: where the data come from.
     """
-    points, names = np.asarray(z, dtype=np.float64), np.asarray(attack).astype(str)
+    names = np.asarray(attack).astype(str)
     kind = np.where(np.asarray(y) == 0, "benign", np.where(np.isin(names, list(unseen)), "unseen", "seen"))
     drawn = _drawn(kind, names, rows)
-    title, axes, flat = _flat(points[drawn], project, method)
+    points = np.asarray(z(drawn) if callable(z) else np.asarray(z)[drawn], dtype=np.float64)
+    title, axes, flat = _flat(points, project, method)
     caption = f"{len(drawn):,} of {len(kind):,} records drawn, as evenly from each name as there are; the farthest are "
     figure, (ax, key) = style.canvas((9.5, 5.6), title, subtitle, caption + "moved to the edge.", columns=(1.0, 0.34))
     key.set_axis_off()

@@ -4,14 +4,15 @@ from collections import Counter
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+import pandas as pd
+import pyarrow as pa
 
 from pipeline.artifacts import paths
 from pipeline.artifacts.files import write_bytes
 from pipeline.base.samples import Samples
 from pipeline.calibration.calibration import Calibration
 from pipeline.calibration.prediction import Prediction
-from pipeline.calibration.thresholds.base import Thresholds
+from pipeline.calibration.thresholds.base import VERDICTS, Thresholds
 from pipeline.evaluation import metrics
 from pipeline.evaluation.deployed import SECTIONS
 from pipeline.reporting.figures.evaluation import calibration_curve, confusion, recall_per_attack, roc_pr
@@ -72,24 +73,28 @@ def _verdicts(
     tests: dict[str, Samples], predictions: dict[str, Prediction], calibration: Calibration, report: Report
 ) -> None:
     """Per record: score, p-value, confidence and verdict; and SSAD's files at each threshold over all test records."""
-    columns: dict[str, list[NDArray[Any]]] = {}
-    for name, samples in tests.items():
-        part: dict[str, NDArray[Any]] = {
-            "record_id": samples.record_id,
-            "split": np.full(len(samples), SECTIONS[name]),
-            "attack": samples.attack.astype(str),
-            **predictions[name].scores,
-            **{key: getattr(predictions[name], key) for key in ("score", "p_value", "confidence", "verdict")},
-        }
-        for key, values in part.items():
-            columns.setdefault(key, []).append(values)
-    report.confidence_table(0, {name: np.concatenate(parts) for name, parts in columns.items()})
+    report.confidence_parts(0, (_said(SECTIONS[name], samples, predictions[name]) for name, samples in tests.items()))
     report.json("confidence_intervals_epoch_0", calibration.intervals.intervals())
     y = np.concatenate([samples.y for samples in tests.values()])
     for name, threshold in calibration.thresholds.items():
         report.test_metrics(
             y, np.concatenate([prediction.flagged[name] for prediction in predictions.values()]), threshold, name
         )
+
+
+def _said(split: str, samples: Samples, prediction: Prediction) -> pa.Table:
+    """What is said of each record of a split; words as dictionaries, which take a tenth of the memory."""
+    codes = np.searchsorted(sorted(VERDICTS), prediction.verdict).astype(np.int32)
+    return pa.table(
+        {
+            "record_id": samples.record_id,
+            "split": pa.DictionaryArray.from_arrays(pa.array(np.zeros(len(samples), np.int32)), pa.array([split])),
+            "attack": pa.array(samples.attack, pa.string()).dictionary_encode(),
+            **prediction.scores,
+            **{key: getattr(prediction, key) for key in ("score", "p_value", "confidence")},
+            "verdict": pa.DictionaryArray.from_arrays(pa.array(codes), pa.array(sorted(VERDICTS))),
+        }
+    )
 
 
 def _figures(
@@ -120,8 +125,9 @@ def _confusion(tests: dict[str, Samples], predictions: dict[str, Prediction]) ->
     """Truth -> verdict -> records, benign first."""
     counts: dict[str, Counter[str]] = {"benign": Counter()}
     for name, samples in tests.items():
-        for truth, verdict in zip(samples.attack.tolist(), predictions[name].verdict.tolist(), strict=True):
-            counts.setdefault(truth, Counter())[verdict] += 1
+        code, truths = pd.factorize(samples.attack)
+        for place, truth in enumerate(truths):
+            counts.setdefault(str(truth), Counter()).update(predictions[name].verdict[code == place].tolist())
     return {truth: dict(counter) for truth, counter in counts.items()}
 
 

@@ -9,10 +9,11 @@ from numpy.typing import NDArray
 from pipeline.artifacts import paths
 from pipeline.artifacts.models import read_model
 from pipeline.artifacts.samples import read_samples
+from pipeline.artifacts.tables import are_among
 from pipeline.base.samples import CONTEXT, Samples, joined
 from pipeline.calibration.calibration import Calibration
 from pipeline.calibration.prediction import Prediction
-from pipeline.evaluation.attribution import Explanation, Native, explain, rows
+from pipeline.evaluation.attribution import MOST_BENIGN, Explanation, Native, explain, rows
 from pipeline.models.arrays.folds import FoldsForm
 from pipeline.serving.benign import rows_of
 from pipeline.serving.bundle import FITTED_ON, Bundle
@@ -34,13 +35,14 @@ def explained(splits: Mapping[str, Prediction], threshold: str) -> list[dict[str
         threshold: above which a record is an alert.
     """
     bundle = Bundle.of_project()
-    benign = _fitted_on(bundle)
-    scoring, native, explainer = scoring_of(bundle), _native(bundle), Explainer(bundle)
+    fitted = _fitted_on(bundle)
+    benign = _benign(fitted[:: max(1, -(-len(fitted) // MOST_BENIGN))])
+    scoring, native, explainer = scoring_of(bundle), _native(bundle, fitted), Explainer(bundle)
     found: list[tuple[int, int, list[dict[str, Any]]]] = []
     for number, (split, judged) in enumerate(splits.items()):
-        samples = read_samples(paths.PROCESSED, split)
-        chosen, places = _strongest(samples.attack, judged.ranked, judged.flagged[threshold])
-        alerts = samples.select(chosen)
+        attack = read_samples(paths.PROCESSED, split, columns=()).attack
+        chosen, places = _strongest(attack, judged.ranked, judged.flagged[threshold])
+        alerts = _at(split, chosen, len(attack))
         explanations = explain(alerts, benign, scoring, native, beside=_beside(bundle.calibration, judged, chosen))
         told = _reasons(explainer, explanations)
         for place, name, alert, said in zip(places, alerts.attack, explanations, told, strict=True):
@@ -69,25 +71,39 @@ def _reason(row: Mapping[str, Any], told: Mapping[str, str]) -> dict[str, str]:
     return {"reason": told[row["feature"]] if row["account"] == "replacement" else ""}
 
 
-def _fitted_on(bundle: Bundle) -> Samples:
-    """The benign records that the detector was fitted on, in their order; with folds not of train alone."""
+def _at(split: str, rows: NDArray[np.intp], n: int) -> Samples:
+    """The n samples of a split at ``rows``, in their order; no others are read into memory."""
+    mask = np.zeros(n, dtype=bool)
+    mask[rows] = True
+    return read_samples(paths.PROCESSED, split, mask).select(np.searchsorted(np.flatnonzero(mask), rows))
+
+
+def _fitted_on(bundle: Bundle) -> NDArray[np.uint64]:
+    """(n,) ids of the benign records that the detector was fitted on, in their order; with folds not of train alone."""
     names = FITTED_ON if isinstance(bundle.model.detector.form, FoldsForm) else ("train",)
-    parts = [read_samples(paths.PROCESSED, name) for name in names]
-    return joined([part.select(part.trusted) for part in parts])
+    parts = [read_samples(paths.SCORES, name, columns=()) for name in names]
+    return np.concatenate([part.record_id[part.trusted] for part in parts])
 
 
-def _native(bundle: Bundle) -> Native:
-    return Native(bundle.model.detector, bundle.model.seen, tuple(read_model(paths.DETECTOR)[0]["columns"]))
+def _benign(ids: NDArray[np.uint64]) -> Samples:
+    """The samples that models were fitted on with these ids, (k,), in the order of the splits."""
+    wanted = np.sort(ids)
+    who = {split: read_samples(paths.PROCESSED, split, columns=()).record_id for split in FITTED_ON}
+    rows = {split: are_among(each, wanted) for split, each in who.items()}
+    return joined([read_samples(paths.PROCESSED, split, mask) for split, mask in rows.items()])
+
+
+def _native(bundle: Bundle, fitted: NDArray[np.uint64]) -> Native:
+    return Native(bundle.model.detector, bundle.model.seen, tuple(read_model(paths.DETECTOR)[0]["columns"]), fitted)
 
 
 def _strongest(
     attack: NDArray[Any], score: NDArray[np.float64], flagged: NDArray[np.bool_]
 ) -> tuple[NDArray[np.intp], list[int]]:
     """Rows of the strongest alerts of each attack and of the benign records, whose are false; and their places."""
-    names, chosen = np.asarray(attack).astype(str), [np.zeros(0, np.intp)]
-    places: list[int] = []
-    for name in np.unique(names):
-        rows = np.flatnonzero(flagged & (names == name))
+    chosen, places = [np.zeros(0, np.intp)], list[int]()
+    for name in sorted(set(attack.tolist())):
+        rows = np.flatnonzero(flagged & (attack == name))
         strongest = rows[np.argsort(-score[rows], kind="stable")][:MOST_OF_A_KIND]
         chosen.append(strongest)
         places += range(len(strongest))

@@ -2,6 +2,7 @@
 
 import importlib.util
 import re
+from collections.abc import Mapping
 from functools import partial
 
 import numpy as np
@@ -9,9 +10,9 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-from pipeline.artifacts import paths
-from pipeline.artifacts.samples import read_samples
+from pipeline.artifacts.latents import read_latents, read_margins
 from pipeline.base.errors import ConfigError
+from pipeline.base.samples import joined
 from pipeline.reporting.figures.latent import latent_map as draw_latent_map
 from pipeline.settings.evaluate import Evaluate
 
@@ -33,17 +34,23 @@ def require(settings: Evaluate) -> None:
 
 def latent_map(settings: Evaluate, subtitle: str) -> Figure:
     """The figure, of at most ``latent_map_rows`` records of both test splits."""
-    tests = {split: read_samples(paths.LATENT, split) for split in SPLITS}
-    z = np.concatenate([samples.x[:, _latent(samples.columns)] for samples in tests.values()])
+    tests = {split: read_margins(split) for split in SPLITS}
     y, attack = (np.concatenate([getattr(samples, name) for samples in tests.values()]) for name in ("y", "attack"))
     unseen = sorted(set(tests["test_unseen"].attack[~tests["test_unseen"].benign]))
+    z = partial(_latents, {split: len(samples) for split, samples in tests.items()})
     drawn = partial(draw_latent_map, z, attack, y, unseen, settings.latent_map_rows, subtitle=f"{subtitle}, test")
     return drawn(project=_umap, method="UMAP") if settings.latent_map == "umap" else drawn()
 
 
-def _latent(columns: tuple[str, ...]) -> list[int]:
-    """Positions of the latent among what stage1 stored; features and the margin may stand behind it."""
-    return [place for place, name in enumerate(columns) if re.fullmatch(r"z\d+", name)]
+def _latents(sizes: Mapping[str, int], rows: NDArray[np.intp]) -> NDArray[np.float32]:
+    """(k, Z) latents of the rows of both splits that are asked for, (k,); nothing else of them is kept in memory."""
+    wanted = np.zeros(sum(sizes.values()), dtype=bool)
+    wanted[rows] = True
+    masks = np.split(wanted, np.cumsum([*sizes.values()])[:-1])
+    read = joined([read_latents(split, mask) for split, mask in zip(sizes, masks, strict=True)])
+    # features may stand behind the latent
+    latent = [place for place, name in enumerate(read.columns) if re.fullmatch(r"z\d+", name)]
+    return read.x[np.searchsorted(np.flatnonzero(wanted), rows)][:, latent]
 
 
 def _umap(z: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -1,7 +1,7 @@
 """What a stage writes for people: figures, tables and numbers, under the names that users of SSAD know."""
 
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -109,6 +109,10 @@ class Report:
     def confidence_table(self, epoch: int, columns: Mapping[str, NDArray[Any] | pa.Array]) -> None:
         """``confidence_epoch_{n}.csv``: record_id, confidence, and what else is known of each; see ``tables``."""
         confidence_table.write(self.folder, epoch, columns)
+
+    def confidence_parts(self, epoch: int, parts: Iterable[pa.Table]) -> None:
+        """The same from tables of one schema, of which one is in memory at a time."""
+        confidence_table.write_parts(self.folder, epoch, parts)
 
 
 def shares(counts: Mapping[str, int]) -> dict[str, dict[str, Any]]:

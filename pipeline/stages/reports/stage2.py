@@ -1,6 +1,6 @@
 """The reports of stage 2: which records will set the thresholds, and what the detector alone says of val."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,9 +14,8 @@ from pipeline.stages.reports import scores
 from pipeline.stages.reports.report import Report
 
 
-def say_held_out(why: str, report: Report) -> None:
-    """One model for all: the calibration records set the thresholds."""
-    held = len(read_samples(paths.LATENT, "calibration"))
+def say_held_out(held: int, why: str, report: Report) -> None:
+    """One model for all: the ``held`` calibration records set the thresholds."""
     report.say(f"{held:,} benign calibration records, on which no model is fitted, will set the thresholds: {why}")
 
 
@@ -30,6 +29,14 @@ def say_folds(fold: NDArray[np.int64], folds: int, splits: Sequence[str], report
     )
     if dealt < len(fold):
         report.say(f"{len(fold) - dealt:,} alerts that were dismissed are fitted by every model, and set no threshold")
+
+
+def say_taken(taken: Mapping[str, NDArray[np.bool_]], report: Report) -> None:
+    """How many rows are taken of each split, (n,) which, where it is a sample."""
+    sampled = {split: rows for split, rows in taken.items() if not rows.all()}
+    if sampled:
+        told = ", ".join(f"{rows.sum():,} of {len(rows):,} of {split}" for split, rows in sampled.items())
+        report.say(f"Models and thresholds are fitted on samples, drawn by the ids of records: {told}")
 
 
 def say_no_head(head: str, report: Report) -> None:
