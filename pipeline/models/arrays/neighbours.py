@@ -200,12 +200,16 @@ class Search:
 
     def _chosen(self, z: Floats, rows: Whole, which: Whole, k: int) -> Whole:
         """(n, k) the nearest of the pairs of rows and references, (p,) each."""
+        nearest = np.zeros((len(z), k), np.int64)
+        if k == 1:
+            alone = np.bincount(rows, minlength=len(z))[rows] == 1
+            nearest[rows[alone], 0] = which[alone]
+            rows, which = rows[~alone], which[~alone]
         squares = _squared(z, rows, self.reference, which, np.float64)
         order = np.lexsort((which, squares, rows))
         rows, which = rows[order], which[order]
         rank = np.arange(len(rows)) - np.searchsorted(rows, rows)
         first = rank < k
-        nearest = np.zeros((len(z), k), np.int64)
         nearest[rows[first], rank[first]] = which[first]
         return nearest
 
