@@ -168,7 +168,7 @@ def rises(past: RecentPast, calibration: Calibration, x: Matrix) -> Floats:
     surprise = calibration.surprisals[CONTEXT].surprise
     before = surprise(past.detector.scores(start[:1]))[:, None]
     rise: Floats = surprise(past.detector.replaced(start, x)) - before
-    return rise.clip(0)
+    return np.where(x == start, 0.0, rise.clip(0))  # what is not replaced changes nothing, but for rounding
 
 
 def _outside(rise: Floats, x: Matrix, past: RecentPast) -> Floats:
