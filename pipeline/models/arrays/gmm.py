@@ -41,10 +41,9 @@ class GMMForm(Form):
         return cls(Standardise.of(arrays.part("standardise"), features), weights, means, precisions)
 
     def scores(self, x: Rows) -> Rows:
-        """-log p(x) in nats, (n,) of (n, F), by the components that matter alone."""
-        z = in_parts(self.standardise, x)
-        found: Rows = -self._density.log_density(z).astype(z.dtype) - self.standardise.ladj
-        return found
+        """-log p(x) in nats, (n,) of (n, F)."""
+        scores: Rows = -(self._mixture.log_density(self.standardise(x)) + self.standardise.ladj)
+        return scores.astype(self.means.dtype, copy=False)
 
     def terms(self, x: Rows) -> Rows:
         """Half the squared distance from each component, feature by feature, under the responsibilities r: (n, F).
@@ -107,7 +106,7 @@ class GMMForm(Form):
         return products.transpose(1, 0, 2)
 
     @cached_property
-    def _density(self) -> Mixture:
+    def _mixture(self) -> Mixture:
         return Mixture(self.log_weights, self.means, self.precisions)
 
     @cached_property
