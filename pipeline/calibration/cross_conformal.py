@@ -34,7 +34,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.base.errors import SplitError
-from pipeline.base.samples import row_hash
+from pipeline.base.samples import row_hash, transposed
 
 OUT_OF_FOLD: Final = "out_of_fold"  # samples beside the splits: the benign records, by models that have not seen them
 
@@ -50,7 +50,7 @@ def worst_factor(fold: NDArray[np.int64]) -> float:
 
 def route(x: NDArray[np.float32], folds: int, seed: int = 0) -> NDArray[np.int64]:
     """(n,) fold of each row of x, (n, F): a hash of the row, so that it depends on nothing else."""
-    hashed = row_hash([*np.ascontiguousarray(x.T), np.full(len(x), seed)])
+    hashed = row_hash([*transposed(x), np.full(len(x), seed)])
     return (hashed % np.uint64(folds)).astype(np.int64)
 
 
@@ -70,7 +70,7 @@ def deal(x: NDArray[np.float32], together: Sequence[NDArray[Any]], folds: int, s
         raise SplitError(f"calibration: {folds} fold leaves no record out; allowed are 2 or more, or kind: split")
     fold = route(x, folds, seed)
     if together:
-        group = _groups([row_hash(np.ascontiguousarray(x.T)), *together])
+        group = _groups([row_hash([*transposed(x)]), *together])
         fold = _even(group, folds, seed)
     empty = folds - len(np.unique(fold))
     if empty:

@@ -188,6 +188,8 @@ class Features:
         filled = values if finite.all() else np.where(finite, values, self.fill[position])
         if self.recipe.scaling == "quantile":
             scaled = normal_scores(filled, self.knots[position])
+            if self.recipe.clip is None:  # none of them is large
+                return scaled.astype(np.float32)
         elif self.recipe.scaling == "none":
             scaled = filled
         else:

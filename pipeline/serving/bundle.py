@@ -31,21 +31,20 @@ from pipeline.artifacts.models import encode_model
 from pipeline.artifacts.tables import read_table
 from pipeline.base.errors import ArtifactError
 from pipeline.base.parallel import limit_threads
-from pipeline.base.samples import CONTEXT
+from pipeline.base.samples import CONTEXT, transposed
 from pipeline.calibration.calibration import Calibration
 from pipeline.calibration.named_thresholds import Names, group_names
 from pipeline.calibration.prediction import Prediction
 from pipeline.datasets.reading import Reading
 from pipeline.datasets.schema import Column
 from pipeline.datasets.units import FLOWS
-from pipeline.models.arrays.parts import ROWS_AT_ONCE
 from pipeline.preprocessing.features import Features
 from pipeline.serving import attacks, benign, bundle_parts, contract, manifest, recent_past, record_columns
 from pipeline.serving.bundle_parts import MODELS, USED
 from pipeline.serving.manifest import HashedFolder
 from pipeline.serving.recent_past import RecentPast
 from pipeline.serving.record_columns import Records
-from pipeline.serving.two_stage import TwoStage
+from pipeline.serving.two_stage import RECORDS_AT_ONCE, TwoStage
 
 FITTED_ON: Final = ("train", "val", "calibration")
 
@@ -126,7 +125,9 @@ class Bundle:
         return cls.of_sealed(manifest.load(folder), folder, device)
 
     @classmethod
-    def of_sealed(cls, sealed: HashedFolder, folder: Path, device: str = "cpu", batch_size: int = ROWS_AT_ONCE) -> Self:
+    def of_sealed(
+        cls, sealed: HashedFolder, folder: Path, device: str = "cpu", batch_size: int = RECORDS_AT_ONCE
+    ) -> Self:
         """The model that the files of ``sealed`` describe; ``folder`` is where messages say that they lie.
 
         Raises:
@@ -283,7 +284,7 @@ class Bundle:
     def x(self, table: pa.Table) -> NDArray[np.float32]:
         """(n, F) features of the rows of a checked table."""
         mapped = self.features.map(dict(record_columns.arrays(self.columns, table)))
-        return np.stack([mapped[name] for name in self.features.columns], axis=1)
+        return transposed(np.stack([mapped[name] for name in self.features.columns]))
 
     def _groups(self, records: Records) -> Names | None:
         """(n,) groups of the records; None where nothing says them."""

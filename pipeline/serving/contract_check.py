@@ -84,11 +84,13 @@ class ContractCheck:
         self.undefined[name] += len(values) - int(finite.sum())
         if limits["low"] is None:
             return np.zeros(len(values), bool)
-        beyond = finite & ((values < limits["low"]) | (values > limits["high"]))
+        known = values if finite.all() else values[finite]
+        least, most = known.min(initial=np.inf), known.max(initial=-np.inf)
         low, high = self.reached.get(name, (np.inf, -np.inf))
-        known = values[finite]
-        self.reached[name] = min(low, known.min(initial=np.inf)), max(high, known.max(initial=-np.inf))
-        return beyond
+        self.reached[name] = min(low, least), max(high, most)
+        if limits["low"] <= least and most <= limits["high"]:  # as in nearly every column
+            return np.zeros(len(values), bool)
+        return finite & ((values < limits["low"]) | (values > limits["high"]))
 
     def _word(self, name: str, words: list[str], column: pa.ChunkedArray) -> None:
         if words:

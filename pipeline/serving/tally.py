@@ -119,11 +119,22 @@ class Kept:
 
     def add(self, records: pa.Table, score: NDArray[np.float64], columns: Sequence[str]) -> None:
         """Look at the raw ``columns`` of n more records; score is (n,)."""
-        found = records.select([*self.columns, *columns]).append_column("score", pa.array(score)).unify_dictionaries()
-        few = self._first(found)
+        found = records.select([*self.columns, *columns]).append_column("score", pa.array(score))
+        found = self._coming_first(found)
+        if self.kept is not None and not found.num_rows:
+            return
+        few = self._first(found.unify_dictionaries())
         new = pa.table({name: _plain(few.column(name)) for name in few.column_names})
         both = new if self.kept is None else pa.concat_tables([self.kept, _like(new, self.kept.schema)])
         self.kept = self._first(both).combine_chunks()
+
+    def _coming_first(self, table: pa.Table) -> pa.Table:
+        """The rows that may come before the last one that is kept; all of them where there is room for more."""
+        if self.kept is None or self.kept.num_rows < self.size:
+            return table
+        name, order = self.first_by[0]
+        reaches = pc.less_equal if order == "ascending" else pc.greater_equal
+        return table.filter(reaches(table.column(name), self.kept.column(name)[-1]))
 
     def _first(self, table: pa.Table) -> pa.Table:
         order = pc.sort_indices(table, sort_keys=list(self.first_by))

@@ -4,7 +4,7 @@ The evaluation, the scoring of new records and the registered model all decide w
 """
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,8 @@ from pipeline.calibration.named_thresholds import Names
 from pipeline.calibration.prediction import Prediction
 from pipeline.models.arrays.base import Form, Places
 from pipeline.models.arrays.parts import ROWS_AT_ONCE, Rows
+
+RECORDS_AT_ONCE: Final = 4 * ROWS_AT_ONCE  # a search for neighbours is faster the more rows it is given
 
 
 class Encoder(Protocol):
@@ -84,7 +86,7 @@ class TwoStage:
     encoder: Encoder
     detector: Detector
     calibration: Calibration
-    batch_size: int = ROWS_AT_ONCE
+    batch_size: int = RECORDS_AT_ONCE
     head: Detector | None = None
     pass_features: bool = False
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from pipeline.base.samples import Samples, row_hash
+from pipeline.base.samples import BLOCK, Samples, row_hash, transposed
 
 EDGES = [0.0, -0.0, 1.0, -1.0, np.nan, np.inf, -np.inf, 5e-324, 1e308, 2.0**52, 2.0**53]
 
@@ -92,3 +92,11 @@ def test_hashes_are_spread_over_all_bits():
 def test_ids_of_stored_records_stay_as_they_are():
     """A change of this hash changes every record id: whoever makes it must know."""
     assert row_hash([np.array([1.0, np.nan]), np.array([2, 3])])[0] == 0x9737DFF2310EED37
+
+
+@pytest.mark.parametrize("shape", [(0, 3), (3, 0), (1, 1), (BLOCK - 1, 5), (5, 2 * BLOCK + 3), (700, 700)])
+def test_a_transposed_copy_is_one_in_memory_too(shape):
+    matrix = np.random.default_rng(0).normal(size=shape).astype(np.float32)
+    for each in (matrix, matrix.T.copy().T):
+        found = transposed(each)
+        assert np.array_equal(found, matrix.T) and found.flags.c_contiguous and found.dtype == np.float32

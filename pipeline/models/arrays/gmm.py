@@ -8,6 +8,7 @@ from typing import Self
 import numpy as np
 
 from pipeline.models.arrays.base import Form, squares
+from pipeline.models.arrays.mixture import Mixture
 from pipeline.models.arrays.parts import Rows, in_parts
 from pipeline.models.arrays.standardise import Standardise
 from pipeline.models.arrays.stored import Stored
@@ -41,7 +42,8 @@ class GMMForm(Form):
 
     def scores(self, x: Rows) -> Rows:
         """-log p(x) in nats, (n,) of (n, F)."""
-        return in_parts(self._scores, x)
+        scores: Rows = -(self._mixture.log_density(self.standardise(x)) + self.standardise.ladj)
+        return scores.astype(self.means.dtype, copy=False)
 
     def terms(self, x: Rows) -> Rows:
         """Half the squared distance from each component, feature by feature, under the responsibilities r: (n, F).
@@ -61,10 +63,6 @@ class GMMForm(Form):
     def replaced(self, x: Rows, reference: Rows) -> Rows:
         """(n, F) scores if one entry alone is replaced; each component as in ``MahalanobisForm.replaced``."""
         return in_parts(self._replaced, x, reference)
-
-    def _scores(self, x: Rows) -> Rows:
-        joint, _ = self._components(self.standardise(x))
-        return self._score(joint)
 
     def _terms(self, x: Rows) -> Rows:
         z = self.standardise(x)
@@ -106,6 +104,10 @@ class GMMForm(Form):
         """(B, K, F) whitened differences times the transposed factor of each component."""
         products = white.transpose(1, 0, 2) @ self.precisions.transpose(0, 2, 1)  # (K, B, F)
         return products.transpose(1, 0, 2)
+
+    @cached_property
+    def _mixture(self) -> Mixture:
+        return Mixture(self.log_weights, self.means, self.precisions)
 
     @cached_property
     def _joined(self) -> Rows:

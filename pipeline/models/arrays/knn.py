@@ -150,7 +150,7 @@ class KNNForm(Form):
 def mapped(x: Rows, standardise: Standardise, whitening: Rows | None) -> Rows:
     """Rows as distances are taken between them, (n, F)."""
     if whitening is None:
-        return in_parts(standardise, x)
+        return standardise(x)
     return in_parts(lambda part: standardise(part) @ whitening, x)
 
 

@@ -98,10 +98,10 @@ class SmallTrees:
         number = np.zeros((self.trees + 1, len(x)), np.uint8)
         np.right_shift(np.multiply(only, np.uint8(SEQUENCE), out=only), 5, out=number[:-1])
         first, second, third = (number.take(each, axis=0) for each in self.members)
-        low = np.bitwise_or(second << 3, third)
-        place = first.astype(np.int64)
-        place <<= 6
-        place |= low
+        entry = first.astype(np.uint16)
+        entry <<= 6
+        entry |= ((second << 3) | third).astype(np.uint16)
+        place = entry.astype(np.int64)
         place += self.begin
         found = self.values.take(place).reshape(self.sets, -1, len(x))
         total = np.zeros((self.sets, len(x)))

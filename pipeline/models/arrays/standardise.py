@@ -27,7 +27,8 @@ class Standardise:
 
     def __call__(self, x: Rows) -> Rows:
         """Map (n, F) to (n, F)."""
-        mapped: Rows = (x - self.mean) / self.scale
+        with np.errstate(all="ignore"):  # what overflows is infinitely far away
+            mapped: Rows = (x - self.mean) / self.scale
         return mapped
 
     @property

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from pipeline.models.arrays.small_trees import SmallTrees
 from pipeline.models.arrays.tree_nodes import Nodes
 
-ROWS_AT_ONCE: Final = 256  # whose comparisons with all nodes fit into a cache
+ROWS_AT_ONCE: Final = 512  # whose comparisons with all nodes fit into a cache
 
 Whole = NDArray[np.int64]
 Floats = NDArray[np.floating[Any]]

@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import Tensor
 
 from pipeline.models.arrays.neighbours import Search
@@ -52,6 +54,26 @@ def test_the_nearest_are_found_as_by_definition(k: int, dtype: torch.dtype) -> N
     tolerance = {"rtol": 1e-6, "atol": 0.0} if dtype == torch.float32 else {"rtol": 1e-12, "atol": 0.0}
     torch.testing.assert_close(apart, expected, **tolerance)  # type: ignore[arg-type]
     assert all(len(row.unique()) == k for row in places)
+
+
+@given(
+    st.integers(1, 60), st.integers(1, 40), st.integers(1, 30), st.integers(0, 2**32 - 1), st.sampled_from(["f4", "f8"])
+)
+@settings(max_examples=150, deadline=None)
+def test_they_are_those_of_the_definition_and_of_equal_ones_the_first(
+    rows: int, features: int, cells: int, seed: int, kind: str
+) -> None:
+    rng = np.random.default_rng(seed)
+    scale = 2.0 ** rng.integers(-8, 8, size=features)  # squares and their sums are exact
+    reference, z = ((rng.integers(-3, 4, (n, features)) * scale).astype(kind) for n in (rows, 20))
+    z[:5] = reference[rng.integers(rows, size=5)]
+    k = int(rng.integers(1, min(rows, 8) + 1))
+    sizes = np.diff(
+        np.sort(rng.choice(np.arange(1, rows), min(cells, rows) - 1, replace=False)), prepend=0, append=rows
+    )
+    squares = np.square(z.astype(float)[:, None] - reference).sum(2)
+    expected = np.argsort(squares, axis=1, kind="stable")[:, :k]
+    assert np.array_equal(Search(reference, sizes).nearest(z, k), expected)
 
 
 @pytest.mark.real
