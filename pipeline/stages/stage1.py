@@ -21,6 +21,7 @@ def stage1(settings: Stage1, report: Report) -> None:
     encoder, description = built(settings, columns_of_x(paths.PROCESSED / "train.parquet"))
     balanced = balanced_rows(encoder, report)
     report.reads("train", balanced)
+    encoder.require_classes(torch.tensor(balanced.y))
     encoder.initialise(torch.from_numpy(balanced.x), torch.tensor(balanced.y))
     val = read_samples(paths.PROCESSED, "val") if encoder.trainable else balanced.select(slice(0))
     learnt = learn(encoder, Splits(balanced, val, val), settings, "stage1", report)

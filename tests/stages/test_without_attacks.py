@@ -187,9 +187,12 @@ def test_a_part_without_labels_counts_as_benign_and_is_refused_where_all_are_ask
 
 
 def test_an_encoder_that_learns_from_attacks_says_what_to_set_instead(quiet: Any) -> None:
+    trained: list[object] = []
     quiet.set("stage1.encoder", "residual_mlp")
     quiet.run("ingest", "preprocess")
+    quiet.on_metrics = lambda values, step=None: trained.append(values)
     assert "set stage1.encoder to identity" in quiet.refusal("stage1", TrainingError)
+    assert not trained  # it is said before the first epoch, not after the last
 
 
 def test_a_detector_that_learns_from_attacks_says_what_to_set_instead(quiet: Any) -> None:

@@ -82,18 +82,28 @@ class Encoder(Scorer):
         Raises:
             TrainingError: a class is absent that is needed.
         """
+        self.require_classes(y)
         centroids, sizes = class_means(self.latent_loss.project(z.double()), y)
-        if sizes[1] == 0 and not self.trainable:
+        if sizes[1] == 0:
             centroids[1] = centroids[0]
-        elif sizes.min() == 0:
-            absent = "benign records" if sizes[0] == 0 else "attacks"
-            remedy = "" if sizes[0] == 0 else "; to learn without attacks, set stage1.encoder to identity"
-            raise TrainingError(
-                f"encoder: a centroid for each class is needed, but there are no {absent} among the {len(y)} training "
-                f"records; check ingest.path and preprocess.unseen{remedy}"
-            )
         self.centroid_benign.copy_(centroids[0])
         self.centroid_attack.copy_(centroids[1])
+
+    def require_classes(self, y: Tensor) -> None:
+        """Refuse training rows, with labels y (n,), that lack a class that is needed; best before they are trained on.
+
+        Raises:
+            TrainingError: it says which class is absent, and what to do.
+        """
+        attacks = int((y != 0).sum())
+        if len(y) > attacks and (attacks or not self.trainable):
+            return
+        absent = "attacks" if len(y) > attacks else "benign records"
+        remedy = "" if len(y) == attacks else "; to learn without attacks, set stage1.encoder to identity"
+        raise TrainingError(
+            f"encoder: a centroid for each class is needed, but there are no {absent} among the {len(y)} training "
+            f"records; check ingest.path and preprocess.unseen{remedy}"
+        )
 
     def margin(self, z: Tensor) -> Tensor:
         """The margin of the loss, (B, Z) to (B,): higher is more anomalous; above 0, stage 1 alone raises an alarm."""
