@@ -25,17 +25,17 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
-import torch
 import yaml
 from numpy.typing import NDArray
 
 from benchmarks.deployed import ROOT, run, write
 from pipeline.artifacts import paths
 from pipeline.artifacts.samples import read_samples
+from pipeline.base.parallel import limit_threads
 from pipeline.base.samples import joined
 from pipeline.evaluation import replacement
-from pipeline.models.detectors.base import Detector
-from pipeline.models.detectors.folds import Folds
+from pipeline.models.arrays.base import Form
+from pipeline.models.arrays.folds import FoldsForm
 from pipeline.serving import benign
 from pipeline.serving.alerts import explaining
 from pipeline.serving.bundle import Bundle
@@ -67,15 +67,15 @@ def alerts(bundle: Bundle, most: int, seed: int) -> pa.Table:
     return benign.rows_of(paths.RECORDS, np.sort(tests.record_id[chosen]), names)
 
 
-def one_by_one(model: Detector, x: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:
+def one_by_one(form: Form, x: NDArray[np.float32], reference: NDArray[np.float32]) -> NDArray[np.float32]:
     """(n, F) scores of a model if one feature alone is replaced, each by scoring it."""
-    if not isinstance(model, Folds):
-        return Detector.replaced(model, x, reference)
-    fold, found = model.route(x), torch.zeros(x.shape)
-    for number, each in enumerate(model.models):
-        rows = (fold == number).nonzero()[:, 0]
+    if not isinstance(form, FoldsForm):
+        return Form.replaced(form, x, reference)
+    fold, found = form.route(x), np.zeros(x.shape, np.float32)
+    for number, each in enumerate(form.models):
+        rows = np.flatnonzero(fold == number)
         if len(rows):
-            found[rows] = Detector.replaced(each, x[rows], reference[rows])  # type: ignore[arg-type]
+            found[rows] = Form.replaced(each, x[rows], reference[rows])
     return found
 
 
@@ -90,9 +90,7 @@ def full(explainer: Explainer, x: NDArray[np.float32], shortlist: bool = False) 
         reference = few(x, reference) if shortlist else reference
         model = explainer.bundle.model
         models = {"detector": model.detector, "head": model.head}
-        both = torch.from_numpy(x), torch.from_numpy(reference)
-        with torch.inference_mode():
-            scores = {name: one_by_one(each, *both).numpy() for name, each in models.items() if each is not None}
+        scores = {name: one_by_one(each.form, x, reference) for name, each in models.items() if each is not None}
         scoring = replacement.Scoring(explainer.scoring.scores, explainer.scoring.fuse, lambda *_: scores)
         return scoring.falls(x, reference)
 
@@ -140,7 +138,7 @@ def main() -> None:
     parser.add_argument("--exhaustive", type=int, default=150)
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
-    torch.set_num_threads(1)
+    limit_threads(1)
     params = yaml.safe_load((ROOT / "params.yaml").read_text())
     source = {"ingest.dataset": given.dataset, "ingest.path": str(given.folder.resolve())} if given.folder else {}
     with tempfile.TemporaryDirectory() as scratch, contextlib.chdir(scratch):
