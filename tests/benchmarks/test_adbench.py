@@ -36,7 +36,8 @@ def test_a_detector_that_learns_from_labels_learns(data, name):
 
 
 def test_a_detector_that_gives_one_score_has_no_auroc(data, monkeypatch):
-    monkeypatch.setattr(DETECTORS["pca"], "score", lambda _self, x: torch.full((len(x),), 3.0))
+    for name in ("score", "scores"):
+        monkeypatch.setattr(DETECTORS["pca"], name, lambda _self, x: torch.full((len(x),), 3.0))
     result = adbench.measure("pca", "one_class", data, 0, TRAINING, updated=False)
     assert result.auroc is None
     assert result.collapse
