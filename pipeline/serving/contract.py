@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from pipeline.artifacts.tables import row_groups
+from pipeline.artifacts.tables import are_among, row_groups
 from pipeline.datasets.schema import Column
 
 SAMPLE: Final = 20_000  # records that percentiles come from: those of the smallest ids, which are hashes
@@ -71,7 +71,7 @@ def _used(records: Path, used: NDArray[np.uint64], columns: Sequence[Column]) ->
 
     def parts() -> Iterator[pa.Table]:
         for group in row_groups(records, names):
-            yield group.filter(pa.array(np.isin(group.column(ID).to_numpy(), used)))
+            yield group.filter(pa.array(are_among(group.column(ID).to_numpy(), used)))
 
     return parts
 
