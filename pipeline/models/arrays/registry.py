@@ -66,7 +66,7 @@ FORMS: Final[Mapping[str, Kind]] = {
     "peeled": Kind(_peeled, ("peel", "seed")),
     "boosting": Kind(
         BoostingForm.of,
-        ("trees", "leaves", "learning_rate", "share", "l2", "parts", "max_rows", "attack_share", "seed"),
+        ("trees", "leaves", "learning_rate", "share", "l2", "parts", "max_rows", "attack_share", "sample", "seed"),
     ),
 }
 

@@ -1,8 +1,8 @@
-"""Rows in bins of each feature: sorted once, and binned anew for each part of them without another sort."""
+"""Rows in bins of each feature."""
 
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,33 +24,23 @@ class Binned(NamedTuple):
     codes: NDArray[np.uint8]
     thresholds: Sequence[Floats]
 
+    def part(self, rows: NDArray[Any]) -> "Binned":
+        """Some of the rows: their positions or a mask."""
+        return Binned(np.asfortranarray(self.codes[rows]), self.thresholds)
 
-class Ranked:
-    """Rows that are sorted by each feature.
 
-    Args:
-        x: (n, F).
-    """
-
-    def __init__(self, x: NDArray[np.float32]) -> None:
-        columns = np.ascontiguousarray(x.T)  # (F, n)
-        self.order = np.argsort(columns, axis=1).astype(np.int32)
-        self.sorted = np.take_along_axis(columns, self.order, axis=1)
-
-    def binned(self, kept: NDArray[np.bool_]) -> Binned:
-        """The rows that are kept, (n,), in at most ``BINS`` bins by their own quantiles."""
-        place = np.cumsum(kept) - 1
-        codes = np.empty((int(kept.sum()), len(self.order)), np.uint8, order="F")
-        every = []
-        for column, (order, values) in enumerate(zip(self.order, self.sorted, strict=True)):
-            inside = kept[order]
-            own = values[inside].astype(np.float64)
-            thresholds = _thresholds(own)
-            ends = np.concatenate([np.searchsorted(own, thresholds, side="right"), [len(own)]])
-            bins = np.arange(len(ends), dtype=np.uint8)
-            codes[place[order[inside]], column] = np.repeat(bins, np.diff(ends, prepend=0))
-            every.append(thresholds)
-        return Binned(codes, every)
+def binned(x: NDArray[np.float32]) -> Binned:
+    """Rows, (n, F), in at most ``BINS`` bins of each feature by its quantiles."""
+    codes, every = np.empty(x.shape, np.uint8, order="F"), []
+    for feature in range(x.shape[1]):
+        column = np.ascontiguousarray(x[:, feature])
+        order = np.argsort(column)
+        own = column[order].astype(np.float64)
+        thresholds = _thresholds(own)
+        ends = np.concatenate([np.searchsorted(own, thresholds, side="right"), [len(own)]])
+        codes[order, feature] = np.repeat(np.arange(len(ends), dtype=np.uint8), np.diff(ends, prepend=0))
+        every.append(thresholds)
+    return Binned(codes, every)
 
 
 def _thresholds(column: Floats) -> Floats:

@@ -12,9 +12,10 @@ from pipeline.base.parallel import cores, in_order
 from pipeline.models.arrays.boosting import BoostingForm
 from pipeline.models.arrays.stored import Stored
 from pipeline.models.detectors.base import draw_with_attacks
-from pipeline.models.detectors.binning import Ranked
+from pipeline.models.detectors.binning import Binned, binned
 from pipeline.models.detectors.closed_form import ClosedForm
-from pipeline.models.detectors.growth import Grown, Growth, grow, packed
+from pipeline.models.detectors.growing_tree import Growth
+from pipeline.models.detectors.growth import Grown, grow, packed
 
 LEAST_EXCESS: Final = 1e-3  # of log-odds that hardly differ
 
@@ -54,6 +55,8 @@ class Boosting(ClosedForm):
         quantile: of the benign log-odds, at which the tail begins.
         max_rows: rows at most that the trees are grown on, drawn by ``seed``.
         attack_share: share of these rows that attacks may take; if they are more, large families are cut first.
+        sample: rows that a tree is grown on, of more. Those that the trees so far are not sure of are drawn most often,
+            anew for every tenth tree; see ``growth.draw``.
         seed: of the rows drawn and of the features of each split.
     """
 
@@ -86,13 +89,17 @@ class Boosting(ClosedForm):
         quantile: float = 0.99,
         max_rows: int = 500_000,
         attack_share: float = 0.5,
+        sample: int = 20_000,
         seed: int = 0,
     ) -> None:
         super().__init__(features)
         if families not in ("both", "each", "together"):
             raise ValueError(f"families must be 'both', 'each' or 'together', not {families!r}")
-        if trees < 1 or leaves < 2 or max_rows < 2:
-            raise ValueError(f"trees must be at least 1, leaves and max_rows 2, not {trees}, {leaves}, {max_rows}")
+        if trees < 1 or leaves < 2 or max_rows < 2 or sample < 100:
+            raise ValueError(
+                "trees must be at least 1, leaves and max_rows 2, sample 100, "
+                f"not {trees}, {leaves}, {max_rows}, {sample}"
+            )
         if not 0 < share <= 1 or learning_rate <= 0 or l2 < 0:
             raise ValueError(
                 f"share must lie in (0, 1], learning_rate above 0, l2 at 0 or above, not {share}, {learning_rate}, {l2}"
@@ -106,7 +113,7 @@ class Boosting(ClosedForm):
         if not 0 < attack_share < 1:
             raise ValueError(f"attack_share must lie in (0, 1), not {attack_share}")
         self.share, self.l2, self.max_rows, self.seed = share, l2, max_rows, seed
-        self.attack_share = attack_share
+        self.attack_share, self.sample = attack_share, sample
         self.register_buffer("root", torch.zeros(0, dtype=torch.int64))  # (G T,) node that each tree begins at
         for name in ("feature", "left", "right"):
             self.register_buffer(name, torch.zeros(0, dtype=torch.int64))  # (N,) of all nodes
@@ -152,9 +159,9 @@ class Boosting(ClosedForm):
                 f"detector boosting: it tells seen attacks from benign records, but there are no {absent} among the "
                 f"{len(attack)} training records; check ingest.path and preprocess.unseen, or set stage2.head=none"
             )
-        groups, ranked = self._groups(number), Ranked(values)
+        groups, rows_in_bins = self._groups(number), binned(values)
         sets = [~attack | group for group in groups]
-        grown = list(in_order(lambda kept: self._grow(ranked, attack, kept), sets, cores()))
+        grown = list(in_order(lambda kept: self._grow(rows_in_bins, attack, kept), sets, cores()))
         for name, array in packed([tree for each in grown for tree in each.trees]).items():
             setattr(self, name, torch.from_numpy(array).to(getattr(self, name)))
         self.depth.fill_(max(each.depth for each in grown))
@@ -172,10 +179,10 @@ class Boosting(ClosedForm):
             return [number != 0]
         return groups if self.families == "each" else [number != 0, *groups]
 
-    def _grow(self, ranked: Ranked, attack: NDArray[np.bool_], kept: NDArray[np.bool_]) -> Grown:
+    def _grow(self, rows: Binned, attack: NDArray[np.bool_], kept: NDArray[np.bool_]) -> Grown:
         """A set of trees for the rows that are kept, (n,), grown on one thread; several sets grow at once."""
-        growth = Growth(self.trees, self.leaves, self.learning_rate, self.share, self.l2, self.seed)
-        return grow(ranked.binned(kept), attack[kept], growth)
+        growth = Growth(self.trees, self.leaves, self.learning_rate, self.share, self.l2, self.seed, self.sample)
+        return grow(rows.part(kept), attack[kept], growth)
 
     def _tails(
         self, values: NDArray[np.float32], attack: NDArray[np.bool_], groups: list[NDArray[np.bool_]]
@@ -185,14 +192,14 @@ class Boosting(ClosedForm):
         part = np.random.default_rng(self.seed).integers(self.parts, size=benign)
         order = np.argsort(attack, kind="stable")  # benign rows come first
         values, attack, known = values[order], attack[order], np.concatenate([part, np.full(len(attack) - benign, -1)])
-        ranked, numbers = Ranked(values), np.unique(part)
+        rows, numbers = binned(values), np.unique(part)
 
         def tail(group: NDArray[np.bool_]) -> tuple[float, float]:
             odds = []
             for left_out in (known == number for number in numbers):
                 kept = ~attack & (~left_out | (len(numbers) == 1))  # a single part cannot be left out
                 fewer = float(np.log(kept.sum() / benign))  # fewer benign rows raise the odds of an attack
-                odds.append(self._grow(ranked, attack, kept | group[order]).odds(values[left_out]) + fewer)
+                odds.append(self._grow(rows, attack, kept | group[order]).odds(values[left_out]) + fewer)
             return self._tail_of(np.concatenate(odds))
 
         return list(in_order(tail, groups, cores()))

@@ -81,7 +81,7 @@ def svg(figure: Figure) -> bytes:
     layout = figure.get_layout_engine()
     if layout is not None:
         layout.execute(figure)
-        figure.set_layout_engine("none")
+        figure.set_layout_engine(None)  # not "none": that keeps a place, for which savefig draws everything once more
         for ax in figure.axes:
             ax.set_position(np.round(ax.get_position(original=True).bounds, 6).tolist())
     buffer = io.BytesIO()
