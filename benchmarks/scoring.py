@@ -181,7 +181,7 @@ def features(folder: Path) -> tuple[NDArray[np.float32], NDArray[np.float32], ND
         _, bundle = loading.load("champion")
         chunks = reading.chunks(arrivals.identify(FILE, FILE), bundle)
         x = [bundle.x(record_columns.table(bundle.columns, chunk.records)) for chunk in chunks]
-        samples = read_samples(paths.LATENT, "train").without_last_column()
+        samples = read_samples(paths.PROCESSED, "train")
         references = len(read_model(paths.DETECTOR)[1]["models.0.members.knn.reference"])
         trees = len(read_model(paths.HEAD)[1]["models.0.root"])
     return np.concatenate(x), samples.x, samples.y.astype(np.int64), references, trees
