@@ -89,7 +89,7 @@ def ensure_limits(limits: Mapping[str, int]) -> None:
 
 
 def ensure_devices() -> None:
-    """Make the limits of the GPUs that the stages of this machine may use, and tell of those of an earlier version."""
+    """Make the limits of the GPUs that the stages of this machine may use, and name those of an earlier version."""
     devices = usable_devices()
     ensure_limits({device.limit: 1 for device in devices})
     if not devices:

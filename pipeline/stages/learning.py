@@ -16,7 +16,7 @@ from pipeline.stages.reports.report import Report
 
 
 def learn(model: Scorer, data: Splits, settings: Training, stage: str, report: Report) -> Learnt:
-    """Fit ``model``, with confidence updates where they are asked for, and draw its loss; only the first process returns.
+    """Fit ``model``, with confidence updates where they are asked for, and draw its loss; other processes end here.
 
     Raises:
         CollapseError: the trained model is no better than the untrained one.

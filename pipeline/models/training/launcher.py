@@ -27,7 +27,7 @@ from pipeline.models.training.ranks import refuse_impossible
 from pipeline.settings.training import FitSettings
 
 STARTER: Final = "FLOWSCULPT_RANKS_STARTER"  # the number of the process that started this one
-FOLDER: Final = "FLOWSCULPT_RANKS_FOLDER"  # in which a rank reads what it is told, and says why it fails
+FOLDER: Final = "FLOWSCULPT_RANKS_FOLDER"  # that the ranks share: words for them, and why one fails
 SECONDS_BETWEEN_LOOKS = 0.1
 SECONDS_FOR_A_WORD = 5.0  # of the others, after one has failed: the fault may be theirs
 SECONDS_TO_MEET = 300.0
@@ -39,7 +39,7 @@ def run(command: Sequence[str], settings: FitSettings, told: Mapping[str, Any]) 
     Args:
         command: the program and its arguments.
         settings: how many devices, and of what kind.
-        told: what each of them reads by ``about``.
+        told: what each of them finds by ``about``.
 
     Raises:
         ConfigError: the training is to have several machines, which this one cannot start.

@@ -30,8 +30,8 @@ def refuse_impossible(settings: FitSettings) -> None:
     wanted, device = settings.devices, device_of(settings.device).type
     if device == "cuda" and wanted > torch.cuda.device_count():
         raise TrainingError(
-            f"fit.devices is {wanted}, but this process sees {torch.cuda.device_count()} GPUs; ask for fewer, or set "
-            "fit.device to 'cpu'"
+            f"fit.devices is {wanted}, but the GPUs that this process sees are {torch.cuda.device_count()}; ask for "
+            "fewer, or set fit.device to 'cpu'"
         )
     if device == "cpu" and wanted > max(os.cpu_count() or 1, FEWEST_ON_CPU):
         raise TrainingError(f"fit.devices is {wanted}, but this machine has {os.cpu_count()} processors; ask for fewer")
