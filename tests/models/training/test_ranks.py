@@ -1,6 +1,7 @@
 """Several processes of one training: what is refused, and what is left when one of them fails."""
 
 import os
+import signal
 import subprocess
 import sys
 import textwrap
@@ -86,7 +87,8 @@ def test_the_fault_that_came_first_is_told(capfd: pytest.CaptureFixture[str]) ->
     assert "Traceback" not in capfd.readouterr().err
 
 
-def test_processes_end_with_the_one_that_started_them() -> None:
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGKILL, -signal.SIGKILL), (signal.SIGTERM, 143)])
+def test_processes_end_with_the_one_that_started_them(number: signal.Signals, code: int) -> None:
     script = f"""
         import sys
         sys.path.insert(0, {str(ROOT)!r})
@@ -99,6 +101,7 @@ def test_processes_end_with_the_one_that_started_them() -> None:
         assert starter.stdout
         assert starter.stdout.readline() == "waits\n"
         children = psutil.Process(starter.pid).children()
-        starter.kill()
+        starter.send_signal(number)
         assert len(children) == 2
         assert psutil.wait_procs(children, timeout=30)[1] == []
+        assert starter.wait(30) == code
