@@ -37,6 +37,7 @@ FIT: Final = FitSettings(
     seed=0,
     device="auto",
     devices=1,
+    nodes=1,
     strategy="auto",
     precision="32-true",
 )

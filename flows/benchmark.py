@@ -9,7 +9,8 @@
 DVC experiment under a name that ends with a digest of its settings, the records and the code, so that a grid that was
 interrupted goes on where it was: what is done is found, what failed or was killed is run again, and stages whose
 settings agree come from DVC's run cache. The workspace is left alone. Two grids in one clone share the cells: each runs
-what the other does not, so that starting the same command twice uses two cores.
+what the other does not, so that starting the same command twice uses two cores. With several GPUs, the program starts
+itself so often that each is used.
 """
 
 import os
@@ -33,7 +34,7 @@ from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.states import Completed, Failed
 
-from flows.grid import cells, experiments, settings
+from flows.grid import cells, experiments, fan_out, settings
 from flows.grid.cells import Cell, Grid
 from flows.grid.experiments import Snapshot
 from flows.grid.results import Result
@@ -41,6 +42,7 @@ from flows.grid.results import table as tabulate
 from flows.reports import pages
 from flows.reports.decisions import now
 from flows.runtime import gpu, graph, program, servers, working_copy
+from flows.runtime.devices import Device
 from flows.runtime.own_names import artefact_key
 from pipeline import config
 from pipeline.artifacts import paths
@@ -79,14 +81,21 @@ def _run(snapshot: Snapshot, cell: Cell, lock: Any) -> Result:
     log, started = get_run_logger().info, time.monotonic()
     _note(snapshot, cell, "started")
     try:
-        devices = gpu.usable_devices() if any(stage.device for stage in graph.stages(snapshot.root)) else ()
-        with gpu.lease(devices, log) as device:
+        devices, number = _devices(snapshot, [cell])
+        with gpu.lease(devices, log, number) as device:
             commit = experiments.run(snapshot, cell.name, cell.params, log, lock, device)
     except FlowsculptError as error:
         _note(snapshot, cell, "failed", error=str(error))
         return Result(cell, error=str(error))
     _note(snapshot, cell, "done", commit=commit, seconds=round(time.monotonic() - started, 1))
     return Result(cell, commit, experiments.metrics(snapshot, commit))
+
+
+def _devices(snapshot: Snapshot, cells: Sequence[Cell]) -> tuple[tuple[Device, ...], int]:
+    """The GPUs of this machine that cells may use, and how many the one that needs most of them needs."""
+    stages = [stage.name for stage in graph.stages(snapshot.root) if stage.device]
+    number = max((gpu.wanted(cell.params.get(name, {}).get("fit")) for cell in cells for name in stages), default=1)
+    return gpu.usable_devices() if stages else (), number
 
 
 def _note(snapshot: Snapshot, cell: Cell, event: str, **more: object) -> None:
@@ -122,9 +131,22 @@ def benchmark(
         experiments.sweep(root)
         cells = [cell for design in asked.designs for cell in _cells(snapshot, asked, design, path)]
         get_run_logger().info(f"{len(cells)} cells: {len(asked.designs)} designs, seeds {list(asked.seeds)}")
-        return _published(asked, _results(snapshot, cells), root / out)
+        devices, number = _devices(snapshot, cells)
+        command = _command(asked, path)
+        with fan_out.helpers(fan_out.places(len(devices), number) - 1, command, root):
+            results = _results(snapshot, cells)
+        if fan_out.is_helper():
+            return Completed(message=f"{len(results)} cells", data=("", ""))
+        return _published(asked, results, root / out)
     except FlowsculptError as error:
         return Failed(message=str(error).partition("\n")[0], data=error)
+
+
+def _command(asked: Grid, path: str) -> list[str]:
+    """The command that runs the same grid."""
+    chosen = {"--designs": asked.designs, "--configurations": asked.configurations, "--seeds": asked.seeds}
+    options = [str(each) for option, values in chosen.items() for each in (option, *values)]
+    return [sys.executable, "-m", "flows.benchmark", *options, *(["--path", path] if path else [])]
 
 
 def _cells(snapshot: Snapshot, asked: Grid, design: str, path: str) -> Iterable[Cell]:

@@ -66,7 +66,7 @@ def reproduce(stage: graph.Stage, parent: str, force: bool) -> State[Any]:
     """Bring one stage up to date; a failure that no other try can mend is a state, not a traceback."""
     started, log = time.monotonic(), get_run_logger().info
     try:
-        with gpu.lease(gpu.usable_devices() if stage.device else (), log) as device:
+        with gpu.lease(gpu.usable_devices() if stage.device else (), log, _devices(stage)) as device:
             env = {tracking.PARENT_VARIABLE: parent, **device}
             outcome = dvc.reproduce(stage, log, env, Path.cwd(), force)
         if outcome is dvc.Outcome.CACHED:
@@ -77,6 +77,13 @@ def reproduce(stage: graph.Stage, parent: str, force: bool) -> State[Any]:
         return _failed(error)
     seconds = time.monotonic() - started
     return Completed(name=outcome.value.capitalize(), message=f"{outcome.value} in {seconds:.1f} s", data=seconds)
+
+
+def _devices(stage: graph.Stage) -> int:
+    """How many GPUs a stage asks for."""
+    from pipeline import config
+
+    return gpu.wanted(config.read().get(stage.name, {}).get("fit")) if stage.device else 1
 
 
 @task(task_run_name="register", **HEALING)

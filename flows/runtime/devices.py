@@ -1,8 +1,13 @@
 """The GPUs of this machine, as its driver shows them."""
 
 import os
+import re
+import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
+
+HOST_VARIABLE: Final = "FLOWSCULPT_HOST"  # a name for this machine, where it has none of its own, as in a container
 
 
 @dataclass(frozen=True)
@@ -19,8 +24,18 @@ class Device:
 
     @property
     def limit(self) -> str:
-        """The name of its concurrency limit."""
+        """The name of its concurrency limit, which no GPU of another machine has."""
+        return f"gpu-{host()}-{self.number}"
+
+    @property
+    def former_limit(self) -> str:
+        """The name that earlier versions gave the limit, on every machine alike."""
         return f"gpu-{self.number}"
+
+
+def host() -> str:
+    """The name of this machine, in letters that the name of a limit may have."""
+    return re.sub(r"[^A-Za-z0-9.-]+", "-", os.environ.get(HOST_VARIABLE) or socket.gethostname())
 
 
 def find_devices() -> tuple[Device, ...]:

@@ -1,8 +1,11 @@
 """GPU leases: one job for each physical GPU at a time, whatever worker or flow it belongs to.
 
-A stage that trains and a flow that scores in bulk ask for a device; everything else never sees one. A lease is a slot
-of Prefect's global concurrency limit ``gpu-<number>``, which frees itself where its holder dies. Several machines that
-share a Prefect server share these limits as well: the first GPU of one then waits for the first GPU of another.
+A stage that trains and a flow that scores in bulk ask for devices; everything else never sees one. A lease is a slot
+of Prefect's global concurrency limit ``gpu-<host>-<number>``, which frees itself where its holder dies. A job gets all
+devices that it asks for at once, or none: it never holds some while it waits for others.
+
+Earlier versions called the limits ``gpu-<number>`` on every machine. Where a server still has such a limit, a lease
+holds it too, so that no worker of an earlier version takes the same GPU.
 """
 
 import os
@@ -25,6 +28,7 @@ from pipeline.settings.workers import Workers
 CPU_ONLY: Mapping[str, str] = {"CUDA_VISIBLE_DEVICES": ""}
 GPU_WORKERS_VARIABLE = "FLOWSCULPT_GPU_WORKERS"
 SECONDS_BETWEEN_TRIES = 2.0
+PAGE = 100  # limits that the server gives at once
 RENEWALS = 30  # tries, up to ten seconds apart
 
 
@@ -85,58 +89,115 @@ def ensure_limits(limits: Mapping[str, int]) -> None:
 
 
 def ensure_devices() -> None:
-    """Make the limits of the GPUs that the stages of this machine may use."""
-    ensure_limits({device.limit: 1 for device in usable_devices()})
+    """Make the limits of the GPUs that the stages of this machine may use, and name those of an earlier version."""
+    devices = usable_devices()
+    ensure_limits({device.limit: 1 for device in devices})
+    if not devices:
+        return
+    known = _limits()
+    for device in devices:
+        if device.former_limit in known:
+            print(
+                f"the limit {device.former_limit} of an earlier version is held as well, and every machine shares it; "
+                f"once all have this version, `prefect gcl delete {device.former_limit}` lets them work side by side"
+            )
+
+
+def wanted(fit: object) -> int:
+    """How many devices a stage with these settings of a training asks for."""
+    devices = fit.get("devices", 1) if isinstance(fit, Mapping) else 1
+    return devices if isinstance(devices, int) else 1
 
 
 @contextmanager
-def lease(devices: Sequence[Device], log: Callable[[str], None]) -> Iterator[dict[str, str]]:
-    """Hold one of the devices, waiting for as long as all are taken.
+def lease(devices: Sequence[Device], log: Callable[[str], None], number: int = 1) -> Iterator[dict[str, str]]:
+    """Hold some of the devices, waiting for as long as too few are free.
 
     Args:
         devices: those of this machine; none: the job runs on the CPU, and no lease is taken.
         log: told when it waits and what it got.
+        number: how many of them.
 
     Yields:
-        The variables that show the job this device alone.
+        The variables that show the job these devices alone.
 
     Raises:
-        ConfigError: a device has no concurrency limit.
+        ConfigError: there are fewer, or a device has no concurrency limit.
     """
     if not devices:
         yield dict(CPU_ONLY)
         return
-    device, held = _acquire(devices, log)
-    log(f"holds {device.limit} ({device.uuid})")
+    if number > len(devices):
+        raise ConfigError(
+            f"fit.devices is {number}, but the stages of this machine may use {len(devices)} of its GPUs; ask for "
+            "fewer, or raise workers.gpu_workers"
+        )
+    taken, held = _acquire(devices, number, log)
+    log(f"holds {', '.join(f'{device.limit} ({device.uuid})' for device in taken)}")
     try:
-        yield {"CUDA_VISIBLE_DEVICES": device.uuid}
+        yield {"CUDA_VISIBLE_DEVICES": ",".join(device.uuid for device in taken)}
     finally:
-        with suppress(httpx.HTTPError):  # a server that is gone frees the slot itself, when the lease has run out
+        with suppress(httpx.HTTPError):  # a server that is gone frees the slots itself, when the lease has run out
             held.__exit__(None, None, None)
 
 
-def _acquire(devices: Sequence[Device], log: Callable[[str], None]) -> tuple[Device, Any]:
+def _acquire(devices: Sequence[Device], number: int, log: Callable[[str], None]) -> tuple[Sequence[Device], Any]:
     waiting = False
     while True:
-        for device in devices:
-            # A renewal that fails must not end a training of hours: the slot is then no longer ours, the job goes on.
-            held = concurrency(device.limit, max_retries=0, strict=True, raise_on_lease_renewal_failure=False)
-            try:
-                held.__enter__()
-            except ConcurrencySlotAcquisitionError as error:
-                _refuse_missing(device, error)
-                continue
-            return device, held
+        taken = _free(devices)[:number]
+        if len(taken) == number and (held := _held(taken)):
+            return taken, held
         if not waiting:
-            log(f"every GPU of this machine is taken ({', '.join(each.limit for each in devices)}): waiting for one")
+            names = ", ".join(device.limit for device in devices)
+            log(f"too few GPUs of this machine are free ({number} of {names}): waiting")
         waiting = True
         time.sleep(SECONDS_BETWEEN_TRIES)
 
 
-def _refuse_missing(device: Device, error: ConcurrencySlotAcquisitionError) -> None:
-    """Let pass what heals: the slot is taken, or the server does not answer."""
-    if error.__cause__ is None:
-        raise ConfigError(
-            f"the concurrency limit {device.limit!r} does not exist; `python -m flows.worker` makes it, and so does "
-            f"`prefect gcl create {device.limit} --limit 1`"
-        ) from error
+def _held(devices: Sequence[Device]) -> Any:
+    """The slots of all these devices; None where one is taken, or the server does not answer.
+
+    The server gives all in one transaction, and passes over a name that it does not know.
+    """
+    names = [name for device in devices for name in (device.limit, device.former_limit)]
+    # A renewal that fails must not end a training of hours: the slot is then no longer ours, the job goes on.
+    held = concurrency(names, max_retries=0, strict=True, raise_on_lease_renewal_failure=False)
+    try:
+        held.__enter__()
+    except ConcurrencySlotAcquisitionError:
+        return None
+    return held
+
+
+def _free(devices: Sequence[Device]) -> list[Device]:
+    """The devices that nobody holds; none while the server does not answer.
+
+    Raises:
+        ConfigError: a device has no limit under either name.
+    """
+    try:
+        known = _limits()
+    except httpx.HTTPError:
+        return []
+    found = []
+    for device in devices:
+        limits = [known[name] for name in (device.limit, device.former_limit) if name in known]
+        if not limits:
+            raise ConfigError(
+                f"the concurrency limit {device.limit!r} does not exist; `python -m flows.worker` makes it, and so "
+                f"does `prefect gcl create {device.limit} --limit 1`"
+            )
+        if all(not each.active or each.active_slots < each.limit for each in limits):
+            found.append(device)
+    return found
+
+
+def _limits() -> dict[str, Any]:
+    """All limits of the server, by name."""
+    found: dict[str, Any] = {}
+    with get_client(sync_client=True) as client:
+        while page := client.read_global_concurrency_limits(limit=PAGE, offset=len(found)):
+            found |= {each.name: each for each in page}
+            if len(page) < PAGE:
+                break
+    return found

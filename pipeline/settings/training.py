@@ -47,7 +47,9 @@ class FitSettings(Shape):
         device: ``auto`` (cuda where there is one), ``cpu`` or ``cuda``.
         precision: as Lightning names it.
         strategy: as Lightning names it.
-        devices: how many. A stage is one process and has 1; ``fit`` itself can do with more.
+        devices: of one machine, each with a process of its own: GPUs, or with ``device: cpu`` as many processes. A
+            stage starts them itself; a model in closed form is fitted by one.
+        nodes: machines with so many devices each. With more than one, ``torchrun`` starts the stage on each of them.
     """
 
     epochs: Count
@@ -68,13 +70,19 @@ class FitSettings(Shape):
     seed: Seed
     device: Literal["auto", "cpu", "cuda"]
     devices: Count
+    nodes: Count
     strategy: Literal["auto", "ddp"]
     precision: Literal["32-true", "bf16-mixed", "16-mixed", "64-true"]
 
     @property
     def plain(self) -> bool:
         """Whether one process trains without mixed precision, so that a step is what PyTorch alone does."""
-        return self.devices == 1 and not self.precision.endswith("-mixed")
+        return self.processes == 1 and not self.precision.endswith("-mixed")
+
+    @property
+    def processes(self) -> int:
+        """How many processes train together."""
+        return self.devices * self.nodes
 
     def epochs_for(self, rows: int) -> int:
         """The epochs that make ``min_steps`` steps on ``rows`` rows, ``epochs`` at least."""
@@ -118,16 +126,7 @@ class ConfidenceSettings(UpdateCaps, WithPlugins):
 
 @dataclass(frozen=True)
 class Training(Section, WithPlugins):
-    """What both stages that train a model have.
-
-    Raises:
-        ValueError: a stage, which is one process, is to have several devices.
-    """
+    """What both stages that train a model have."""
 
     confidence: ConfidenceSettings
     fit: FitSettings
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.fit.devices != 1:
-            raise ValueError(f"fit.devices is {self.fit.devices}, allowed is 1: a stage is one process")

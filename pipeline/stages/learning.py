@@ -6,7 +6,7 @@ from pipeline.artifacts import paths
 from pipeline.base.errors import TrainingError
 from pipeline.base.samples import Samples
 from pipeline.models.base import Scorer
-from pipeline.models.training import BESIDE, History, UnscoredError, Updates, fit
+from pipeline.models.training import BESIDE, History, UnscoredError, Updates, fit, ranks
 from pipeline.models.training.bulk import Learnt, Splits, batch_of, mean_loss, refuse_collapse
 from pipeline.models.training.given import with_given_confidence
 from pipeline.models.training.plan import updates_of
@@ -16,7 +16,7 @@ from pipeline.stages.reports.report import Report
 
 
 def learn(model: Scorer, data: Splits, settings: Training, stage: str, report: Report) -> Learnt:
-    """Fit ``model``, with confidence updates where the settings or the model ask for them, and draw its loss.
+    """Fit ``model``, with confidence updates where they are asked for, and draw its loss; other processes end here.
 
     Raises:
         CollapseError: the trained model is no better than the untrained one.
@@ -31,9 +31,9 @@ def learn(model: Scorer, data: Splits, settings: Training, stage: str, report: R
         return Learnt(0, train.confidence)
     # A stage that dies loses its reports, and its training goes on: those of updates wait beside the checkpoint.
     waiting = Report(paths.CHECKPOINTS / stage / BESIDE, report.run)
-    judge = batch_of(data.val)
-    untrained = mean_loss(model, judge)
+    untrained = mean_loss(model, judge := batch_of(data.val))
     history = _fit(model, train, data, settings.fit, stage, plan, waiting)
+    ranks.end_others()
     waiting.hand_over(report)
     refuse_collapse(name, untrained, mean_loss(model, judge))
     training.write_history(name, history, plan, report)

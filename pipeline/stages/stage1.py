@@ -7,10 +7,10 @@ from pipeline.artifacts.models import write_model
 from pipeline.artifacts.samples import columns_of_x, read_samples
 from pipeline.models.training.bulk import Splits, device_of
 from pipeline.settings.stage1 import Stage1
-from pipeline.stages import launch
 from pipeline.stages.encoders import balanced_rows, built
 from pipeline.stages.latents import mapped, write_latents
 from pipeline.stages.learning import learn
+from pipeline.stages.ranks import launch, trained_or_alone
 from pipeline.stages.reports.report import Report
 from pipeline.stages.reports.stage1 import write_reports
 
@@ -19,6 +19,7 @@ def stage1(settings: Stage1, report: Report) -> None:
     """Train the encoder on the balanced train rows, then map every split to its latent and margin."""
     torch.manual_seed(settings.fit.seed)  # of the starting weights, so that a killed stage goes on with its own
     encoder, description = built(settings, columns_of_x(paths.PROCESSED / "train.parquet"))
+    trained_or_alone(encoder, settings.fit, report)
     balanced = balanced_rows(encoder, report)
     report.reads("train", balanced)
     encoder.require_classes(torch.tensor(balanced.y))

@@ -10,11 +10,11 @@ from pipeline.calibration.cross_conformal import OUT_OF_FOLD
 from pipeline.models.training.bulk import device_of
 from pipeline.models.training.given import refuse_idle
 from pipeline.settings.stage2 import Stage2
-from pipeline.stages import launch
 from pipeline.stages.context_model import fit_contexts
 from pipeline.stages.detectors import builder, keep_no_head
 from pipeline.stages.fitting import fit_folds, fit_one
 from pipeline.stages.folds import dealt_or_held_out
+from pipeline.stages.ranks import launch, trained_or_alone
 from pipeline.stages.reports.report import Report
 from pipeline.stages.reports.stage2 import say_no_head, write_reports
 from pipeline.stages.roles import roles
@@ -32,15 +32,18 @@ def stage2(settings: Stage2, report: Report) -> None:
     models = roles(settings, attacks=not who("train").benign.all())
     torch.manual_seed(settings.fit.seed)  # of the starting weights, so that a killed stage goes on with its own
     detector = builder(settings, settings.detector, "detector", len(latent_columns("train")))()
+    trained_or_alone(detector, settings.fit, report)
     refuse_idle(settings.confidence.initial, detector, "stage2")
     taken, dealt = dealt_or_held_out(settings, detector, report)
-    device, context = device_of(settings.fit.device), fit_contexts(settings, taken, dealt)
+    device = device_of(settings.fit.device)
     if dealt is None:
         fitted, epoch = fit_one(settings, models, detector, taken, report)
+        context = fit_contexts(settings, taken, dealt)
         with stored_scores(fitted, device, taken, context):
             pass
     else:
         folds, epoch = fit_folds(settings, models, taken, dealt, report), 0
+        context = fit_contexts(settings, taken, dealt)
         with stored_scores(folds, device, taken, context) as folder:
             write_out_of_fold(folder, folds, dealt, taken, context)
     if "head" not in models:

@@ -36,6 +36,12 @@ class StageRun:
         """The run of the pipeline, to be logged to."""
         return StageRun(self._parent or self.run_id)
 
+    @property
+    def identity(self) -> dict[str, Any]:
+        """The arguments by which another process logs to the same run."""
+        ends = self.ends_pipeline
+        return {"run_id": self.run_id, "continued": self._continued, "parent": self._parent, "ends_pipeline": ends}
+
     def metrics(self, values: Mapping[str, float], step: int | None = None) -> None:
         """Log one value for each name, all at one step.
 

@@ -71,10 +71,3 @@ def test_what_ships_is_allowed():
     for shape in (*SECTIONS.values(), *FLOW_SECTIONS.values()):
         assert config.load(shape, ROOT / config.PARAMS)
     assert replace(RULES) == RULES
-
-
-def test_a_fit_may_have_several_devices_and_a_stage_has_one():
-    stage = config.load(SECTIONS["stage2"], ROOT / config.PARAMS)
-    several = replace(stage.fit, devices=2, strategy="ddp")
-    with pytest.raises(ValueError, match=r"fit\.devices is 2, allowed is 1"):
-        replace(stage, fit=several)

@@ -23,6 +23,7 @@ from websockets.sync.client import connect
 
 from flows import training, worker
 from flows.runtime import access, dvc, gpu, graph, recovery, servers
+from flows.runtime.devices import HOST_VARIABLE, host
 from pipeline import tracking
 from pipeline.base.errors import ConfigError, DataError
 
@@ -153,7 +154,7 @@ def test_without_devices_a_job_sees_none_and_needs_no_limit():
 def test_a_missing_limit_is_an_error(api):
     absent = gpu.Device(7, "GPU-absent")
     with (
-        pytest.raises(ConfigError, match=r"the concurrency limit 'gpu-7' does not exist"),
+        pytest.raises(ConfigError, match=rf"the concurrency limit 'gpu-{host()}-7' does not exist"),
         gpu.lease([absent], print),
     ):
         pytest.fail("held")
@@ -180,10 +181,89 @@ def test_a_second_job_waits_for_the_device_and_two_devices_serve_two(api, monkey
         assert got == [second["CUDA_VISIBLE_DEVICES"]]
 
 
+def leased(devices, number, waits, log=None):
+    """A thread that holds ``number`` of the devices until ``waits`` is set, and the devices that it got."""
+    got, has = [], threading.Event()
+
+    def hold():
+        with gpu.lease(devices, log or (lambda _: None), number) as env:
+            got.extend(env["CUDA_VISIBLE_DEVICES"].split(","))
+            has.set()
+            assert waits.wait(60)
+
+    thread = threading.Thread(target=copy_context().run, args=[hold])
+    thread.start()
+    return thread, got, has
+
+
+def test_a_job_gets_all_devices_that_it_asks_for_or_holds_none(api, monkeypatch):
+    monkeypatch.setattr(gpu, "SECONDS_BETWEEN_TRIES", 0.05)
+    devices = tuple(gpu.Device(number, f"GPU-{number}") for number in (10, 11, 12))
+    gpu.ensure_limits({device.limit: 1 for device in devices})
+    ends, waiting = threading.Event(), threading.Event()
+    with gpu.lease(devices, print, 2) as env:
+        assert env == {"CUDA_VISIBLE_DEVICES": "GPU-10,GPU-11"}
+        thread, got, has = leased(devices, 2, ends, lambda line: waiting.set() if "waiting" in line else None)
+        assert waiting.wait(60)
+        with gpu.lease(devices, print, 1) as third:  # the job that waits for two does not hold it
+            assert third == {"CUDA_VISIBLE_DEVICES": "GPU-12"}
+        assert not got
+    assert has.wait(60)
+    ends.set()
+    thread.join(60)
+    assert len(set(got)) == 2
+
+
+def test_two_jobs_that_ask_for_several_devices_end_both(api, monkeypatch):
+    monkeypatch.setattr(gpu, "SECONDS_BETWEEN_TRIES", 0.01)
+    devices = tuple(gpu.Device(number, f"GPU-{number}") for number in (13, 14, 15))
+    gpu.ensure_limits({device.limit: 1 for device in devices})
+    ends = threading.Event()
+    ends.set()
+    jobs = [leased(order, 2, ends) for order in (devices, devices[::-1], devices)]
+    for thread, got, _ in jobs:
+        thread.join(60)
+        assert len(set(got)) == 2
+
+
+def test_more_devices_than_the_machine_may_use_are_refused():
+    with (
+        pytest.raises(ConfigError, match=r"fit\.devices is 2, but the stages of this machine may use 1 of its GPUs"),
+        gpu.lease([GPU], print, 2),
+    ):
+        pytest.fail("held")
+
+
+def test_the_gpus_of_two_machines_have_limits_of_their_own(monkeypatch):
+    monkeypatch.setenv(HOST_VARIABLE, "left rack/3")
+    assert GPU.limit == "gpu-left-rack-3-0"
+    monkeypatch.setenv(HOST_VARIABLE, "right")
+    assert GPU.limit == "gpu-right-0"
+
+
+def test_a_limit_of_an_earlier_version_is_held_as_well_and_said_to_be_old(api, settings, monkeypatch, capsys):
+    monkeypatch.setattr(gpu, "SECONDS_BETWEEN_TRIES", 0.05)
+    device = gpu.Device(16, "GPU-old")
+    monkeypatch.setattr(gpu, "find_devices", lambda: (device,))
+    gpu.ensure_limits({"gpu-16": 1})
+    with gpu.lease([device], print) as env:  # under the old name alone
+        assert env == {"CUDA_VISIBLE_DEVICES": "GPU-old"}
+    gpu.ensure_devices()
+    assert "`prefect gcl delete gpu-16` lets them work side by side" in capsys.readouterr().out
+    ends, waiting = threading.Event(), threading.Event()
+    with gpu.concurrency("gpu-16", strict=True):  # as a worker of the earlier version holds it
+        thread, got, has = leased([device], 1, ends, lambda line: waiting.set() if "waiting" in line else None)
+        assert waiting.wait(60)
+        assert not got
+    assert has.wait(60)
+    ends.set()
+    thread.join(60)
+
+
 GRAPH = """
 stages:
   plain: {cmd: 'echo "[$CUDA_VISIBLE_DEVICES]" > plain.txt', outs: [plain.txt]}
-  train:
+  stage2:
     cmd: python train.py > train.txt
     meta: {device: true}
     deps: [plain.txt]
@@ -197,14 +277,14 @@ from pipeline.artifacts import paths
 from flows import training
 from flows.runtime import gpu
 paths.content_hash, paths.METRICS = str, Path("none")
-gpu.find_devices = lambda: (gpu.Device(0, "GPU-pretend"),)
+gpu.find_devices = lambda: (gpu.Device(0, "GPU-pretend"), gpu.Device(1, "GPU-second"))
 class Version: number = 1
 training.register = lambda *_, **__: training.Completed(data=Version())
 sys.exit(training.main([]))
 """
 
 
-def test_two_training_flows_queue_for_one_gpu_that_their_training_stages_alone_see(api, tmp_path):
+def test_two_training_flows_queue_for_the_gpus_that_their_training_stages_alone_see(api, tmp_path):
     foreign = ("MLFLOW", "DVC", "FLOWSCULPT", "CUDA")
     outer = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
     env = outer | tracking.environment() | {"PREFECT_API_URL": api, access.PREFECT_CLIENT: LOGIN}
@@ -213,13 +293,13 @@ def test_two_training_flows_queue_for_one_gpu_that_their_training_stages_alone_s
         clone.mkdir()
         (clone / "dvc.yaml").write_text(GRAPH)
         (clone / "train.py").write_text(TRAIN)
-        (clone / "params.yaml").write_text("workers: {gpu_workers: auto}")
+        (clone / "params.yaml").write_text("workers: {gpu_workers: auto}\nstage2: {fit: {devices: 2}}")
         subprocess.run([sys.executable, "-m", "dvc", "init", "-q", "--no-scm"], cwd=clone, env=env, check=True)
     running = [subprocess.Popen([sys.executable, "-c", PROGRAM], cwd=clone, env=env) for clone in clones]
     assert [process.wait(240) for process in running] == [0, 0]
     seen = [json.loads((clone / "train.txt").read_text().replace("'", '"')) for clone in clones]
     (device, _, ended), (other, begun, _) = sorted(seen, key=lambda each: each[1])
-    assert device == other == "GPU-pretend"
+    assert device == other == "GPU-pretend,GPU-second"
     assert begun >= ended
     assert all((clone / "plain.txt").read_text() == "[]\n" for clone in clones)
 
@@ -271,9 +351,9 @@ def test_pools_and_limits_are_made_once_and_kept_as_they_are(api, settings, monk
     monkeypatch.setattr(gpu, "find_devices", lambda: (gpu.Device(5, "GPU-e"),))
     worker.prepare(("cpu", "gpu"))
     with get_client(sync_client=True) as client:
-        client.update_global_concurrency_limit("gpu-5", _limit(2))
+        client.update_global_concurrency_limit(f"gpu-{host()}-5", _limit(2))
         worker.prepare(("cpu", "gpu"))
-        assert client.read_global_concurrency_limit_by_name("gpu-5").limit == 2
+        assert client.read_global_concurrency_limit_by_name(f"gpu-{host()}-5").limit == 2
         assert client.read_global_concurrency_limit_by_name("promotion").limit == 1
         assert {client.read_work_pool(name).type for name in ("cpu", "gpu")} == {"process"}
 

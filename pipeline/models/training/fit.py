@@ -15,6 +15,7 @@ import torch
 
 from pipeline.base.errors import ArtifactError, TrainingError
 from pipeline.models.base import Batch, Model, Scorer
+from pipeline.models.training import ranks
 from pipeline.models.training.batches import Batches
 from pipeline.models.training.checkpoints import read
 from pipeline.models.training.history import Epoch, History, OnEpoch
@@ -69,6 +70,7 @@ def fit(
     if not model.trainable:
         model.eval()
         return History((), -1)
+    ranks.refuse_impossible(settings)
     learner, bar = _learner(model, train, val, settings, updates, watched), progress and sys.stderr.isatty()
     shown = _print_epoch if progress and not bar else None
     learner.listeners = [listener for listener in (on_epoch, shown) if listener]

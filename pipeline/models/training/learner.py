@@ -2,6 +2,7 @@
 
 import copy
 import math
+import zlib
 from dataclasses import asdict
 from typing import Any, cast
 
@@ -75,8 +76,27 @@ class Learner(Steps):
         last = self.trainer.should_stop or self.current_epoch + 1 == self.trainer.max_epochs
         if self.updates and self.updating and not last and self.updates.due(self.current_epoch):
             self._update(self.updates)
+        self._refuse_disagreement()
         for listener in self.listeners if self.global_rank == 0 else ():
             listener(self.current_epoch, self.rows[-1])
+
+    def _refuse_disagreement(self) -> None:
+        """Compare what the processes go on with: one that ends alone would leave the others waiting.
+
+        Raises:
+            TrainingError: their losses, thresholds or confidence differ, or one of them ends here.
+        """
+        if self.trainer.world_size == 1:
+            return
+        row, edges = self.rows[-1], self.thresholds or Thresholds(0.0, 0.0)
+        confidence = zlib.crc32(self.train_batches.data.confidence.cpu().numpy().tobytes())
+        own = [row["train_loss"], row["val_loss"], edges.low, edges.high, confidence, self.trainer.should_stop]
+        every = self.all_gather(torch.tensor(own, dtype=torch.float64, device=self.device))
+        if not bool((every == every[0]).all()):
+            raise TrainingError(
+                f"{type(self.model).__name__}: after epoch {self.current_epoch} the processes of this training differ "
+                "in their losses, thresholds or confidence; do all of them run the same code on the same records?"
+            )
 
     @property
     def ended(self) -> bool:

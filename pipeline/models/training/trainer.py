@@ -69,6 +69,7 @@ def trainer_of(learner: "Learner", folder: Path, bar: bool) -> Trainer:
     return Trainer(
         accelerator=_accelerator(settings.device),
         devices=settings.devices,
+        num_nodes=settings.nodes,
         strategy=settings.strategy,
         precision=settings.precision,
         max_epochs=settings.epochs_for(len(learner.train_batches.data.y)),

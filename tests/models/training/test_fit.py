@@ -509,6 +509,7 @@ PROCESSES = """
     from pathlib import Path
     sys.path[:0] = [{tests!r}, {root!r}]
     from test_fit import data, model, settings
+    from pipeline.base.errors import TrainingError
     from pipeline.models.training import fit
 
     if __name__ == "__main__":
@@ -519,6 +520,11 @@ PROCESSES = """
         plan = settings(devices=2, strategy="ddp", schedule="plateau", keep="last")
         history = fit(model(), data(200), data(64, 1), plan, Path(sys.argv[1]), progress=False)
         print(json.dumps([row.train_loss for row in history.rows]))
+        other = data(200, int(os.environ["LOCAL_RANK"]))  # each process now has records of its own
+        try:
+            fit(model(), other, data(64, 1), plan, Path(sys.argv[1]) / "other", updates=None, progress=False)
+        except TrainingError as error:
+            print(error)
 """
 
 
@@ -530,6 +536,7 @@ def test_two_processes_see_one_training_loss_and_both_end_with_the_last_weights(
     lines = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("[")]
     assert len(lines) == 2, done.stderr
     assert lines[0] == lines[1]
+    assert done.stdout.count("after epoch 0 the processes of this training differ in their losses") == 2, done.stderr
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a CUDA device")
