@@ -103,9 +103,11 @@ def _as_before(path: Path, alias: str, serving: int, rescore: bool, level: float
     from flows.reports import scoring as reports
     from pipeline.serving import arrivals, scored
 
-    before = scored.summary(arrivals.identify(path, path), serving if rescore else None)
+    file = arrivals.identify(path, path)
+    before = scored.summary(file, serving if rescore else None)
     if before is None:
-        return []
+        is_pruned = scored.is_pruned(file)
+        return [f"{path}: was scored before; its tables were pruned, and --rescore makes new ones"] if is_pruned else []
     said = [reports.brief(before, path, alias, is_new=False, serving=serving)]
     if level is not None and before.get("batch", {}).get("level") != level:
         said.append(f"{path}: it was not scored again, so it has no decision with --false-discovery {level:g}")
