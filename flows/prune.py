@@ -119,17 +119,20 @@ def rules(settings: "Retention", root: Path, now: float) -> Mapping[str, Rule]:
         now: seconds since 1970.
     """
     from pipeline import config
-    from pipeline.serving import loading, retention
+    from pipeline.serving import loading, retention, uploads
     from pipeline.settings.alerts import Alerts
     from pipeline.settings.promotion import Rules
     from pipeline.settings.retraining import Retraining
+    from pipeline.settings.scoring import Scoring
     from pipeline.tracking import retention as runs
 
     def scored() -> Iterator["Removal"]:
         champion = loading.find()
         needed = max(config.load(Retraining).records, config.load(Rules).shadow.records)
         number = None if champion is None else champion.number
-        return retention.scored_files(settings.scored_days, needed, number, config.load(Alerts).sinks, now)
+        kept = {*uploads.pending(config.load(Scoring).output)}
+        found = retention.scored_files(settings.scored_days, needed, number, config.load(Alerts).sinks, now)
+        return (each for each in found if each.name not in kept)
 
     return {
         retention.SCORED: scored,
@@ -137,6 +140,7 @@ def rules(settings: "Retention", root: Path, now: float) -> Mapping[str, Rule]:
         retention.COPIES: lambda: retention.copies(settings.fetched_days, now),
         runs.RUNS: lambda: runs.files_of_runs(settings.runs, settings.run_days, now),
         "objects of DVC's cache": lambda: _dvc(settings.dvc, root),
+        "copies of objects": lambda: _objects(settings.fetched_days, now),
         "logs": lambda: _logs(settings.log_days, now),
     }
 
@@ -154,6 +158,19 @@ def _dvc(is_wanted: bool, root: Path) -> "Iterator[Removal]":
         if experiments.is_running(root):
             raise working_copy.BusyError(f"{root}: a grid of experiments runs in this clone; wait for it")
         yield from dvc_cache.unused(root, retention.named_by_versions(OUTPUTS))
+
+
+def _objects(days: int, now: float) -> "Iterator[Removal]":
+    """Copies of objects that nobody has used for so many days."""
+    from pipeline.objects import copies
+    from pipeline.tracking.removal import Removal, before, size_of
+
+    limit = before(days, now)
+    if limit is None:
+        return
+    for copy, used in copies.fetched():
+        if used < limit:
+            yield Removal("copies of objects", copies.origin(copy), size_of([copy]), partial(copies.forget, copy))
 
 
 def _logs(days: int, now: float) -> "Iterator[Removal]":

@@ -5,6 +5,8 @@
     flowsculpt score FILE [FILE ...] [--alias champion] [--rescore]
     flowsculpt score FOLDER
 
+FILE and FOLDER may be addresses in an object store, ``s3://bucket/monday.csv``; see ``pipeline.objects``.
+
 Both write the same tables under ``data/scored``, pass over what any version of the model has scored, and put what
 cannot be read into quarantine. With ``--rescore`` this version judges again what others have scored. Here the model
 runs on the CPU: a GPU is lent by Prefect. At the end a few lines say what was found.
@@ -22,6 +24,7 @@ from flows import arguments
 from flows.runtime import program
 from pipeline.base.errors import ConfigError, ScoringError
 from pipeline.base.parallel import one_thread
+from pipeline.objects import copies
 from pipeline.tracking import quiet_tools
 
 if TYPE_CHECKING:
@@ -37,7 +40,7 @@ def main(given: Sequence[str] | None = None) -> int:
 
 
 def _scored(chosen: Namespace) -> str:
-    paths = [Path(path) for path in chosen.path]
+    paths = [copies.local(path) for path in chosen.path]
     folders = [path for path in paths if path.is_dir()]
     if not folders:
         return here(paths, chosen.alias, chosen.false_discovery, rescore=chosen.rescore)
@@ -92,10 +95,25 @@ def here(
             elif done is None:
                 texts += _as_before(path, alias, version.number, rescore, level)
         result = Result.of(version.number, bundle.digest, outcomes, alerts.sinks)
-        if result.quarantined or result.left or result.refused:
-            what = "not every file was scored" if texts else "nothing was scored"
+        fault = _upload()
+        if result.quarantined or result.left or result.refused or fault:
+            what = fault or ("not every file was scored" if texts else "nothing was scored")
             raise ScoringError("\n\n".join([what, reports.markdown(result), *texts]))
         return "\n\n".join([*texts, *([] if result.scored else result.delivery)])
+
+
+def _upload() -> str:
+    """Upload the tables of scored files where that is asked for; returns why it failed, "" where it did not."""
+    from pipeline import config
+    from pipeline.base.errors import FlowsculptError
+    from pipeline.serving import uploads
+    from pipeline.settings.scoring import Scoring
+
+    try:
+        uploads.upload(config.load(Scoring).output)
+    except FlowsculptError as error:
+        return f"{uploads.FAULT}: {error}"
+    return ""
 
 
 def _as_before(path: Path, alias: str, serving: int, rescore: bool, level: float | None) -> list[str]:

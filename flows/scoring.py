@@ -36,7 +36,8 @@ from flows.runtime import gpu
 from flows.runtime.own_names import artefact_key
 from pipeline import config
 from pipeline.base.errors import FlowsculptError, ScoringError, printable
-from pipeline.serving import arrivals, discoveries, intake, loading
+from pipeline.objects import copies
+from pipeline.serving import arrivals, discoveries, intake, loading, uploads
 from pipeline.serving.arrivals import Incoming
 from pipeline.serving.bundle import Bundle
 from pipeline.serving.contract_check import WARN
@@ -77,7 +78,7 @@ def scoring(path: str, alias: str = "champion", false_discovery: float = 0.0, re
     """Score the files that have not been scored yet.
 
     Args:
-        path: a file, or a folder of CSV, gz, zip or Parquet files.
+        path: a file, or a folder of CSV, gz, zip or Parquet files; or the address of one in an object store.
         alias: of the model version that is to judge: champion, previous, candidate, or a number.
         false_discovery: share of the alarms of a file that may be false, in expectation, for a decision on each file as
             a whole, below 1; 0: every record is decided on alone.
@@ -85,10 +86,14 @@ def scoring(path: str, alias: str = "champion", false_discovery: float = 0.0, re
     """
     try:
         with gpu.lease(gpu.usable_devices(), get_run_logger().info) as shown:
-            result = _score_on(shown, Path(path), alias, discoveries.asked(false_discovery), rescore)
+            result = _score_on(shown, copies.local(path), alias, discoveries.asked(false_discovery), rescore)
     except FlowsculptError as error:
         return Failed(message=str(error), data=error)
     _publish(result)
+    try:
+        uploads.upload(config.load(Scoring).output)
+    except FlowsculptError as error:
+        return Failed(message=f"{uploads.FAULT}: {error}; {result.counts}", data=error)
     if result.refused:
         message = (
             f"{counted(len(result.refused), 'file')} could not be scored: {'; '.join(result.refused)}; {result.counts}"

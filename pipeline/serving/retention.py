@@ -8,7 +8,7 @@ A file whose tables are removed counts as scored all the same, so a schedule tha
 twice; ``--rescore`` judges it again. What stays, however old it is:
 
 - the last records that the champion has judged and the last samples, which the drift check and the gate read;
-- tables with alerts that a sink does not have yet;
+- tables with alerts that a sink does not have yet, or that are still to be uploaded;
 - copies of the versions that have an alias.
 
 Of one file the summary goes first. So a process that is killed leaves no file that counts as whole and is not; what it
@@ -79,7 +79,7 @@ def _remove_scored(key: str) -> bool:
             durable.make_folder(scored.pruned_folder())
             with suppress(FileNotFoundError):  # an earlier call was killed behind this
                 durable.publish(scored.summary_path(key), scored.pruned_folder() / f"{key}.json")
-            for path in _tables(key):
+            for path in (*_tables(key), own_model.scored() / "uploaded" / f"{key}.json"):
                 path.unlink(missing_ok=True)
         return is_mine
 

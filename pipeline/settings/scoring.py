@@ -28,7 +28,13 @@ class ContractRules(Shape):
 
 @dataclass(frozen=True)
 class Scoring(Section):
-    """How new records are scored."""
+    """How new records are scored.
+
+    Attributes:
+        output: address in an object store, such as ``s3://bucket/scored``, that the tables of scored files are uploaded
+            to; "": they stay in data/scored alone.
+    """
 
     section: ClassVar[str] = "scoring"
     contract: ContractRules
+    output: str
