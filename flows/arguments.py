@@ -58,6 +58,12 @@ def _score(parser: argparse.ArgumentParser) -> None:
         help="decide on each file as a whole, so that at most this share of its alarms is false on average; 0: do not",
     )
     parser.add_argument(
+        "--format",
+        choices=("auto", "csv", "parquet"),
+        default="auto",
+        help="whether verdicts are written as CSV beside the Parquet table; auto: up to scoring.csv_records records",
+    )
+    parser.add_argument(
         "--rescore", action="store_true", help="judge again what other versions have scored, and say what changed"
     )
 

@@ -29,6 +29,8 @@ from pipeline.tracking import quiet_tools
 
 if TYPE_CHECKING:
     from pipeline.serving.bundle import Bundle
+    from pipeline.serving.intake import Result
+    from pipeline.serving.verdict_csv import Format
     from pipeline.serving.version import Version
 
 
@@ -43,10 +45,10 @@ def _scored(chosen: Namespace) -> str:
     paths = [copies.local(path) for path in chosen.path]
     folders = [path for path in paths if path.is_dir()]
     if not folders:
-        return here(paths, chosen.alias, chosen.false_discovery, rescore=chosen.rescore)
+        return here(paths, chosen.alias, chosen.false_discovery, rescore=chosen.rescore, form=chosen.format)
     if len(paths) > 1:
         raise ConfigError(f"{folders[0]}: is a folder; give one folder alone, or files")
-    return _by_flow(chosen.path[0], chosen.alias, chosen.false_discovery, chosen.rescore)
+    return _by_flow(chosen.path[0], chosen.alias, chosen.false_discovery, chosen.rescore, chosen.format)
 
 
 def here(
@@ -55,6 +57,7 @@ def here(
     false_discovery: float = 0.0,
     model: "tuple[Version, Bundle] | None" = None,
     rescore: bool = False,
+    form: "Format" = "auto",
 ) -> str:
     """Score files in this process; returns the lines that say what was found.
 
@@ -64,6 +67,7 @@ def here(
         false_discovery: level of the decision on each file as a whole; 0 for none.
         model: what the alias stands for, if it is loaded already.
         rescore: judge again what another version has scored, and say what changed.
+        form: whether verdicts are written as CSV, too; see ``serving.verdict_csv``.
 
     Raises:
         ArtifactError: there is no such version.
@@ -94,12 +98,33 @@ def here(
                 texts.append(reports.brief(done, path, alias, is_new=True))
             elif done is None:
                 texts += _as_before(path, alias, version.number, rescore, level)
-        result = Result.of(version.number, bundle.digest, outcomes, alerts.sinks)
-        fault = _upload()
-        if result.quarantined or result.left or result.refused or fault:
-            what = fault or ("not every file was scored" if texts else "nothing was scored")
-            raise ScoringError("\n\n".join([what, reports.markdown(result), *texts]))
-        return "\n\n".join([*texts, *([] if result.scored else result.delivery)])
+            texts += _as_csv(path, done, form)
+        return _told(Result.of(version.number, bundle.digest, outcomes, alerts.sinks), texts)
+
+
+def _told(result: "Result", texts: list[str]) -> str:
+    """What was found, once it is where it is wanted."""
+    from flows.reports import scoring as reports
+
+    fault = _upload()
+    if result.quarantined or result.left or result.refused or fault:
+        what = fault or ("not every file was scored" if texts else "nothing was scored")
+        raise ScoringError("\n\n".join([what, reports.markdown(result), *texts]))
+    return "\n\n".join([*texts, *([] if result.scored else result.delivery)])
+
+
+def _as_csv(path: Path, done: object, form: "Format") -> list[str]:
+    """Write the verdicts on a file as CSV where that is wanted; returns where they lie if it was asked for."""
+    from pipeline import config
+    from pipeline.serving import arrivals, scored, verdict_csv
+    from pipeline.settings.scoring import Scoring
+
+    is_before = done is None and form == "csv"
+    summary = scored.summary(arrivals.identify(path, path)) if is_before else done
+    if not isinstance(summary, dict):
+        return []
+    written = verdict_csv.write(scored.key_of(summary), summary["records"], form, config.load(Scoring).csv_records)
+    return [f"verdicts as CSV: {written}"] if written and form == "csv" else []
 
 
 def _upload() -> str:
@@ -132,14 +157,14 @@ def _as_before(path: Path, alias: str, serving: int, rescore: bool, level: float
     return said
 
 
-def _by_flow(path: str, alias: str, false_discovery: float, rescore: bool) -> str:
+def _by_flow(path: str, alias: str, false_discovery: float, rescore: bool, form: "Format") -> str:
     from flows.reports.scoring import markdown
     from flows.runtime import gpu, servers
     from flows.scoring import scoring
 
     with servers.connected("scoring"):
         gpu.ensure_devices()
-        return markdown(program.result(scoring(path, alias, false_discovery, rescore, return_state=True)))
+        return markdown(program.result(scoring(path, alias, false_discovery, rescore, form, return_state=True)))
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ from pipeline.artifacts import paths
 from pipeline.artifacts.files import read_json
 from pipeline.base import durable, temporary
 from pipeline.base.errors import ArtifactError
-from pipeline.serving import champion, claims, own_model, scored
+from pipeline.serving import champion, claims, own_model, scored, verdict_csv
 from pipeline.serving.alerts import delivery
 from pipeline.serving.batch import SAMPLE
 from pipeline.settings.alerts import Sinks
@@ -85,7 +85,7 @@ def _remove_scored(key: str) -> bool:
 
 
 def _tables(key: str) -> list[Path]:
-    return [scored.table_path(key, room) for room in ROOMS]
+    return [*(scored.table_path(key, room) for room in ROOMS), verdict_csv.path_of(key)]
 
 
 def _sha256(key: str) -> str:

@@ -25,7 +25,7 @@ from pipeline.base.temporary import shared_with
 from pipeline.calibration.named_thresholds import Names
 from pipeline.datasets.base import PROVENANCE_FIELDS
 from pipeline.datasets.schema import ENDPOINTS
-from pipeline.serving import discoveries, own_model
+from pipeline.serving import arrivals, discoveries, own_model
 from pipeline.serving.arrivals import Incoming
 
 TABLES: Final = (".", "rejected", "samples", "alerts", "records")
@@ -63,6 +63,11 @@ def table_path(key: str, room: str = ".") -> Path:
 def summary_path(key: str) -> Path:
     """Where the summary of a file that was scored lies."""
     return own_model.scored() / "summaries" / f"{key}.json"
+
+
+def key_of(summary: Mapping[str, Any]) -> str:
+    """What the tables are called of a file with this summary."""
+    return arrivals.key_of(summary["source"], summary["source_sha256"], summary["version"])
 
 
 def pruned_folder() -> Path:

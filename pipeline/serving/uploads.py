@@ -3,6 +3,7 @@
 ::
 
     scoring.output/KEY.parquet                 what is in data/scored, under the same names
+    scoring.output/csv/KEY.csv                 where there is one
     scoring.output/alerts/KEY.parquet
     scoring.output/rejected/KEY.parquet
     scoring.output/summaries/KEY.json          there once all of the others are
@@ -22,7 +23,7 @@ from pipeline.artifacts.files import read_json, write_json
 from pipeline.base.errors import ArtifactError
 from pipeline.objects import store
 from pipeline.objects.address import Address
-from pipeline.serving import own_model, scored
+from pipeline.serving import own_model, scored, verdict_csv
 
 FAULT: Final = "scored, but not every table was uploaded; the next run tries again"
 ROOMS: Final = (".", "alerts", "rejected")
@@ -34,9 +35,15 @@ def pending(output: str) -> Iterator[str]:
     Args:
         output: the address; "" for none, where nothing is to be uploaded.
     """
+    return (key for key, _ in _pending(output))
+
+
+def _pending(output: str) -> Iterator[tuple[str, Any]]:
+    """The keys, and the hashes of the tables."""
     for key, about in scored.summaries().items() if output else ():
-        if _told(key) != {"output": str(Address.of(output)), "tables": about.get("tables")}:
-            yield key
+        tables = about.get("tables")
+        if _told(key) != {"output": str(Address.of(output)), "tables": tables}:
+            yield key, tables
 
 
 def upload(output: str) -> int:
@@ -50,15 +57,17 @@ def upload(output: str) -> int:
         SourceError: the store refuses, or does not answer. What is left is uploaded by the next call.
         ArtifactError: it cannot be noted down.
     """
-    known, done = scored.summaries(), 0
-    for done, key in enumerate(pending(output), start=1):  # noqa: B007 (how many there were)
+    done = 0
+    for done, (key, tables) in enumerate(_pending(output), start=1):  # noqa: B007 (how many there were)
         address = Address.of(output)
         for room in ROOMS:
             path = scored.table_path(key, room)
             store.put(path, address.below(path.relative_to(own_model.scored()).as_posix()))
+        if (path := verdict_csv.path_of(key)).exists():
+            store.put(path, address.below(f"{verdict_csv.ROOM}/{path.name}"))
         summary = scored.summary_path(key)
         store.put(summary, address.below(f"summaries/{summary.name}"))
-        write_json(_note(key), {"output": str(address), "tables": known[key].get("tables")})
+        write_json(_note(key), {"output": str(address), "tables": tables})
     return done
 
 

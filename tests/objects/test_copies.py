@@ -118,7 +118,11 @@ def test_an_upload_is_whole_and_can_be_fetched(bucket, tmp_path):
         ("abfs://box@account.dfs.core.windows.net/raw", "adlfs is not installed; run `pip install adlfs`"),
     ],
 )
-def test_an_address_that_is_not_allowed_is_refused_before_anything_is_asked(address, message):
+def test_an_address_that_is_not_allowed_is_refused_before_anything_is_asked(monkeypatch, address, message):
+    def absent(package):
+        raise ImportError(package)
+
+    monkeypatch.setattr(store, "import_module", absent)  # whatever is installed here
     with pytest.raises(ConfigError, match=message) as refused:
         copies.local(address)
     assert SECRET not in str(refused.value) and KEY not in str(refused.value)

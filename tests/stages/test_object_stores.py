@@ -66,7 +66,9 @@ def days(store, week, bucket):
 
 
 def given(*paths_, **more):
-    return Namespace(**{"path": paths_, "alias": "champion", "false_discovery": 0.0, "rescore": False} | more)
+    return Namespace(
+        **{"path": paths_, "alias": "champion", "false_discovery": 0.0, "rescore": False, "format": "auto"} | more
+    )
 
 
 def test_an_object_is_scored_as_a_file_is_and_once(days, week):
@@ -105,12 +107,12 @@ def test_verdicts_are_uploaded_whole_and_the_summary_last(days, prepared, bucket
     monkeypatch.setattr(uploads.store, "put", lambda file, address: order.append(str(address)) or real(file, address))
     score._scored(given(f"{days}/Tuesday.csv"))
     (key,) = scored.summaries()
-    names = [f"out/{key}.parquet", f"out/alerts/{key}.parquet", f"out/rejected/{key}.parquet"]
+    names = [f"out/csv/{key}.csv", f"out/{key}.parquet", f"out/alerts/{key}.parquet", f"out/rejected/{key}.parquet"]
     assert keys(bucket, "out") == sorted([*names, f"out/summaries/{key}.json"])
     assert order[-1] == f"s3://bucket/out/summaries/{key}.json"
-    assert sha256_of(copies.local(f"s3://bucket/{names[0]}")) == sha256_of(scored.table_path(key))
+    assert sha256_of(copies.local(f"s3://bucket/{names[1]}")) == sha256_of(scored.table_path(key))
     score._scored(given(f"{days}/Tuesday.csv"))
-    assert len(order) == 4  # nothing is uploaded twice
+    assert len(order) == 5  # nothing is uploaded twice
 
 
 def test_what_could_not_be_uploaded_fails_the_run_and_is_uploaded_by_the_next(days, prepared, bucket, task):
