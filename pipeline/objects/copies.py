@@ -21,9 +21,8 @@ from pipeline.artifacts import paths
 from pipeline.artifacts.files import read_json, write_json
 from pipeline.base import durable
 from pipeline.base.errors import ArtifactError, SourceError
-from pipeline.objects import store
 from pipeline.objects.address import PACKAGES, Address, is_address
-from pipeline.objects.store import Object
+from pipeline.objects.store import Object, Store
 
 _NOTE: Final = ".object.json"
 
@@ -39,13 +38,14 @@ def local(where: str) -> Path:
     if not is_address(where):
         return Path(where)
     address = Address.of(where)
+    store = Store(address)
     found = store.listed(address)
     if not found:
         raise SourceError(f"{address}: there is no such object, and none below it")
     durable.make_private(paths.OBJECTS)
     with _alone():
         for each in found:
-            _update(each)
+            _update(store, each)
         _remove_others(place_of(address), {place_of(each.address) for each in found})
     return place_of(address)
 
@@ -90,7 +90,7 @@ def forget(copy: Path) -> bool:
     return True
 
 
-def _update(wanted: Object) -> None:
+def _update(store: Store, wanted: Object) -> None:
     """Fetch an object, unless what is here is it."""
     copy = place_of(wanted.address)
     note, about = _note(copy), {"size": wanted.size, "tag": wanted.tag}

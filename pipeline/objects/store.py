@@ -49,55 +49,61 @@ class Object:
     tag: str
 
 
-def listed(address: Address) -> list[Object]:
-    """The object that has this address, or all below it, in the order of their names; none where there is nothing.
+class Store:
+    """A store, open for as long as one call of this project needs it: to open one takes longer than to ask it.
+
+    Args:
+        address: of anything in it.
 
     Raises:
         ConfigError: the package for this store is not installed.
-        SourceError: the store refuses, or does not answer.
+        SourceError: it cannot be opened.
     """
-    store = _store(address)
-    with refusals(address):
-        found: dict[str, Any] = store.find(address.path, detail=True)
-        names = {path.removeprefix(f"{address.bucket}/"): about for path, about in found.items()}
-        files = (each for each in sorted(names.items()) if each[1].get("type") == "file" and not each[0].endswith("/"))
-        return [_object(Address(address.scheme, address.bucket, name), about) for name, about in files]
 
+    def __init__(self, address: Address) -> None:
+        self._files = _opened(address)
 
-def fetch(wanted: Object, target: Path) -> None:
-    """Copy an object into a file, whole or not at all.
+    def listed(self, address: Address) -> list[Object]:
+        """The object that has this address, or all below it, in the order of their names; none where there is nothing.
 
-    Raises:
-        SourceError: the store refuses or does not answer; or what came is not what was listed.
-        ArtifactError: the file cannot be written.
-    """
-    store, address = _store(wanted.address), wanted.address
-    with durable.atomic(target, REMEDY) as temporary:
+        Raises:
+            SourceError: the store refuses, or does not answer.
+        """
         with refusals(address):
-            # One request alone: the parts of wrong answers could add up to the right size.
-            store.get_file(address.path, str(temporary))
-        size = temporary.stat().st_size
+            found: dict[str, Any] = self._files.find(address.path, detail=True)
+            names = {path.removeprefix(f"{address.bucket}/"): about for path, about in found.items()}
+            files = (each for each in sorted(names.items()) if each[1].get("type") == "file" and each[0][-1:] != "/")
+            return [_object(Address(address.scheme, address.bucket, name), about) for name, about in files]
+
+    def fetch(self, wanted: Object, target: Path) -> None:
+        """Copy an object into a file, whole or not at all.
+
+        Raises:
+            SourceError: the store refuses or does not answer; or what came is not what was listed.
+            ArtifactError: the file cannot be written.
+        """
+        address = wanted.address
+        with durable.atomic(target, REMEDY) as temporary:
+            with refusals(address):
+                # One request alone: the parts of wrong answers could add up to the right size.
+                self._files.get_file(address.path, str(temporary))
+                size, now = temporary.stat().st_size, _object(address, self._files.info(address.path))
+            if now != wanted:
+                raise SourceError(f"{address}: changed while it was fetched; try again")
+            if size != wanted.size:
+                raise SourceError(f"{address}: {size:,} of {wanted.size:,} bytes came; try again")
+
+    def put(self, file: Path, address: Address) -> None:
+        """Upload a file; the object is there whole, or as it was.
+
+        Raises:
+            SourceError: the store refuses, or does not answer.
+        """
         with refusals(address):
-            now = _object(address, store.info(address.path))
-        if now != wanted:
-            raise SourceError(f"{address}: changed while it was fetched; try again")
-        if size != wanted.size:
-            raise SourceError(f"{address}: {size:,} of {wanted.size:,} bytes came; try again")
-
-
-def put(file: Path, address: Address) -> None:
-    """Upload a file; the object is there whole, or as it was.
-
-    Raises:
-        ConfigError: the package for this store is not installed.
-        SourceError: the store refuses, or does not answer.
-    """
-    store = _store(address)
-    with refusals(address):
-        store.put_file(str(file), address.path)
-        size = int(store.info(address.path)["size"])
-    if size != file.stat().st_size:
-        raise SourceError(f"{address}: holds {size:,} bytes of {file.stat().st_size:,} after the upload; try again")
+            self._files.put_file(str(file), address.path)
+            size = int(self._files.info(address.path)["size"])
+        if size != file.stat().st_size:
+            raise SourceError(f"{address}: holds {size:,} bytes of {file.stat().st_size:,} after the upload; try again")
 
 
 def _object(address: Address, about: dict[str, Any]) -> Object:
@@ -105,7 +111,7 @@ def _object(address: Address, about: dict[str, Any]) -> Object:
     return Object(address, int(about["size"]), tag.strip('"'))
 
 
-def _store(address: Address) -> Any:
+def _opened(address: Address) -> Any:
     """The file system of fsspec for an address, which forgets what it has listed before."""
     package = PACKAGES[address.scheme]
     try:
@@ -113,15 +119,16 @@ def _store(address: Address) -> Any:
 
         import_module(package)
     except ImportError as error:
-        extra = f"'flowsculpt[{EXTRA}]'" if address.scheme == EXTRA else package
-        raise ConfigError(f"{address}: {package} is not installed; run `pip install {extra}`") from error
+        wanted = f"--editable '.[{EXTRA}]'" if address.scheme == EXTRA else package
+        command = f"pip install {wanted} --constraint constraints.txt"
+        raise ConfigError(f"{address}: {package} is not installed; run `{command}`") from error
     with refusals(address):
-        store = fsspec.filesystem(
+        files = fsspec.filesystem(
             address.scheme, skip_instance_cache=True, use_listings_cache=False, **_options(address.scheme)
         )
-    if hasattr(store, "retries"):
-        store.retries = TRIES
-    return store
+    if hasattr(files, "retries"):
+        files.retries = TRIES
+    return files
 
 
 def _options(scheme: str) -> dict[str, Any]:

@@ -21,8 +21,8 @@ from typing import Any, Final
 
 from pipeline.artifacts.files import read_json, write_json
 from pipeline.base.errors import ArtifactError
-from pipeline.objects import store
 from pipeline.objects.address import Address
+from pipeline.objects.store import Store
 from pipeline.serving import own_model, scored, verdict_csv
 
 FAULT: Final = "scored, but not every table was uploaded; the next run tries again"
@@ -57,9 +57,10 @@ def upload(output: str) -> int:
         SourceError: the store refuses, or does not answer. What is left is uploaded by the next call.
         ArtifactError: it cannot be noted down.
     """
-    done = 0
+    done, store = 0, None
     for done, (key, tables) in enumerate(_pending(output), start=1):  # noqa: B007 (how many there were)
         address = Address.of(output)
+        store = store or Store(address)
         for room in ROOMS:
             path = scored.table_path(key, room)
             store.put(path, address.below(path.relative_to(own_model.scored()).as_posix()))

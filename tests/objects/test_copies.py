@@ -31,8 +31,13 @@ def copied(place):
 @pytest.fixture
 def fetches(monkeypatch):
     """The addresses of what was fetched."""
-    fetched, real = [], store.fetch
-    monkeypatch.setattr(store, "fetch", lambda each, target: fetched.append(str(each.address)) or real(each, target))
+    fetched, real = [], store.Store.fetch
+
+    def fetch(self, wanted, target):
+        fetched.append(str(wanted.address))
+        real(self, wanted, target)
+
+    monkeypatch.setattr(store.Store, "fetch", fetch)
     return fetched
 
 
@@ -54,6 +59,15 @@ def test_an_address_is_the_folder_of_what_lies_below_it_and_each_object_is_fetch
     assert fetches == ["s3://bucket/raw/deep/y.csv", "s3://bucket/raw/x.csv"]
     assert copies.origin(place / "deep/y.csv") == "s3://bucket/raw/deep/y.csv"
     assert place.parent.parent.parent.stat().st_mode & 0o077 == 0
+
+
+def test_a_store_is_opened_once_for_all_objects(bucket, monkeypatch):
+    opened, real = [], store._opened
+    monkeypatch.setattr(store, "_opened", lambda address: opened.append(str(address)) or real(address))
+    for number in range(5):
+        put(bucket, f"raw/{number}.csv")
+    copies.local("s3://bucket/raw")
+    assert opened == ["s3://bucket/raw"]
 
 
 def test_what_changed_is_fetched_again_and_what_is_gone_goes(bucket, fetches):
@@ -99,7 +113,8 @@ def test_copies_are_told_with_their_last_use_and_can_be_forgotten(bucket):
 
 def test_an_upload_is_whole_and_can_be_fetched(bucket, tmp_path):
     (tmp_path / "table").write_bytes(os.urandom(3 << 20))
-    store.put(tmp_path / "table", Address.of("s3://bucket/out").below("deep/table"))
+    address = Address.of("s3://bucket/out").below("deep/table")
+    store.Store(address).put(tmp_path / "table", address)
     assert sha256_of(copies.local("s3://bucket/out/deep/table")) == sha256_of(tmp_path / "table")
 
 
@@ -114,8 +129,11 @@ def test_an_upload_is_whole_and_can_be_fetched(bucket, tmp_path):
         ("s3://bucket/x.csv?X-Amz-Signature=abc", r"^s3://\.\.\.: the address holds a secret"),
         ("s3:///raw", "names no bucket"),
         ("ftp://bucket/raw", "ftp://: is no address of an object store; allowed are s3://BUCKET/NAME"),
-        ("gs://bucket/raw", "gs://bucket/raw: gcsfs is not installed; run `pip install gcsfs`"),
-        ("abfs://box@account.dfs.core.windows.net/raw", "adlfs is not installed; run `pip install adlfs`"),
+        (
+            "gs://bucket/raw",
+            "gs://bucket/raw: gcsfs is not installed; run `pip install gcsfs --constraint constraints.txt`",
+        ),
+        ("abfs://box@account.dfs.core.windows.net/raw", "adlfs is not installed; run `pip install adlfs --constraint"),
     ],
 )
 def test_an_address_that_is_not_allowed_is_refused_before_anything_is_asked(monkeypatch, address, message):

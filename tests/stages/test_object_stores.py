@@ -1,17 +1,22 @@
 """Records, verdicts, artefacts and DVC's remote in an object store: the same chain as on a disk."""
 
 import shutil
+import time
 from argparse import Namespace
 from pathlib import Path
 
 import pytest
 
-from flows import explain, read, score, scoring, watch
+from flows import explain, prune, read, score, scoring, watch
+from pipeline import config
 from pipeline.artifacts import paths
 from pipeline.artifacts.files import read_json, sha256_of
 from pipeline.base.errors import ConfigError, ScoringError, SourceError
 from pipeline.objects import copies
-from pipeline.serving import scored, uploads
+from pipeline.objects.store import Store
+from pipeline.serving import retention, scored, uploads
+from pipeline.settings.retention import Retention
+from pipeline.tracking.removal import DAY
 from tests.conftest import KEY, SECRET
 
 pytestmark = pytest.mark.usefixtures("bucket")
@@ -103,8 +108,13 @@ def test_a_bucket_is_scored_by_the_flow_and_a_bad_object_is_quarantined_once(day
 
 def test_verdicts_are_uploaded_whole_and_the_summary_last(days, prepared, bucket, monkeypatch):
     prepared.set("scoring.output", "s3://bucket/out")
-    order, real = [], uploads.store.put
-    monkeypatch.setattr(uploads.store, "put", lambda file, address: order.append(str(address)) or real(file, address))
+    order, real = [], Store.put
+
+    def put(self, file, address):
+        order.append(str(address))
+        real(self, file, address)
+
+    monkeypatch.setattr(Store, "put", put)
     score._scored(given(f"{days}/Tuesday.csv"))
     (key,) = scored.summaries()
     names = [f"out/csv/{key}.csv", f"out/{key}.parquet", f"out/alerts/{key}.parquet", f"out/rejected/{key}.parquet"]
@@ -141,3 +151,30 @@ def test_no_secret_is_written_anywhere(days, prepared):
     prepared.set("scoring.output", "s3://bucket/out")
     score._scored(given(f"{days}/Tuesday.csv"))
     assert KEY not in texts(Path("data")) and SECRET not in texts(Path("data"))
+
+
+def test_pruning_spares_what_is_not_uploaded_and_forgets_old_copies(days, prepared, bucket):
+    later = time.time() + 365 * DAY
+    for section, least in (("retraining", 50), ("promotion.shadow", 100)):
+        prepared.set(f"{section}.min_records", least)
+        prepared.set(f"{section}.records", 101)
+    for day in ("Tuesday", "Wednesday"):
+        score._scored(given(f"{days}/{day}.csv"))
+
+    def found(rule):
+        return [*prune.rules(config.load(Retention), Path.cwd(), later)[rule]()]
+
+    assert [each.name.partition("-")[0] for each in found(retention.SCORED)] == [
+        "Tuesday.csv"
+    ]  # the last one is needed
+    prepared.set("scoring.output", "s3://bucket/out")
+    assert not found(retention.SCORED)
+    uploads.upload("s3://bucket/out")
+    (tuesday,) = found(retention.SCORED)
+    assert tuesday.remove()
+    assert len(keys(bucket, "out/summaries")) == 2  # what is in the store stays there
+    assert not [*uploads.pending("s3://bucket/out")]
+    names = [each.name for each in found("copies of objects")]
+    assert names == ["s3://bucket/in/Tuesday.csv", "s3://bucket/in/Wednesday.csv"]
+    assert all(each.remove() for each in found("copies of objects"))
+    assert not [*copies.fetched()]
