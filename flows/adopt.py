@@ -22,6 +22,7 @@ from flows import arguments
 from flows.runtime import program, working_copy
 from pipeline.artifacts.files import write_bytes
 from pipeline.base.errors import ArtifactError, FlowsculptError, SchemaError, SourceError
+from pipeline.objects import copies
 from pipeline.tracking import quiet_tools
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ def adopted(chosen: Namespace) -> str:
     from flows.reports import summary
     from flows.runtime import gpu, servers
 
-    if not Path(chosen.path).exists():
+    if not copies.local(chosen.path).exists():
         raise SourceError(f"{chosen.path}: no such file or folder")
     working_copy.check(Path.cwd())
     champion = _champion(chosen.alias)
@@ -112,7 +113,7 @@ def _dataset(chosen: Namespace, champion: "Bundle | None") -> str:
     from pipeline import config
     from pipeline.datasets import recognise
 
-    if found := chosen.dataset or recognise.dataset_of(Path(chosen.path)):
+    if found := chosen.dataset or recognise.dataset_of(copies.local(chosen.path)):
         return str(found)
     known = champion.dataset.partition(" ")[0] if champion else str(config.read()["ingest"]["dataset"])
     return ANY if known == "synthetic" else known

@@ -58,6 +58,12 @@ def _score(parser: argparse.ArgumentParser) -> None:
         help="decide on each file as a whole, so that at most this share of its alarms is false on average; 0: do not",
     )
     parser.add_argument(
+        "--format",
+        choices=("auto", "csv", "parquet"),
+        default="auto",
+        help="whether verdicts are written as CSV beside the Parquet table; auto: up to scoring.csv_records records",
+    )
+    parser.add_argument(
         "--rescore", action="store_true", help="judge again what other versions have scored, and say what changed"
     )
 
@@ -180,6 +186,12 @@ def _lineage(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
+def _prune(parser: argparse.ArgumentParser) -> None:
+    parser.description = "Say what is older, or more, than the section retention of params.yaml keeps, and how large."
+    parser.add_argument("--apply", action="store_true", help="remove it")
+    parser.add_argument("--list", action="store_true", help="name each thing")
+
+
 def _serve(parser: argparse.ArgumentParser) -> None:
     parser.description = "Servers, the triage page, deployments and one worker."
     parser.add_argument("--host", default=LOCAL, help="the address that the servers listen on")
@@ -249,6 +261,7 @@ PROGRAMS: Final[dict[str, Callable[[argparse.ArgumentParser], None]]] = {
     "promotion": _promotion,
     "drift_check": _drift_check,
     "lineage": _lineage,
+    "prune": _prune,
     "serve": _serve,
     "deploy": _deploy,
     "worker": _worker,

@@ -44,6 +44,7 @@ PROGRAMS: Final = {
     "rollback": Program("promotion", "Make the previous version the champion again.", ("--rollback",)),
     "drift": Program("drift_check", "Check whether recent traffic is still what the champion was calibrated on."),
     "lineage": Program("lineage", "Go from an alert, a version or a run back to its data and its code."),
+    "prune": Program("prune", "Say what is older than the settings keep; remove it with --apply."),
     "serve": Program("serve", "Start the servers, the schedules and one worker."),
     "deploy": Program("deploy", "Put the deployments of prefect.yaml on a Prefect server."),
     "doctor": Program(

@@ -178,10 +178,10 @@ def _of_judge(told: Mapping[str, str]) -> Chain:
 
 
 def _summary(path: Path) -> dict[str, str]:
-    """Which flow run scored a file and when; not in the file, as the same records give the same bytes."""
+    """Whence it came, which flow run scored it and when; the file itself has the same bytes for the same records."""
     summary = path.parent / "summaries" / f"{path.stem}.json"
     told = read_json(summary) if summary.is_file() else {}
-    return {name: str(told[name]) for name in ("flow_run", "time") if told.get(name)}
+    return {name: str(told[name]) for name in ("address", "flow_run", "time") if told.get(name)}
 
 
 def _own(tags: Mapping[str, str]) -> dict[str, str]:

@@ -41,12 +41,13 @@ def understood(chosen: Namespace) -> str:
     """
     from pipeline import config
     from pipeline.datasets.findings import Findings
+    from pipeline.objects import copies
     from pipeline.settings.ingest import Ingest
 
     settings = config.load(Ingest)
     findings = Findings()
     for path in chosen.path:
-        for chunk in _dataset(Path(path), chosen.dataset, settings).read():
+        for chunk in _dataset(copies.local(path), chosen.dataset, settings).read():
             findings.add(chunk)
     return json.dumps(findings.report(), indent=2) if chosen.json else findings.text()
 

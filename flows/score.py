@@ -5,6 +5,8 @@
     flowsculpt score FILE [FILE ...] [--alias champion] [--rescore]
     flowsculpt score FOLDER
 
+FILE and FOLDER may be addresses in an object store, ``s3://bucket/monday.csv``; see ``pipeline.objects``.
+
 Both write the same tables under ``data/scored``, pass over what any version of the model has scored, and put what
 cannot be read into quarantine. With ``--rescore`` this version judges again what others have scored. Here the model
 runs on the CPU: a GPU is lent by Prefect. At the end a few lines say what was found.
@@ -22,10 +24,13 @@ from flows import arguments
 from flows.runtime import program
 from pipeline.base.errors import ConfigError, ScoringError
 from pipeline.base.parallel import one_thread
+from pipeline.objects import copies
 from pipeline.tracking import quiet_tools
 
 if TYPE_CHECKING:
     from pipeline.serving.bundle import Bundle
+    from pipeline.serving.intake import Result
+    from pipeline.serving.verdict_csv import Format
     from pipeline.serving.version import Version
 
 
@@ -37,13 +42,13 @@ def main(given: Sequence[str] | None = None) -> int:
 
 
 def _scored(chosen: Namespace) -> str:
-    paths = [Path(path) for path in chosen.path]
+    paths = [copies.local(path) for path in chosen.path]
     folders = [path for path in paths if path.is_dir()]
     if not folders:
-        return here(paths, chosen.alias, chosen.false_discovery, rescore=chosen.rescore)
+        return here(paths, chosen.alias, chosen.false_discovery, rescore=chosen.rescore, form=chosen.format)
     if len(paths) > 1:
         raise ConfigError(f"{folders[0]}: is a folder; give one folder alone, or files")
-    return _by_flow(chosen.path[0], chosen.alias, chosen.false_discovery, chosen.rescore)
+    return _by_flow(chosen.path[0], chosen.alias, chosen.false_discovery, chosen.rescore, chosen.format)
 
 
 def here(
@@ -52,6 +57,7 @@ def here(
     false_discovery: float = 0.0,
     model: "tuple[Version, Bundle] | None" = None,
     rescore: bool = False,
+    form: "Format" = "auto",
 ) -> str:
     """Score files in this process; returns the lines that say what was found.
 
@@ -61,6 +67,7 @@ def here(
         false_discovery: level of the decision on each file as a whole; 0 for none.
         model: what the alias stands for, if it is loaded already.
         rescore: judge again what another version has scored, and say what changed.
+        form: whether verdicts are written as CSV, too; see ``serving.verdict_csv``.
 
     Raises:
         ArtifactError: there is no such version.
@@ -91,11 +98,47 @@ def here(
                 texts.append(reports.brief(done, path, alias, is_new=True))
             elif done is None:
                 texts += _as_before(path, alias, version.number, rescore, level)
-        result = Result.of(version.number, bundle.digest, outcomes, alerts.sinks)
-        if result.quarantined or result.left or result.refused:
-            what = "not every file was scored" if texts else "nothing was scored"
-            raise ScoringError("\n\n".join([what, reports.markdown(result), *texts]))
-        return "\n\n".join([*texts, *([] if result.scored else result.delivery)])
+            texts += _as_csv(path, done, form)
+        return _told(Result.of(version.number, bundle.digest, outcomes, alerts.sinks), texts)
+
+
+def _told(result: "Result", texts: list[str]) -> str:
+    """What was found, once it is where it is wanted."""
+    from flows.reports import scoring as reports
+
+    fault = _upload()
+    if result.quarantined or result.left or result.refused or fault:
+        what = fault or ("not every file was scored" if texts else "nothing was scored")
+        raise ScoringError("\n\n".join([what, reports.markdown(result), *texts]))
+    return "\n\n".join([*texts, *([] if result.scored else result.delivery)])
+
+
+def _as_csv(path: Path, done: object, form: "Format") -> list[str]:
+    """Write the verdicts on a file as CSV where that is wanted; returns where they lie if it was asked for."""
+    from pipeline import config
+    from pipeline.serving import arrivals, scored, verdict_csv
+    from pipeline.settings.scoring import Scoring
+
+    is_before = done is None and form == "csv"
+    summary = scored.summary(arrivals.identify(path, path)) if is_before else done
+    if not isinstance(summary, dict):
+        return []
+    written = verdict_csv.write(scored.key_of(summary), summary["records"], form, config.load(Scoring).csv_records)
+    return [f"verdicts as CSV: {written}"] if written and form == "csv" else []
+
+
+def _upload() -> str:
+    """Upload the tables of scored files where that is asked for; returns why it failed, "" where it did not."""
+    from pipeline import config
+    from pipeline.base.errors import FlowsculptError
+    from pipeline.serving import uploads
+    from pipeline.settings.scoring import Scoring
+
+    try:
+        uploads.upload(config.load(Scoring).output)
+    except FlowsculptError as error:
+        return f"{uploads.FAULT}: {error}"
+    return ""
 
 
 def _as_before(path: Path, alias: str, serving: int, rescore: bool, level: float | None) -> list[str]:
@@ -103,23 +146,25 @@ def _as_before(path: Path, alias: str, serving: int, rescore: bool, level: float
     from flows.reports import scoring as reports
     from pipeline.serving import arrivals, scored
 
-    before = scored.summary(arrivals.identify(path, path), serving if rescore else None)
+    file = arrivals.identify(path, path)
+    before = scored.summary(file, serving if rescore else None)
     if before is None:
-        return []
+        is_pruned = scored.is_pruned(file)
+        return [f"{path}: was scored before; its tables were pruned, and --rescore makes new ones"] if is_pruned else []
     said = [reports.brief(before, path, alias, is_new=False, serving=serving)]
     if level is not None and before.get("batch", {}).get("level") != level:
         said.append(f"{path}: it was not scored again, so it has no decision with --false-discovery {level:g}")
     return said
 
 
-def _by_flow(path: str, alias: str, false_discovery: float, rescore: bool) -> str:
+def _by_flow(path: str, alias: str, false_discovery: float, rescore: bool, form: "Format") -> str:
     from flows.reports.scoring import markdown
     from flows.runtime import gpu, servers
     from flows.scoring import scoring
 
     with servers.connected("scoring"):
         gpu.ensure_devices()
-        return markdown(program.result(scoring(path, alias, false_discovery, rescore, return_state=True)))
+        return markdown(program.result(scoring(path, alias, false_discovery, rescore, form, return_state=True)))
 
 
 if __name__ == "__main__":

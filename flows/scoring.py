@@ -36,13 +36,15 @@ from flows.runtime import gpu
 from flows.runtime.own_names import artefact_key
 from pipeline import config
 from pipeline.base.errors import FlowsculptError, ScoringError, printable
-from pipeline.serving import arrivals, discoveries, intake, loading
+from pipeline.objects import copies
+from pipeline.serving import arrivals, discoveries, intake, loading, scored, uploads, verdict_csv
 from pipeline.serving.arrivals import Incoming
 from pipeline.serving.bundle import Bundle
 from pipeline.serving.contract_check import WARN
 from pipeline.serving.counts import counted
 from pipeline.serving.intake import Left, Outcome, Result
 from pipeline.serving.quarantine import Held
+from pipeline.serving.verdict_csv import Format
 from pipeline.settings.alerts import Alerts
 from pipeline.settings.scoring import ContractRules, Scoring
 
@@ -73,22 +75,31 @@ def _state(done: Outcome) -> State[Any]:
 
 
 @flow(name="scoring", persist_result=False)
-def scoring(path: str, alias: str = "champion", false_discovery: float = 0.0, rescore: bool = False) -> State[Any]:
+def scoring(
+    path: str, alias: str = "champion", false_discovery: float = 0.0, rescore: bool = False, format: Format = "auto"
+) -> State[Any]:
     """Score the files that have not been scored yet.
 
     Args:
-        path: a file, or a folder of CSV, gz, zip or Parquet files.
+        path: a file, or a folder of CSV, gz, zip or Parquet files; or the address of one in an object store.
         alias: of the model version that is to judge: champion, previous, candidate, or a number.
         false_discovery: share of the alarms of a file that may be false, in expectation, for a decision on each file as
             a whole, below 1; 0: every record is decided on alone.
         rescore: whether files are judged again that another version of the model has scored.
+        format: whether verdicts are written as CSV, too: auto, for a file of few records; csv, always; parquet, never.
     """
     try:
         with gpu.lease(gpu.usable_devices(), get_run_logger().info) as shown:
-            result = _score_on(shown, Path(path), alias, discoveries.asked(false_discovery), rescore)
+            result = _score_on(shown, copies.local(path), alias, discoveries.asked(false_discovery), rescore)
     except FlowsculptError as error:
         return Failed(message=str(error), data=error)
     _publish(result)
+    try:
+        for summary in result.scored:
+            verdict_csv.write(scored.key_of(summary), summary["records"], format, config.load(Scoring).csv_records)
+        uploads.upload(config.load(Scoring).output)
+    except FlowsculptError as error:
+        return Failed(message=f"{uploads.FAULT}: {error}; {result.counts}", data=error)
     if result.refused:
         message = (
             f"{counted(len(result.refused), 'file')} could not be scored: {'; '.join(result.refused)}; {result.counts}"

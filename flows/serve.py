@@ -35,7 +35,9 @@ from flows import deploy, worker
 from flows.runtime import access, devices, gpu, processes, program, reach, servers, working_copy
 from flows.runtime.own_names import own
 from flows.triage import sessions
+from pipeline import config
 from pipeline.base.errors import FlowsculptError
+from pipeline.settings.retention import Retention
 
 FOR_A_SHELL = ("PREFECT_API_URL", access.PREFECT_CLIENT, "MLFLOW_TRACKING_URI", *access.MLFLOW_CLIENT)
 
@@ -70,7 +72,8 @@ def serve(given: argparse.Namespace, held: ExitStack, stopped: threading.Event) 
     env = access.prefect_settings(login) | access.mlflow_client_settings(login)
     ports = [port or servers.free_port() for port in (given.prefect_port, given.mlflow_port)]
     print("serve: starting a Prefect server, an MLflow server and a worker; Ctrl-C stops all of them", flush=True)
-    api = held.enter_context(servers.prefect(ports[0], given.host, names, login, stopped=stopped))
+    days = config.load(Retention).log_days
+    api = held.enter_context(servers.prefect(ports[0], given.host, names, login, stopped=stopped, forget_days=days))
     mlflow = held.enter_context(servers.mlflow(ports[1], given.host, names, login, stopped=stopped))
     env |= {"PREFECT_API_URL": api, "MLFLOW_TRACKING_URI": mlflow, worker.ROOT_VARIABLE: str(Path.cwd())}
     if stopped.is_set():

@@ -34,7 +34,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from flows import arguments
 from flows.runtime import program
-from pipeline.base.errors import ConflictError, FlowsculptError, SourceError
+from pipeline.base.errors import ConfigError, ConflictError, FlowsculptError, SourceError
 from pipeline.tracking import quiet_tools
 
 if TYPE_CHECKING:
@@ -66,9 +66,12 @@ def watch(chosen: Namespace, stopped: threading.Event | None = None) -> int:
     import signal
 
     from pipeline import config
+    from pipeline.objects.address import Address, is_address
     from pipeline.serving.watching.handing_over import delivering
     from pipeline.settings.alerts import Alerts
 
+    if is_address(chosen.path):
+        raise ConfigError(f"{Address.of(chosen.path)}: the watch reads files of this machine; schedule scoring instead")
     stopped = stopped or threading.Event()
     with ExitStack() as held:
         if threading.current_thread() is threading.main_thread():

@@ -33,7 +33,7 @@ from pipeline.settings.base import FILE, Bounds, Section, WithPlugins
 PARAMS = Path(FILE)
 PRESET = "preset"  # the one setting that is no section; see flows.runtime.presets
 STAGES: Final = ("ingest", "validate", "preprocess", "stage1", "stage2", "calibrate", "evaluate")
-FLOWS: Final = ("workers", "promotion", "retraining", "scoring", "alerts", "watch", "tracking")
+FLOWS: Final = ("workers", "promotion", "retraining", "scoring", "alerts", "watch", "tracking", "retention")
 
 S = TypeVar("S", bound=Section)
 T = TypeVar("T")

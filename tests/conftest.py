@@ -19,6 +19,7 @@ settings.load_profile("patient")
 for name, value in (store.environment() | store.SERVER_SETTINGS).items():
     os.environ.setdefault(name, value)
 
+KEY, SECRET = "testing-key-of-nobody", "testing-s3cret-of-nobody"  # of the object store
 OURS = ("CUDA_", "DVC_", "FLOWSCULPT_", "MLFLOW_", "MPL", "OMP_", "PATH", "PREFECT_", "PYTHON")  # libraries set others
 
 
@@ -43,3 +44,41 @@ def _nothing_is_left_behind():
     left = {name for name in before.keys() | after.keys() if before.get(name, after.get(name)) != after.get(name)}
     left |= {name for name in after.keys() - before.keys() if name.startswith("$")}
     assert not left, f"the test leaves behind: {', '.join(sorted(left))}"
+
+
+# An object store: a server of this machine that speaks S3.
+
+
+@pytest.fixture(scope="session")
+def endpoint():
+    """The address of the S3 server."""
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    yield "http://{}:{}".format(*server.get_host_and_port())
+    server.stop()
+
+
+@pytest.fixture
+def login(monkeypatch, tmp_path):
+    """Credentials by variables, and nothing of the machine's own."""
+    for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL_S3"):
+        monkeypatch.delenv(name, raising=False)
+    files = {"AWS_CONFIG_FILE": tmp_path / "no-config", "AWS_SHARED_CREDENTIALS_FILE": tmp_path / "no-credentials"}
+    own = {"AWS_ACCESS_KEY_ID": KEY, "AWS_SECRET_ACCESS_KEY": SECRET, "AWS_DEFAULT_REGION": "us-east-1"}
+    for name, value in {**files, **own, "AWS_EC2_METADATA_DISABLED": "true", "NO_PROXY": "127.0.0.1"}.items():
+        monkeypatch.setenv(name, str(value))
+
+
+@pytest.fixture
+def bucket(endpoint, login, monkeypatch):
+    """An empty bucket of that name: a client of it that uploads, lists and removes."""
+    import boto3
+
+    monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
+    made = boto3.resource("s3").Bucket("bucket")
+    made.create()
+    yield made
+    made.objects.all().delete()
+    made.delete()

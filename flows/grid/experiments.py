@@ -149,6 +149,15 @@ def sweep(root: Path) -> None:
                 shutil.rmtree(folder)
 
 
+def is_running(root: Path) -> bool:
+    """Whether a grid runs here: nothing names yet what its experiments have made."""
+    for folder in filter(Path.is_dir, (root / COPIES).glob("*")):
+        with held(root, folder.name, wait=False) as lock:
+            if lock is None:
+                return True
+    return False
+
+
 def run(
     snapshot: Snapshot, name: str, params: Mapping[str, Any], log: Log, lock: TextIO, env: Mapping[str, str]
 ) -> str:

@@ -79,6 +79,7 @@ def prefect(
     login: str = "",
     options: Sequence[str] = (),
     stopped: threading.Event | None = None,
+    forget_days: int = 0,
 ) -> Iterator[str]:
     """A Prefect server, started again where it dies; its database lies in PREFECT_HOME.
 
@@ -91,6 +92,7 @@ def prefect(
         login: ``user:secret``, which it asks for; a fresh one if empty.
         options: of ``python -m flows.runtime.api``.
         stopped: set where nobody waits for it any more.
+        forget_days: after which it removes a flow run that has ended, with its log; 0: never.
 
     Yields:
         The address of its API.
@@ -105,12 +107,18 @@ def prefect(
     command += ["--allowed-hosts", ",".join(names)] if names else []
     page = _address(host, port)
     env = {"PREFECT_SERVER_UI_API_URL": "/api", "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": page}
-    env |= access.prefect_settings(login)
+    env |= access.prefect_settings(login) | _forgetting(forget_days)
     with (
         _kept("Prefect server", command, env, (host, port, "/api/health"), stopped) as address,
         temporary_settings(client_settings(login)),
     ):
         yield f"{address}/api"
+
+
+def _forgetting(days: int) -> dict[str, str]:
+    """The settings with which Prefect's own service removes old flow runs."""
+    vacuum = "PREFECT_SERVER_SERVICES_DB_VACUUM"
+    return {f"{vacuum}_ENABLED": "events,flow_runs", f"{vacuum}_RETENTION_PERIOD": f"{days * 86_400}"} if days else {}
 
 
 @contextmanager

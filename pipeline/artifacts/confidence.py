@@ -14,6 +14,8 @@ from pyarrow.csv import read_csv as read_arrow_csv
 from pipeline.artifacts.files import read_json
 from pipeline.base.errors import ArtifactError
 
+LOGGED = ".sample.json"  # behind the name of a table, beside a sample of it that was logged to MLflow
+
 
 def read_confidence(path: Path) -> tuple[NDArray[np.uint64], NDArray[np.float64]]:
     """(n,) record ids and (n,) confidence of a table with these two columns, such as a stage reports.
@@ -47,12 +49,12 @@ def refuse_sample(path: Path) -> None:
     Raises:
         ArtifactError: it does; the message names the file that holds the whole table.
     """
-    if path.suffix == ".csv" and sample_note(path).is_file():
-        about = read_json(sample_note(path))
-        raise ArtifactError(
-            f"{path}: is a sample of {about['sampled']:,} of {about['rows']:,} records; "
-            f"give {path.with_name(about['whole'])}, which has them all"
-        )
+    beside, logged = sample_note(path), path.with_name(f"{path.name}{LOGGED}")
+    for note in (each for each in (beside, logged) if each.is_file() and (each == logged or path.suffix == ".csv")):
+        about = read_json(note)
+        whole = path.with_name(about["whole"]) if note == beside else about["whole"]
+        kept = f"{about['sampled']:,} of {about['rows']:,} records"
+        raise ArtifactError(f"{path}: is a sample of {kept}; give {whole}, which has them all")
 
 
 def _read_two_columns(path: Path) -> pa.Table:

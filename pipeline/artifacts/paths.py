@@ -23,6 +23,7 @@ PAGE = REPORTS / "report.html"
 CHECKPOINTS = DATA / "checkpoints"
 PROMOTIONS = DATA / "promotions.jsonl"
 INCOMING = DATA / "incoming"
+OBJECTS = DATA / "objects"  # copies of what lies in object stores
 SCORED = DATA / "scored"
 QUARANTINE = DATA / "quarantine"  # files that came in and cannot be scored
 DRIFT = REPORTS / "drift"

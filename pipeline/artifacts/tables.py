@@ -1,7 +1,7 @@
 """Parquet tables, read and written a row group at a time, and the CSV of their columns."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Self
 
@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
+from pyarrow.csv import CSVWriter
 from pyarrow.csv import write_csv as write_arrow_csv
 
 from pipeline.artifacts.files import atomic, unreadable
@@ -185,6 +186,20 @@ def write_columns(path: Path, columns: Mapping[str, NDArray[Any] | pa.ChunkedArr
     table = pa.table({name: _as_arrow(values) for name, values in columns.items()})
     with atomic(path) as temporary:
         write_arrow_csv(table, temporary)
+
+
+def write_parts(path: Path, parts: Iterable[pa.Table]) -> None:
+    """Write a CSV of tables of one schema, of which one is in memory at a time; words and ids as ``write_columns``."""
+    with atomic(path) as temporary, ExitStack() as opened:
+        writer = None
+        for part in parts:
+            text = pa.table({name: _as_arrow(_plain(part.column(name))) for name in part.column_names})
+            writer = writer or opened.enter_context(CSVWriter(temporary, text.schema))
+            writer.write_table(text)
+
+
+def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    return column.cast(column.type.value_type) if pa.types.is_dictionary(column.type) else column
 
 
 def _as_arrow(values: NDArray[Any] | pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:

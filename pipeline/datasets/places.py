@@ -24,9 +24,9 @@ def where_of(given: str | Path | Sequence[str | Path]) -> Where:
     return found[0] if len(found) == 1 else found
 
 
-def shown(where: Where) -> str:
-    """One path or several, for messages."""
-    return str(where) if isinstance(where, Path) else ", ".join(map(str, where))
+def shown(where: Where | str | Sequence[str]) -> str:
+    """One path or several, or addresses, for messages."""
+    return str(where) if isinstance(where, Path | str) else ", ".join(map(str, where))
 
 
 def title(where: Where) -> str:

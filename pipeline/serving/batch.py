@@ -44,6 +44,7 @@ from pipeline.calibration.prediction import Prediction
 from pipeline.datasets.base import REJECTED_SCHEMA, Chunk
 from pipeline.datasets.incoming import IDENTITY
 from pipeline.datasets.schema import ENDPOINTS, GROUPABLE, PROVENANCE
+from pipeline.objects import copies
 from pipeline.serving import carried_past, discoveries, kept_past, own_model, reading
 from pipeline.serving.alerts import delivery
 from pipeline.serving.alerts.building import AlertBuilder
@@ -209,6 +210,8 @@ class Judging:
         rooms = (*TABLES, *([carried_past.ROOM] if carried_past.path_of(self.key).exists() else []))
         tables = {room: sha256_of(table_path(self.key, room)) for room in rooms}
         origin = {"source": self.builder.file.name, **self.about, "version": self.version}
+        if address := copies.origin(self.builder.file.path):
+            origin["address"] = address
         past = self.bundle.looks_back
         looks_back = {} if past is None else {"context": past.about}
         run = {"flow_run": self.flow_run, "time": now, "number": next_number()}

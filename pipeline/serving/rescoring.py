@@ -5,9 +5,8 @@ from typing import Any, TypeVar
 
 from pipeline.artifacts.files import read_json, write_json
 from pipeline.artifacts.tables import read_table
-from pipeline.serving import own_model
+from pipeline.serving import own_model, scored
 from pipeline.serving.alerts import stored
-from pipeline.serving.arrivals import key_of
 from pipeline.serving.counts import counted
 
 T = TypeVar("T")
@@ -24,7 +23,7 @@ def beside(before: Mapping[str, Any] | None, after: T) -> T:
     old, new = _alerts(before), _alerts(after)
     counts = {"new": len(new - old), "gone": len(old - new), "same": len(new & old)}
     after["rescored"] = {"version": before["version"], **counts}
-    path = own_model.scored() / "summaries" / f"{_key(after)}.json"
+    path = own_model.scored() / "summaries" / f"{scored.key_of(after)}.json"
     write_json(path, {**read_json(path), "rescored": after["rescored"]})
     return after
 
@@ -39,9 +38,5 @@ def sentence(rescored: Mapping[str, Any]) -> str:
 
 def _alerts(summary: Mapping[str, Any]) -> set[int]:
     """Ids of the records of a file that are alerts."""
-    path = own_model.scored() / stored.ROOM / f"{_key(summary)}.parquet"
+    path = own_model.scored() / stored.ROOM / f"{scored.key_of(summary)}.parquet"
     return {*read_table(path, ["record_id"]).column(0).to_pylist()}
-
-
-def _key(summary: Mapping[str, Any]) -> str:
-    return key_of(summary["source"], summary["source_sha256"], summary["version"])

@@ -9,6 +9,7 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,13 +25,14 @@ from pipeline.base.temporary import shared_with
 from pipeline.calibration.named_thresholds import Names
 from pipeline.datasets.base import PROVENANCE_FIELDS
 from pipeline.datasets.schema import ENDPOINTS
-from pipeline.serving import discoveries, own_model
+from pipeline.serving import arrivals, discoveries, own_model
 from pipeline.serving.arrivals import Incoming
 
 TABLES: Final = (".", "rejected", "samples", "alerts", "records")
 SEQUENCE: Final = "sequence"  # holds the number of the last summary
 Place = tuple[int, str]  # of a summary in the order in which files were scored: its number, else its time
 PASTS: Final = "pasts"  # the room of what may be gone by now; see ``carried_past``
+PRUNED: Final = "pruned"  # summaries of files whose tables were removed; see ``retention``
 _WORD = pa.dictionary(pa.int32(), pa.string())
 SCHEMA: Final = pa.schema(
     [
@@ -63,6 +65,33 @@ def summary_path(key: str) -> Path:
     return own_model.scored() / "summaries" / f"{key}.json"
 
 
+def key_of(summary: Mapping[str, Any]) -> str:
+    """What the tables are called of a file with this summary."""
+    return arrivals.key_of(summary["source"], summary["source_sha256"], summary["version"])
+
+
+def pruned_folder() -> Path:
+    """Where the summaries of files lie whose tables were removed."""
+    return own_model.scored() / PRUNED
+
+
+def summaries() -> dict[str, dict[str, Any]]:
+    """Key -> summary of each file that was scored, in the order in which they were; their tables may be gone."""
+    found: dict[str, dict[str, Any]] = {}
+    for path in (own_model.scored() / "summaries").glob("*.json"):
+        with suppress(ArtifactError):  # it is being written
+            if isinstance(about := read_json(path), dict):
+                found[path.stem] = about
+    return dict(sorted(found.items(), key=lambda each: (_place(each[1]), each[0])))
+
+
+def time_of(summary: Mapping[str, Any], key: str) -> float:
+    """When a file was scored, in seconds since 1970; where the summary does not say it, when that was written."""
+    with suppress(ValueError, TypeError):
+        return datetime.fromisoformat(summary.get("time", "")).timestamp()
+    return summary_path(key).stat().st_mtime
+
+
 def next_number() -> int:
     """The number of the next summary, 1 for the first; processes that ask at once get different ones.
 
@@ -93,9 +122,14 @@ def is_scored(file: Incoming, version: int | None = None) -> bool:
 
     Args:
         file: what came in.
-        version: that scored it; None: any version of the model.
+        version: that scored it; None: any version of the model, also if its tables were removed since.
     """
-    return summary(file, version) is not None
+    return summary(file, version) is not None or (version is None and is_pruned(file))
+
+
+def is_pruned(file: Incoming) -> bool:
+    """Whether this content was scored, and its tables were removed since."""
+    return any(pruned_folder().glob(f"*-{file.sha256}-v*.json"))
 
 
 def _whole_summary(key: str, sha256: str | None = None) -> dict[str, Any] | None:

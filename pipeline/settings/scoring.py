@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from pipeline.settings.base import Section, Shape, Share
+from pipeline.settings.base import CountOrZero, Section, Shape, Share
 
 Action = Literal["warn", "refuse"]
 
@@ -28,7 +28,15 @@ class ContractRules(Shape):
 
 @dataclass(frozen=True)
 class Scoring(Section):
-    """How new records are scored."""
+    """How new records are scored.
+
+    Attributes:
+        output: address in an object store, such as ``s3://bucket/scored``, that the tables of scored files are uploaded
+            to; "": they stay in data/scored alone.
+        csv_records: the verdicts on a file with at most so many records are written as CSV as well.
+    """
 
     section: ClassVar[str] = "scoring"
     contract: ContractRules
+    output: str
+    csv_records: CountOrZero

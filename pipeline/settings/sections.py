@@ -10,6 +10,7 @@ from pipeline.settings.evaluate import Evaluate
 from pipeline.settings.ingest import Ingest
 from pipeline.settings.preprocess import Preprocess
 from pipeline.settings.promotion import Rules
+from pipeline.settings.retention import Retention
 from pipeline.settings.retraining import Retraining
 from pipeline.settings.scoring import Scoring
 from pipeline.settings.stage1 import Stage1
@@ -25,4 +26,4 @@ def _named(*shapes: type[Section]) -> Mapping[str, type[Section]]:
 
 
 SECTIONS: Final = _named(Ingest, Limits, Preprocess, Stage1, Stage2, Calibrate, Evaluate)
-FLOW_SECTIONS: Final = _named(Workers, Rules, Retraining, Scoring, Alerts, Watch, Tracking)
+FLOW_SECTIONS: Final = _named(Workers, Rules, Retraining, Scoring, Alerts, Watch, Tracking, Retention)

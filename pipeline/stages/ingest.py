@@ -11,6 +11,7 @@ from pipeline.datasets.reading import Reading
 from pipeline.datasets.registry import DATASETS
 from pipeline.datasets.tally import Tally
 from pipeline.datasets.trust import Extent
+from pipeline.objects import copies
 from pipeline.settings import followed
 from pipeline.settings.ingest import Ingest
 from pipeline.stages import launch
@@ -23,7 +24,7 @@ from pipeline.stages.stored_records import store
 def ingest(settings: Ingest, report: Report) -> None:
     """Stream the data set into one Parquet file."""
     followed.require(settings.path)
-    given, path = settings.settings(settings.dataset, DATASETS), where_of(settings.path)
+    given, path = settings.settings(settings.dataset, DATASETS), where_of(copies.local_all(settings.path))
     reading = Reading.of(settings.time_format, settings.time_zone, settings.unlabelled)
     dataset = build(DATASETS, settings.dataset, "ingest.dataset", path=path, reading=reading, **given)
     dataset.labelled = settings.labels in {"auto", "full"}

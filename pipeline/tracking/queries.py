@@ -38,7 +38,12 @@ def find_run(run_id: str) -> Run | None:
 
 def run_ids() -> list[str]:
     """The ids of all runs, the newest first."""
-    return [run.run_id for run in _search("")]
+    return [run.run_id for run in all_runs()]
+
+
+def all_runs() -> list[Run]:
+    """All runs, the newest first."""
+    return _search("")
 
 
 def makers(stage: str, content_hash: str) -> list[Run]:

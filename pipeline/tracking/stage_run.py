@@ -8,7 +8,7 @@ from typing import Any
 
 import psutil
 
-from pipeline.tracking import operations, outbox, pipeline_run, process_identity, store
+from pipeline.tracking import bounded, operations, outbox, pipeline_run, process_identity, store
 from pipeline.tracking.operations import KIND, OUTPUTS, PROCESS, STAGE
 
 LONGEST_PARAM, MOST_IN_A_BATCH = 500, 100
@@ -74,8 +74,10 @@ class StageRun:
         outbox.write("log", self.run_id, tags=dict(values))
 
     def file(self, path: Path, folder: str | None = None) -> None:
-        """Log a file that lies on disk, under its own name."""
-        outbox.write("file", self.run_id, path=str(path), folder=folder)
+        """Log a file that lies on disk, under its own name; of a large table a sample, see ``bounded``."""
+        with bounded.within_bounds(path) as files:
+            for each in files:
+                outbox.write("file", self.run_id, path=str(each), folder=folder)
 
     def dataset(self, name: str, source: str, digest: str, rows: int, columns: Mapping[str, str], context: str) -> None:
         """Name a data set as an input of this run, without holding its rows.

@@ -17,6 +17,9 @@ from pipeline.settings.tracking import Tracking
 from pipeline.tracking import names
 
 ARTEFACTS = "mlruns"
+ARTEFACTS_VARIABLE = (
+    "FLOWSCULPT_ARTIFACT_ROOT"  # s3://bucket/mlflow, say: where files of a fresh experiment lie instead
+)
 ROOT_VARIABLE = "FLOWSCULPT_TRACKING_ROOT"  # for stages that run in a copy of the project
 USER, PASSWORD, TOKEN = "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN"
 SHORTEST_SECRET = 6
@@ -94,7 +97,7 @@ def local_store() -> tuple[str, str]:
     root = project_root()
     uri = f"sqlite:///{root / 'mlflow.db'}"
     connect(uri, root).experiment  # noqa: B018 (made by the first look)
-    return uri, (root / ARTEFACTS).as_uri()
+    return uri, artefact_root(root)
 
 
 def _without_user(text: str) -> str:
@@ -184,8 +187,8 @@ def connect(uri: str, root: Path) -> Store:
     home.mkdir(parents=True, exist_ok=True)
     with locked(home):  # other projects may use the same file
         if is_file:
-            _create_database(path, root / ARTEFACTS)
-        return Store(MlflowClient(uri), root, (root / ARTEFACTS).as_uri())
+            _create_database(path, artefact_root(root))
+        return Store(MlflowClient(uri), root, artefact_root(root))
 
 
 def _connect_to_server(uri: str, root: Path) -> Store:
@@ -201,7 +204,12 @@ def _connect_to_server(uri: str, root: Path) -> Store:
     return Store(MlflowClient(_without_user(uri)), root, None)
 
 
-def _create_database(path: Path, artefacts: Path) -> None:
+def artefact_root(root: Path) -> str:
+    """Where the files of a fresh experiment lie: what the variable names, else a folder of the project."""
+    return os.environ.get(ARTEFACTS_VARIABLE) or (root / ARTEFACTS).as_uri()
+
+
+def _create_database(path: Path, artefacts: str) -> None:
     """Make a fresh SQLite store whole or not at all.
 
     Processes that meet in MLflow's own set-up break the database for good, and so does one that is killed there. Here
@@ -213,7 +221,7 @@ def _create_database(path: Path, artefacts: Path) -> None:
 
     with tempfile.TemporaryDirectory(dir=path.parent, prefix="mlflow.db.") as folder, quiet("mlflow", "alembic"):
         fresh = Path(folder) / path.name
-        SqlAlchemyStore(f"sqlite:///{fresh}", artefacts.as_uri()).engine.dispose()
+        SqlAlchemyStore(f"sqlite:///{fresh}", artefacts).engine.dispose()
         fresh.chmod(0o600)  # what SQLite makes beside it has the same rights
         durable.publish(fresh, path)
 

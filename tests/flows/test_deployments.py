@@ -27,7 +27,7 @@ DEPLOYMENTS = _deployments("prefect.yaml")
 
 
 def test_the_whole_life_of_a_model_is_deployed():
-    assert set(DEPLOYMENTS) == {"training", "scoring", "watch", "drift-check", "promotion", "benchmark"}
+    assert set(DEPLOYMENTS) == {"training", "scoring", "watch", "drift-check", "promotion", "prune", "benchmark"}
     on_gpus = {name for name, each in DEPLOYMENTS.items() if each["work_pool"]["name"] == "gpu"}
     assert on_gpus == {"training", "scoring", "benchmark"}
     assert all(each["tags"] and each["entrypoint"].startswith("flows/") for each in DEPLOYMENTS.values())
@@ -38,7 +38,7 @@ def test_one_run_of_a_deployment_at_a_time_and_what_becomes_of_the_next_is_state
     limits = {name: each["concurrency_limit"] for name, each in DEPLOYMENTS.items()}
     assert all(limit["limit"] == 1 for limit in limits.values())
     dropped = {name for name, limit in limits.items() if limit["collision_strategy"] == "CANCEL_NEW"}
-    assert dropped == {"training", "watch", "drift-check"}
+    assert dropped == {"training", "watch", "drift-check", "prune"}
     assert all(limits[name]["collision_strategy"] == "ENQUEUE" for name in limits.keys() - dropped)
 
 

@@ -3,6 +3,7 @@
 import socket
 
 import pytest
+from prefect.settings import Settings
 
 from flows import serve
 from flows.runtime import servers, working_copy
@@ -58,3 +59,11 @@ def test_a_second_run_in_a_clone_waits_or_is_refused_with_the_name_of_the_first(
         assert said[0].startswith("another run works in this clone: flow run first")
     with working_copy.alone(tmp_path, "second", "refuse", print):
         assert (tmp_path / ".dvc" / "tmp" / working_copy.LOCK).read_text().startswith("second, process")
+
+
+@pytest.mark.parametrize(("days", "kinds", "kept"), [(30, {"events", "flow_runs"}, 30), (0, {"events"}, 90)])
+def test_a_prefect_server_forgets_old_flow_runs_where_it_is_told_to(monkeypatch, days, kinds, kept):
+    for name, value in servers._forgetting(days).items():
+        monkeypatch.setenv(name, value)
+    found = Settings().server.services.db_vacuum
+    assert (found.enabled, found.retention_period.days) == (kinds, kept)

@@ -89,7 +89,7 @@ def test_a_folder_goes_through_the_flow(store, folder, monkeypatch):
     asked = []
     monkeypatch.setattr(score, "_by_flow", lambda *given: asked.append(given) or "done")
     assert score.main([str(folder), "--alias", "previous"]) == 0
-    assert asked == [(str(folder), "previous", 0.0, False)]
+    assert asked == [(str(folder), "previous", 0.0, False, "auto")]
     with pytest.raises(ConfigError, match="give one folder alone, or files"):
         score._scored(Namespace(path=[str(folder), "a.csv"], alias="champion", false_discovery=0.0, rescore=False))
 

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from pipeline.datasets import labelling
-from pipeline.datasets.places import shown, where_of
+from pipeline.datasets.places import shown
 from pipeline.datasets.tally import Tally
 from pipeline.datasets.trust import Extent
 from pipeline.reporting.figures.records import class_counts
@@ -37,9 +37,7 @@ def write_reports(settings: Ingest, source: dict[str, Any], tally: Tally, extent
     counts = {name: file["attacks"] for name, file in source["files"].items()}
     report.figure("class_counts", class_counts(counts, subtitle=report.subtitle))
     columns = {column["name"]: "string" if column.get("categorical") else "double" for column in source["columns"]}
-    report.run.dataset(
-        settings.dataset, shown(where_of(settings.path)), source["digest"], tally.records, columns, "raw"
-    )
+    report.run.dataset(settings.dataset, shown(settings.path), source["digest"], tally.records, columns, "raw")
     report.run.metrics({key: source[key] for key in ("records", "rejected", "blank", "distrusted")})
     report.say(labelling.sentence(tally.attacks))
     report.say(f"{source['records']:,} records of {len(counts)} files, {source['rejected']:,} rows rejected")

@@ -1,0 +1,28 @@
+"""Retention as a deployment: ``flowsculpt prune`` on a schedule."""
+
+from prefect import State, flow, get_run_logger
+from prefect.artifacts import create_markdown_artifact
+from prefect.states import Completed, Failed
+
+from flows import prune
+from flows.runtime.own_names import artefact_key
+from pipeline.base.errors import FlowsculptError
+
+
+@flow(name="prune", persist_result=False)
+def pruning(apply: bool = False) -> State[prune.Pruned]:
+    """Remove what is older, or more, than the section retention of params.yaml keeps.
+
+    Args:
+        apply: Whether it is removed. Without it the run only says what would be.
+    """
+    try:
+        done = prune.prune(apply)
+    except FlowsculptError as error:
+        return Failed(message=str(error), data=error)
+    get_run_logger().info(done.text)
+    lines = "\n".join(f"- {line}" for line in done.text.splitlines())
+    create_markdown_artifact(lines, key=artefact_key("prune"), description="What was removed, or would be")
+    if done.faults:
+        return Failed(message="; ".join(done.faults), data=prune.UnfollowedError(done.text))
+    return Completed(message=done.text.splitlines()[-1], data=done)
