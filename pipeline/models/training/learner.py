@@ -80,22 +80,26 @@ class Learner(Steps):
         for listener in self.listeners if self.global_rank == 0 else ():
             listener(self.current_epoch, self.rows[-1])
 
-    def _refuse_disagreement(self) -> None:
-        """Compare what the processes go on with: one that ends alone would leave the others waiting.
+    def on_fit_start(self) -> None:
+        """Compare the records of the processes."""
+        if self.trainer.world_size > 1:
+            parts = (self.train_batches.data, self.val_batches.data)
+            self._refuse_unlike([_checksum(column) for part in parts for column in part], "their records")
 
-        Raises:
-            TrainingError: their losses, thresholds or confidence differ, or one of them ends here.
-        """
-        if self.trainer.world_size == 1:
-            return
-        row, edges = self.rows[-1], self.thresholds or Thresholds(0.0, 0.0)
-        confidence = zlib.crc32(self.train_batches.data.confidence.cpu().numpy().tobytes())
-        own = [row["train_loss"], row["val_loss"], edges.low, edges.high, confidence, self.trainer.should_stop]
+    def _refuse_disagreement(self) -> None:
+        """Compare what the processes go on with: one that ends alone would leave the others waiting."""
+        if self.trainer.world_size > 1:
+            edges = self.thresholds or Thresholds(0.0, 0.0)
+            confidence = _checksum(self.train_batches.data.confidence)
+            own = [edges.low, edges.high, confidence, self.trainer.should_stop]
+            self._refuse_unlike(own, f"their thresholds, confidence or end after epoch {self.current_epoch}")
+
+    def _refuse_unlike(self, own: list[float], what: str) -> None:
         every = self.all_gather(torch.tensor(own, dtype=torch.float64, device=self.device))
         if not bool((every == every[0]).all()):
             raise TrainingError(
-                f"{type(self.model).__name__}: after epoch {self.current_epoch} the processes of this training differ "
-                "in their losses, thresholds or confidence; do all of them run the same code on the same records?"
+                f"{type(self.model).__name__}: the processes of this training differ in {what}; do all of them run the "
+                "same code on the same records?"
             )
 
     @property
@@ -220,3 +224,8 @@ class Learner(Steps):
         self.made = checkpoint["made"]
         self.undone = [Undone(**update) for update in checkpoint["undone"]]
         self._before = Before.from_state(checkpoint["before"]) if checkpoint["before"] else None
+
+
+def _checksum(column: Tensor) -> int:
+    """Of the bytes of a column."""
+    return zlib.crc32(column.detach().cpu().contiguous().numpy().data)
