@@ -33,7 +33,7 @@ from pipeline.settings.base import FILE, Bounds, Section, WithPlugins
 PARAMS = Path(FILE)
 PRESET = "preset"  # the one setting that is no section; see flows.runtime.presets
 STAGES: Final = ("ingest", "validate", "preprocess", "stage1", "stage2", "calibrate", "evaluate")
-FLOWS: Final = ("workers", "promotion", "retraining", "scoring", "alerts", "watch", "tracking")
+FLOWS: Final = ("engine", "workers", "promotion", "retraining", "scoring", "alerts", "watch", "tracking")
 
 S = TypeVar("S", bound=Section)
 T = TypeVar("T")
@@ -63,7 +63,8 @@ def build(shape: type[S], params: Mapping[str, Any], where: str) -> S:
     for key in params:
         if key not in known and key != PRESET:
             raise ConfigError(f"{where}: unknown section {key!r}{near_miss(key, known)}; known: {', '.join(known)}")
-    return checked(shape, params.get(shape.section), shape.section, where)
+    given = params.get(shape.section, {} if _may_be_absent(shape) else None)
+    return checked(shape, given, shape.section, where)
 
 
 def checked(shape: type[T], given: Any, name: str, where: str) -> T:
@@ -186,6 +187,10 @@ def _default(field: Field[Any]) -> Any:
     if "optional" not in field.metadata:
         return ...
     return field.default if field.default_factory is MISSING else field.default_factory()
+
+
+def _may_be_absent(shape: type[Section]) -> bool:
+    return all("optional" in each.metadata for each in fields(shape))
 
 
 def _built(shape: type, model: BaseModel) -> Any:
