@@ -27,6 +27,7 @@ AHEAD: Final = 2  # partitions for each thread of the workers, one that is worke
 CONNECT: Final = 10.0  # seconds
 ALONE: Final = 60.0  # seconds without a worker
 LOOK: Final = 5.0  # seconds between two looks whether there are workers
+REMEMBERED: Final = 8  # values that were sent to the workers
 PACKAGE: Final = Path(__file__).parents[1]
 HERE: Final = "127.0.0.1"
 SETTINGS: Final = {
@@ -61,6 +62,7 @@ class Dask:
             raise ConfigError(f"engine.tls needs ca, certificate and key, given {', '.join(sorted(self.files))} alone")
         self._opened = ExitStack()
         self._client: Any = None
+        self._shared: dict[int, tuple[Any, Any]] = {}  # of an object: the object, which must live on, and its task
 
     def mapped(self, work: Work, parts: Iterable[Any]) -> Iterator[Any]:
         """The result of each partition, in their order; ``AHEAD`` partitions are on their way for each thread.
@@ -70,7 +72,7 @@ class Dask:
         """
         client = self._connected()
         told = versions()
-        shared = [client.submit(_given, value, pure=False) for value in work.shared]
+        shared = [self._sent(value) for value in work.shared]
         waiting: deque[Any] = deque()
         try:
             for part in parts:
@@ -86,6 +88,7 @@ class Dask:
     def close(self) -> None:
         """Let the cluster go."""
         self._client = None
+        self._shared.clear()
         self._opened.close()
 
     def _connected(self) -> Any:
@@ -124,6 +127,15 @@ class Dask:
         except (OSError, TimeoutError, ValueError) as error:
             raise EngineError(self._away(f"does not answer ({error})")) from error
         return client
+
+    def _sent(self, value: Any) -> Any:
+        """A task that gives a value; the same one where the same object was sent lately."""
+        _, task = self._shared.pop(id(value), (None, None))
+        task = task or self._client.submit(_given, value, pure=False)
+        self._shared[id(value)] = value, task
+        while len(self._shared) > REMEMBERED:
+            del self._shared[next(iter(self._shared))]
+        return task
 
     def _threads(self) -> int:
         """Of all workers; at least 1, so that a cluster may be without one for a while."""

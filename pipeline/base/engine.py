@@ -100,12 +100,22 @@ def using(
         workers: how many of these; ``auto``: one for each core.
         tls: the files ``ca``, ``certificate`` and ``key``; none: what Dask's own configuration says.
     """
-    before, _IN_USE.engine = _IN_USE.engine, _of(use, address, workers, tls or {})
+    engine = _of(use, address, workers, tls or {})
+    try:
+        with at_work(engine):
+            yield
+    finally:
+        engine.close()
+
+
+@contextmanager
+def at_work(engine: Engine) -> Iterator[None]:
+    """Work with an engine inside that stays open after it."""
+    before, _IN_USE.engine = _IN_USE.engine, engine
     try:
         yield
     finally:
-        ended, _IN_USE.engine = _IN_USE.engine, before
-        ended.close()
+        _IN_USE.engine = before
 
 
 def _of(use: str, address: str, workers: int | str, tls: Mapping[str, str]) -> Engine:

@@ -36,14 +36,28 @@ class Tally:
         self.reasons: Counter[str] = Counter()
         self.unknown: dict[str, Counter[str]] = {}
 
-    def add(self, judged: Prediction, rejected: pa.Table, unknown: Mapping[str, Counter[str]] | None = None) -> None:
-        """Count what was decided, the rows that could not be read, and the words that the model does not know."""
-        for name, words in (unknown or {}).items():
-            self.unknown.setdefault(name, Counter()).update(words)
+    def add(self, judged: Prediction, unknown: Mapping[str, Counter[str]] | None = None) -> None:
+        """Count what was decided, and the words that the model does not know."""
+        self._know_not(unknown or {})
         self.verdicts.update(judged.verdict.tolist())
         self.decided.update(judged.decided)
         for name in self.alarms:
             self.alarms[name] += int(judged.flagged[name].sum())
+
+    def join(self, other: "Tally") -> None:
+        """Count what another one has counted, but for rows that could not be read."""
+        self._know_not(other.unknown)
+        self.verdicts.update(other.verdicts)
+        self.decided.update(other.decided)
+        self.alarms.update(other.alarms)
+        self.labels.join(other.labels)
+
+    def _know_not(self, unknown: Mapping[str, Counter[str]]) -> None:
+        for name, words in unknown.items():
+            self.unknown.setdefault(name, Counter()).update(words)
+
+    def reject(self, rejected: pa.Table) -> None:
+        """Count the rows that could not be read."""
         faulty = rejected.filter(pc.invert(holds_no_record(rejected)))
         count_reasons(self.reasons, faulty.column("reason").to_pylist())
 
@@ -125,6 +139,17 @@ class Kept:
             return
         few = self._first(found.unify_dictionaries())
         new = pa.table({name: _plain(few.column(name)) for name in few.column_names})
+        self._keep(new)
+
+    def join(self, other: "Kept") -> None:
+        """Keep what another one, of other records, has kept, as far as it comes first."""
+        if other.kept is None:
+            return
+        found = self._coming_first(other.kept)
+        if self.kept is None or found.num_rows:
+            self._keep(found)
+
+    def _keep(self, new: pa.Table) -> None:
         both = new if self.kept is None else pa.concat_tables([self.kept, _like(new, self.kept.schema)])
         self.kept = self._first(both).combine_chunks()
 
