@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 
 from flows import arguments
 from flows.runtime import program
+from pipeline.base import engine
 from pipeline.base.errors import ConfigError, ScoringError
 from pipeline.base.parallel import one_thread
 from pipeline.tracking import quiet_tools
@@ -70,15 +71,12 @@ def here(
     with program.quick_imports():
         from flows.reports import scoring as reports
         from pipeline import config
-        from pipeline.base import engine
         from pipeline.serving import arrivals, discoveries, intake, loading
         from pipeline.serving.intake import Outcome, Result
         from pipeline.settings.alerts import Alerts
-        from pipeline.settings.base import plain
-        from pipeline.settings.engine import Engine
         from pipeline.settings.scoring import Scoring
 
-    with one_thread(), engine.using(**plain(config.load(Engine))):
+    with one_thread(), engine.using(**config.engine()):
         level = discoveries.asked(false_discovery)
         files = [file for path in paths for file in arrivals.listed(path)]
         version, bundle = model or loading.load(alias)

@@ -45,8 +45,6 @@ from pipeline.serving.counts import counted
 from pipeline.serving.intake import Left, Outcome, Result
 from pipeline.serving.quarantine import Held
 from pipeline.settings.alerts import Alerts
-from pipeline.settings.base import plain
-from pipeline.settings.engine import Engine
 from pipeline.settings.scoring import ContractRules, Scoring
 
 
@@ -129,7 +127,7 @@ def score_new(
     Raises:
         FlowsculptError: there is no such version or no such path; nothing was scored.
     """
-    with engine.using(**plain(config.load(Engine))):
+    with engine.using(**config.engine()):
         return _score_new(path, alias, device, false_discovery, rescore)
 
 

@@ -29,6 +29,7 @@ from pydantic import (
 from pipeline.base.errors import ConfigError, near_miss
 from pipeline.settings import renamed
 from pipeline.settings.base import FILE, Bounds, Section, WithPlugins
+from pipeline.settings.engine import Engine
 
 PARAMS = Path(FILE)
 PRESET = "preset"  # the one setting that is no section; see flows.runtime.presets
@@ -48,6 +49,19 @@ def load(shape: type[S], path: Path = PARAMS) -> S:
     return build(shape, read(path), str(path))
 
 
+def engine() -> dict[str, Any]:
+    """What ``pipeline.base.engine.using`` takes; nothing where params.yaml is older than the section ``engine``.
+
+    Raises:
+        ConfigError: as ``load``.
+    """
+    if Engine.section not in read(PARAMS):
+        return {}
+    chosen = load(Engine)
+    tls = {"ca": chosen.tls.ca, "certificate": chosen.tls.certificate, "key": chosen.tls.key}
+    return {"use": chosen.use, "address": chosen.address, "workers": chosen.workers, "tls": tls}
+
+
 def build(shape: type[S], params: Mapping[str, Any], where: str) -> S:
     """The section of ``params`` that has this shape.
 
@@ -63,8 +77,7 @@ def build(shape: type[S], params: Mapping[str, Any], where: str) -> S:
     for key in params:
         if key not in known and key != PRESET:
             raise ConfigError(f"{where}: unknown section {key!r}{near_miss(key, known)}; known: {', '.join(known)}")
-    given = params.get(shape.section, {} if _may_be_absent(shape) else None)
-    return checked(shape, given, shape.section, where)
+    return checked(shape, params.get(shape.section), shape.section, where)
 
 
 def checked(shape: type[T], given: Any, name: str, where: str) -> T:
@@ -187,10 +200,6 @@ def _default(field: Field[Any]) -> Any:
     if "optional" not in field.metadata:
         return ...
     return field.default if field.default_factory is MISSING else field.default_factory()
-
-
-def _may_be_absent(shape: type[Section]) -> bool:
-    return all("optional" in each.metadata for each in fields(shape))
 
 
 def _built(shape: type, model: BaseModel) -> Any:

@@ -21,7 +21,7 @@ from pipeline.base.engine import Work
 from pipeline.base.errors import ConfigError, EngineError
 from pipeline.base.parallel import cores
 
-INSTALL: Final = "pip install flowsculpt[dask]"
+INSTALL: Final = "pip install flowsculpt[dask] --constraint constraints.txt"
 COMPARED: Final = ("flowsculpt", "numpy", "pyarrow", "pandas", "scikit-learn", "scipy", "torch", "distributed")
 AHEAD: Final = 2  # partitions for each thread of the workers, one that is worked on and one that waits
 CONNECT: Final = 10.0  # seconds
@@ -62,6 +62,7 @@ class Dask:
             raise ConfigError(f"engine.tls needs ca, certificate and key, given {', '.join(sorted(self.files))} alone")
         self._opened = ExitStack()
         self._client: Any = None
+        self._lost = ""  # what happened to a cluster that is gone
         self._shared: dict[int, tuple[Any, Any]] = {}  # of an object: the object, which must live on, and its task
 
     def mapped(self, work: Work, parts: Iterable[Any]) -> Iterator[Any]:
@@ -92,6 +93,8 @@ class Dask:
         self._opened.close()
 
     def _connected(self) -> Any:
+        if self._lost:
+            raise EngineError(self._lost)
         if self._client is None:
             self._client = self._connect()
             _require_same(self._client)
@@ -125,7 +128,7 @@ class Dask:
             self._opened.callback(client.close)
             client.wait_for_workers(1, timeout=ALONE)
         except (OSError, TimeoutError, ValueError) as error:
-            raise EngineError(self._away(f"does not answer ({error})")) from error
+            raise self._away(f"does not answer ({error})") from error
         return client
 
     def _sent(self, value: Any) -> Any:
@@ -159,21 +162,23 @@ class Dask:
                     "little memory, or the machine ends them; their logs say why"
                 ) from error
             except CancelledError as error:
-                raise EngineError(self._away("went away")) from error
+                raise self._away("went away") from error
             except TimeoutError as error:
                 if future.status == "error":  # the task itself raised it
                     raise
                 since = time.monotonic() if self._has_workers() else since
                 if time.monotonic() - since > ALONE:
-                    raise EngineError(self._away(f"has had no worker for {ALONE:.0f} s")) from error
+                    raise self._away(f"has had no worker for {ALONE:.0f} s") from error
 
     def _has_workers(self) -> bool:
         return bool(self._client.scheduler_info(n_workers=-1)["workers"])
 
-    def _away(self, what: str) -> str:
+    def _away(self, what: str) -> EngineError:
+        """The error of a cluster that is gone; whoever asks again gets it at once."""
         which = f"the Dask scheduler at {self.address}" if self.address else "the Dask cluster on this machine"
         remedy = "start it again" if self.address else "look at the memory of this machine"
-        return f"{which} {what}; nothing was stored: {remedy}, or set engine.use to local, and run this again"
+        self._lost = f"{which} {what}; nothing was stored: {remedy}, or set engine.use to local, and run this again"
+        return EngineError(self._lost)
 
 
 def _security(files: Mapping[str, str]) -> Any:

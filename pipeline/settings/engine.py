@@ -1,9 +1,9 @@
 """Where partitions of the records are worked on."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
 
-from pipeline.settings.base import OPTIONAL, Bounds, Count, Section, Shape
+from pipeline.settings.base import Bounds, Count, Section, Shape
 
 
 @dataclass(frozen=True)
@@ -16,9 +16,9 @@ class Tls(Shape):
         key: its private key.
     """
 
-    ca: str = field(default="", metadata=OPTIONAL)
-    certificate: str = field(default="", metadata=OPTIONAL)
-    key: str = field(default="", metadata=OPTIONAL)
+    ca: str
+    certificate: str
+    key: str
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Engine(Section):
     """
 
     section: ClassVar[str] = "engine"
-    use: Literal["local", "dask"] = field(default="local", metadata=OPTIONAL)
-    address: Annotated[str, Bounds(pattern=r"^$|^(tcp|tls|ws|wss)://")] = field(default="", metadata=OPTIONAL)
-    workers: Count | Literal["auto"] = field(default="auto", metadata=OPTIONAL)
-    tls: Tls = field(default_factory=Tls, metadata=OPTIONAL)
+    use: Literal["local", "dask"]
+    address: Annotated[str, Bounds(pattern=r"^$|^(tcp|tls|ws|wss)://")]
+    workers: Count | Literal["auto"]
+    tls: Tls

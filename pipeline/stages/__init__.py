@@ -13,7 +13,6 @@ from pipeline.base import engine
 from pipeline.base.errors import FlowsculptError
 from pipeline.base.parallel import limit_threads
 from pipeline.settings.base import Section, plain
-from pipeline.settings.engine import Engine
 from pipeline.stages.reports import overview
 from pipeline.stages.reports.report import Report
 
@@ -36,7 +35,7 @@ def launch(name: str, shape: type[S], body: Callable[[S, Report], Verdict | None
         upstream = {stage: partial(paths.content_hash, stage) for stage in paths.upstream(name)}
         outputs = partial(paths.content_hash, name)
         last = name == next(reversed(paths.OUTPUTS))
-        using = engine.using(**plain(config.load(Engine)))
+        using = engine.using(**config.engine())
         with using, tracking.stage(name, plain(settings), upstream, outputs, last) as run:
             overview.settings(run.pipeline)
             with whole_folder(paths.REPORTS / name) as folder:

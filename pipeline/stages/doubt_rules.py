@@ -13,8 +13,9 @@ from pipeline.preprocessing.features import Features
 from pipeline.preprocessing.sweeps import sweeping
 from pipeline.preprocessing.witnesses import unwitnessed
 from pipeline.settings.preprocess import SweepSettings, WitnessSettings
-from pipeline.stages.records import SomeRows, columns_where, raw_columns
+from pipeline.stages.records import raw_columns
 from pipeline.stages.reports.report import Report
+from pipeline.stages.some_rows import SomeRows, columns_where
 from pipeline.stages.when import when
 
 PORT: Final = "destination_port"

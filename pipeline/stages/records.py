@@ -1,7 +1,6 @@
 """The records that ingest stored, as columns, a row group at a time."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -54,31 +53,3 @@ def _identity(group: RowGroup, names: list[str], recipe: Recipe) -> tuple[NDArra
     attack, day = (strings(table.column(name)) for name in ("attack", "day"))
     time = microseconds(table.column("timestamp"))
     return table.column("record_id").to_numpy(), attack, attempted, day, content, time
-
-
-@dataclass(frozen=True)
-class SomeRows:
-    """Some rows of a row group, unread.
-
-    Attributes:
-        group: the row group.
-        names: of the columns.
-        mask: (n,) which rows.
-    """
-
-    group: RowGroup
-    names: tuple[str, ...]
-    mask: NDArray[np.bool_]
-
-    def __len__(self) -> int:
-        return int(self.mask.sum())
-
-    def columns(self) -> Columns:
-        """The columns of these rows."""
-        return {name: values[self.mask] for name, values in columns_of(self.group.read(), self.names).items()}
-
-
-def columns_where(mask: NDArray[np.bool_]) -> Iterator[SomeRows]:
-    """The columns of the records under a mask, (n,)."""
-    names = tuple(raw_columns())
-    return (SomeRows(group, names, mask[group.rows]) for group in row_group_parts(paths.RECORDS, names))
