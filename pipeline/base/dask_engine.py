@@ -8,7 +8,10 @@ cluster whose software is not that of this process is refused, because its resul
 """
 
 import hashlib
+import math
+import os
 import time
+import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import CancelledError
@@ -62,6 +65,7 @@ class Dask:
             raise ConfigError(f"engine.tls needs ca, certificate and key, given {', '.join(sorted(self.files))} alone")
         self._opened = ExitStack()
         self._client: Any = None
+        self._looked, self._known = -math.inf, 1
         self._lost = ""  # what happened to a cluster that is gone
         self._shared: dict[int, tuple[Any, Any]] = {}  # of an object: the object, which must live on, and its task
 
@@ -103,7 +107,9 @@ class Dask:
     def _connect(self) -> Any:
         import dask
         from distributed import Client, LocalCluster
+        from distributed.versions import VersionMismatchWarning
 
+        self._opened.callback(_restored, dict(os.environ))  # Dask sets variables for the processes that it starts
         self._opened.enter_context(dask.config.set(SETTINGS))
         try:
             if self.address:
@@ -124,7 +130,9 @@ class Dask:
                     )
                 )
                 security = at.security
-            client = Client(at, timeout=CONNECT, security=security, direct_to_workers=True, set_as_default=False)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", VersionMismatchWarning)  # _require_same compares more
+                client = Client(at, timeout=CONNECT, security=security, direct_to_workers=True, set_as_default=False)
             self._opened.callback(client.close)
             client.wait_for_workers(1, timeout=ALONE)
         except (OSError, TimeoutError, ValueError) as error:
@@ -141,8 +149,21 @@ class Dask:
         return task
 
     def _threads(self) -> int:
-        """Of all workers; at least 1, so that a cluster may be without one for a while."""
-        return max(1, int(sum(self._client.nthreads().values())))
+        """Of all workers, as they were some seconds ago; at least 1: a cluster may be without one for a while."""
+        if time.monotonic() - self._looked > LOOK:
+            self._looked, self._known = time.monotonic(), max(1, int(sum(self._workers().values())))
+        return self._known
+
+    def _workers(self) -> Mapping[str, int]:
+        """The address of each worker, and its threads.
+
+        Raises:
+            EngineError: the scheduler went away.
+        """
+        try:
+            return self._client.nthreads()  # type: ignore[no-any-return]
+        except (OSError, CancelledError, TimeoutError) as error:
+            raise self._away("went away") from error
 
     def _result(self, future: Any) -> Any:
         """The result of a task, as soon as it is there.
@@ -166,12 +187,9 @@ class Dask:
             except TimeoutError as error:
                 if future.status == "error":  # the task itself raised it
                     raise
-                since = time.monotonic() if self._has_workers() else since
+                since = time.monotonic() if self._workers() else since
                 if time.monotonic() - since > ALONE:
                     raise self._away(f"has had no worker for {ALONE:.0f} s") from error
-
-    def _has_workers(self) -> bool:
-        return bool(self._client.scheduler_info(n_workers=-1)["workers"])
 
     def _away(self, what: str) -> EngineError:
         """The error of a cluster that is gone; whoever asks again gets it at once."""
@@ -179,6 +197,13 @@ class Dask:
         remedy = "start it again" if self.address else "look at the memory of this machine"
         self._lost = f"{which} {what}; nothing was stored: {remedy}, or set engine.use to local, and run this again"
         return EngineError(self._lost)
+
+
+def _restored(before: dict[str, str]) -> None:
+    """Let this process have the environment variables that it had before, and no others."""
+    for name in os.environ.keys() - before.keys():
+        del os.environ[name]
+    os.environ.update(before)
 
 
 def _security(files: Mapping[str, str]) -> Any:
