@@ -87,8 +87,8 @@ class Dask:
             while waiting:
                 yield self._result(waiting.popleft())
         finally:
-            for each in waiting:
-                each.cancel()
+            if self._client is client and not self._lost:
+                client.cancel([*waiting])
 
     def close(self) -> None:
         """Let the cluster go."""
@@ -172,6 +172,7 @@ class Dask:
             EngineError: the scheduler or all workers went away, or the task has ended several workers.
         """
         from distributed import KilledWorker
+        from distributed.comm import CommClosedError
 
         since = time.monotonic()
         while True:
@@ -182,7 +183,7 @@ class Dask:
                     f"a partition has ended {error.allowed_failures + 1} workers, one after the other: they have too "
                     "little memory, or the machine ends them; their logs say why"
                 ) from error
-            except CancelledError as error:
+            except (CommClosedError, CancelledError) as error:
                 raise self._away("went away") from error
             except TimeoutError as error:
                 if future.status == "error":  # the task itself raised it

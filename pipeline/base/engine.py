@@ -88,6 +88,13 @@ def mapped(
     return _IN_USE.engine.mapped(Work(first, then, shared), parts)
 
 
+def here(
+    first: Callable[..., Any], parts: Iterable[Any], then: Callable[..., Any] | None = None, shared: Sequence[Any] = ()
+) -> Iterator[Any]:
+    """As ``mapped``, but in this process, whatever engine is in use."""
+    return Local().mapped(Work(first, then, shared), parts)
+
+
 @contextmanager
 def using(
     use: str = LOCAL, address: str = "", workers: int | str = "auto", tls: Mapping[str, str] | None = None
