@@ -74,13 +74,17 @@ def made(blocks: Blocks, number: int) -> Any:
 class Sink:
     """Takes in what was judged as ``batch.Judging`` does, and writes tables of which one at a time is on the disk."""
 
-    def __init__(self, bundle: Any, rules: Any) -> None:
+    def __init__(self, bundle: Any) -> None:
         from pipeline.serving import judged
         from pipeline.serving.contract_check import ContractCheck
         from pipeline.serving.tally import Tally
 
-        self.tally, self.check, self.kept = Tally(bundle.calibration), ContractCheck(bundle.contract), judged.new_kept()
-        self.explained, self.rules, self.records = judged.Explained(), rules, 0
+        self.tally, self.check, self.kept = (
+            Tally(bundle.calibration),
+            ContractCheck(bundle.contract),
+            judged.new_kept({}),
+        )
+        self.so_far, self.records = judged.SoFar(), 0
         self.digest = hashlib.sha256()
 
     def take(self, results: Iterator[Any], records: int) -> None:
@@ -93,13 +97,13 @@ class Sink:
         tables = (TableWriter(Path(f"{name}.parquet"), schema) for name, schema in (("v", SCHEMA), ("a", ALERTS)))
         with next(tables) as verdicts, next(tables) as alerts:
             for done in results:
-                self.explained.count = min(self.rules.explained, self.explained.count + done.alerts.num_rows)
                 verdicts.write(done.table)
                 alerts.write(done.alerts)
                 self.tally.join(done.tally)
                 self.check.join(done.check)
                 for name, rows in self.kept.items():
                     rows.join(done.kept[name])
+                    self.so_far.bounds[name] = rows.bound
                 self.digest.update(done.table.column("score").combine_chunks().to_numpy())
                 self.records += done.table.num_rows
                 if self.records >= until:
@@ -121,15 +125,15 @@ def run(engine_name: str, records: int) -> dict[str, Any]:
         version, bundle = loading.load("champion")
         file, rules = arrivals.identify(FILE, FILE), replace(config.load(Alerts), explained=0)
         blocks = blocks_of(FILE, next(reading.parts(file, bundle)))
-        sink = Sink(bundle, rules)
+        sink = Sink(bundle)
 
         def results(first: int, last: int) -> Iterator[Any]:
-            about = (file, version.number, rules, sink.explained)
+            about = (file, version.number, rules, sink.so_far)
             pieces = (judged.Piece(partial(made, blocks, number), *about) for number in range(first, last))
             return engine.mapped(judged.read, pieces, judged.judge, (bundle,))
 
         sink.take(results(-2 * int(workers or 1), 0), 1 << 60)
-        sink = Sink(bundle, rules)
+        sink = Sink(bundle)
         before, start = _spent(psutil.Process()), time.perf_counter()
         found = results(0, 1 << 60)
         while sink.records < records:
@@ -201,9 +205,10 @@ def main(given: Sequence[str] | None = None) -> None:
         prepare(folder, options.train, options.simulated)
         print(f"{os.cpu_count()} cores\n\n{HEAD}\n|---|" + "---:|" * 9 + "---|", flush=True)
         for records in options.records:
-            found = {name: measured(name, records, folder) for name in options.engines}
-            for name, each in found.items():
-                print(line(name, each), flush=True)
+            found = {}
+            for name in options.engines:
+                found[name] = measured(name, records, folder)
+                print(line(name, found[name]), flush=True)
             if {"dask-1", "dask-2"} <= {*found}:
                 ratio = found["dask-1"]["wall"] / found["dask-2"]["wall"]
                 print(f"two workers against one, {records:,} records: {ratio:.2f} times as fast")

@@ -22,7 +22,7 @@ from typing import Any, Final
 
 from pipeline.base.engine import Work
 from pipeline.base.errors import ConfigError, EngineError
-from pipeline.base.parallel import cores
+from pipeline.base.parallel import THREADS, cores
 
 INSTALL: Final = "pip install flowsculpt[dask] --constraint constraints.txt"
 COMPARED: Final = ("flowsculpt", "numpy", "pyarrow", "pandas", "scikit-learn", "scipy", "torch", "distributed")
@@ -37,6 +37,8 @@ SETTINGS: Final = {
     "distributed.admin.large-graph-warning-threshold": "1GB",  # a partition travels with its task, so it is not lost
     "distributed.comm.retry.count": 0,
     "distributed.comm.timeouts.connect": f"{CONNECT:.0f}s",
+    # Dask's own choice gives memory back after each use, and a worker then spends most of its time on getting it anew.
+    "distributed.nanny.pre-spawn-environ": {**dict.fromkeys(THREADS, "1"), "MALLOC_ARENA_MAX": "1"},
     "distributed.worker.memory.target": False,  # nothing that is pickled is stored
     "distributed.worker.memory.spill": False,
 }
@@ -114,7 +116,7 @@ class Dask:
         try:
             if self.address:
                 at: Any = self.address
-                security = _security(self.files)
+                security = _security(self.files, self.address)
             else:
                 place = f"{HERE}:0"
                 at = self._opened.enter_context(
@@ -207,12 +209,19 @@ def _restored(before: dict[str, str]) -> None:
     os.environ.update(before)
 
 
-def _security(files: Mapping[str, str]) -> Any:
-    """What Dask needs for TLS; None where no files are named: Dask's own configuration says it."""
+def _security(files: Mapping[str, str], address: str) -> Any:
+    """What Dask needs for TLS; where no files are named, Dask's own configuration says it.
+
+    Raises:
+        ConfigError: a file is absent, or nothing says any.
+    """
     from distributed.security import Security
 
     if not files:
-        return None
+        said = Security()
+        if address.startswith(("tls", "wss")) and said.get_connection_args("client").get("ssl_context") is None:
+            raise ConfigError(f"engine.address is {address}, which needs the files of engine.tls, and none is named")
+        return said
     for name, path in files.items():
         if not Path(path).is_file():
             raise ConfigError(f"engine.tls.{name}: {path} is no file")

@@ -1,7 +1,7 @@
 """Where partitions are worked on: in this process, or by the workers of a Dask cluster, to the same bytes.
 
-A stage cuts its work into partitions, each of which can be worked on alone, and asks ``mapped`` for the results in
-their order. Whoever starts a program says with ``using`` which engine that means; without it, it means this process.
+A stage cuts its work into partitions and asks ``mapped`` for the results in their order. Each partition can be worked
+on alone. Whoever starts a program says with ``using`` which engine that means; without it, it means this process.
 Workers compute, and this process alone writes.
 """
 

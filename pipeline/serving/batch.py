@@ -50,7 +50,7 @@ from pipeline.serving.alerts.stored import ROOM as ALERT_ROOM
 from pipeline.serving.arrivals import Incoming, content_hash
 from pipeline.serving.bundle import Bundle
 from pipeline.serving.contract_check import WARN, ContractCheck
-from pipeline.serving.judged import Explained, Judged, Piece
+from pipeline.serving.judged import Judged, Piece, SoFar
 from pipeline.serving.reading import FilePast
 from pipeline.serving.scored import SCHEMA, TABLES, next_number, summary_path, table_path
 from pipeline.serving.tally import Tally
@@ -121,7 +121,7 @@ class Judging:
         self.builder, self.bundle, self.version = builder, builder.bundle, builder.version
         self.key, self.flow_run = builder.file.key(builder.version), flow_run
         self.tally, self.check = Tally(self.bundle.calibration), ContractCheck(self.bundle.contract, rules)
-        self.kept, self._explained = judged.new_kept(), Explained()
+        self.kept, self._so_far = judged.new_kept({}), SoFar()
         self.keeps_p_values, self.p_values = False, [np.zeros(0)]
 
     @property
@@ -170,7 +170,7 @@ class Judging:
         waiting: deque[Piece] = deque()
 
         def pieces() -> Iterator[Piece]:
-            for piece in judged.pieces(file, self.builder, self._explained, past):
+            for piece in judged.pieces(file, self.builder, self._so_far, past):
                 waiting.append(piece)
                 yield piece
 
@@ -184,10 +184,10 @@ class Judging:
 
         A worker may not have known how many alerts may still get reasons. Then the chunk is judged once more, here.
         """
-        left = self._left(self._explained.count, done)
+        left = self._left(self._so_far.explained, done)
         if self._left(done.explained, done) != left:
             done = judged.judge(judged.read(piece), self.bundle)
-        self._explained.count += left
+        self._so_far.explained += left
         tables = {".": done.table, "rejected": done.rejected, ALERT_ROOM: done.alerts}
         for room, table in tables.items():
             self._writers[room].write(table)
@@ -196,6 +196,7 @@ class Judging:
         self.check.join(done.check)
         for name, rows in self.kept.items():
             rows.join(done.kept[name])
+            self._so_far.bounds[name] = rows.bound
         if self.keeps_p_values:
             self.p_values.append(done.table.column("p_value").to_numpy())
         return done.alerts

@@ -4,8 +4,8 @@ A chunk is read, judged, counted and reduced here, so that little of it has to t
 chunk after the other, and writes.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import numpy as np
@@ -34,10 +34,16 @@ ALERTS: Final = 10_000  # and alerts
 
 
 @dataclass
-class Explained:
-    """How many alerts of a file have got reasons so far. A piece that travels takes the number of that moment along."""
+class SoFar:
+    """What is known of a file so far. A piece that travels takes along what is known at that moment.
 
-    count: int = 0
+    Attributes:
+        explained: how many alerts have got reasons.
+        bounds: of the records that are kept, by the table that they go into; see ``tally.Kept``.
+    """
+
+    explained: int = 0
+    bounds: dict[str, pa.Scalar | None] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -49,7 +55,7 @@ class Piece:
         file: that it is of.
         version: of the model, its number in the registry.
         rules: which records become alerts.
-        explained: the alerts of the file that have got reasons so far.
+        so_far: what is known of the file so far.
         score: (n,) what the model makes of the recent past of the hosts of the n records; None where it reads none.
         x: (n, F) that past.
     """
@@ -58,7 +64,7 @@ class Piece:
     file: Incoming
     version: int
     rules: Alerts
-    explained: Explained
+    so_far: SoFar
     score: NDArray[np.float32] | None = None
     x: Matrix | None = None
 
@@ -86,14 +92,14 @@ class Judged:
     kept: dict[str, Kept]
 
 
-def new_kept() -> dict[str, Kept]:
-    """Nothing is kept yet."""
-    return {"samples": Sample(SAMPLE), "records": Strongest(ALERTS)}
+def new_kept(bounds: Mapping[str, pa.Scalar | None]) -> dict[str, Kept]:
+    """Nothing is kept yet; what comes behind a bound will not be."""
+    return {"samples": Sample(SAMPLE, bounds.get("samples")), "records": Strongest(ALERTS, bounds.get("records"))}
 
 
-def pieces(file: Incoming, builder: AlertBuilder, explained: Explained, past: FilePast | None) -> Iterator[Piece]:
+def pieces(file: Incoming, builder: AlertBuilder, so_far: SoFar, past: FilePast | None) -> Iterator[Piece]:
     """The parts of a file, each with its share of the recent past."""
-    about, start = (file, builder.version, builder.rules, explained), 0
+    about, start = (file, builder.version, builder.rules, so_far), 0
     sizes = iter(() if past is None else past.sizes)
     for part in reading.parts(file, builder.bundle):
         if past is None:
@@ -123,9 +129,10 @@ def judge(given: tuple[Piece, Chunk], bundle: Bundle) -> Judged:
         SchemaError: the model refuses the records, or nothing tells them apart.
     """
     (piece, chunk), builder = given, AlertBuilder(bundle, given[0].version, given[0].file, given[0].rules)
-    records, builder.explained = chunk.records, piece.explained.count
+    records, builder.explained = chunk.records, piece.so_far.explained
+    explained = builder.explained
     predicted = reading.predict(piece.file, bundle, records, piece.score)
-    tally, check, kept = Tally(bundle.calibration), ContractCheck(bundle.contract), new_kept()
+    tally, check, kept = Tally(bundle.calibration), ContractCheck(bundle.contract), new_kept(piece.so_far.bounds)
     tally.add(predicted, bundle.unknown_words(records))
     if "label_settings" in bundle.sealed.about:  # an older one does not say what labels mean
         tally.labels.add(records, predicted)
@@ -137,7 +144,7 @@ def judge(given: tuple[Piece, Chunk], bundle: Bundle) -> Judged:
     kept["records"].add(records.filter(pa.array(unusual)), predicted.score[unusual], raw)
     table = _table(piece.file, records, predicted, piece.version)
     alerts = builder.alerts(records, predicted, piece.x)
-    return Judged(table, chunk.rejected, alerts, piece.explained.count, tally, check, kept)
+    return Judged(table, chunk.rejected, alerts, explained, tally, check, kept)
 
 
 def _sampled(records: pa.Table, columns: list[str]) -> list[str]:

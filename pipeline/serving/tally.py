@@ -122,14 +122,27 @@ def promises_of(summaries: Iterable[Mapping[str, Any]], name: str) -> list[Promi
 
 
 class Kept:
-    """The raw columns of a few records, whatever the order and the batches; no more are in memory at once."""
+    """The raw columns of a few records, whatever the order and the batches; no more are in memory at once.
+
+    Args:
+        size: how many records.
+        bound: of others that are kept already: what comes behind it is passed over.
+    """
 
     columns: tuple[str, ...] = ("record_id",)
     first_by: tuple[tuple[str, str], ...] = (("record_id", "ascending"),)
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, bound: pa.Scalar | None = None) -> None:
         self.size = size
         self.kept: pa.Table | None = None
+        self._given = bound
+
+    @property
+    def bound(self) -> pa.Scalar | None:
+        """The value of the last record that is kept, in its order; None where there is room for more."""
+        if self.kept is None or self.kept.num_rows < self.size:
+            return self._given
+        return self.kept.column(self.first_by[0][0])[-1]
 
     def add(self, records: pa.Table, score: NDArray[np.float64], columns: Sequence[str]) -> None:
         """Look at the raw ``columns`` of n more records; score is (n,)."""
@@ -155,11 +168,11 @@ class Kept:
 
     def _coming_first(self, table: pa.Table) -> pa.Table:
         """The rows that may come before the last one that is kept; all of them where there is room for more."""
-        if self.kept is None or self.kept.num_rows < self.size:
+        if (bound := self.bound) is None:
             return table
         name, order = self.first_by[0]
         reaches = pc.less_equal if order == "ascending" else pc.greater_equal
-        return table.filter(reaches(table.column(name), self.kept.column(name)[-1]))
+        return table.filter(reaches(table.column(name), bound))
 
     def _first(self, table: pa.Table) -> pa.Table:
         order = pc.sort_indices(table, sort_keys=list(self.first_by))

@@ -47,6 +47,12 @@ def test_a_file_of_tls_that_is_absent_is_named():
         list(engine.mapped(str, range(2)))
 
 
+def test_an_address_of_tls_needs_files():
+    refused = pytest.raises(ConfigError, match=r"tls://127.0.0.1:1, which needs the files of engine\.tls")
+    with engine.using("dask", "tls://127.0.0.1:1"), refused:
+        list(engine.mapped(str, range(2)))
+
+
 def test_a_scheduler_that_is_not_there_is_named_and_so_is_what_to_do(monkeypatch):
     from pipeline.base import dask_engine
 
