@@ -118,19 +118,9 @@ class Dask:
                 at: Any = self.address
                 security = _security(self.files, self.address)
             else:
-                place = f"{HERE}:0"
-                at = self._opened.enter_context(
-                    LocalCluster(
-                        n_workers=self.workers,
-                        threads_per_worker=1,
-                        processes=True,
-                        host=HERE,
-                        dashboard_address=place,
-                        worker_dashboard_address=place,
-                        security=True,
-                        silence_logs=50,
-                    )
-                )
+                place = {"host": HERE, "dashboard_address": f"{HERE}:0", "worker_dashboard_address": f"{HERE}:0"}
+                size = {"n_workers": self.workers, "threads_per_worker": 1, "processes": True}
+                at = self._opened.enter_context(LocalCluster(**place, **size, security=True, silence_logs=50))
                 security = at.security
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", VersionMismatchWarning)  # _require_same compares more
