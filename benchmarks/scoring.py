@@ -93,14 +93,14 @@ def timed() -> Clock:
     from pipeline.models.arrays.mixture import Mixture
     from pipeline.models.arrays.neighbours import Search
     from pipeline.models.arrays.trees import Trees
-    from pipeline.serving import reading
+    from pipeline.serving import judged, reading
     from pipeline.serving.alerts.building import AlertBuilder
     from pipeline.serving.batch import Judging
     from pipeline.serving.bundle import Bundle
     from pipeline.serving.two_stage import TwoStage
 
     clock = Clock()
-    clock.wrap_steps(reading, "chunks", "reading")
+    clock.wrap_steps(reading, "parts", "reading")
     for owner, name, part in (
         (Bundle, "x", "features"),
         (Search, "nearest", "detector: neighbours"),
@@ -109,7 +109,8 @@ def timed() -> Clock:
         (TwoStage, "scores", "models: the rest, and making them"),
         (Prediction, "of", "calibration and verdicts"),
         (AlertBuilder, "alerts", "alerts, without reasons"),
-        (Judging, "_judged", "counts, samples and tables"),
+        (judged, "judge", "counts, samples and tables"),
+        (Judging, "_take", "counts, samples and tables"),
         (Judging, "summary", "counts, samples and tables"),
     ):
         clock.wrap(owner, name, part)

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 
 from flows import arguments
 from flows.runtime import program
+from pipeline.base import engine
 from pipeline.base.errors import ConfigError, ScoringError
 from pipeline.base.parallel import one_thread
 from pipeline.objects import copies
@@ -82,7 +83,7 @@ def here(
         from pipeline.settings.alerts import Alerts
         from pipeline.settings.scoring import Scoring
 
-    with one_thread():
+    with one_thread(), engine.using(**config.engine()):
         level = discoveries.asked(false_discovery)
         files = [file for path in paths for file in arrivals.listed(path)]
         version, bundle = model or loading.load(alias)

@@ -35,6 +35,7 @@ from flows.reports.scoring import markdown, row
 from flows.runtime import gpu
 from flows.runtime.own_names import artefact_key
 from pipeline import config
+from pipeline.base import engine
 from pipeline.base.errors import FlowsculptError, ScoringError, printable
 from pipeline.objects import copies
 from pipeline.serving import arrivals, discoveries, intake, loading, scored, uploads, verdict_csv
@@ -137,6 +138,11 @@ def score_new(
     Raises:
         FlowsculptError: there is no such version or no such path; nothing was scored.
     """
+    with engine.using(**config.engine()):
+        return _score_new(path, alias, device, false_discovery, rescore)
+
+
+def _score_new(path: Path, alias: str, device: str, false_discovery: float | None, rescore: bool) -> Result:
     version, bundle = loading.load(alias, device)
     rules, alerts = config.load(Scoring).contract, config.load(Alerts)
     listed, flow_run = arrivals.listed(path), str(runtime.flow_run.id or "")

@@ -29,11 +29,14 @@ from pydantic import (
 from pipeline.base.errors import ConfigError, near_miss
 from pipeline.settings import renamed
 from pipeline.settings.base import FILE, Bounds, Section, WithPlugins
+from pipeline.settings.engine import Engine
 
 PARAMS = Path(FILE)
 PRESET = "preset"  # the one setting that is no section; see flows.runtime.presets
 STAGES: Final = ("ingest", "validate", "preprocess", "stage1", "stage2", "calibrate", "evaluate")
-FLOWS: Final = ("workers", "promotion", "retraining", "scoring", "alerts", "watch", "tracking", "retention")
+FLOWS: Final = (
+    *("engine", "workers", "promotion", "retraining", "scoring", "alerts", "watch", "tracking", "retention"),
+)
 
 S = TypeVar("S", bound=Section)
 T = TypeVar("T")
@@ -46,6 +49,19 @@ def load(shape: type[S], path: Path = PARAMS) -> S:
         ConfigError: the file or section is absent, or a key is unknown, of the wrong type or out of its limits.
     """
     return build(shape, read(path), str(path))
+
+
+def engine() -> dict[str, Any]:
+    """What ``pipeline.base.engine.using`` takes; nothing where params.yaml is older than the section ``engine``.
+
+    Raises:
+        ConfigError: as ``load``.
+    """
+    if Engine.section not in read(PARAMS):
+        return {}
+    chosen = load(Engine)
+    tls = {"ca": chosen.tls.ca, "certificate": chosen.tls.certificate, "key": chosen.tls.key}
+    return {"use": chosen.use, "address": chosen.address, "workers": chosen.workers, "tls": tls}
 
 
 def build(shape: type[S], params: Mapping[str, Any], where: str) -> S:

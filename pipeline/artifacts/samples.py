@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from pipeline.artifacts.tables import ROW_GROUP, TableWriter, column_names, opened, row_groups, strings
+from pipeline.artifacts.tables import ROW_GROUP, RowGroup, TableWriter, column_names, opened, row_group_parts, strings
 from pipeline.base.errors import ArtifactError
 from pipeline.base.samples import Samples
 
@@ -116,13 +116,32 @@ def sample_groups(room: Path, split: str, columns: Sequence[str] | None = None) 
     Raises:
         ArtifactError: the file is absent or no Parquet.
     """
+    return map(samples_of, sample_parts(room, split, columns))
+
+
+def sample_parts(room: Path, split: str, columns: Sequence[str] | None = None) -> Iterator[RowGroup]:
+    """The same, unread; ``samples_of`` reads each.
+
+    Raises:
+        ArtifactError: the file is absent or no Parquet.
+    """
     path = room / f"{split}.parquet"
     names = columns_of_x(path) if columns is None else tuple(columns)
-    for table in row_groups(path, [*WHO, *names]):
-        x = np.empty((table.num_rows, len(names)), dtype=np.float32)
-        for position, name in enumerate(names):
-            x[:, position] = table.column(name).to_numpy()
-        yield _samples(table.select([*WHO]), x, names)
+    return row_group_parts(path, [*WHO, *names])
+
+
+def samples_of(group: RowGroup) -> Samples:
+    """The samples of a row group.
+
+    Raises:
+        ArtifactError: the file is absent or damaged.
+    """
+    table = group.read()
+    names = tuple(name for name in group.columns or table.column_names if name not in WHO)
+    x = np.empty((table.num_rows, len(names)), dtype=np.float32)
+    for position, name in enumerate(names):
+        x[:, position] = table.column(name).to_numpy()
+    return _samples(table.select([*WHO]), x, names)
 
 
 def columns_of_x(path: Path) -> tuple[str, ...]:

@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Self
 
@@ -76,6 +78,57 @@ def row_group(path: Path, number: int, columns: Sequence[str] | None = None) -> 
     """
     with opened(path) as file:
         return file.read_row_group(number, columns=None if columns is None else list(columns))
+
+
+@dataclass(frozen=True)
+class RowGroup:
+    """A row group of a Parquet file, which can be read on its own, by another process, too.
+
+    Attributes:
+        path: of the file, absolute.
+        number: of the row group, counted from 0.
+        rows: its place among all rows.
+        columns: that are read; None for all.
+        changed: when the file was changed last, nanoseconds.
+    """
+
+    path: Path
+    number: int
+    rows: slice
+    columns: tuple[str, ...] | None
+    changed: int
+
+    def read(self) -> pa.Table:
+        """The rows.
+
+        Raises:
+            ArtifactError: the file is absent, damaged or no Parquet.
+        """
+        try:
+            with pq.ParquetFile(self.path, metadata=_metadata(self.path, self.changed)) as file:
+                return file.read_row_group(self.number, columns=None if self.columns is None else list(self.columns))
+        except (OSError, pa.ArrowException) as error:
+            raise unreadable(self.path, error) from error
+
+
+def row_group_parts(path: Path, columns: Sequence[str] | None = None) -> Iterator[RowGroup]:
+    """The row groups of a Parquet file, unread.
+
+    Raises:
+        ArtifactError: the file is absent, damaged or no Parquet.
+    """
+    start = 0
+    with opened(path) as file:
+        changed = path.stat().st_mtime_ns
+        for number in range(file.num_row_groups):
+            rows = slice(start, start + file.metadata.row_group(number).num_rows)
+            yield RowGroup(path.resolve(), number, rows, None if columns is None else tuple(columns), changed)
+            start = rows.stop
+
+
+@lru_cache(maxsize=4)
+def _metadata(path: Path, changed: int) -> pq.FileMetaData:  # read once, as it grows with the number of row groups
+    return pq.read_metadata(path)
 
 
 def with_slices(tables: Iterable[pa.Table]) -> Iterator[tuple[pa.Table, slice]]:

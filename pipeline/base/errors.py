@@ -15,6 +15,7 @@
     │   └── CollapseError        a training that ended where it learnt nothing
     ├── ArtifactError            a file of an earlier stage that is absent or not what its name says
     ├── ConflictError            what another one has changed meanwhile
+    ├── EngineError              a cluster that does not answer, or has other versions
     └── ScoringError             files that could not be scored, each with its reason
 
 Each message says where, what is allowed, what was given and, where there is one, the near miss.
@@ -78,6 +79,10 @@ class ArtifactError(FlowsculptError):
 
 class ConflictError(FlowsculptError):
     """Another process has changed the same thing meanwhile."""
+
+
+class EngineError(FlowsculptError):
+    """The workers of a cluster do not answer, or do not have the versions that this process has."""
 
 
 class ScoringError(FlowsculptError):

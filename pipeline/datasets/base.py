@@ -2,12 +2,14 @@
 
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from functools import partial
+from typing import Any, ClassVar, TypeAlias
 
 import pyarrow as pa
 
+from pipeline.base.engine import mapped
 from pipeline.datasets.meaning import Notes
 from pipeline.datasets.schema import ATTACKS, FEATURES, Column
 
@@ -84,6 +86,10 @@ class Chunk:
     passed_over: Mapping[str, int] = field(default_factory=dict)
 
 
+Part: TypeAlias = Callable[[], Chunk]
+"""What reads a chunk. It can be called on its own, and by a worker on another machine."""
+
+
 class Dataset(ABC):
     """Turns raw files into chunks of records, in bounded memory.
 
@@ -116,6 +122,27 @@ class Dataset(ABC):
         """The settings that say what labels mean: labels of records to be scored are read with the same ones."""
         return {}
 
+    def partitions(self) -> Iterator[Part]:
+        """What reads each chunk, in the order of the files.
+
+        A text is read and unpacked here, some megabytes at a time, and each of these blocks is a partition.
+        """
+        return (partial(_given, chunk) for chunk in self.read())
+
     @abstractmethod
     def read(self) -> Iterator[Chunk]:
         """All records, a chunk at a time, in the order of the files."""
+
+
+def read_parts(parts: Iterable[Part]) -> Iterator[Chunk]:
+    """The chunk of each part, in their order, by the engine that is in use."""
+    return mapped(called, parts)
+
+
+def called(part: Part) -> Chunk:
+    """The chunk of a part."""
+    return part()
+
+
+def _given(chunk: Chunk) -> Chunk:
+    return chunk

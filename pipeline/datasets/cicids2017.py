@@ -11,12 +11,11 @@ from functools import cached_property, partial
 from typing import Any
 
 from pipeline.base.errors import SchemaError
-from pipeline.base.parallel import in_order
 from pipeline.datasets import sources
-from pipeline.datasets.base import Chunk, Dataset
+from pipeline.datasets.base import Chunk, Dataset, Part, read_parts
 from pipeline.datasets.header import Columns, Layout, layout
 from pipeline.datasets.labels import BENIGN, Unknown, canonical
-from pipeline.datasets.parts import Part, found, head_of, parts_of, understood
+from pipeline.datasets.parts import found, head_of, parts_of, understood
 from pipeline.datasets.places import Where, where_of
 from pipeline.datasets.reading import Reading
 from pipeline.datasets.schema import FEATURES, Column
@@ -97,13 +96,14 @@ class CICIDS2017(Dataset):
             SchemaError: columns are missing or unknown.
             DataError: a label is unknown.
         """
-        return in_order(lambda part: part(), self._parts())
+        return read_parts(self.partitions())
 
     @cached_property
     def _sources(self) -> list[Source]:
         return found(self.path)
 
-    def _parts(self) -> Iterator[Part]:
+    def partitions(self) -> Iterator[Part]:
+        """What reads each block of each file."""
         contents = sources.SeenContents()
         benign, unlabelled = self.benign_labels, self.reading.nothing
         label = partial(canonical, unknown=self.unknown_labels, benign=benign, unlabelled=unlabelled)

@@ -16,13 +16,13 @@ The published training and test files are read as one set of records: the pipeli
 """
 
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from pipeline.base.errors import SchemaError, SourceError, near_miss
-from pipeline.base.parallel import in_order
 from pipeline.datasets import sources
-from pipeline.datasets.base import Chunk, Dataset
+from pipeline.datasets.base import Chunk, Dataset, Part, read_parts
 from pipeline.datasets.blocks import Block, numbered
 from pipeline.datasets.header import Layout
 from pipeline.datasets.labels import UNLABELLED, Label, Unknown, says_nothing, snake
@@ -136,7 +136,11 @@ class NSLKDD(Dataset):
             SchemaError: a file has not 41 features and a label.
             DataError: a label is unknown.
         """
-        return in_order(lambda part: parse(*part, self._label), self._blocks())
+        return read_parts(self.partitions())
+
+    def partitions(self) -> Iterator[Part]:
+        """What reads each block of each file."""
+        return (partial(parse, block, layout, self._label) for block, layout in self._blocks())
 
     def _blocks(self) -> Iterator[tuple[Block, Layout]]:
         contents = sources.SeenContents()

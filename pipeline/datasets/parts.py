@@ -4,13 +4,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from itertools import chain, islice
-from typing import TypeAlias
 
 import pyarrow as pa
 
 from pipeline.base.errors import SchemaError, SourceError
 from pipeline.datasets import arrow, dialect, json_lines, sources
-from pipeline.datasets.base import Chunk
+from pipeline.datasets.base import Part
 from pipeline.datasets.blocks import Block, below, headed, numbered
 from pipeline.datasets.dialect import PLAIN, Head
 from pipeline.datasets.header import Layout
@@ -28,8 +27,6 @@ SNIFFED_BYTES = 1 << 18  # of a text: enough to see its header, its dialect and 
 SAMPLE_ROWS = 2_000  # of a typed file
 
 MOST_LOOKED_AT = 64  # parts of a file, for the unit of its durations
-
-Part: TypeAlias = Callable[[], Chunk]
 
 
 def found(where: Where, suffixes: tuple[str, ...] = FLOWS) -> list[Source]:

@@ -13,14 +13,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.base.errors import DataError, SchemaError, near_miss
-from pipeline.base.parallel import in_order
 from pipeline.datasets import parts, sources
 from pipeline.datasets.arrow import slices
-from pipeline.datasets.base import Chunk, Dataset, count_reasons
+from pipeline.datasets.base import Chunk, Dataset, Part, count_reasons, read_parts
 from pipeline.datasets.fields import Field, fields_of
 from pipeline.datasets.header import Layout
 from pipeline.datasets.labels import UNLABELLED, Label, family, says_nothing, snake
-from pipeline.datasets.parts import Part, found, understood
+from pipeline.datasets.parts import found, understood
 from pipeline.datasets.places import Where, shown, title, where_of
 from pipeline.datasets.reading import Reading
 from pipeline.datasets.schema import NO_ATTACK, Column
@@ -107,7 +106,7 @@ class Table(Dataset):
             DataError: a label names nothing, or all records are of one class.
         """
         seen = _Completeness(self.columns)
-        for chunk in in_order(lambda part: part(), self._parts()):
+        for chunk in read_parts(self.partitions()):
             seen.add(chunk)
             yield chunk
         if self.needed is None:
@@ -121,7 +120,8 @@ class Table(Dataset):
     def _columns(self) -> tuple[Column, ...]:
         return self._layout_of(self._sources[0]).columns
 
-    def _parts(self) -> Iterator[Part]:
+    def partitions(self) -> Iterator[Part]:
+        """What reads each block of each file."""
         contents = sources.SeenContents()
         for source in self._sources:
             layout = self._agreed(source, self._layout_of(source))

@@ -1,8 +1,8 @@
 """Which split each record is in, and what its label says."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Literal
+from dataclasses import dataclass, fields, replace
+from typing import Literal, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -69,6 +69,10 @@ class Rows:
     balanced: NDArray[np.bool_]
     split: NDArray[np.int8]
     hidden: NDArray[np.bool_]
+
+    def some(self, rows: slice) -> Self:
+        """Those of some rows."""
+        return type(self)(*(getattr(self, each.name)[rows] for each in fields(self)))
 
 
 def assign(

@@ -9,13 +9,13 @@ The published setting of Chhetri, Thapa, Chen, "Latent Sculpting" (2025) is ``fi
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.base.engine import mapped
 from pipeline.base.errors import ArtifactError, ConfigError, DataError, near_miss
-from pipeline.base.parallel import in_order
 from pipeline.preprocessing.categorical import Categorical, CategoricalFit, feature_names, require_few
 from pipeline.preprocessing.columns import QUANTILES, ColumnFit, normal_scores, warp_of
 from pipeline.preprocessing.derived import Columns, needs_of, value_of
@@ -25,6 +25,18 @@ from pipeline.preprocessing.recipe import Recipe
 SAMPLE_ROWS = 100_000  # train rows at most of which medians and quantiles are computed
 _UNDEFINED = "_undefined"
 _LARGEST = float(np.finfo(np.float32).max)
+
+
+class Unread(Protocol):
+    """Some rows that are read where they are worked on."""
+
+    def __len__(self) -> int:
+        """How many rows."""
+        ...
+
+    def columns(self) -> Columns:
+        """Their raw columns."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -54,7 +66,7 @@ class Features:
     rarities: Mapping[str, Frequency] = field(default_factory=dict)
 
     @classmethod
-    def fit(cls, batches: Iterable[Columns], rows: int, recipe: Recipe) -> Self:
+    def fit(cls, batches: Iterable[Columns | Unread], rows: int, recipe: Recipe) -> Self:
         """Fit on the train rows.
 
         Args:
@@ -69,7 +81,7 @@ class Features:
         stride = -(-rows // SAMPLE_ROWS) if recipe.scaling == "quantile" or recipe.fill == "median" else rows
         stride = max(1, stride)
         fits: dict[str, Any] = {}
-        for part in in_order(lambda batch: _fit(*batch, stride, recipe), _numbered(batches)):
+        for part in mapped(_fit, _numbered(batches), shared=(stride, recipe)):
             for name, fit in part.items():
                 if name in fits:
                     fits[name].add(fit)
@@ -252,17 +264,19 @@ class Features:
         return loaded
 
 
-def _numbered(batches: Iterable[Columns]) -> Iterator[tuple[int, Columns]]:
+def _numbered(batches: Iterable[Columns | Unread]) -> Iterator[tuple[int, Columns | Unread]]:
     """Each batch, with the number of its first row before it."""
     start = 0
     for batch in batches:
         yield start, batch
-        start += len(next(iter(batch.values())))
+        start += len(next(iter(batch.values()))) if isinstance(batch, Mapping) else len(batch)
 
 
 def _fit(
-    start: int, batch: Columns, stride: int, recipe: Recipe
+    numbered: tuple[int, Columns | Unread], stride: int, recipe: Recipe
 ) -> dict[str, ColumnFit | CategoricalFit | FrequencyFit]:
+    start, rows = numbered
+    batch = rows if isinstance(rows, Mapping) else rows.columns()
     sampled = slice(-start % stride, None, stride)
     values = {name: value_of(name, batch) for name in (*recipe.raw(batch), *recipe.derive)}
     with np.errstate(over="ignore"):  # of squares beyond 1e308

@@ -26,10 +26,11 @@ them would be as large as they are. A sample has every column that was read, so 
 score it too. It has the context of each record too, where the model reads it, as a sample has no past of its own.
 """
 
-from collections.abc import Mapping
+from collections import deque
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from datetime import UTC, datetime
-from typing import Any, Final, Self
+from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
@@ -38,14 +39,11 @@ from pipeline import config
 from pipeline.artifacts.files import sha256_of, write_json
 from pipeline.artifacts.tables import TableWriter
 from pipeline.base import durable
-from pipeline.base.errors import SchemaError, SourceError
-from pipeline.base.samples import SCORES
-from pipeline.calibration.prediction import Prediction
-from pipeline.datasets.base import REJECTED_SCHEMA, Chunk
-from pipeline.datasets.incoming import IDENTITY
-from pipeline.datasets.schema import ENDPOINTS, GROUPABLE, PROVENANCE
+from pipeline.base.engine import mapped
+from pipeline.base.errors import SourceError
+from pipeline.datasets.base import REJECTED_SCHEMA
 from pipeline.objects import copies
-from pipeline.serving import carried_past, discoveries, kept_past, own_model, reading
+from pipeline.serving import carried_past, discoveries, judged, own_model, reading
 from pipeline.serving.alerts import delivery
 from pipeline.serving.alerts.building import AlertBuilder
 from pipeline.serving.alerts.schema import SCHEMA as ALERT_SCHEMA
@@ -53,14 +51,12 @@ from pipeline.serving.alerts.stored import ROOM as ALERT_ROOM
 from pipeline.serving.arrivals import Incoming, content_hash
 from pipeline.serving.bundle import Bundle
 from pipeline.serving.contract_check import WARN, ContractCheck
+from pipeline.serving.judged import Judged, Piece, SoFar
 from pipeline.serving.reading import FilePast
 from pipeline.serving.scored import SCHEMA, TABLES, next_number, summary_path, table_path
-from pipeline.serving.tally import Kept, Sample, Strongest, Tally
+from pipeline.serving.tally import Tally
 from pipeline.settings.alerts import Alerts
 from pipeline.settings.scoring import ContractRules
-
-SAMPLE: Final = 2_000  # records of a file whose raw columns are kept
-ALERTS: Final = 10_000  # and alerts
 
 
 def score(
@@ -92,7 +88,9 @@ def score(
     delivery.built(alerts.sinks)  # refuses wrong settings before anything is scored
     with Judging(AlertBuilder(bundle, version, file, alerts), rules, flow_run) as judging:
         past = reading.contexts(file, bundle, judging.key)
-        judging.add(file, past)
+        judging.keeps_p_values = false_discovery is not None
+        for _ in judging.taken(file, past):
+            pass
         judging.require(file)
     if past is not None:
         carried_past.store(judging.key, bundle, past.after, past.talks)
@@ -116,15 +114,16 @@ class Judging:
     Attributes:
         key: what the tables are called.
         tally: counts of what was judged.
-        p_values: (n,) of what was judged, in parts.
+        keeps_p_values: whether they are kept in memory, 8 bytes for each record.
+        p_values: (n,) of what was judged, in parts; nothing where they are not kept.
     """
 
     def __init__(self, builder: AlertBuilder, rules: ContractRules = WARN, flow_run: str = "") -> None:
         self.builder, self.bundle, self.version = builder, builder.bundle, builder.version
         self.key, self.flow_run = builder.file.key(builder.version), flow_run
         self.tally, self.check = Tally(self.bundle.calibration), ContractCheck(self.bundle.contract, rules)
-        self.kept: dict[str, Kept] = {"samples": Sample(SAMPLE), "records": Strongest(ALERTS)}
-        self.p_values = [np.zeros(0)]
+        self.kept, self._so_far = judged.new_kept({}), SoFar()
+        self.keeps_p_values, self.p_values = False, [np.zeros(0)]
 
     @property
     def about(self) -> dict[str, str]:
@@ -158,34 +157,55 @@ class Judging:
             SourceError: it cannot be read to its end, or changes meanwhile.
             SchemaError: it lacks a column.
         """
-        rows, found = slice(0, 0), [ALERT_SCHEMA.empty_table()]
-        self.check.times = "" if past is None else past.said
-        for chunk in reading.chunks(file, self.bundle):
-            rows = slice(rows.stop, rows.stop + chunk.records.num_rows)
-            found.append(self._judged(file, chunk, past, rows))
-        if content_hash(file.path) != file.sha256:
-            raise SourceError(f"{file.path}: changed while it was read; nothing was written; score it again")
+        found = [ALERT_SCHEMA.empty_table(), *self.taken(file, past)]
         return pa.concat_tables(found)
 
-    def _judged(self, file: Incoming, chunk: Chunk, past: FilePast | None, rows: slice) -> pa.Table:
-        records, bundle = chunk.records, self.bundle
-        predicted = reading.predict(file, bundle, records, None if past is None else past.score[rows])
-        self._writers["."].write(_table(file, records, predicted, self.version))
-        self._writers["rejected"].write(chunk.rejected)
-        self.tally.add(predicted, chunk.rejected, bundle.unknown_words(records))
-        if "label_settings" in bundle.sealed.about:  # an older one does not say what labels mean
-            self.tally.labels.add(records, predicted)
-        self.check.add(chunk)
-        self.p_values.append(predicted.p_value)
-        sampled = kept_past.beside(records, bundle.looks_back, None if past is None else past.x[rows])
-        columns = [column.name for column in bundle.columns]
-        self.kept["samples"].add(sampled, predicted.score, _sampled(sampled, columns))
-        found = self.builder.alerts(records, predicted, None if past is None else past.x[rows])
-        self._writers[ALERT_ROOM].write(found)
-        unusual = np.any([*predicted.flagged.values()], axis=0)
-        raw = [name for name in records.column_names if name not in PROVENANCE]
-        self.kept["records"].add(records.filter(pa.array(unusual)), predicted.score[unusual], raw)
-        return found
+    def taken(self, file: Incoming, past: FilePast | None) -> Iterator[pa.Table]:
+        """Judge the records of a file; the alerts of each chunk, as soon as they are written.
+
+        Raises:
+            SourceError: it cannot be read to its end, or changes meanwhile.
+            SchemaError: it lacks a column.
+        """
+        self.check.times = "" if past is None else past.said
+        waiting: deque[Piece] = deque()
+
+        def pieces() -> Iterator[Piece]:
+            for piece in judged.pieces(file, self.builder, self._so_far, past):
+                waiting.append(piece)
+                yield piece
+
+        for done in mapped(judged.read, pieces(), judged.judge, (self.bundle,)):
+            yield self._take(waiting.popleft(), done)
+        if content_hash(file.path) != file.sha256:
+            raise SourceError(f"{file.path}: changed while it was read; nothing was written; score it again")
+
+    def _take(self, piece: Piece, done: Judged) -> pa.Table:
+        """Write what was made of a chunk; returns its alerts.
+
+        A worker may not have known how many alerts may still get reasons. Then the chunk is judged once more, here.
+        """
+        left = self._left(self._so_far.explained, done)
+        if self._left(done.explained, done) != left:
+            done = judged.judge(judged.read(piece), self.bundle)
+        self._so_far.explained += left
+        tables = {".": done.table, "rejected": done.rejected, ALERT_ROOM: done.alerts}
+        for room, table in tables.items():
+            self._writers[room].write(table)
+        self.tally.join(done.tally)
+        self.tally.reject(done.rejected)
+        self.check.join(done.check)
+        for name, rows in self.kept.items():
+            rows.join(done.kept[name])
+            self._so_far.bounds[name] = rows.bound
+        if self.keeps_p_values:
+            self.p_values.append(done.table.column("p_value").to_numpy())
+        return done.alerts
+
+    def _left(self, explained: int, done: Judged) -> int:
+        """How many alerts of a chunk get reasons, where so many of the file have got them before."""
+        alerts: int = done.alerts.num_rows
+        return min(max(self.builder.rules.explained - explained, 0), alerts)
 
     def require(self, file: Incoming) -> None:
         """Refuse a file of which nothing can be read, or that breaks the contract where that is to be refused.
@@ -219,44 +239,3 @@ class Judging:
         found["contract"] = self.check.result()
         write_json(summary_path(self.key), {**found, "tables": tables})
         return found
-
-
-def _sampled(records: pa.Table, columns: list[str]) -> list[str]:
-    """What a sample keeps: the columns that the model reads, all other features, where a record came from and when."""
-    kept = {"source_file", "row", *GROUPABLE, *ENDPOINTS}
-    others = (name for name in records.column_names if name in kept or name not in PROVENANCE)
-    return [*dict.fromkeys([*columns, *others])]
-
-
-def _table(file: Incoming, records: pa.Table, judged: Prediction, version: int) -> pa.Table:
-    who = {**_who(file, records), **_endpoints(records)}
-    said = {name: getattr(judged, name) for name in ("score", "p_value", "confidence", *SCORES)}
-    verdict = pa.array(judged.verdict.tolist(), pa.string()).dictionary_encode()
-    group = pa.array(judged.group.tolist(), pa.string()).dictionary_encode()
-    number, none = np.full(records.num_rows, version, dtype=np.int32), pa.nulls(records.num_rows, pa.bool_())
-    return pa.Table.from_pydict(
-        {**who, **said, "verdict": verdict, "group": group, "model_version": number, discoveries.FIELD.name: none},
-        schema=SCHEMA,
-    )
-
-
-def _endpoints(records: pa.Table) -> dict[str, pa.ChunkedArray | pa.Array]:
-    """Who talked to whom, and when; null where the records do not have it."""
-    has, n = {*records.column_names}, records.num_rows
-    return {name: records.column(name) if name in has else pa.nulls(n, SCHEMA.field(name).type) for name in ENDPOINTS}
-
-
-def _who(file: Incoming, records: pa.Table) -> dict[str, pa.ChunkedArray]:
-    """What tells the records apart, refused where it does not."""
-    who = {}
-    for name in IDENTITY:
-        column, kind = records.column(name), SCHEMA.field(name).type
-        try:
-            who[name] = column if pa.types.is_dictionary(kind) else column.cast(kind)
-        except pa.ArrowException as error:
-            raise SchemaError(
-                f"{file.path}: column {name!r} holds {column.type}, allowed is {kind}: {error}"
-            ) from error
-        if column.null_count:
-            raise SchemaError(f"{file.path}: column {name!r} is empty in {column.null_count:,} records")
-    return who

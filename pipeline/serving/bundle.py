@@ -100,11 +100,8 @@ class Bundle:
         seen = attacks.chosen(here(paths.PROCESSED) / "train.parquet")
         files |= attacks.encoded(here(paths.RECORDS), *seen, bundle_parts.typed(features))
         source = read_json(here(paths.SOURCE))
-        about = {
-            "dataset": source["dataset"],
-            "columns": bundle_parts.columns_of(features),
-            "example": features.typical(),
-        }
+        columns = bundle_parts.columns_of(features)
+        about = {"dataset": source["dataset"], "columns": columns, "example": features.typical()}
         about |= {name: source[name] for name in ("extraction", "reading", "label_settings") if name in source}
         about["contract"] = contract.fitted(here(paths.RECORDS), source, used, bundle_parts.typed(features))
         group = bundle_parts.decoded(here(paths.THRESHOLDS), files, "thresholds")[0].get("group")
@@ -156,6 +153,10 @@ class Bundle:
         if CONTEXT in calibration.surprisals and past is None:
             raise ArtifactError(f"{folder / 'thresholds'}: calibrated with a context, but there is no context.json")
         return cls(str(sealed.about.get("dataset")), bundle_parts.typed(features), used, features, model, sealed, past)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Another process gets the files, and makes the model of them, on its CPU."""
+        return type(self).of_sealed, (self.sealed, Path("bundle"))
 
     @property
     def extraction(self) -> dict[str, float]:

@@ -58,6 +58,17 @@ class ContractCheck:
         """Look at some records of a file."""
         self.look(chunk.records, chunk.notes.meaning if chunk.notes else self.meaning)
 
+    def join(self, other: "ContractCheck") -> None:
+        """Look at what another one has looked at, behind all that came before."""
+        self.meaning = other.meaning
+        self.n, self.outside = self.n + other.n, self.outside + other.outside
+        self.beyond.update(other.beyond)
+        self.undefined.update(other.undefined)
+        self.unknown.update(other.unknown)
+        for name, (least, most) in other.reached.items():
+            low, high = self.reached.get(name, (np.inf, -np.inf))
+            self.reached[name] = min(low, least), max(high, most)
+
     def look(self, records: pa.Table, meaning: Meaning) -> None:
         """Look at some records: float64, or dictionaries of words, under canonical names."""
         self.meaning = meaning

@@ -34,6 +34,12 @@ class LabelCounts:
         for name, alarms in self.alarms.items():
             alarms.update(_counted(attack.filter(pa.array(predicted.flagged[name]))))
 
+    def join(self, other: "LabelCounts") -> None:
+        """Count what another one has counted."""
+        self.records.update(other.records)
+        for name, alarms in self.alarms.items():
+            alarms.update(other.alarms[name])
+
     def counts(self) -> dict[str, Any]:
         """Under ``labels``: records and alarms of benign records, of all attacks and of each. Empty without a label."""
         attacks = [name for name, _ in self.records.most_common() if name != BENIGN]

@@ -2,18 +2,21 @@
 
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from pipeline.base.engine import mapped
 from pipeline.base.errors import DataError, SchemaError, SourceError
 from pipeline.calibration.prediction import Prediction
 from pipeline.datasets import sources
-from pipeline.datasets.base import Chunk, Dataset
+from pipeline.datasets.base import Chunk, Dataset, Part
 from pipeline.datasets.incoming import incoming
 from pipeline.preprocessing.context.past import Matrix, backwards, late_sentence
 from pipeline.preprocessing.context.talks import READS, Mask, Talks, can_have, talks_of, unknown
@@ -32,19 +35,41 @@ def _reader(file: Incoming, bundle: Bundle) -> Dataset:
     return incoming(file.path, dataset, *about, labels=bundle.label_settings, also=also)
 
 
+def parts(file: Incoming, bundle: Bundle) -> Iterator[Part]:
+    """What reads each chunk of a file.
+
+    Raises:
+        SourceError: a library gave up on its bytes.
+        SchemaError: it lacks a column.
+    """
+    with _refused(file):
+        yield from _reader(file, bundle).partitions()
+
+
 def chunks(file: Incoming, bundle: Bundle) -> Iterator[Chunk]:
-    """What can be read of a file.
+    """What can be read of a file; raises what ``parts`` and ``chunk_of`` do."""
+    return mapped(partial(chunk_of, file), parts(file, bundle))
+
+
+def chunk_of(file: Incoming, part: Part) -> Chunk:
+    """What a part of a file holds.
 
     Raises:
         SourceError: a library gave up on its bytes.
         SchemaError: two of its columns have one name.
     """
+    with _refused(file):
+        chunk = part()
+    twice = [name for name, count in Counter(chunk.records.column_names).items() if count > 1]
+    if twice:
+        raise SchemaError(f"{file.path}: two columns are called {twice[0]!r}; rename one")
+    return _dated(chunk)
+
+
+@contextmanager
+def _refused(file: Incoming) -> Iterator[None]:
     try:
-        for chunk in _reader(file, bundle).read():
-            twice = [name for name, count in Counter(chunk.records.column_names).items() if count > 1]
-            if twice:
-                raise SchemaError(f"{file.path}: two columns are called {twice[0]!r}; rename one")
-            yield _dated(chunk)
+        yield
     except MemoryError:
         raise
     except sources.BROKEN as error:
@@ -73,6 +98,7 @@ class FilePast:
         talks: what contexts are made of, of the records that have one.
         after: the end of the file before, which counts as past.
         said: what a person should know of the times, in words, or "".
+        sizes: how many records each part of the file has.
     """
 
     x: Matrix
@@ -80,6 +106,7 @@ class FilePast:
     talks: Talks
     after: Before
     said: str
+    sizes: tuple[int, ...]
 
 
 def contexts(file: Incoming, bundle: Bundle, key: str = "", after: Before | None = None) -> FilePast | None:
@@ -102,7 +129,7 @@ def contexts(file: Incoming, bundle: Bundle, key: str = "", after: Before | None
     past = bundle.looks_back
     if past is None:
         return None
-    talks, known = _talks(file, bundle)
+    talks, known, sizes = _talks(file, bundle)
     own = talks.take(known)
     if after is None:
         after = before(key, bundle, int(own.time.min())) if len(own) else Before.nothing()
@@ -110,21 +137,22 @@ def contexts(file: Incoming, bundle: Bundle, key: str = "", after: Before | None
     x = past.context(Talks.joined(after.talks, talks), np.concatenate([np.ones(old, bool), known]), since=old)
     late = backwards(talks.time, known, past.windows[-1])
     said = late_sentence(late, past.windows[-1]) + "." if late else ""
-    return FilePast(x, past.scores(x), own, after, said)
+    return FilePast(x, past.scores(x), own, after, said, sizes)
 
 
-def _talks(file: Incoming, bundle: Bundle) -> tuple[Talks, Mask]:
-    """All records of a file as contexts need them, and (n,) which have a time and both addresses."""
-    talks, known = [Talks.none()], [np.zeros(0, bool)]
-    for chunk in chunks(file, bundle):
-        records = chunk.records
-        try:
-            part, timed = talks_of(records) if can_have(records.column_names) else unknown(records.num_rows)
-        except SchemaError as error:
-            raise SchemaError(f"{file.path}: {error}") from error
-        talks.append(part)
-        known.append(timed)
-    return Talks.joined(*talks), np.concatenate(known)
+def _talks(file: Incoming, bundle: Bundle) -> tuple[Talks, Mask, tuple[int, ...]]:
+    """All records of a file as contexts need them, (n,) which have a time and addresses, and the sizes of parts."""
+    found = [(Talks.none(), np.zeros(0, bool)), *mapped(partial(_talks_of, file), parts(file, bundle))]
+    known = [timed for _, timed in found]
+    return Talks.joined(*(part for part, _ in found)), np.concatenate(known), tuple(map(len, known[1:]))
+
+
+def _talks_of(file: Incoming, part: Part) -> tuple[Talks, Mask]:
+    records = chunk_of(file, part).records
+    try:
+        return talks_of(records) if can_have(records.column_names) else unknown(records.num_rows)
+    except SchemaError as error:
+        raise SchemaError(f"{file.path}: {error}") from error
 
 
 def predict(

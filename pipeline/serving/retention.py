@@ -29,7 +29,7 @@ from pipeline.base import durable, temporary
 from pipeline.base.errors import ArtifactError
 from pipeline.serving import champion, claims, own_model, scored, verdict_csv
 from pipeline.serving.alerts import delivery
-from pipeline.serving.batch import SAMPLE
+from pipeline.serving.judged import SAMPLE
 from pipeline.settings.alerts import Sinks
 from pipeline.tracking import store
 from pipeline.tracking.removal import Removal, before, size_of

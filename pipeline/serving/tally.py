@@ -36,14 +36,28 @@ class Tally:
         self.reasons: Counter[str] = Counter()
         self.unknown: dict[str, Counter[str]] = {}
 
-    def add(self, judged: Prediction, rejected: pa.Table, unknown: Mapping[str, Counter[str]] | None = None) -> None:
-        """Count what was decided, the rows that could not be read, and the words that the model does not know."""
-        for name, words in (unknown or {}).items():
-            self.unknown.setdefault(name, Counter()).update(words)
+    def add(self, judged: Prediction, unknown: Mapping[str, Counter[str]] | None = None) -> None:
+        """Count what was decided, and the words that the model does not know."""
+        self._know_not(unknown or {})
         self.verdicts.update(judged.verdict.tolist())
         self.decided.update(judged.decided)
         for name in self.alarms:
             self.alarms[name] += int(judged.flagged[name].sum())
+
+    def join(self, other: "Tally") -> None:
+        """Count what another one has counted, but for rows that could not be read."""
+        self._know_not(other.unknown)
+        self.verdicts.update(other.verdicts)
+        self.decided.update(other.decided)
+        self.alarms.update(other.alarms)
+        self.labels.join(other.labels)
+
+    def _know_not(self, unknown: Mapping[str, Counter[str]]) -> None:
+        for name, words in unknown.items():
+            self.unknown.setdefault(name, Counter()).update(words)
+
+    def reject(self, rejected: pa.Table) -> None:
+        """Count the rows that could not be read."""
         faulty = rejected.filter(pc.invert(holds_no_record(rejected)))
         count_reasons(self.reasons, faulty.column("reason").to_pylist())
 
@@ -108,14 +122,27 @@ def promises_of(summaries: Iterable[Mapping[str, Any]], name: str) -> list[Promi
 
 
 class Kept:
-    """The raw columns of a few records, whatever the order and the batches; no more are in memory at once."""
+    """The raw columns of a few records, whatever the order and the batches; no more are in memory at once.
+
+    Args:
+        size: how many records.
+        bound: of others that are kept already: what comes behind it is passed over.
+    """
 
     columns: tuple[str, ...] = ("record_id",)
     first_by: tuple[tuple[str, str], ...] = (("record_id", "ascending"),)
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, bound: pa.Scalar | None = None) -> None:
         self.size = size
         self.kept: pa.Table | None = None
+        self._given = bound
+
+    @property
+    def bound(self) -> pa.Scalar | None:
+        """The value of the last record that is kept, in its order; None where there is room for more."""
+        if self.kept is None or self.kept.num_rows < self.size:
+            return self._given
+        return self.kept.column(self.first_by[0][0])[-1]
 
     def add(self, records: pa.Table, score: NDArray[np.float64], columns: Sequence[str]) -> None:
         """Look at the raw ``columns`` of n more records; score is (n,)."""
@@ -125,16 +152,27 @@ class Kept:
             return
         few = self._first(found.unify_dictionaries())
         new = pa.table({name: _plain(few.column(name)) for name in few.column_names})
+        self._keep(new)
+
+    def join(self, other: "Kept") -> None:
+        """Keep what another one, of other records, has kept, as far as it comes first."""
+        if other.kept is None:
+            return
+        found = self._coming_first(other.kept)
+        if self.kept is None or found.num_rows:
+            self._keep(found)
+
+    def _keep(self, new: pa.Table) -> None:
         both = new if self.kept is None else pa.concat_tables([self.kept, _like(new, self.kept.schema)])
         self.kept = self._first(both).combine_chunks()
 
     def _coming_first(self, table: pa.Table) -> pa.Table:
         """The rows that may come before the last one that is kept; all of them where there is room for more."""
-        if self.kept is None or self.kept.num_rows < self.size:
+        if (bound := self.bound) is None:
             return table
         name, order = self.first_by[0]
         reaches = pc.less_equal if order == "ascending" else pc.greater_equal
-        return table.filter(reaches(table.column(name), self.kept.column(name)[-1]))
+        return table.filter(reaches(table.column(name), bound))
 
     def _first(self, table: pa.Table) -> pa.Table:
         order = pc.sort_indices(table, sort_keys=list(self.first_by))

@@ -6,6 +6,7 @@ from typing import Final
 from pipeline.settings.alerts import Alerts
 from pipeline.settings.base import Section
 from pipeline.settings.calibrate import Calibrate
+from pipeline.settings.engine import Engine
 from pipeline.settings.evaluate import Evaluate
 from pipeline.settings.ingest import Ingest
 from pipeline.settings.preprocess import Preprocess
@@ -26,4 +27,4 @@ def _named(*shapes: type[Section]) -> Mapping[str, type[Section]]:
 
 
 SECTIONS: Final = _named(Ingest, Limits, Preprocess, Stage1, Stage2, Calibrate, Evaluate)
-FLOW_SECTIONS: Final = _named(Workers, Rules, Retraining, Scoring, Alerts, Watch, Tracking, Retention)
+FLOW_SECTIONS: Final = _named(Engine, Workers, Rules, Retraining, Scoring, Alerts, Watch, Tracking, Retention)

@@ -8,12 +8,14 @@ from numpy.typing import NDArray
 
 from pipeline.artifacts import paths
 from pipeline.artifacts.tables import values_by_id
+from pipeline.base.engine import mapped
 from pipeline.preprocessing.features import Features
 from pipeline.preprocessing.sweeps import sweeping
 from pipeline.preprocessing.witnesses import unwitnessed
 from pipeline.settings.preprocess import SweepSettings, WitnessSettings
-from pipeline.stages.records import columns_where, raw_columns
+from pipeline.stages.records import raw_columns
 from pipeline.stages.reports.report import Report
+from pipeline.stages.some_rows import SomeRows, columns_where
 from pipeline.stages.when import when
 
 PORT: Final = "destination_port"
@@ -44,5 +46,10 @@ def alike_at_many_ports(record_id: Ids, asked: Mask, features: Features, setting
 
 def _mapped(mask: Mask, features: Features, names: Sequence[str]) -> NDArray[np.float32]:
     """(m, f) the named features of the records under a mask."""
-    parts = [features.map(columns) for columns in columns_where(mask)]
-    return np.concatenate([np.stack([part[name] for name in names], axis=1) for part in parts])
+    return np.concatenate([*mapped(_features_of, columns_where(mask), shared=(features, tuple(names)))])
+
+
+def _features_of(rows: SomeRows, features: Features, names: Sequence[str]) -> NDArray[np.float32]:
+    """(k, f) the named features of k rows."""
+    part = features.map(rows.columns())
+    return np.stack([part[name] for name in names], axis=1)

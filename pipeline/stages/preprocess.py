@@ -16,9 +16,10 @@ from pipeline.settings.preprocess import Preprocess
 from pipeline.stages import analysts, launch
 from pipeline.stages.contexts import contexts_of
 from pipeline.stages.hidden_attacks import with_doubts
-from pipeline.stages.records import columns_where, identities, raw_columns
+from pipeline.stages.records import identities, raw_columns
 from pipeline.stages.reports.preprocess import write_reports
 from pipeline.stages.reports.report import Report
+from pipeline.stages.some_rows import fitted
 from pipeline.stages.split_files import write_splits
 
 
@@ -49,10 +50,9 @@ def _assign(settings: Preprocess, recipe: Recipe) -> tuple[assignment.Rows, verd
 
 def _fit(rows: assignment.Rows, recipe: Recipe, fit_on: str) -> Features:
     train = rows.split == splits.SPLITS.index("train")
-    features = Features.fit(columns_where(train), int(train.sum()), recipe)
+    features = fitted(train, recipe)
     if fit_on == "benign":
-        benign, every = train & (rows.y == 0), replace(recipe, drop_constant=False)
-        features = features.scaled_as(Features.fit(columns_where(benign), int(benign.sum()), every))
+        features = features.scaled_as(fitted(train & (rows.y == 0), replace(recipe, drop_constant=False)))
     return features
 
 

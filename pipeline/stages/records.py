@@ -1,6 +1,6 @@
 """The records that ingest stored, as columns, a row group at a time."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -8,9 +8,9 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from pipeline.artifacts import paths
-from pipeline.artifacts.tables import column_names, row_groups, strings, with_slices
+from pipeline.artifacts.tables import RowGroup, column_names, row_group_parts, strings
+from pipeline.base.engine import mapped
 from pipeline.base.errors import DataError
-from pipeline.base.parallel import in_order
 from pipeline.datasets.schema import PROVENANCE
 from pipeline.preprocessing.assignment import Identities
 from pipeline.preprocessing.chronological import microseconds
@@ -39,22 +39,17 @@ def identities(recipe: Recipe) -> Identities:
         DataError: there are no records.
     """
     names = raw_columns()
-
-    def identity(table: pa.Table) -> tuple[NDArray[Any], ...]:
-        attempted = table.column("attempted").fill_null(False).to_numpy()
-        content = content_hash(columns_of(table, names), recipe)
-        attack, day = (strings(table.column(name)) for name in ("attack", "day"))
-        time = microseconds(table.column("timestamp"))
-        return table.column("record_id").to_numpy(), attack, attempted, day, content, time
-
-    tables = row_groups(paths.RECORDS, ["record_id", "attack", "attempted", "day", "timestamp", *names])
-    parts = list(in_order(identity, tables))
+    groups = row_group_parts(paths.RECORDS, ["record_id", "attack", "attempted", "day", "timestamp", *names])
+    parts = list(mapped(_identity, groups, shared=(names, recipe)))
     if not any(len(record_id) for record_id, *_ in parts):
         raise DataError(f"{paths.RECORDS}: holds no records; run ingest on a source that does")
     return Identities(*(np.concatenate(column) for column in zip(*parts, strict=True)))
 
 
-def columns_where(mask: NDArray[np.bool_]) -> Iterator[Columns]:
-    """The columns of the records under a mask, (n,)."""
-    for table, rows in with_slices(row_groups(paths.RECORDS, names := raw_columns())):
-        yield {name: values[mask[rows]] for name, values in columns_of(table, names).items()}
+def _identity(group: RowGroup, names: list[str], recipe: Recipe) -> tuple[NDArray[Any], ...]:
+    table = group.read()
+    attempted = table.column("attempted").fill_null(False).to_numpy()
+    content = content_hash(columns_of(table, names), recipe)
+    attack, day = (strings(table.column(name)) for name in ("attack", "day"))
+    time = microseconds(table.column("timestamp"))
+    return table.column("record_id").to_numpy(), attack, attempted, day, content, time

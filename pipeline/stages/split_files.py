@@ -10,8 +10,8 @@ from pipeline.artifacts import paths
 from pipeline.artifacts.contexts import Contexts
 from pipeline.artifacts.files import whole_folder
 from pipeline.artifacts.samples import samples_schema
-from pipeline.artifacts.tables import TableWriter, row_groups, with_slices
-from pipeline.base.parallel import in_order
+from pipeline.artifacts.tables import RowGroup, TableWriter, row_group_parts
+from pipeline.base.engine import mapped
 from pipeline.preprocessing import splits
 from pipeline.preprocessing.assignment import Rows
 from pipeline.preprocessing.features import Features
@@ -22,26 +22,27 @@ from pipeline.stages.records import columns_of
 def write_splits(rows: Rows, features: Features, contexts: Contexts | None = None) -> None:
     """Map every record, and write it to its split, with its context beside it where there are any."""
     schema = samples_schema(features.columns)
-    tables = with_slices(row_groups(paths.RECORDS, features.reads))
+    groups = row_group_parts(paths.RECORDS, features.reads)
     with ExitStack() as stack:
         folder = stack.enter_context(whole_folder(paths.PROCESSED))
         writers = [stack.enter_context(TableWriter(folder / f"{name}.parquet", schema)) for name in splits.SPLITS]
-        for parts in in_order(lambda part: _mapped(*part, rows, features, schema), tables):
+        for parts in mapped(_mapped, ((group, rows.some(group.rows)) for group in groups), shared=(features, schema)):
             for writer, part in zip(writers, parts, strict=True):
                 writer.write(part)
         if contexts is not None:
             write_by_split(folder, contexts, rows.split)
 
 
-def _mapped(table: pa.Table, part: slice, rows: Rows, features: Features, schema: pa.Schema) -> list[pa.Table]:
+def _mapped(part: tuple[RowGroup, Rows], features: Features, schema: pa.Schema) -> list[pa.Table]:
     """The samples of a row group, apart for each split."""
+    group, rows = part
     who: dict[str, Any] = {
-        "record_id": rows.record_id[part],
-        "y": rows.y[part],
-        "attack": pa.array(rows.attack[part], pa.string()).dictionary_encode(),
-        "confidence": rows.confidence[part],
-        "balanced": rows.balanced[part],
+        "record_id": rows.record_id,
+        "y": rows.y,
+        "attack": pa.array(rows.attack, pa.string()).dictionary_encode(),
+        "confidence": rows.confidence,
+        "balanced": rows.balanced,
     }
-    x = features.map(columns_of(table, features.reads))
-    mapped = pa.Table.from_pydict({**who, **x}, schema=schema)
-    return [mapped.take(pa.array(np.flatnonzero(rows.split[part] == code))) for code in range(len(splits.SPLITS))]
+    x = features.map(columns_of(group.read(), features.reads))
+    samples = pa.Table.from_pydict({**who, **x}, schema=schema)
+    return [samples.take(pa.array(np.flatnonzero(rows.split == code))) for code in range(len(splits.SPLITS))]

@@ -15,8 +15,8 @@ def test_a_time_that_no_calendar_has_is_none(monkeypatch):
     table = pa.table({"row": [*range(6)], "timestamp": given})
 
     class Stub:
-        def read(self):
-            yield Chunk(table, REJECTED_SCHEMA.empty_table())
+        def partitions(self):
+            yield lambda: Chunk(table, REJECTED_SCHEMA.empty_table())
 
     monkeypatch.setattr(reading, "_reader", lambda *_: Stub())
     (chunk,) = reading.chunks(Incoming(Path("a.csv"), "a.csv", "00"), None)

@@ -21,7 +21,7 @@ from pipeline.calibration.prediction import Prediction
 from pipeline.datasets.schema import ENDPOINTS, FEATURE_NAMES
 from pipeline.evaluation.alarm_share import counted
 from pipeline.evaluation.promotion_gate.measure import highest_fpr
-from pipeline.serving import arrivals, batch, reading, scored
+from pipeline.serving import arrivals, batch, judged, reading, scored
 from pipeline.serving.alerts import stored as alerts_stored
 from pipeline.serving.alerts.schema import key_of
 from pipeline.serving.bundle import Bundle
@@ -230,14 +230,14 @@ def test_a_model_that_refuses_what_is_typical_is_no_fault_of_the_file(bundle, we
 
 
 def test_a_file_that_changes_while_it_is_read_leaves_nothing(bundle, wednesday, monkeypatch):
-    made = batch._table
+    made = judged._table
 
     def meanwhile(*given):
         with wednesday.open("a") as stream:
             stream.write("\n")
         return made(*given)
 
-    monkeypatch.setattr(batch, "_table", meanwhile)
+    monkeypatch.setattr(judged, "_table", meanwhile)
     with pytest.raises(SourceError, match="changed while it was read; nothing was written"):
         score(wednesday, bundle)
     assert [path for path in paths.SCORED.rglob("*") if path.is_file()] == []
@@ -300,8 +300,8 @@ def test_nothing_to_score_is_told(tmp_path):
 def test_memory_does_not_grow_with_the_file(bundle, wednesday, monkeypatch):
     """Arrow's live bytes, looked at in each batch."""
     head, *rows = wednesday.read_text().splitlines()
-    made, live = batch._table, []
-    monkeypatch.setattr(batch, "_table", lambda *given: live.append(pa.total_allocated_bytes()) or made(*given))
+    made, live = judged._table, []
+    monkeypatch.setattr(judged, "_table", lambda *given: live.append(pa.total_allocated_bytes()) or made(*given))
     monkeypatch.setattr("pipeline.datasets.sources.BLOCK_BYTES", 1 << 15)
     monkeypatch.setattr("pipeline.datasets.sources.blocks.__defaults__", (1 << 15,))
     peaks = []

@@ -1,16 +1,15 @@
 """What the data sets of all sensors share: files, labels, columns, and records in bounded memory."""
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
 from pipeline.base.errors import SchemaError, SourceError, near_miss
-from pipeline.base.parallel import in_order
 from pipeline.datasets import sources
-from pipeline.datasets.base import Chunk, Dataset
+from pipeline.datasets.base import Chunk, Dataset, Part, read_parts
 from pipeline.datasets.blocks import Block
 from pipeline.datasets.places import Where, is_one_file, shown, sources_under, where_of
 from pipeline.datasets.reading import Reading
@@ -22,7 +21,6 @@ from pipeline.datasets.sensors.labels import Labels
 from pipeline.datasets.sensors.schema import Schema
 from pipeline.datasets.sources import Source
 
-Part = Callable[[], Chunk]
 BENIGN = ("0", "false", "benign", "normal", "background")
 
 
@@ -94,7 +92,7 @@ class Sensor(Dataset):
             SchemaError: a file is no log of this sensor, or lacks a field that is needed.
         """
         rows = 0
-        for made in in_order(lambda part: part(), self._parts()):
+        for made in read_parts(self.partitions()):
             rows += made.records.num_rows
             yield made
         if not rows and self.needed is None:
@@ -110,7 +108,8 @@ class Sensor(Dataset):
         """
         return sources_under(self.path, self._logs)
 
-    def _parts(self) -> Iterator[Part]:
+    def partitions(self) -> Iterator[Part]:
+        """What reads each block of each log."""
         contents = sources.SeenContents()
         for source in self.sources():
             yield from self.parts(source, _without_mark(contents.watch(source, sources.blocks(source))))

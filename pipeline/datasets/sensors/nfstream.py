@@ -10,13 +10,13 @@ from functools import cached_property, partial
 
 from pipeline.base.errors import SchemaError
 from pipeline.datasets import nulls, sources
-from pipeline.datasets.base import Chunk
+from pipeline.datasets.base import Chunk, Part
 from pipeline.datasets.blocks import Block, headed
 from pipeline.datasets.dialect import Head
 from pipeline.datasets.schema import Column
 from pipeline.datasets.sensors import delimited
 from pipeline.datasets.sensors.assemble import chunk
-from pipeline.datasets.sensors.base import Part, Sensor
+from pipeline.datasets.sensors.base import Sensor
 from pipeline.datasets.sensors.derived import of_counts
 from pipeline.datasets.sensors.fields import Field, amount, asked_port, count, port, protocol, text, time, word
 from pipeline.datasets.sensors.schema import Schema

@@ -9,9 +9,10 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.datasets.base import Part
 from pipeline.datasets.blocks import numbered
 from pipeline.datasets.schema import Column
-from pipeline.datasets.sensors.base import Part, Sensor
+from pipeline.datasets.sensors.base import Sensor
 from pipeline.datasets.sensors.derived import between, of_counts
 from pipeline.datasets.sensors.fields import Field, asked_port, count, port, protocol, text, time, word
 from pipeline.datasets.sensors.schema import Coded, Schema

@@ -13,11 +13,11 @@ from functools import partial
 from itertools import chain
 
 from pipeline.base.errors import SchemaError
-from pipeline.datasets.base import Chunk
+from pipeline.datasets.base import Chunk, Part
 from pipeline.datasets.blocks import Block, numbered
 from pipeline.datasets.sensors import history, zeek_tsv
 from pipeline.datasets.sensors.assemble import chunk, nothing
-from pipeline.datasets.sensors.base import Part, Sensor
+from pipeline.datasets.sensors.base import Sensor
 from pipeline.datasets.sensors.derived import of_counts, payload_share
 from pipeline.datasets.sensors.fields import Field, amount, asked_port, count, port, protocol, text, time, word
 from pipeline.datasets.sensors.schema import Coded, Schema

@@ -4,7 +4,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from pipeline.datasets.base import Chunk, Dataset
+from pipeline.datasets.base import Chunk, Dataset, Part, read_parts
 from pipeline.datasets.cicids2017 import CICIDS2017
 from pipeline.datasets.reading import Reading
 from pipeline.datasets.synthetic.files import write
@@ -34,6 +34,10 @@ class Synthetic(Dataset):
         Raises:
             ConfigError: too few records, or a negative seed.
         """
+        return read_parts(self.partitions())
+
+    def partitions(self) -> Iterator[Part]:
+        """What reads each block of these files."""
         with tempfile.TemporaryDirectory(prefix="synthetic-") as folder:
             write(Path(folder), self.records, self.seed)
-            yield from CICIDS2017(path=Path(folder)).read()
+            yield from CICIDS2017(path=Path(folder)).partitions()

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any, Final
 
 import numpy as np
@@ -36,6 +35,24 @@ _OF_RECORD: Final = (
 def level_of(names: Mapping[str, Any], asked: str) -> str:
     """The threshold above which a record is an alert: the one that is asked for, or the lowest that a model has."""
     return asked if asked in names else list(names)[-1]
+
+
+@dataclass
+class _Explainers:
+    """The explainer of the bundle that was asked for last: it takes a while to make, and many files need the same."""
+
+    bundle: Bundle | None = None
+    explainer: Explainer | None = None
+
+    def of(self, bundle: Bundle) -> Explainer | None:
+        """That of a bundle; None for one that keeps no benign records."""
+        if self.bundle is not bundle:
+            self.explainer = Explainer.of(bundle) if {*benign.FILES} <= {*bundle.sealed.files} else None
+            self.bundle = bundle
+        return self.explainer
+
+
+_EXPLAINERS: Final = _Explainers()
 
 
 @dataclass
@@ -97,10 +114,10 @@ class AlertBuilder:
             "group": judged.group[rows].tolist(),
         }
 
-    @cached_property
+    @property
     def _explainer(self) -> Explainer | None:
         """None for a model that keeps no benign records, and so cannot say why."""
-        return Explainer.of(self.bundle) if {*benign.FILES} <= {*self.bundle.sealed.files} else None
+        return _EXPLAINERS.of(self.bundle)
 
     def _why(
         self, alerts: pa.Table, judged: Prediction, rows: NDArray[np.intp], context: Matrix | None
