@@ -47,6 +47,7 @@ from pipeline.base.errors import ArtifactError, ConflictError, DataError, Flowsc
 from pipeline.evaluation import promotion_gate
 from pipeline.serving import heldout, own_model, registry, shadow
 from pipeline.serving.bundle import Bundle
+from pipeline.serving.trust import verification
 from pipeline.serving.version import Version
 from pipeline.settings.evaluate import Evaluate
 from pipeline.settings.promotion import Rules
@@ -136,6 +137,7 @@ def roll_back(flow_run: str = "") -> Outcome:
     if champion is None or previous is None:
         return Outcome("impossible", None, champion, ("no version has the alias previous",))
     try:
+        verification.require_previous(previous, champion)
         _load(previous)
     except ArtifactError as error:
         outcome = Outcome("unreadable", previous, champion, (str(error),))
@@ -177,6 +179,8 @@ def _judged(candidate: Version, champion: Version | None, rules: Rules) -> Outco
     """``passed`` or ``refused`` by the gate, or why it did not come to that."""
     versions = [each for each in (candidate, champion) if each]
     try:
+        if champion:
+            verification.require(champion, CHAMPION)
         bundles = [_load(each) for each in versions]
     except ArtifactError as error:
         return Outcome("unreadable", candidate, champion, (str(error), *_way_out(champion)))
@@ -213,17 +217,14 @@ def _load(version: Version) -> Bundle:
     """The bundle of a version.
 
     Raises:
-        ArtifactError: it is absent, was changed, or is not the one that was registered.
+        TrustError: its signature does not count, or it is not the one that was signed.
+        ArtifactError: it is absent, or was changed.
     """
-    folder = registry.fetch(version)
+    digest, folder = verification.model_of(version).digest, registry.fetch(version)
     try:
-        bundle = Bundle.load(folder)
+        return Bundle.load(folder, digest=digest)
     except ArtifactError as error:
-        raise ArtifactError(f"version {version.number}: {error}") from error
-    if bundle.digest != version.digest:
-        given, expected = bundle.digest[:12], version.digest[:12]
-        raise ArtifactError(f"version {version.number}: its files have the digest {given}, registered was {expected}")
-    return bundle
+        raise type(error)(f"version {version.number}: {error}") from error
 
 
 def _way_out(champion: Version | None) -> tuple[str, ...]:
@@ -258,10 +259,10 @@ def _note(candidate: Version, outcome: Outcome) -> None:
 def _swapped(candidate: Version, outcome: Outcome) -> Outcome:
     """Make the candidate the champion, if the champion is still the one that it was compared with."""
     try:
-        registry.promote(candidate, outcome.champion)
+        promoted = registry.promote(candidate, outcome.champion)
     except ConflictError as error:
         return replace(outcome, kind="overtaken", reasons=(str(error),))
-    return replace(outcome, kind="promoted")
+    return replace(outcome, kind="promoted", candidate=promoted)
 
 
 # The program.

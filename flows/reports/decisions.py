@@ -11,12 +11,11 @@ from datetime import UTC, datetime
 from typing import Any, Final, Literal
 
 from flows.reports import live
-from pipeline import tracking
-from pipeline.artifacts import paths
-from pipeline.artifacts.files import append_line, read_lines
+from pipeline.artifacts.files import read_lines
 from pipeline.evaluation.promotion_gate import Criterion, Decision
 from pipeline.serving import own_model
 from pipeline.serving.shadow import Shadow
+from pipeline.serving.trust import chain, verification
 from pipeline.serving.version import Version
 from pipeline.settings.tracking import SHIPPED
 
@@ -88,16 +87,30 @@ class Outcome:
 
 
 def log(outcome: Outcome, flow_run: str) -> None:
-    """Append the line of an outcome, and before it what was found where the champion is not the one last logged."""
-    path = tracking.project_root() / paths.PROMOTIONS
+    """Append the line of an outcome, and before it what was found where the champion is not the one last logged.
+
+    Both lines are signed; ``trust.chain`` says how they hang together.
+
+    Raises:
+        TrustError: there is no key to sign with.
+        ArtifactError: the log cannot be written.
+    """
     model = own_model.name()
-    lines = [line for line in read_lines(path) if line.get("model", SHIPPED) == model]
+    lines = [line for line in read_lines(chain.place()) if line.get("model", SHIPPED) == model]
     before = outcome.champion.number if outcome.champion else None
     if outcome.kind != "overtaken" and before != (lines[-1].get("serving") if lines else None):
         reason = f"version {before} is the champion, which no line of this log made it"
-        append_line(path, _line("found", None, outcome.champion, (reason,), flow_run, before))
+        found = _line(chain.FOUND, None, outcome.champion, (reason,), flow_run, before)
+        chain.append(found | _promotion(outcome.champion))
     line = _line(outcome.kind, outcome.candidate, outcome.champion, outcome.reasons, flow_run, outcome.serving)
-    append_line(path, line | figures(outcome))
+    by = _promotion(outcome.candidate) if outcome.kind in chain.MADE_TO_SERVE else {}
+    chain.append(line | figures(outcome) | by, by.get("promotion", 0))
+
+
+def _promotion(version: Version | None) -> dict[str, int]:
+    """The number of the signed decision that made a version serve, if one did."""
+    number = verification.sequence_of(version) if version else 0
+    return {"promotion": number} if number else {}
 
 
 def figures(outcome: Outcome) -> dict[str, Any]:
