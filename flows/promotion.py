@@ -39,7 +39,7 @@ from prefect.states import Completed, Failed
 
 from flows.reports import decisions
 from flows.reports.decisions import Outcome
-from flows.runtime import servers
+from flows.runtime import refusals, servers
 from flows.runtime.own_names import artefact_key, own
 from pipeline import config
 from pipeline.artifacts.files import encode_json
@@ -84,6 +84,8 @@ def promotion(version: str = CANDIDATE, dry_run: bool = False, rollback: bool = 
     else:
         with _alone():
             outcome = promote(version, dry_run, flow_run)
+    if outcome.is_distrusted:
+        refusals.announce("; ".join(outcome.reasons))
     page = decisions.markdown(outcome)
     create_markdown_artifact(page, key=artefact_key("promotion-decision"), description=f"Promotion: {outcome.title}")
     message = f"{outcome.title}: {'; '.join(outcome.reasons)}"
@@ -140,7 +142,7 @@ def roll_back(flow_run: str = "") -> Outcome:
         verification.require_previous(previous, champion)
         _load(previous)
     except ArtifactError as error:
-        outcome = Outcome("unreadable", previous, champion, (str(error),))
+        outcome = decisions.unreadable(previous, champion, error)
         decisions.log(outcome, flow_run)
         return outcome
     restored = registry.rollback()
@@ -183,7 +185,7 @@ def _judged(candidate: Version, champion: Version | None, rules: Rules) -> Outco
             verification.require(champion, CHAMPION)
         bundles = [_load(each) for each in versions]
     except ArtifactError as error:
-        return Outcome("unreadable", candidate, champion, (str(error), *_way_out(champion)))
+        return decisions.unreadable(candidate, champion, error, _way_out(champion))
     try:
         if champion:
             heldout.require_same_kind(*bundles)

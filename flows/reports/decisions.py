@@ -12,6 +12,7 @@ from typing import Any, Final, Literal
 
 from flows.reports import live
 from pipeline.artifacts.files import read_lines
+from pipeline.base.errors import ArtifactError, TrustError
 from pipeline.evaluation.promotion_gate import Criterion, Decision
 from pipeline.serving import own_model
 from pipeline.serving.shadow import Shadow
@@ -55,6 +56,7 @@ class Outcome:
         records: how many held-out records of each kind there were, and how many were left out.
         records_digest: which they were.
         shadow: what both models said of the records that arrived last.
+        is_distrusted: whether a model was refused because no trusted key vouches for it.
     """
 
     kind: Kind
@@ -65,6 +67,7 @@ class Outcome:
     records: Mapping[str, int] = field(default_factory=dict)
     records_digest: str = ""
     shadow: Shadow | None = None
+    is_distrusted: bool = False
 
     @property
     def code(self) -> int:
@@ -84,6 +87,13 @@ class Outcome:
         """The outcome on one line."""
         who = str(self.candidate) if self.candidate else "no candidate"
         return f"{who}: {self.kind}"
+
+
+def unreadable(
+    candidate: Version, champion: Version | None, error: ArtifactError, more: tuple[str, ...] = ()
+) -> Outcome:
+    """The outcome where a model cannot be read, or no trusted key vouches for it."""
+    return Outcome("unreadable", candidate, champion, (str(error), *more), is_distrusted=isinstance(error, TrustError))
 
 
 def log(outcome: Outcome, flow_run: str) -> None:

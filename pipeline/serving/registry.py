@@ -91,10 +91,10 @@ def fetch(version: Version) -> Path:
     """
     target = champions.folder_of(version.number, version.digest)
     verification.model_of(version)
-    stored = _stored(version)
+    sealed = stored(version)
     with _locked():  # another process may fetch the same version
-        if not _holds(target, stored):
-            stored.save(target)
+        if not _holds(target, sealed):
+            sealed.save(target)
     return target
 
 
@@ -197,7 +197,7 @@ def _rank(version: Version) -> tuple[bool, bool, int]:
 def _is_sound(version: Version) -> bool:
     try:
         verification.model_of(version)
-        return _stored(version).digest == version.digest
+        return stored(version).digest == version.digest
     except ArtifactError:
         return False
 
@@ -274,7 +274,7 @@ def _locked() -> Iterator[None]:
         yield
 
 
-def _stored(version: Version) -> HashedFolder:
+def stored(version: Version) -> HashedFolder:
     """What the store holds of a version.
 
     Raises:
