@@ -34,6 +34,7 @@ from pipeline.tracking import store
 DECISION: Final = "application/vnd.flowsculpt.decision+json"
 NOTHING: Final = "0" * 64  # the hash before the first line
 SIGNED: Final = ("keyid", "signature")
+_NEW: Final = frozenset(("sequence", "previous", *SIGNED))  # what no older line has
 MADE_TO_SERVE: Final = ("promoted", "rolled back", "adopted")
 FOUND, RETIRED = "found", "key retired"
 REMEDY: Final = (
@@ -153,7 +154,7 @@ def parsed(content: bytes, keys: Sequence[TrustedKey], thorough: bool) -> Log:
     if not raw[-1] or durable.parsed(raw[-1]) is None:  # ended, or half a line of a process that was killed
         raw = raw[:-1]
     lines = [durable.parsed(each) for each in raw]
-    first = next((place for place, line in enumerate(lines) if line and "signature" in line), len(lines))
+    first = next((place for place, line in enumerate(lines) if _is_new(line, raw[place])), len(lines))
     head = hashlib.sha256(b"\n".join(raw[:first])).hexdigest() if first else NOTHING
     hashes, faults, sequence, retired = {head}, [], 0, set[str]()
     for number in range(first, len(lines)):
@@ -168,6 +169,11 @@ def parsed(content: bytes, keys: Sequence[TrustedKey], thorough: bool) -> Log:
         if line and line.get("decision") == RETIRED:
             retired.add(str(line.get("key")))
     return Log(tuple(line for line in lines if line), tuple(faults), head, frozenset(hashes), sequence)
+
+
+def _is_new(line: Mapping[str, Any] | None, raw: bytes) -> bool:
+    """Whether a line was written since lines are signed."""
+    return any(name.encode() in raw for name in _NEW) if line is None else not _NEW.isdisjoint(line)
 
 
 def _fault(
