@@ -219,8 +219,7 @@ def _load(version: Version) -> Bundle:
     """The bundle of a version.
 
     Raises:
-        TrustError: its signature does not count, or it is not the one that was signed.
-        ArtifactError: it is absent, or was changed.
+        ArtifactError: it is absent, was changed, or is not what a trusted key signed.
     """
     digest, folder = verification.model_of(version).digest, registry.fetch(version)
     try:
