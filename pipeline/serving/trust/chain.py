@@ -17,6 +17,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -79,7 +80,7 @@ def read(thorough: bool = False) -> Log:
         thorough: check every signature, and not that of the last line alone, which vouches for all before it.
     """
     content = place().read_bytes() if place().is_file() else b""
-    return parsed(content, trusted.load() if content else [], thorough)
+    return parsed(content, tuple(trusted.load()) if content else (), thorough)
 
 
 def require() -> Log:
@@ -109,7 +110,7 @@ def append(line: Mapping[str, Any], at_least: int = 0) -> None:
     signer = private.signer()
 
     def made(content: bytes) -> dict[str, Any]:
-        before = parsed(content, [], thorough=False)
+        before = parsed(content, (), thorough=False)
         return signed({**line, "sequence": max(before.sequence + 1, at_least), "previous": before.head}, signer)
 
     with durable.refusals(place()):
@@ -148,7 +149,8 @@ def served(line: Mapping[str, Any]) -> Served | None:
 # Checking.
 
 
-def parsed(content: bytes, keys: Sequence[TrustedKey], thorough: bool) -> Log:
+@lru_cache(maxsize=2)  # a watch asks every few seconds, and the log has hardly ever changed
+def parsed(content: bytes, keys: tuple[TrustedKey, ...], thorough: bool) -> Log:
     """What the bytes of a log say; without keys, no signature is checked."""
     raw = content.split(b"\n")
     if not raw[-1] or durable.parsed(raw[-1]) is None:  # ended, or half a line of a process that was killed
@@ -160,7 +162,7 @@ def parsed(content: bytes, keys: Sequence[TrustedKey], thorough: bool) -> Log:
     for number in range(first, len(lines)):
         line = lines[number]
         is_checked = bool(keys) and (thorough or number == len(lines) - 1)
-        fault = _fault(raw[number], line, (head, sequence), retired, keys if is_checked else [])
+        fault = _fault(raw[number], line, (head, sequence), retired, keys if is_checked else ())
         if fault:
             faults.append(f"line {number + 1} {fault}")
         head = hashlib.sha256(raw[number]).hexdigest()

@@ -27,7 +27,7 @@ def whole(tmp_path_factory):
         for number in range(LINES):
             line = {"decision": "promoted", "model": "m", "serving": number, "criteria": [{"n": 0.1 + number}]}
             append_line(paths.PROMOTIONS, line) if number < OLDER else chain.append(line)
-        return paths.PROMOTIONS.read_bytes(), trusted.load()
+        return paths.PROMOTIONS.read_bytes(), tuple(trusted.load())
 
 
 def faults(content, known, thorough=True):
