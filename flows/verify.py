@@ -36,12 +36,13 @@ def verify(which: str) -> int:
         ArtifactError: there is no such version.
     """
     from pipeline.base.errors import ArtifactError, near_miss
-    from pipeline.serving import loading, registry
+    from pipeline.serving import loading, own_model, registry
     from pipeline.serving.trust import checks
 
     version = registry.find_version(which)
     if version is None:
-        raise ArtifactError(f"there is no version {which!r}{near_miss(which, loading.ALIASES)}")
+        miss = "" if which in loading.ALIASES else near_miss(which, loading.ALIASES)
+        raise ArtifactError(f"there is no version {which!r} of the model {own_model.name()!r}{miss}")
     found = checks.of(version)
     width = max(len(each.name) for each in found)
     for each in found:
