@@ -144,18 +144,15 @@ def train(folder: Path, records: int) -> None:
     """Train the shipped model in a folder, and make it the champion there."""
     import yaml
 
+    from benchmarks.champions import serve
     from benchmarks.deployed import STAGES, run, write
     from pipeline import config
-    from pipeline.serving import champion
     from pipeline.serving.bundle import Bundle
-    from pipeline.serving.version import Version
 
     with contextlib.chdir(folder):
         write(yaml.safe_load((ROOT / config.PARAMS).read_text()), **{"ingest.synthetic.records": records})
         run("ingest", *STAGES)
-        bundle = Bundle.of_project()
-        bundle.save(champion.folder_of(1, bundle.digest))
-        champion.keep(Version(1, "run", bundle.digest, {}, ("champion",), "flowsculpt"), "champion")
+        serve(Bundle.of_project())
 
 
 def simulate(file: Path, records: int) -> None:

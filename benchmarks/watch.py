@@ -70,6 +70,7 @@ def project(source: Path, folder: Path, stretch: float = 0.0, has_model: bool = 
     (folder / "params.yaml").write_text(yaml.safe_dump(settings))
     if has_model:
         shutil.copytree(source / "data" / "registered", folder / "data" / "registered")
+        shutil.copy(source / "data" / "trusted_keys.json", folder / "data")
 
 
 class Lines(NamedTuple):
@@ -95,16 +96,14 @@ class Lines(NamedTuple):
 
 def zeek(folder: Path) -> Lines:
     """Train a model of simulated logs that reads contexts, make it the champion of a folder, and draw lines for it."""
+    from benchmarks.champions import serve
     from benchmarks.context import trained
     from pipeline.datasets.synthetic.zeek_logs import write_logs
-    from pipeline.serving import champion
-    from pipeline.serving.version import Version
 
     write_logs(folder / "benign", CONVERSATIONS, 5, seed=0)
     bundle = trained(folder / "benign", "zeek")
     with chdir(folder):
-        bundle.save(champion.folder_of(1, bundle.digest))
-        champion.keep(Version(1, "run", bundle.digest, {}, ("champion",), "flowsculpt"), "champion")
+        serve(bundle)
     logs = write_logs(folder / "other", CONVERSATIONS, 1, seed=1, form="json")
     found = (TIME.fullmatch(line) for log in logs for line in log.read_bytes().splitlines(keepends=True))
     return Lines("conn.log", b"", [(each[1], each[2]) for each in found if each])

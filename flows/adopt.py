@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Final
 from flows import arguments
 from flows.runtime import program, working_copy
 from pipeline.artifacts.files import write_bytes
-from pipeline.base.errors import ArtifactError, FlowsculptError, SchemaError, SourceError
+from pipeline.base.errors import ArtifactError, FlowsculptError, SchemaError, SourceError, TrustError
 from pipeline.objects import copies
 from pipeline.tracking import quiet_tools
 
@@ -88,6 +88,8 @@ def _champion(alias: str) -> "tuple[Version, Bundle] | None":
 
     try:
         return loading.load(alias)
+    except TrustError:
+        raise  # there is one, and nobody vouches for it
     except ArtifactError:
         return None
 

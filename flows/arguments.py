@@ -174,6 +174,23 @@ def _refuse_both(chosen: argparse.Namespace) -> str | None:
     return None
 
 
+def _keys(parser: argparse.ArgumentParser) -> None:
+    parser.description = "Who signs models and promotions, and whose signatures count here."
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    actions.add_parser("list", help="show the keys that are trusted here")
+    init = actions.add_parser("init", help="make a key, if there is none here, and trust it")
+    init.add_argument("--name", default="", help="what people call it; without it, the names of the user and the host")
+    retire = actions.add_parser("retire", help="let nothing count that a key signs from now on")
+    retire.add_argument("keyid", metavar="KEYID", help="the key, or the first 8 digits of it or more")
+    adopt = actions.add_parser("adopt", help="sign a champion from before, if the log of promotions knows its bundle")
+    adopt.add_argument("version", metavar="VERSION", help="an alias or a number")
+
+
+def _verify(parser: argparse.ArgumentParser) -> None:
+    parser.description = "Is a version what was signed, and may it serve?"
+    parser.add_argument("version", nargs="?", default="champion", help="an alias or a number, champion if left out")
+
+
 def _drift_check(parser: argparse.ArgumentParser) -> None:
     parser.description = "Has benign traffic drifted?"
     parser.add_argument("--alias", default="champion", help="the version to check: an alias or a number")
@@ -259,6 +276,8 @@ PROGRAMS: Final[dict[str, Callable[[argparse.ArgumentParser], None]]] = {
     "label": _label,
     "triage": _triage,
     "promotion": _promotion,
+    "keys": _keys,
+    "verify": _verify,
     "drift_check": _drift_check,
     "lineage": _lineage,
     "prune": _prune,

@@ -42,6 +42,8 @@ PROGRAMS: Final = {
     "triage": Program("triage", "Serve the page on which people work through incidents and mark alerts."),
     "promote": Program("promotion", "Let the candidate take the champion's place, if it passes the gate."),
     "rollback": Program("promotion", "Make the previous version the champion again.", ("--rollback",)),
+    "verify": Program("verify", "Say whether a version is what was signed, and whether it may serve."),
+    "keys": Program("keys", "Show, make and retire the keys that sign; sign a champion from before."),
     "drift": Program("drift_check", "Check whether recent traffic is still what the champion was calibrated on."),
     "lineage": Program("lineage", "Go from an alert, a version or a run back to its data and its code."),
     "prune": Program("prune", "Say what is older than the settings keep; remove it with --apply."),

@@ -4,8 +4,8 @@
 
     python -m flows.doctor
 
-It looks at Python and its packages, the folder, git, DVC, the stores, the servers and the GPUs. It changes nothing and
-asks no other machine. The exit code is 1 where something blocks a run, else 0.
+It looks at Python and its packages, the folder, git, DVC, the stores, the keys, the servers and the GPUs. It changes
+nothing and asks no other machine. The exit code is 1 where something blocks a run, else 0.
 """
 
 import sys
@@ -25,7 +25,7 @@ def examine(root: Path) -> Iterator[Finding]:
     Args:
         root: the project's folder.
     """
-    from flows.runtime.health import environment, folder, stores
+    from flows.runtime.health import environment, folder, stores, trust
 
     yield from environment.python()
     yield from environment.packages(root)
@@ -39,6 +39,7 @@ def examine(root: Path) -> Iterator[Finding]:
     yield from folder.dvc(root)
     yield from stores.names()
     yield from stores.mlflow(root)
+    yield from trust.signatures()
     yield from stores.prefect(root)
     yield from stores.servers(root)
     yield from environment.gpus()

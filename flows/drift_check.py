@@ -37,7 +37,7 @@ from prefect.states import Completed, Failed
 
 from flows import lineage
 from flows.reports.drift import markdown
-from flows.runtime import program, servers
+from flows.runtime import program, refusals, servers
 from flows.runtime.own_names import artefact_key, own
 from pipeline import config, tracking
 from pipeline.artifacts import paths
@@ -107,7 +107,8 @@ def drift_check(alias: str = "champion", dry_run: bool = False) -> State[Any]:
     """
     settings = config.load(Retraining)
     try:
-        version, bundle = loading.load(alias)
+        with refusals.announced():
+            version, bundle = loading.load(alias)
         recent = scored.recent(version.number, settings.records)
         if (n := int(bundle.calibration.most(recent.group)[1].sum())) < settings.min_records:
             return Completed(name="Waiting", message=_too_few(version, n, recent, settings))
@@ -245,9 +246,8 @@ def _publish(found: Finding, settings: Retraining) -> None:
     create_markdown_artifact(markdown(found), key=artefact_key("drift-check"), description=f"Drift: {found.outcome}")
     if found.outcome in EVENTS:
         resource = {"prefect.resource.id": f"flowsculpt.{own('model')}.{found.version}"}
-        emit_event(
-            EVENTS[found.outcome], resource=resource, payload={"reason": found.reason, "model": own_model.name()}
-        )
+        payload = {"reason": found.reason, "model": own_model.name()}
+        emit_event(EVENTS[found.outcome], resource=resource, payload=payload)
 
 
 def _rows(found: Finding, settings: Retraining) -> list[dict[str, Any]]:

@@ -41,6 +41,7 @@ from pipeline.tracking import Run
 LOCK = Path("dvc.lock")
 DVC_LOCK, INPUTS, OUTPUTS, SEEDS = (f"flowsculpt.{tag}" for tag in ("dvc_lock", "inputs", "stage_outputs", "seeds"))
 VERSION, MODEL, DIGEST, RECALIBRATES = (f"flowsculpt.{tag}" for tag in ("version", "model", "digest", "recalibrates"))
+SIGNED = ("signature", "promotion")  # envelopes, which `flowsculpt verify` reads
 GIT_COMMIT = "mlflow.source.git.commit"
 SHORTEST_PREFIX = 6
 
@@ -187,7 +188,7 @@ def _summary(path: Path) -> dict[str, str]:
 def _own(tags: Mapping[str, str]) -> dict[str, str]:
     """What this project wrote, without its prefix."""
     own = ((key.partition("flowsculpt."), value) for key, value in tags.items())
-    return {name: value for (before, prefix, name), value in own if prefix and not before}
+    return {name: value for (before, prefix, name), value in own if prefix and not before and name not in SIGNED}
 
 
 def _of_version(version: Version) -> Chain:

@@ -39,7 +39,7 @@ from prefect.states import Completed, Failed
 
 from flows.reports import decisions
 from flows.reports.decisions import Outcome
-from flows.runtime import servers
+from flows.runtime import refusals, servers
 from flows.runtime.own_names import artefact_key, own
 from pipeline import config
 from pipeline.artifacts.files import encode_json
@@ -47,6 +47,7 @@ from pipeline.base.errors import ArtifactError, ConflictError, DataError, Flowsc
 from pipeline.evaluation import promotion_gate
 from pipeline.serving import heldout, own_model, registry, shadow
 from pipeline.serving.bundle import Bundle
+from pipeline.serving.trust import verification
 from pipeline.serving.version import Version
 from pipeline.settings.evaluate import Evaluate
 from pipeline.settings.promotion import Rules
@@ -83,6 +84,8 @@ def promotion(version: str = CANDIDATE, dry_run: bool = False, rollback: bool = 
     else:
         with _alone():
             outcome = promote(version, dry_run, flow_run)
+    if outcome.is_distrusted:
+        refusals.announce("; ".join(outcome.reasons))
     page = decisions.markdown(outcome)
     create_markdown_artifact(page, key=artefact_key("promotion-decision"), description=f"Promotion: {outcome.title}")
     message = f"{outcome.title}: {'; '.join(outcome.reasons)}"
@@ -136,9 +139,10 @@ def roll_back(flow_run: str = "") -> Outcome:
     if champion is None or previous is None:
         return Outcome("impossible", None, champion, ("no version has the alias previous",))
     try:
+        verification.require_previous(previous, champion)
         _load(previous)
     except ArtifactError as error:
-        outcome = Outcome("unreadable", previous, champion, (str(error),))
+        outcome = decisions.unreadable(previous, champion, error)
         decisions.log(outcome, flow_run)
         return outcome
     restored = registry.rollback()
@@ -177,9 +181,11 @@ def _judged(candidate: Version, champion: Version | None, rules: Rules) -> Outco
     """``passed`` or ``refused`` by the gate, or why it did not come to that."""
     versions = [each for each in (candidate, champion) if each]
     try:
+        if champion:
+            verification.require(champion, CHAMPION)
         bundles = [_load(each) for each in versions]
     except ArtifactError as error:
-        return Outcome("unreadable", candidate, champion, (str(error), *_way_out(champion)))
+        return decisions.unreadable(candidate, champion, error, _way_out(champion))
     try:
         if champion:
             heldout.require_same_kind(*bundles)
@@ -213,17 +219,13 @@ def _load(version: Version) -> Bundle:
     """The bundle of a version.
 
     Raises:
-        ArtifactError: it is absent, was changed, or is not the one that was registered.
+        ArtifactError: it is absent, was changed, or is not what a trusted key signed.
     """
-    folder = registry.fetch(version)
+    digest, folder = verification.model_of(version).digest, registry.fetch(version)
     try:
-        bundle = Bundle.load(folder)
+        return Bundle.load(folder, digest=digest)
     except ArtifactError as error:
-        raise ArtifactError(f"version {version.number}: {error}") from error
-    if bundle.digest != version.digest:
-        given, expected = bundle.digest[:12], version.digest[:12]
-        raise ArtifactError(f"version {version.number}: its files have the digest {given}, registered was {expected}")
-    return bundle
+        raise type(error)(f"version {version.number}: {error}") from error
 
 
 def _way_out(champion: Version | None) -> tuple[str, ...]:
@@ -258,10 +260,10 @@ def _note(candidate: Version, outcome: Outcome) -> None:
 def _swapped(candidate: Version, outcome: Outcome) -> Outcome:
     """Make the candidate the champion, if the champion is still the one that it was compared with."""
     try:
-        registry.promote(candidate, outcome.champion)
+        promoted = registry.promote(candidate, outcome.champion)
     except ConflictError as error:
         return replace(outcome, kind="overtaken", reasons=(str(error),))
-    return replace(outcome, kind="promoted")
+    return replace(outcome, kind="promoted", candidate=promoted)
 
 
 # The program.

@@ -32,7 +32,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.states import Completed, Failed
 
 from flows.reports.scoring import markdown, row
-from flows.runtime import gpu
+from flows.runtime import gpu, refusals
 from flows.runtime.own_names import artefact_key
 from pipeline import config
 from pipeline.base import engine
@@ -143,7 +143,8 @@ def score_new(
 
 
 def _score_new(path: Path, alias: str, device: str, false_discovery: float | None, rescore: bool) -> Result:
-    version, bundle = loading.load(alias, device)
+    with refusals.announced():
+        version, bundle = loading.load(alias, device)
     rules, alerts = config.load(Scoring).contract, config.load(Alerts)
     listed, flow_run = arrivals.listed(path), str(runtime.flow_run.id or "")
     get_run_logger().info("version %d scores %d files, but for those that it has scored", version.number, len(listed))

@@ -11,6 +11,7 @@ from prefect import State, flow, get_run_logger
 from prefect.states import Completed, Failed
 
 from flows import watch
+from flows.runtime import refusals
 from pipeline.base.errors import FlowsculptError
 
 INPUT = "-"
@@ -28,7 +29,8 @@ def watching(path: str = "data/incoming", alias: str = "champion") -> State[Any]
         return Failed(message="a deployment has no standard input; name a folder, or a log that grows")
     get_run_logger().info("watching %s; /metrics says how it goes", path)
     try:
-        watch.watch(Namespace(path=path, alias=alias), threading.Event())
+        with refusals.announced():
+            watch.watch(Namespace(path=path, alias=alias), threading.Event())
     except FlowsculptError as error:
         return Failed(message=str(error), data=error)
     return Completed(message="stopped")

@@ -11,12 +11,12 @@ from datetime import UTC, datetime
 from typing import Any, Final, Literal
 
 from flows.reports import live
-from pipeline import tracking
-from pipeline.artifacts import paths
-from pipeline.artifacts.files import append_line, read_lines
+from pipeline.artifacts.files import read_lines
+from pipeline.base.errors import ArtifactError, TrustError
 from pipeline.evaluation.promotion_gate import Criterion, Decision
 from pipeline.serving import own_model
 from pipeline.serving.shadow import Shadow
+from pipeline.serving.trust import chain, verification
 from pipeline.serving.version import Version
 from pipeline.settings.tracking import SHIPPED
 
@@ -56,6 +56,7 @@ class Outcome:
         records: how many held-out records of each kind there were, and how many were left out.
         records_digest: which they were.
         shadow: what both models said of the records that arrived last.
+        is_distrusted: whether a model was refused because no trusted key vouches for it.
     """
 
     kind: Kind
@@ -66,6 +67,7 @@ class Outcome:
     records: Mapping[str, int] = field(default_factory=dict)
     records_digest: str = ""
     shadow: Shadow | None = None
+    is_distrusted: bool = False
 
     @property
     def code(self) -> int:
@@ -87,17 +89,38 @@ class Outcome:
         return f"{who}: {self.kind}"
 
 
+def unreadable(
+    candidate: Version, champion: Version | None, error: ArtifactError, more: tuple[str, ...] = ()
+) -> Outcome:
+    """The outcome where a model cannot be read, or no trusted key vouches for it."""
+    return Outcome("unreadable", candidate, champion, (str(error), *more), is_distrusted=isinstance(error, TrustError))
+
+
 def log(outcome: Outcome, flow_run: str) -> None:
-    """Append the line of an outcome, and before it what was found where the champion is not the one last logged."""
-    path = tracking.project_root() / paths.PROMOTIONS
+    """Append the line of an outcome, and before it what was found where the champion is not the one last logged.
+
+    Both lines are signed; ``trust.chain`` says how they hang together.
+
+    Raises:
+        TrustError: there is no key to sign with.
+        ArtifactError: the log cannot be written.
+    """
     model = own_model.name()
-    lines = [line for line in read_lines(path) if line.get("model", SHIPPED) == model]
+    lines = [line for line in read_lines(chain.place()) if line.get("model", SHIPPED) == model]
     before = outcome.champion.number if outcome.champion else None
     if outcome.kind != "overtaken" and before != (lines[-1].get("serving") if lines else None):
         reason = f"version {before} is the champion, which no line of this log made it"
-        append_line(path, _line("found", None, outcome.champion, (reason,), flow_run, before))
+        found = _line(chain.FOUND, None, outcome.champion, (reason,), flow_run, before)
+        chain.append(found | _promotion(outcome.champion))
     line = _line(outcome.kind, outcome.candidate, outcome.champion, outcome.reasons, flow_run, outcome.serving)
-    append_line(path, line | figures(outcome))
+    by = _promotion(outcome.candidate) if outcome.kind in chain.MADE_TO_SERVE else {}
+    chain.append(line | figures(outcome) | by, by.get("promotion", 0))
+
+
+def _promotion(version: Version | None) -> dict[str, int]:
+    """The number of the signed decision that made a version serve, if one did."""
+    number = verification.sequence_of(version) if version else 0
+    return {"promotion": number} if number else {}
 
 
 def figures(outcome: Outcome) -> dict[str, Any]:

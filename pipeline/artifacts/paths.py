@@ -32,6 +32,7 @@ CELLS = DATA / "benchmark.jsonl"
 WATCH = DATA / "watch"  # what the watch has read and not yet judged to the end of a stretch
 LABELS = DATA / "labels.jsonl"  # the verdicts of analysts
 SUPPRESSIONS = DATA / "suppressions.toml"  # what analysts do not want to see
+TRUSTED_KEYS = DATA / "trusted_keys.json"  # public keys whose signatures count
 REGISTERED = DATA / "registered"  # versions of the model, as they were fetched
 
 

@@ -20,7 +20,7 @@ import errno
 import fcntl
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
@@ -210,14 +210,31 @@ def append_all(path: Path, values: Iterable[Mapping[str, Any]], allow_nan: bool 
     Raises:
         OSError: they cannot be written; the log is as it was.
     """
-    line = b"".join(json.dumps(value, allow_nan=allow_nan).encode() + b"\n" for value in values)
-    if not line:
-        return
+    line = b"".join(_encoded(value, allow_nan) for value in values)
+    if line:
+        _append(path, lambda: line)
+
+
+def append_after(path: Path, make: Callable[[bytes], Mapping[str, Any]]) -> None:
+    """Append the line that ``make`` gives for the log as it is; no other process appends in between.
+
+    Raises:
+        OSError: it cannot be written; the log is as it was.
+    """
+    _append(path, lambda: _encoded(make(path.read_bytes())))
+
+
+def _encoded(value: Mapping[str, Any], allow_nan: bool = False) -> bytes:
+    return json.dumps(value, allow_nan=allow_nan).encode() + b"\n"
+
+
+def _append(path: Path, make: Callable[[], bytes]) -> None:
     make_folder(path.parent)
     with open(path, "a+b", buffering=0, opener=opener(path)) as stream:
         fcntl.flock(stream, fcntl.LOCK_EX)
         ended = _set_torn_aside(path, stream)
         size = stream.seek(0, os.SEEK_END)
+        line = make()
         try:
             written = stream.write(whole := (b"" if ended else b"\n") + line)
             if written != len(whole):
@@ -259,6 +276,6 @@ def parsed(line: bytes) -> dict[str, Any] | None:
     """The object of JSON that a line holds; None where it holds none."""
     try:
         value = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None

@@ -14,6 +14,7 @@
     ├── TrainingError            a model that cannot be trained on what it was given
     │   └── CollapseError        a training that ended where it learnt nothing
     ├── ArtifactError            a file of an earlier stage that is absent or not what its name says
+    │   └── TrustError           a model, a decision or a key that no trusted key vouches for
     ├── ConflictError            what another one has changed meanwhile
     ├── EngineError              a cluster that does not answer, or has other versions
     └── ScoringError             files that could not be scored, each with its reason
@@ -75,6 +76,10 @@ class CollapseError(TrainingError):
 
 class ArtifactError(FlowsculptError):
     """A file of an earlier stage is missing, or is not what its name says."""
+
+
+class TrustError(ArtifactError):
+    """A model or a decision without a signature that this project trusts, or a key that others can read."""
 
 
 class ConflictError(FlowsculptError):

@@ -109,17 +109,19 @@ class Bundle:
         return cls.of_sealed(HashedFolder(about, files), here(paths.FEATURES).parent)
 
     @classmethod
-    def load(cls, folder: Path, device: str = "cpu") -> Self:
+    def load(cls, folder: Path, device: str = "cpu", digest: str = "") -> Self:
         """The model that ``save`` stored.
 
         Args:
             folder: where it lies.
             device: where it is to score: ``cpu``, ``cuda`` or ``cuda:1``.
+            digest: that it must have, which is compared before anything is parsed; "": any.
 
         Raises:
+            TrustError: it has another digest.
             ArtifactError: a byte has changed, a file is missing, added or of another kind, or the parts do not fit.
         """
-        return cls.of_sealed(manifest.load(folder), folder, device)
+        return cls.of_sealed(manifest.load(folder, digest), folder, device)
 
     @classmethod
     def of_sealed(

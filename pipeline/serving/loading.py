@@ -8,18 +8,20 @@ Which version that is, in this order:
 3. Where nobody answers, the version serves that had the alias when the registry last answered, or when this project
    last moved it. A warning says so.
 
-The bundle comes from ``data/registered``, where it was put when it was first fetched, and is fetched by MLflow where it
-is not there or not whole. Its digest is compared with that of the registry, or of the note, each time.
+Neither the registry nor the note is believed: ``trust.verification`` says what must be signed of a version before it is
+served. The bundle comes from ``data/registered``, where it was put when it was first fetched, and is fetched by MLflow
+where it is not there or not whole. Its digest is compared with the signed one each time, before anything is parsed.
 """
 
 import logging
 from collections.abc import Mapping
 from typing import Any, Final
 
-from pipeline.base.errors import ArtifactError, near_miss
+from pipeline.base.errors import ArtifactError, TrustError, near_miss
 from pipeline.serving import champion, own_model, registry
 from pipeline.serving.bundle import Bundle
 from pipeline.serving.registry import CANDIDATE, CHAMPION, DIGEST, PREVIOUS
+from pipeline.serving.trust import verification
 from pipeline.serving.version import Version
 from pipeline.tracking import direct
 from pipeline.tracking.direct import Registered
@@ -37,6 +39,7 @@ def load(alias: str = CHAMPION, device: str = "cpu", model: str = "") -> tuple[V
         model: its name in the registry; "": that of this project.
 
     Raises:
+        TrustError: its signature, or the decision that made it serve, does not count.
         ArtifactError: there is none, or its files are not those that were registered.
     """
     version = find(alias, model)
@@ -49,21 +52,35 @@ def find(alias: str = CHAMPION, model: str = "") -> Version | None:
     """The version that has an alias or a number now; None where there is none. See the head of this module.
 
     Raises:
+        TrustError: its signature, or the decision that made it serve, does not count.
         ArtifactError: nobody answers, and nothing is noted of it.
     """
     name = model or own_model.name()
     found = direct.ask(name, alias)
     if isinstance(found, Registered):
         version = Version(found.number, found.run_id, found.tags.get(DIGEST, ""), found.tags, found.aliases, name)
+        try:
+            verification.require(version, alias)
+        except TrustError:
+            if direct.ask(name, alias) == found:
+                raise
+            return find(alias, model)  # an alias was moved meanwhile, and the answer was older than the note of that
         is_news = alias in ALIASES and champion.keep(version, alias)
         return find(alias, model) if is_news else version  # a rollback meanwhile may have been noted before this was
-    if found == "away" and (about := champion.known(name, alias)) is not None:
+    if found is None or (asked := _elsewhere(model, alias, found == "away")) is None:
+        return None
+    verification.require(asked, alias)
+    return asked
+
+
+def _elsewhere(model: str, alias: str, is_away: bool) -> Version | None:
+    """What is noted, where nobody answers; what MLflow says, where the store is asked by MLflow alone."""
+    name = model or own_model.name()
+    if is_away and (about := champion.known(name, alias)) is not None:
         LOG.warning(
             "the registry is away: version %d serves, which was %s when it last answered", about["number"], alias
         )
         return _noted(name, alias, about)
-    if found is None:
-        return None
     named = {"model": model} if model else {}
     return registry.find_version(int(alias) if alias.isdecimal() else alias, **named)
 
@@ -72,12 +89,11 @@ def bundle_of(version: Version, device: str = "cpu") -> Bundle:
     """The model of a version: from the disk where it is kept there whole, else from the registry.
 
     Raises:
-        ArtifactError: its files are not those that were registered, or they are nowhere.
+        TrustError: its signature does not count, or its files are not those that were signed.
+        ArtifactError: its files are nowhere.
     """
-    bundle = _kept(version, device) or Bundle.load(registry.fetch(version), device)
-    if bundle.digest != version.digest:
-        raise ArtifactError(f"{version}: its files are not those that were registered; roll back")
-    return bundle
+    digest = verification.model_of(version).digest
+    return _kept(version, device) or Bundle.load(registry.fetch(version), device, digest)
 
 
 def _kept(version: Version, device: str) -> Bundle | None:
@@ -85,11 +101,10 @@ def _kept(version: Version, device: str) -> Bundle | None:
     if not folder.is_dir():
         return None
     try:
-        bundle = Bundle.load(folder, device)
+        return Bundle.load(folder, device, version.digest)
     except ArtifactError as error:
         LOG.warning("%s; it is fetched again", error)
         return None
-    return bundle if bundle.digest == version.digest else None
 
 
 def _noted(model: str, alias: str, about: Mapping[str, Any]) -> Version:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.artifacts.files import encode_json, read_bytes, whole_folder, write_bytes
-from pipeline.base.errors import ArtifactError, near_miss
+from pipeline.base.errors import ArtifactError, TrustError, near_miss
 
 MANIFEST = "bundle.json"
 FORMAT = 1
@@ -58,15 +58,25 @@ class HashedFolder:
                 write_bytes(temporary / name, content)
 
 
-def load(folder: Path) -> HashedFolder:
+def load(folder: Path, digest: str = "") -> HashedFolder:
     """Read a sealed folder; what is returned are the very bytes that were checked.
 
+    Args:
+        folder: where it lies.
+        digest: that its manifest must have, which is compared before anything is parsed; "": any.
+
     Raises:
+        TrustError: it is another folder than the one with this digest.
         ArtifactError: there is no such folder, or it is not what its manifest says.
     """
     if not (folder / MANIFEST).is_file():
         raise ArtifactError(f"{folder / MANIFEST}: is absent; a bundle is a folder that holds one")
-    manifest = _manifest(folder / MANIFEST)
+    content = read_bytes(folder / MANIFEST)
+    if digest and (found := hashlib.sha256(content).hexdigest()) != digest:
+        raise TrustError(
+            f"{folder / MANIFEST}: has the digest {found}, and {digest} was registered; it is another model"
+        )
+    manifest = _manifest(folder / MANIFEST, content)
     hashes = manifest.pop("files")
     _check_names(folder, hashes)
     files = {name: read_bytes(folder / name) for name in hashes}
@@ -74,14 +84,14 @@ def load(folder: Path) -> HashedFolder:
     for name in files:
         if sealed.hashes[name] != hashes[name]:
             raise ArtifactError(f"{folder / name}: was changed; its bytes are not those that {MANIFEST} names")
-    if sealed.manifest != read_bytes(folder / MANIFEST):
+    if sealed.manifest != content:
         raise ArtifactError(f"{folder / MANIFEST}: was changed; its text is not as it was written")
     return sealed
 
 
-def _manifest(path: Path) -> dict[str, Any]:
+def _manifest(path: Path, content: bytes) -> dict[str, Any]:
     try:
-        manifest = json.loads(read_bytes(path))
+        manifest = json.loads(content)
     except ValueError as error:
         raise ArtifactError(f"{path}: cannot be read ({error})") from error
     if not isinstance(manifest, dict) or not isinstance(manifest.get("files"), dict):

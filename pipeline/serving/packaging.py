@@ -9,6 +9,7 @@ refuse whole numbers where a column holds rates elsewhere, and drop a column und
 them itself, see ``calls``.
 """
 
+import hashlib
 import os
 import shutil
 import warnings
@@ -18,6 +19,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from pipeline.artifacts.files import sha256_of
 from pipeline.base.errors import ArtifactError
 from pipeline.serving import bundle_parts
 from pipeline.serving.bundle import Bundle
@@ -26,6 +28,7 @@ from pipeline.serving.time_units import AUTO
 from pipeline.tracking import store
 
 BUNDLE = "artifacts/bundle"  # of the pyfunc's folder
+FETCHED = "registered_model_meta"  # MLflow writes it beside what it fetches by a name of the registry
 PACKAGE = Path(__file__).parents[1]
 SCORING = (
     *("alerts/kinds", "alerts/schema", "attacks", "benign", "bundle", "bundle_parts", "calls", "causes"),
@@ -121,19 +124,55 @@ def _required(sealed: HashedFolder) -> tuple[str, ...]:
     return (*REQUIRED, TORCH) if computes else REQUIRED
 
 
+def versions() -> dict[str, str]:
+    """The versions of what a model may be loaded with, as they are installed."""
+    return {name: metadata.version(name) for name in (*REQUIRED, TORCH)}
+
+
 def download(model: str, version: int, folder: Path) -> Path:
     """The bundle of a version, below ``folder``, as the store gives it: unchecked.
 
     Raises:
         ArtifactError: the store does not give it.
     """
+    return _downloaded(model, version, f"/{BUNDLE}", folder)
+
+
+def download_all(model: str, version: int, folder: Path) -> Path:
+    """The whole pyfunc of a version, below ``folder``, as the store gives it: unchecked.
+
+    Raises:
+        ArtifactError: the store does not give it.
+    """
+    return _downloaded(model, version, "", folder)
+
+
+def code_digest(folder: Path) -> str:
+    """sha256 over all that MLflow reads of a pyfunc, but not over its bundle, which has a digest of its own.
+
+    Each line is the sha256 of a file and its path, in the order of the paths, as ``sha256sum`` prints them.
+
+    Args:
+        folder: of the pyfunc.
+    """
+    names = sorted(file.relative_to(folder).as_posix() for file in folder.rglob("*") if not file.is_dir())
+    lines = [f"{sha256_of(folder / name)}  {name}\n" for name in names if not _is_beside(name)]
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def _is_beside(name: str) -> bool:
+    """Whether a file is of the bundle, or the one in which MLflow notes from where it fetched a model."""
+    return name.startswith(f"{BUNDLE}/") or name == FETCHED
+
+
+def _downloaded(model: str, version: int, path: str, folder: Path) -> Path:
     from mlflow.artifacts import download_artifacts
     from mlflow.exceptions import MlflowException
 
     client = store.client()
     try:
         source = client.get_model_version_download_uri(model, str(version))
-        uri = f"{source.rstrip('/')}/{BUNDLE}"
+        uri = f"{source.rstrip('/')}{path}"
         with hushed():
             return Path(download_artifacts(uri, dst_path=str(folder), tracking_uri=client.tracking_uri))
     except (MlflowException, OSError) as error:

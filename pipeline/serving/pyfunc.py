@@ -21,7 +21,7 @@ from mlflow.pyfunc import PythonModel
 from mlflow.store.artifact.models_artifact_repo import REGISTERED_MODEL_META_FILE_NAME
 from mlflow.utils.yaml_utils import read_yaml
 
-from pipeline.base.errors import ArtifactError, ConfigError, DataError
+from pipeline.base.errors import ConfigError, DataError
 from pipeline.calibration.prediction import Prediction
 from pipeline.serving import calls
 from pipeline.serving.bundle import Bundle
@@ -45,9 +45,7 @@ class RegisteredModel(PythonModel):  # type: ignore[misc]  # mlflow has no types
             ArtifactError: it is not the one that was registered.
         """
         folder, config = Path(context.artifacts["bundle"]), context.model_config
-        self.bundle = Bundle.load(folder, config["device"])
-        if self.bundle.digest != config["digest"]:
-            raise ArtifactError(f"{folder}: has the digest {self.bundle.digest}, {config['digest']} was registered")
+        self.bundle = Bundle.load(folder, config["device"], config["digest"])
         self.version = _version(folder.parents[1])
 
     def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:

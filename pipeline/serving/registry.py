@@ -4,6 +4,7 @@ A version is an MLflow pyfunc, see ``packaging``. Its tags say where it comes fr
 
     flowsculpt.digest      of the bundle: equal digests, the same model
     flowsculpt.made_again  the last run that made the same model again
+    flowsculpt.signature   flowsculpt.promotion    what was signed of it, see ``trust.statements``
     flowsculpt.dataset     flowsculpt.flow_run     flowsculpt.git_commit     flowsculpt.libraries     what else is given
 
 Aliases change under a lock of this project's folder and in an order in which each names a version at every moment.
@@ -14,7 +15,6 @@ import json
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,8 @@ from pipeline.base.errors import ArtifactError, ConflictError
 from pipeline.serving import benign, manifest, own_model, packaging
 from pipeline.serving import champion as champions
 from pipeline.serving.manifest import HashedFolder
+from pipeline.serving.trust import signing, verification
+from pipeline.serving.trust.statements import PROMOTION, SIGNATURE
 from pipeline.serving.version import Version
 from pipeline.tracking import operations, outbox, store
 
@@ -39,7 +41,7 @@ def register(folder: Path, run_id: str, tags: Mapping[str, str], about: str = ""
 
     The same bundle a second time gets the version that is there, if what is stored of it is sound: a run that changed
     nothing made the same model. Run and version then name each other. What else that version is stays as it is: the
-    champion is ``candidate`` and ``champion``, and one that was rolled back keeps the tag that says so.
+    champion is ``candidate`` and ``champion``, and one that was rolled back keeps its tag. A new version is signed.
 
     Args:
         folder: a saved ``Bundle``.
@@ -49,6 +51,7 @@ def register(folder: Path, run_id: str, tags: Mapping[str, str], about: str = ""
 
     Raises:
         ArtifactError: the folder is no sound bundle.
+        TrustError: there is no key to sign it with.
     """
     sealed, client = manifest.load(folder), store.client()
     outbox.deliver()  # the run may have been opened while the store was away
@@ -80,27 +83,32 @@ def find_version(which: str | int, model: str = "") -> Version | None:
 def fetch(version: Version) -> Path:
     """The bundle of a version, as a local folder that ``Bundle.load`` reads.
 
-    It is downloaded each time, and compared with the digest that stands in the tags of the version.
+    It is downloaded each time, and compared with the digest that was signed, before anything of it is parsed.
 
     Raises:
+        TrustError: the signature of the version does not count, or the store holds another bundle.
         ArtifactError: the store does not hold it, or holds something else.
     """
     target = champions.folder_of(version.number, version.digest)
-    stored = _stored(version)
+    verification.model_of(version)
+    sealed = stored(version)
     with _locked():  # another process may fetch the same version
-        if not _holds(target, stored):
-            stored.save(target)
+        if not _holds(target, sealed):
+            sealed.save(target)
     return target
 
 
-def promote(candidate: Version, champion: Version | None) -> None:
-    """Let ``candidate`` take the place of ``champion``, which becomes ``previous``.
+def promote(candidate: Version, champion: Version | None) -> Version:
+    """Let ``candidate`` take the place of ``champion``, which becomes ``previous``. Returns what serves now.
+
+    It is signed before an alias moves, so that the champion counts at every moment.
 
     Args:
         candidate: what is to serve.
         champion: what served when that was decided, None for nothing.
 
     Raises:
+        TrustError: the candidate's signature does not count, or there is no key to sign with.
         ConflictError: something else serves by now, or the candidate is gone or serves already.
     """
     client, model = store.client(), candidate.model
@@ -113,12 +121,25 @@ def promote(candidate: Version, champion: Version | None) -> None:
             )
         if expected == str(candidate.number):
             raise ConflictError(f"version {candidate.number} is {CHAMPION} already")
-        _require(candidate.number)
-        if expected and champion:
+        sign_decision(_require(candidate.number, model))
+        if expected:
             client.set_registered_model_alias(model, PREVIOUS, expected)
-            champions.keep(champion, PREVIOUS)
+            champions.keep(_require(int(expected), model), PREVIOUS)
         client.set_registered_model_alias(model, CHAMPION, str(candidate.number))
-        champions.keep(candidate, CHAMPION)
+        promoted = _require(candidate.number, model)
+        champions.keep(promoted, CHAMPION)
+    return promoted
+
+
+def sign_decision(version: Version) -> None:
+    """Sign that a version is made to serve.
+
+    Raises:
+        TrustError: its own signature does not count, there is no key to sign with, or the log was changed.
+    """
+    verification.model_of(version)
+    signed = signing.promotion(version, versions(version.model))
+    store.client().set_model_version_tag(version.model, str(version.number), PROMOTION, signed)
 
 
 def rollback() -> Version:
@@ -126,6 +147,7 @@ def rollback() -> Version:
 
     Raises:
         ConflictError: there is nothing to go back to.
+        TrustError: what has the alias did not serve before, or there is no key to sign with.
     """
     client, model = store.client(), own_model.name()
     with _locked():
@@ -133,7 +155,9 @@ def rollback() -> Version:
         champion, previous = aliases.get(CHAMPION), aliases.get(PREVIOUS)
         if previous is None or previous == champion:
             raise ConflictError(f"there is no version to go back to: {PREVIOUS} is {_numbered(previous)}")
-        _require(int(previous))
+        back = _require(int(previous))
+        verification.require_previous(back, find_version(champion) if champion else None)
+        sign_decision(back)
         client.set_registered_model_alias(model, CHAMPION, previous)
         if champion:
             client.set_registered_model_alias(model, PREVIOUS, champion)
@@ -172,7 +196,8 @@ def _rank(version: Version) -> tuple[bool, bool, int]:
 
 def _is_sound(version: Version) -> bool:
     try:
-        return _stored(version).digest == version.digest
+        verification.model_of(version)
+        return stored(version).digest == version.digest
     except ArtifactError:
         return False
 
@@ -190,7 +215,7 @@ def _link(client: Any, version: Version, run_id: str) -> None:
 def _create(client: Any, sealed: HashedFolder, run_id: str, tags: Mapping[str, str], about: str) -> int:
     from mlflow.entities import LoggedModelOutput
 
-    own = {**_origin(client, run_id), DIGEST: sealed.digest, DATASET: str(sealed.about["dataset"])}
+    own = {**_origin(client.get_run(run_id).data.tags), DIGEST: sealed.digest, DATASET: str(sealed.about["dataset"])}
     given = {name: value for name, value in {**own, **tags}.items() if value}
     experiment, model = client.get_run(run_id).info.experiment_id, own_model.name()
     with tempfile.TemporaryDirectory() as folder, packaging.hushed():
@@ -201,21 +226,18 @@ def _create(client: Any, sealed: HashedFolder, run_id: str, tags: Mapping[str, s
         client.log_model_artifacts(logged.model_id, str(Path(folder) / "model"))
         client.finalize_logged_model(logged.model_id, "READY")
         client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, step=0)])
-        source = logged.artifact_location
+        source, code = logged.artifact_location, packaging.code_digest(Path(folder) / "model")
+        given[SIGNATURE] = signing.model(model, sealed.digest, code, run_id, given)
         named = {"description": about or None, "model_id": logged.model_id}
         created = client.create_model_version(model, source, run_id, given, **named)
     return int(created.version)
 
 
-def _origin(client: Any, run_id: str) -> dict[str, str]:
-    """What the run says of itself, and the libraries at hand."""
-    tags = client.get_run(run_id).data.tags
-    libraries = {name: metadata.version(name) for name in (*packaging.REQUIRED, packaging.TORCH)}
-    return {
-        operations.FLOW_RUN: tags.get(operations.FLOW_RUN, ""),
-        COMMIT: tags.get("mlflow.source.git.commit", ""),
-        LIBRARIES: json.dumps(libraries),
-    }
+def _origin(run: Mapping[str, str]) -> dict[str, str]:
+    """What the tags of the run say of it, and the libraries at hand."""
+    origin = {operations.FLOW_RUN: operations.FLOW_RUN, COMMIT: "mlflow.source.git.commit"}
+    told = {tag: run.get(source, "") for tag, source in origin.items()}
+    return told | {LIBRARIES: json.dumps(packaging.versions())}
 
 
 # What the registry says.
@@ -233,10 +255,10 @@ def _version(found: Any, aliases: Mapping[str, str]) -> Version:
     return Version(int(number), found.run_id or "", tags.get(DIGEST, ""), tags, known, found.name)
 
 
-def _require(number: int) -> Version:
-    found = find_version(number)
+def _require(number: int, model: str = "") -> Version:
+    found = find_version(number, model)
     if found is None:
-        raise ConflictError(f"version {number} of {own_model.name()} is gone from the registry")
+        raise ConflictError(f"version {number} of {model or own_model.name()} is gone from the registry")
     return found
 
 
@@ -252,7 +274,7 @@ def _locked() -> Iterator[None]:
         yield
 
 
-def _stored(version: Version) -> HashedFolder:
+def stored(version: Version) -> HashedFolder:
     """What the store holds of a version.
 
     Raises:
@@ -261,16 +283,10 @@ def _stored(version: Version) -> HashedFolder:
     with tempfile.TemporaryDirectory() as folder:
         downloaded = packaging.download(version.model, version.number, Path(folder))
         try:
-            sealed = manifest.load(downloaded)
+            return manifest.load(downloaded, version.digest)
         except ArtifactError as error:
             told = str(error).replace(f"{downloaded}/", "")
-            raise ArtifactError(f"version {version.number} of {version.model}: {told}") from error
-    if sealed.digest != version.digest:
-        raise ArtifactError(
-            f"version {version.number} of {version.model}: {manifest.MANIFEST} has the digest {sealed.digest}, the "
-            f"version was registered with {version.digest}; what is stored is another model"
-        )
-    return sealed
+            raise type(error)(f"version {version.number} of {version.model}: {told}") from error
 
 
 def _holds(folder: Path, sealed: HashedFolder) -> bool:

@@ -15,8 +15,9 @@ import pytest
 
 from flows import doctor
 from flows.runtime import devices, reach, site_cache, working_copy
-from flows.runtime.health import environment, folder, stores
+from flows.runtime.health import environment, folder, stores, trust
 from pipeline import tracking
+from pipeline.serving.trust import chain, keys
 
 ROOT = Path(__file__).parents[2]
 
@@ -156,6 +157,28 @@ def test_a_folder_that_cannot_be_written_and_a_full_disk_block(project, monkeypa
 def test_a_disk_that_fills_up_is_worth_a_note(project, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=2e9))
     _only(folder.rights(project), "note", "2.0 GB free", "dvc gc")
+
+
+# Signatures.
+
+
+def test_a_project_signs_when_its_first_training_does(project):
+    assert [each.text for each in trust.signatures()] == ["no key signs models yet; the first training makes one"]
+    chain.append({"decision": "refused"})
+    (said,) = trust.signatures()
+    assert said.level == "ok" and "signs models and promotions" in said.text
+    keys.file().chmod(0o644)
+    _only(trust.signatures(), "blocks", "others can read it (644); run: chmod 600")
+    keys.file().unlink()
+    _only(trust.signatures(), "note", "no key is here to sign with", "flowsculpt keys init")
+
+
+def test_a_log_of_promotions_that_was_changed_blocks(project):
+    chain.append({"decision": "refused"})
+    chain.place().write_bytes(chain.place().read_bytes().replace(b"refused", b"promoted"))
+    said, fault = trust.signatures()
+    assert (said.level, fault.level) == ("ok", "blocks")
+    assert "line 1 is forged or was changed" in fault.text and "from a backup" in fault.remedy
 
 
 # Git.

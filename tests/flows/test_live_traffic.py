@@ -44,6 +44,7 @@ def project(made, tmp_path, monkeypatch):
         monkeypatch.setattr(registry, name, getattr(store, name))
     store.add(made.champion)
     store.aliases["champion"] = 1
+    store.signed(1)
     store.add(made.candidate)
     return store
 

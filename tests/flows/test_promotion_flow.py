@@ -41,6 +41,7 @@ from pipeline.preprocessing.recipe import Recipe
 from pipeline.preprocessing.splits import SPLITS
 from pipeline.serving import heldout, registry
 from pipeline.serving.bundle import Bundle
+from pipeline.serving.trust import signing, statements
 from pipeline.serving.version import Version
 from pipeline.settings.promotion import Rules
 
@@ -146,7 +147,8 @@ class Registry:
     def add(self, bundle):
         number = len(self.versions) + 1
         bundle.save(self.folder / str(number))
-        self.versions[number] = Version(number, f"run{number}", bundle.digest, {}, ())
+        tags = {statements.SIGNATURE: signing.model("flowsculpt", bundle.digest, "", f"run{number}", {})}
+        self.versions[number] = Version(number, f"run{number}", bundle.digest, tags, ())
         self.aliases["candidate"] = number
         return number
 
@@ -161,10 +163,18 @@ class Registry:
         if before != (champion.number if champion else None):
             raise ConflictError(f"version {before} became the champion meanwhile")
         self.aliases |= {"champion": candidate.number} | ({"previous": before} if before else {})
+        return self.signed(candidate.number)
 
     def rollback(self):
         self.aliases |= {"champion": self.aliases["previous"], "previous": self.aliases["champion"]}
-        return self.find_version("champion")
+        return self.signed(self.champion)
+
+    def signed(self, number):
+        """The version, with the signed decision that made it serve."""
+        now = self.versions[number]
+        tags = {statements.PROMOTION: signing.promotion(now, self.versions.values())}
+        self.versions[number] = replace(now, tags={**now.tags, **tags})
+        return self.versions[number]
 
     def note(self, version, tags, files, metrics=None):
         self.notes.append((version.number, tags, files))
@@ -308,6 +318,7 @@ def test_a_silent_champion_gives_way_to_a_candidate_that_works(project, made):
     for model in (made.silent, made.good):
         project.add(model)
     project.aliases["champion"] = 1
+    project.signed(1)
     outcome = promotion.promote()
     assert (outcome.kind, project.champion) == ("promoted", 2), outcome.reasons
     page = decisions.markdown(outcome)

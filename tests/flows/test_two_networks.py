@@ -17,6 +17,7 @@ from pipeline.base.errors import ArtifactError, FlowsculptError
 from pipeline.serving import arrivals, batch, loading, own_model, quarantine, registry, scored
 from pipeline.serving.bundle import Bundle
 from pipeline.serving.manifest import HashedFolder
+from pipeline.serving.trust import keys
 from tests.flows.test_promotion_flow import COLUMNS, SETTINGS, World
 
 SHIPPED = Path(__file__).parents[2] / config.PARAMS
@@ -67,6 +68,9 @@ def made(tmp_path_factory):
         models = {percentile: world.bundle(root / "saved", percentile=percentile) for percentile in (99.0, 98.9, 94.0)}
         names = {"flows": "flowsculpt", "zeek": "zeek", "mixed": "mixed", "empty": "empty"}
         clones = {key: Clone(root, name, root / "world/data") for key, name in names.items()}
+        for clone in clones.values():
+            clone.enter(patch)
+            keys.init()  # each clone has its own, and they share the list of those that are trusted
         for key, chosen in {"flows": (99.0, 98.9), "zeek": (98.9, 94.0)}.items():
             clones[key].enter(patch)
             for each in chosen:

@@ -164,6 +164,7 @@ def store(prepared: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ite
     """A registry of one version, whose champion can be moved; and what Prefect would show."""
     from prefect.logging import disable_run_logger
 
+    from benchmarks.champions import signed
     from flows import drift_check, scoring
     from pipeline.serving import registry
     from pipeline.serving.bundle import Bundle
@@ -175,7 +176,8 @@ def store(prepared: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ite
 
     def find_version(which):
         made.asked.append(which)
-        return Version(made.number, "run", bundle.digest, {}, ("champion",)) if which in ("champion", 3, 4) else None
+        is_known = which in ("champion", 3, 4)
+        return signed(Version(made.number, "run", bundle.digest, {}, ("champion",))) if is_known else None
 
     def register(folder, run_id, tags):
         made.registered.append((Bundle.load(folder), run_id, tags))

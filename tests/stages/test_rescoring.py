@@ -4,6 +4,7 @@ import threading
 
 import pytest
 
+from benchmarks.champions import signed
 from flows import score, scoring
 from flows.triage.grouping import grouped
 from pipeline import config
@@ -33,7 +34,7 @@ def promoted(store, tmp_path, monkeypatch):
         names = {name: value + shift for name, value in whole.thresholds.items()}
         other = store.bundle.with_calibration(moved(calibration, names))
         other.save(tmp_path / "other")
-        version = Version(4, "run", other.digest, {}, ("champion",))
+        version = signed(Version(4, "run", other.digest, {}, ("champion",)))
         monkeypatch.setattr(registry, "find_version", lambda _: version)
         monkeypatch.setattr(registry, "fetch", lambda _: tmp_path / "other")
         return Bundle.load(tmp_path / "other")

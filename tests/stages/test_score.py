@@ -8,6 +8,7 @@ from argparse import Namespace
 import pyarrow.parquet as pq
 import pytest
 
+from benchmarks.champions import signed
 from flows import arguments, explain, score, scoring
 from pipeline.artifacts import paths
 from pipeline.artifacts.files import read_json
@@ -188,7 +189,7 @@ def test_a_model_that_keeps_no_benign_records_says_what_to_do(store, folder, tmp
     files = {name: content for name, content in sealed.files.items() if not name.startswith("benign.")}
     HashedFolder(sealed.about, files).save(tmp_path / "bundle")
     store.bundle = Bundle.load(tmp_path / "bundle")
-    version = Version(3, "run", store.bundle.digest, {}, ("champion",))
+    version = signed(Version(3, "run", store.bundle.digest, {}, ("champion",)))
     monkeypatch.setattr(registry, "find_version", lambda _: version)
     file = next(path for path in folder.iterdir() if "DDos" in path.name)
     with pytest.raises(ArtifactError, match="train it again: flowsculpt train"):

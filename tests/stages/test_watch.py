@@ -17,12 +17,13 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from benchmarks.champions import serve
 from flows import deliver, watch
 from pipeline import config
 from pipeline.artifacts import paths
 from pipeline.artifacts.files import read_json
 from pipeline.base.errors import ArtifactError, ConflictError, SourceError
-from pipeline.serving import champion, intake, scored
+from pipeline.serving import intake, scored
 from pipeline.serving.alerts import delivery, incident_store, stored
 from pipeline.serving.bundle import Bundle
 from pipeline.serving.contract_check import ContractCheck
@@ -42,8 +43,7 @@ def sealed(prepared, tmp_path, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")  # where nobody answers
 
     def promote(number, bundle):
-        bundle.save(champion.folder_of(number, bundle.digest))
-        champion.keep(Version(number, "run", bundle.digest, {}, ("champion",), "flowsculpt"), "champion")
+        serve(bundle, number)
         return bundle
 
     for name, value in {"port": 0, "poll": 0.01, "settle": 0.0, "batch": 100, "refresh": 0.05}.items():

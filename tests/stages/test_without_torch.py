@@ -8,13 +8,13 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from benchmarks.champions import serve
 from pipeline.artifacts import paths
 from pipeline.artifacts.tables import read_table
 from pipeline.base.errors import ArtifactError
-from pipeline.serving import bundle_parts, champion
+from pipeline.serving import bundle_parts
 from pipeline.serving.bundle import Bundle
 from pipeline.serving.reasons import Explainer
-from pipeline.serving.version import Version
 from tests.stages.conftest import shipped_settings
 
 TRAINED = ("ingest", "validate", "preprocess", "stage1", "stage2", "calibrate")
@@ -72,8 +72,7 @@ def test_the_shipped_model_needs_no_torch(shipped, tmp_path):
 
 
 def _scores_a_file(bundle, file):
-    bundle.save(champion.folder_of(1, bundle.digest))
-    champion.keep(Version(1, "run", bundle.digest, {}, ("champion",), "flowsculpt"), "champion")
+    serve(bundle)
     done = run(SCORED, str(file))
     assert done.returncode == 0, done.stderr
     assert "records scored by version 1 (champion)" in done.stdout

@@ -26,6 +26,8 @@ from pipeline.base.errors import ArtifactError, ConflictError
 from pipeline.serving import bundle_parts, manifest, own_model, packaging, registry
 from pipeline.serving.bundle import Bundle
 from pipeline.serving.manifest import HashedFolder
+from pipeline.serving.trust import signing
+from pipeline.serving.trust.statements import SIGNATURE
 from pipeline.tracking import store as stores
 
 ROOT = Path(__file__).parents[2]
@@ -91,7 +93,12 @@ def versioned(client, digests):
     if not client.search_registered_models(f"name = '{own_model.name()}'"):
         client.create_registered_model(own_model.name())
     made = [
-        client.create_model_version(own_model.name(), "file:///nowhere", tags={"flowsculpt.digest": d}) for d in digests
+        client.create_model_version(
+            own_model.name(),
+            "file:///nowhere",
+            tags={"flowsculpt.digest": d, SIGNATURE: signing.model(own_model.name(), d, "", "", {})},
+        )
+        for d in digests
     ]
     return [registry.find_version(int(each.version)) for each in made]
 

@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Callable
 
-from pipeline.base.errors import ArtifactError
+from pipeline.base.errors import ArtifactError, TrustError
 from pipeline.serving import champion, loading, own_model
 from pipeline.serving.bundle import Bundle
 from pipeline.serving.version import Version
@@ -26,11 +26,14 @@ class ServingModel:
         rules: of the contract.
         alerts: which records become alerts.
         tell: gets, in words, what cannot be done.
+
+    Attributes:
+        refused: how many models were refused because no trusted key vouches for them.
     """
 
     def __init__(self, alias: str, rules: ContractRules, alerts: Alerts, tell: Callable[[str], None]) -> None:
         self.alias, self.rules, self.alerts, self.tell = alias, rules, alerts, tell
-        self.is_away, self._said = False, ""
+        self.is_away, self.refused, self._said = False, 0, ""
         self.current = self._of(*loading.load(alias))
 
     def follow(self, seconds: float, stopped: threading.Event) -> None:
@@ -49,12 +52,13 @@ class ServingModel:
             if self.is_away:
                 return
             version = loading.find(self.alias)
-            if version is None or (version.number, version.digest) == (self.current.number, self.current.bundle.digest):
-                return
-            self.current = self._of(version, loading.bundle_of(version))
+            here = self.current.number, self.current.bundle.digest
+            if version is not None and (version.number, version.digest) != here:
+                self.current = self._of(version, loading.bundle_of(version))
             self._said = ""
         except Exception as error:  # MLflow's own errors, too: the model at hand goes on
             if str(error) != self._said:
+                self.refused += isinstance(error, TrustError)
                 self.tell(f"{error}; version {self.current.number} goes on")
             self._said = str(error)
 

@@ -181,6 +181,7 @@ class Watcher:
     def _swap(self) -> None:
         """Let the model take over that serves now; what the one before began is ended first."""
         self.gauges.set("registry_away", float(self.model.is_away))
+        self.gauges.set("refused_models_total", self.model.refused)
         self.gauges.set("model_version", self._judges_by.number)
         now = self.model.current
         if now is self._judges_by:
