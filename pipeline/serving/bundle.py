@@ -137,9 +137,7 @@ class Bundle:
         parts = {name: bundle_parts.decoded(folder / name, sealed.files, name, sealed.hashes) for name in MODELS}
         features = Features.load(*parts["features"])
         if sealed.about.get("columns") != bundle_parts.columns_of(features):
-            raise ArtifactError(
-                f"{folder / manifest.MANIFEST}: its columns are not those that {folder}/features.json reads"
-            )
+            raise ArtifactError(f"{folder / manifest.MANIFEST}: its columns are not those of {folder}/features.json")
         encoder = bundle_parts.encoder(folder, features, *parts["encoder"], device)
         passes = bool(parts["encoder"][0].get("pass_features"))
         width = encoder.latent + (len(features.columns) if passes else 0)
