@@ -441,7 +441,7 @@ def test_a_champion_from_before_is_refused_until_it_is_adopted(before, capsys):
 
 def test_a_line_of_the_beginning_that_was_changed_later_is_found(before, capsys):
     adopting.adopt("champion")
-    rewrite(1, lambda line: {**line, "serving": 99})
+    rewrite(1, lambda line: {**line, "reasons": ["better"]})
     refused("line 3 does not follow the line before it", capsys)
 
 
