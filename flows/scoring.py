@@ -36,7 +36,7 @@ from flows.runtime import gpu
 from flows.runtime.own_names import artefact_key
 from pipeline import config
 from pipeline.base.errors import FlowsculptError, ScoringError, printable
-from pipeline.serving import arrivals, discoveries, intake, loading
+from pipeline.serving import arrivals, discoveries, front_door, intake, loading
 from pipeline.serving.arrivals import Incoming
 from pipeline.serving.bundle import Bundle
 from pipeline.serving.contract_check import WARN
@@ -138,7 +138,8 @@ def score_new(
             return ScoringError(f"{file.name}: {type(done).__name__}: {done}")
         return done  # type: ignore[no-any-return]
 
-    outcomes = [intake.take_in(file, path, version.number, settled, rescore) for file in listed]
+    with front_door.opened():
+        outcomes = [intake.take_in(file, path, version.number, settled, rescore) for file in listed]
     return Result.of(version.number, bundle.digest, outcomes, alerts.sinks)
 
 

@@ -4,6 +4,7 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, ClassVar
 
 import pyarrow as pa
@@ -114,6 +115,10 @@ class Dataset(ABC):
     @property
     def label_settings(self) -> Mapping[str, Any]:
         """The settings that say what labels mean: labels of records to be scored are read with the same ones."""
+        return {}
+
+    def archives(self) -> Mapping[Path, set[str]]:
+        """Archive -> its members that are read; empty where it reads none."""
         return {}
 
     @abstractmethod

@@ -138,6 +138,14 @@ class NSLKDD(Dataset):
         """
         return in_order(lambda part: parse(*part, self._label), self._blocks())
 
+    def archives(self) -> dict[Path, set[str]]:
+        """Archive -> its members that are read, or whose records another member holds, too.
+
+        Raises:
+            SourceError: both releases are there, or none.
+        """
+        return sources.by_archive(sources_under(self.path, _named))
+
     def _blocks(self) -> Iterator[tuple[Block, Layout]]:
         contents = sources.SeenContents()
         for source in _whole(sources_under(self.path, _named)):

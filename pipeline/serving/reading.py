@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -12,9 +13,9 @@ from numpy.typing import NDArray
 
 from pipeline.base.errors import DataError, SchemaError, SourceError
 from pipeline.calibration.prediction import Prediction
-from pipeline.datasets import sources
-from pipeline.datasets.base import Chunk, Dataset
-from pipeline.datasets.incoming import incoming
+from pipeline.datasets.apart.reader import Apart, Asked
+from pipeline.datasets.base import Chunk
+from pipeline.datasets.unpacking import BROKEN
 from pipeline.preprocessing.context.past import Matrix, backwards, late_sentence
 from pipeline.preprocessing.context.talks import READS, Mask, Talks, can_have, talks_of, unknown
 from pipeline.serving.arrivals import Incoming
@@ -24,12 +25,25 @@ from pipeline.serving.carried_past import Before, before
 EARLIEST, LATEST = (pa.scalar(each, pa.timestamp("us")) for each in (datetime.min, datetime.max))
 
 
-def _reader(file: Incoming, bundle: Bundle) -> Dataset:
-    """What reads a file in the format of the data set that the model was trained on, or as Parquet."""
+_APART: list[Apart] = []  # the process that reads, if there is one; the last one is asked
+
+
+@contextmanager
+def by(apart: Apart) -> Iterator[None]:
+    """Let a process of its own read files."""
+    _APART.append(apart)
+    try:
+        yield
+    finally:
+        _APART.remove(apart)
+
+
+def _read(file: Incoming, bundle: Bundle) -> Iterator[Chunk]:
+    """What is read of a file in the format of the data set that the model was trained on, or as Parquet."""
     dataset = bundle.dataset.split(" ")[0]
     also = READS if bundle.looks_back else ()
-    about = (bundle.columns, bundle.extraction, bundle.reading)
-    return incoming(file.path, dataset, *about, labels=bundle.label_settings, also=also)
+    asked = Asked(file.path, dataset, bundle.columns, bundle.extraction, bundle.reading, bundle.label_settings, also)
+    return _APART[-1].read(asked) if _APART else asked.read()
 
 
 def chunks(file: Incoming, bundle: Bundle) -> Iterator[Chunk]:
@@ -40,14 +54,14 @@ def chunks(file: Incoming, bundle: Bundle) -> Iterator[Chunk]:
         SchemaError: two of its columns have one name.
     """
     try:
-        for chunk in _reader(file, bundle).read():
+        for chunk in _read(file, bundle):
             twice = [name for name, count in Counter(chunk.records.column_names).items() if count > 1]
             if twice:
                 raise SchemaError(f"{file.path}: two columns are called {twice[0]!r}; rename one")
             yield _dated(chunk)
     except MemoryError:
         raise
-    except sources.BROKEN as error:
+    except BROKEN as error:
         told = f"{type(error).__name__}: {error}"
         raise SourceError(f"{file.path}: cannot be read ({told}); fetch the file again") from error
 

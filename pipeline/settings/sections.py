@@ -7,6 +7,7 @@ from pipeline.settings.alerts import Alerts
 from pipeline.settings.base import Section
 from pipeline.settings.calibrate import Calibrate
 from pipeline.settings.evaluate import Evaluate
+from pipeline.settings.files import Files
 from pipeline.settings.ingest import Ingest
 from pipeline.settings.preprocess import Preprocess
 from pipeline.settings.promotion import Rules
@@ -25,4 +26,4 @@ def _named(*shapes: type[Section]) -> Mapping[str, type[Section]]:
 
 
 SECTIONS: Final = _named(Ingest, Limits, Preprocess, Stage1, Stage2, Calibrate, Evaluate)
-FLOW_SECTIONS: Final = _named(Workers, Rules, Retraining, Scoring, Alerts, Watch, Tracking)
+FLOW_SECTIONS: Final = _named(Workers, Rules, Retraining, Files, Scoring, Alerts, Watch, Tracking)

@@ -110,6 +110,10 @@ class Sensor(Dataset):
         """
         return sources_under(self.path, self._logs)
 
+    def archives(self) -> dict[Path, set[str]]:
+        """Archive -> its logs that are read."""
+        return sources.by_archive(self.sources())
+
     def _parts(self) -> Iterator[Part]:
         contents = sources.SeenContents()
         for source in self.sources():
