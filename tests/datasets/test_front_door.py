@@ -232,6 +232,20 @@ def test_a_word_with_a_control_character_is_rejected_with_its_row(word, tmp_path
     assert [(row["row"], row["column"], row["reason"]) for row in rejected] == [(4, "service", controls.REASON)]
 
 
+@pytest.mark.parametrize("other", [b"", b"broken\n"])
+def test_an_object_of_json_with_two_values_for_one_name_is_rejected(other, tmp_path):
+    line = b'{"a": 1, "b": 2, "service": "x"}\n'
+    path = written(tmp_path, line + b'{"a" :1, "a":2, "b":2, "service":"\\":"}\n' + line + other, "x.jsonl")
+    records, rejected = read(path)
+    assert [row["row"] for row in records] == [1, 3]
+    assert (rejected[0]["row"], rejected[0]["reason"]) == (2, "two values for one name")
+
+
+def test_a_text_that_looks_like_a_name_of_json_is_read(tmp_path):
+    path = written(tmp_path, b'{"a": 1, "b": 2, "service": "x\\":y"}\n', "x.jsonl")
+    assert [row["service"] for row in read(path)[0]] == ['x":y']
+
+
 def test_a_word_of_parquet_with_a_control_character_is_rejected(tmp_path):
     pq.write_table(pa.table({"a": [1, 2], "b": [1, 2], "service": ["x", "y\n"]}), tmp_path / "x.parquet")
     records, rejected = read(tmp_path / "x.parquet")
