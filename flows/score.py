@@ -78,12 +78,12 @@ def here(
     with program.quick_imports():
         from flows.reports import scoring as reports
         from pipeline import config
-        from pipeline.serving import arrivals, discoveries, intake, loading
+        from pipeline.serving import arrivals, discoveries, front_door, intake, loading
         from pipeline.serving.intake import Outcome, Result
         from pipeline.settings.alerts import Alerts
         from pipeline.settings.scoring import Scoring
 
-    with one_thread(), engine.using(**config.engine()):
+    with one_thread(), engine.using(**config.engine()), front_door.opened():
         level = discoveries.asked(false_discovery)
         files = [file for path in paths for file in arrivals.listed(path)]
         version, bundle = model or loading.load(alias)

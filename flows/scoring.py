@@ -38,7 +38,7 @@ from pipeline import config
 from pipeline.base import engine
 from pipeline.base.errors import FlowsculptError, ScoringError, printable
 from pipeline.objects import copies
-from pipeline.serving import arrivals, discoveries, intake, loading, scored, uploads, verdict_csv
+from pipeline.serving import arrivals, discoveries, front_door, intake, loading, scored, uploads, verdict_csv
 from pipeline.serving.arrivals import Incoming
 from pipeline.serving.bundle import Bundle
 from pipeline.serving.contract_check import WARN
@@ -156,7 +156,8 @@ def _score_new(path: Path, alias: str, device: str, false_discovery: float | Non
             return ScoringError(f"{file.name}: {type(done).__name__}: {done}")
         return done  # type: ignore[no-any-return]
 
-    outcomes = [intake.take_in(file, path, version.number, settled, rescore) for file in listed]
+    with front_door.opened():
+        outcomes = [intake.take_in(file, path, version.number, settled, rescore) for file in listed]
     return Result.of(version.number, bundle.digest, outcomes, alerts.sinks)
 
 

@@ -67,6 +67,7 @@ def watch(chosen: Namespace, stopped: threading.Event | None = None) -> int:
 
     from pipeline import config
     from pipeline.objects.address import Address, is_address
+    from pipeline.serving import front_door
     from pipeline.serving.watching.handing_over import delivering
     from pipeline.settings.alerts import Alerts
 
@@ -77,6 +78,7 @@ def watch(chosen: Namespace, stopped: threading.Event | None = None) -> int:
         if threading.current_thread() is threading.main_thread():
             held.enter_context(program.heeding(stopped.set, [signal.SIGTERM, signal.SIGINT]))
         held.enter_context(alone())
+        held.enter_context(front_door.opened())
         watcher, port = begun(chosen, log), 0
         sinks = config.load(Alerts).sinks
         watcher.hand_over = taking = held.enter_context(delivering(sinks))

@@ -35,7 +35,7 @@ PARAMS = Path(FILE)
 PRESET = "preset"  # the one setting that is no section; see flows.runtime.presets
 STAGES: Final = ("ingest", "validate", "preprocess", "stage1", "stage2", "calibrate", "evaluate")
 FLOWS: Final = (
-    *("engine", "workers", "promotion", "retraining", "scoring", "alerts", "watch", "tracking", "retention"),
+    *("engine", "workers", "promotion", "retraining", "files", "scoring", "alerts", "watch", "tracking", "retention"),
 )
 
 S = TypeVar("S", bound=Section)
@@ -79,7 +79,7 @@ def build(shape: type[S], params: Mapping[str, Any], where: str) -> S:
     for key in params:
         if key not in known and key != PRESET:
             raise ConfigError(f"{where}: unknown section {key!r}{near_miss(key, known)}; known: {', '.join(known)}")
-    return checked(shape, params.get(shape.section), shape.section, where)
+    return checked(shape, params.get(shape.section, shape.absent()), shape.section, where)
 
 
 def checked(shape: type[T], given: Any, name: str, where: str) -> T:

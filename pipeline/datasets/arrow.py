@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from pipeline.base import limits
 from pipeline.base.errors import SchemaError, SourceError, near_miss
 from pipeline.datasets import nulls, words
 from pipeline.datasets.base import Chunk
@@ -16,8 +17,9 @@ from pipeline.datasets.blocks import Block
 from pipeline.datasets.header import Layout
 from pipeline.datasets.labels import Label
 from pipeline.datasets.rows import TEXTS, of_table
-from pipeline.datasets.sources import BROKEN, Source
+from pipeline.datasets.sources import Source
 from pipeline.datasets.suffixes import PARQUET, TYPED
+from pipeline.datasets.unpacking import BROKEN
 
 ROWS = 65_536  # read at a time
 
@@ -37,12 +39,27 @@ def record_batches(source: Source, rows: int, columns: list[str] | None = None) 
     try:
         with source.open() as stream:
             if is_parquet:
-                yield from pq.ParquetFile(stream).iter_batches(rows, columns=columns)
+                file = pq.ParquetFile(stream)
+                require_size(file.metadata, source.name)
+                yield from file.iter_batches(rows, columns=columns)
             else:
                 yield from (part for batch in _ipc(stream) for part in _cut(batch, rows))
     except BROKEN as error:
         kind = "Parquet" if is_parquet else "Arrow"
         raise SourceError(f"{source.name}: cannot be read as {kind} ({error}); fetch the file again") from error
+
+
+def require_size(about: pq.FileMetaData, where: str) -> None:
+    """Refuse a Parquet file that says itself that it holds more than is allowed.
+
+    Raises:
+        SourceError: with the setting.
+    """
+    most = limits.held()
+    most.require("columns", about.num_columns, where, "its columns are")
+    most.require("rows", about.num_rows, where, "its rows are")
+    unpacked = sum(about.row_group(place).total_byte_size for place in range(about.num_row_groups))
+    most.require("bytes", unpacked, where, "the bytes that it unpacks to are")
 
 
 def _ipc(stream: BinaryIO) -> Iterator[pa.RecordBatch]:

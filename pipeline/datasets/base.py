@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import Any, ClassVar, TypeAlias
 
 import pyarrow as pa
@@ -122,12 +123,16 @@ class Dataset(ABC):
         """The settings that say what labels mean: labels of records to be scored are read with the same ones."""
         return {}
 
+    def archives(self) -> Mapping[Path, set[str]]:
+        """Archive -> its members that are read; empty where it reads none."""
+        return {}
+
     def partitions(self) -> Iterator[Part]:
         """What reads each chunk, in the order of the files.
 
         A text is read and unpacked here, some megabytes at a time, and each of these blocks is a partition.
         """
-        return (partial(_given, chunk) for chunk in self.read())
+        return (partial(given, chunk) for chunk in self.read())
 
     @abstractmethod
     def read(self) -> Iterator[Chunk]:
@@ -144,5 +149,6 @@ def called(part: Part) -> Chunk:
     return part()
 
 
-def _given(chunk: Chunk) -> Chunk:
+def given(chunk: Chunk) -> Chunk:
+    """A chunk that is read already."""
     return chunk

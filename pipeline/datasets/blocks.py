@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from pipeline.base import limits
 from pipeline.base.errors import SourceError
 from pipeline.datasets.dialect import Head, head_of, size_of_head
 
@@ -27,7 +28,7 @@ def headed(source: str, stream: Iterator[bytes]) -> tuple[Head, Iterator[Block]]
         SourceError: there is no header line; or, once the blocks are read, there was no block.
     """
     first = next(stream, b"")
-    head = head_of(first)
+    head = head_of(first, source)
     if not head.names:
         raise SourceError(f"{source}: is empty; a header line and records are expected; remove the file or fetch it")
     return head, numbered(source, chain([first[head.size :]], stream), "a header and no records")
@@ -54,6 +55,7 @@ def numbered(source: str, stream: Iterator[bytes], found: str = "no records") ->
     for lines in (part for block in stream for part in _cut(block)):
         yield Block(source, lines, row)
         row += lines.count(b"\n")
+        limits.held().require("rows", row - 1, source, "its rows are at least")
     if row == 1:
         raise SourceError(f"{source}: has {found}; remove the file or fetch it again")
 

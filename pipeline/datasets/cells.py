@@ -94,6 +94,18 @@ def with_wide_comments(lines: bytes, surplus: bytes) -> bytes:
     return _COMMENT.sub(rb"\g<0>" + surplus, lines)
 
 
+def without_returns(lines: bytes, instead: bytes) -> tuple[bytes, dict[int, bytes]]:
+    """Lines in which ``instead`` stands for each one with a carriage return in it, and those by their places.
+
+    Some tools end lines with several carriage returns in front of the line feed; these are cut off.
+    """
+    if lines.count(b"\r") == lines.count(b"\r\n"):
+        return lines, {}
+    found = [line.rstrip(b"\r") for line in lines.split(b"\n")]
+    odd = {place: line for place, line in enumerate(found) if b"\r" in line}
+    return b"\n".join(instead if place in odd else line for place, line in enumerate(found)), odd
+
+
 def without_headers(lines: bytes, header: bytes, instead: bytes) -> tuple[bytes, frozenset[int]]:
     """Lines in which ``instead`` stands for each one that repeats the header, and the places of those."""
     bare = _bare(header)

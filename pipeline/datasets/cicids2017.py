@@ -8,6 +8,7 @@ and Liu et al. (2022) (other names, true timestamps, ``Attempted Category``), or
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import cached_property, partial
+from pathlib import Path
 from typing import Any
 
 from pipeline.base.errors import SchemaError
@@ -101,6 +102,10 @@ class CICIDS2017(Dataset):
     @cached_property
     def _sources(self) -> list[Source]:
         return found(self.path)
+
+    def archives(self) -> dict[Path, set[str]]:
+        """Archive -> its members that are read."""
+        return sources.by_archive(self._sources)
 
     def partitions(self) -> Iterator[Part]:
         """What reads each block of each file."""

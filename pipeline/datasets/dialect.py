@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
+from pipeline.base import limits
 from pipeline.datasets import encodings
 from pipeline.datasets.marks import Evidence, Marks
 
@@ -96,9 +97,14 @@ class _Lines(NamedTuple):
     stated: str
 
 
-def head_of(first: bytes) -> Head:
-    """The header of a text that begins with ``first``, and its dialect; without names where it has no header."""
+def head_of(first: bytes, source: str = "the text") -> Head:
+    """The header of a text that begins with ``first``, and its dialect; without names where it has no header.
+
+    Raises:
+        SourceError: the line of names is longer than ``files.header`` allows; ``source`` is the name of the file.
+    """
     lines = _first_lines(first)
+    limits.held().require("header", len(lines.raw), source, "bytes of the line of names are")
     if not lines.header.strip():
         return Head((), b"", PLAIN, lines.size)
     separator = lines.stated or _separator(lines.header)

@@ -86,8 +86,14 @@ def utf8(stream: Iterator[bytes]) -> Iterator[bytes]:
         decoder = codecs.getincrementaldecoder(encoding)()
         blocks = chain((decoder.decode(block).encode() for block in blocks), _last(decoder))
     if b"\r" in first and b"\n" not in first:
-        blocks = (block.replace(b"\r", b"\n") for block in blocks)
+        blocks = map(_returned, blocks)
     return blocks
+
+
+def _returned(block: bytes) -> bytes:
+    if b"\n" in block:
+        raise UnicodeError("its first lines end in carriage returns, and later ones in line feeds")
+    return block.replace(b"\r", b"\n")
 
 
 def _last(decoder: codecs.IncrementalDecoder) -> Iterator[bytes]:

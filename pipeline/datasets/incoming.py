@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 
 from pipeline.base.errors import SchemaError, SourceError, near_miss
 from pipeline.base.registry import find
-from pipeline.datasets import sources
+from pipeline.datasets.arrow import require_size
 from pipeline.datasets.base import PROVENANCE_FIELDS, REJECTED_SCHEMA, Chunk, Dataset
 from pipeline.datasets.cicids2017 import CICIDS2017
 from pipeline.datasets.reading import Reading
@@ -18,6 +18,7 @@ from pipeline.datasets.registry import READERS
 from pipeline.datasets.schema import ENDPOINTS, FEATURE_NAMES, GROUPABLE, Column
 from pipeline.datasets.suffixes import PARQUET, TYPED
 from pipeline.datasets.table import Table
+from pipeline.datasets.unpacking import BROKEN
 
 IDENTITY = ("record_id", "source_file", "row")
 LABEL_SETTINGS_OF_TABLES = ("label", "benign")  # which the logs of sensors have as well
@@ -68,7 +69,7 @@ def incoming(
 def _names(path: Path) -> list[str]:
     try:
         return list(pq.read_schema(path).names)
-    except sources.BROKEN as error:
+    except BROKEN as error:
         raise SourceError(f"{path}: cannot be read as Parquet ({error}); fetch the file again") from error
 
 
@@ -109,9 +110,10 @@ class Recorded(Dataset):
         wanted = dict.fromkeys([*IDENTITY, *known, *(column.name for column in self.columns)])
         try:
             with pq.ParquetFile(self.path) as file:
+                require_size(file.metadata, self.path.name)
                 for batch in file.iter_batches(ROWS, columns=list(wanted)):
                     yield Chunk(self._typed(pa.Table.from_batches([batch])), REJECTED_SCHEMA.empty_table())
-        except sources.BROKEN as error:
+        except BROKEN as error:
             raise SourceError(f"{self.path}: cannot be read as Parquet ({error}); fetch the file again") from error
 
     def _typed(self, records: pa.Table) -> pa.Table:

@@ -1,11 +1,13 @@
 """Records in JSON, one a line."""
 
 import json
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import orjson
 import pyarrow as pa
 from pyarrow import json as arrow_json
 
@@ -22,6 +24,8 @@ from pipeline.datasets.suffixes import JSON_LINES
 
 SNIFFED_BYTES = 1 << 18  # that are looked at to know the columns
 _ONE_BLOCK = 1 << 30
+TWICE = "two values for one name"
+_PAIR = re.compile(rb'"[ \t\r]*:')  # behind each name; there may be more of it within texts
 
 
 def is_json(source: Source) -> bool:
@@ -84,15 +88,39 @@ def _fast(lines: bytes) -> pa.Table | None:
         table = arrow_json.read_json(pa.BufferReader(lines), read)
     except pa.ArrowInvalid:
         return None
-    return table if table.num_rows == lines.count(b"\n") else None
+    return table if table.num_rows == lines.count(b"\n") and _names_come_once(lines) else None
+
+
+def _names_come_once(lines: bytes) -> bool:
+    """Whether no line gives two values for one name; False also where that cannot be seen at once."""
+    try:
+        names = sum(len(orjson.loads(line)) for line in lines.splitlines())
+    except (orjson.JSONDecodeError, TypeError):
+        return False
+    return names == len(_PAIR.findall(lines))
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError(TWICE)
+    return found
 
 
 def _record(line: bytes) -> dict[str, Any] | None:
     try:
-        found = json.loads(line)
+        found = json.loads(line, object_pairs_hook=_once)
     except (ValueError, RecursionError):  # the latter of thousands of brackets
         return None
     return found if isinstance(found, dict) else None
+
+
+def _is_broken(line: bytes) -> bool:
+    """Whether a line that holds no record holds none even if a name may have two values."""
+    try:
+        return not isinstance(json.loads(line), dict)
+    except (ValueError, RecursionError):
+        return True
 
 
 def _text(value: Any) -> str | None:
@@ -103,5 +131,5 @@ def _text(value: Any) -> str | None:
 
 def _rejected(block: Block, place: int, line: bytes) -> dict[str, Any]:
     text = line.decode("utf-8", "replace").strip()
-    reason = "is no JSON object" if text else BLANK
+    reason = ("is no JSON object" if _is_broken(line) else TWICE) if text else BLANK
     return {"source_file": block.source, "row": block.first_row + place, "column": "", "reason": reason, "text": text}

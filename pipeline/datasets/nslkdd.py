@@ -142,6 +142,14 @@ class NSLKDD(Dataset):
         """What reads each block of each file."""
         return (partial(parse, block, layout, self._label) for block, layout in self._blocks())
 
+    def archives(self) -> dict[Path, set[str]]:
+        """Archive -> its members that are read, or whose records another member holds, too.
+
+        Raises:
+            SourceError: both releases are there, or none.
+        """
+        return sources.by_archive(sources_under(self.path, _named))
+
     def _blocks(self) -> Iterator[tuple[Block, Layout]]:
         contents = sources.SeenContents()
         for source in _whole(sources_under(self.path, _named)):

@@ -8,7 +8,7 @@ from itertools import chain, islice
 import pyarrow as pa
 
 from pipeline.base.errors import SchemaError, SourceError
-from pipeline.datasets import arrow, dialect, json_lines, sources
+from pipeline.datasets import arrow, controls, dialect, json_lines, sources
 from pipeline.datasets.base import Part
 from pipeline.datasets.blocks import Block, below, headed, numbered
 from pipeline.datasets.dialect import PLAIN, Head
@@ -19,7 +19,7 @@ from pipeline.datasets.places import Where, is_one_file, sources_under
 from pipeline.datasets.reading import Reading
 from pipeline.datasets.rows import parse
 from pipeline.datasets.sources import SeenContents, Source
-from pipeline.datasets.suffixes import FLOWS, NAMED, TYPED
+from pipeline.datasets.suffixes import FLOWS, NAMED, TYPED, packing
 from pipeline.datasets.understand import meaning
 from pipeline.datasets.units import NEEDED, units_of
 
@@ -40,7 +40,7 @@ def found(where: Where, suffixes: tuple[str, ...] = FLOWS) -> list[Source]:
         where, lambda path: sources.sources(path, (*suffixes, *NAMED) if is_one_file(path) else suffixes)
     )
     for source in listed:
-        stem, _, kind = source.place.removesuffix(sources.packing(source.place)).rpartition(".")
+        stem, _, kind = source.place.removesuffix(packing(source.place)).rpartition(".")
         other = seen.setdefault(stem, source.place)
         if other != source.place and (f".{kind}".lower() in TYPED or other.lower().endswith(TYPED)):
             raise SourceError(f"{source.place} has the name of {other} in another type; remove one of the two")
@@ -54,6 +54,12 @@ def head_of(source: Source) -> Head:
         SourceError: it cannot be read, or is empty.
         SchemaError: two columns of a typed file have one name, or a text has no header.
     """
+    head = _head_of(source)
+    controls.require_names(source.name, head.names)
+    return head
+
+
+def _head_of(source: Source) -> Head:
     if arrow.is_typed(source):
         return Head(tuple(arrow.column_names(source)), b"", PLAIN, 0)
     if json_lines.is_json(source):

@@ -14,6 +14,7 @@ from pipeline.datasets.registry import WRITTEN_AS
 from pipeline.datasets.schema import FEATURE_NAMES
 from pipeline.datasets.sources import Source
 from pipeline.datasets.suffixes import TYPED
+from pipeline.datasets.unpacking import BROKEN
 
 FIRST_BYTES = 1 << 16
 CAPTURES = tuple(bytes.fromhex(text) for text in ("a1b2c3d4", "d4c3b2a1", "a1b23c4d", "4d3cb2a1", "0a0d0d0a"))
@@ -92,7 +93,7 @@ def _start(source: Source) -> bytes:
     try:
         with source.open() as file:
             return file.read(FIRST_BYTES)
-    except sources.BROKEN:
+    except BROKEN:
         return b""
 
 

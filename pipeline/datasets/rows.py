@@ -1,6 +1,6 @@
 """Turns a block of CSV lines into records, and lists the rows that cannot be read, each with its reason."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 from pyarrow import csv
 
-from pipeline.datasets import cells, encodings, noticed, nulls, words
+from pipeline.datasets import cells, controls, encodings, noticed, nulls, words
 from pipeline.datasets.base import PASSED_OVER, REJECTED_SCHEMA, Chunk, record_schema
 from pipeline.datasets.blocks import Block
 from pipeline.datasets.dialect import COMMENT
@@ -21,6 +21,7 @@ from pipeline.datasets.schema import ENDPOINTS
 BLANK: Final = "blank row"  # published files hold hundreds of thousands of lines with nothing but commas
 REPEATED: Final = "the header again"  # where files were joined
 COMMENTED: Final = "a comment"
+RETURNED: Final = "a carriage return within the row"
 NO_RECORD: Final = (BLANK, REPEATED, COMMENTED)  # they hold no record: none is lost
 
 TEXTS: Final = frozenset({"label", *ENDPOINTS} - {"protocol"})  # columns that are no numbers in any file
@@ -97,7 +98,7 @@ def _chunk(
 ) -> Chunk:
     if "label" not in layout.names:
         table = table.append_column("label", pa.nulls(table.num_rows, _TEXT))
-    table, rows = _without_blank(block, layout, table, rows, rejects)
+    table, rows = _without_controls(block, layout, *_without_blank(block, layout, table, rows, rejects), rejects)
     noticed.require_one_unit(block, layout, table, rows)
     records = records_of(block, layout, table, rows, label)
     rejected = [{"source_file": block.source, **reject._asdict()} for reject in sorted(rejects)]
@@ -108,13 +109,14 @@ def _numbers(block: Block, layout: Layout, rejects: list[_Reject]) -> tuple[pa.T
     """The used columns as numbers."""
     too_wide = (layout.dialect.separator * len(layout.names)).encode()
     clean = cells.with_wide_comments(encodings.clean(block.lines), too_wide)
-    lines, headers = cells.without_headers(clean, layout.line, too_wide)
+    whole, returns = cells.without_returns(clean, too_wide)
+    lines, headers = cells.without_headers(whole, layout.line, too_wide)
     block = block._replace(lines=lines)
-    reader = _Reader(block, layout, headers)
+    reader = _Reader(block, layout, headers, returns)
     table = reader.read()
     if surplus := reader.surplus():
         block = block._replace(lines=cells.trimmed(lines, surplus, layout.dialect.separator))
-        reader = _Reader(block, layout, headers)
+        reader = _Reader(block, layout, headers, returns)
         table = reader.read()
     rejects += reader.rejects
     rows = np.arange(block.first_row, block.first_row + table.num_rows + len(rejects))
@@ -125,8 +127,8 @@ def _numbers(block: Block, layout: Layout, rejects: list[_Reject]) -> tuple[pa.T
 class _Reader:
     """Reads the used columns of a block, and remembers the rows that have not all their fields."""
 
-    def __init__(self, block: Block, layout: Layout, headers: frozenset[int]) -> None:
-        self.block, self.layout, self.headers = block, layout, headers
+    def __init__(self, block: Block, layout: Layout, headers: frozenset[int], returns: Mapping[int, bytes]) -> None:
+        self.block, self.layout, self.headers, self.returns = block, layout, headers, returns
         self.rejects: list[_Reject] = []
         self.wide: dict[int, int] = {}  # place of a line -> how many fields it has too many
 
@@ -186,7 +188,9 @@ class _Reader:
     def _refuse(self, row: csv.InvalidRow) -> str:
         place, text = row.number - 1, row.text
         reason = f"{row.actual_columns} fields where the header has {row.expected_columns}"
-        if place in self.headers:
+        if place in self.returns:
+            reason, text = RETURNED, encodings.text(self.returns[place])
+        elif place in self.headers:
             reason, text = REPEATED, encodings.text(self.layout.line).strip()
         elif self.layout.dialect.is_blank(text):
             reason = BLANK
@@ -231,6 +235,20 @@ def _without_blank(
     label = table.column("label").cast(pa.string()).fill_null("").dictionary_encode()
     table = table.set_column(table.schema.get_field_index("label"), "label", label)
     return table.filter(pa.array(~blank)), rows[~blank]
+
+
+def _without_controls(
+    block: Block, layout: Layout, table: pa.Table, rows: NDArray[np.int64], rejects: list[_Reject]
+) -> tuple[pa.Table, NDArray[np.int64]]:
+    """Without the rows that have a control character in a word."""
+    found = {name: controls.in_words(table.column(name)) for name in table.column_names}
+    good, lines = np.ones(len(rows), dtype=bool), _Lines(block)
+    for name, faulty in found.items():
+        if faulty is not None:
+            told = rows[faulty & good].tolist()
+            rejects.extend(_Reject(row, layout.title(name), controls.REASON, lines[row]) for row in told)
+            good &= ~faulty
+    return (table, rows) if good.all() else (table.filter(pa.array(good)), rows[good])
 
 
 def _without_features(layout: Layout, table: pa.Table) -> NDArray[np.bool_]:

@@ -1,45 +1,20 @@
 """Finds the files of records under a path: plain or packed, in a folder, or in a zip."""
 
-import bz2
-import gzip
-import lzma
-import struct
-import zipfile
-import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from hashlib import sha256
 from itertools import chain
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import BinaryIO
 
-import pyarrow as pa
-
-from pipeline.base.errors import SourceError, near_miss
-from pipeline.datasets import encodings
-from pipeline.datasets.suffixes import ARCHIVE, PACKINGS, TEXTS
+from pipeline.base import limits
+from pipeline.base.errors import SourceError, near_miss, printable
+from pipeline.datasets import archives, encodings
+from pipeline.datasets.suffixes import ARCHIVE, PACKINGS, TEXTS, packing
+from pipeline.datasets.unpacking import BROKEN, unpacked
 
 BLOCK_BYTES = 8 << 20
-LONGEST_LINE = 16 << 20
-# What the libraries raise over bytes that are not what they should be; RuntimeError over a zip with a password.
-BROKEN = (
-    *(OSError, EOFError, RuntimeError, UnicodeError, struct.error),
-    *(zlib.error, lzma.LZMAError, zipfile.BadZipFile, pa.ArrowException),
-)
-
-
-def _zstd(file: Path | BinaryIO) -> BinaryIO:
-    return cast(BinaryIO, pa.CompressedInputStream(pa.OSFile(str(file)) if isinstance(file, Path) else file, "zstd"))
-
-
-_OPENERS: dict[str, Callable[[Path | BinaryIO], BinaryIO]] = {
-    ".gz": lambda file: cast(BinaryIO, gzip.open(file, "rb")),  # noqa: SIM115 (closed by whoever reads it)
-    ".bz2": lambda file: cast(BinaryIO, bz2.open(file, "rb")),  # noqa: SIM115
-    ".xz": lambda file: cast(BinaryIO, lzma.open(file, "rb")),  # noqa: SIM115
-    ".zst": _zstd,
-    ".zstd": _zstd,
-}
 
 
 @dataclass(frozen=True)
@@ -51,12 +26,14 @@ class Source:
         place: where it lies, including the archive.
         open: opens its bytes, decompressed.
         file: on disk; for a member of an archive, the archive.
+        member: its name in the archive; "" for none.
     """
 
     name: str
     place: str
     open: Callable[[], BinaryIO]
     file: Path = Path()
+    member: str = ""
 
 
 @dataclass(frozen=True)
@@ -139,16 +116,34 @@ def blocks(source: Source, size: int = BLOCK_BYTES) -> Iterator[bytes]:
         SourceError: the bytes cannot be decompressed or decoded to their end, are no text, or no line ends for very
             long.
     """
-    rest = b""
+    most = limits.held().line
+    rest, done = b"", 0
     for block in _text(source, size):
         end = block.rfind(b"\n") + 1
         if end:
-            yield b"".join([rest, memoryview(block)[:end]])
+            lines = b"".join([rest, memoryview(block)[:end]])
+            _require_short(source, lines, most, done)
+            done += len(lines)
+            yield lines
         rest = block[end:] if end else rest + block
-        if len(rest) > LONGEST_LINE:
-            raise SourceError(f"{source.place}: no line ends within {len(rest):,} bytes; a CSV text is expected")
+        _require_length(source, len(rest), done)
     if rest:
         yield rest + b"\n"
+
+
+def _require_short(source: Source, lines: bytes, most: int, done: int) -> None:
+    """Refuse lines one of which is too long; it looks for the last end of a line within each so many bytes."""
+    begin = 0
+    while len(lines) - begin > most:
+        end = lines.rfind(b"\n", begin, begin + most + 1) + 1
+        if not end:
+            _require_length(source, lines.find(b"\n", begin) - begin, done + begin)
+        begin = end
+
+
+def _require_length(source: Source, length: int, after: int) -> None:
+    what = f"no line ends within {length:,} bytes after byte {after:,} of its text; bytes of a line are at least"
+    limits.held().require("line", length, source.place, what)
 
 
 def encoding(source: Source) -> str:
@@ -193,6 +188,15 @@ class SeenContents:
         self._places[digest.digest()] = source.place
 
 
+def by_archive(found: Iterable[Source]) -> dict[Path, set[str]]:
+    """Archive -> those of its members that are among sources."""
+    members: dict[Path, set[str]] = {}
+    for source in found:
+        if source.member:
+            members.setdefault(source.file, set()).add(source.member)
+    return members
+
+
 def _place(file: Path, root: Path) -> str:
     return file.relative_to(root).as_posix() if file != root else file.name
 
@@ -205,33 +209,25 @@ def _open_file(file: Path, place: str, wanted: Wanted, inside: Wanted) -> list[S
 
 
 def _open_plain(file: Path) -> BinaryIO:
-    opener = _OPENERS.get(packing(file.name))
-    return opener(file) if opener else file.open("rb")
+    size = file.stat().st_size
+    limits.held().require("bytes", size, file.name, "its bytes are")
+    return unpacked(file.open("rb"), packing(file.name), size, file.name)
 
 
 def _open_zip(file: Path, wanted: Wanted) -> list[Source]:
-    try:
-        with zipfile.ZipFile(file) as archive:
-            members = sorted(name for name in archive.namelist() if wanted.fits(name))
-    except BROKEN as error:
-        raise SourceError(f"{file}: is not a zip archive ({error}); download it again") from error
-    names = [member.rsplit("/", 1)[-1] for member in members]
-    names = names if len(set(names)) == len(names) else members
+    found = {info.filename: archives.plain(info.filename) for info in archives.members(file)}
+    members = sorted(member for member, plain in found.items() if wanted.fits(plain))
+    names = [found[member].rsplit("/", 1)[-1] for member in members]
+    names = names if len(set(names)) == len(names) else [found[member] for member in members]
     return [
-        Source(_stem(name), f"{file.name}/{member}", partial(_open_member, file, member), file)
+        Source(_stem(name), f"{file.name}/{member}", partial(_open_member, file, member), file, member)
         for name, member in zip(names, members, strict=True)
     ]
 
 
 def _open_member(file: Path, member: str) -> BinaryIO:
-    stream = cast(BinaryIO, zipfile.ZipFile(file).open(member))  # noqa: SIM115 (closed by whoever reads it)
-    opener = _OPENERS.get(packing(member))
-    return opener(stream) if opener else stream
-
-
-def packing(name: str) -> str:
-    """The suffix of compression of a name, "" for none."""
-    return next((suffix for suffix in PACKINGS if name.lower().endswith(suffix)), "")
+    stream, size = archives.open_member(file, member)
+    return unpacked(stream, packing(member), size, f"{file.name}/{printable(member)}")
 
 
 def _stem(name: str) -> str:

@@ -12,6 +12,11 @@ def packed(*suffixes: str, packings: tuple[str, ...] = PACKINGS) -> tuple[str, .
     return tuple(f"{suffix}{packing}" for suffix in suffixes for packing in ("", *packings))
 
 
+def packing(name: str) -> str:
+    """The suffix of compression of a name, "" for none."""
+    return next((suffix for suffix in PACKINGS if name.lower().endswith(suffix)), "")
+
+
 TEXTS: Final = packed(".csv", ".tsv")
 NAMED: Final = packed(".txt", ".tab", ".dat", ".data")  # that a text may be called too, if it is named itself
 JSON_LINES: Final = (".jsonl", ".ndjson")

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -119,6 +120,10 @@ class Table(Dataset):
     @cached_property
     def _columns(self) -> tuple[Column, ...]:
         return self._layout_of(self._sources[0]).columns
+
+    def archives(self) -> dict[Path, set[str]]:
+        """Archive -> its members that are read."""
+        return sources.by_archive(self._sources)
 
     def partitions(self) -> Iterator[Part]:
         """What reads each block of each file."""

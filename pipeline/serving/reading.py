@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from pipeline.base.engine import mapped
 from pipeline.base.errors import DataError, SchemaError, SourceError
 from pipeline.calibration.prediction import Prediction
-from pipeline.datasets import sources
-from pipeline.datasets.base import Chunk, Dataset, Part
-from pipeline.datasets.incoming import incoming
+from pipeline.datasets.apart.reader import Apart, Asked
+from pipeline.datasets.base import Chunk, Part, given
+from pipeline.datasets.unpacking import BROKEN
 from pipeline.preprocessing.context.past import Matrix, backwards, late_sentence
 from pipeline.preprocessing.context.talks import READS, Mask, Talks, can_have, talks_of, unknown
 from pipeline.serving.arrivals import Incoming
@@ -27,12 +27,28 @@ from pipeline.serving.carried_past import Before, before
 EARLIEST, LATEST = (pa.scalar(each, pa.timestamp("us")) for each in (datetime.min, datetime.max))
 
 
-def _reader(file: Incoming, bundle: Bundle) -> Dataset:
-    """What reads a file in the format of the data set that the model was trained on, or as Parquet."""
+_APART: list[Apart] = []  # the process that reads, if there is one; the last one is asked
+
+
+@contextmanager
+def by(apart: Apart) -> Iterator[None]:
+    """Let a process of its own read files."""
+    _APART.append(apart)
+    try:
+        yield
+    finally:
+        _APART.remove(apart)
+
+
+def _parts(file: Incoming, bundle: Bundle) -> Iterator[Part]:
+    """What reads each chunk of a file in the format of the data set that the model was trained on, or as Parquet.
+
+    Where a process of its own reads, the chunks are read already.
+    """
     dataset = bundle.dataset.split(" ")[0]
     also = READS if bundle.looks_back else ()
-    about = (bundle.columns, bundle.extraction, bundle.reading)
-    return incoming(file.path, dataset, *about, labels=bundle.label_settings, also=also)
+    asked = Asked(file.path, dataset, bundle.columns, bundle.extraction, bundle.reading, bundle.label_settings, also)
+    return (partial(given, chunk) for chunk in _APART[-1].read(asked)) if _APART else asked.partitions()
 
 
 def parts(file: Incoming, bundle: Bundle) -> Iterator[Part]:
@@ -43,7 +59,7 @@ def parts(file: Incoming, bundle: Bundle) -> Iterator[Part]:
         SchemaError: it lacks a column.
     """
     with _refused(file):
-        yield from _reader(file, bundle).partitions()
+        yield from _parts(file, bundle)
 
 
 def chunks(file: Incoming, bundle: Bundle) -> Iterator[Chunk]:
@@ -72,7 +88,7 @@ def _refused(file: Incoming) -> Iterator[None]:
         yield
     except MemoryError:
         raise
-    except sources.BROKEN as error:
+    except BROKEN as error:
         told = f"{type(error).__name__}: {error}"
         raise SourceError(f"{file.path}: cannot be read ({told}); fetch the file again") from error
 

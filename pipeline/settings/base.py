@@ -133,6 +133,11 @@ class Section(Shape):
 
     section: ClassVar[str]  # its name there
 
+    @classmethod
+    def absent(cls) -> dict[str, Any] | None:
+        """What holds where the params.yaml of an older project lacks the section; None where it must be there."""
+        return None
+
 
 @dataclass(frozen=True)
 class WithPlugins(Shape):

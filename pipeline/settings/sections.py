@@ -8,6 +8,7 @@ from pipeline.settings.base import Section
 from pipeline.settings.calibrate import Calibrate
 from pipeline.settings.engine import Engine
 from pipeline.settings.evaluate import Evaluate
+from pipeline.settings.files import Files
 from pipeline.settings.ingest import Ingest
 from pipeline.settings.preprocess import Preprocess
 from pipeline.settings.promotion import Rules
@@ -27,4 +28,4 @@ def _named(*shapes: type[Section]) -> Mapping[str, type[Section]]:
 
 
 SECTIONS: Final = _named(Ingest, Limits, Preprocess, Stage1, Stage2, Calibrate, Evaluate)
-FLOW_SECTIONS: Final = _named(Engine, Workers, Rules, Retraining, Scoring, Alerts, Watch, Tracking, Retention)
+FLOW_SECTIONS: Final = _named(Engine, Workers, Rules, Retraining, Files, Scoring, Alerts, Watch, Tracking, Retention)

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from pipeline.artifacts import paths
 from pipeline.artifacts.tables import TableWriter
-from pipeline.datasets import labelling
+from pipeline.datasets import labelling, members
 from pipeline.datasets.base import REJECTED_SCHEMA, Dataset
 from pipeline.datasets.tally import Tally
 from pipeline.datasets.trust import TRUST_SCHEMA, Extent, trusted
@@ -21,7 +21,7 @@ def store(
         TableWriter(paths.REJECTED, REJECTED_SCHEMA) as rejected,
         confidence_table.writer(report.folder, 0, TRUST_SCHEMA) as confidence,
     ):
-        for read in dataset.read():
+        for read in members.accounted(dataset, to_score=False):
             labelled = labelling.without_labels(read.records) if unread else read.records
             chunk = replace(read, records=labelling.presumed_benign(labelled))
             records.write(missing.without(chunk.records))

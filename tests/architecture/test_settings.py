@@ -13,7 +13,9 @@ import yaml
 from docs.tools import settings_reference
 from flows.grid.settings import Benchmark
 from pipeline import config
+from pipeline.base.limits import Limits
 from pipeline.settings import base
+from pipeline.settings.files import Files
 from pipeline.settings.sections import FLOW_SECTIONS, SECTIONS
 
 ROOT = Path(__file__).parents[2]
@@ -196,3 +198,10 @@ def test_the_reference_of_settings_is_up_to_date():
 
 def test_every_setting_has_a_meaning():
     assert [each.name for each in settings_reference.settings() if not each.meaning] == []
+
+
+def test_an_older_project_without_the_limits_of_files_has_those_that_are_shipped():
+    shipped = config.load(Files, ROOT / config.PARAMS)
+    without = {name: value for name, value in PARAMS.items() if name != "files"}
+    assert config.build(Files, without, "params.yaml") == shipped
+    assert shipped.limits() == Limits()

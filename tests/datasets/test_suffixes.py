@@ -1,6 +1,6 @@
 """One table says how files end, and one which data sets there are: every reader and door looks at these."""
 
-from pipeline.datasets import sources
+from pipeline.datasets import unpacking
 from pipeline.datasets.cicids2017 import CICIDS2017
 from pipeline.datasets.packets.captures import Captures
 from pipeline.datasets.registry import DATASETS, READERS, WRITTEN_AS
@@ -23,7 +23,7 @@ def test_whatever_a_data_set_reads_may_come_in_but_for_arrays():
 
 
 def test_each_packing_is_opened():
-    assert {*PACKINGS} == {*sources._OPENERS}
+    assert {*PACKINGS} == {*unpacking.OPENERS}
 
 
 def test_data_sets_of_flows_are_those_whose_files_have_the_columns_of_flows():

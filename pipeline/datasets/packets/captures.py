@@ -18,7 +18,7 @@ from pipeline.datasets.packets.assembly import MOST_OPEN, Flows
 from pipeline.datasets.packets.definitions import SECOND, Pauses
 from pipeline.datasets.packets.files import Capture
 from pipeline.datasets.packets.rejects import Rejects
-from pipeline.datasets.packets.rules import Rules, meaning, rules_for
+from pipeline.datasets.packets.rules import Rules, file_of_rules, meaning, rules_for
 from pipeline.datasets.packets.sequence import OVERLAPS, Neighbours, in_order
 from pipeline.datasets.packets.succession import Limits, Succession
 from pipeline.datasets.packets.table import table_of
@@ -130,6 +130,12 @@ class Captures(Dataset):
             reasons.update(rejects.reasons)
             notes = Notes(source.name, MEANING, remarks=rejects.remarks())
             yield Chunk(record_schema(FEATURES).empty_table(), rejects.table(), notes)
+
+    def archives(self) -> dict[Path, set[str]]:
+        """Archive -> its captures and their labels."""
+        found = sources_under(self.path, _captures)
+        rules = [rules for source in found if source.member and (rules := file_of_rules(source))]
+        return sources.by_archive([*found, *rules])
 
     def _succession(self) -> Succession:
         return Succession(Limits(self.flow_timeout, self.reorder, self.at_once, self.most_open))

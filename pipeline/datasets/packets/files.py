@@ -6,12 +6,14 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from typing import BinaryIO, cast
 
+from pipeline.base import limits
 from pipeline.base.errors import SourceError
 from pipeline.datasets.packets.classic import Classic
 from pipeline.datasets.packets.frames import Frames
 from pipeline.datasets.packets.links import LINKS, READ, name
 from pipeline.datasets.packets.sections import Sections
-from pipeline.datasets.sources import BROKEN, SeenContents, Source
+from pipeline.datasets.sources import SeenContents, Source
+from pipeline.datasets.unpacking import BROKEN
 
 _GZIP = b"\x1f\x8b"
 
@@ -70,12 +72,13 @@ class Capture:
 
     def _chunks(self) -> Iterator[bytes]:
         """The bytes of the file, decompressed, at least ``size`` at a time. Damage ends them."""
-        parts, read = bytearray(), 0
+        parts, read, size = bytearray(), 0, self.source.file.stat().st_size if self.source.file.is_file() else 0
         try:
             with self.source.open() as plain, _unpacked(plain) as stream:
                 while piece := stream.read1(self.size):  # type: ignore[attr-defined]
                     parts += piece
                     read += len(piece)
+                    limits.held().require_unpacked(read, size, self.source.name)
                     if len(parts) >= self.size:
                         yield bytes(parts)
                         parts.clear()

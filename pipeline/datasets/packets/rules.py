@@ -22,7 +22,7 @@ from pipeline.datasets.packets.bricks import Ints
 from pipeline.datasets.packets.endpoints import Endpoints
 from pipeline.datasets.reading import UTC, Reading
 from pipeline.datasets.sources import Source
-from pipeline.datasets.suffixes import ARCHIVE
+from pipeline.datasets.suffixes import ARCHIVE, packing
 
 LABELS = ".labels.csv"
 COLUMNS = ("src_ip", "dst_ip", "src_port", "dst_port", "protocol", "start", "end", "label")
@@ -88,6 +88,13 @@ def meaning(text: str, reading: Reading) -> Label:
     return canonical(text, "keep", unlabelled=reading.nothing)
 
 
+def file_of_rules(capture: Source) -> Source | None:
+    """The file with the rules of a capture; None where there is none."""
+    files, holder = _files_of_rules(capture.file), capture.file.name
+    inside = capture.place[capture.place.find(holder) :]  # without the folders above
+    return next((files[name] for place in (inside, holder) for name in _names(place) if name in files), None)
+
+
 def rules_for(capture: Source, other: Label, reading: Reading) -> Rules:
     """The rules in ``NAME.labels.csv``, if there is such a file.
 
@@ -103,9 +110,7 @@ def rules_for(capture: Source, other: Label, reading: Reading) -> Rules:
         SchemaError: the file has no column ``label``, or an unknown one.
         DataError: a cell or the text cannot be read.
     """
-    files, holder = _files_of_rules(capture.file), capture.file.name
-    inside = capture.place[capture.place.find(holder) :]  # without the folders above
-    file = next((files[name] for place in (inside, holder) for name in _names(place) if name in files), None)
+    file = file_of_rules(capture)
     if file is None:
         return Rules(other, zone=reading.zone)
     try:
@@ -130,7 +135,7 @@ def _opened(file: Path) -> BinaryIO:
 
 def _names(capture: str) -> list[str]:
     """Where the rules of a capture may lie."""
-    return [capture + LABELS, capture.removesuffix(capture[len(capture) - len(sources.packing(capture)) :]) + LABELS]
+    return [capture + LABELS, capture.removesuffix(capture[len(capture) - len(packing(capture)) :]) + LABELS]
 
 
 def _rules(file: Source, reading: Reading) -> Iterator[Rule]:

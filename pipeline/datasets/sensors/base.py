@@ -108,6 +108,10 @@ class Sensor(Dataset):
         """
         return sources_under(self.path, self._logs)
 
+    def archives(self) -> dict[Path, set[str]]:
+        """Archive -> its logs that are read."""
+        return sources.by_archive(self.sources())
+
     def partitions(self) -> Iterator[Part]:
         """What reads each block of each log."""
         contents = sources.SeenContents()

@@ -1,13 +1,15 @@
 """Reads lines of separated fields into columns. It is fastest where every cell of a number can be read as one."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from pyarrow import csv
 
+from pipeline.datasets import cells, encodings
 from pipeline.datasets.blocks import Block
-from pipeline.datasets.rows import BLANK, CACHED_BYTES, ONE_PART
+from pipeline.datasets.rows import BLANK, CACHED_BYTES, ONE_PART, RETURNED
 from pipeline.datasets.sensors.assemble import Rows, reject
 from pipeline.datasets.sensors.fields import Field
 
@@ -46,15 +48,19 @@ def read(block: Block, lines: Lines, wanted: dict[str, Field]) -> Rows:
 
 
 def _read(block: Block, lines: Lines, wanted: dict[str, Field], number: pa.DataType, at_once: int) -> Rows:
-    rejects = []
+    rejects: list[dict[str, Any]] = []
 
     def refuse(row: csv.InvalidRow) -> str:
         fields = f"{row.actual_columns} fields where the header has {row.expected_columns}"
-        reason = fields if row.text.strip() else BLANK
-        rejects.append(reject(block.first_row + row.number - 1, reason, row.text))
+        place = row.number - 1
+        reason, line = fields if row.text.strip() else BLANK, row.text
+        if place in returns:
+            reason, line = RETURNED, encodings.text(returns[place])
+        rejects.append(reject(block.first_row + place, reason, line))
         return "skip"
 
     text = block.lines if block.lines.isascii() else block.lines.decode("utf-8", "replace").encode()
+    text, returns = cells.without_returns(text, (lines.separator * len(lines.names)).encode())
     table = csv.read_csv(
         pa.BufferReader(text),
         csv.ReadOptions(use_threads=False, column_names=list(lines.names), block_size=at_once),
