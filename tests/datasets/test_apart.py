@@ -123,6 +123,16 @@ def test_a_process_that_is_killed_harms_one_file_alone(tmp_path):
         assert same([*table(small).read()], [*apart.read(table(small))])
 
 
+def test_a_service_that_is_stopped_can_still_read_what_has_come(tmp_path):
+    path = written(tmp_path, "a,word\n1,2\n")
+    with closing(Apart(MEMORY, 60)) as apart:
+        list(apart.read(table(path)))
+        pid = apart.pid
+        os.kill(pid, signal.SIGTERM)
+        assert same([*table(path).read()], [*apart.read(table(path))])
+        assert apart.pid == pid
+
+
 def test_a_file_that_is_read_in_part_leaves_nothing_for_the_next_one(tmp_path):
     path = written(tmp_path, "a,word\n" + "1,2\n" * 2_000_000)
     small = written(tmp_path, "a,word\n5,6\n", "small.csv")

@@ -14,11 +14,8 @@ def test_a_time_that_no_calendar_has_is_none(monkeypatch):
     given = pa.array([0, hour, None, 9_000 * year, -3_000 * year, 2**62]).cast(pa.timestamp("us"))
     table = pa.table({"row": [*range(6)], "timestamp": given})
 
-    class Stub:
-        def partitions(self):
-            yield lambda: Chunk(table, REJECTED_SCHEMA.empty_table())
-
-    monkeypatch.setattr(reading, "_reader", lambda *_: Stub())
+    parts = [lambda: Chunk(table, REJECTED_SCHEMA.empty_table())]
+    monkeypatch.setattr(reading, "_parts", lambda *_: iter(parts))
     (chunk,) = reading.chunks(Incoming(Path("a.csv"), "a.csv", "00"), None)
     times = chunk.records.column("timestamp")
     assert [each and each.year for each in times.to_pylist()] == [1970, 1970, None, None, None, None]

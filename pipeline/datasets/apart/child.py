@@ -5,6 +5,7 @@ answers; both are pipes of the process that started it, and it ends with that.
 """
 
 import os
+import signal
 import sys
 from importlib import import_module
 from pathlib import Path
@@ -16,6 +17,8 @@ from pipeline.datasets.apart import sandbox
 
 def main(memory: int) -> None:
     """Read files until there is no request any more."""
+    for number in (signal.SIGTERM, signal.SIGINT):  # of a service that is stopped and still judges what has come
+        signal.signal(number, signal.SIG_IGN)
     network = sandbox.without_network()
     import pyarrow as pa
 
