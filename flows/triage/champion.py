@@ -126,7 +126,6 @@ def main() -> int:
     from pipeline.serving import loading
     from pipeline.settings.alerts import Alerts
 
-    os.nice(10)  # pages come first
     try:
         version, bundle = loading.load("champion")
         answer = judged([*labels.last(labels.read()).values()], bundle, config.load(Alerts).level)
@@ -181,4 +180,5 @@ def _values(values: Sequence[float | str], is_word: bool) -> Any:
 
 
 if __name__ == "__main__":
+    os.nice(10)  # pages come first
     sys.exit(main())

@@ -23,6 +23,7 @@ ARTEFACTS_VARIABLE = (
 ROOT_VARIABLE = "FLOWSCULPT_TRACKING_ROOT"  # for stages that run in a copy of the project
 USER, PASSWORD, TOKEN = "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN"
 SHORTEST_SECRET = 6
+SIGNING_KEY = "FLOWSCULPT_SIGNING_KEY"  # a PEM; see pipeline.serving.trust.keys
 TRAINING_VIEW = ("mlflow.experimentKind", "custom_model_development")  # the UI opens in its view of training runs
 
 # MLflow's own would try for minutes in each call, and print an address for each run that ends.
@@ -107,7 +108,8 @@ def _without_user(text: str) -> str:
 def _secrets() -> set[str]:
     address = os.environ.get("MLFLOW_TRACKING_URI", "")
     written = urlsplit(address).password or "" if "@" in address else ""
-    known = (os.environ.get(PASSWORD, ""), os.environ.get(TOKEN, ""), written, unquote(written))
+    key = [line for line in os.environ.get(SIGNING_KEY, "").splitlines() if not line.startswith("-----")]
+    known = (os.environ.get(PASSWORD, ""), os.environ.get(TOKEN, ""), written, unquote(written), *key)
     return {secret for secret in known if len(secret) >= SHORTEST_SECRET}
 
 

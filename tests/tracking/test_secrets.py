@@ -112,3 +112,10 @@ def test_the_address_that_is_shown_has_no_credentials(uri, shown, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     assert tracking.tracking_uri() == shown
     assert tracking.redact(f"cannot open {uri}, says '{uri}'") == f"cannot open {shown}, says '{shown}'"
+
+
+def test_the_signing_key_is_never_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    secret = "MC4CAQAwBQYDK2VwBCIEIJ"
+    monkeypatch.setenv("FLOWSCULPT_SIGNING_KEY", f"-----BEGIN PRIVATE KEY-----\n{secret}\n-----END PRIVATE KEY-----\n")
+    shown = tracking.redact(f"cannot read -----BEGIN PRIVATE KEY-----\n{secret}")
+    assert secret not in shown

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 LOG: Final = logging.getLogger("flowsculpt")
-VARIABLE: Final = "FLOWSCULPT_SIGNING_KEY"
+VARIABLE: Final = store.SIGNING_KEY
 FOLDER: Final = ".flowsculpt"
 FILE, LOCK = "signing.key", "lock"
 OTHERS: Final = 0o077  # rights of the group and of others
