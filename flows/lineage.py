@@ -34,12 +34,12 @@ from pipeline.base.errors import ArtifactError, near_miss
 from pipeline.serving import own_model, registry, scored
 from pipeline.serving.alerts import stored
 from pipeline.serving.alerts.schema import Alert
-from pipeline.serving.version import Version
+from pipeline.serving.version import DVC_LOCK, Version
 from pipeline.settings.tracking import SHIPPED
 from pipeline.tracking import Run
 
 LOCK = Path("dvc.lock")
-DVC_LOCK, INPUTS, OUTPUTS, SEEDS = (f"flowsculpt.{tag}" for tag in ("dvc_lock", "inputs", "stage_outputs", "seeds"))
+INPUTS, OUTPUTS, SEEDS = (f"flowsculpt.{tag}" for tag in ("inputs", "stage_outputs", "seeds"))
 VERSION, MODEL, DIGEST, RECALIBRATES = (f"flowsculpt.{tag}" for tag in ("version", "model", "digest", "recalibrates"))
 SIGNED = ("signature", "promotion")  # envelopes, which `flowsculpt verify` reads
 GIT_COMMIT = "mlflow.source.git.commit"

@@ -38,8 +38,9 @@ def _state():
 
 @pytest.fixture(autouse=True)
 def _nothing_is_left_behind():
-    before = _state()
+    before, import_path = _state(), [*sys.path]
     yield
+    sys.path[:] = import_path  # MLflow puts the code of each model that it loads first, for good
     after = _state()
     left = {name for name in before.keys() | after.keys() if before.get(name, after.get(name)) != after.get(name)}
     left |= {name for name in after.keys() - before.keys() if name.startswith("$")}

@@ -7,31 +7,29 @@ A partition stays known to the scheduler until its result was taken, so what a l
 cluster whose software is not that of this process is refused, because its results could differ.
 """
 
-import hashlib
 import math
 import os
+import sys
 import time
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import CancelledError
-from contextlib import ExitStack
-from functools import cache
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Final
 
 from pipeline.base.engine import Work
 from pipeline.base.errors import ConfigError, EngineError
 from pipeline.base.parallel import THREADS, cores
+from pipeline.base.versions import PACKAGE, difference, versions
 
 INSTALL: Final = "pip install flowsculpt[dask] --constraint constraints.txt"
-COMPARED: Final = ("flowsculpt", "numpy", "pyarrow", "pandas", "scikit-learn", "scipy", "torch", "distributed")
 AHEAD: Final = 2  # partitions for each thread of the workers, one that is worked on and one that waits
 CONNECT: Final = 10.0  # seconds
 ALONE: Final = 60.0  # seconds without a worker
 LOOK: Final = 5.0  # seconds between two looks whether there are workers
 REMEMBERED: Final = 8  # values that were sent to the workers
-PACKAGE: Final = Path(__file__).parents[1]
 HERE: Final = "127.0.0.1"
 SETTINGS: Final = {
     "distributed.admin.large-graph-warning-threshold": "1GB",  # a partition travels with its task, so it is not lost
@@ -111,7 +109,7 @@ class Dask:
         from distributed import Client, LocalCluster
         from distributed.versions import VersionMismatchWarning
 
-        self._opened.callback(_restored, dict(os.environ))  # Dask sets variables for the processes that it starts
+        self._opened.enter_context(_as_found())
         self._opened.enter_context(dask.config.set(SETTINGS))
         try:
             if self.address:
@@ -192,11 +190,21 @@ class Dask:
         return EngineError(self._lost)
 
 
-def _restored(before: dict[str, str]) -> None:
-    """Let this process have the environment variables that it had before, and no others."""
-    for name in os.environ.keys() - before.keys():
-        del os.environ[name]
-    os.environ.update(before)
+@contextmanager
+def _as_found() -> Iterator[None]:
+    """Let new processes import this package, and leave the variables as they were.
+
+    MLflow puts the code of each model that it loads before this package, and Dask sets variables for its processes.
+    """
+    own, before = str(PACKAGE.parent), dict(os.environ)
+    sys.path.insert(0, own)
+    try:
+        yield
+    finally:
+        sys.path.remove(own)  # the first of that name
+        for name in os.environ.keys() - before.keys():
+            del os.environ[name]
+        os.environ.update(before)
 
 
 def _security(files: Mapping[str, str], address: str) -> Any:
@@ -234,24 +242,12 @@ def _done(
     told: Mapping[str, str], first: Callable[[Any], Any], then: Callable[..., Any] | None, part: Any, *shared: Any
 ) -> Any:
     """The result of a partition, by a worker that has the versions of whoever asks."""
-    if fault := _difference(told, versions(), "a worker that came later"):
+    if fault := difference(told, versions(), "a worker that came later"):
         raise EngineError(fault)
     return Work(first, then).done(part, *shared)
 
 
 # Versions.
-
-
-@cache
-def versions() -> Mapping[str, str]:
-    """The version of each package that results depend on; that of flowsculpt with a hash of its code."""
-    from importlib import metadata
-
-    found = {name: metadata.version(name) for name in COMPARED}
-    code = hashlib.sha256()
-    for file in sorted(PACKAGE.rglob("*.py")):
-        code.update(file.relative_to(PACKAGE).as_posix().encode() + b"\0" + file.read_bytes())
-    return found | {"flowsculpt": f"{found['flowsculpt']} with code {code.hexdigest()[:12]}"}
 
 
 def _require_same(client: Any) -> None:
@@ -260,7 +256,7 @@ def _require_same(client: Any) -> None:
     Raises:
         EngineError: with both versions.
     """
-    module, mine = __name__, versions()
+    module, mine = versions.__module__, versions()
 
     def told() -> Mapping[str, str]:  # is sent as it stands: a worker need not have this module
         import importlib
@@ -281,14 +277,5 @@ def _require_same(client: Any) -> None:
     places = {"the scheduler": client.run_on_scheduler(told)}
     places |= {f"the worker {address}": theirs for address, theirs in client.run(told).items()}
     for place, theirs in places.items():
-        if fault := _difference(mine, theirs, place):
+        if fault := difference(mine, theirs, place):
             raise EngineError(fault)
-
-
-def _difference(mine: Mapping[str, str], theirs: Mapping[str, str], place: str) -> str:
-    """What differs, in words; "" for nothing."""
-    unlike = [name for name in mine if theirs.get(name) != mine[name]]
-    if not unlike:
-        return ""
-    other = [f"{name} {theirs.get(name, 'none')} there, {mine[name]} here" for name in unlike]
-    return f"{place} has other versions, and its results could differ: {'; '.join(other)}; install the same everywhere"

@@ -24,12 +24,12 @@ from pipeline.serving import champion as champions
 from pipeline.serving.manifest import HashedFolder
 from pipeline.serving.trust import signing, verification
 from pipeline.serving.trust.statements import PROMOTION, SIGNATURE
-from pipeline.serving.version import Version
+from pipeline.serving.version import COMMIT, DATASET, Version
 from pipeline.tracking import operations, outbox, store
+from pipeline.tracking.retention import MADE_AGAIN
 
 CANDIDATE, CHAMPION, PREVIOUS = "candidate", "champion", "previous"
-DIGEST, DATASET, COMMIT, LIBRARIES = (f"flowsculpt.{tag}" for tag in ("digest", "dataset", "git_commit", "libraries"))
-VERSION, MADE_AGAIN = "flowsculpt.version", "flowsculpt.made_again"
+DIGEST, LIBRARIES, VERSION = (f"flowsculpt.{tag}" for tag in ("digest", "libraries", "version"))
 LOCK = "mlflow.db.registry.lock"
 DESCRIPTION = (
     f"Calibrated alarms on network records: raw records in; score, p-value, confidence and verdict out. {benign.NOTICE}"

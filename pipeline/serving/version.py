@@ -6,6 +6,9 @@ from dataclasses import dataclass
 from pipeline.serving import own_model
 from pipeline.settings.tracking import SHIPPED
 
+# Tags that say where a version comes from.
+DATASET, COMMIT, DVC_LOCK = (f"flowsculpt.{tag}" for tag in ("dataset", "git_commit", "dvc_lock"))
+
 
 @dataclass(frozen=True)
 class Version:

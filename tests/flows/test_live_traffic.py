@@ -14,7 +14,7 @@ from flows.reports import decisions
 from pipeline import config, tracking
 from pipeline.artifacts import paths
 from pipeline.artifacts.files import read_json, read_lines, write_json
-from pipeline.serving import arrivals, batch, quarantine, registry, scored, shadow
+from pipeline.serving import arrivals, batch, judged, quarantine, registry, scored, shadow
 from pipeline.settings.promotion import Rules
 from tests.flows.test_promotion_flow import COLUMNS, SETTINGS, Registry, models
 
@@ -170,7 +170,7 @@ def test_records_of_columns_that_a_model_lacks_are_left_out(project, made):
 
 
 def test_only_the_records_that_arrived_last_judge_and_each_counts_once(project, made, monkeypatch):
-    monkeypatch.setattr(batch, "SAMPLE", 5000)
+    monkeypatch.setattr(judged, "SAMPLE", 5000)
     grown = benign(1600, seed=7)
     settings(shadow={"records": 2000, "min_records": 1000, "margin": 0.0075})
     _, old = score(made, benign(1500, unknown=0.9), "old.csv")

@@ -26,7 +26,8 @@ from tests.test_params_layout import moved
 ROOT = Path(__file__).parents[2]
 SHIPPED = (ROOT / "params.yaml").read_text()
 NAMES = presets.names(ROOT / "presets")
-FREE = {"seed", "device", "devices", "strategy", "precision"}  # of a fit: how and where it runs, which no system fixes
+# Of a fit: how and where it runs, which no system fixes.
+FREE = {"seed", "device", "devices", "nodes", "strategy", "precision"}
 
 
 @pytest.fixture

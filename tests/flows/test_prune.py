@@ -2,8 +2,6 @@
 
 import json
 import os
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -16,18 +14,9 @@ from flows.grid import experiments
 from flows.runtime import dvc_cache, working_copy
 from pipeline.base.errors import ArtifactError
 from pipeline.tracking.removal import DAY, Removal
+from tests.flows.shell import dvc, sh
 
 PARAMS = Path(__file__).parents[2] / "params.yaml"
-
-
-def sh(*words):
-    done = subprocess.run(words, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
-
-
-def dvc(*words):
-    return sh(sys.executable, "-m", "dvc", *words)
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from pipeline.serving import loading
 @pytest.fixture
 def events(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "params.yaml").touch()
+    (tmp_path / "params.yaml").write_text("{}")
     found = []
     monkeypatch.setattr(refusals, "emit_event", lambda name, **given: found.append((name, given["payload"]["reason"])))
     return found

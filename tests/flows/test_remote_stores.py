@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from pipeline import tracking
 from pipeline.tracking import retention
 from pipeline.tracking import store as stores
 from tests.conftest import KEY, SECRET
+from tests.flows.shell import dvc, sh
 
 
 @pytest.fixture
@@ -24,16 +24,6 @@ def clone(bucket, tmp_path, monkeypatch):
     dvc("init", "-q")
     dvc("remote", "add", "--default", "store", "s3://bucket/dvc")
     return tmp_path
-
-
-def sh(*words):
-    done = subprocess.run(words, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
-
-
-def dvc(*words):
-    return sh(sys.executable, "-m", "dvc", *words)
 
 
 def test_what_dvc_keeps_goes_to_a_bucket_and_comes_back(clone, bucket):

@@ -34,10 +34,16 @@ TLS = ("ca", "certificate", "key")
 
 
 @pytest.fixture(scope="module")
-def cluster():
+def cluster(tmp_path_factory):
+    """Two workers, started by a process that would import other code first, as after MLflow loaded a model."""
+    other = tmp_path_factory.mktemp("code")
+    (other / "pipeline").mkdir()
+    (other / "pipeline" / "__init__.py").write_text("raise ImportError('the code of another version')")
     made = Dask(workers=2)
-    with engine.at_work(made):  # outside of tests, as Dask sets variables while a cluster is there
-        list(engine.mapped(str, range(2)))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(other)
+        with engine.at_work(made):  # outside of tests, as Dask sets variables while a cluster is there
+            list(engine.mapped(str, range(2)))
     yield made
     made.close()
 
@@ -185,7 +191,7 @@ def processes(folder, files=None, **env):
         ]
         try:
             until = time.monotonic() + 60
-            while not told.exists() and time.monotonic() < until:
+            while not (told.exists() and told.read_text()) and time.monotonic() < until:
                 time.sleep(0.1)
             yield json.loads(told.read_text())["address"], started[0]
         finally:

@@ -2,10 +2,12 @@
 
 import json
 import math
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 
 from pipeline import validation
@@ -13,14 +15,12 @@ from pipeline.artifacts import paths
 from pipeline.artifacts.confidence import read_confidence
 from pipeline.artifacts.files import read_json
 from pipeline.artifacts.samples import read_samples
-from pipeline.artifacts.tables import read_table, row_groups
+from pipeline.artifacts.tables import read_table
 from pipeline.base.errors import ArtifactError
 from pipeline.datasets.schema import FEATURE_NAMES
 from pipeline.evaluation.metrics import wilson
 from pipeline.reporting import confidence_table
-from pipeline.stages import records, split_files
 from pipeline.stages.reports import floor
-from pipeline.stages.reports import preprocess as reports
 from pipeline.validation.rules import broken
 from tests.settings import limits_with
 
@@ -196,10 +196,13 @@ def test_preprocess_states_the_share_of_each_class(project: Any) -> None:
 
 def test_preprocess_states_the_floor_without_a_look_at_the_test(project: Any, monkeypatch: Any) -> None:
     read: list[str] = []
-    whole, groups = read_table, row_groups
-    monkeypatch.setattr(reports, "read_table", lambda path, *rest: (read.append(path.stem), whole(path, *rest))[1])
-    for module in (reports, records, split_files):
-        monkeypatch.setattr(module, "row_groups", lambda path, *rest: (read.append(path.stem), groups(path, *rest))[1])
+
+    class Watched(pq.ParquetFile):  # type: ignore[misc]
+        def __init__(self, source: Any, **given: Any) -> None:
+            read.append(Path(getattr(source, "name", source)).stem)
+            super().__init__(source, **given)
+
+    monkeypatch.setattr(pq, "ParquetFile", Watched)
     project.run("ingest", "preprocess")
     assert {"records", "train", "calibration", "val"} <= set(read)
     assert not {"test_seen", "test_unseen"} & set(read)

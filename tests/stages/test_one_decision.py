@@ -5,6 +5,7 @@ import shutil
 from argparse import Namespace
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -28,7 +29,7 @@ from pipeline.datasets.synthetic.captures import write_captures
 from pipeline.preprocessing.context.past import GAP_COLUMNS
 from pipeline.preprocessing.context.talks import talks_of
 from pipeline.preprocessing.splits import SPLITS
-from pipeline.serving import adoption, arrivals, batch, carried_past, heldout, reading, scored, shadow
+from pipeline.serving import adoption, arrivals, batch, carried_past, heldout, judged, reading, scored, shadow
 from pipeline.serving.alerts import stored
 from pipeline.serving.alerts.schema import alerts_of
 from pipeline.serving.arrivals import Incoming
@@ -80,7 +81,8 @@ def later() -> Incoming:
 def in_memory(monkeypatch: pytest.MonkeyPatch, *parts: pa.Table) -> Incoming:
     """A file that is read in these parts."""
     chunks = [Chunk(part, REJECTED_SCHEMA.empty_table()) for part in parts]
-    monkeypatch.setattr(reading, "chunks", lambda *_: iter(chunks))
+    stub = SimpleNamespace(partitions=lambda: ((lambda chunk=chunk: chunk) for chunk in chunks))
+    monkeypatch.setattr(reading, "_reader", lambda *_: stub)
     return later()
 
 
@@ -95,7 +97,7 @@ def told(file: Incoming) -> pd.DataFrame:
 def test_the_shadow_run_judges_each_sampled_record_by_the_context_that_it_was_scored_with(
     bundle: Bundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(batch, "SAMPLE", 120)
+    monkeypatch.setattr(judged, "SAMPLE", 120)
     batch.score(later(), bundle, 3)
     (sample,) = scored.last_samples(3)
     table = told(later()).loc[sample.records.column("record_id").to_pylist()]

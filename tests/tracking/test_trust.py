@@ -31,10 +31,15 @@ from pipeline.tracking import store as stores
 
 @pytest.fixture
 def project(project):
-    """The project with a store in which no version has an alias, without a log and without a note."""
+    """The project with a store in which no version has an alias, without a log and without a note, before and after."""
+    _forget()
+    yield project
+    _forget()
+
+
+def _forget():
     for left in (paths.PROMOTIONS, paths.REGISTERED / champion.POINTER):
         left.unlink(missing_ok=True)
-    yield project
     found = stores.client().search_registered_models(f"name = '{own_model.name()}'")
     for alias in found[0].aliases if found else ():
         stores.client().delete_registered_model_alias(own_model.name(), alias)

@@ -21,6 +21,7 @@ from typing import Any, Final, NoReturn
 
 from torch.distributed import TCPStore  # type: ignore[attr-defined]
 
+from pipeline.base import durable
 from pipeline.base.errors import ConfigError, FlowsculptError, TrainingError
 from pipeline.base.parallel import THREADS, cores, limit_threads
 from pipeline.models.training.ranks import refuse_impossible
@@ -181,8 +182,8 @@ def _end_with_starter() -> None:
 def _fail(error: Exception, code: int, trace: str = "") -> NoReturn:
     said = f"{type(error).__name__}: {error}" if trace else str(error)
     path = _word_of(Path(os.environ[FOLDER]), int(os.environ["RANK"]))
-    path.with_suffix(".part").write_text(json.dumps({"time": time.time(), "error": said, "code": code, "trace": trace}))
-    path.with_suffix(".part").replace(path)
+    with durable.atomic(path) as part:
+        part.write_text(json.dumps({"time": time.time(), "error": said, "code": code, "trace": trace}))
     sys.exit(code)
 
 

@@ -5,13 +5,13 @@ from collections.abc import Iterable, Mapping
 from typing import Final
 
 from pipeline.serving.trust import chain, keys, statements, trusted, verification
-from pipeline.serving.version import Version
+from pipeline.serving.version import COMMIT, DATASET, DVC_LOCK, Version
 from pipeline.tracking import store
 
 ABOUT: Final = {  # what a statement says of the origin of a model -> the tag that says it, too
-    "dataset": "flowsculpt.dataset",
-    "commit": "flowsculpt.git_commit",
-    "dvc_lock": "flowsculpt.dvc_lock",
+    "dataset": DATASET,
+    "commit": COMMIT,
+    "dvc_lock": DVC_LOCK,
 }
 RUN: Final = "run"
 PARAMS: Final = "params.yaml"

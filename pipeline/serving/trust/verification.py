@@ -7,7 +7,8 @@
 Whoever can write to the registry can move an alias, change tags and store files. None of that makes a version serve.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 from pipeline.base.errors import TrustError, printable
 from pipeline.serving import champion
@@ -17,6 +18,8 @@ from pipeline.serving.trust.trusted import Served, TrustedKey
 from pipeline.serving.version import Version
 
 CHAMPION, PREVIOUS = "champion", "previous"
+
+Told = TypeVar("Told", ModelStatement, PromotionStatement)
 
 
 def model_of(version: Version, keys: Sequence[TrustedKey] | None = None) -> ModelStatement:
@@ -29,15 +32,11 @@ def model_of(version: Version, keys: Sequence[TrustedKey] | None = None) -> Mode
     Raises:
         TrustError: nothing was, nobody who is trusted did it, or it was another model.
     """
-    if SIGNATURE not in version.tags:
-        raise TrustError(
-            f"{version}: is not signed; it was registered before versions were signed, or by somebody else. If it "
-            f"served before, {_adopt(version)} compares it with the log of promotions and signs it; else train anew"
-        )
-    try:
-        told = statements.read_model(version.tags[SIGNATURE], trusted.load() if keys is None else keys)
-    except TrustError as error:
-        raise TrustError(f"{version}: its signature does not count: {error}") from error
+    absent = (
+        f"is not signed; it was registered before versions were signed, or by somebody else. If it served before, "
+        f"{_adopt(version)} compares it with the log of promotions and signs it; else train anew"
+    )
+    told = _read(version, SIGNATURE, statements.read_model, keys, (absent, "its signature does not count"))
     if told.model != version.model:
         raise TrustError(f"{version}: its signature was copied from the model {printable(told.model)!r}")
     if told.digest != version.digest:
@@ -56,15 +55,12 @@ def promotion_of(version: Version, keys: Sequence[TrustedKey] | None = None) -> 
     Raises:
         TrustError: there is none, nobody who is trusted signed it, or it is about another version.
     """
-    if PROMOTION not in version.tags:
-        raise TrustError(
-            f"{version}: no signed decision made it serve; an alias was moved by other means, or it serves since "
-            f"before decisions were signed. {_adopt(version)} compares it with the log of promotions"
-        )
-    try:
-        told = statements.read_promotion(version.tags[PROMOTION], trusted.load() if keys is None else keys)
-    except TrustError as error:
-        raise TrustError(f"{version}: the decision that made it serve does not count: {error}") from error
+    absent = (
+        "no signed decision made it serve; an alias was moved by other means, or it serves since before decisions were "
+        f"signed. {_adopt(version)} compares it with the log of promotions"
+    )
+    wrong = "the decision that made it serve does not count"
+    told = _read(version, PROMOTION, statements.read_promotion, keys, (absent, wrong))
     if (told.model, told.number, told.digest) != (version.model, version.number, version.digest):
         raise TrustError(
             f"{version}: the decision that it shows is about version {told.number} of {printable(told.model)} with "
@@ -74,6 +70,22 @@ def promotion_of(version: Version, keys: Sequence[TrustedKey] | None = None) -> 
     if retired and not any(_is(each, version) and each.sequence == told.sequence for each in retired.keeps):
         raise TrustError(f"{version}: the decision that made it serve: {_by_retired(told.key)}; promote again")
     return told
+
+
+def _read(
+    version: Version,
+    tag: str,
+    read: Callable[[str, Sequence[TrustedKey]], Told],
+    keys: Sequence[TrustedKey] | None,
+    words: tuple[str, str],
+) -> Told:
+    """What a tag of a version says; ``words`` are said where the tag is absent, and where it does not count."""
+    if tag not in version.tags:
+        raise TrustError(f"{version}: {words[0]}")
+    try:
+        return read(version.tags[tag], trusted.load() if keys is None else keys)
+    except TrustError as error:
+        raise TrustError(f"{version}: {words[1]}: {error}") from error
 
 
 def require(version: Version, alias: str) -> None:
