@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -39,13 +39,12 @@ def cluster(tmp_path_factory):
     other = tmp_path_factory.mktemp("code")
     (other / "pipeline").mkdir()
     (other / "pipeline" / "__init__.py").write_text("raise ImportError('the code of another version')")
-    made = Dask(workers=2)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(other)
-        with engine.at_work(made):  # outside of tests, as Dask sets variables while a cluster is there
-            list(engine.mapped(str, range(2)))
-    yield made
-    made.close()
+    with closing(Dask(workers=2)) as made:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.syspath_prepend(other)
+            with engine.at_work(made):  # outside of tests, as Dask sets variables while a cluster is there
+                list(engine.mapped(str, range(2)))
+        yield made
 
 
 @pytest.fixture

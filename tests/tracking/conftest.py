@@ -83,6 +83,13 @@ def other_bundle():
     return made_bundle(seed=1)
 
 
+@pytest.fixture
+def unseen_folder(tmp_path):
+    """A bundle that no other test registers."""
+    made_bundle(seed=2).save(tmp_path / "bundle")
+    return tmp_path / "bundle"
+
+
 @pytest.fixture(name="records")
 def few_records():
     return records(64, seed=2)

@@ -72,13 +72,13 @@ def test_a_run_that_is_open_keeps_its_files(trained):
     assert "open" in found(runs=1)
 
 
-def test_what_a_registered_version_names_keeps_its_files(trained, folder):
+def test_what_a_registered_version_names_keeps_its_files(trained, unseen_folder):
     maker, shared = trained("its stage")
     parent, own = trained("its run", "calibrate")
     stores.client().set_tag(parent, "stage.stage2", shared)  # as where DVC skipped the stage
-    version = registry.register(folder, parent, {"flowsculpt.stage_outputs": '{"ingest": {"a": "md5:1"}}'})
+    version = registry.register(unseen_folder, parent, {"flowsculpt.stage_outputs": '{"ingest": {"a": "md5:1"}}'})
     again, made_again = trained("made again")
-    assert registry.register(folder, again, {}).number == version.number
+    assert registry.register(unseen_folder, again, {}).number == version.number
     trained("last")
     named = found(runs=1)
     assert not {"its run", "made again", "last"} & named.keys()
