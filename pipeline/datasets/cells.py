@@ -2,13 +2,16 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from pipeline.datasets.marks import GROUPED
 from pipeline.datasets.nulls import NO_NUMBER, WORDS
+
+if TYPE_CHECKING:
+    import pandas as pd  # few files need it, and each process that reads files would wait for it
 
 # Microsoft's C library spells 1/0 and 0/0 so; the zeros depend on the number of decimals that were asked for.
 _C_INFINITY, _C_UNDEFINED = rb"1\.#INF0*", rb"-?1\.#(?:IND|QNAN|SNAN)0*"
@@ -40,6 +43,8 @@ def numbers(
         decimal: what separates the whole part of a number from its fraction.
         thousands: what stands between groups of three digits; "" for nothing.
     """
+    import pandas as pd
+
     bare = _plain(cells.str.strip(" \"'\t"), decimal, thousands)
     values = pd.to_numeric(bare, errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan).copy()
     faulty = np.isnan(values) & cells.notna().to_numpy()
@@ -62,6 +67,8 @@ def _plain(bare: "pd.Series[str]", decimal: str, thousands: str) -> "pd.Series[s
 
 def plain(cells: Sequence[str], decimal: str, thousands: str) -> list[str]:
     """(n,) cells in the form in which ``numbers`` reads them."""
+    import pandas as pd
+
     return _plain(pd.Series(cells, dtype=object), decimal, thousands).tolist() if cells else []
 
 

@@ -44,9 +44,13 @@ def main(memory: int) -> None:
 
 
 def _warmed() -> None:
-    """Import what reading needs before files can no longer be written: Python keeps what it compiles."""
+    """Import what each reading needs before files can no longer be written: Python keeps what it compiles.
+
+    What few files need is imported when one does, and nothing of it is kept.
+    """
     for name in ("pipeline.datasets.apart.reader", "pyarrow.csv", "pyarrow.json", "pyarrow.parquet"):
         import_module(name)
+    sys.dont_write_bytecode = True
 
 
 def _read(request: dict[str, Any], answers: BinaryIO) -> None:

@@ -4,7 +4,6 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
@@ -41,6 +40,8 @@ def _parsed(column: pa.ChunkedArray) -> Floats:
     if pa.types.is_floating(column.type):
         floats = column.to_numpy()
     else:
+        import pandas as pd  # takes a while, and most logs have no such column
+
         floats = pd.to_numeric(column.to_pandas(), errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
     return floats
 
@@ -57,6 +58,8 @@ def times(column: pa.ChunkedArray, scale: float) -> tuple[pa.Array, Mask]:
     moments = np.rint(np.where(known, seconds, 0) * 1e6).astype(np.int64)
     late = np.abs(seconds) >= LATEST
     if odd.any() and not pa.types.is_floating(column.type):
+        import pandas as pd
+
         iso = pd.to_datetime(column.to_pandas()[odd], format="ISO8601", utc=True, errors="coerce")
         place = np.flatnonzero(odd)[iso.notna().to_numpy()]
         moments[place] = iso.dropna().dt.as_unit("us").astype(np.int64).to_numpy()
