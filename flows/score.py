@@ -76,14 +76,17 @@ def here(
         ScoringError: a file could not be scored; all others were.
     """
     with program.quick_imports():
-        from flows.reports import scoring as reports
         from pipeline import config
-        from pipeline.serving import arrivals, discoveries, front_door, intake, loading
-        from pipeline.serving.intake import Outcome, Result
-        from pipeline.settings.alerts import Alerts
-        from pipeline.settings.scoring import Scoring
+        from pipeline.serving import front_door
 
     with one_thread(), engine.using(**config.engine()), front_door.opened():
+        with program.quick_imports():  # while the process that reads gets ready
+            from flows.reports import scoring as reports
+            from pipeline.serving import arrivals, discoveries, intake, loading
+            from pipeline.serving.intake import Outcome, Result
+            from pipeline.settings.alerts import Alerts
+            from pipeline.settings.scoring import Scoring
+
         level = discoveries.asked(false_discovery)
         files = [file for path in paths for file in arrivals.listed(path)]
         version, bundle = model or loading.load(alias)
