@@ -8,8 +8,7 @@ from typing import Any
 
 from prefect import artifacts, logging
 
-from pipeline.base.escaping import in_markdown, lines
-from pipeline.base.logs import Log
+from pipeline.base.escaping import Log, in_markdown, lines
 
 
 def create_markdown_artifact(markdown: str, key: str, description: str | None = None) -> None:

@@ -8,13 +8,16 @@ quotes any of them in an error. Such a text is shown as it is spelt, and can do 
     in_markdown(text)    words on a page of Markdown; ``in_code``, ``fenced`` and ``table`` for the other places there
     on_terminal(page)    such a page where nobody lays it out
     in_figure(text)      words of a figure of matplotlib
+    log(name)            a log whose messages are one line each
     in_cell(value)       a cell of a CSV that people open in a spreadsheet; ``from_cell`` gives the word back
 
 HTML is made by Jinja2, which escapes by itself; see ``reporting.html``.
 """
 
 import html
+import logging
 import re
+import traceback
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
@@ -44,7 +47,7 @@ def printable(text: str) -> str:
 
 
 def lines(text: str) -> str:
-    """The same for a text of several lines, each of which is ours."""
+    """The same for a text of ours that has several lines: they stay lines."""
     return "\n".join(map(printable, text.split("\n")))
 
 
@@ -127,3 +130,25 @@ def in_cell(value: Any) -> Any:
 def from_cell(text: str) -> str:
     """The word that ``in_cell`` has put into a cell."""
     return text[1:] if text.startswith("'") and _FORMULA.match(text) else text
+
+
+# Logs.
+
+
+class Log(logging.LoggerAdapter[Any]):
+    """Writes to a logger, or to another adapter, messages that are safe; a traceback below one is lines."""
+
+    def log(self, level: int, msg: object, *args: object, **given: Any) -> None:
+        """See ``logging.Logger.log``."""
+        if not self.isEnabledFor(level):
+            return
+        text = printable(str(msg) % args if args else str(msg))
+        if given.pop("exc_info", None):
+            text = f"{text}\n{lines(traceback.format_exc().rstrip())}"
+        given["stacklevel"] = given.get("stacklevel", 1) + 1
+        self.logger.log(level, "%s", text, **given)
+
+
+def log(name: str) -> Log:
+    """The log of a module, or of the whole program."""
+    return Log(logging.getLogger(name))

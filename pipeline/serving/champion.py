@@ -16,12 +16,12 @@ from typing import Any, Final
 
 from pipeline.artifacts import paths
 from pipeline.artifacts.files import read_json, write_json
-from pipeline.base import logs
+from pipeline.base import escaping
 from pipeline.base.errors import ArtifactError
 from pipeline.serving.version import Version
 from pipeline.tracking import store
 
-LOG: Final = logs.log("flowsculpt")
+LOG: Final = escaping.log("flowsculpt")
 POINTER: Final = "serving.json"
 
 

@@ -26,11 +26,11 @@ from mlflow.system_metrics.metrics.disk_monitor import DiskMonitor
 from mlflow.system_metrics.metrics.gpu_monitor import GPUMonitor
 from mlflow.system_metrics.metrics.network_monitor import NetworkMonitor
 
-from pipeline.base import logs
+from pipeline.base import escaping
 
 SECONDS_BETWEEN_SAMPLES = 2.0
 
-_log = logs.log(__name__)
+_log = escaping.log(__name__)
 
 
 class Monitor:

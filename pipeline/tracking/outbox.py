@@ -18,7 +18,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pipeline.base import logs
+from pipeline.base import escaping
 from pipeline.base.errors import FlowsculptError
 from pipeline.tracking import operations, store
 from pipeline.tracking.journal import Journal
@@ -37,7 +37,7 @@ REFUSALS = (
     "BAD_REQUEST",
 )
 
-_log = logs.log(__name__)
+_log = escaping.log(__name__)
 
 
 class ServerUnavailableError(FlowsculptError):

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from pipeline.base import logs
+from pipeline.base import escaping
 from pipeline.base.errors import DataError, ScoringError
 from pipeline.base.escaping import (
     fenced,
@@ -163,7 +163,7 @@ def test_a_name_is_drawn_as_it_is_spelt(text):
 
 
 def test_a_line_of_a_log_is_one_line(caplog):
-    log = logs.Log(logs.log("flowsculpt.test"))
+    log = escaping.Log(escaping.log("flowsculpt.test"))
     with caplog.at_level(logging.INFO):
         log.info("%s: done", "a\n2026-01-01 forged\x1b[2J")
         log.warning("100 %")
@@ -176,7 +176,7 @@ def test_a_traceback_in_a_log_has_no_escapes(caplog):
     try:
         raise ValueError("\x1b[2J")
     except ValueError:
-        logs.log("flowsculpt.test").exception("failed")
+        escaping.log("flowsculpt.test").exception("failed")
     assert "\x1b" not in caplog.text and "ValueError: \\x1b[2J" in caplog.text
 
 

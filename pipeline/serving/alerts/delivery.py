@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from pipeline.artifacts.tables import row_groups
-from pipeline.base import logs
+from pipeline.base import escaping
 from pipeline.base.errors import ConfigError, FlowsculptError
 from pipeline.base.escaping import printable
 from pipeline.base.registry import build
@@ -39,7 +39,7 @@ _GONE: Final = (
     "table of alerts was removed while it waited",
     "tables of alerts were removed while they waited",
 )
-_log = logs.log(__name__)
+_log = escaping.log(__name__)
 
 
 @dataclass(frozen=True)

@@ -11,13 +11,13 @@ from typing import Final
 
 import pyarrow as pa
 
-from pipeline.base import logs
+from pipeline.base import escaping
 from pipeline.base.errors import FlowsculptError
 from pipeline.serving.alerts import delivery
 from pipeline.serving.alerts.schema import alerts_of
 from pipeline.settings.alerts import Sinks
 
-LOG: Final = logs.log("flowsculpt")
+LOG: Final = escaping.log("flowsculpt")
 SECONDS = 1.0  # between two deliveries, at least
 
 
