@@ -29,8 +29,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from prefect import State, flow, get_run_logger, task
-from prefect.artifacts import create_markdown_artifact
+from prefect import State, flow, task
 from prefect.cache_policies import NO_CACHE
 from prefect.states import Completed, Failed
 
@@ -44,16 +43,20 @@ from flows.reports.decisions import now
 from flows.runtime import gpu, graph, program, servers, working_copy
 from flows.runtime.devices import Device
 from flows.runtime.own_names import artefact_key
+from flows.runtime.shown import create_markdown_artifact, get_run_logger
 from pipeline import config
 from pipeline.artifacts import paths
 from pipeline.artifacts.files import append_line, write_bytes, write_csv, write_json
 from pipeline.base.errors import FlowsculptError
+from pipeline.base.escaping import on_terminal
 
 BUSY = "busy"
 
 
 class IncompleteError(FlowsculptError):
     """A grid some cells of which failed."""
+
+    has_lines = True
 
 
 @task(task_run_name="{cell.name}", cache_policy=NO_CACHE, persist_result=False)
@@ -189,7 +192,7 @@ def _published(asked: Grid, done: Sequence[Result], out: Path) -> State[Any]:
     if table["failures"]:
         first = table["failures"][0]
         said = f"{len(table['failures'])} of {len(done)} cells failed, first {first['cell']}: {first['error']}"
-        return Failed(message=said.partition("\n")[0], data=IncompleteError(f"{page}\n{said}"))
+        return Failed(message=said.partition("\n")[0], data=IncompleteError(f"{on_terminal(page)}\n{said}"))
     return Completed(message=f"{len(done)} cells", data=(page, str(out)))
 
 
@@ -216,7 +219,7 @@ def _benchmarked(given: argparse.Namespace) -> str:
         gpu.ensure_devices()
         chosen = (tuple(given.designs), tuple(given.configurations), tuple(given.seeds))
         page, out = program.result(benchmark(*chosen, given.path, given.out, return_state=True))
-    return f"{page}\nthe table    {out}/benchmark.md, .csv, .json"
+    return f"{on_terminal(page)}\nthe table    {out}/benchmark.md, .csv, .json"
 
 
 if __name__ == "__main__":

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 class UndeliveredError(FlowsculptError):
     """A sink does not have everything."""
 
+    has_lines = True
+
 
 def main(given: Sequence[str] | None = None) -> int:
     """Deliver from the command line; returns the exit code."""

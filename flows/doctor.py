@@ -14,6 +14,7 @@ from pathlib import Path
 
 from flows import arguments
 from flows.runtime.health.finding import Finding, blocks
+from pipeline.base import escaping
 
 OLDEST = (3, 11)
 NEEDED = ("params.yaml", "dvc.yaml")
@@ -91,7 +92,7 @@ def main(given: Sequence[str] | None = None) -> int:
     except ModuleNotFoundError as error:
         print(f"blocks  package {error.name} is not installed: run `.ci/install .`")
         return 1
-    print(text(findings))
+    print(escaping.lines(text(findings)))
     return int(any(finding.level == "blocks" for finding in findings))
 
 

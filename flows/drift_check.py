@@ -30,8 +30,7 @@ from typing import Any, Final
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
-from prefect import State, flow, get_run_logger, runtime
-from prefect.artifacts import create_markdown_artifact, create_table_artifact
+from prefect import State, flow, runtime
 from prefect.events import emit_event
 from prefect.states import Completed, Failed
 
@@ -39,11 +38,13 @@ from flows import lineage
 from flows.reports.drift import markdown
 from flows.runtime import program, refusals, servers
 from flows.runtime.own_names import artefact_key, own
+from flows.runtime.shown import create_markdown_artifact, create_table_artifact, get_run_logger
 from pipeline import config, tracking
 from pipeline.artifacts import paths
 from pipeline.artifacts.files import whole_folder, write_bytes, write_csv, write_json
 from pipeline.artifacts.samples import read_samples
 from pipeline.base.errors import FlowsculptError
+from pipeline.base.escaping import on_terminal, printable
 from pipeline.calibration.calibration import Calibration
 from pipeline.evaluation import alarm_share, drift, martingale
 from pipeline.evaluation.alarm_share import Alarms
@@ -147,7 +148,7 @@ def check(version: int, bundle: Bundle, recent: scored.Recent, settings: Retrain
     )
     path = martingale.jumper(martingale.p_values(then, now, settings.seed), settings.rate)
     outcome, reason = drift.decide(changes[0], changes[1:], float(path.max()), settings, alarms)
-    return Finding(outcome, reason, version, n, now.size, changes, path, alarms, side=side, aside=aside)
+    return Finding(outcome, printable(reason), version, n, now.size, changes, path, alarms, side=side, aside=aside)
 
 
 def _alarms(calibration: Calibration, recent: scored.Recent, settings: Retraining) -> tuple[Alarms, ...]:
@@ -241,8 +242,7 @@ def _publish(found: Finding, settings: Retraining) -> None:
         write_bytes(folder / "drift.svg", svg(figure))
         write_csv(folder / "drift.csv", rows)
         write_json(folder / "drift.json", _told(found))
-    about = "Distances to calibration, the largest first"
-    create_table_artifact(rows, key=artefact_key("drift-changes"), description=about)
+    create_table_artifact(rows, key=artefact_key("drift-changes"), description="Distances, the largest first")
     create_markdown_artifact(markdown(found), key=artefact_key("drift-check"), description=f"Drift: {found.outcome}")
     if found.outcome in EVENTS:
         resource = {"prefect.resource.id": f"flowsculpt.{own('model')}.{found.version}"}
@@ -293,7 +293,7 @@ def _checked(alias: str, dry_run: bool) -> str:
     with servers.connected("retraining"):
         state = drift_check(alias, dry_run, return_state=True)
         found = program.result(state)
-        return markdown(found) if found else str(state.message)
+        return on_terminal(markdown(found)) if found else str(state.message)
 
 
 if __name__ == "__main__":

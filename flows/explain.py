@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from flows import arguments
 from flows.runtime import program
 from pipeline.base.errors import ConfigError, RejectedError
+from pipeline.base.escaping import printable
 from pipeline.tracking import quiet_tools
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ def explained(chosen: Namespace) -> str:
     threshold = shown_threshold(bundle.calibration.thresholds)
     found = _named(path, bundle, chosen.record) if chosen.record else _strongest(path, bundle, threshold, chosen.most)
     if not len(found.said):
-        return f"{path}: no alert at {threshold}; --record ID explains any record"
+        return f"{printable(str(path))}: no alert at {threshold}; --record ID explains any record"
     drawn = Explainer(bundle).explain(found.records, found.context, chosen.features, 0.0)
     return "\n\n".join(_text(said, each) for said, each in zip(found.said.itertuples(), drawn, strict=True))
 
@@ -176,7 +177,8 @@ def _text(said: "Any", explained: "Explained") -> str:
 
     decided = f"{said.verdict}, score {said.score:.4g}, p-value {said.p_value:.2g}"
     driven = f"{explained.driver} has {100 * explained.driver_share:.0f} % of the score"
-    head = f"{said.record_id:016x}   {said.source_file}, row {said.row}\n{decided}; {driven}; kind {explained.kind}"
+    where = f"{said.record_id:016x}   {printable(said.source_file)}, row {said.row}"
+    head = f"{where}\n{decided}; {driven}; kind {explained.kind}"
     like = reasons.likeness(
         explained.family, explained.family_probability, explained.similar_attack, explained.similar_attack_name
     )

@@ -23,6 +23,7 @@ from flows import arguments
 from flows.reports.tables import columns
 from flows.runtime import program
 from pipeline.base.errors import ConfigError
+from pipeline.base.escaping import printable
 from pipeline.serving.counts import counted
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ def told(chosen: Namespace) -> str:
     shown.sort(key=lambda each: (SEVERITIES.index(each.severity), -(each.evidence or 0.0), -each.alerts, each.incident))
     if chosen.json:
         return json.dumps([_plain(each) for each in shown], default=str, indent=1)
-    return "\n".join([*_table(shown), *_rest(found, shown), *_rules(found, rules)])
+    return "\n".join([*_table(shown), *map(printable, [*_rest(found, shown), *_rules(found, rules)])])
 
 
 def moment(text: str, now: datetime) -> datetime:

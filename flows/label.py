@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 from flows import arguments
 from flows.runtime import program
 from pipeline.base.errors import ConfigError, near_miss
+from pipeline.base.escaping import printable
 from pipeline.serving.counts import counted
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ def labelled(chosen: Namespace) -> str:
 
     written = _taken_back(chosen) if chosen.undo else analyst.write(_verdicts(chosen), chosen.new)
     said = [f"{label.record_id:016x}   {label.verdict}   {label.attack}" for label in written.labels]
-    said += [f"people contradict each other on {sentence}" for sentence in written.disputed]
+    said += [printable(f"people contradict each other on {sentence}") for sentence in written.disputed]
     return "\n".join(
         [*said, f"{counted(len(written.labels), 'label')} in {paths.LABELS}; `flowsculpt train --promote` learns them"]
     )

@@ -31,7 +31,6 @@ from dataclasses import replace
 from typing import Any, Final
 
 from prefect import State, flow, runtime
-from prefect.artifacts import create_markdown_artifact
 from prefect.client.orchestration import get_client
 from prefect.concurrency.sync import concurrency
 from prefect.exceptions import ObjectAlreadyExists
@@ -41,9 +40,11 @@ from flows.reports import decisions
 from flows.reports.decisions import Outcome
 from flows.runtime import refusals, servers
 from flows.runtime.own_names import artefact_key, own
+from flows.runtime.shown import create_markdown_artifact
 from pipeline import config
 from pipeline.artifacts.files import encode_json
 from pipeline.base.errors import ArtifactError, ConflictError, DataError, FlowsculptError
+from pipeline.base.escaping import on_terminal, printable
 from pipeline.evaluation import promotion_gate
 from pipeline.serving import heldout, own_model, registry, shadow
 from pipeline.serving.bundle import Bundle
@@ -88,7 +89,7 @@ def promotion(version: str = CANDIDATE, dry_run: bool = False, rollback: bool = 
         refusals.announce("; ".join(outcome.reasons))
     page = decisions.markdown(outcome)
     create_markdown_artifact(page, key=artefact_key("promotion-decision"), description=f"Promotion: {outcome.title}")
-    message = f"{outcome.title}: {'; '.join(outcome.reasons)}"
+    message = printable(f"{outcome.title}: {'; '.join(outcome.reasons)}")
     if outcome.code == decisions.ERROR_CODE:
         return Failed(name=outcome.kind.capitalize(), message=message, data=PromotionError(outcome))
     return Completed(name=outcome.kind.capitalize(), message=message, data=outcome)
@@ -280,7 +281,7 @@ def main(options: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("promotion: interrupted", file=sys.stderr)
         return 130
-    print(decisions.markdown(outcome))
+    print(on_terminal(decisions.markdown(outcome)))
     return outcome.code
 
 
@@ -292,8 +293,7 @@ def _promoted(version: str, dry_run: bool) -> Outcome:
         return done.outcome
     if isinstance(done, Exception):
         raise done
-    result: Outcome = done
-    return result
+    return done  # type: ignore[no-any-return]
 
 
 if __name__ == "__main__":

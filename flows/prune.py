@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 from flows import arguments
 from flows.runtime import program
 from pipeline.base.errors import FlowsculptError
+from pipeline.base.escaping import printable
 from pipeline.tracking import quiet_tools
 
 if TYPE_CHECKING:
@@ -33,6 +34,8 @@ Rule = Callable[[], "Iterator[Removal]"]
 
 class UnfollowedError(FlowsculptError):
     """A rule of retention could not be followed."""
+
+    has_lines = True
 
 
 @dataclass
@@ -74,7 +77,7 @@ class Pruned:
         lines += [f"{what}: {n:,} in use by another process, left for the next time" for what, n in self.in_use.items()]
         total = f"in all {shown(self.sizes.total())} {verb}" if self.found else f"nothing {verb}"
         hint = [] if self.is_applied or not self.found else ["`flowsculpt prune --apply` removes it"]
-        return "\n".join([*lines, *self.left, total, *hint, *self.faults])
+        return "\n".join([*lines, *map(printable, self.left), total, *hint, *map(printable, self.faults)])
 
 
 def shown(size: int) -> str:
@@ -202,7 +205,8 @@ def main(given: Sequence[str] | None = None) -> int:
 
 
 def _told(done: Pruned, is_listed: bool) -> str:
-    names = [f"{what}: {name}" for what, names in done.names.items() for name in names if name] if is_listed else []
+    listed = done.names if is_listed else {}
+    names = [printable(f"{what}: {name}") for what, found in listed.items() for name in found if name]
     text = "\n".join([*names, done.text])
     if done.faults:
         raise UnfollowedError(text)

@@ -24,6 +24,7 @@ from flows import arguments
 from flows.runtime import program
 from pipeline.base import engine
 from pipeline.base.errors import ConfigError, ScoringError
+from pipeline.base.escaping import on_terminal
 from pipeline.base.parallel import one_thread
 from pipeline.objects import copies
 from pipeline.tracking import quiet_tools
@@ -113,7 +114,7 @@ def _told(result: "Result", texts: list[str]) -> str:
     fault = _upload()
     if result.quarantined or result.left or result.refused or fault:
         what = fault or ("not every file was scored" if texts else "nothing was scored")
-        raise ScoringError("\n\n".join([what, reports.markdown(result), *texts]))
+        raise ScoringError("\n\n".join([what, on_terminal(reports.markdown(result)), *texts]))
     return "\n\n".join([*texts, *([] if result.scored else result.delivery)])
 
 

@@ -26,17 +26,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from prefect import State, flow, get_run_logger, runtime, task
-from prefect.artifacts import create_markdown_artifact, create_table_artifact
+from prefect import State, flow, runtime, task
 from prefect.cache_policies import NO_CACHE
 from prefect.states import Completed, Failed
 
 from flows.reports.scoring import markdown, row
 from flows.runtime import gpu, refusals
 from flows.runtime.own_names import artefact_key
+from flows.runtime.shown import create_markdown_artifact, create_table_artifact, get_run_logger
 from pipeline import config
 from pipeline.base import engine
-from pipeline.base.errors import FlowsculptError, ScoringError, printable
+from pipeline.base.errors import FlowsculptError, ScoringError
+from pipeline.base.escaping import printable
 from pipeline.objects import copies
 from pipeline.serving import arrivals, discoveries, front_door, intake, loading, scored, uploads, verdict_csv
 from pipeline.serving.arrivals import Incoming

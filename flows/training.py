@@ -26,7 +26,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
 import httpx
-from prefect import State, flow, get_run_logger, runtime, task
+from prefect import State, flow, runtime, task
 from prefect.cache_policies import NO_CACHE
 from prefect.states import Completed, Failed
 
@@ -34,6 +34,7 @@ from flows import lineage
 from flows.reports import summary
 from flows.runtime import dvc, follow, gpu, graph, program, servers, working_copy
 from flows.runtime.heartbeat import heartbeat
+from flows.runtime.shown import get_run_logger
 from pipeline import tracking
 from pipeline.base.errors import FlowsculptError
 from pipeline.serving import registry

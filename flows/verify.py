@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 from flows import arguments
 from pipeline.base.errors import FlowsculptError
+from pipeline.base.escaping import printable
 from pipeline.tracking import quiet_tools
 
 DIFFERS = 3
@@ -46,7 +47,7 @@ def verify(which: str) -> int:
     found = checks.of(version)
     width = max(len(each.name) for each in found)
     for each in found:
-        print(f"{'ok' if each.is_ok else 'NOT OK':6}  {each.name:{width}}  {each.found}")
+        print(printable(f"{'ok' if each.is_ok else 'NOT OK':6}  {each.name:{width}}  {each.found}"))
     bad = ", ".join(each.name for each in found if not each.is_ok)
     aliases = f" ({', '.join(version.aliases)})" if version.aliases else ""
     print(f"{version}{aliases}: {f'do not trust it: {bad}' if bad else 'is what was signed'}")

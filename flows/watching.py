@@ -7,11 +7,12 @@ import threading
 from argparse import Namespace
 from typing import Any
 
-from prefect import State, flow, get_run_logger
+from prefect import State, flow
 from prefect.states import Completed, Failed
 
 from flows import watch
 from flows.runtime import refusals
+from flows.runtime.shown import get_run_logger
 from pipeline.base.errors import FlowsculptError
 
 INPUT = "-"

@@ -38,6 +38,7 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from flows.runtime import gpu, processes, program, recovery, servers
 from flows.runtime.own_names import own
 from pipeline.base.errors import ConfigError, FlowsculptError
+from pipeline.base.escaping import printable
 
 ROOT_VARIABLE = "FLOWSCULPT_ROOT"  # the folder that prefect.yaml sets for each run
 LIMITS: Mapping[str, int] = {"promotion": 1}
@@ -60,7 +61,8 @@ def main(options: Sequence[str] | None = None) -> int:
         print(f"worker: {error}", file=sys.stderr)
         return 1
     except httpx.HTTPError as error:
-        print(f"worker: the Prefect server {PREFECT_API_URL.value()} does not answer: {error}", file=sys.stderr)
+        said = f"worker: the Prefect server {PREFECT_API_URL.value()} does not answer: {error}"
+        print(printable(said), file=sys.stderr)
         return 1
     return 0
 

@@ -36,6 +36,8 @@ Log = Callable[[str], None]
 class ExperimentError(FlowsculptError):
     """An experiment that ended with an error; ``str`` holds the last lines that it printed."""
 
+    has_lines = True
+
 
 @dataclass(frozen=True)
 class Snapshot:

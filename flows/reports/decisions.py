@@ -13,6 +13,7 @@ from typing import Any, Final, Literal
 from flows.reports import live
 from pipeline.artifacts.files import read_lines
 from pipeline.base.errors import ArtifactError, TrustError
+from pipeline.base.escaping import in_code, in_markdown, strong, table
 from pipeline.evaluation.promotion_gate import Criterion, Decision
 from pipeline.serving import own_model
 from pipeline.serving.shadow import Shadow
@@ -172,9 +173,9 @@ def _line(
 def markdown(outcome: Outcome) -> str:
     """A page: what was decided, why, and every figure that it rests on."""
     parts = [
-        f"# Promotion: {outcome.title}",
+        f"# Promotion: {in_markdown(outcome.title)}",
         f"**{MEANING[outcome.kind].capitalize()}.**",
-        "\n".join(f"- {reason}" for reason in outcome.reasons),
+        "\n".join(f"- {in_markdown(reason)}" for reason in outcome.reasons),
         _models(outcome),
         _records(outcome),
         _table(outcome.decision) if outcome.decision else "",
@@ -186,36 +187,34 @@ def markdown(outcome: Outcome) -> str:
 def _models(outcome: Outcome) -> str:
     role = "champion now" if outcome.kind == "rolled back" else "candidate"
     rows = [("champion before", outcome.champion), (role, outcome.candidate)]
-    lines = [
-        f"| {role} | {version.number} | `{version.digest[:12]}` | `{version.run_id}` |"
-        for role, version in rows
-        if version
-    ]
-    return "\n".join(["| model | version | digest | MLflow run |", "|---|---|---|---|", *lines]) if lines else ""
+    lines = [[role, str(each.number), each.digest[:12], each.run_id] for role, each in rows if each]
+    return table(["model", "version", "digest", "MLflow run"], lines) if lines else ""
 
 
 def _records(outcome: Outcome) -> str:
     if not outcome.records:
         return ""
     counts = ", ".join(f"{count:,} {kind.replace('_', ' ')}" for kind, count in outcome.records.items())
-    return f"Held-out records: {counts} because a model was fitted on them. Their digest is `{outcome.records_digest}`."
+    digest = in_code(outcome.records_digest)
+    return f"Held-out records: {counts} because a model was fitted on them. Their digest is {digest}."
 
 
 def _table(decision: Decision) -> str:
     names = ("criterion", "records", "champion", "candidate", "difference", "bounds", "asked", "verdict")
-    lines = [f"| {' | '.join(names)} |", "|---|---:|---:|---:|---:|---|---|---|", *map(_row, decision.criteria)]
-    return "\n".join(lines) + f"\n\n{NOTE.format(decision.threshold, 100 * decision.level)}"
+    ruled = ["---", *4 * ["---:"], *3 * ["---"]]
+    note = NOTE.format(in_markdown(decision.threshold), 100 * decision.level)
+    return f"{table(names, map(_row, decision.criteria), ruled)}\n\n{note}"
 
 
-def _row(line: Criterion) -> str:
-    verdict = ("passed" if line.passed else "**failed**") if line.decides else "shown only"
+def _row(line: Criterion) -> list[str]:
+    verdict = ("passed" if line.passed else strong("failed")) if line.decides else "shown only"
     champion = "-" if line.champion is None else _figure(line, line.champion)
     if line.difference is None:
         difference, bounds = "-", f"{_figure(line, line.low)} to {_figure(line, line.high)}"
     else:
         difference, bounds = _gap(line, line.difference), f"{_gap(line, line.low)} to {_gap(line, line.high)}"
     figures = (f"{line.n:,}", champion, _figure(line, line.candidate), difference, bounds)
-    return f"| {' | '.join((line.name, *figures, line.rule or '-', verdict))} |"
+    return [line.name, *figures, line.rule or "-", verdict]
 
 
 def _figure(line: Criterion, value: float) -> str:

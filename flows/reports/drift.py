@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from pipeline.base.escaping import in_markdown
 from pipeline.serving import own_model
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ def markdown(found: "Finding") -> str:
     """A page: the outcome, why, and what follows."""
     lines = [
         f"# Drift: {found.outcome}",
-        f"Version {found.version}{own_model.suffix()}: {found.reason}.",
+        f"Version {found.version}{own_model.suffix()}: {in_markdown(found.reason)}.",
     ]
     lines += [f"{found.records:,} recent records, {found.kept:,} of which look benign."]
     if found.aside:
@@ -31,11 +32,11 @@ def markdown(found: "Finding") -> str:
         lines += [
             f"Compared are those {compared}; {found.aside:,} others only count as alarms, and their thresholds stay."
         ]
-    lines += ["\n".join(f"- {each}" for each in found.alarms)] if found.alarms else []
+    lines += ["\n".join(f"- {in_markdown(str(each))}" for each in found.alarms)] if found.alarms else []
     if found.path.size:
         lines += [f"The test martingale reached 10^{found.path.max() / np.log(10):.1f}."]
     lines += [NEXT[found.outcome].format(scored=own_model.scored().as_posix())] if found.outcome in NEXT else []
     if found.registered is not None:
-        lines += [f"Version {found.registered} has the thresholds that follow. The gate: {found.gate}."]
+        lines += [f"Version {found.registered} has the thresholds that follow. The gate: {in_markdown(found.gate)}."]
     lines += ["Figure and table: `data/reports/drift/`."]
     return "\n\n".join(lines)

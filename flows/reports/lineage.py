@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
+from pipeline.base.escaping import printable
 from pipeline.serving import own_model
 
 Chain = dict[str, Any]
@@ -11,7 +12,7 @@ HIDDEN: Final = ("digest", "dvc_lock", "inputs", "stage_outputs")  # tags of a v
 
 def as_text(chain: Chain, indent: str = "") -> str:
     """A chain as text that reads from the alert down to the data."""
-    lines = [f"{indent}{head:<14}{text}".rstrip() for head, text in _lines(chain)]
+    lines = [printable(f"{indent}{head:<14}{text}".rstrip()) for head, text in _lines(chain)]
     before = ["", as_text(chain["recalibrates"], indent + "  ")] if "recalibrates" in chain else []
     return "\n".join([*lines, *before])
 

@@ -1,11 +1,10 @@
 """The part of a decision's page on live traffic: alarms of both models, and where the two differ."""
 
-import html
-import re
 from collections.abc import Mapping
 from typing import Final
 
 from flows.reports import tables
+from pipeline.base.escaping import in_markdown
 from pipeline.evaluation.alarm_share import Alarms
 from pipeline.evaluation.shadow import Comparison
 from pipeline.serving.counts import counted
@@ -14,14 +13,13 @@ from pipeline.serving.shadow import Shadow
 
 MOST: Final = 10  # files, hosts and days that are named
 NOTE: Final = "Nobody knows which of them are attacks. A record with a small p-value is unlike benign ones."
-MARKS: Final = re.compile(r"[\\`*\[\]|]")
 
 
 def markdown(found: Shadow) -> str:
     """A section: what was found, the alarms of both models, and the records on which they differ."""
     parts = [
         "## Live traffic",
-        _looked_at(found) if found.records else f"{found.sentence[0].upper()}{found.sentence[1:]}.",
+        _looked_at(found) if found.records else in_markdown(f"{found.sentence[0].upper()}{found.sentence[1:]}."),
         _alarms(found.alarms) if found.alarms else "",
         *_differing(found.differences),
     ]
@@ -30,7 +28,7 @@ def markdown(found: Shadow) -> str:
 
 def _looked_at(found: Shadow) -> str:
     left = "".join(
-        f" {counted(n, 'other is left out: it is', 'others are left out: they are')} {why}."
+        f" {counted(n, 'other is left out: it is', 'others are left out: they are')} {in_markdown(why)}."
         for why, n in found.left_out.items()
     )
     return (
@@ -60,18 +58,12 @@ def _differing(found: Differences) -> list[str]:
 def _counted(by: str, found: Differences) -> str:
     rows = found.most(by, MOST)
     return tables.markdown(
-        [{by: plain(name), "candidate alone": ours, "champion alone": theirs} for name, ours, theirs in rows]
+        [{by: name or "-", "candidate alone": ours, "champion alone": theirs} for name, ours, theirs in rows]
     )
 
 
 def _shown(record: Difference, found: Differences) -> Mapping[str, object]:
     columns = dict.fromkeys(name for each in found.first for name in each.where)
-    where = {name: plain(record.where.get(name, "")) for name in columns}
+    where = {name: record.where.get(name, "") or "-" for name in columns}
     p_values = {"candidate p": record.candidate, "champion p": record.champion}
     return {**where, **p_values, "alarm by": "candidate" if record.by_candidate else "champion"}
-
-
-def plain(text: str) -> str:
-    """A text from a file as a page shows it: no HTML, no marks of Markdown, and no end of a cell."""
-    marked = MARKS.sub(lambda found: f"&#{ord(found[0])};", html.escape(text, quote=False))
-    return marked or "-"

@@ -5,6 +5,7 @@ from typing import Any
 
 from flows.grid.cells import Grid
 from flows.reports import tables
+from pipeline.base.escaping import in_markdown
 
 COLUMNS = {
     "recall": "recall",
@@ -58,7 +59,7 @@ def _design(table: Mapping[str, Any], grid: Grid, design: str) -> list[str]:
     rates = [_rate(row, rate) for row in rows for rate in row["realised"]]
     attacks = [_part(row, name, figures) for row in rows for name, figures in row["by_attack"].items()]
     return [
-        f"## {design}",
+        f"## {in_markdown(design)}",
         _mix(grid, design),
         tables.markdown([_standing(row) for row in rows]),
         _few(few, grid),
@@ -85,7 +86,7 @@ def _about(grid: Grid) -> str:
 
 def _mix(grid: Grid, design: str) -> str:
     mix = grid.settings.designs[design].mix
-    weights = ", ".join(f"{attack} {count:,}" for attack, count in mix.items())
+    weights = ", ".join(f"{in_markdown(attack)} {count:,}" for attack, count in mix.items())
     return f"Unseen classes are weighted as {weights}." if weights else ""
 
 
@@ -147,7 +148,7 @@ def _pair(pair: Row) -> dict[str, Any]:
 
 
 def _few(few: Sequence[Row], grid: Grid) -> str:
-    names = ", ".join(f"{part['name']} ({part['n']})" for part in few)
+    names = ", ".join(f"{in_markdown(part['name'])} ({part['n']})" for part in few)
     return f"Not counted, as fewer than {grid.settings.minimum} test records bear the name: {names}." if names else ""
 
 

@@ -3,13 +3,15 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from pipeline.base.escaping import printable
+
 if TYPE_CHECKING:
     from pipeline.serving.alerts.schema import Reason
 
 
 def lines(reasons: "Sequence[Reason]") -> str:
     """A line for each reason: how much of the surprise it explains, and what the record has beside what is usual."""
-    return "\n".join(f"{100 * each.share:5.0f} %   {each.text}" for each in reasons)
+    return "\n".join(f"{100 * each.share:5.0f} %   {printable(each.text)}" for each in reasons)
 
 
 def likeness(family: str | None, probability: float | None, attack: int | None, name: str | None) -> str:

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from flows.reports import tables
 from pipeline.artifacts.tables import read_table
+from pipeline.base.escaping import in_code, in_markdown, printable
 from pipeline.serving import own_model, quarantine, rescoring
 from pipeline.serving.arrivals import key_of
 from pipeline.serving.counts import counted
@@ -27,7 +28,7 @@ def row(summary: Mapping[str, Any]) -> dict[str, object]:
 def markdown(result: Result) -> str:
     """A page: verdicts of each file, alarms of all beside those that benign records alone would raise."""
     version = f"Version {result.version}{own_model.suffix()}"
-    head = f"# Scoring\n\n{version}, digest `{result.digest[:12]}`. "
+    head = f"# Scoring\n\n{version}, digest {in_code(result.digest[:12])}. "
     parts = [
         f"{head}{result.counts}, {len(result.refused)} failed.",
         tables.markdown([row(summary) for summary in result.scored]),
@@ -60,7 +61,7 @@ def _place(held: quarantine.Held) -> str:
 
 
 def _titled(title: str, reasons: Sequence[str]) -> list[str]:
-    return [f"## {title}\n\n{chr(10).join(f'- {reason}' for reason in reasons)}"] if reasons else []
+    return [f"## {title}\n\n{chr(10).join(f'- {in_markdown(reason)}' for reason in reasons)}"] if reasons else []
 
 
 def _alarms(result: Result) -> list[dict[str, object]]:
@@ -161,9 +162,8 @@ def brief(summary: Mapping[str, Any], path: Path, alias: str, is_new: bool, serv
     strongest = "\n".join([tables.columns(rows), *_why(key(summary), [str(row["record_id"]) for row in rows])])
     named = str(summary["version"]) if by == version else alias
     other = "" if named == "champion" else f" --alias {named}"
-    return "\n".join(
-        [*lines, "", strongest, "", f"table    {table}", f"reasons  flowsculpt explain {shlex.quote(str(path))}{other}"]
-    )
+    reasons = printable(f"reasons  flowsculpt explain {shlex.quote(str(path))}{other}")
+    return "\n".join([*map(printable, lines), "", strongest, "", f"table    {table}", reasons])
 
 
 def contract_lines(summary: Mapping[str, Any]) -> list[str]:

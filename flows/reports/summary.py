@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from prefect.artifacts import create_markdown_artifact, create_table_artifact
-
 from flows.reports import tables
 from flows.runtime.own_names import artefact_key
+from flows.runtime.shown import create_markdown_artifact, create_table_artifact
 from pipeline import tracking
+from pipeline.base.escaping import fenced
 
 HEADLINES = ("auroc", "auprc")
 HEADLINES_AT_THRESHOLD = ("recall", "fpr")
@@ -98,7 +98,7 @@ def publish(rows: Sequence[Row], headlines: Sequence[Mapping[str, object]], erro
         [vars(row) for row in rows], key=artefact_key("training-stages"), description="Stages of this run"
     )
     both = [tables.markdown([vars(row) for row in rows]), tables.markdown(headlines)]
-    trouble = [f"```\n{error}\n```"] if error else []
+    trouble = [fenced(str(error))] if error else []
     create_markdown_artifact("\n\n".join(["# Training", *trouble, *both]), key=artefact_key("training-summary"))
 
 

@@ -52,6 +52,8 @@ class StageFailedError(FlowsculptError):
         lines: the last lines that it printed.
     """
 
+    has_lines = True
+
     def __init__(self, stage: Stage, code: int, lines: list[str]) -> None:
         self.stage, self.code, self.lines = stage, code, lines
         tail = "\n".join(f"    {line}" for line in lines)

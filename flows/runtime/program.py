@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from pipeline.base.errors import FlowsculptError
+from pipeline.base.escaping import lines
 
 if TYPE_CHECKING:
     from prefect import State
@@ -57,7 +58,7 @@ def run(name: str, body: Callable[[], str]) -> int:
     """
     try:
         with heeding(terminate, [signal.SIGTERM]):
-            print(body())
+            print(lines(body()))
     except FlowsculptError as error:
         print(f"{name}: {error}", file=sys.stderr)
         return 1

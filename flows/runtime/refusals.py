@@ -8,6 +8,7 @@ from prefect.events import emit_event
 
 from flows.runtime.own_names import own
 from pipeline.base.errors import TrustError
+from pipeline.base.escaping import printable
 from pipeline.serving import own_model
 
 EVENT: Final = "flowsculpt.model-refused"
@@ -26,4 +27,4 @@ def announced() -> Iterator[None]:
 def announce(reason: str) -> None:
     """Raise the event."""
     resource = {"prefect.resource.id": f"flowsculpt.{own('model')}"}
-    emit_event(EVENT, resource=resource, payload={"reason": reason, "model": own_model.name()})
+    emit_event(EVENT, resource=resource, payload={"reason": printable(reason), "model": own_model.name()})

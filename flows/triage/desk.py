@@ -1,6 +1,5 @@
 """All that the page works with: alerts and marks as they are now, and the one way to write a mark."""
 
-import logging
 import threading
 import time
 from typing import Any, Final
@@ -13,13 +12,14 @@ from flows.triage.marks import Marks, Said
 from flows.triage.models import Summaries
 from flows.triage.sessions import Session
 from pipeline.artifacts.labels import BENIGN, UNSURE
+from pipeline.base import escaping
 from pipeline.base.errors import ConfigError, FlowsculptError
 from pipeline.datasets.vocabulary import VOCABULARY
 from pipeline.serving import analyst, labelling
 from pipeline.serving.analyst import LONGEST_NOTE, Verdict, Written
 from pipeline.serving.counts import counted
 
-LOG: Final = logging.getLogger("flowsculpt")
+LOG: Final = escaping.log("flowsculpt")
 MOST: Final = 5_000  # records that are marked at once
 SECONDS: Final = 1.0  # between two looks at the disk
 ATTACK, TAKE_BACK = "attack", "undo"  # what a form may ask for, beside benign and unsure

@@ -1,5 +1,6 @@
 """What the models promised and what came of it, and the card of the model that was trained last."""
 
+import html
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -166,4 +167,4 @@ def _blocks(lines: Sequence[str]) -> Iterable[Block]:
 
 def _plain(text: str) -> str:
     text = re.sub(r"!?\[([^\]]*)\]\([^)]*\)", r"\1", " ".join(text.split()))
-    return re.sub(r"\*\*|`", "", text)
+    return html.unescape(re.sub(r"\*\*|`", "", text))

@@ -21,6 +21,7 @@ from sklearn.base import BaseEstimator
 
 from pipeline.alarms import project
 from pipeline.base.errors import ArtifactError, ConfigError, ContractWarning, TrainingError, near_miss
+from pipeline.base.escaping import printable
 from pipeline.calibration.prediction import Prediction
 from pipeline.serving import calls, loading, manifest
 from pipeline.serving.bundle import Bundle
@@ -249,7 +250,7 @@ class AlarmModel(BaseEstimator):  # type: ignore[misc]  # sklearn has no types
         """The records as the model reads them; what the caller should know of them is a warning."""
         call = calls.read(records, self._fitted, time_unit, rules_of(self.contract))
         if call.sentences:
-            warnings.warn(" ".join(call.sentences), ContractWarning, stacklevel=3)
+            warnings.warn(printable(" ".join(call.sentences)), ContractWarning, stacklevel=3)
         return call.records
 
     def _flagged(self, predicted: Prediction, threshold: str) -> NDArray[np.bool_]:

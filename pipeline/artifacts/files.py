@@ -9,6 +9,7 @@ from typing import Any
 
 from pipeline.base import durable
 from pipeline.base.errors import ArtifactError
+from pipeline.base.escaping import from_cell, in_cell
 
 atomic = durable.atomic
 whole_folder = durable.whole_folder
@@ -93,22 +94,25 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
 
 
 def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Write rows that have the same keys."""
+    """Write rows that have the same keys, for people: no text is a formula, see ``base.escaping``."""
     with atomic(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.DictWriter(stream, list(rows[0]) if rows else [])
-        writer.writeheader()
-        writer.writerows(rows)
+        names = list(rows[0]) if rows else []
+        writer = csv.writer(stream)
+        writer.writerow(map(in_cell, names))
+        writer.writerows([in_cell(row[name]) for name in names] for row in rows)
 
 
 def read_csv(path: Path) -> list[dict[str, str]]:
-    """The rows of a CSV, as texts.
+    """The rows of a CSV that people or ``write_csv`` have written, as texts.
 
     Raises:
         ArtifactError: the file is absent or no CSV.
     """
     try:
         with path.open(newline="", encoding="utf-8") as stream:
-            return list(csv.DictReader(stream, restval=""))
+            names = [from_cell(name) for name in next(csv.reader(stream), [])]
+            rows = csv.DictReader(stream, names, restval="")
+            return [{name: from_cell(row[name]) for name in names} for row in rows]
     except (OSError, ValueError, csv.Error) as error:
         raise unreadable(path, error) from error
 

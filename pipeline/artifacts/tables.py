@@ -16,6 +16,7 @@ from pyarrow.csv import write_csv as write_arrow_csv
 
 from pipeline.artifacts.files import atomic, unreadable
 from pipeline.base.errors import ArtifactError
+from pipeline.base.escaping import in_cell
 
 ROW_GROUP = 32_768
 
@@ -232,11 +233,11 @@ def strings(column: pa.ChunkedArray) -> NDArray[np.object_]:
 
 
 def write_columns(path: Path, columns: Mapping[str, NDArray[Any] | pa.ChunkedArray]) -> None:
-    """Write a CSV of columns that have the same length.
+    """Write a CSV of columns that have the same length, for people: no text is a formula, see ``base.escaping``.
 
     A uint64 id is written as sixteen hexadecimal digits: a number of that size would be rounded by most readers.
     """
-    table = pa.table({name: _as_arrow(values) for name, values in columns.items()})
+    table = pa.table({in_cell(name): _as_arrow(values) for name, values in columns.items()})
     with atomic(path) as temporary:
         write_arrow_csv(table, temporary)
 
@@ -246,7 +247,7 @@ def write_parts(path: Path, parts: Iterable[pa.Table]) -> None:
     with atomic(path) as temporary, ExitStack() as opened:
         writer = None
         for part in parts:
-            text = pa.table({name: _as_arrow(_plain(part.column(name))) for name in part.column_names})
+            text = pa.table({in_cell(name): _as_arrow(_plain(part.column(name))) for name in part.column_names})
             writer = writer or opened.enter_context(CSVWriter(temporary, text.schema))
             writer.write_table(text)
 
@@ -257,8 +258,18 @@ def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
 
 def _as_arrow(values: NDArray[Any] | pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
     if isinstance(values, pa.ChunkedArray):
-        return _as_arrow(values.to_numpy()) if values.type == pa.uint64() else values
-    return _hexadecimal(values) if values.dtype == np.uint64 else pa.array(values)
+        return _as_arrow(values.to_numpy()) if values.type == pa.uint64() else _in_cells(values)
+    return _hexadecimal(values) if values.dtype == np.uint64 else _in_cells(pa.chunked_array([pa.array(values)]))
+
+
+def _in_cells(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """The texts of a column as cells of a CSV; each word is looked at once."""
+    if not pa.types.is_string(column.type):
+        return column
+    parts = column.dictionary_encode().chunks
+    words = [pa.array([in_cell(word) for word in part.dictionary.to_pylist()], pa.string()) for part in parts]
+    found = [each.take(part.indices) for each, part in zip(words, parts, strict=True)]
+    return pa.chunked_array(found, pa.string())
 
 
 def _hexadecimal(values: NDArray[np.uint64]) -> pa.StringArray:

@@ -24,10 +24,25 @@ Each message says where, what is allowed, what was given and, where there is one
 
 import difflib
 from collections.abc import Iterable
+from typing import ClassVar
+
+from pipeline.base.escaping import lines, printable
 
 
 class FlowsculptError(Exception):
-    """Anything that this package refuses, with a message for the person who can mend it."""
+    """Anything that this package refuses, with a message for the person who can mend it.
+
+    A message may quote what came in. It is one line, and characters that are not printable are escapes in it.
+
+    Attributes:
+        has_lines: whether its messages have several lines, as they are put together from lines that are safe.
+    """
+
+    has_lines: ClassVar[bool] = False
+
+    def __str__(self) -> str:
+        """The message, which can be shown anywhere."""
+        return lines(super().__str__()) if self.has_lines else printable(super().__str__())
 
 
 class ConfigError(FlowsculptError):
@@ -93,17 +108,10 @@ class EngineError(FlowsculptError):
 class ScoringError(FlowsculptError):
     """Files that could not be scored; each has its reason."""
 
+    has_lines = True
+
 
 def near_miss(given: object, known: Iterable[str]) -> str:
     """`` (did you mean 'x'?)`` for the closest known name, or nothing if none is close."""
     close = difflib.get_close_matches(str(given), list(known), n=1, cutoff=0.6)
     return f" (did you mean {close[0]!r}?)" if close else ""
-
-
-def printable(text: str) -> str:
-    """A name or a reason that can be shown and sent anywhere: characters that are not printable become escapes.
-
-    Whoever sends a file chooses its name. A line break in it could forge a line of a page, and bytes that are not UTF-8
-    cannot be sent to a server at all.
-    """
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)

@@ -8,6 +8,7 @@ from typing import Any, Final
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.base.escaping import printable
 from pipeline.datasets.base import PASSED_OVER, Chunk, count_reasons
 from pipeline.datasets.meaning import Meaning, Notes
 from pipeline.datasets.rows import holds_no_record
@@ -162,7 +163,10 @@ class Findings:
         """All reports as plain text."""
         parts = (["", *self.files[name].sentences()] for name in sorted(self.files))
         named = zip(sorted(self.files), parts, strict=True)
-        return "\n\n".join(name + "\n".join(f"  {line}" if line else "" for line in lines) for name, lines in named)
+        return "\n\n".join(
+            printable(name) + "\n".join(f"  {printable(line)}" if line else "" for line in lines)
+            for name, lines in named
+        )
 
     def _of(self, name: str) -> Finding:
         return self.files.setdefault(name, Finding(name))

@@ -5,7 +5,8 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
-from pipeline.base.errors import ConfigError, printable
+from pipeline.base.errors import ConfigError
+from pipeline.base.escaping import printable
 
 PACKAGES: Final = {"s3": "s3fs", "gs": "gcsfs", "abfs": "adlfs"}
 """Scheme -> the package that speaks to such a store."""

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from pipeline.base import durable
-from pipeline.base.errors import ConfigError, FlowsculptError, SourceError, printable
+from pipeline.base.errors import ConfigError, FlowsculptError, SourceError
+from pipeline.base.escaping import printable
 from pipeline.objects.address import PACKAGES, Address
 
 SECONDS: Final = 60.0  # that a store may be silent

@@ -11,7 +11,8 @@ from typing import Final
 
 from pipeline.artifacts import paths
 from pipeline.artifacts.files import sha256_of
-from pipeline.base.errors import ArtifactError, RejectedError, SchemaError, SourceError, near_miss, printable
+from pipeline.base.errors import ArtifactError, RejectedError, SchemaError, SourceError, near_miss
+from pipeline.base.escaping import printable
 from pipeline.datasets.packets.rules import LABELS
 from pipeline.datasets.suffixes import INCOMING, NAMED
 

@@ -9,7 +9,6 @@ Whoever moves an alias in this project notes that here, and so does whoever lear
 one. The digest of the bundle is compared each time that it is loaded. Nothing of MLflow is needed for that.
 """
 
-import logging
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -17,11 +16,12 @@ from typing import Any, Final
 
 from pipeline.artifacts import paths
 from pipeline.artifacts.files import read_json, write_json
+from pipeline.base import escaping
 from pipeline.base.errors import ArtifactError
 from pipeline.serving.version import Version
 from pipeline.tracking import store
 
-LOG: Final = logging.getLogger("flowsculpt")
+LOG: Final = escaping.log("flowsculpt")
 POINTER: Final = "serving.json"
 
 

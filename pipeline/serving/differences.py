@@ -7,7 +7,7 @@ from typing import Any, Final
 import numpy as np
 import pyarrow as pa
 
-from pipeline.base.errors import printable
+from pipeline.base.escaping import printable
 from pipeline.calibration.prediction import Prediction
 
 FIRST: Final = 20  # records that are shown one by one

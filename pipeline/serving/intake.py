@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from pipeline import config
-from pipeline.base.errors import ConflictError, FlowsculptError, SourceError, printable
+from pipeline.base.errors import ConflictError, FlowsculptError, SourceError
+from pipeline.base.escaping import printable
 from pipeline.serving import arrivals, batch, claims, quarantine, rescoring, scored
 from pipeline.serving.alerts import delivery
 from pipeline.serving.arrivals import Incoming

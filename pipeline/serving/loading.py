@@ -13,10 +13,10 @@ served. The bundle comes from ``data/registered``, where it was put when it was 
 where it is not there or not whole. Its digest is compared with the signed one each time, before anything is parsed.
 """
 
-import logging
 from collections.abc import Mapping
 from typing import Any, Final
 
+from pipeline.base import escaping
 from pipeline.base.errors import ArtifactError, TrustError, near_miss
 from pipeline.serving import champion, own_model, registry
 from pipeline.serving.bundle import Bundle
@@ -26,7 +26,7 @@ from pipeline.serving.version import Version
 from pipeline.tracking import direct
 from pipeline.tracking.direct import Registered
 
-LOG: Final = logging.getLogger("flowsculpt")
+LOG: Final = escaping.log("flowsculpt")
 ALIASES: Final = (CANDIDATE, CHAMPION, PREVIOUS)
 
 

@@ -4,7 +4,6 @@ Its artefact ``bundle`` is a ``pipeline.serving.bundle.Bundle``. Its configurati
 """
 
 import json
-import logging
 import math
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -21,6 +20,7 @@ from mlflow.pyfunc import PythonModel
 from mlflow.store.artifact.models_artifact_repo import REGISTERED_MODEL_META_FILE_NAME
 from mlflow.utils.yaml_utils import read_yaml
 
+from pipeline.base import escaping
 from pipeline.base.errors import ConfigError, DataError
 from pipeline.calibration.prediction import Prediction
 from pipeline.serving import calls
@@ -30,7 +30,7 @@ from pipeline.serving.contract_check import rules_of
 from pipeline.serving.reasons import Explainer
 from pipeline.serving.time_units import AUTO
 
-LOG = logging.getLogger("flowsculpt")
+LOG = escaping.log("flowsculpt")
 SCORES = ("score", "p_value", "confidence", "verdict", "margin", "detector", "head", "density", "level")
 WHY = ("driver", "kind", "family", "reasons")
 

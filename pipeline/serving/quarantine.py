@@ -27,7 +27,8 @@ from typing import Final
 from pipeline.artifacts import paths
 from pipeline.artifacts.files import read_json, sha256_of, write_json
 from pipeline.base import durable
-from pipeline.base.errors import ArtifactError, ConflictError, printable
+from pipeline.base.errors import ArtifactError, ConflictError
+from pipeline.base.escaping import printable
 from pipeline.serving import own_model
 
 REMEDY: Final = "free some space or check the rights of the folder, then score again"

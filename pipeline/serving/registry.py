@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.base.errors import ArtifactError, ConflictError
+from pipeline.base.escaping import printable
 from pipeline.serving import benign, manifest, own_model, packaging
 from pipeline.serving import champion as champions
 from pipeline.serving.manifest import HashedFolder
@@ -178,7 +179,7 @@ def note(
     for name, figure in (metrics or {}).items():
         client.log_metric(version.run_id, f"versions/{version.number}/{name}", figure)
     for name, value in tags.items():
-        client.set_model_version_tag(version.model, str(version.number), name, value)
+        client.set_model_version_tag(version.model, str(version.number), name, printable(value))
 
 
 # What a version is made of.
@@ -216,7 +217,7 @@ def _create(client: Any, sealed: HashedFolder, run_id: str, tags: Mapping[str, s
     from mlflow.entities import LoggedModelOutput
 
     own = {**_origin(client.get_run(run_id).data.tags), DIGEST: sealed.digest, DATASET: str(sealed.about["dataset"])}
-    given = {name: value for name, value in {**own, **tags}.items() if value}
+    given = {name: printable(value) for name, value in {**own, **tags}.items() if value}
     experiment, model = client.get_run(run_id).info.experiment_id, own_model.name()
     with tempfile.TemporaryDirectory() as folder, packaging.hushed():
         if not client.search_registered_models(f"name = '{model}'"):

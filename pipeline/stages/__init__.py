@@ -11,6 +11,7 @@ from pipeline.artifacts import paths
 from pipeline.artifacts.files import whole_folder
 from pipeline.base import engine
 from pipeline.base.errors import FlowsculptError
+from pipeline.base.escaping import printable
 from pipeline.base.parallel import limit_threads
 from pipeline.settings.base import Section, plain
 from pipeline.stages.reports import overview
@@ -49,7 +50,7 @@ def launch(name: str, shape: type[S], body: Callable[[S, Report], Verdict | None
             if last and run.ends_pipeline:
                 overview.results(run.pipeline)
     except (ConnectionError, TimeoutError) as error:
-        print(f"{name}: a server does not answer: {error}", file=sys.stderr)
+        print(printable(f"{name}: a server does not answer: {error}"), file=sys.stderr)
         sys.exit(os.EX_TEMPFAIL)
     except FlowsculptError as error:
         sys.exit(f"{name}: {error}")

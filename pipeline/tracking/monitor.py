@@ -13,7 +13,6 @@ They are sampled in a thread and logged through the one door: MLflow's own loop 
 answer once. This module imports MLflow, which takes seconds.
 """
 
-import logging
 import os
 import threading
 import time
@@ -27,9 +26,11 @@ from mlflow.system_metrics.metrics.disk_monitor import DiskMonitor
 from mlflow.system_metrics.metrics.gpu_monitor import GPUMonitor
 from mlflow.system_metrics.metrics.network_monitor import NetworkMonitor
 
+from pipeline.base import escaping
+
 SECONDS_BETWEEN_SAMPLES = 2.0
 
-_log = logging.getLogger(__name__)
+_log = escaping.log(__name__)
 
 
 class Monitor:

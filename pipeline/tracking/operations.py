@@ -15,6 +15,7 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
+from pipeline.base.escaping import lines, printable
 from pipeline.tracking import process_identity, store
 
 Operation = dict[str, Any]
@@ -81,7 +82,7 @@ def _open(run: str, time: int, tags: Mapping[str, str], resumes: Mapping[str, An
     """Open a run, unless it is open already or goes on with one that a killed process left."""
     within, client = store.current(), store.client()
     experiment = within.experiment
-    known = _resolved(tags) | {KEY: run}
+    known = _printable(_resolved(tags)) | {KEY: run}
     with store.locked(store.project_root()):  # no two processes open the same run
         left = find(run)
         again = left is not None and left.data.tags.get(PROCESS) == known.get(PROCESS)  # this very call, repeated
@@ -102,7 +103,7 @@ def _unfinished(client: Any, parent: str, stage: str, params: Mapping[str, str])
     was_killed = left.info.status == "KILLED" or (
         left.info.status == "RUNNING" and not process_identity.is_here(left.data.tags.get(PROCESS, ""))
     )
-    same = all(left.data.params.get(name, value) == value for name, value in params.items())
+    same = all(left.data.params.get(name, value) == value for name, value in _printable(params).items())
     return left if was_killed and same else None
 
 
@@ -133,8 +134,8 @@ def _log(
     client.log_batch(
         run,
         [Metric(name, value, milliseconds, step) for name, value, milliseconds, step in metrics],
-        [Param(name, value) for name, value in (params or {}).items()],
-        [RunTag(name, value) for name, value in _resolved(tags or {}).items()],
+        [Param(name, value) for name, value in _printable(params or {}).items()],
+        [RunTag(name, value) for name, value in _printable(_resolved(tags or {})).items()],
     )
 
 
@@ -143,9 +144,13 @@ def _resolved(tags: Mapping[str, str]) -> dict[str, str]:
     return {name: resolve(value) if name != KEY else value for name, value in tags.items()}
 
 
+def _printable(texts: Mapping[str, str]) -> dict[str, str]:
+    return {name: printable(text) for name, text in texts.items()}
+
+
 def _close(client: Any, run: str, time: int, status: str, error: str = "") -> None:
     if error:
-        client.set_tag(run, ERROR, error)
+        client.set_tag(run, ERROR, lines(error))
     client.set_terminated(run, status, time)
 
 

@@ -10,7 +10,6 @@ that gets through, and when a stage or its parent opens or closes. Metrics keep 
 What is delivered twice, because a process was killed in between, stands in the store once.
 """
 
-import logging
 import math
 import re
 import time
@@ -19,6 +18,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
+from pipeline.base import escaping
 from pipeline.base.errors import FlowsculptError
 from pipeline.tracking import operations, store
 from pipeline.tracking.journal import Journal
@@ -37,7 +37,7 @@ REFUSALS = (
     "BAD_REQUEST",
 )
 
-_log = logging.getLogger(__name__)
+_log = escaping.log(__name__)
 
 
 class ServerUnavailableError(FlowsculptError):

@@ -1,6 +1,5 @@
 """The parent run of a pipeline run, and how the stages under it are found and linked."""
 
-import logging
 import os
 import time
 from collections.abc import Mapping, Sequence
@@ -9,6 +8,7 @@ from typing import Any
 
 import psutil
 
+from pipeline.base import escaping
 from pipeline.tracking import operations, outbox, process_identity, store
 from pipeline.tracking.operations import FLOW_RUN, KIND, PROCESS, State
 
@@ -16,7 +16,7 @@ PARENT_VARIABLE = "FLOWSCULPT_PARENT_RUN"
 LONGEST_ERROR = 4000
 VIEW = "workflowType=machine_learning"  # the UI opens any other address in its view of language models
 
-_log = logging.getLogger(__name__)
+_log = escaping.log(__name__)
 
 
 def open_parent(name: str, tags: Mapping[str, str]) -> str:

@@ -51,8 +51,8 @@ def test_the_model_card_says_that_records_are_synthetic():
 
 def test_a_name_with_a_bar_or_a_new_line_breaks_no_table():
     odd = METRICS | {"unseen": METRICS["unseen"] | {"recall_by_attack": {"a|b\n| c": BY_ATTACK}}}
-    (row,) = [line for line in cards.model_card(odd, "p99", MODELS).splitlines() if "a\\|b" in line]
-    assert row.replace("\\|", "").count("|") == 5
+    (row,) = [line for line in cards.model_card(odd, "p99", MODELS).splitlines() if "a&#124;b" in line]
+    assert row.count("|") == 5
 
 
 def test_the_data_card_has_splits_and_findings():

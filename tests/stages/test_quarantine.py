@@ -17,6 +17,7 @@ from pipeline.artifacts import paths
 from pipeline.artifacts.files import read_json, sha256_of, write_json
 from pipeline.base import durable
 from pipeline.base.errors import ArtifactError, ConflictError, SourceError
+from pipeline.base.escaping import on_terminal
 from pipeline.datasets.schema import FEATURES
 from pipeline.datasets.synthetic.files import write
 from pipeline.serving import arrivals, batch, quarantine
@@ -420,7 +421,7 @@ def test_any_name_can_be_shown_and_sent_to_a_server(name, store, folder):
     (held,) = state.data.quarantined
     page = store.shown["scoring-summary"]
     for text in (held.source, held.reason, held.path):
-        assert text.isprintable() and text in page
+        assert text.isprintable() and text in on_terminal(page)
     page.encode()
     assert "\n## Failed" not in page
     assert len(state.data.scored) == 8 and not path.exists()

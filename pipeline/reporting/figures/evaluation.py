@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullLocator, PercentFormatter
 from numpy.typing import ArrayLike, NDArray
 
+from pipeline.base.escaping import in_figure
 from pipeline.calibration.thresholds.base import VERDICTS
 from pipeline.reporting.figures import style
 from pipeline.reporting.figures.style import BENIGN, GRID, INK, MUTED, SMALL
@@ -65,10 +66,10 @@ def roc_pr(curves: Mapping[str, Curve], subtitle: str = "") -> Figure:
     for position, (name, curve) in enumerate(useful.items()):
         tone, prevalence = style.colour_of(name, position), curve.n_attack / (curve.n_attack + curve.n_benign)
         x, y = _thinned(np.maximum(curve.fpr, floor), curve.recall, logarithmic=True)
-        left.plot(x, y, color=tone, linewidth=2, drawstyle="steps-post", label=name)
+        left.plot(x, y, color=tone, linewidth=2, drawstyle="steps-post", label=in_figure(name))
         precision = curve.precision()
         x, y = _thinned(curve.recall, np.append(precision[0], precision), logarithmic=False)
-        right.plot(x, y, color=tone, linewidth=2, label=name)
+        right.plot(x, y, color=tone, linewidth=2, label=in_figure(name))
         right.axhline(prevalence, color=tone, linewidth=1, linestyle=(0, (3, 3)), alpha=0.7)
     chance = np.geomspace(floor, 1, 60)
     left.plot(chance, chance, color=MUTED, linewidth=1, linestyle=(0, (3, 3)))
@@ -132,7 +133,7 @@ def _draw_bars(
     ax: Axes, at: NDArray[np.float64], rates: Sequence[Mapping[str, float]], tone: str, section: str
 ) -> None:
     """The recall of each attack of a section as a bar, with a whisker over its interval."""
-    ax.barh(at, [rate["recall"] for rate in rates], height=0.62, color=style.tint(tone, 0.75), label=section)
+    ax.barh(at, [rate["recall"] for rate in rates], height=0.62, color=style.tint(tone, 0.75), label=in_figure(section))
     ax.hlines(at, [rate["low"] for rate in rates], [rate["high"] for rate in rates], color=INK, linewidth=1.1)
 
 

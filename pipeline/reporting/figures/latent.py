@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from numpy.typing import ArrayLike, NDArray
 
+from pipeline.base.escaping import in_figure, printable
 from pipeline.reporting.figures import style
 from pipeline.reporting.figures.style import GRID, INK, SMALL
 
@@ -88,7 +89,7 @@ def _draw(
         at, last = mask & (names == name), place >= MOST_NAMED
         mark, tone = MARKS[min(place, MOST_NAMED - 1)], _tone(kind, place)
         ax.scatter(across[at], up[at], s=11, marker=mark, alpha=0.55, linewidths=0, color=[tone], rasterized=True)
-        text = "benign" if kind == "benign" else style.shorten(name, 24)
+        text = "benign" if kind == "benign" else in_figure(style.shorten(printable(name), 24))
         if not last:
             text += f" ({int(counts[found == name][0]):,})"
             handles.append(Line2D([], [], linestyle="", marker=mark, markersize=5, color=tone, label=text))

@@ -9,6 +9,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 from numpy.typing import ArrayLike, NDArray
 
+from pipeline.base.escaping import in_figure
 from pipeline.calibration.thresholds.base import VERDICTS, Thresholds
 from pipeline.reporting.figures import style
 from pipeline.reporting.figures.style import INK, MUTED, PAPER, SMALL, UNKNOWN
@@ -106,7 +107,7 @@ def score_histogram(
 def stairs(ax: Axes, share: NDArray[np.float64], edges: NDArray[np.float64], tone: str, label: str) -> None:
     """The histogram of a group: a light area below a line."""
     ax.stairs(share, edges, fill=True, color=tone, alpha=0.28)
-    ax.stairs(share, edges, color=tone, linewidth=1.5, label=label)
+    ax.stairs(share, edges, color=tone, linewidth=1.5, label=in_figure(label))
 
 
 def group_names(groups: ArrayLike) -> NDArray[np.str_]:

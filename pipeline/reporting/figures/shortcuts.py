@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
+from pipeline.base.escaping import in_figure
 from pipeline.reporting.figures import style
 from pipeline.reporting.figures.style import ANOMALOUS, BENIGN, INK, MUTED, SMALL
 
@@ -48,7 +49,7 @@ def shortcuts(strongest: Best, without_known: Best, limit: float, subtitle: str 
         if best > alone:
             ax.scatter(best, height, s=30, facecolor="none", edgecolor=INK, linewidth=1.1, zorder=3, clip_on=False)
             text += f"; {style.shorten(feature, 28)} {best:.3f}"
-        ax.annotate(text, (1.0, height), (12, 0), **_beside)
+        ax.annotate(in_figure(text), (1.0, height), (12, 0), **_beside)
     style.label(ax, "AUROC of one feature")
     return figure
 

@@ -14,6 +14,8 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
 from numpy.typing import ArrayLike, NDArray
 
+from pipeline.base.escaping import in_figure, lines, printable
+
 # One colour for each meaning. Their lightness differs, so that they stay distinct with a colour vision deficiency.
 BENIGN: Final = "#3D6FA8"
 UNKNOWN: Final = "#E3A934"
@@ -54,17 +56,18 @@ def canvas(
         columns: relative widths of the axes.
     """
     width, height = size
-    lines = _wrapped(title, width, LARGE)
+    heads = _wrapped(title, width, LARGE)
     notes = _wrapped(caption, width, SMALL)
-    above = 0.18 + 0.25 * len(lines) + (0.2 if subtitle else 0.0)
+    above = 0.18 + 0.25 * len(heads) + (0.2 if subtitle else 0.0)
     below = 0.08 + 0.16 * len(notes)
     layout = ConstrainedLayoutEngine(
         rect=(0.1 / width, below / height, 1 - 0.25 / width, 1 - (above + below) / height), wspace=0.06
     )
     figure = Figure(figsize=size, layout=layout, facecolor=PAPER)
     text: dict[str, Any] = {"x": 0.14 / width, "ha": "left"}
-    figure.text(y=1 - 0.12 / height, s="\n".join(lines), va="top", fontsize=LARGE, weight="bold", color=INK, **text)
-    figure.text(y=1 - (above - 0.17) / height, s=subtitle, va="baseline", fontsize=NORMAL, color=MUTED, **text)
+    figure.text(y=1 - 0.12 / height, s="\n".join(heads), va="top", fontsize=LARGE, weight="bold", color=INK, **text)
+    source = in_figure(subtitle)
+    figure.text(y=1 - (above - 0.17) / height, s=source, va="baseline", fontsize=NORMAL, color=MUTED, **text)
     figure.text(y=0.09 / height, s="\n".join(notes), va="bottom", fontsize=SMALL, color=MUTED, linespacing=1.3, **text)
     axes = figure.subplots(1, len(columns), squeeze=False, width_ratios=list(columns))
     for ax in axes.flat:
@@ -92,15 +95,15 @@ def svg(figure: Figure) -> bytes:
 
 def label(ax: Axes, x: str = "", y: str = "", head: str = "") -> None:
     """Name the axes, and the panel where there are several."""
-    ax.set_xlabel(x, fontsize=NORMAL, color=MUTED)
-    ax.set_ylabel(y, fontsize=NORMAL, color=MUTED)
-    ax.set_title(head, fontsize=NORMAL, color=INK, loc="left", weight="bold")
+    ax.set_xlabel(in_figure(x), fontsize=NORMAL, color=MUTED)
+    ax.set_ylabel(in_figure(y), fontsize=NORMAL, color=MUTED)
+    ax.set_title(in_figure(head), fontsize=NORMAL, color=INK, loc="left", weight="bold")
 
 
 def rows(ax: Axes, names: Sequence[str], longest: int = 34) -> NDArray[np.float64]:
     """(k,) heights of one horizontal row for each name, the first on top; the names stand at the left."""
     at = np.arange(len(names), dtype=np.float64)
-    ax.set_yticks(at, [shorten(name, longest) for name in names])
+    ax.set_yticks(at, [in_figure(shorten(printable(name), longest)) for name in names])
     ax.set_ylim(max(len(names), 1) - 0.4, -0.6)
     ax.grid(axis="y", visible=False)
     ax.tick_params(axis="y", labelcolor=INK)
@@ -116,7 +119,7 @@ def key(ax: Axes, **options: Any) -> None:
 def nothing(ax: Axes, what: str) -> None:
     """Say that there is nothing to draw."""
     ax.set_axis_off()
-    ax.text(0.5, 0.5, what, transform=ax.transAxes, ha="center", va="center", fontsize=NORMAL, color=MUTED)
+    ax.text(0.5, 0.5, in_figure(what), transform=ax.transAxes, ha="center", va="center", fontsize=NORMAL, color=MUTED)
 
 
 def tiles(
@@ -127,7 +130,7 @@ def tiles(
         fill = tint(colours[r][c], float(value))
         ax.add_patch(mpl.patches.Rectangle((c - 0.48, r - 0.46), 0.96, 0.92, facecolor=fill, edgecolor="none"))
         ink = PAPER if _lightness(fill) < 0.55 else INK
-        ax.text(c, r, text[r][c], ha="center", va="center", fontsize=SMALL + 0.5, color=ink)
+        ax.text(c, r, in_figure(text[r][c]), ha="center", va="center", fontsize=SMALL + 0.5, color=ink)
     ax.set_xlim(-0.5, share.shape[1] - 0.5)
     ax.grid(visible=False)
     ax.tick_params(length=0)
@@ -239,7 +242,7 @@ def _dress(ax: Axes) -> None:
 
 
 def _wrapped(text: str, width: float, size: float) -> list[str]:
-    return textwrap.wrap(text, max(20, int((width - 0.3) * 120 / size)))
+    return [*map(in_figure, textwrap.wrap(lines(text), max(20, int((width - 0.3) * 120 / size))))]
 
 
 def _lightness(colour: tuple[float, float, float]) -> float:

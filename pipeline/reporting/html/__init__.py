@@ -7,7 +7,8 @@
     style.css     the look, on a light and a dark screen and on paper
 
 A page loads nothing: the style sheet and the pictures are in it. Jinja2 escapes every value that is not ``Markup``, and
-a name that a template does not know is an error.
+a name that a template does not know is an error. A character that is not printable becomes an escape, also one that
+turns the direction of writing.
 """
 
 from functools import cache
@@ -16,6 +17,8 @@ from typing import Any, Final
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
+
+from pipeline.base.escaping import lines
 
 __all__ = ["STYLE", "Markup", "page"]
 
@@ -27,11 +30,20 @@ def page(template: Path, **facts: Any) -> str:
     return _environment(template.parent).get_template(template.name).render(facts)
 
 
+def _printable(value: Any) -> Any:
+    return lines(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+
 @cache
 def _environment(folder: Path) -> Environment:
     folders = FileSystemLoader([folder, Path(__file__).parent])
     environment = Environment(
-        loader=folders, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=folders,
+        autoescape=True,
+        undefined=StrictUndefined,
+        finalize=_printable,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     environment.globals |= vars(environment.get_template("bricks.html").module)
     return environment

@@ -9,7 +9,6 @@ what it can, to each sink in order, and keeps what it cannot for the next call. 
 while, twice as long each time. No sink keeps another one waiting, and none makes scoring fail.
 """
 
-import logging
 import time
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
@@ -18,7 +17,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from pipeline.artifacts.tables import row_groups
-from pipeline.base.errors import ConfigError, FlowsculptError, printable
+from pipeline.base import escaping
+from pipeline.base.errors import ConfigError, FlowsculptError
+from pipeline.base.escaping import printable
 from pipeline.base.registry import build
 from pipeline.serving import own_model
 from pipeline.serving.alerts import stored
@@ -38,7 +39,7 @@ _GONE: Final = (
     "table of alerts was removed while it waited",
     "tables of alerts were removed while they waited",
 )
-_log = logging.getLogger(__name__)
+_log = escaping.log(__name__)
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,6 @@ PKCS8 PEM. Nobody but its user may read the file. A project that has no key at a
 
 import fcntl
 import getpass
-import logging
 import os
 import socket
 from collections.abc import Iterator
@@ -19,7 +18,7 @@ from typing import TYPE_CHECKING, Final
 
 from pipeline.artifacts import paths
 from pipeline.artifacts.files import write_bytes
-from pipeline.base import durable
+from pipeline.base import durable, escaping
 from pipeline.base.errors import TrustError
 from pipeline.serving.trust import trusted
 from pipeline.serving.trust.trusted import TrustedKey, keyid_of
@@ -28,7 +27,7 @@ from pipeline.tracking import store
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-LOG: Final = logging.getLogger("flowsculpt")
+LOG: Final = escaping.log("flowsculpt")
 VARIABLE: Final = store.SIGNING_KEY
 FOLDER: Final = ".flowsculpt"
 FILE, LOCK = "signing.key", "lock"

@@ -19,7 +19,8 @@ from typing import Any, Final, NamedTuple
 
 from pipeline.artifacts import paths
 from pipeline.artifacts.files import read_json, write_json
-from pipeline.base.errors import ArtifactError, TrustError, near_miss, printable
+from pipeline.base.errors import ArtifactError, TrustError, near_miss
+from pipeline.base.escaping import printable
 from pipeline.tracking import store
 
 SHORTEST: Final = 8  # digits that name a key

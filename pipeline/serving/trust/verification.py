@@ -10,7 +10,8 @@ Whoever can write to the registry can move an alias, change tags and store files
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-from pipeline.base.errors import TrustError, printable
+from pipeline.base.errors import TrustError
+from pipeline.base.escaping import printable
 from pipeline.serving import champion
 from pipeline.serving.trust import chain, statements, trusted
 from pipeline.serving.trust.statements import PROMOTION, SIGNATURE, ModelStatement, PromotionStatement

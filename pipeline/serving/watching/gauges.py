@@ -9,6 +9,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from typing import Final
 
+from pipeline.base.escaping import printable
 from pipeline.serving.watching.stretch import Judged
 
 ABOUT: Final = {
@@ -93,4 +94,4 @@ class Gauges:
 
 
 def _escaped(text: str) -> str:
-    return text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+    return printable(text).replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")

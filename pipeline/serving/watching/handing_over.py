@@ -4,7 +4,6 @@ So a sink that is slow or does not answer delays no record. What it does not tak
 Incidents come into the spools by another process, and this one delivers them, too.
 """
 
-import logging
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,12 +11,13 @@ from typing import Final
 
 import pyarrow as pa
 
+from pipeline.base import escaping
 from pipeline.base.errors import FlowsculptError
 from pipeline.serving.alerts import delivery
 from pipeline.serving.alerts.schema import alerts_of
 from pipeline.settings.alerts import Sinks
 
-LOG: Final = logging.getLogger("flowsculpt")
+LOG: Final = escaping.log("flowsculpt")
 SECONDS = 1.0  # between two deliveries, at least
 
 

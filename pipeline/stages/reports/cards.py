@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from pipeline.artifacts import paths
 from pipeline.artifacts.files import read_json, write_bytes
-from pipeline.base.errors import printable
+from pipeline.base.escaping import in_code, in_markdown, table
 from pipeline.stages.reports.report import Report
 
 Content = Mapping[str, Any]
@@ -78,7 +78,7 @@ def model_card(metrics: Content, threshold: str, models: Mapping[str, Content]) 
         "For network flow records like those of the [data card](data_card.md): it scores each record and raises an "
         "alarm above a threshold. It is not for blocking traffic without a person, nor for records of another kind.",
         *([] if not metrics["synthetic"] else ["**The records are synthetic: no figure here is about real traffic.**"]),
-        f"## Results at {threshold}",
+        f"## Results at {in_markdown(threshold)}",
         *([_table(["attacks", "records", "recall", "AUROC"], results)] if attacks else []),
         f"Of {n:,} benign test records {_percent(level['fpr'])} raise an alarm.{asked}"
         + _without_doubted(stated, threshold),
@@ -129,10 +129,11 @@ def data_card(source: Content, splits: Content, summary: Content, shortcuts: Con
     named = ("train", "val", "calibration", "test_seen", "test_unseen", "left_out", "hidden")
     counts = [[name, splits[name].get("benign", 0), _attacks(splits[name])] for name in named if splits.get(name)]
     files = f"{len(source['files'])} file{'' if len(source['files']) == 1 else 's'}"
-    kind = "simulated records" if source["synthetic"] else f"records of {source['dataset']}"
+    kind = "simulated records" if source["synthetic"] else f"records of {in_markdown(source['dataset'])}"
     broken = [finding for finding in summary["findings"] if not finding["passed"]]
     findings = [
-        f"- {finding['text']}: {finding['unexpected']:,} of {finding['total']:,} break it" for finding in broken
+        f"- {in_markdown(finding['text'])}: {finding['unexpected']:,} of {finding['total']:,} break it"
+        for finding in broken
     ]
     return _page(
         "Data card",
@@ -140,18 +141,18 @@ def data_card(source: Content, splits: Content, summary: Content, shortcuts: Con
         f"Digest {source['digest']}.",
         "## Splits",
         _table(["split", "benign", "attacks"], counts),
-        f"{len(splits['columns'])} features; left out: {', '.join(splits['dropped']) or 'none'}.",
+        f"{len(splits['columns'])} features; left out: {in_markdown(', '.join(splits['dropped'])) or 'none'}.",
         "## What the audit found",
         "\n".join(findings) or "No expectation was broken.",
-        "\n".join(f"- {sentence}" for sentence in shortcuts["means"].values()),
+        "\n".join(f"- {in_markdown(sentence)}" for sentence in shortcuts["means"].values()),
     )
 
 
 def _models(models: Mapping[str, Content], fusion: str) -> str:
     """Which models there are, and how their scores become one."""
     kinds = {name: about.get("encoder", about.get("detector")) for name, about in models.items()}
-    parts = [f"{name} `{kind}`" for name, kind in kinds.items() if kind != "none"]
-    return f"A network intrusion detector of flowsculpt: {', '.join(parts)}; scores joined by `{fusion}`."
+    parts = [f"{name} {in_code(kind)}" for name, kind in kinds.items() if kind != "none"]
+    return f"A network intrusion detector of flowsculpt: {', '.join(parts)}; scores joined by {in_code(fusion)}."
 
 
 def _attacks(counts: Content) -> int:
@@ -174,12 +175,7 @@ def _area(section: Content) -> str:
 
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    cells = [
-        [f"{cell:,}" if isinstance(cell, int) else printable(str(cell)).replace("|", "\\|") for cell in row]
-        for row in rows
-    ]
-    lines = [list(header), ["---"] * len(header), *cells]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return table(header, [[f"{cell:,}" if isinstance(cell, int) else str(cell) for cell in row] for row in rows])
 
 
 def _page(title: str, *parts: str) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 from pipeline import config
 from pipeline.artifacts import paths
 from pipeline.artifacts.files import read_json
+from pipeline.base.escaping import in_markdown
 from pipeline.tracking import PRESET, StageRun
 
 FIGURES = {"auroc": "auroc", "tpr_at_fpr_1pct": "recall_at_1pct_fpr", "tpr_at_fpr_01pct": "recall_at_01pct_fpr"}
@@ -36,7 +37,7 @@ def results(run: StageRun) -> None:
     columns = {column["name"]: "string" if column.get("categorical") else "double" for column in source["columns"]}
     where = _where(params["ingest"]["path"])
     run.dataset(params["ingest"]["dataset"], where, source["digest"], source["records"], columns, "training")
-    run.tags({"mlflow.note.content": " ".join(sentences(metrics, source, params))})
+    run.tags({"mlflow.note.content": " ".join(map(in_markdown, sentences(metrics, source, params)))})
     if paths.PAGE.is_file():
         run.file(paths.PAGE)
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from pipeline.artifacts import paths
 from pipeline.artifacts.files import read_json, write_bytes, write_csv, write_json
+from pipeline.base.escaping import printable
 from pipeline.base.samples import Samples
 from pipeline.evaluation import metrics
 from pipeline.reporting import confidence_table
@@ -50,7 +51,7 @@ class Report:
 
     def say(self, text: str) -> None:
         """One line for whoever watches."""
-        print(text, flush=True)
+        print(printable(text), flush=True)
 
     def figure(self, name: str, figure: Figure) -> None:
         """``name.svg``."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final, Literal
 
-from pipeline.base.errors import printable
+from pipeline.base.escaping import printable
 from pipeline.serving.alerts.sinks.base import Message
 from pipeline.serving.counts import counted
 
