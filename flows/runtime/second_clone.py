@@ -88,9 +88,16 @@ class SecondClone:
         """Run the stages that have to run; gives the model that they have made.
 
         Raises:
+            ArtifactError: every stage is to run, and an input outside the project is not here.
             FlowsculptError: a stage fails, or its outputs make no model.
         """
-        self._dvc("repro", "--allow-missing", *(["--force"] if rerun else []))
+        absent = [path for path in self._changed() if not _is_inside(path)]
+        if absent and rerun:
+            raise ArtifactError(
+                f"the input {absent[0]} lies outside the project, and it is not here; try without --rerun"
+            )
+        # With --allow-missing DVC would run no stage whose outputs the remote lacks, either.
+        self._dvc("repro", *(["--force"] if rerun else ["--allow-missing"] if absent else []))
         env = {name: value for name, value in os.environ.items() if name not in ("DVC_ROOT", "PYTHONPATH")}
         command = [sys.executable, "-c", BUNDLE]
         done = subprocess.run(command, cwd=self.folder, env=env, capture_output=True, text=True, check=False)

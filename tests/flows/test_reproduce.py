@@ -1,5 +1,6 @@
 """A version is made again in a second clone, from what is stored of it; the project is a toy with one quick stage."""
 
+import hashlib
 import json
 import shutil
 from dataclasses import replace
@@ -158,6 +159,15 @@ def test_every_stage_runs_on_the_input_that_was_pushed_if_that_is_asked_for(team
     assert reproduce.main([str(team.number), "--rerun"]) == 0
     said = capsys.readouterr()
     assert "the same model came out" in said.out and "Running stage 'train'" in said.err
+
+
+def test_a_stage_whose_output_the_remote_lacks_runs(team, capsys):
+    digest = hashlib.md5(team.model).hexdigest()
+    kept = team.folder / "remote/files/md5" / digest[:2] / digest[2:]
+    kept.rename(team.folder / "away")
+    assert reproduce.main([str(team.number)]) == 0
+    assert "Running stage 'train'" in capsys.readouterr().err
+    (team.folder / "away").rename(kept)
 
 
 def test_what_differs_is_named(team, capsys):
