@@ -18,7 +18,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 SERVE ?=
 
-.PHONY: run serve test install core check docs screenshots repository
+.PHONY: run serve test install core check docs screenshots repository lock sbom licences audit wheel
 .NOTPARALLEL:
 
 run: repository core
@@ -46,6 +46,23 @@ docs: install
 screenshots: install
 	@python -m docs.tools.screenshots
 
+# The supply chain: hashes of all libraries (needs uv), bill of materials, page of licences, known faults (needs a
+# network), and the wheel of the last commit.
+lock:
+	@.ci/lock
+
+sbom: core
+	@mkdir -p build && python -m pipeline.serving.sbom build/sbom.cdx.json
+
+licences: install
+	@python -m docs.tools.licences
+
+audit: install
+	@.ci/audit
+
+wheel: core
+	@.ci/wheel
+
 # Asked before the install, so that nobody waits for it in vain.
 repository:
 	@git rev-parse --git-dir > /dev/null 2>&1 || { \
@@ -59,10 +76,10 @@ core: $(CORE)
 install: $(DEV) core
 
 # What a run needs, in .venv; and beside it the tools of development, which `make run` does without.
-$(CORE): pyproject.toml constraints.txt .ci/install
+$(CORE): pyproject.toml constraints.txt .ci/install .ci/tell_uv
 	@PYTHON='$(PYTHON)' .ci/install .
 	@touch $@
 
-$(DEV): pyproject.toml constraints.txt .ci/install
+$(DEV): pyproject.toml constraints.txt .ci/install .ci/tell_uv
 	@PYTHON='$(PYTHON)' .ci/install '.[dev]'
 	@touch $(CORE) $@

@@ -80,11 +80,7 @@ def _watch(parser: argparse.ArgumentParser) -> None:
 def _read(parser: argparse.ArgumentParser) -> None:
     parser.description = "Say what is understood of files, without training or scoring anything."
     parser.add_argument("path", nargs="+", help="files or folders of records")
-    parser.add_argument(
-        "--dataset",
-        choices=DATASETS,
-        help="without it that of params.yaml, or pcap for captures",
-    )
+    parser.add_argument("--dataset", choices=DATASETS, help="without it that of params.yaml, or pcap for captures")
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
@@ -203,6 +199,14 @@ def _lineage(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
+def _reproduce(parser: argparse.ArgumentParser) -> None:
+    parser.description = "Make a version again in a second clone, from what is stored of it, and compare the digests."
+    parser.add_argument("version", nargs="?", default="champion", help="an alias or a number, champion if left out")
+    parser.add_argument("--rerun", action="store_true", help="run every stage; pull the input, and no output")
+    parser.add_argument("--push", action="store_true", help="send what others need to DVC's remote; make nothing")
+    parser.add_argument("--other-libraries", action="store_true", help="try it with other versions of libraries")
+
+
 def _prune(parser: argparse.ArgumentParser) -> None:
     parser.description = "Say what is older, or more, than the section retention of params.yaml keeps, and how large."
     parser.add_argument("--apply", action="store_true", help="remove it")
@@ -280,6 +284,7 @@ PROGRAMS: Final[dict[str, Callable[[argparse.ArgumentParser], None]]] = {
     "verify": _verify,
     "drift_check": _drift_check,
     "lineage": _lineage,
+    "reproduce": _reproduce,
     "prune": _prune,
     "serve": _serve,
     "deploy": _deploy,

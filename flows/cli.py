@@ -46,6 +46,7 @@ PROGRAMS: Final = {
     "keys": Program("keys", "Show, make and retire the keys that sign; sign a champion from before."),
     "drift": Program("drift_check", "Check whether recent traffic is still what the champion was calibrated on."),
     "lineage": Program("lineage", "Go from an alert, a version or a run back to its data and its code."),
+    "reproduce": Program("reproduce", "Make a version again from its commit, settings and input, and compare both."),
     "prune": Program("prune", "Say what is older than the settings keep; remove it with --apply."),
     "serve": Program("serve", "Start the servers, the schedules and one worker."),
     "deploy": Program("deploy", "Put the deployments of prefect.yaml on a Prefect server."),

@@ -59,13 +59,18 @@ def provenance(root: Path = Path()) -> dict[str, str]:
     content = path.read_bytes()
     stages: Mapping[str, Any] = (yaml.safe_load(content) or {}).get("stages", {})
     outputs = {name: _hashes(stage.get("outs", [])) for name, stage in stages.items()}
-    made = {out for each in outputs.values() for out in each}
-    inputs = {path: digest for stage in stages.values() for path, digest in _hashes(stage.get("deps", [])).items()}
-    raw = {path: digest for path, digest in inputs.items() if not _is_ours(path, made)}
+    raw = inputs(stages)
     params = [stage.get("params", {}).get("params.yaml", {}) for stage in stages.values()]
     seeds = {name: value for section in params for name, value in _seeds(section)}
     texts = {INPUTS: json.dumps(raw), OUTPUTS: json.dumps(outputs), SEEDS: json.dumps(seeds)}
     return {DVC_LOCK: hashlib.sha256(content).hexdigest(), **texts}
+
+
+def inputs(stages: Mapping[str, Any]) -> dict[str, str]:
+    """What the stages of a ``dvc.lock`` read that is no code and that none of them writes: path -> hash."""
+    made = {out for stage in stages.values() for out in _hashes(stage.get("outs", []))}
+    read = {path: digest for stage in stages.values() for path, digest in _hashes(stage.get("deps", [])).items()}
+    return {path: digest for path, digest in read.items() if not _is_ours(path, made)}
 
 
 def _hashes(entries: Sequence[Mapping[str, Any]]) -> dict[str, str]:

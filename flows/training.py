@@ -32,7 +32,7 @@ from prefect.states import Completed, Failed
 
 from flows import lineage
 from flows.reports import summary
-from flows.runtime import dvc, follow, gpu, graph, program, servers, working_copy
+from flows.runtime import dvc, follow, gpu, graph, origin, program, servers, working_copy
 from flows.runtime.heartbeat import heartbeat
 from flows.runtime.shown import get_run_logger
 from pipeline import tracking
@@ -98,7 +98,8 @@ def register(parent: str) -> State[Any]:
         with heartbeat("register"), TemporaryDirectory() as folder:
             Bundle.of_project().save(Path(folder) / "bundle")
             run = tracking.resolve(parent)
-            version = registry.register(Path(folder) / "bundle", run, tags, summary.sentence())
+            made = origin.of_project(Path.cwd())
+            version = registry.register(Path(folder) / "bundle", run, tags, summary.sentence(), made)
     except FlowsculptError as error:
         if is_transient(error):
             raise

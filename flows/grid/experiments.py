@@ -10,7 +10,6 @@ one that was killed, no other runs again. Its reference comes to the project in 
 import fcntl
 import hashlib
 import shutil
-import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,7 +19,8 @@ from typing import Any, TextIO
 
 import yaml
 
-from flows.runtime import dvc, follow, graph, presets
+from flows.runtime import dvc, follow, graph, presets, repository
+from flows.runtime.repository import IDENTITY
 from pipeline import config, tracking
 from pipeline.artifacts import paths
 from pipeline.artifacts.files import read_json, write_json
@@ -29,7 +29,6 @@ from pipeline.base.errors import ConfigError, FlowsculptError
 COPIES = Path(".dvc") / "tmp" / "benchmark"
 REFERENCES = "refs/exps"
 SOURCES = ("pipeline", graph.PIPELINE_FILE, str(config.PARAMS), str(presets.FOLDER))
-IDENTITY = ("-c", "user.name=flowsculpt", "-c", "user.email=flowsculpt@localhost")
 Log = Callable[[str], None]
 
 
@@ -246,11 +245,7 @@ def git(folder: Path, *arguments: str) -> str:
     Raises:
         ExperimentError: it fails.
     """
-    command = ["git", "-C", str(folder), *arguments]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False, errors="replace")
-    except FileNotFoundError:
-        raise ConfigError("git is not installed, and experiments need it") from None
-    if done.returncode:
-        raise ExperimentError(f"`git {' '.join(arguments)}`: {done.stderr.strip()}")
-    return done.stdout.strip()
+        return repository.git(folder, *arguments)
+    except repository.GitError as error:
+        raise ExperimentError(str(error)) from None

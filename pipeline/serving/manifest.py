@@ -89,6 +89,14 @@ def load(folder: Path, digest: str = "") -> HashedFolder:
     return sealed
 
 
+def holds(folder: Path, sealed: HashedFolder) -> bool:
+    """Whether a folder is there, is sound, and holds the same."""
+    try:
+        return load(folder) == sealed
+    except ArtifactError:
+        return False
+
+
 def _manifest(path: Path, content: bytes) -> dict[str, Any]:
     try:
         manifest = json.loads(content)

@@ -19,11 +19,13 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from pipeline.artifacts.files import sha256_of
+from pipeline.artifacts.files import sha256_of, write_bytes
 from pipeline.base.errors import ArtifactError
-from pipeline.serving import bundle_parts
+from pipeline.serving import bundle_parts, own_model, sbom
 from pipeline.serving.bundle import Bundle
 from pipeline.serving.manifest import HashedFolder
+from pipeline.serving.origin import FOLDER as ORIGIN
+from pipeline.serving.origin import Origin
 from pipeline.serving.time_units import AUTO
 from pipeline.tracking import store
 
@@ -86,7 +88,7 @@ PREDICTION = {
 ASKED: dict[str, str | int] = {"time_unit": AUTO, "contract": "warn", "reasons": 0}
 
 
-def save(folder: Path, sealed: HashedFolder, logged: Any, run_id: str) -> None:
+def save(folder: Path, sealed: HashedFolder, logged: Any, run_id: str, origin: Origin | None = None) -> None:
     """Write the pyfunc as ``folder/model``.
 
     Args:
@@ -94,11 +96,13 @@ def save(folder: Path, sealed: HashedFolder, logged: Any, run_id: str) -> None:
         sealed: the bundle.
         logged: MLflow's model, which it belongs to.
         run_id: of the pipeline run that made it.
+        origin: where it comes from.
     """
     import pandas as pd
     from mlflow import pyfunc
     from mlflow.models import Model
 
+    required = _required(sealed)
     sealed.save(folder / "bundle")
     _copy_code(folder / "code" / PACKAGE.name)
     pyfunc.save_model(
@@ -108,12 +112,18 @@ def save(folder: Path, sealed: HashedFolder, logged: Any, run_id: str) -> None:
         code_paths=[str(folder / "code" / PACKAGE.name)],
         signature=_signature(),
         input_example=pd.DataFrame([sealed.about["example"]]),
-        pip_requirements=[f"{name}=={metadata.version(name).partition('+')[0]}" for name in _required(sealed)],
+        pip_requirements=[f"{name}=={metadata.version(name).partition('+')[0]}" for name in required],
         model_config={"digest": sealed.digest, "device": "cpu"},
         mlflow_model=Model(artifact_path=logged.artifact_location, run_id=run_id, model_id=logged.model_id),
     )
     for cache in folder.rglob("__pycache__"):
         shutil.rmtree(cache)
+    beside = {
+        sbom.FILE: sbom.of_model(own_model.name(), sealed.digest, required),
+        **(origin.encoded() if origin else {}),
+    }
+    for name, content in beside.items():
+        write_bytes(folder / "model" / ORIGIN / name, content)
 
 
 def _required(sealed: HashedFolder) -> tuple[str, ...]:

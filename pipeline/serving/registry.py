@@ -23,6 +23,7 @@ from pipeline.base.escaping import printable
 from pipeline.serving import benign, manifest, own_model, packaging
 from pipeline.serving import champion as champions
 from pipeline.serving.manifest import HashedFolder
+from pipeline.serving.origin import Origin
 from pipeline.serving.trust import signing, verification
 from pipeline.serving.trust.statements import PROMOTION, SIGNATURE
 from pipeline.serving.version import COMMIT, DATASET, Version
@@ -37,7 +38,9 @@ DESCRIPTION = (
 )
 
 
-def register(folder: Path, run_id: str, tags: Mapping[str, str], about: str = "") -> Version:
+def register(
+    folder: Path, run_id: str, tags: Mapping[str, str], about: str = "", origin: Origin | None = None
+) -> Version:
     """Give a saved bundle a version of the model, under the alias ``candidate``.
 
     The same bundle a second time gets the version that is there, if what is stored of it is sound: a run that changed
@@ -49,6 +52,7 @@ def register(folder: Path, run_id: str, tags: Mapping[str, str], about: str = ""
         run_id: the pipeline run that made it.
         tags: what else is to be written on it.
         about: what its page says of it to people.
+        origin: where it comes from, which is stored beside a new version.
 
     Raises:
         ArtifactError: the folder is no sound bundle.
@@ -59,7 +63,7 @@ def register(folder: Path, run_id: str, tags: Mapping[str, str], about: str = ""
     run_id = operations.resolve(run_id)
     with _locked():
         found = _registered(sealed.digest)
-        number = found.number if found else _create(client, sealed, run_id, tags, about)
+        number = found.number if found else _create(client, sealed, run_id, tags, about, origin)
         if found and found.run_id != run_id:
             _link(client, found, run_id)
         client.set_registered_model_alias(own_model.name(), CANDIDATE, str(number))
@@ -94,7 +98,7 @@ def fetch(version: Version) -> Path:
     verification.model_of(version)
     sealed = stored(version)
     with _locked():  # another process may fetch the same version
-        if not _holds(target, sealed):
+        if not manifest.holds(target, sealed):
             sealed.save(target)
     return target
 
@@ -213,7 +217,9 @@ def _link(client: Any, version: Version, run_id: str) -> None:
     client.set_model_version_tag(version.model, str(version.number), MADE_AGAIN, run_id)
 
 
-def _create(client: Any, sealed: HashedFolder, run_id: str, tags: Mapping[str, str], about: str) -> int:
+def _create(
+    client: Any, sealed: HashedFolder, run_id: str, tags: Mapping[str, str], about: str, origin: Origin | None
+) -> int:
     from mlflow.entities import LoggedModelOutput
 
     own = {**_origin(client.get_run(run_id).data.tags), DIGEST: sealed.digest, DATASET: str(sealed.about["dataset"])}
@@ -223,7 +229,7 @@ def _create(client: Any, sealed: HashedFolder, run_id: str, tags: Mapping[str, s
         if not client.search_registered_models(f"name = '{model}'"):
             client.create_registered_model(model, description=DESCRIPTION)
         logged = client.create_logged_model(experiment, model, run_id, given, model_type="pyfunc")
-        packaging.save(Path(folder), sealed, logged, run_id)
+        packaging.save(Path(folder), sealed, logged, run_id, origin)
         client.log_model_artifacts(logged.model_id, str(Path(folder) / "model"))
         client.finalize_logged_model(logged.model_id, "READY")
         client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, step=0)])
@@ -288,10 +294,3 @@ def stored(version: Version) -> HashedFolder:
         except ArtifactError as error:
             told = str(error).replace(f"{downloaded}/", "")
             raise type(error)(f"version {version.number} of {version.model}: {told}") from error
-
-
-def _holds(folder: Path, sealed: HashedFolder) -> bool:
-    try:
-        return manifest.load(folder) == sealed
-    except ArtifactError:
-        return False

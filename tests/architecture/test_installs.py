@@ -55,15 +55,15 @@ PRETENDED_UV = """#!/bin/sh
 exit "$UV_ENDS_WITH"
 """
 PRETENDED_PYTHON = """#!/bin/sh
-case "$*" in *"config list"*) cat configuration;; *) echo "python $*" >> told;; esac
+case "$*" in *"config list"*) cat configuration;; *version_info*) echo 311;; *) echo "python $*" >> told;; esac
 """
 
 
 @pytest.fixture
 def install(tmp_path, monkeypatch):
     """Installs into a folder with what the script needs; returns what was told, and the finished process."""
-    for name in (".ci/install", "flows/runtime/heartbeat.py"):
-        (tmp_path / name).parent.mkdir(parents=True)
+    for name in (".ci/install", ".ci/tell_uv", "flows/runtime/heartbeat.py"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, tmp_path / name)
     (tmp_path / "configuration").write_text(CONFIGURATION)
     for name, text in {"bin/uv": PRETENDED_UV, ".venv/bin/python": PRETENDED_PYTHON, ".venv/bin/pip": ""}.items():
@@ -72,7 +72,8 @@ def install(tmp_path, monkeypatch):
         (tmp_path / name).chmod(0o755)
     for name in [name for name in os.environ if name.startswith(("UV_", "SSL_", "PIP_"))]:
         monkeypatch.delenv(name)
-    monkeypatch.delenv("FLOWSCULPT_INSTALLER", raising=False)
+    for name in ("FLOWSCULPT_INSTALLER", "FLOWSCULPT_LOCKED"):
+        monkeypatch.delenv(name, raising=False)
 
     def run(**variables):
         path = f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}"
@@ -113,3 +114,82 @@ def test_an_old_python_is_refused_with_the_way_to_name_another(install, tmp_path
     told, done = install(PYTHON=str(tmp_path / "old"))
     assert (told, done.returncode) == ([], 1)
     assert "is older than Python 3.11; name a newer one, such as make run PYTHON=" in done.stderr
+
+
+# Installs by hashes.
+
+LOCKS = sorted((ROOT / ".ci" / "locks").glob("py*.txt"))
+BLOCK = re.compile(
+    r"^([a-z0-9._-]+)==(\S+)(?: ; [^\\]*)? \\\n((?:    --hash=sha256:[0-9a-f]{64}(?: \\)?\n)+)", re.MULTILINE
+)
+
+
+@pytest.mark.parametrize("lock", LOCKS, ids=lambda path: path.stem)
+def test_a_lock_has_the_hashes_of_the_pinned_versions(lock):
+    text = lock.read_text()
+    found = {name: version for name, version, _ in BLOCK.findall(text)}
+    assert BLOCK.sub("", text) == "", "each line belongs to a library with its hashes"
+    assert found.items() <= PINS.items()
+    assert "torch" not in found and not [name for name in found if name.startswith("nvidia-cu")]
+    asked = [*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["dev"]]
+    assert {Requirement(each).name.lower() for each in asked} - {"torch"} <= {*found}
+
+
+def test_each_python_that_is_tested_has_a_lock():
+    assert [lock.stem for lock in LOCKS] == ["py311", "py312", "py313", "py314"]
+
+
+@pytest.fixture
+def locked(install, tmp_path):
+    (tmp_path / ".ci" / "locks").mkdir()
+    (tmp_path / ".ci" / "locks" / "py311.txt").touch()
+    return install
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="locks are for Linux")
+@pytest.mark.parametrize("installer", ["uv", "pip"])
+def test_a_locked_install_compares_each_hash_and_takes_torch_by_its_version(locked, installer):
+    told, done = locked(FLOWSCULPT_LOCKED="1", FLOWSCULPT_INSTALLER=installer)
+    assert done.returncode == 0, done.stderr
+    begin = "uv pip install --quiet --python .venv/bin/python" if installer == "uv" else "python -m pip install --quiet"
+    assert [line for line in told if not line.startswith(("UV_", "SSL_"))] == [
+        f"{begin} --no-deps --require-hashes --requirement .ci/locks/py311.txt",
+        f"{begin} --constraint constraints.txt torch",
+        f"{begin} --no-deps --no-build-isolation --editable .",
+    ]
+
+
+def test_a_locked_install_that_fails_installs_nothing_without_hashes(locked, tmp_path):
+    told, done = locked(FLOWSCULPT_LOCKED="1", UV_ENDS_WITH="2")
+    assert done.returncode == 2
+    assert [line for line in told if line.startswith("python")] == []
+    assert len([line for line in told if line.startswith("uv ")]) == 1
+
+
+def test_without_a_lock_a_locked_install_is_refused(install):
+    told, done = install(FLOWSCULPT_LOCKED="1")
+    assert (told, done.returncode) == ([], 1)
+    assert "there is no .ci/locks/py311.txt for this system; `make lock` writes locks" in done.stderr
+
+
+# What is built and asked.
+
+
+def test_the_wheel_of_a_commit_has_the_same_bytes_under_another_umask_and_clock(tmp_path):
+    made = []
+    for number, umask in enumerate(("022", "077")):
+        target = tmp_path / str(number)
+        command = f"umask {umask}; exec .ci/wheel {target}"
+        environ = os.environ | {"PYTHON": sys.executable, "SOURCE_DATE_EPOCH": str(10**9 * (number + 1))}
+        subprocess.run(["bash", "-c", command], cwd=ROOT, env=environ, check=True, capture_output=True)
+        (wheel,) = target.glob("*.whl")
+        made.append(wheel.read_bytes())
+    assert made[0] == made[1]
+
+
+def test_without_a_network_an_audit_says_that_nothing_was_checked():
+    closed = dict.fromkeys(("https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"), "http://127.0.0.1:9")
+    environ = os.environ | closed | {"PYTHON": sys.executable, "no_proxy": "", "NO_PROXY": ""}
+    done = subprocess.run([ROOT / ".ci" / "audit"], env=environ, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "cannot be reached" in done.stderr and "no library was checked" in done.stderr

@@ -22,11 +22,12 @@ from safetensors.numpy import load as load_tensors
 
 from pipeline import tracking
 from pipeline.artifacts.models import encode_model
-from pipeline.base.errors import ArtifactError, ConflictError
+from pipeline.base.errors import ArtifactError, ConflictError, TrustError
 from pipeline.serving import bundle_parts, manifest, own_model, packaging, registry
 from pipeline.serving.bundle import Bundle
 from pipeline.serving.manifest import HashedFolder
-from pipeline.serving.trust import signing
+from pipeline.serving.origin import CHANGES, LOCK, PARAMS, Origin
+from pipeline.serving.trust import checks, origins, signing
 from pipeline.serving.trust.statements import SIGNATURE
 from pipeline.tracking import store as stores
 
@@ -119,6 +120,27 @@ def test_a_version_says_where_it_comes_from(run_id, fresh):
         assert registry.find_version(which) == version
     outputs = stores.client().get_run(run_id).outputs.model_outputs
     assert len(outputs) == 1
+
+
+def test_a_version_keeps_its_origin_and_its_bill_of_materials_under_its_signature(run_id, fresh):
+    made = Origin.of_here("c0ffee", ("none",), {LOCK: b"stages: {}", PARAMS: b"ingest: {}", CHANGES: b"\xff diff"})
+    version = registry.register(fresh, run_id, {}, "", made)
+    assert origins.read(version) == made
+    uri = stores.client().get_model_version_download_uri(own_model.name(), str(version.number))
+    bill = Path(uri.removeprefix("file://")) / "origin" / "sbom.cdx.json"
+    told = json.loads(bill.read_text())
+    assert told["metadata"]["component"]["version"] == version.digest[:12]
+    assert {"mlflow", "numpy", "safetensors"} <= {each["name"] for each in told["components"]}
+    bill.write_bytes(bill.read_bytes() + b"\n")
+    with pytest.raises(TrustError, match="is not what was signed"):
+        origins.read(version)
+    found = {each.name: each for each in checks.of(version)}
+    assert found["stored bundle"].is_ok and not found["stored code"].is_ok
+
+
+def test_a_version_without_an_origin_says_so(run_id, fresh):
+    with pytest.raises(ArtifactError, match="it was registered before versions kept theirs"):
+        origins.read(registry.register(fresh, run_id, {}))
 
 
 def test_registering_again_gives_the_same_version(run_id, fresh):
