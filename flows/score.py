@@ -81,30 +81,42 @@ def here(
         from pipeline.serving import front_door
 
     with one_thread(), engine.using(**config.engine()), front_door.opened():
-        with program.quick_imports():  # while the process that reads gets ready
-            from flows.reports import scoring as reports
-            from pipeline.serving import arrivals, discoveries, intake, loading
-            from pipeline.serving.intake import Outcome, Result
-            from pipeline.settings.alerts import Alerts
-            from pipeline.settings.scoring import Scoring
+        return _judged(paths, alias, false_discovery, model, rescore, form)
 
-        level = discoveries.asked(false_discovery)
-        files = [file for path in paths for file in arrivals.listed(path)]
-        version, bundle = model or loading.load(alias)
-        rules, alerts = config.load(Scoring).contract, config.load(Alerts)
 
-        def score(file: arrivals.Incoming) -> Outcome:
-            return intake.score(file, bundle, version.number, "", level, rules, alerts)
+def _judged(
+    paths: Sequence[Path],
+    alias: str,
+    false_discovery: float,
+    model: "tuple[Version, Bundle] | None",
+    rescore: bool,
+    form: "Format",
+) -> str:
+    with program.quick_imports():  # while the process that reads gets ready
+        from flows.reports import scoring as reports
+        from pipeline import config
+        from pipeline.serving import arrivals, discoveries, intake, loading
+        from pipeline.serving.intake import Outcome, Result
+        from pipeline.settings.alerts import Alerts
+        from pipeline.settings.scoring import Scoring
 
-        texts: list[str] = []
-        outcomes = [intake.take_in(path, path, version.number, score, rescore) for path in files]
-        for path, done in zip(files, outcomes, strict=True):
-            if isinstance(done, dict):
-                texts.append(reports.brief(done, path, alias, is_new=True))
-            elif done is None:
-                texts += _as_before(path, alias, version.number, rescore, level)
-            texts += _as_csv(path, done, form)
-        return _told(Result.of(version.number, bundle.digest, outcomes, alerts.sinks), texts)
+    level = discoveries.asked(false_discovery)
+    files = [file for path in paths for file in arrivals.listed(path)]
+    version, bundle = model or loading.load(alias)
+    rules, alerts = config.load(Scoring).contract, config.load(Alerts)
+
+    def score(file: arrivals.Incoming) -> Outcome:
+        return intake.score(file, bundle, version.number, "", level, rules, alerts)
+
+    texts: list[str] = []
+    outcomes = [intake.take_in(path, path, version.number, score, rescore) for path in files]
+    for path, done in zip(files, outcomes, strict=True):
+        if isinstance(done, dict):
+            texts.append(reports.brief(done, path, alias, is_new=True))
+        elif done is None:
+            texts += _as_before(path, alias, version.number, rescore, level)
+        texts += _as_csv(path, done, form)
+    return _told(Result.of(version.number, bundle.digest, outcomes, alerts.sinks), texts)
 
 
 def _told(result: "Result", texts: list[str]) -> str:

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import BinaryIO, Final, cast
 
 from pipeline.base import limits
-from pipeline.base.errors import SourceError, printable
+from pipeline.base.errors import SourceError
+from pipeline.base.escaping import printable
 from pipeline.datasets.unpacking import BROKEN
 
 CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")

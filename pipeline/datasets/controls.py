@@ -11,7 +11,8 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from pipeline.base import limits
-from pipeline.base.errors import SchemaError, printable
+from pipeline.base.errors import SchemaError
+from pipeline.base.escaping import printable
 from pipeline.datasets.families import known
 
 REASON: Final = "a word with a control character"

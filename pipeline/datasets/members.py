@@ -11,7 +11,8 @@ from typing import Final
 
 import pyarrow as pa
 
-from pipeline.base.errors import SourceError, printable
+from pipeline.base.errors import SourceError
+from pipeline.base.escaping import printable
 from pipeline.datasets import archives
 from pipeline.datasets.base import PASSED_OVER, REJECTED_SCHEMA, Chunk, Dataset, Part, given, record_schema
 from pipeline.datasets.suffixes import ARCHIVE, INCOMING, PACKINGS

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from pipeline.base import limits
-from pipeline.base.errors import SourceError, near_miss, printable
+from pipeline.base.errors import SourceError, near_miss
+from pipeline.base.escaping import printable
 from pipeline.datasets import archives, encodings
 from pipeline.datasets.suffixes import ARCHIVE, PACKINGS, TEXTS, packing
 from pipeline.datasets.unpacking import BROKEN, unpacked
