@@ -5,7 +5,6 @@ import shutil
 from argparse import Namespace
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -81,8 +80,7 @@ def later() -> Incoming:
 def in_memory(monkeypatch: pytest.MonkeyPatch, *parts: pa.Table) -> Incoming:
     """A file that is read in these parts."""
     chunks = [Chunk(part, REJECTED_SCHEMA.empty_table()) for part in parts]
-    stub = SimpleNamespace(partitions=lambda: ((lambda chunk=chunk: chunk) for chunk in chunks))
-    monkeypatch.setattr(reading, "_reader", lambda *_: stub)
+    monkeypatch.setattr(reading, "_parts", lambda *_: ((lambda chunk=chunk: chunk) for chunk in chunks))
     return later()
 
 

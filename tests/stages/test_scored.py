@@ -264,7 +264,7 @@ def test_unreadable_rows_are_kept(bundle, wednesday):
     ("name", "content", "error", "said"),
     [
         ("new.csv", b"", SourceError, "is empty"),
-        ("new.csv", b"\x00\x01garbage\n\x02\n", SchemaError, "is missing"),
+        ("new.csv", b"\x00\x01garbage\n\x02\n", SchemaError, "control character in its name"),
         ("new.csv.gz", gzip.compress(b"x" * 999, mtime=0)[:-9], SourceError, "cannot be read beyond"),
         ("new.csv.gz", b"no gz at all", SourceError, "cannot be read"),
         ("new.zip", b"no zip at all", SourceError, "is not a zip archive"),
