@@ -201,7 +201,8 @@ def _as_found() -> Iterator[None]:
     try:
         yield
     finally:
-        sys.path.remove(own)  # the first of that name
+        if own in sys.path:  # unless somebody has set the path anew
+            sys.path.remove(own)
         for name in os.environ.keys() - before.keys():
             del os.environ[name]
         os.environ.update(before)

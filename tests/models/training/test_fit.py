@@ -519,12 +519,12 @@ PROCESSES = """
             door.read = lambda path: time.sleep(2) or read(path)
         plan = settings(devices=2, strategy="ddp", schedule="plateau", keep="last")
         history = fit(model(), data(200), data(64, 1), plan, Path(sys.argv[1]), progress=False)
-        print(json.dumps([row.train_loss for row in history.rows]))
+        sys.stdout.write(json.dumps([row.train_loss for row in history.rows]) + "\\n")  # one write: both share a pipe
         other = data(200, int(os.environ["LOCAL_RANK"]))  # each process now has records of its own
         try:
             fit(model(), other, data(64, 1), plan, Path(sys.argv[1]) / "other", updates=None, progress=False)
         except TrainingError as error:
-            print(error)
+            sys.stdout.write(f"{{error}}\\n")
 """
 
 
