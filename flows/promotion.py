@@ -45,7 +45,7 @@ from pipeline import config
 from pipeline.artifacts.files import encode_json
 from pipeline.base.errors import ArtifactError, ConflictError, DataError, FlowsculptError
 from pipeline.evaluation import promotion_gate
-from pipeline.serving import heldout, own_model, registry, shadow
+from pipeline.serving import heldout, own_model, registry, shadow, silence
 from pipeline.serving.bundle import Bundle
 from pipeline.serving.trust import verification
 from pipeline.serving.version import Version
@@ -184,6 +184,7 @@ def _judged(candidate: Version, champion: Version | None, rules: Rules) -> Outco
         if champion:
             verification.require(champion, CHAMPION)
         bundles = [_load(each) for each in versions]
+        silence.admit(bundles[0], candidate)
     except ArtifactError as error:
         return decisions.unreadable(candidate, champion, error, _way_out(champion))
     try:
@@ -292,8 +293,7 @@ def _promoted(version: str, dry_run: bool) -> Outcome:
         return done.outcome
     if isinstance(done, Exception):
         raise done
-    result: Outcome = done
-    return result
+    return done  # type: ignore[no-any-return]
 
 
 if __name__ == "__main__":
