@@ -1,12 +1,13 @@
 """Explains a version: each check, and what it found. It reads all that is stored of it, and runs no stored code."""
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final, NamedTuple
 
 from pipeline import config
-from pipeline.base.errors import ArtifactError
+from pipeline.base.errors import ArtifactError, ConfigError
 from pipeline.serving import canary_check, champion, manifest, packaging, registry, silence
 from pipeline.serving.bundle import Bundle
 from pipeline.serving.counts import counted
@@ -32,7 +33,6 @@ def of(version: Version) -> list[Check]:
         ("signature", lambda: _signature(version)),
         ("origin", lambda: _origin(version)),
         ("stored bundle", lambda: _bundle(version)),
-        ("canaries", lambda: _canaries(version)),
         ("silence", lambda: _silence(version)),
         ("stored code", lambda: _code(version)),
         ("kept bundle", lambda: _kept(version)),
@@ -77,30 +77,23 @@ def _bundle(version: Version) -> str:
     return f"{len(stored.files)} files, as their manifest {stored.digest[:12]} says"
 
 
-def _canaries(version: Version) -> str:
-    """Whether the installed code still finds with the stored bundle what was found when it was made."""
-    bundle = _loaded(version)
-    if faults := canary_check.faults(bundle):
+def _silence(version: Version) -> str:
+    """Whether the installed code still finds with the stored bundle what was found, and whether it raises alerts."""
+    verification.model_of(version)
+    bundle = Bundle.of_sealed(registry.stored(version), Path("bundle"))
+    faults = [*canary_check.faults(bundle)]
+    with suppress(ConfigError):  # a folder without settings has counted nothing
+        faults += filter(None, [silence.found(bundle, version.number, config.load(Alerts))])
+    if faults:
         raise ArtifactError(" ".join(faults))
     if not canary_check.has_canaries(bundle):
-        return "it has none, as it is older than canaries; train anew"
+        return "it has no canaries, as it is older than these; train anew"
     known = bundle.canaries()
     if known is None:
-        return "none of its records was fit for one"
+        return "it has no canaries, as none of its records was fit for one"
     must = counted(int(known.must_alarm.sum()), "planted attack raises", "planted attacks raise")
     benign = counted(int((~known.is_attack).sum()), "benign record raises", "benign records raise")
     return f"{must} an alarm, {benign} none, and all have the scores that they had"
-
-
-def _silence(version: Version) -> str:
-    if fault := silence.found(_loaded(version), version.number, config.load(Alerts)):
-        raise ArtifactError(fault)
-    return "it has raised no fewer alerts than its promise makes likely"
-
-
-def _loaded(version: Version) -> Bundle:
-    verification.model_of(version)
-    return Bundle.of_sealed(registry.stored(version), Path("bundle"))
 
 
 def _code(version: Version) -> str:
