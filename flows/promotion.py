@@ -46,7 +46,7 @@ from pipeline.artifacts.files import encode_json
 from pipeline.base.errors import ArtifactError, ConflictError, DataError, FlowsculptError
 from pipeline.base.escaping import on_terminal, printable
 from pipeline.evaluation import promotion_gate
-from pipeline.serving import heldout, own_model, registry, shadow
+from pipeline.serving import heldout, own_model, registry, shadow, silence
 from pipeline.serving.bundle import Bundle
 from pipeline.serving.trust import verification
 from pipeline.serving.version import Version
@@ -185,13 +185,13 @@ def _judged(candidate: Version, champion: Version | None, rules: Rules) -> Outco
         if champion:
             verification.require(champion, CHAMPION)
         bundles = [_load(each) for each in versions]
-    except ArtifactError as error:
-        return decisions.unreadable(candidate, champion, error, _way_out(champion))
-    try:
         if champion:
             heldout.require_same_kind(*bundles)
         for version, bundle in zip(versions, bundles, strict=True):
             _check(version, bundle, rules.threshold)
+        silence.admit(bundles[0], candidate)
+    except ArtifactError as error:
+        return decisions.unreadable(candidate, champion, error, _way_out(champion))
     except DataError as error:
         return Outcome("refused", candidate, champion, (str(error),))
     selection = heldout.with_drills(heldout.select(bundles), bundles, config.load(Evaluate).drills)

@@ -95,8 +95,7 @@ def _judged(
     with program.quick_imports():  # while the process that reads gets ready
         from flows.reports import scoring as reports
         from pipeline import config
-        from pipeline.serving import arrivals, discoveries, intake, loading
-        from pipeline.serving.intake import Outcome, Result
+        from pipeline.serving import arrivals, discoveries, intake, loading, silence
         from pipeline.settings.alerts import Alerts
         from pipeline.settings.scoring import Scoring
 
@@ -104,8 +103,9 @@ def _judged(
     files = [file for path in paths for file in arrivals.listed(path)]
     version, bundle = model or loading.load(alias)
     rules, alerts = config.load(Scoring).contract, config.load(Alerts)
+    silence.require(bundle, version.number, alerts)
 
-    def score(file: arrivals.Incoming) -> Outcome:
+    def score(file: arrivals.Incoming) -> intake.Outcome:
         return intake.score(file, bundle, version.number, "", level, rules, alerts)
 
     texts: list[str] = []
@@ -116,7 +116,7 @@ def _judged(
         elif done is None:
             texts += _as_before(path, alias, version.number, rescore, level)
         texts += _as_csv(path, done, form)
-    return _told(Result.of(version.number, bundle.digest, outcomes, alerts.sinks), texts)
+    return _told(intake.Result.of(version.number, bundle.digest, outcomes, alerts.sinks), texts)
 
 
 def _told(result: "Result", texts: list[str]) -> str:

@@ -22,7 +22,7 @@ if __name__ == "__main__":
 
     sys.exit(main())
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,10 +36,20 @@ from flows.runtime.own_names import artefact_key
 from flows.runtime.shown import create_markdown_artifact, create_table_artifact, get_run_logger
 from pipeline import config
 from pipeline.base import engine
-from pipeline.base.errors import FlowsculptError, ScoringError
+from pipeline.base.errors import FlowsculptError, ScoringError, SilentModelError
 from pipeline.base.escaping import printable
 from pipeline.objects import copies
-from pipeline.serving import arrivals, discoveries, front_door, intake, loading, scored, uploads, verdict_csv
+from pipeline.serving import (
+    arrivals,
+    discoveries,
+    front_door,
+    intake,
+    loading,
+    scored,
+    silence,
+    uploads,
+    verdict_csv,
+)
 from pipeline.serving.arrivals import Incoming
 from pipeline.serving.bundle import Bundle
 from pipeline.serving.contract_check import WARN
@@ -146,7 +156,9 @@ def score_new(
 def _score_new(path: Path, alias: str, device: str, false_discovery: float | None, rescore: bool) -> Result:
     with refusals.announced():
         version, bundle = loading.load(alias, device)
-    rules, alerts = config.load(Scoring).contract, config.load(Alerts)
+        rules, alerts = config.load(Scoring).contract, config.load(Alerts)
+        if said := silence.require(bundle, version.number, alerts):
+            refusals.announce(said, refusals.SILENT)
     listed, flow_run = arrivals.listed(path), str(runtime.flow_run.id or "")
     get_run_logger().info("version %d scores %d files, but for those that it has scored", version.number, len(listed))
 
@@ -159,7 +171,18 @@ def _score_new(path: Path, alias: str, device: str, false_discovery: float | Non
 
     with front_door.opened():
         outcomes = [intake.take_in(file, path, version.number, settled, rescore) for file in listed]
+    _announce(outcomes)
     return Result.of(version.number, bundle.digest, outcomes, alerts.sinks)
+
+
+def _announce(outcomes: Sequence[Outcome]) -> None:
+    """Raise an event where the model fell silent while it scored."""
+    silent = (each.get("silent", "") for each in outcomes if isinstance(each, dict))
+    for text in dict.fromkeys(filter(None, silent)):
+        refusals.announce(text, refusals.SILENT)
+    refused = next((each for each in outcomes if isinstance(each, SilentModelError)), None)
+    if refused is not None:
+        refusals.announce(str(refused))
 
 
 # What a run leaves to read.

@@ -5,7 +5,8 @@
     flowsculpt verify [VERSION]
 
 Each line is a check and what it found. What is stored of the version is read and compared, and none of its code runs.
-The exit code is 0 where all is as it was signed, 3 where something is not, and 1 where there is no such version.
+The installed code asks the model about its canaries. The exit code is 0 where all is as it was signed, 3 where
+something is not, and 1 where there is no such version.
 """
 
 import sys

@@ -12,6 +12,7 @@ from pipeline.base.escaping import printable
 from pipeline.serving import own_model
 
 EVENT: Final = "flowsculpt.model-refused"
+SILENT: Final = "flowsculpt.model-silent"  # it goes on
 
 
 @contextmanager
@@ -24,7 +25,7 @@ def announced() -> Iterator[None]:
         raise
 
 
-def announce(reason: str) -> None:
+def announce(reason: str, event: str = EVENT) -> None:
     """Raise the event."""
     resource = {"prefect.resource.id": f"flowsculpt.{own('model')}"}
-    emit_event(EVENT, resource=resource, payload={"reason": printable(reason), "model": own_model.name()})
+    emit_event(event, resource=resource, payload={"reason": printable(reason), "model": own_model.name()})

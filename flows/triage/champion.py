@@ -123,12 +123,14 @@ def main() -> int:
     from pipeline import config
     from pipeline.artifacts import labels
     from pipeline.base.errors import FlowsculptError
-    from pipeline.serving import loading
+    from pipeline.serving import loading, silence
     from pipeline.settings.alerts import Alerts
 
     try:
         version, bundle = loading.load("champion")
-        answer = judged([*labels.last(labels.read()).values()], bundle, config.load(Alerts).level)
+        alerts = config.load(Alerts)
+        silence.require(bundle, version.number, alerts)
+        answer = judged([*labels.last(labels.read()).values()], bundle, alerts.level)
         answer["sentence"] = f"Version {version.number} is the champion and has scored these marks.{answer['sentence']}"
     except FlowsculptError as error:
         answer = {"sentence": f"The champion cannot be asked: {error}", "records": {}, "absent": {}}

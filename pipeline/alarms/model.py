@@ -23,7 +23,7 @@ from pipeline.alarms import project
 from pipeline.base.errors import ArtifactError, ConfigError, ContractWarning, TrainingError, near_miss
 from pipeline.base.escaping import printable
 from pipeline.calibration.prediction import Prediction
-from pipeline.serving import calls, loading, manifest
+from pipeline.serving import calls, canary_check, loading, manifest
 from pipeline.serving.bundle import Bundle
 from pipeline.serving.causes import Explained
 from pipeline.serving.contract_check import rules_of
@@ -63,6 +63,8 @@ class AlarmModel(BaseEstimator):  # type: ignore[misc]  # sklearn has no types
         verbose: whether ``fit`` prints what the stages say.
         contract: what becomes of new records that are unlike those that the model was fitted on: ``warn`` decides on
             them all the same, ``refuse`` raises a ``SchemaError`` that names the columns.
+        canaries: what becomes of a model that no longer finds what it found when it was made: ``refuse`` raises a
+            ``SilentModelError``, ``warn`` logs it, ``off`` does not ask.
 
     Attributes:
         bundle_: the fitted model, from ``fit`` or ``load`` on.
@@ -76,15 +78,22 @@ class AlarmModel(BaseEstimator):  # type: ignore[misc]  # sklearn has no types
         folder: str | Path | None = None,
         verbose: bool = False,
         contract: Action = "warn",
+        canaries: canary_check.Action = "refuse",
     ) -> None:
         self.settings = settings
         self.folder = folder
         self.verbose = verbose
         self.contract = contract
+        self.canaries = canaries
 
     @classmethod
     def load(
-        cls, where: str | Path = "champion", device: str = "cpu", model: str = "", contract: Action = "warn"
+        cls,
+        where: str | Path = "champion",
+        device: str = "cpu",
+        model: str = "",
+        contract: Action = "warn",
+        canaries: canary_check.Action = "refuse",
     ) -> Self:
         """A model that was trained before.
 
@@ -94,12 +103,15 @@ class AlarmModel(BaseEstimator):  # type: ignore[misc]  # sklearn has no types
             device: where it scores: ``cpu``, ``cuda`` or ``cuda:1``.
             model: its name in the registry; "": the one that ``tracking.model`` of the project's params.yaml gives.
             contract: ``warn`` or ``refuse``, as above.
+            canaries: ``refuse``, ``warn`` or ``off``, as above.
 
         Raises:
             ArtifactError: there is none, or a byte of it has changed.
+            SilentModelError: it no longer finds what it found when it was made.
         """
-        made = cls(contract=contract)
+        made = cls(contract=contract, canaries=canaries)
         made.bundle_ = cls._bundle(where, device, model)
+        canary_check.require(made.bundle_, canaries, f"the model {where}")
         return made
 
     @staticmethod
@@ -248,6 +260,7 @@ class AlarmModel(BaseEstimator):  # type: ignore[misc]  # sklearn has no types
 
     def _read(self, records: pd.DataFrame, time_unit: str) -> Mapping[str, pa.Array]:
         """The records as the model reads them; what the caller should know of them is a warning."""
+        canary_check.require(self._fitted, self.canaries)
         call = calls.read(records, self._fitted, time_unit, rules_of(self.contract))
         if call.sentences:
             warnings.warn(printable(" ".join(call.sentences)), ContractWarning, stacklevel=3)

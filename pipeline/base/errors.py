@@ -15,6 +15,7 @@
     │   └── CollapseError        a training that ended where it learnt nothing
     ├── ArtifactError            a file of an earlier stage that is absent or not what its name says
     │   └── TrustError           a model, a decision or a key that no trusted key vouches for
+    │       └── SilentModelError a model that no longer finds what it found, or has raised no alarm for too long
     ├── ConflictError            what another one has changed meanwhile
     ├── EngineError              a cluster that does not answer, or has other versions
     └── ScoringError             files that could not be scored, each with its reason
@@ -95,6 +96,10 @@ class ArtifactError(FlowsculptError):
 
 class TrustError(ArtifactError):
     """A model or a decision without a signature that this project trusts, or a key that others can read."""
+
+
+class SilentModelError(TrustError):
+    """A model no longer finds what it found when it was made, or has raised no alarm for longer than chance allows."""
 
 
 class ConflictError(FlowsculptError):

@@ -1,13 +1,15 @@
 """Does a model raise as many alarms as it promised? If not, there are attacks, or it does not know the traffic."""
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import betaln
 
 from pipeline.calibration.decisions import Promise
-from pipeline.calibration.thresholds.conformal import interval
+from pipeline.calibration.thresholds.conformal import Guarantee, interval
 
 LEVEL = 0.95  # probability with which the number of alarms lies where it is expected
 
@@ -81,6 +83,30 @@ def promised_by(parts: Iterable[Promise], level: float = LEVEL) -> tuple[int, in
     """
     ends = [promised(*part, level) for part in parts]
     return sum(low for low, _ in ends), sum(high for _, high in ends)
+
+
+def none_at_all(parts: Iterable[Promise], alike: int = 1) -> float:
+    """The probability that not one of the records raises an alarm, if they keep to what was promised.
+
+    The rate of a threshold from N calibration scores is Beta(r, N + 1 - r), r the rank of the threshold from the top,
+    so that a threshold which came out too high counts, too::
+
+        P(K = 0) = E[(1 - rate)^n] = B(r, N + 1 - r + n) / B(r, N + 1 - r)
+
+    for n independent records. Several decisions multiply. Sources: Vovk, "Conditional validity of inductive conformal
+    predictors" (ACML 2012), proposition 2; Skellam, "A Probability Distribution Derived from the Binomial Distribution"
+    (1948), for K = 0.
+
+    Args:
+        parts: what each decision promises of the records that it judged.
+        alike: so many records count as one: those that come together are alike, and not independent.
+    """
+    logs = 0.0
+    for n, share, calibrated_on in parts:
+        rank = max(1, Guarantee().rank(calibrated_on, share))
+        others = calibrated_on + 1 - rank
+        logs += float(betaln(rank, others + n / alike) - betaln(rank, others))
+    return math.exp(logs)
 
 
 def counted(

@@ -24,7 +24,8 @@ from pipeline.calibration.decisions import all_without_context
 from pipeline.evaluation.alarm_share import Alarms, beside
 from pipeline.serving import record_columns, stored_past
 from pipeline.serving.benign import rows_of
-from pipeline.serving.bundle import FITTED_ON, Bundle
+from pipeline.serving.bundle import Bundle
+from pipeline.serving.gathered import FITTED_ON
 from pipeline.serving.planted import planted
 from pipeline.settings.evaluate import Drills
 

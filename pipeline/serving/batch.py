@@ -11,6 +11,7 @@
     data/scored/claims/SHA256.lock      held while a content is scored; see ``claims``
     data/scored/spool/SINK.sqlite       alerts that wait for a sink; see ``alerts.delivery``
     data/scored/summaries/KEY.json      counts, and the sha256 of what came in and of those above
+    data/scored/silence/                what a version has judged since its last alert; see ``silence``
     data/scored/sequence                number of the last summary
 
 A model that has a name of its own has these in a folder of its own; see ``own_model``.
@@ -43,7 +44,7 @@ from pipeline.base.engine import mapped
 from pipeline.base.errors import SourceError
 from pipeline.datasets.base import REJECTED_SCHEMA
 from pipeline.objects import copies
-from pipeline.serving import carried_past, discoveries, judged, own_model, reading
+from pipeline.serving import carried_past, discoveries, judged, own_model, reading, silence
 from pipeline.serving.alerts import delivery
 from pipeline.serving.alerts.building import AlertBuilder
 from pipeline.serving.alerts.schema import SCHEMA as ALERT_SCHEMA
@@ -83,9 +84,11 @@ def score(
         SourceError: it cannot be read to its end, or changes meanwhile; nothing is written.
         SchemaError: it lacks a column, or breaks the contract of the model and is to be refused for that.
         RejectedError: not one of its rows can be read.
+        SilentModelError: the model no longer finds what it found, or is silent, and is to be refused for that.
     """
     alerts = config.load(Alerts) if alerts is None else alerts
     delivery.built(alerts.sinks)  # refuses wrong settings before anything is scored
+    silent = silence.require(bundle, version, alerts)
     with Judging(AlertBuilder(bundle, version, file, alerts), rules, flow_run) as judging:
         past = reading.contexts(file, bundle, judging.key)
         judging.keeps_p_values = false_discovery is not None
@@ -100,7 +103,7 @@ def score(
         n = bundle.calibration.decisions[most].reference.size
         p_value = np.concatenate(judging.p_values)
         batch["batch"] = discoveries.mark(table_path(judging.key), p_value, false_discovery, n)
-    return judging.summary(batch)
+    return judging.summary({**batch, **({"silent": silent} if silent else {})})
 
 
 class Judging:
@@ -238,4 +241,5 @@ class Judging:
         found = {**origin, **run, **self.tally.counts(), **more, **looks_back}
         found["contract"] = self.check.result()
         write_json(summary_path(self.key), {**found, "tables": tables})
-        return found
+        silent = silence.note(self.bundle, self.version, self.builder.rules, self.tally)
+        return {**found, "silent": silent} if silent else found

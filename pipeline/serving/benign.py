@@ -80,7 +80,11 @@ def parts_of(
     Raises:
         ArtifactError: the file is absent, no Parquet, or lacks a column or a record.
     """
-    found = rows_of(records, ids, [column.name for column in columns])
+    return parts_of_table(rows_of(records, ids, [column.name for column in columns]), columns)
+
+
+def parts_of_table(found: pa.Table, columns: Sequence[Column]) -> tuple[dict[str, list[str]], dict[str, NDArray[Any]]]:
+    """The same, of a table that holds ``record_id`` and the columns."""
     words: dict[str, list[str]] = {}
     arrays: dict[str, NDArray[Any]] = {ID: found.column(ID).to_numpy()}
     for column, (name, values) in zip(columns, record_columns.arrays(columns, found), strict=True):

@@ -11,6 +11,7 @@
     used.safetensors                           record ids of train, val and calibration
     benign.json      benign.safetensors        a few benign train records, which alerts are compared with
     attacks.json     attacks.safetensors       a few of each attack that was learnt, likewise
+    canaries.json    canaries.safetensors      a few records that it decided on, which it is asked about again
     bundle.json                                format, data set, raw columns, an example, the sha256 of each file
 """
 
@@ -18,7 +19,7 @@ from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
@@ -26,9 +27,7 @@ from numpy.typing import NDArray
 from safetensors.numpy import save as save_tensors
 
 from pipeline.artifacts import paths
-from pipeline.artifacts.files import read_bytes, read_json
 from pipeline.artifacts.models import encode_model
-from pipeline.artifacts.tables import read_table
 from pipeline.base.errors import ArtifactError
 from pipeline.base.parallel import limit_threads
 from pipeline.base.samples import CONTEXT, transposed
@@ -39,14 +38,13 @@ from pipeline.datasets.reading import Reading
 from pipeline.datasets.schema import Column
 from pipeline.datasets.units import FLOWS
 from pipeline.preprocessing.features import Features
-from pipeline.serving import attacks, benign, bundle_parts, contract, manifest, recent_past, record_columns
+from pipeline.serving import attacks, benign, bundle_parts, canaries, gathered, manifest, record_columns
 from pipeline.serving.bundle_parts import MODELS, USED
+from pipeline.serving.canaries import Canaries
 from pipeline.serving.manifest import HashedFolder
 from pipeline.serving.recent_past import RecentPast
 from pipeline.serving.record_columns import Records
 from pipeline.serving.two_stage import RECORDS_AT_ONCE, TwoStage
-
-FITTED_ON: Final = ("train", "val", "calibration")
 
 
 @dataclass(frozen=True)
@@ -78,35 +76,8 @@ class Bundle:
         Raises:
             ArtifactError: a stage has not run, or its outputs do not fit those of another one.
         """
-
-        def here(path: Path) -> Path:
-            return data / path.relative_to(paths.DATA)
-
-        files = {
-            f"{name}{kind}": read_bytes(here(path).with_suffix(kind))
-            for name, path in MODELS.items()
-            for kind in manifest.KINDS
-        }
-        ids = [
-            read_table(here(paths.PROCESSED) / f"{split}.parquet", ["record_id"]).column(0).to_numpy()
-            for split in FITTED_ON
-        ]
-        used = np.unique(np.concatenate(ids))
-        files[USED] = save_tensors({"record_id": used})
-        files |= recent_past.files_of(here(paths.CONTEXT))
-        features = Features.load(*bundle_parts.decoded(here(paths.FEATURES), files, "features"))
-        some = benign.chosen(here(paths.PROCESSED) / "train.parquet")
-        files |= benign.encoded(here(paths.RECORDS), some, bundle_parts.typed(features))
-        seen = attacks.chosen(here(paths.PROCESSED) / "train.parquet")
-        files |= attacks.encoded(here(paths.RECORDS), *seen, bundle_parts.typed(features))
-        source = read_json(here(paths.SOURCE))
-        columns = bundle_parts.columns_of(features)
-        about = {"dataset": source["dataset"], "columns": columns, "example": features.typical()}
-        about |= {name: source[name] for name in ("extraction", "reading", "label_settings") if name in source}
-        about["contract"] = contract.fitted(here(paths.RECORDS), source, used, bundle_parts.typed(features))
-        group = bundle_parts.decoded(here(paths.THRESHOLDS), files, "thresholds")[0].get("group")
-        about |= {"group": group and bundle_parts.group_of(here(paths.RECORDS), group)}
-        return cls.of_sealed(HashedFolder(about, files), here(paths.FEATURES).parent)
+        made = cls.of_sealed(gathered.of_project(data), data / paths.FEATURES.parent.relative_to(paths.DATA))
+        return made._with_canaries(canaries.of_project(made, data))
 
     @classmethod
     def load(cls, folder: Path, device: str = "cpu", digest: str = "") -> Self:
@@ -207,7 +178,15 @@ class Bundle:
         files = dict(zip(bundle_parts.file_names("thresholds"), encode_model(*calibration.state()), strict=True))
         files[USED] = save_tensors({"record_id": ids})
         sealed = HashedFolder(self.sealed.about, {**self.sealed.files, **files})
-        return replace(self, used=ids, model=replace(self.model, calibration=calibration), sealed=sealed)
+        made = replace(self, used=ids, model=replace(self.model, calibration=calibration), sealed=sealed)
+        known = self.canaries()
+        return made if known is None else made._with_canaries(canaries.decided(made, known))
+
+    def _with_canaries(self, found: Canaries | None) -> Self:
+        """The same model, which says how many canaries it has, and holds them if there are any."""
+        about = {**self.sealed.about, canaries.NAME: None if found is None else found.about}
+        files = {} if found is None else canaries.encoded(found, self.columns)
+        return replace(self, sealed=HashedFolder(about, {**self.sealed.files, **files}))
 
     @property
     def looks_back(self) -> RecentPast | None:
@@ -235,6 +214,14 @@ class Bundle:
             ArtifactError: they do not fit the columns.
         """
         return attacks.decoded(Path(), self.sealed.files, self.columns)
+
+    def canaries(self) -> Canaries | None:
+        """A few records, and what it said of them when it was made; None for a model that has none.
+
+        Raises:
+            ArtifactError: they do not fit the columns.
+        """
+        return canaries.decoded(Path(), self.sealed.files, self.columns)
 
     def require(self, names: Collection[str]) -> None:
         """Refuse records that lack a column.

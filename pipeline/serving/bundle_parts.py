@@ -19,7 +19,7 @@ from pipeline.models.arrays import registry as forms
 from pipeline.models.arrays.base import Form
 from pipeline.models.arrays.identity import IdentityForm
 from pipeline.preprocessing.features import Features
-from pipeline.serving import attacks, benign
+from pipeline.serving import attacks, benign, canaries
 from pipeline.serving.manifest import HashedFolder
 from pipeline.serving.two_stage import Detector, Encoder
 from pipeline.settings.renamed import dotted
@@ -48,7 +48,7 @@ def require_files(sealed: HashedFolder, folder: Path) -> None:
         ArtifactError: with the file.
     """
     needed = {*(name for model in MODELS for name in file_names(model)), USED}
-    given, optional = {*sealed.files}, ({*benign.FILES}, {*attacks.FILES}, {*file_names(CONTEXT)})
+    given, optional = {*sealed.files}, ({*benign.FILES}, {*attacks.FILES}, {*canaries.FILES}, {*file_names(CONTEXT)})
     known = needed.union(*optional)
     beside = {name for files in optional if given & files for name in files}
     for name in sorted((needed | beside) ^ given):

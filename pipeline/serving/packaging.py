@@ -34,7 +34,8 @@ FETCHED = "registered_model_meta"  # MLflow writes it beside what it fetches by 
 PACKAGE = Path(__file__).parents[1]
 SCORING = (
     *("alerts/kinds", "alerts/schema", "attacks", "benign", "bundle", "bundle_parts", "calls", "causes"),
-    *("context_facts", "contract", "contract_check", "counts", "families", "frames", "kept_records", "manifest"),
+    *("canaries", "canary_check", "context_facts", "contract", "contract_check", "counts", "families", "frames"),
+    *("gathered", "kept_records", "manifest"),
     *("named_features", "pyfunc", "quantities", "reasons", "recent_past", "record_columns", "time_units"),
     *("torch_parts", "two_stage", "usual"),
 )
@@ -113,7 +114,7 @@ def save(folder: Path, sealed: HashedFolder, logged: Any, run_id: str, origin: O
         signature=_signature(),
         input_example=pd.DataFrame([sealed.about["example"]]),
         pip_requirements=[f"{name}=={metadata.version(name).partition('+')[0]}" for name in required],
-        model_config={"digest": sealed.digest, "device": "cpu"},
+        model_config={"digest": sealed.digest, "device": "cpu", "canaries": "refuse"},
         mlflow_model=Model(artifact_path=logged.artifact_location, run_id=run_id, model_id=logged.model_id),
     )
     for cache in folder.rglob("__pycache__"):

@@ -1,6 +1,7 @@
 """The registered model, as code: raw records in, decisions out. MLflow runs this file, nothing imports it.
 
-Its artefact ``bundle`` is a ``pipeline.serving.bundle.Bundle``. Its configuration has the digest and the device.
+Its artefact ``bundle`` is a ``pipeline.serving.bundle.Bundle``. Its configuration has the digest, the device, and what
+becomes of a model that no longer finds its canaries: ``refuse``, ``warn`` or ``off``; see ``canary_check``.
 """
 
 import json
@@ -21,9 +22,9 @@ from mlflow.store.artifact.models_artifact_repo import REGISTERED_MODEL_META_FIL
 from mlflow.utils.yaml_utils import read_yaml
 
 from pipeline.base import escaping
-from pipeline.base.errors import ConfigError, DataError
+from pipeline.base.errors import ConfigError, DataError, SilentModelError
 from pipeline.calibration.prediction import Prediction
-from pipeline.serving import calls
+from pipeline.serving import calls, canary_check
 from pipeline.serving.bundle import Bundle
 from pipeline.serving.calls import Call
 from pipeline.serving.contract_check import rules_of
@@ -43,10 +44,12 @@ class RegisteredModel(PythonModel):  # type: ignore[misc]  # mlflow has no types
 
         Raises:
             ArtifactError: it is not the one that was registered.
+            SilentModelError: it no longer finds what it found when it was made.
         """
         folder, config = Path(context.artifacts["bundle"]), context.model_config
         self.bundle = Bundle.load(folder, config["device"], config["digest"])
-        self.version = _version(folder.parents[1])
+        self.version, self.canaries = _version(folder.parents[1]), config["canaries"]
+        canary_check.require(self.bundle, self.canaries, "the model")
 
     def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
         """Decide on raw records.
@@ -75,16 +78,19 @@ class RegisteredModel(PythonModel):  # type: ignore[misc]  # mlflow has no types
             fields of ``alerts.schema.Reason``. All four are "" of other records.
 
         Raises:
-            MlflowException: a column is missing, or holds what it should not; or the records are refused.
+            MlflowException: a column is missing, or holds what it should not; or the records are refused, or the model.
         """
         try:
             asked = dict(params or {})
             most = _number(asked.pop("reasons", 0))
+            canary_check.require(self.bundle, self.canaries, "the model")
             call = self._read(pd.DataFrame(model_input), **asked)
             judged = self.bundle.predict(call.records)
             why = self._why(call, judged, most)
         except (ConfigError, DataError) as error:
             raise MlflowException.invalid_parameter_value(str(error)) from error
+        except SilentModelError as error:
+            raise MlflowException(str(error)) from error
         notice = [" ".join(call.sentences), *[""] * (len(model_input) - 1)][: len(model_input)]
         said = {name: getattr(judged, name) for name in SCORES} | {"contract": call.state, "notice": notice}
         said |= {"thresholds": self._thresholds(judged), "model_digest": self.bundle.digest}

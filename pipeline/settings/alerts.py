@@ -1,9 +1,21 @@
 """Which records become alerts, what an alert says, and who gets it."""
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar, Literal
 
-from pipeline.settings.base import Count, CountOrZero, Names, Positive, Section, Shape, Threshold, WithPlugins
+from pipeline.settings.base import (
+    Bounds,
+    Count,
+    CountOrZero,
+    Names,
+    Positive,
+    Section,
+    Shape,
+    Threshold,
+    WithPlugins,
+)
+
+Chance = Annotated[float, Bounds(ge=0, lt=0.05)]
 
 
 @dataclass(frozen=True)
@@ -34,6 +46,23 @@ class IncidentRules(Shape):
         if not self.medium >= self.high >= self.critical:
             given = f"{self.medium:g}, {self.high:g}, {self.critical:g}"
             raise ValueError(f"IncidentRules: medium, high and critical must not grow, given {given}")
+
+
+@dataclass(frozen=True)
+class Silence(Shape):
+    """What becomes of a model that falls silent; see ``serving.canary_check`` and ``serving.silence``.
+
+    Attributes:
+        action: ``refuse``: a model that no longer finds its canaries, or is silent, scores nothing more. ``warn``: it
+            goes on, and this is said once. ``off``: nothing is checked.
+        chance: a model is silent if its promise makes it less probable than this that none of the last records is an
+            alert; 0: never.
+        alike: so many records count as one, as records come in bursts that are alike.
+    """
+
+    action: Literal["refuse", "warn", "off"]
+    chance: Chance
+    alike: Count
 
 
 @dataclass(frozen=True)
@@ -70,6 +99,7 @@ class Alerts(Section):
             record of a file an alert, and then the first ones say enough.
         incidents: how alerts become incidents.
         sinks: who gets each alert.
+        silence: what becomes of a model that raises none.
     """
 
     section: ClassVar[str] = "alerts"
@@ -78,3 +108,4 @@ class Alerts(Section):
     explained: CountOrZero
     incidents: IncidentRules
     sinks: Sinks
+    silence: Silence

@@ -39,8 +39,9 @@ from pipeline.models.encoders.registry import ENCODERS
 from pipeline.preprocessing.features import Features
 from pipeline.preprocessing.recipe import Recipe
 from pipeline.preprocessing.splits import SPLITS
-from pipeline.serving import heldout, registry
+from pipeline.serving import canaries, heldout, registry
 from pipeline.serving.bundle import Bundle
+from pipeline.serving.manifest import HashedFolder
 from pipeline.serving.trust import signing, statements
 from pipeline.serving.version import Version
 from pipeline.settings.promotion import Rules
@@ -312,6 +313,19 @@ def test_a_silent_candidate_does_not_replace_a_champion_that_works(project, made
     for name in ("recall of all attacks", "recall of unseen attacks", "recall of seen attacks"):
         assert (lines[name]["decides"], lines[name]["passed"], lines[name]["candidate"]) == (True, False, 0.0)
     assert lines["benign FPR"]["passed"]
+
+
+def test_a_candidate_that_misses_its_canaries_is_refused_before_it_is_judged(project, made):
+    _served(project, made, "good")
+    calibration = made.good.calibration
+    never = replace(calibration.whole, thresholds=dict.fromkeys(calibration.thresholds, 1e9))
+    sealed = made.good.with_calibration(replace(calibration, whole=never)).sealed
+    kept = {name: content for name, content in made.good.sealed.files.items() if name in canaries.FILES}
+    assert made.good.canaries().must_alarm.any()
+    project.add(Bundle.of_sealed(HashedFolder(sealed.about, {**sealed.files, **kept}), project.folder))
+    outcome = promotion.promote()
+    assert (outcome.kind, outcome.is_distrusted, project.champion) == ("unreadable", True, 1)
+    assert "version 2: it misses" in outcome.reasons[0]
 
 
 def test_a_silent_champion_gives_way_to_a_candidate_that_works(project, made):

@@ -128,13 +128,14 @@ def test_the_flow_judges_again_where_it_is_asked(task, store, folder, promoted):
     assert scored.recent(4, 10**6).score.size == scored.recent(3, 10**6).score.size
 
 
-def test_alerts_that_a_newer_version_does_not_raise_again_are_in_no_incident(task, store, folder, promoted):
+def test_alerts_that_a_newer_version_does_not_raise_again_are_in_no_incident(task, store, folder, promoted, prepared):
     file = next(path for path in folder.iterdir() if "DDos" in path.name)
     rules = config.load(Alerts).incidents
     score.here([file])
     old = stored.read(3)
     before = incident_store.read(rules)
     assert sum(each.alerts for each in before) == old.num_rows > 0
+    prepared.set("alerts.silence.action", "off")
     promoted(1e6)  # no record exceeds such a threshold
     score.here([file], rescore=True)
     assert stored.read(4).num_rows == 0
@@ -144,11 +145,12 @@ def test_alerts_that_a_newer_version_does_not_raise_again_are_in_no_incident(tas
     assert grouped(stored.read()).of.tolist() == [-1] * old.num_rows
 
 
-def test_a_file_that_was_not_judged_again_keeps_its_incidents(task, store, folder, promoted):
+def test_a_file_that_was_not_judged_again_keeps_its_incidents(task, store, folder, promoted, prepared):
     files = sorted(path for path in folder.iterdir())
     judged, rules = next(path for path in files if "DDos" in path.name), config.load(Alerts).incidents
     score.here(files)
     before = {each.source_sha256 for each in alerts_of(stored.read())}
+    prepared.set("alerts.silence.action", "off")
     promoted(1e6)
     score.here([judged], rescore=True)
     assert {*incident_store.newest(stored.read()).column("source_sha256").to_pylist()} == before - {sha256_of(judged)}

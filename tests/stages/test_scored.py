@@ -15,7 +15,7 @@ from scipy.stats import false_discovery_control
 from pipeline.artifacts import paths
 from pipeline.artifacts.files import read_json, sha256_of, write_json
 from pipeline.artifacts.tables import read_table
-from pipeline.base.errors import DataError, RejectedError, SchemaError, SourceError
+from pipeline.base.errors import DataError, RejectedError, SchemaError, SilentModelError, SourceError
 from pipeline.calibration.decisions import Promise
 from pipeline.calibration.prediction import Prediction
 from pipeline.datasets.schema import ENDPOINTS, FEATURE_NAMES
@@ -219,12 +219,17 @@ def test_records_that_are_not_what_they_should_be_are_the_fault_of_the_file(bund
     assert not [path for path in paths.SCORED.rglob("*") if path.is_file()]
 
 
-def test_a_model_that_refuses_what_is_typical_is_no_fault_of_the_file(bundle, wednesday, monkeypatch):
+@pytest.mark.parametrize(("action", "error"), [("off", DataError), ("refuse", SilentModelError)])
+def test_a_model_that_refuses_what_is_typical_is_no_fault_of_the_file(
+    prepared, bundle, wednesday, monkeypatch, action, error
+):
+    prepared.set("alerts.silence.action", action)
+
     def broken(*_):
         raise DataError("a score is NaN")
 
     monkeypatch.setattr(Bundle, "predict", broken)
-    with pytest.raises(DataError) as caught:
+    with pytest.raises(error) as caught:
         score(wednesday, bundle)
     assert not arrivals.blames_file(caught.value)
 

@@ -14,7 +14,7 @@ from flows import promotion, verify
 from flows.reports import decisions
 from flows.reports.decisions import Outcome
 from flows.triage import champion as triage
-from pipeline import AlarmModel, tracking
+from pipeline import AlarmModel, config, tracking
 from pipeline.artifacts import paths
 from pipeline.artifacts.files import read_json, write_json
 from pipeline.base.errors import TrustError
@@ -26,7 +26,10 @@ from pipeline.serving.trust.keys import Signer
 from pipeline.serving.trust.statements import PROMOTION, SIGNATURE
 from pipeline.serving.version import Version
 from pipeline.serving.watching.serving_model import ServingModel
+from pipeline.settings.alerts import Alerts
 from pipeline.tracking import store as stores
+
+SHIPPED = Path(__file__).parents[2] / "params.yaml"
 
 
 @pytest.fixture
@@ -395,7 +398,7 @@ def test_a_promotion_that_is_killed_leaves_a_champion_that_counts(two, bundle, t
 def test_a_watch_goes_on_with_the_model_that_it_has_and_says_so_once(two, bundle, tmp_path):
     _, second = two
     told = []
-    model = ServingModel("champion", None, None, told.append)
+    model = ServingModel("champion", None, config.load(Alerts, SHIPPED), told.append)
     move("champion", made(bundle, tmp_path / "third", str(tmp_path)))
     for _ in range(3):
         model.refresh()

@@ -1,15 +1,20 @@
-"""Explains a version: each check, and what it found. It reads all that is stored of it, and runs none of it."""
+"""Explains a version: each check, and what it found. It reads all that is stored of it, and runs no stored code."""
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final, NamedTuple
 
-from pipeline.base.errors import ArtifactError
-from pipeline.serving import champion, manifest, packaging, registry
+from pipeline import config
+from pipeline.base.errors import ArtifactError, ConfigError
+from pipeline.serving import canary_check, champion, manifest, packaging, registry, silence
+from pipeline.serving.bundle import Bundle
+from pipeline.serving.counts import counted
 from pipeline.serving.registry import CHAMPION, PREVIOUS
 from pipeline.serving.trust import chain, keys, signing, statements, verification
 from pipeline.serving.version import Version
+from pipeline.settings.alerts import Alerts
 
 COMPILED: Final = "__pycache__"
 
@@ -28,6 +33,7 @@ def of(version: Version) -> list[Check]:
         ("signature", lambda: _signature(version)),
         ("origin", lambda: _origin(version)),
         ("stored bundle", lambda: _bundle(version)),
+        ("silence", lambda: _silence(version)),
         ("stored code", lambda: _code(version)),
         ("kept bundle", lambda: _kept(version)),
         ("log of promotions", _log),
@@ -69,6 +75,25 @@ def _bundle(version: Version) -> str:
     verification.model_of(version)
     stored = registry.stored(version)
     return f"{len(stored.files)} files, as their manifest {stored.digest[:12]} says"
+
+
+def _silence(version: Version) -> str:
+    """Whether the installed code still finds with the stored bundle what was found, and whether it raises alerts."""
+    verification.model_of(version)
+    bundle = Bundle.of_sealed(registry.stored(version), Path("bundle"))
+    faults = [*canary_check.faults(bundle)]
+    with suppress(ConfigError):  # a folder without settings has counted nothing
+        faults += filter(None, [silence.found(bundle, version.number, config.load(Alerts))])
+    if faults:
+        raise ArtifactError(" ".join(faults))
+    if not canary_check.has_canaries(bundle):
+        return "it has no canaries, as it is older than these; train anew"
+    known = bundle.canaries()
+    if known is None:
+        return "it has no canaries, as none of its records was fit for one"
+    must = counted(int(known.must_alarm.sum()), "planted attack raises", "planted attacks raise")
+    benign = counted(int((~known.is_attack).sum()), "benign record raises", "benign records raise")
+    return f"{must} an alarm, {benign} none, and all have the scores that they had"
 
 
 def _code(version: Version) -> str:

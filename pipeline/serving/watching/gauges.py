@@ -23,7 +23,10 @@ ABOUT: Final = {
     "files_total": ("counter", "Whole files that were judged."),
     "recovered_records_total": ("counter", "Records of stretches that an earlier process had left."),
     "swaps_total": ("counter", "Times that another model took over."),
-    "refused_models_total": ("counter", "Models that were refused, as no trusted key vouches for them."),
+    "refused_models_total": (
+        "counter",
+        "Models that were refused: no trusted key vouches for them, or they are silent.",
+    ),
     "lag_seconds": ("gauge", "For how long what has come was not judged to its end; 0: all is judged."),
     "behind": ("gauge", "Bytes of a log, or micro-batches of standard input, that wait."),
     "judging_seconds": ("gauge", "Seconds from reading the last micro-batch to its alerts."),

@@ -4,7 +4,7 @@ import threading
 from collections.abc import Callable
 
 from pipeline.base.errors import ArtifactError, TrustError
-from pipeline.serving import champion, loading, own_model
+from pipeline.serving import champion, loading, own_model, silence
 from pipeline.serving.bundle import Bundle
 from pipeline.serving.version import Version
 from pipeline.serving.watching import stretch
@@ -28,7 +28,7 @@ class ServingModel:
         tell: gets, in words, what cannot be done.
 
     Attributes:
-        refused: how many models were refused because no trusted key vouches for them.
+        refused: how many models were refused because no trusted key vouches for them, or because they are silent.
     """
 
     def __init__(self, alias: str, rules: ContractRules, alerts: Alerts, tell: Callable[[str], None]) -> None:
@@ -82,4 +82,11 @@ class ServingModel:
         return None if version is None else loading.bundle_of(version)
 
     def _of(self, version: Version, bundle: Bundle) -> Model:
+        """The model as it judges.
+
+        Raises:
+            SilentModelError: it is silent, and refused for that.
+        """
+        if said := silence.require(bundle, version.number, self.alerts):
+            self.tell(said)
         return Model(version.number, bundle, self.rules, self.alerts)

@@ -22,7 +22,7 @@ import shutil
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -34,7 +34,7 @@ from pipeline.artifacts.tables import TableWriter
 from pipeline.base import durable
 from pipeline.base.errors import ArtifactError, DataError
 from pipeline.preprocessing.context.talks import Talks
-from pipeline.serving import carried_past, own_model, quarantine, reading, scored
+from pipeline.serving import carried_past, own_model, quarantine, reading, scored, silence
 from pipeline.serving.alerts import stored
 from pipeline.serving.alerts.building import AlertBuilder
 from pipeline.serving.alerts.schema import SCHEMA
@@ -76,6 +76,7 @@ class Judged:
         expected: threshold -> records that would exceed it if all were benign.
         alerts: table of alerts.
         refused: why the batch cannot be judged at all; "" where it was.
+        silent: what is wrong with the model that goes on all the same, where that is news.
     """
 
     records: int
@@ -84,6 +85,7 @@ class Judged:
     expected: dict[str, float]
     alerts: pa.Table
     refused: str = ""
+    silent: str = ""
 
 
 class Stretch:
@@ -118,13 +120,15 @@ class Stretch:
         return cls(folder, model)
 
     def add(self, name: str, content: bytes) -> Judged:
-        """Write a micro-batch, and judge it.
+        """Write a micro-batch, and judge it, if the model is not silent.
 
         Raises:
+            SilentModelError: it is, and is refused for that; nothing was written.
             ArtifactError: it cannot be written, or its results cannot.
         """
+        silent = silence.require(self.model.bundle, self.model.number, self.model.alerts)
         write_bytes(self.folder / name, content)
-        return self.judge(self.folder / name)
+        return replace(self.judge(self.folder / name), silent=silent)
 
     def judge(self, path: Path) -> Judged:
         """Judge a micro-batch that lies in the folder; one that cannot be judged goes into quarantine."""

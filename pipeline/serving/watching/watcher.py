@@ -13,7 +13,7 @@ from typing import Any, Final, Protocol
 import pyarrow as pa
 
 from pipeline.artifacts.tables import read_table
-from pipeline.base.errors import FlowsculptError
+from pipeline.base.errors import FlowsculptError, SilentModelError
 from pipeline.serving.alerts import stored
 from pipeline.serving.alerts.schema import SCHEMA
 from pipeline.serving.arrivals import key_of
@@ -93,13 +93,28 @@ class Watcher:
         Args:
             stopped: ends the loop.
             until_over: whether the end of standard input ends it, too.
+
+        Raises:
+            SilentModelError: the model is silent, and refused for that.
         """
-        while not stopped.is_set():
-            if not self.step():
-                if until_over and all(getattr(each, "is_over", False) for each in self.streams):
-                    break
-                stopped.wait(self.settings.poll)
-        self.drain()
+        try:
+            while not stopped.is_set():
+                if not self.step():
+                    if until_over and all(getattr(each, "is_over", False) for each in self.streams):
+                        break
+                    stopped.wait(self.settings.poll)
+            self.drain()
+        except SilentModelError:
+            self._drop()
+            raise
+
+    def _drop(self) -> None:
+        """Leave what was begun to the next watch, as a kill does; no other model may judge it."""
+        for stream in self.streams:
+            stream.close()
+        for each in self._stretches.values():
+            each.drop()
+        self._stretches.clear()
 
     def step(self) -> bool:
         """Judge a micro-batch of each stream and a file, as far as there are any; returns whether there were."""
@@ -156,6 +171,7 @@ class Watcher:
 
     def _told(self, stream: str, name: str, judged: Judged, seconds: float) -> None:
         self._handed(judged.alerts)
+        self._warned(stream, judged.silent)
         self.gauges.judged(judged)
         self.gauges.add("batches_total")
         self.gauges.set("judging_seconds", seconds)
@@ -176,7 +192,12 @@ class Watcher:
         self.whole()
         self.log("stretch", stream=name, key=here.key, records=here.records, version=here.model.number)
         if summary is not None and summary["contract"]["state"] == "broken":
-            self.log("warning", stream=name, message=" ".join(summary["contract"]["sentences"]))
+            self._warned(name, " ".join(summary["contract"]["sentences"]))
+        self._warned(name, (summary or {}).get("silent", ""))
+
+    def _warned(self, stream: str, message: str) -> None:
+        if message:
+            self.log("warning", stream=stream, message=message)
 
     def _swap(self) -> None:
         """Let the model take over that serves now; what the one before began is ended first."""
@@ -212,6 +233,9 @@ class Watcher:
             self.gauges.add("files_total")
             self.whole()
             self.log("file", file=name, records=done["records"], rejected=done["rejected"], alerts=alerts.num_rows)
+            self._warned("folder", done.get("silent", ""))
+        elif isinstance(done, SilentModelError):
+            raise done
         elif isinstance(done, Held):
             self.gauges.add("quarantined_total")
             self.log("quarantined", file=name, reason=done.reason)

@@ -26,16 +26,17 @@ LIMITS: Final = (
 )
 
 
-def write(metrics: Content, threshold: str, report: Report) -> None:
+def write(metrics: Content, threshold: str, report: Report, planted: Content | None = None) -> None:
     """``model_card.md``, and ``data_card.md`` if the earlier stages have left their reports.
 
     Args:
         metrics: the content of ``metrics.json``.
         threshold: the one of the headline result.
         report: that of evaluate.
+        planted: how many canaries the model has, see ``serving.canaries``; None for none.
     """
     models = {path.name: read_json(path.with_suffix(".json")) for path in MODELS}
-    _write(report, "model_card", model_card(metrics, threshold, models))
+    _write(report, "model_card", model_card(metrics, threshold, models, planted))
     audited = [paths.REPORTS / stage / name for stage, name in AUDITED]
     if all(path.is_file() for path in audited):
         found = {path.stem: read_json(path) for path in audited}
@@ -46,13 +47,14 @@ def _write(report: Report, name: str, text: str) -> None:
     write_bytes(report.folder / f"{name}.md", text.encode())
 
 
-def model_card(metrics: Content, threshold: str, models: Mapping[str, Content]) -> str:
+def model_card(metrics: Content, threshold: str, models: Mapping[str, Content], planted: Content | None = None) -> str:
     """The card of the model.
 
     Args:
         metrics: the content of ``metrics.json``.
         threshold: the one of the headline result.
         models: encoder, detector and head by name, each as its JSON file describes it.
+        planted: how many canaries it has.
     """
     stated = metrics["guarantee"]
     level, n = stated["levels"][threshold], stated["n_benign"]
@@ -83,8 +85,27 @@ def model_card(metrics: Content, threshold: str, models: Mapping[str, Content]) 
         f"Of {n:,} benign test records {_percent(level['fpr'])} raise an alarm.{asked}"
         + _without_doubted(stated, threshold),
         _table(["attack", "", "records", "recall"], attacks) if attacks else _without_attacks(metrics, threshold),
+        "## Canaries",
+        _canaries(planted),
         "## Limits",
         "\n".join(f"- {limit}" for limit in LIMITS),
+    )
+
+
+def _canaries(planted: Content | None) -> str:
+    """By which records it is known that the model still finds what it found."""
+    if planted is None:
+        return "It has none: no record was fit for one. Nothing but silence shows that it is out of work."
+    attacks, benign = planted["attacks"], planted["benign"]
+    if not attacks:
+        return (
+            f"It has no planted attack: it raised a clear alarm on no seen attack, or saw none. {benign} benign "
+            "records show whether it still computes the same scores."
+        )
+    return (
+        f"Wherever it scores, it is asked about {sum(attacks.values())} planted attacks, of which "
+        f"{planted['must_alarm']} must raise an alarm, and {benign} benign records. They are never counted.\n\n"
+        + _table(["planted attack", "records"], [*map(list, attacks.items())])
     )
 
 

@@ -18,6 +18,8 @@ from pipeline.evaluation.deployed import SECTIONS
 from pipeline.reporting.figures.evaluation import calibration_curve, confusion, recall_per_attack, roc_pr
 from pipeline.reporting.figures.models import score_histogram
 from pipeline.reporting.page import render
+from pipeline.serving import canaries
+from pipeline.serving.bundle import Bundle
 from pipeline.settings.evaluate import Evaluate
 from pipeline.stages.reports import cards, latent_map, report_page
 from pipeline.stages.reports.explanations import explained
@@ -56,8 +58,9 @@ def write_reports(
     by_attack = {name: section["recall_by_attack"] for name, section in sections.items()}
     report.figure("recall_per_attack", recall_per_attack(by_attack, threshold, subtitle=report.subtitle))
     alerts = {SECTIONS[name]: predictions[name] for name in ("unseen", "seen")}
-    report.table("explanations", explained(alerts, threshold))
-    cards.write(found, threshold, report)
+    bundle = Bundle.of_project()
+    report.table("explanations", explained(alerts, threshold, bundle))
+    cards.write(found, threshold, report, bundle.sealed.about[canaries.NAME])
     _page(found, threshold, report)
     _say(threshold, sections, report)
 

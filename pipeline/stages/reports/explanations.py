@@ -16,13 +16,14 @@ from pipeline.calibration.prediction import Prediction
 from pipeline.evaluation.attribution import MOST_BENIGN, Explanation, Native, explain, rows
 from pipeline.models.arrays.folds import FoldsForm
 from pipeline.serving.benign import rows_of
-from pipeline.serving.bundle import FITTED_ON, Bundle
+from pipeline.serving.bundle import Bundle
+from pipeline.serving.gathered import FITTED_ON
 from pipeline.serving.reasons import Explainer, scoring_of
 
 MOST_OF_A_KIND: Final = 3
 
 
-def explained(splits: Mapping[str, Prediction], threshold: str) -> list[dict[str, Any]]:
+def explained(splits: Mapping[str, Prediction], threshold: str, bundle: Bundle) -> list[dict[str, Any]]:
     """Rows of ``explanations.csv``: those of ``attribution.rows`` with what the record was and what drove its score.
 
     ``reason`` is what the record has there in raw units, beside what benign records have; "" of the detector's terms.
@@ -33,8 +34,8 @@ def explained(splits: Mapping[str, Prediction], threshold: str) -> list[dict[str
     Args:
         splits: name of a test split -> its prediction, in the order of its rows.
         threshold: above which a record is an alert.
+        bundle: the model.
     """
-    bundle = Bundle.of_project()
     fitted = _fitted_on(bundle)
     benign = _benign(fitted[:: max(1, -(-len(fitted) // MOST_BENIGN))])
     scoring, native, explainer = scoring_of(bundle), _native(bundle, fitted), Explainer(bundle)
