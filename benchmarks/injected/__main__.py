@@ -1,0 +1,90 @@
+"""Faults injected into whatever writes: is anything lost, half-written, or left behind?
+
+::
+
+    python -m benchmarks.injected [--operations ingest ...] [--most 150] [--seed 0] [--folder FOLDER]
+
+An operation is what a user would call: a stage, scoring, a promotion. It runs in a fork of a process that has imported
+everything, on a fresh copy of a small project. ``strace`` lets one system call of it fail, or kills it there; each call
+that writes in the project is such a fault, and where there are more than ``--most``, they are drawn in equal shares
+from each system call. Then these must hold:
+
+1. The operation ended well, was killed, or refused with a message for people. What it said it had done is there.
+2. Each unit, which is a file, a folder of an artefact or what the registry says, is the old or the new one as a whole.
+   A model of two files may be refused by its reader meanwhile.
+3. One run in peace makes everything as it is without any fault, and no file is left that should not be there.
+
+A table has a row for each operation; each fault that gave way has a line below it. The program ends with 1 if one did.
+It needs strace and the right to trace.
+"""
+
+import argparse
+import os
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from benchmarks.injected import registry
+from benchmarks.injected.bench import Bench
+from benchmarks.injected.writes import Trial, trials
+
+HEAD = "| operation | faults | tried | held | gave way |\n|---|---|---:|---:|---:|"
+
+
+def main(options: Sequence[str] | None = None) -> int:
+    """Inject, judge, print; returns the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--operations", nargs="*", choices=registry.NAMES, default=registry.NAMES, metavar="NAME")
+    parser.add_argument("--most", type=int, default=150, help="faults at system calls of each operation")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--folder", type=Path, help="of the projects; default: a temporary one")
+    given = parser.parse_args(options)
+    with tempfile.TemporaryDirectory(dir=given.folder) as folder:
+        done = {}
+        for name in given.operations:
+            bench = Bench(registry.operation(name), Path(folder).resolve())
+            done[name] = [*trials(bench, given.most, given.seed)]
+            print(summary(name, done[name]), file=sys.stderr, flush=True)
+    print(table(done))
+    spent = os.times()
+    seconds = spent.user + spent.system + spent.children_user + spent.children_system
+    print(f"\n{seconds:,.0f} CPU-seconds", file=sys.stderr)
+    return int(any(each.found.faults for trial in done.values() for each in trial))
+
+
+def table(done: dict[str, list[Trial]]) -> str:
+    """All of it, in Markdown, and a line for each fault that gave way."""
+    rows = [row(name, found) for name, found in done.items()]
+    everything = [each for found in done.values() for each in found]
+    whole = f"| all | | {cells(everything)} |"
+    lines = [
+        f"- {name}: {each.fault}: {each.found.ended.end}; {'; '.join(each.found.faults)}"
+        for name, found in done.items()
+        for each in found
+        if each.found.faults
+    ]
+    return "\n".join([HEAD, *rows, whole, *(["", *lines] if lines else [])])
+
+
+def row(name: str, found: Sequence[Trial]) -> str:
+    """A line of the table."""
+    kinds = Counter(each.kind for each in found)
+    return f"| {name} | {', '.join(f'{kind} {count}' for kind, count in kinds.most_common())} | {cells(found)} |"
+
+
+def cells(found: Iterable[Trial]) -> str:
+    """Tried, held, gave way."""
+    held = [not each.found.faults for each in found]
+    return f"{len(held):,} | {sum(held):,} | {len(held) - sum(held):,}"
+
+
+def summary(name: str, found: Sequence[Trial]) -> str:
+    """How far it has come."""
+    ends = Counter(each.found.ended.end for each in found)
+    return f"{row(name, found)}   {', '.join(f'{end} {count}' for end, count in ends.items())}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
