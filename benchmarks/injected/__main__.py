@@ -45,6 +45,7 @@ def main(options: Sequence[str] | None = None) -> int:
         done = {}
         for name in given.operations:
             bench = Bench(registry.operation(name), Path(folder).resolve())
+            bench.prepare()
             done[name] = [*trials(bench, given.most, given.seed)]
             print(summary(name, done[name]), file=sys.stderr, flush=True)
     print(table(done))

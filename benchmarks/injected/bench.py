@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
@@ -56,37 +55,25 @@ class Bench:
         shutil.copytree(self.work, self.template, symlinks=True)
         clear(self.work)
 
-    @cached_property
-    def before(self) -> Units:
-        """The units before the operation."""
+    def prepare(self) -> None:
+        """Run the operation in peace: what it changes, what it leaves, and what has to be imported for it."""
         self.fresh()
-        return self._value(self.operation.look)
-
-    @cached_property
-    def after(self) -> Units:
-        """The units behind an operation that nobody disturbed."""
-        return self._reference[0]
-
-    @cached_property
-    def names(self) -> set[str]:
-        """The files behind an operation that nobody disturbed."""
-        return self._reference[1]
-
-    @cached_property
-    def _reference(self) -> tuple[Units, set[str]]:
+        self.before: Units = self._value(self.operation.look)
         seen: list[Units] = []
         for number in range(2):
             self.fresh()
             load(self._value(lambda: (self.operation.act(), _modules())[1]))
             seen.append(self._value(self.operation.look))
             if not number:
-                self._value(self.operation.act)  # as each trial ends with a repeat
-                names = tidy(self.work)
-                again = self._value(self.operation.look)
-        if not seen[0] == seen[1] == again:
-            varies = [unit for unit in seen[0] if len({each.get(unit) for each in (*seen, again)}) > 1]
+                self._value(lambda: self._again() and None)  # as each trial ends with a repeat
+                self.names = tidy(self.work)
+                seen.append(self._value(self.operation.look))
+        self.after = seen[1]
+        if varies := [unit for unit in self.after if len({each.get(unit) for each in seen}) > 1]:
             raise SystemExit(f"{self.operation.name}: {', '.join(varies)} is never the same")
-        return seen[0], names
+
+    def _again(self) -> Any:
+        return (self.operation.again or self.operation.act)()
 
     def _value(self, act: Callable[[], Any]) -> Any:
         ended = children.run(act, self.work)
@@ -104,8 +91,8 @@ class Bench:
         found = Found(ended)
         if ended.end == TRACEBACK:
             found.faults.append(f"no clear refusal: {ended.said.strip().splitlines()[-1]}")
-        look, act = self.operation.look, self.operation.act
-        seen = children.run(lambda: [look(), act() and None, look()], self.work)
+        look = self.operation.look
+        seen = children.run(lambda: [look(), self._again() and None, look()], self.work)
         if seen.end != DONE:
             found.faults.append(f"the next run fails: {seen.said.strip().splitlines()[-1:]}")
             left = children.run(look, self.work)
@@ -119,7 +106,10 @@ class Bench:
 
     def _states(self, units: Units, ended: Ended, is_acknowledged: bool) -> list[str]:
         if ended.end == DONE and is_acknowledged:
-            return [f"{unit} is not there, though the run ended well" for unit in differ(units, self.after)]
+            promised = self.operation.promised
+            lacks = [unit for unit in differ(units, self.after) if promised is None or unit in promised]
+            if lacks or promised is None:
+                return [f"{unit} is not there, though the run ended well" for unit in lacks]
         faults = []
         for unit in sorted({*units, *self.before, *self.after}):
             value = units.get(unit, "absent")

@@ -21,17 +21,21 @@ class Operation:
         name: in the table.
         world: makes the project that it works on, in the working folder.
         act: what a user would call.
-        look: unit -> what the project's own readers say of it: a digest, or ``refused:`` and the message.
+        look: unit -> what the project's own readers say of it: a digest, a word, or ``refused:`` and the message.
+        again: what a user calls behind a fault; None: the same.
         may_be_refused: units of several files, which may be neither old nor new behind a fault if readers refuse them.
-        is_ended: whether the units that ``look`` gives say that what was acknowledged is there; None: all are as in
-            an undisturbed run.
+        promised: units that are as they should be when the operation says that it is done; None: all.
+        outside: beginnings of paths that stand for another machine, such as a server: no fault is injected there.
     """
 
     name: str
     world: Callable[[], None]
     act: Callable[[], Any]
     look: Callable[[], dict[str, str]]
+    again: Callable[[], Any] | None = None
     may_be_refused: frozenset[str] = frozenset()
+    promised: frozenset[str] | None = None
+    outside: tuple[str, ...] = ()
 
 
 def files_below(folder: Path) -> dict[str, bytes]:

@@ -2,10 +2,10 @@
 
 from typing import Final
 
-from benchmarks.injected import stages
+from benchmarks.injected import alerts, keeping, promotions, stages
 from benchmarks.injected.operations import Operation
 
-_ALL: Final = (*stages.OPERATIONS,)
+_ALL: Final = (*stages.OPERATIONS, *alerts.OPERATIONS, *promotions.OPERATIONS, *keeping.OPERATIONS)
 NAMES: Final = [each.name for each in _ALL]
 
 

@@ -10,6 +10,7 @@ from benchmarks.injected.bench import Bench, Found, spread
 from benchmarks.injected.calls import Call
 
 KILL: Final = "KILL"
+NOWHERE: Final = ("\0",)
 ACTIONS: Final = ("ENOSPC", KILL, "EIO", "EDQUOT", "EROFS")
 
 
@@ -38,13 +39,13 @@ def trials(bench: Bench, most: int, seed: int) -> Iterator[Trial]:
         inject = f"{call.name}:{how}:when={call.number}"
         traced = children.strace(bench.operation.act, bench.work, call.name, inject, bench.log)
         path = calls.hit(traced.log, bench.work)
-        if path is not None:
+        if path is not None and not path.startswith(bench.operation.outside or NOWHERE):
             yield Trial(call.name, f"{action} at {call.name} {call.number} ({path})", bench.judged(traced.ended))
 
 
 def counted(bench: Bench) -> list[Call]:
     """The calls of an undisturbed run that write in the project, each once."""
-    bench.after  # noqa: B018 (what has to be imported is, afterwards)
     bench.fresh()
     traced = children.strace(bench.operation.act, bench.work, ",".join(calls.WRITING), "", bench.log)
-    return [*dict.fromkeys(calls.within(traced.log, bench.work, 0))]
+    found = dict.fromkeys(calls.within(traced.log, bench.work, 0))
+    return [call for call in found if not call.path.startswith(bench.operation.outside or NOWHERE)]

@@ -15,6 +15,7 @@
     │   └── CollapseError        a training that ended where it learnt nothing
     ├── ArtifactError            a file of an earlier stage that is absent or not what its name says
     │   └── TrustError           a model, a decision or a key that no trusted key vouches for
+    ├── MachineError             a full or broken disk, a folder that is gone, too few files or too little memory
     ├── ConflictError            what another one has changed meanwhile
     ├── EngineError              a cluster that does not answer, or has other versions
     └── ScoringError             files that could not be scored, each with its reason
@@ -80,6 +81,10 @@ class ArtifactError(FlowsculptError):
 
 class TrustError(ArtifactError):
     """A model or a decision without a signature that this project trusts, or a key that others can read."""
+
+
+class MachineError(FlowsculptError):
+    """The machine refuses something that is not the program's fault: a disk is full or broken, memory is short."""
 
 
 class ConflictError(FlowsculptError):

@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from pipeline.base import durable
 from pipeline.base.errors import ArtifactError, ConflictError
 from pipeline.serving import benign, manifest, own_model, packaging
 from pipeline.serving import champion as champions
@@ -269,7 +270,7 @@ def _numbered(number: str | None) -> str:
 @contextmanager
 def _locked() -> Iterator[None]:
     """One process of this machine at a time changes the registry from this project."""
-    with (store.project_root() / LOCK).open("w") as file:
+    with durable.lock_file(store.project_root() / LOCK) as file:
         fcntl.flock(file, fcntl.LOCK_EX)  # let go with the file, whatever ends the process
         yield
 

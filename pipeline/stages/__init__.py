@@ -9,7 +9,7 @@ from typing import TypeVar
 from pipeline import config, tracking
 from pipeline.artifacts import paths
 from pipeline.artifacts.files import whole_folder
-from pipeline.base import engine
+from pipeline.base import engine, machine
 from pipeline.base.errors import FlowsculptError
 from pipeline.base.parallel import limit_threads
 from pipeline.settings.base import Section, plain
@@ -36,7 +36,8 @@ def launch(name: str, shape: type[S], body: Callable[[S, Report], Verdict | None
         outputs = partial(paths.content_hash, name)
         last = name == next(reversed(paths.OUTPUTS))
         using = engine.using(**config.engine())
-        with using, tracking.stage(name, plain(settings), upstream, outputs, last) as run:
+        tracked = tracking.stage(name, plain(settings), upstream, outputs, last)
+        with machine.refusals(), using, tracked as run:
             overview.settings(run.pipeline)
             with whole_folder(paths.REPORTS / name) as folder:
                 verdict = body(settings, Report(folder, run))

@@ -103,8 +103,8 @@ class Journal:
     @contextmanager
     def _lock_file(self, name: str) -> Iterator[int]:
         durable.make_private(self.folder)
-        with (self.folder / name).open("w") as file:
-            yield file.fileno()
+        with durable.lock_file(self.folder / name, REMEDY) as file:
+            yield file
 
 
 def _add(path: Path, entry: Operation) -> None:

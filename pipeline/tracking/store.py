@@ -242,7 +242,7 @@ def _experiment(client: Any, name: str, artefacts: str | None) -> str:
 @contextmanager
 def locked(root: Path) -> Iterator[None]:
     """One process of this machine at a time in a folder: that of a project, or of a store."""
-    with (root / "mlflow.db.lock").open("w") as file:
+    with durable.lock_file(root / "mlflow.db.lock") as file:
         fcntl.flock(file, fcntl.LOCK_EX)  # let go with the file, whatever ends the process
         yield
 
