@@ -151,13 +151,18 @@ def waits(sink: str) -> list[str]:
 def labels_world(torn: bytes = b"") -> None:
     """Records, and two labels; a process that was killed may have left half a line."""
     from pipeline.artifacts import paths
+    from pipeline.artifacts.tables import read_table
     from pipeline.datasets.synthetic.files import write
     from tests.stages.conftest import Project
 
     project = Project()
     write(project.raw, records=600, seed=0)
     project.run("ingest")
-    label("first", ATTACKS[:2])
+    ids = sorted(read_table(paths.RECORDS, ["record_id"]).column(0).to_pylist())
+    for by, attacks in (("first", ATTACKS[:2]), ("ada", ATTACKS)):
+        rows = [f"{number:016x},{attack}\n" for number, attack in zip(ids, attacks, strict=False)]
+        Path(f"{by}.csv").write_text("record_id,label\n" + "".join(rows))
+    label("first")
     with paths.LABELS.open("ab") as log:
         log.write(torn)
 
@@ -167,18 +172,11 @@ def torn_world() -> None:
     labels_world(b'{"record_id": "00')
 
 
-def label(by: str = "ada", attacks: tuple[str, ...] = ATTACKS) -> None:
+def label(by: str = "ada") -> None:
     """``flowsculpt label --from FILE``."""
     from flows.label import labelled
-    from pipeline.artifacts import paths
-    from pipeline.artifacts.tables import read_table
 
-    ids = sorted(read_table(paths.RECORDS, ["record_id"]).column(0).to_pylist())
-    given = Path(f"{by}.csv")
-    if not given.exists():
-        rows = [f"{number:016x},{attack}\n" for number, attack in zip(ids, attacks, strict=False)]
-        given.write_text("record_id,label\n" + "".join(rows))
-    labelled(Namespace(undo=False, from_file=given, by=by, note="", new=False))
+    labelled(Namespace(undo=False, from_file=Path(f"{by}.csv"), by=by, note="", new=False))
 
 
 def label_again() -> None:
@@ -205,5 +203,5 @@ OPERATIONS: Final = (
     Operation("score", scored_world, score, look_scored, score_again, promised=frozenset((*_ACKNOWLEDGED, "incoming"))),
     Operation("alerts-spool", spool_world, hand_over, look_delivered),
     Operation("alerts-deliver", full_world, deliver, look_delivered),
-    *(Operation(name, world, label, look_labels, label_again, outside=("ada.csv",)) for name, world in _MANY),
+    *(Operation(name, world, label, look_labels, label_again) for name, world in _MANY),
 )

@@ -26,6 +26,21 @@ class Found:
     faults: list[str] = field(default_factory=list)
 
 
+@dataclass(frozen=True)
+class Trial:
+    """A fault and what it came to.
+
+    Attributes:
+        kind: the system call, or what else was done to the operation.
+        fault: which one, in words.
+        found: how it ended, and what is wrong behind it.
+    """
+
+    kind: str
+    fault: str
+    found: Found
+
+
 class Bench:
     """An operation and its project, in a folder.
 
@@ -61,8 +76,7 @@ class Bench:
         self.before: Units = self._value(self.operation.look)
         seen: list[Units] = []
         for number in range(2):
-            self.fresh()
-            load(self._value(lambda: (self.operation.act(), _modules())[1]))
+            self.warm(self.operation.act)
             seen.append(self._value(self.operation.look))
             if not number:
                 self._value(lambda: self._again() and None)  # as each trial ends with a repeat
@@ -71,6 +85,11 @@ class Bench:
         self.after = seen[1]
         if varies := [unit for unit in self.after if len({each.get(unit) for each in seen}) > 1]:
             raise SystemExit(f"{self.operation.name}: {', '.join(varies)} is never the same")
+
+    def warm(self, act: Callable[[], Any]) -> None:
+        """Do something on a fresh copy, and import what that needs."""
+        self.fresh()
+        load(self._value(lambda: (act(), _modules())[1]))
 
     def _again(self) -> Any:
         return (self.operation.again or self.operation.act)()

@@ -29,6 +29,7 @@ OPENING: Final = ("open", "openat", "creat")
 _LINE: Final = re.compile(r"^(?:(?P<pid>\d+) +)?(?P<call>\w+)\((?P<given>.*)$")
 _PATH: Final = re.compile(r'(?<=[(, ])"(?P<text>(?:[^"\\]|\\.)*)"')
 _FILE: Final = re.compile(r"(?:^|, )(?:AT_FDCWD|\d+)<(?P<path>(?:[^>\\]|\\.)*)>")
+_OPENED: Final = re.compile(r"= (\d+)<")
 _MADE: Final = re.compile(r"O_(?:WRONLY|RDWR|CREAT|TRUNC|APPEND)")
 
 
@@ -58,7 +59,7 @@ def within(log: str, folder: Path, first: int) -> Iterator[Call]:
         first: id of its first thread.
     """
     counts: Counter[tuple[int, str]] = Counter()
-    open_for_writing: set[str] = set()
+    written: set[tuple[str, str]] = set()  # descriptors that are open for writing, with their paths
     for line in log.splitlines():
         found = _LINE.match(line)
         if not found:
@@ -69,10 +70,12 @@ def within(log: str, folder: Path, first: int) -> Iterator[Call]:
         if path is None:
             continue
         if name in OPENING:
+            descriptor = (_OPENED.search(given) or [None, ""])[1]
+            written.discard((descriptor, path))
             if not _MADE.search(given):
                 continue
-            open_for_writing.add(path)
-        if name == "close" and path not in open_for_writing:
+            written.add((descriptor, path))
+        if name == "close" and (given.split("<")[0], path) not in written:
             continue
         yield Call(name, counts[thread, name], path, thread == first)
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
+from pipeline.base import machine
 from pipeline.base.errors import FlowsculptError
 
 DONE, REFUSED, KILLED, TRACEBACK = "done", "refused", "killed", "traceback"
@@ -61,6 +62,10 @@ class Child:
         os.write(self._start, b"!")
         os.close(self._start)
 
+    def has_ended(self) -> bool:
+        """Whether it has; it can still be waited for."""
+        return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+
     def wait(self) -> Ended:
         """How it ended."""
         with os.fdopen(self._told, "rb") as told:
@@ -102,7 +107,8 @@ def _work(act: Callable[[], Any], folder: Path, start: int, tell: int, alarm: in
 def _ended(act: Callable[[], Any]) -> dict[str, Any]:
     """As the commands end: ``launch`` of the stages and ``program.run`` heed the same errors."""
     try:
-        return {"end": DONE, "value": act()}
+        with machine.refusals():
+            return {"end": DONE, "value": act()}
     except (FlowsculptError, ConnectionError, TimeoutError) as error:
         return {"end": REFUSED, "said": str(error)}
     except SystemExit as error:

@@ -26,6 +26,8 @@ class Operation:
         may_be_refused: units of several files, which may be neither old nor new behind a fault if readers refuse them.
         promised: units that are as they should be when the operation says that it is done; None: all.
         outside: beginnings of paths that stand for another machine, such as a server: no fault is injected there.
+        meanwhile: what another process does at the same time.
+        database: what several processes write to at once, where it is about that.
     """
 
     name: str
@@ -36,6 +38,8 @@ class Operation:
     may_be_refused: frozenset[str] = frozenset()
     promised: frozenset[str] | None = None
     outside: tuple[str, ...] = ()
+    meanwhile: Callable[[], Any] | None = None
+    database: str = ""
 
 
 def files_below(folder: Path) -> dict[str, bytes]:

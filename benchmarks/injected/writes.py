@@ -2,31 +2,15 @@
 
 import random
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Final
 
 from benchmarks.injected import calls, children
-from benchmarks.injected.bench import Bench, Found, spread
+from benchmarks.injected.bench import Bench, Trial, spread
 from benchmarks.injected.calls import Call
 
 KILL: Final = "KILL"
 NOWHERE: Final = ("\0",)
 ACTIONS: Final = ("ENOSPC", KILL, "EIO", "EDQUOT", "EROFS")
-
-
-@dataclass(frozen=True)
-class Trial:
-    """A fault and what it came to.
-
-    Attributes:
-        kind: the system call, or what else was done to the operation.
-        fault: which one, in words.
-        found: how it ended, and what is wrong behind it.
-    """
-
-    kind: str
-    fault: str
-    found: Found
 
 
 def trials(bench: Bench, most: int, seed: int) -> Iterator[Trial]:

@@ -124,6 +124,24 @@ def test_a_file_is_kept_as_it_was_when_it_was_logged(tmp_path):
     assert not (tmp_path / "box" / "files").exists()
 
 
+def test_copies_that_cannot_be_removed_now_go_with_the_next_delivery(tmp_path, monkeypatch):
+    from pipeline.tracking import journal
+
+    artefact, server = tmp_path / "artefact", Server(lambda: False)
+    artefact.write_text("content")
+    box = Outbox(tmp_path / "box", server.apply)
+    box.write({"n": 0, "path": str(artefact)})
+    server.moments = lambda: True
+    with monkeypatch.context() as short:  # of file descriptors, say
+        short.setattr(journal.shutil, "rmtree", lambda *_, **__: None)
+        assert box.deliver() == 0
+    assert (tmp_path / "box" / "files").exists()
+    assert box.deliver() == 0
+    assert not (tmp_path / "box" / "files").exists()
+    assert box.journal.empty
+    assert server.taken == {0: "content"}
+
+
 def test_a_server_that_is_away_is_not_asked_each_time(tmp_path, monkeypatch):
     monkeypatch.setattr(outbox, "SHORTEST_PAUSE", 1e6)
     monkeypatch.setattr(outbox, "LONGEST_PAUSE", 1e6)
