@@ -94,13 +94,14 @@ def table(done: Table) -> str:
     rows = [row(name, found) for name, found in done.items()]
     everything = [each for found in done.values() for each in found]
     whole = f"| all | | {cells(everything)} |"
-    lines = [
-        f"- {name}: {each.fault}: {each.found.ended.end}; {'; '.join(each.found.faults)}"
-        for name, found in done.items()
-        for each in found
-        if each.found.faults
-    ]
+    lines = [line for name, found in done.items() for line in broken(name, found)]
     return "\n".join([HEAD, *rows, whole, *(["", *lines] if lines else [])])
+
+
+def broken(name: str, found: Sequence[Trial]) -> list[str]:
+    """A line for each fault that gave way."""
+    faults = [(each.fault, each.found) for each in found if each.found.faults]
+    return [f"- {name}: {fault}: {each.ended.end}; {'; '.join(each.faults)}" for fault, each in faults]
 
 
 def row(name: str, found: Sequence[Trial]) -> str:
@@ -118,7 +119,8 @@ def cells(found: Iterable[Trial]) -> str:
 def summary(name: str, found: Sequence[Trial]) -> str:
     """How far it has come."""
     ends = Counter(each.found.ended.end for each in found)
-    return f"{row(name, found)}   {', '.join(f'{end} {count}' for end, count in ends.items())}"
+    told = f"{row(name, found)}   {', '.join(f'{end} {count}' for end, count in ends.items())}"
+    return "\n".join([told, *broken(name, found)])
 
 
 if __name__ == "__main__":

@@ -73,7 +73,7 @@ class Journal:
             return waiting
 
     def _cleaned(self) -> bool:
-        """Remove the copies that nobody needs; whether none is left. Until then the journal stays, and is read again."""
+        """Remove the copies that nobody needs; whether none is left. Until then the journal stays, to be read again."""
         files = self.folder / "files"
         if self._refused.exists():
             return True
