@@ -146,15 +146,14 @@ def roll_back(flow_run: str = "") -> Outcome:
         outcome = decisions.unreadable(previous, champion, error)
         decisions.log(outcome, flow_run)
         return outcome
-    registry.note(
-        champion, {ROLLED_BACK: decisions.now()}, {}
-    )  # first: else a kill lets the next night promote it again
+    if champion.number != previous.number:  # else a rollback was interrupted
+        registry.note(champion, {ROLLED_BACK: decisions.now()}, {})  # first: or a kill lets the next night promote it
     restored = registry.rollback()
     served = _find(PREVIOUS) or champion
     reason = f"version {restored.number} serves again instead of version {served.number}, as asked"
     outcome = Outcome("rolled back", restored, served, (reason,))
     with decisions.recorded(outcome):
-        if served.number != champion.number:  # a promotion came between
+        if served.number != champion.number:  # a promotion came between, or a rollback was interrupted
             registry.note(served, {ROLLED_BACK: decisions.now()}, {})
             registry.note(champion, {ROLLED_BACK: ""}, {})
         decisions.log(outcome, flow_run)

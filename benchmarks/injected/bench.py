@@ -12,7 +12,7 @@ from typing import Any, Final
 from benchmarks.injected import children
 from benchmarks.injected.children import DONE, TRACEBACK, Ended
 from benchmarks.injected.operations import REFUSED as UNREADABLE
-from benchmarks.injected.operations import Operation
+from benchmarks.injected.operations import Operation, named
 
 Units = dict[str, str]
 LASTING: Final = (".lock", ".torn", "delivery.lock")  # ends of names that may be left: locks, lines put aside
@@ -150,11 +150,14 @@ def differ(units: Units, wanted: Units) -> list[str]:
 
 
 def tidy(folder: Path) -> set[str]:
-    """The files of a project but for locks and torn lines; ids and times in names are made alike."""
-    from benchmarks.injected.operations import named
-
+    """The files of a project but for locks, torn lines and empty journals; ids and times in names are made alike."""
     paths = (path for path in folder.rglob("*") if path.is_file() or path.is_symlink())
-    return {named(path.relative_to(folder)) for path in paths if not path.name.endswith(LASTING)}
+    return {named(path.relative_to(folder)) for path in paths if not _may_stay(path)}
+
+
+def _may_stay(path: Path) -> bool:
+    """Locks, lines that were put aside, and a journal of SQLite that holds nothing: its next writer removes it."""
+    return path.name.endswith(LASTING) or (path.name.endswith("-journal") and not path.stat().st_size)
 
 
 def clear(folder: Path) -> None:

@@ -71,9 +71,12 @@ def roll_back() -> None:
 
 
 def roll_back_again() -> None:
-    """The same for whoever looks first which version serves."""
+    """The same for whoever looks first which version serves; then the promotion of the next night, which refuses."""
+    from flows.promotion import promote as judged
+
     if _number("champion") != 1 or _number("previous") != 2:
         roll_back()
+    judged()
 
 
 def _require(outcome: Any) -> None:
@@ -108,7 +111,7 @@ def look() -> dict[str, str]:
         "log ends with": str(serving),
         "noted": str(known and known["number"]),
         "database": sound,
-        "bundles": digest(sorted(path.name for path in Path("data/registered").glob("*-*"))),
+        "bundles": digest(sorted(path.name for path in Path("data/registered").glob("[0-9]*-*"))),
     }
 
 

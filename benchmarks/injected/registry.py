@@ -9,8 +9,8 @@ from benchmarks.injected.operations import Operation
 
 _ALL: Final = (*stages.OPERATIONS, *alerts.OPERATIONS, *promotions.OPERATIONS, *keeping.OPERATIONS)
 NAMES: Final = [each.name for each in _ALL]
-_SOME: Final = ("ingest", "preprocess", "stage2", "evaluate", "score", "alerts-spool", "alerts-deliver", "labels")
-MOST: Final = (*_SOME, "promote", "outbox-keep", "keys-retire")
+MOST: Final = ("preprocess", "score", "alerts-deliver", "labels", "promote", "outbox-keep", "keys-retire")
+FEW: Final = ("score", "alerts-deliver", "labels", "promote")
 
 
 class Faults(NamedTuple):
@@ -39,13 +39,13 @@ def _some(names: tuple[str, ...]) -> tuple[Operation, ...]:
 
 
 CLASSES: Final[dict[str, Faults]] = {
-    "full disk": Faults(mounts.full, _some(MOST), 12, mounts.missing),
+    "full disk": Faults(mounts.full, _some(MOST), 10, mounts.missing),
     "read-only folder": Faults(mounts.read_only, _some(MOST), 6, mounts.missing),
-    "power cut": Faults(mounts.cut, _some(MOST), 12, mounts.missing),
+    "power cut": Faults(mounts.cut, _some(MOST), 8, mounts.missing),
     "vanishing folder": Faults(races.vanishing, _some(MOST), 6),
-    "clock": Faults(limits.clocks, _some(("ingest", "score", "alerts-deliver", "labels", "promote", "outbox-deliver"))),
-    "file descriptors": Faults(limits.descriptors, _some(("ingest", "score", "alerts-deliver", "labels", "promote"))),
-    "address space": Faults(limits.memory, _some(("ingest", "stage2", "score", "alerts-deliver", "promote"))),
+    "clock": Faults(limits.clocks, _some(FEW)),
+    "file descriptors": Faults(limits.descriptors, _some(FEW)),
+    "address space": Faults(limits.memory, _some((*FEW, "stage2"))),
     "locked database": Faults(races.writers, together.WRITING, 6),
-    "two at once": Faults(races.meeting, together.MEETING, 8),
+    "two at once": Faults(races.meeting, together.MEETING, 6),
 }

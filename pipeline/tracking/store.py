@@ -23,6 +23,7 @@ ARTEFACTS_VARIABLE = (
 ROOT_VARIABLE = "FLOWSCULPT_TRACKING_ROOT"  # for stages that run in a copy of the project
 USER, PASSWORD, TOKEN = "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN"
 SHORTEST_SECRET = 6
+PATIENCE = 60  # seconds that a process waits for the transaction of another one; SQLite's own 5 are too few for many
 SIGNING_KEY = "FLOWSCULPT_SIGNING_KEY"  # a PEM; see pipeline.serving.trust.keys
 TRAINING_VIEW = ("mlflow.experimentKind", "custom_model_development")  # the UI opens in its view of training runs
 
@@ -190,7 +191,8 @@ def connect(uri: str, root: Path) -> Store:
     with locked(home):  # other projects may use the same file
         if is_file:
             _create_database(path, artefact_root(root))
-        return Store(MlflowClient(uri), root, artefact_root(root))
+        patient = f"{uri}?timeout={PATIENCE}" if is_file and "?" not in uri else uri
+        return Store(MlflowClient(patient), root, artefact_root(root))
 
 
 def _connect_to_server(uri: str, root: Path) -> Store:
