@@ -30,7 +30,7 @@ _LINE: Final = re.compile(r"^(?:(?P<pid>\d+) +)?(?P<call>\w+)\((?P<given>.*)$")
 _PATH: Final = re.compile(r'(?<=[(, ])"(?P<text>(?:[^"\\]|\\.)*)"')
 _FILE: Final = re.compile(r"(?:^|, )(?:AT_FDCWD|\d+)<(?P<path>(?:[^>\\]|\\.)*)>")
 _OPENED: Final = re.compile(r"= (\d+)<")
-_MADE: Final = re.compile(r"O_(?:WRONLY|RDWR|CREAT|TRUNC|APPEND)")
+_MADE: Final = re.compile(r"O_(?:WR|RDWR|CREAT|TRUNC|APPEND)")
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ def operation(number: int) -> dict[str, Any]:
 
 
 def box(apply: Callable[[Any], Any]) -> Any:
-    """The outbox of the project, for a server that does as it is told."""
+    """The outbox of the project, and what its server does."""
     from pipeline.tracking.outbox import Outbox
 
     return Outbox(BOX, apply)

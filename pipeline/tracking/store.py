@@ -23,7 +23,7 @@ ARTEFACTS_VARIABLE = (
 ROOT_VARIABLE = "FLOWSCULPT_TRACKING_ROOT"  # for stages that run in a copy of the project
 USER, PASSWORD, TOKEN = "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN"
 SHORTEST_SECRET = 6
-PATIENCE = 60  # seconds that a process waits for the transaction of another one; SQLite's own 5 are too few for many
+PATIENCE = 60  # seconds that opening the store waits for whoever writes to it; MLflow waits 20 later, SQLite itself 5
 SIGNING_KEY = "FLOWSCULPT_SIGNING_KEY"  # a PEM; see pipeline.serving.trust.keys
 TRAINING_VIEW = ("mlflow.experimentKind", "custom_model_development")  # the UI opens in its view of training runs
 

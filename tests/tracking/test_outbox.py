@@ -13,6 +13,7 @@ import pytest
 import requests
 
 from pipeline.tracking import outbox
+from pipeline.tracking import store as stores
 from pipeline.tracking.outbox import Outbox
 
 
@@ -122,6 +123,20 @@ def test_a_file_is_kept_as_it_was_when_it_was_logged(tmp_path):
     assert box.deliver() == 0
     assert server.taken == {0: "first", 1: "second"}
     assert not (tmp_path / "box" / "files").exists()
+
+
+def test_a_store_that_another_process_writes_to_for_a_while_is_waited_for(tmp_path, monkeypatch):
+    import sqlite3
+
+    (tmp_path / "params.yaml").touch()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    connect, seen = sqlite3.connect, []
+    monkeypatch.setattr(
+        sqlite3.dbapi2, "connect", lambda *args, **named: (seen.append(named), connect(*args, **named))[1]
+    )
+    stores.connect(f"sqlite:///{tmp_path / 'mlflow.db'}", tmp_path)
+    assert seen[-1]["timeout"] == stores.PATIENCE
 
 
 def test_copies_that_cannot_be_removed_now_go_with_the_next_delivery(tmp_path, monkeypatch):
