@@ -13,6 +13,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from pipeline.base import durable
+from pipeline.base.errors import ArtifactError
 from pipeline.settings.tracking import Tracking
 from pipeline.tracking import names
 
@@ -181,6 +182,7 @@ def connect(uri: str, root: Path) -> Store:
     if uri.startswith(("http://", "https://")):
         return _connect_to_server(uri, root)
     from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
 
     if not uri.startswith("sqlite:"):
         return Store(MlflowClient(uri), root, None)
@@ -192,7 +194,10 @@ def connect(uri: str, root: Path) -> Store:
         if is_file:
             _create_database(path, artefact_root(root))
         patient = f"{uri}?timeout={PATIENCE}" if is_file and "?" not in uri else uri
-        return Store(MlflowClient(patient), root, artefact_root(root))
+        try:
+            return Store(MlflowClient(patient), root, artefact_root(root))
+        except MlflowException as error:
+            raise ArtifactError(f"{path}: cannot be opened as a store of MLflow ({error})") from error
 
 
 def _connect_to_server(uri: str, root: Path) -> Store:

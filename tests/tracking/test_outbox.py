@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import requests
 
+from pipeline.base.errors import ArtifactError
 from pipeline.tracking import outbox
 from pipeline.tracking import store as stores
 from pipeline.tracking.outbox import Outbox
@@ -137,6 +138,20 @@ def test_a_store_that_another_process_writes_to_for_a_while_is_waited_for(tmp_pa
     )
     stores.connect(f"sqlite:///{tmp_path / 'mlflow.db'}", tmp_path)
     assert seen[-1]["timeout"] == stores.PATIENCE
+
+
+def test_a_store_that_mlflow_cannot_open_is_named(tmp_path):
+    import sqlite3
+    from contextlib import closing
+
+    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    stores.connect(uri, tmp_path)
+    other = tmp_path / "other.db"
+    (tmp_path / "mlflow.db").rename(other)
+    with closing(sqlite3.connect(other)) as database, database:
+        database.execute("UPDATE alembic_version SET version_num = 'of a later mlflow'")
+    with pytest.raises(ArtifactError, match=r"other\.db: cannot be opened as a store of MLflow \("):
+        stores.connect(f"sqlite:///{other}", tmp_path)
 
 
 def test_copies_that_cannot_be_removed_now_go_with_the_next_delivery(tmp_path, monkeypatch):
