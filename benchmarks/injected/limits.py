@@ -15,7 +15,7 @@ from benchmarks.injected.children import KILLED, Ended
 
 DESCRIPTORS: Final = 12
 ABORTED: Final = "ended by SIGABRT"
-MEGABYTES: Final = (256, 128, 64, 32, 16, 8, 4, 2, 1)
+MEGABYTES: Final = (256, 128, 64, 32, 16)
 MINUTE, YEAR = 60.0, 365.25 * 86_400
 JUMPS: Final = {"a minute": MINUTE, "ten minutes": 10 * MINUTE, "a year": YEAR, "ten years": 10 * YEAR}
 LATE: Final = 3  # looks at the clock before it jumps, where it jumps meanwhile

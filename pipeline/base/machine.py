@@ -24,6 +24,7 @@ REMEDIES: Final = {
     "allow more open files (`ulimit -n`)": (errno.EMFILE, errno.ENFILE),
     "give it more memory": (errno.ENOMEM,),
 }
+NO_THREAD: Final = "can't start new thread"  # as Python says it
 _BY_NUMBER: Final = {number: remedy for remedy, numbers in REMEDIES.items() for number in numbers}
 
 
@@ -51,6 +52,8 @@ def reason(error: BaseException | None) -> str | None:
         seen.add(id(error))
         if isinstance(error, MemoryError):
             return f"memory is short ({printable(str(error)) or 'no more is given'}); give it more memory"
+        if isinstance(error, RuntimeError) and str(error) == NO_THREAD:
+            return f"{error}; give it more memory, or allow more threads, and run again"
         if isinstance(error, sqlite3.DatabaseError) and not isinstance(error, sqlite3.ProgrammingError):
             return f"an SQLite database cannot be used ({error}); free some space, check its rights, and run again"
         if isinstance(error, OSError) and error.errno in _BY_NUMBER:

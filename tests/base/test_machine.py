@@ -30,6 +30,7 @@ def test_a_refusal_names_the_file_the_reason_and_the_remedy(number):
 
 def test_memory_and_databases_are_the_machines_too():
     assert refuse(MemoryError()) == "memory is short (no more is given); give it more memory"
+    assert refuse(RuntimeError("can't start new thread")).startswith("can't start new thread; give it more memory")
     assert refuse(sqlite3.OperationalError("disk I/O error")).startswith("an SQLite database cannot be used (disk I/O")
 
 
