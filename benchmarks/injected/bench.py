@@ -82,9 +82,17 @@ class Bench:
                 self._value(lambda: self._again() and None)  # as each trial ends with a repeat
                 self.names = tidy(self.work)
                 seen.append(self._value(self.operation.look))
+        self.allowed = self.names | self._names_meanwhile()
         self.after = seen[1]
         if varies := [unit for unit in self.after if len({each.get(unit) for each in seen}) > 1]:
             raise SystemExit(f"{self.operation.name}: {', '.join(varies)} is never the same")
+
+    def _names_meanwhile(self) -> set[str]:
+        """The files behind what another process does at the same time, where one does something."""
+        if self.operation.meanwhile is None:
+            return set()
+        self.warm(self.operation.meanwhile)
+        return tidy(self.work)
 
     def warm(self, act: Callable[[], Any]) -> None:
         """Do something on a fresh copy, and import what that needs."""
@@ -140,7 +148,7 @@ class Bench:
 
     def _orphans(self) -> list[str]:
         left = tidy(self.work)
-        found = [f"{name} is left" for name in sorted(left - self.names)]
+        found = [f"{name} is left" for name in sorted(left - self.allowed)]
         return found + [f"{name} is gone" for name in sorted(self.names - left)]
 
 

@@ -21,7 +21,9 @@ def served_world() -> None:
     alerts.scored_world()
     sealed, before = Bundle.of_project().sealed, None
     for number in range(2):
-        HashedFolder({**sealed.about, "dataset": f"data {number}"}, sealed.files).save(Path("made") / str(number))
+        HashedFolder({**sealed.about, "dataset": f"{sealed.about['dataset']} {number}"}, sealed.files).save(
+            Path("made") / str(number)
+        )
         run = tracking.open_parent("training", {})
         tracking.close_parent(run)
         made = registry.register(Path("made") / str(number), run, {})
