@@ -37,12 +37,13 @@ from prefect.exceptions import ObjectAlreadyExists
 from prefect.states import Completed, Failed
 
 from flows.reports import decisions
-from flows.reports.decisions import Outcome
+from flows.reports.decisions import GATE, Outcome
 from flows.runtime import refusals, servers
 from flows.runtime.own_names import artefact_key, own
 from flows.runtime.shown import create_markdown_artifact
 from pipeline import config
 from pipeline.artifacts.files import encode_json
+from pipeline.base import machine
 from pipeline.base.errors import ArtifactError, ConflictError, DataError, FlowsculptError
 from pipeline.base.escaping import on_terminal, printable
 from pipeline.evaluation import promotion_gate
@@ -56,9 +57,7 @@ from pipeline.settings.retraining import Retraining
 
 LIMIT = "promotion"
 CANDIDATE, CHAMPION, PREVIOUS = "candidate", "champion", "previous"
-GATE, GATE_TIME, GATE_REASONS, ROLLED_BACK = (
-    f"flowsculpt.{tag}" for tag in ("gate", "gate.time", "gate.reasons", "rolled_back")
-)
+GATE_TIME, GATE_REASONS, ROLLED_BACK = (f"flowsculpt.{tag}" for tag in ("gate.time", "gate.reasons", "rolled_back"))
 LONGEST_TAG: Final = 4000
 
 
@@ -127,10 +126,12 @@ def promote(version: str = CANDIDATE, dry_run: bool = False, flow_run: str = "")
         _note(candidate, outcome)
     if outcome.kind == "passed":
         outcome = _swapped(candidate, outcome)
-    decisions.log(outcome, flow_run)
-    if outcome.kind in ("promoted", "overtaken"):
-        cleared = {ROLLED_BACK: ""} if outcome.kind == "promoted" else {}
-        registry.note(candidate, {GATE: outcome.kind, **cleared}, {})
+    with decisions.recorded(outcome):
+        decisions.log(outcome, flow_run)
+        kind = "promoted" if decisions.is_unrecorded(outcome) else outcome.kind
+        if kind in ("promoted", "overtaken"):
+            cleared = {ROLLED_BACK: ""} if kind == "promoted" else {}
+            registry.note(candidate, {GATE: kind, **cleared}, {})
     return outcome
 
 
@@ -146,13 +147,18 @@ def roll_back(flow_run: str = "") -> Outcome:
         outcome = decisions.unreadable(previous, champion, error)
         decisions.log(outcome, flow_run)
         return outcome
+    if champion.number != previous.number:  # else a rollback was interrupted
+        registry.note(champion, {ROLLED_BACK: decisions.now()}, {})  # first: or a kill lets the next night promote it
     restored = registry.rollback()
-    champion = _find(PREVIOUS) or champion  # another one, where a promotion came between
-    reason = f"version {restored.number} serves again instead of version {champion.number}, as asked"
-    outcome = Outcome("rolled back", restored, champion, (reason,))
-    decisions.log(outcome, flow_run)
-    registry.note(champion, {ROLLED_BACK: decisions.now()}, {})
-    registry.note(restored, {ROLLED_BACK: ""}, {})
+    served = _find(PREVIOUS) or champion
+    reason = f"version {restored.number} serves again instead of version {served.number}, as asked"
+    outcome = Outcome("rolled back", restored, served, (reason,))
+    with decisions.recorded(outcome):
+        if served.number != champion.number:  # a promotion came between, or a rollback was interrupted
+            registry.note(served, {ROLLED_BACK: decisions.now()}, {})
+            registry.note(champion, {ROLLED_BACK: ""}, {})
+        decisions.log(outcome, flow_run)
+        registry.note(restored, {ROLLED_BACK: ""}, {})
     return outcome
 
 
@@ -191,7 +197,7 @@ def _judged(candidate: Version, champion: Version | None, rules: Rules) -> Outco
             _check(version, bundle, rules.threshold)
         silence.admit(bundles[0], candidate)
     except ArtifactError as error:
-        return decisions.unreadable(candidate, champion, error, _way_out(champion))
+        return decisions.unreadable(candidate, champion, error, decisions.way_out(champion))
     except DataError as error:
         return Outcome("refused", candidate, champion, (str(error),))
     selection = heldout.with_drills(heldout.select(bundles), bundles, config.load(Evaluate).drills)
@@ -229,16 +235,6 @@ def _load(version: Version) -> Bundle:
         raise type(error)(f"version {version.number}: {error}") from error
 
 
-def _way_out(champion: Version | None) -> tuple[str, ...]:
-    """What to do where it is the champion that cannot be read, which would stop every promotion."""
-    if champion is None:
-        return ()
-    return (
-        "if it is the champion: go back with `flowsculpt rollback`, or take the alias "
-        f"{CHAMPION} from version {champion.number}, and the next candidate is judged as a first model",
-    )
-
-
 def _check(version: Version, bundle: Bundle, threshold: str) -> None:
     try:
         heldout.check(bundle, threshold)
@@ -274,7 +270,8 @@ def main(options: Sequence[str] | None = None) -> int:
     """Promote or roll back from the command line; returns the exit code."""
     given = arguments.parse("promotion", options)
     try:
-        outcome = roll_back() if given.rollback else _promoted(given.version, given.dry_run)
+        with machine.refusals():
+            outcome = roll_back() if given.rollback else _promoted(given.version, given.dry_run)
     except FlowsculptError as error:
         print(f"promotion: {error}", file=sys.stderr)
         return decisions.ERROR_CODE

@@ -95,18 +95,19 @@ def _judged(
     with program.quick_imports():  # while the process that reads gets ready
         from flows.reports import scoring as reports
         from pipeline import config
-        from pipeline.serving import arrivals, discoveries, intake, loading, silence
+        from pipeline.serving import arrivals, discoveries, intake, loading, silence, verdict_csv
         from pipeline.settings.alerts import Alerts
         from pipeline.settings.scoring import Scoring
 
     level = discoveries.asked(false_discovery)
     files = [file for path in paths for file in arrivals.listed(path)]
     version, bundle = model or loading.load(alias)
-    rules, alerts = config.load(Scoring).contract, config.load(Alerts)
+    settings, alerts = config.load(Scoring), config.load(Alerts)
+    rules, most = settings.contract, verdict_csv.most(form, settings.csv_records)
     silence.require(bundle, version.number, alerts)
 
     def score(file: arrivals.Incoming) -> intake.Outcome:
-        return intake.score(file, bundle, version.number, "", level, rules, alerts)
+        return intake.score(file, bundle, version.number, "", level, rules, alerts, most)
 
     texts: list[str] = []
     outcomes = [intake.take_in(path, path, version.number, score, rescore) for path in files]
@@ -131,17 +132,18 @@ def _told(result: "Result", texts: list[str]) -> str:
 
 
 def _as_csv(path: Path, done: object, form: "Format") -> list[str]:
-    """Write the verdicts on a file as CSV where that is wanted; returns where they lie if it was asked for."""
+    """Where the verdicts on a file lie as CSV, if that was asked for; those on one from before are written now."""
     from pipeline import config
     from pipeline.serving import arrivals, scored, verdict_csv
     from pipeline.settings.scoring import Scoring
 
-    is_before = done is None and form == "csv"
-    summary = scored.summary(arrivals.identify(path, path)) if is_before else done
+    if form != "csv":
+        return []
+    summary = scored.summary(arrivals.identify(path, path)) if done is None else done
     if not isinstance(summary, dict):
         return []
     written = verdict_csv.write(scored.key_of(summary), summary["records"], form, config.load(Scoring).csv_records)
-    return [f"verdicts as CSV: {written}"] if written and form == "csv" else []
+    return [f"verdicts as CSV: {written}"]
 
 
 def _upload() -> str:

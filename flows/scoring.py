@@ -39,17 +39,7 @@ from pipeline.base import engine
 from pipeline.base.errors import FlowsculptError, ScoringError, SilentModelError
 from pipeline.base.escaping import printable
 from pipeline.objects import copies
-from pipeline.serving import (
-    arrivals,
-    discoveries,
-    front_door,
-    intake,
-    loading,
-    scored,
-    silence,
-    uploads,
-    verdict_csv,
-)
+from pipeline.serving import arrivals, discoveries, front_door, intake, loading, silence, uploads, verdict_csv
 from pipeline.serving.arrivals import Incoming
 from pipeline.serving.bundle import Bundle
 from pipeline.serving.contract_check import WARN
@@ -70,9 +60,10 @@ def score(
     false_discovery: float | None = None,
     rules: ContractRules = WARN,
     alerts: Alerts | None = None,
+    most_in_csv: int = -1,
 ) -> State[Any]:
     """Score one file; a refusal of it is a state, not a traceback."""
-    return _state(intake.score(file, bundle, version, flow_run, false_discovery, rules, alerts))
+    return _state(intake.score(file, bundle, version, flow_run, false_discovery, rules, alerts, most_in_csv))
 
 
 def _state(done: Outcome) -> State[Any]:
@@ -102,13 +93,11 @@ def scoring(
     """
     try:
         with gpu.lease(gpu.usable_devices(), get_run_logger().info) as shown:
-            result = _score_on(shown, copies.local(path), alias, discoveries.asked(false_discovery), rescore)
+            result = _score_on(shown, copies.local(path), alias, discoveries.asked(false_discovery), rescore, format)
     except FlowsculptError as error:
         return Failed(message=str(error), data=error)
     _publish(result)
     try:
-        for summary in result.scored:
-            verdict_csv.write(scored.key_of(summary), summary["records"], format, config.load(Scoring).csv_records)
         uploads.upload(config.load(Scoring).output)
     except FlowsculptError as error:
         return Failed(message=f"{uploads.FAULT}: {error}; {result.counts}", data=error)
@@ -120,12 +109,15 @@ def scoring(
     return Completed(message=f"completed, {result.counts}", data=result)
 
 
-def _score_on(shown: Mapping[str, str], path: Path, alias: str, false_discovery: float | None, rescore: bool) -> Result:
+def _score_on(
+    shown: Mapping[str, str], path: Path, alias: str, false_discovery: float | None, rescore: bool, form: Format
+) -> Result:
     """``score_new`` in this process, which sees the device that ``shown`` names and no other."""
     before = {name: os.environ.get(name) for name in shown}
     os.environ.update(shown)  # heeded as long as nothing has asked for a GPU, which loading the model does first
     try:
-        return score_new(path, alias, "cuda" if shown["CUDA_VISIBLE_DEVICES"] else "cpu", false_discovery, rescore)
+        device = "cuda" if shown["CUDA_VISIBLE_DEVICES"] else "cpu"
+        return score_new(path, alias, device, false_discovery, rescore, form)
     finally:
         for name, value in before.items():
             if value is None:
@@ -135,7 +127,12 @@ def _score_on(shown: Mapping[str, str], path: Path, alias: str, false_discovery:
 
 
 def score_new(
-    path: Path, alias: str, device: str = "cpu", false_discovery: float | None = None, rescore: bool = False
+    path: Path,
+    alias: str,
+    device: str = "cpu",
+    false_discovery: float | None = None,
+    rescore: bool = False,
+    form: Format = "auto",
 ) -> Result:
     """Score the files under ``path`` that no version of the model has scored.
 
@@ -145,25 +142,29 @@ def score_new(
         device: where its models run.
         false_discovery: level of the decision on each file as a whole, if there is to be one.
         rescore: score those, too, that only other versions have scored.
+        form: whether verdicts are written as CSV, too; see ``serving.verdict_csv``.
 
     Raises:
         FlowsculptError: there is no such version or no such path; nothing was scored.
     """
     with engine.using(**config.engine()):
-        return _score_new(path, alias, device, false_discovery, rescore)
+        return _score_new(path, alias, device, false_discovery, rescore, form)
 
 
-def _score_new(path: Path, alias: str, device: str, false_discovery: float | None, rescore: bool) -> Result:
+def _score_new(
+    path: Path, alias: str, device: str, false_discovery: float | None, rescore: bool, form: Format
+) -> Result:
     with refusals.announced():
         version, bundle = loading.load(alias, device)
-        rules, alerts = config.load(Scoring).contract, config.load(Alerts)
+        settings, alerts = config.load(Scoring), config.load(Alerts)
+        rules, most = settings.contract, verdict_csv.most(form, settings.csv_records)
         if said := silence.require(bundle, version.number, alerts):
             refusals.announce(said, refusals.SILENT)
     listed, flow_run = arrivals.listed(path), str(runtime.flow_run.id or "")
     get_run_logger().info("version %d scores %d files, but for those that it has scored", version.number, len(listed))
 
     def settled(file: Incoming) -> Outcome:
-        given = (file, bundle, version.number, flow_run, false_discovery, rules, alerts)
+        given = (file, bundle, version.number, flow_run, false_discovery, rules, alerts, most)
         done: Any = score(*given, return_state=True).result(raise_on_failure=False)
         if isinstance(done, Exception) and not isinstance(done, FlowsculptError):  # its traceback stands in the log
             return ScoringError(f"{file.name}: {type(done).__name__}: {done}")

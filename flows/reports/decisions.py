@@ -5,14 +5,16 @@ alias was moved by other means, or a process was killed between the swap and its
 first.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final, Literal
 
 from flows.reports import live
 from pipeline.artifacts.files import read_lines
-from pipeline.base.errors import ArtifactError, TrustError
+from pipeline.base import machine
+from pipeline.base.errors import ArtifactError, FlowsculptError, TrustError
 from pipeline.base.escaping import in_code, in_markdown, strong, table
 from pipeline.evaluation.promotion_gate import Criterion, Decision
 from pipeline.serving import own_model
@@ -42,6 +44,7 @@ NOTE: Final = (
 )
 DONE: Final = ("promoted", "passed", "unchanged", "rolled back")
 REFUSED_CODE, ERROR_CODE = 3, 1
+GATE: Final = "flowsculpt.gate"  # the tag of a version that says what became of it
 
 
 @dataclass(frozen=True)
@@ -95,6 +98,40 @@ def unreadable(
 ) -> Outcome:
     """The outcome where a model cannot be read, or no trusted key vouches for it."""
     return Outcome("unreadable", candidate, champion, (str(error), *more), is_distrusted=isinstance(error, TrustError))
+
+
+def way_out(champion: Version | None) -> tuple[str, ...]:
+    """What to do where it is the champion that cannot be read, which would stop every promotion."""
+    if champion is None:
+        return ()
+    return (
+        "if it is the champion: go back with `flowsculpt rollback`, or take the alias "
+        f"champion from version {champion.number}, and the next candidate is judged as a first model",
+    )
+
+
+@contextmanager
+def recorded(outcome: Outcome) -> Iterator[None]:
+    """Say of an error that comes after the aliases were moved that they were, so that nobody moves them twice.
+
+    Raises:
+        ArtifactError: the log or the registry did not take the record of what was done.
+    """
+    try:
+        with machine.refusals():
+            yield
+    except FlowsculptError as error:
+        if outcome.kind not in ("promoted", "rolled back"):
+            raise
+        said = f"version {outcome.serving} serves now, and only the record of that is not complete"
+        raise ArtifactError(f"{said}: {error}; the next decision completes it") from error
+
+
+def is_unrecorded(outcome: Outcome) -> bool:
+    """Whether a version that serves was promoted by a process that was killed before it noted that."""
+    candidate, champion = outcome.candidate, outcome.champion
+    is_same = candidate is not None and champion is not None and candidate.number == champion.number
+    return outcome.kind == "unchanged" and is_same and candidate.tags.get(GATE) == "passed"  # type: ignore[union-attr]
 
 
 def log(outcome: Outcome, flow_run: str) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from pipeline.base import machine
 from pipeline.base.errors import FlowsculptError
 from pipeline.base.escaping import lines
 
@@ -57,7 +58,7 @@ def run(name: str, body: Callable[[], str]) -> int:
         SystemExit: a TERM came.
     """
     try:
-        with heeding(terminate, [signal.SIGTERM]):
+        with heeding(terminate, [signal.SIGTERM]), machine.refusals():
             print(lines(body()))
     except FlowsculptError as error:
         print(f"{name}: {error}", file=sys.stderr)

@@ -70,6 +70,24 @@ def whole_folder(folder: Path) -> Iterator[Path]:
 
 
 @contextmanager
+def lock_file(path: Path, remedy: str = RERUN) -> Iterator[int]:
+    """Open a file that is only ever locked, and is made where it is absent. What it locks ends with the block.
+
+    Raises:
+        ArtifactError: it cannot be opened.
+    """
+    with refusals(path, remedy):
+        lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666 & shared_with(path))
+    try:
+        yield lock
+    finally:
+        with suppress(OSError):
+            fcntl.flock(lock, fcntl.LOCK_UN)
+        with suppress(OSError):  # nothing was written by it
+            os.close(lock)
+
+
+@contextmanager
 def refusals(path: Path, remedy: str = RERUN) -> Iterator[None]:
     """Turn an error of the operating system into one that names the file, the cause and the remedy.
 

@@ -16,6 +16,7 @@
     ├── ArtifactError            a file of an earlier stage that is absent or not what its name says
     │   └── TrustError           a model, a decision or a key that no trusted key vouches for
     │       └── SilentModelError a model that no longer finds what it found, or has raised no alarm for too long
+    ├── MachineError             a full or broken disk, a folder that is gone, too few files or too little memory
     ├── ConflictError            what another one has changed meanwhile
     ├── EngineError              a cluster that does not answer, or has other versions
     └── ScoringError             files that could not be scored, each with its reason
@@ -100,6 +101,10 @@ class TrustError(ArtifactError):
 
 class SilentModelError(TrustError):
     """A model no longer finds what it found when it was made, or has raised no alarm for longer than chance allows."""
+
+
+class MachineError(FlowsculptError):
+    """The machine refuses something that is not the program's fault: a disk is full or broken, memory is short."""
 
 
 class ConflictError(FlowsculptError):

@@ -65,9 +65,14 @@ def shared_with(path: Path) -> int:
 
 
 def discard(temporary: Path, lock: int) -> None:
-    """Remove a temporary name, if it is still there, and give up its lock."""
-    remove(temporary)
-    os.close(lock)
+    """Remove a temporary name, if it is still there, and give up its lock.
+
+    What cannot be removed now is removed by the next writer of the same target.
+    """
+    with suppress(OSError):
+        remove(temporary)
+    with suppress(OSError):  # nothing was written by it
+        os.close(lock)
 
 
 def remove(path: Path) -> None:

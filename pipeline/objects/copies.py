@@ -120,6 +120,6 @@ def _note(copy: Path) -> Path:
 @contextmanager
 def _alone() -> Iterator[None]:
     """One process at a time changes copies."""
-    with (paths.OBJECTS / ".lock").open("w") as file:
+    with durable.lock_file(paths.OBJECTS / ".lock") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield

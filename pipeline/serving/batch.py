@@ -44,7 +44,7 @@ from pipeline.base.engine import mapped
 from pipeline.base.errors import SourceError
 from pipeline.datasets.base import REJECTED_SCHEMA
 from pipeline.objects import copies
-from pipeline.serving import carried_past, discoveries, judged, own_model, reading, silence
+from pipeline.serving import carried_past, discoveries, judged, own_model, reading, silence, verdict_csv
 from pipeline.serving.alerts import delivery
 from pipeline.serving.alerts.building import AlertBuilder
 from pipeline.serving.alerts.schema import SCHEMA as ALERT_SCHEMA
@@ -68,6 +68,7 @@ def score(
     false_discovery: float | None = None,
     rules: ContractRules = WARN,
     alerts: Alerts | None = None,
+    most_in_csv: int = -1,
 ) -> dict[str, Any]:
     """Score the records of a file, some at a time; returns the summary.
 
@@ -79,6 +80,7 @@ def score(
         false_discovery: level of the batch decision over the file, None for none; see ``pipeline.serving.discoveries``.
         rules: when records are not of the kind that the model was fitted on, and what then.
         alerts: which records become alerts, and who gets them; None: as ``params.yaml`` says.
+        most_in_csv: verdicts on a file of at most so many records are written as CSV, too; see ``verdict_csv.most``.
 
     Raises:
         SourceError: it cannot be read to its end, or changes meanwhile; nothing is written.
@@ -103,6 +105,7 @@ def score(
         n = bundle.calibration.decisions[most].reference.size
         p_value = np.concatenate(judging.p_values)
         batch["batch"] = discoveries.mark(table_path(judging.key), p_value, false_discovery, n)
+    verdict_csv.write(judging.key, judging.tally.verdicts.total(), "auto", most_in_csv)
     return judging.summary({**batch, **({"silent": silent} if silent else {})})
 
 

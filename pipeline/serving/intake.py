@@ -139,6 +139,7 @@ def score(
     false_discovery: float | None = None,
     rules: ContractRules = WARN,
     alerts: Alerts | None = None,
+    most_in_csv: int = -1,
 ) -> Outcome:
     """What becomes of a file that is new and whole; see ``batch.score`` for the arguments.
 
@@ -149,7 +150,7 @@ def score(
         held = quarantine.known(file.sha256, version)
         if held is not None:
             return _quarantined(file, version, held.reason)
-        summary = batch.score(file, bundle, version, flow_run, false_discovery, rules, alerts)
+        summary = batch.score(file, bundle, version, flow_run, false_discovery, rules, alerts, most_in_csv)
     except FlowsculptError as error:
         return _refused(file, version, error)
     lines = delivery.after_scoring(alerts.sinks)

@@ -18,13 +18,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from pipeline.base import durable
 from pipeline.base.errors import ArtifactError, ConflictError
 from pipeline.base.escaping import printable
 from pipeline.serving import benign, manifest, own_model, packaging
 from pipeline.serving import champion as champions
 from pipeline.serving.manifest import HashedFolder
 from pipeline.serving.origin import Origin
-from pipeline.serving.trust import signing, verification
+from pipeline.serving.trust import chain, signing, verification
 from pipeline.serving.trust.statements import PROMOTION, SIGNATURE
 from pipeline.serving.version import COMMIT, DATASET, Version
 from pipeline.tracking import operations, outbox, store
@@ -156,8 +157,11 @@ def rollback() -> Version:
     """
     client, model = store.client(), own_model.name()
     with _locked():
-        aliases = _aliases(model)
-        champion, previous = aliases.get(CHAMPION), aliases.get(PREVIOUS)
+        champion, previous = map(_aliases(model).get, (CHAMPION, PREVIOUS))  # the same where this was interrupted
+        if champion and previous == champion and (replaced := chain.require().before(model, int(champion))):
+            client.set_registered_model_alias(model, PREVIOUS, str(replaced))
+            champions.keep(_require(replaced), PREVIOUS)
+            return _require(int(champion))
         if previous is None or previous == champion:
             raise ConflictError(f"there is no version to go back to: {PREVIOUS} is {_numbered(previous)}")
         back = _require(int(previous))
@@ -276,7 +280,7 @@ def _numbered(number: str | None) -> str:
 @contextmanager
 def _locked() -> Iterator[None]:
     """One process of this machine at a time changes the registry from this project."""
-    with (store.project_root() / LOCK).open("w") as file:
+    with durable.lock_file(store.project_root() / LOCK) as file:
         fcntl.flock(file, fcntl.LOCK_EX)  # let go with the file, whatever ends the process
         yield
 

@@ -5,9 +5,10 @@
     data/scored/csv/KEY.csv     the rows and columns of data/scored/KEY.parquet, ids as sixteen hexadecimal digits
 
 It is written from the Parquet table, which everything in this project reads: for a file of few records by itself, for
-any other where it is asked for.
+any other where it is asked for. It is there before the file counts as scored, so that no kill in between leaves it out.
 """
 
+import sys
 from pathlib import Path
 from typing import Final, Literal
 
@@ -24,19 +25,24 @@ def path_of(key: str) -> Path:
     return own_model.scored() / ROOM / f"{key}.csv"
 
 
-def write(key: str, records: int, form: Format, most: int) -> Path | None:
+def most(form: Format, few: int) -> int:
+    """The records of a file that gets its CSV when it is scored, at most; -1 for none."""
+    return {"auto": few, "csv": sys.maxsize, "parquet": -1}[form]
+
+
+def write(key: str, records: int, form: Format, few: int) -> Path | None:
     """Write the CSV of a file that was scored, unless it is there; returns where it lies, None where none is wanted.
 
     Args:
         key: of the file.
         records: that it has.
         form: ``csv``: write it; ``parquet``: do not; ``auto``: if it has few records.
-        most: records that are few.
+        few: records that are few.
 
     Raises:
         ArtifactError: the table cannot be read, or the CSV cannot be written.
     """
-    if form == "parquet" or (form == "auto" and records > most):
+    if records > most(form, few):
         return None
     path = path_of(key)
     if not path.exists() or path.stat().st_mtime_ns < scored.table_path(key).stat().st_mtime_ns:

@@ -9,7 +9,7 @@ from typing import TypeVar
 from pipeline import config, tracking
 from pipeline.artifacts import paths
 from pipeline.artifacts.files import whole_folder
-from pipeline.base import engine
+from pipeline.base import engine, machine
 from pipeline.base.errors import FlowsculptError
 from pipeline.base.escaping import printable
 from pipeline.base.parallel import limit_threads
@@ -32,25 +32,30 @@ def launch(name: str, shape: type[S], body: Callable[[S, Report], Verdict | None
     """
     limit_threads()
     try:
-        settings = config.load(shape)
-        upstream = {stage: partial(paths.content_hash, stage) for stage in paths.upstream(name)}
-        outputs = partial(paths.content_hash, name)
-        last = name == next(reversed(paths.OUTPUTS))
-        using = engine.using(**config.engine())
-        with using, tracking.stage(name, plain(settings), upstream, outputs, last) as run:
-            overview.settings(run.pipeline)
-            with whole_folder(paths.REPORTS / name) as folder:
-                verdict = body(settings, Report(folder, run))
-            for file in sorted((paths.REPORTS / name).rglob("*")):
-                if file.is_file():
-                    parent = file.parent.relative_to(paths.REPORTS / name).as_posix()
-                    run.file(file, None if parent == "." else parent)
-            if verdict:
-                verdict()
-            if last and run.ends_pipeline:
-                overview.results(run.pipeline)
+        with machine.refusals():
+            _run(name, shape, body)
     except (ConnectionError, TimeoutError) as error:
         print(printable(f"{name}: a server does not answer: {error}"), file=sys.stderr)
         sys.exit(os.EX_TEMPFAIL)
     except FlowsculptError as error:
         sys.exit(f"{name}: {error}")
+
+
+def _run(name: str, shape: type[S], body: Callable[[S, Report], Verdict | None]) -> None:
+    settings = config.load(shape)
+    upstream = {stage: partial(paths.content_hash, stage) for stage in paths.upstream(name)}
+    outputs = partial(paths.content_hash, name)
+    last = name == next(reversed(paths.OUTPUTS))
+    using = engine.using(**config.engine())
+    with using, tracking.stage(name, plain(settings), upstream, outputs, last) as run:
+        overview.settings(run.pipeline)
+        with whole_folder(paths.REPORTS / name) as folder:
+            verdict = body(settings, Report(folder, run))
+        for file in sorted((paths.REPORTS / name).rglob("*")):
+            if file.is_file():
+                parent = file.parent.relative_to(paths.REPORTS / name).as_posix()
+                run.file(file, None if parent == "." else parent)
+        if verdict:
+            verdict()
+        if last and run.ends_pipeline:
+            overview.results(run.pipeline)

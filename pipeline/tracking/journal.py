@@ -68,11 +68,17 @@ class Journal:
             entries = durable.lines(self._path)
             done = {entry.get("done") for entry in entries}
             waiting = [entry for entry in entries if "done" not in entry and entry["id"] not in done]
-            if not waiting:
+            if not waiting and self._cleaned():
                 self._path.unlink()
-                if not self._refused.exists():
-                    shutil.rmtree(self.folder / "files", ignore_errors=True)
             return waiting
+
+    def _cleaned(self) -> bool:
+        """Remove the copies that nobody needs; whether none is left. Until then the journal stays, to be read again."""
+        files = self.folder / "files"
+        if self._refused.exists():
+            return True
+        shutil.rmtree(files, ignore_errors=True)
+        return not files.exists()
 
     @contextmanager
     def alone(self, wait: bool) -> Iterator[bool]:
@@ -103,8 +109,8 @@ class Journal:
     @contextmanager
     def _lock_file(self, name: str) -> Iterator[int]:
         durable.make_private(self.folder)
-        with (self.folder / name).open("w") as file:
-            yield file.fileno()
+        with durable.lock_file(self.folder / name, REMEDY) as file:
+            yield file
 
 
 def _add(path: Path, entry: Operation) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from pipeline.base import durable
+from pipeline.base.errors import ArtifactError
 from pipeline.settings.tracking import Tracking
 from pipeline.tracking import names
 
@@ -23,6 +24,7 @@ ARTEFACTS_VARIABLE = (
 ROOT_VARIABLE = "FLOWSCULPT_TRACKING_ROOT"  # for stages that run in a copy of the project
 USER, PASSWORD, TOKEN = "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN"
 SHORTEST_SECRET = 6
+PATIENCE = 60  # seconds that opening the store waits for whoever writes to it; MLflow waits 20 later, SQLite itself 5
 SIGNING_KEY = "FLOWSCULPT_SIGNING_KEY"  # a PEM; see pipeline.serving.trust.keys
 TRAINING_VIEW = ("mlflow.experimentKind", "custom_model_development")  # the UI opens in its view of training runs
 
@@ -180,6 +182,7 @@ def connect(uri: str, root: Path) -> Store:
     if uri.startswith(("http://", "https://")):
         return _connect_to_server(uri, root)
     from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
 
     if not uri.startswith("sqlite:"):
         return Store(MlflowClient(uri), root, None)
@@ -190,7 +193,11 @@ def connect(uri: str, root: Path) -> Store:
     with locked(home):  # other projects may use the same file
         if is_file:
             _create_database(path, artefact_root(root))
-        return Store(MlflowClient(uri), root, artefact_root(root))
+        patient = f"{uri}?timeout={PATIENCE}" if is_file and "?" not in uri else uri
+        try:
+            return Store(MlflowClient(patient), root, artefact_root(root))
+        except MlflowException as error:
+            raise ArtifactError(f"{path}: cannot be opened as a store of MLflow ({error})") from error
 
 
 def _connect_to_server(uri: str, root: Path) -> Store:
@@ -242,7 +249,7 @@ def _experiment(client: Any, name: str, artefacts: str | None) -> str:
 @contextmanager
 def locked(root: Path) -> Iterator[None]:
     """One process of this machine at a time in a folder: that of a project, or of a store."""
-    with (root / "mlflow.db.lock").open("w") as file:
+    with durable.lock_file(root / "mlflow.db.lock") as file:
         fcntl.flock(file, fcntl.LOCK_EX)  # let go with the file, whatever ends the process
         yield
 

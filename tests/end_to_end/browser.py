@@ -79,6 +79,13 @@ class Browser:
         """Type into the field that has the focus."""
         self.call("Input.insertText", text=text)
 
+    def fill(self, field: str, text: str) -> None:
+        """Type into the field that a selector names, and wait until it holds that."""
+        self.wait(f"document.readyState == 'complete' && document.querySelector({json.dumps(field)})")
+        self.script(f"document.querySelector({json.dumps(field)}).focus()")
+        self.type(text)
+        self.wait(f"document.querySelector({json.dumps(field)}).value == {json.dumps(text)}")
+
     def wait(self, expression: str, seconds: float = 60) -> None:
         """Wait until an expression holds; a page may load meanwhile."""
         deadline = time.monotonic() + seconds

@@ -19,7 +19,7 @@ from pipeline.artifacts.files import sha256_of
 from pipeline.datasets.synthetic.captures import write_captures
 from tests.end_to_end.browser import PROGRAM, browser
 from tests.end_to_end.conftest import Project
-from tests.end_to_end.triage import SECRET, serving
+from tests.end_to_end.triage import log_in, serving
 
 SCANNER, FLOODER, BOT = (f"198.51.100.{host}" for host in (2, 3, 9))  # of the simulated Friday
 DAY = "2017-07-07-friday.pcap"
@@ -108,12 +108,8 @@ def decisions(project):
 
 def sign_in(page, address):
     page.size(1400, 900)
-    page.open(address, "Your name", "Secret")
-    page.type("ada")
-    page.script("document.querySelector('[name=secret]').focus()")
-    page.type(SECRET)
-    page.keys("Enter")
-    page.wait("document.querySelector('tr.at') && document.documentElement.className == 'script'")
+    log_in(page, address)
+    page.wait("document.querySelector('tr.at')")
 
 
 def mark(page, address, alerts, verdict, name=""):

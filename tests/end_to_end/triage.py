@@ -57,10 +57,8 @@ def mark_until_killed(address, process, rows, seconds):
 def log_in(page, address, name="ada"):
     """Log in by keyboard; the page shows the queue then."""
     page.open(f"{address}/login", "Your name", "Secret")
-    page.script("document.querySelector('form.login [name=name]').focus()")
-    page.type(name)
-    page.script("document.querySelector('[name=secret]').focus()")
-    page.type(SECRET)
+    for field, text in (("name", name), ("secret", SECRET)):
+        page.fill(f"form.login [name={field}]", text)
     page.keys("Enter")
     page.wait("document.querySelector('nav.top') && document.documentElement.className == 'script'")
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import contextvars
+import errno
 import json
 import os
 import threading
@@ -531,6 +532,47 @@ def test_a_rollback_can_be_taken_back(project, made):
     assert promotion.roll_back().kind == "rolled back"
     assert project.champion == 2
     assert not project.find_version(2).tags["flowsculpt.rolled_back"]
+
+
+def test_what_a_rollback_that_was_killed_sent_back_returns_only_by_its_number(project, made, monkeypatch):
+    _served(project, made, "good", "equal")
+    promotion.promote()
+    with monkeypatch.context() as killed, pytest.raises(KeyboardInterrupt):
+        killed.setattr(decisions, "log", _die)
+        promotion.roll_back()
+    assert project.champion == 1
+    assert promotion.promote().kind == "refused"
+    assert project.champion == 1
+
+
+def _die(*_):
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("act", [promotion.promote, promotion.roll_back])
+def test_an_error_behind_the_swap_says_that_it_was_made(act, project, made, monkeypatch):
+    _served(project, made, "good", "equal")
+    if act is promotion.roll_back:
+        promotion.promote()
+    serves = 1 if act is promotion.roll_back else 2
+
+    def is_full(*_):
+        raise OSError(errno.ENOSPC, "full", "data/promotions.jsonl")
+
+    monkeypatch.setattr(decisions, "log", is_full)
+    with pytest.raises(ArtifactError, match=f"version {serves} serves now, and only the record .*No space left"):
+        act()
+    assert project.champion == serves
+
+
+def test_a_promotion_that_was_killed_behind_the_swap_is_noted_by_the_next_one(project, made, monkeypatch):
+    _served(project, made, "good", "equal")
+    with monkeypatch.context() as killed, pytest.raises(KeyboardInterrupt):
+        killed.setattr(decisions, "log", _die)
+        promotion.promote()
+    assert project.find_version(2).tags["flowsculpt.gate"] == "passed"
+    assert promotion.promote().kind == "unchanged"
+    assert project.find_version(2).tags["flowsculpt.gate"] == "promoted"
 
 
 def test_without_a_previous_model_there_is_nothing_to_go_back_to(project, made):

@@ -260,7 +260,8 @@ def test_a_sampler_of_batches_and_workers(tmp_path):
             return iter([list(range(10)), list(range(20, 30)), list(range(50, 60))])
 
     objective = Losses()
-    loader = DataLoader(Images(), batch_sampler=Batches(), num_workers=1)
+    # A worker is a new process: one that is forked runs what Prefect has left for the end of this one, and fails.
+    loader = DataLoader(Images(), batch_sampler=Batches(), num_workers=1, multiprocessing_context="spawn")
     result = train(tmp_path, data=loader, objective=objective, max_epochs=2, updates=None)
     assert [len(given) for given in objective.given] == [10] * 6
     assert len(result.scores) == N

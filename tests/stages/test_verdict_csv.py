@@ -8,7 +8,7 @@ import pytest
 
 from flows import score, scoring
 from pipeline.artifacts import paths
-from pipeline.serving import scored, verdict_csv
+from pipeline.serving import batch, scored, verdict_csv
 
 
 @pytest.fixture
@@ -55,6 +55,22 @@ def test_a_larger_file_has_none_unless_it_is_asked_for_also_later(file, prepared
     before = (paths.SCORED / "csv" / name).stat().st_mtime_ns
     scores(file, "csv")
     assert (paths.SCORED / "csv" / name).stat().st_mtime_ns == before
+
+
+def test_a_kill_before_the_file_counts_as_scored_leaves_no_file_without_its_csv(file, monkeypatch):
+    def die(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as killed, pytest.raises(KeyboardInterrupt):
+        killed.setattr(batch, "write_json", die)  # of the summary
+        scores(file)
+    assert not scored.summaries()
+    scores(file)
+    assert len(written()) == 1
+    with monkeypatch.context() as killed, pytest.raises(KeyboardInterrupt):
+        killed.setattr(score, "_as_csv", die)  # behind the summary
+        scores(file.rename(file.with_name("another.csv")))
+    assert {verdict_csv.path_of(key).exists() for key in scored.summaries()} == {True}
 
 
 def test_parquet_alone_can_be_asked_for(file):

@@ -11,12 +11,15 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import pytest
 
 from benchmarks.champions import signed
+from flows import promotion
+from flows.reports import decisions
 from pipeline import tracking
 from pipeline.artifacts import paths
 from pipeline.base.errors import ArtifactError
 from pipeline.serving import champion, loading, manifest, own_model, registry
 from pipeline.serving.manifest import HashedFolder
 from pipeline.serving.registry import DIGEST
+from pipeline.serving.trust import chain
 from pipeline.serving.version import Version
 from pipeline.tracking import direct
 from pipeline.tracking import store as stores
@@ -26,6 +29,7 @@ from pipeline.tracking import store as stores
 def project(project):
     """The project with a store in which no version has an alias."""
     yield project
+    chain.place().unlink(missing_ok=True)
     found = stores.client().search_registered_models(f"name = '{own_model.name()}'")
     for alias in found[0].aliases if found else ():
         stores.client().delete_registered_model_alias(own_model.name(), alias)
@@ -101,6 +105,31 @@ def test_with_the_store_away_a_rollback_has_swapped_previous_too(two, monkeypatc
     with monkeypatch.context() as away:
         away.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
         assert (loading.find("champion").number, loading.find("previous").number) == (first.number, second.number)
+
+
+def test_a_rollback_that_was_killed_between_two_aliases_goes_on(two, monkeypatch):
+    before = None
+    for version in two:
+        after = registry.promote(version, before)
+        decisions.log(decisions.Outcome("promoted", after, before, ()), "")
+        before = after
+    client, move = type(stores.client()), type(stores.client()).set_registered_model_alias
+
+    def dies(self, name, alias, number):
+        if alias == registry.PREVIOUS:
+            raise KeyboardInterrupt
+        move(self, name, alias, number)
+
+    with monkeypatch.context() as killed, pytest.raises(KeyboardInterrupt):
+        killed.setattr(client, "set_registered_model_alias", dies)
+        promotion.roll_back()
+    assert served() == two[0].number
+    assert promotion.roll_back().kind == "rolled back"
+    assert served() == two[0].number
+    assert registry.find_version("previous").number == two[1].number
+    assert registry.find_version("previous").tags[promotion.ROLLED_BACK]
+    assert not registry.find_version("champion").tags[promotion.ROLLED_BACK]
+    assert chain.read(thorough=True).lines[-1]["champion"] == two[1].number
 
 
 def test_a_rollback_while_the_registry_answers_is_not_forgotten(tmp_path, monkeypatch):

@@ -12,7 +12,9 @@ from pathlib import Path
 import pytest
 import requests
 
+from pipeline.base.errors import ArtifactError
 from pipeline.tracking import outbox
+from pipeline.tracking import store as stores
 from pipeline.tracking.outbox import Outbox
 
 
@@ -122,6 +124,52 @@ def test_a_file_is_kept_as_it_was_when_it_was_logged(tmp_path):
     assert box.deliver() == 0
     assert server.taken == {0: "first", 1: "second"}
     assert not (tmp_path / "box" / "files").exists()
+
+
+def test_a_store_that_another_process_writes_to_for_a_while_is_waited_for(tmp_path, monkeypatch):
+    import sqlite3
+
+    (tmp_path / "params.yaml").touch()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    connect, seen = sqlite3.connect, []
+    monkeypatch.setattr(
+        sqlite3.dbapi2, "connect", lambda *args, **named: (seen.append(named), connect(*args, **named))[1]
+    )
+    stores.connect(f"sqlite:///{tmp_path / 'mlflow.db'}", tmp_path)
+    assert seen[-1]["timeout"] == stores.PATIENCE
+
+
+def test_a_store_that_mlflow_cannot_open_is_named(tmp_path):
+    import sqlite3
+    from contextlib import closing
+
+    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    stores.connect(uri, tmp_path)
+    other = tmp_path / "other.db"
+    (tmp_path / "mlflow.db").rename(other)
+    with closing(sqlite3.connect(other)) as database, database:
+        database.execute("UPDATE alembic_version SET version_num = 'of a later mlflow'")
+    with pytest.raises(ArtifactError, match=r"other\.db: cannot be opened as a store of MLflow \("):
+        stores.connect(f"sqlite:///{other}", tmp_path)
+
+
+def test_copies_that_cannot_be_removed_now_go_with_the_next_delivery(tmp_path, monkeypatch):
+    from pipeline.tracking import journal
+
+    artefact, server = tmp_path / "artefact", Server(lambda: False)
+    artefact.write_text("content")
+    box = Outbox(tmp_path / "box", server.apply)
+    box.write({"n": 0, "path": str(artefact)})
+    server.moments = lambda: True
+    with monkeypatch.context() as short:  # of file descriptors, say
+        short.setattr(journal.shutil, "rmtree", lambda *_, **__: None)
+        assert box.deliver() == 0
+    assert (tmp_path / "box" / "files").exists()
+    assert box.deliver() == 0
+    assert not (tmp_path / "box" / "files").exists()
+    assert box.journal.empty
+    assert server.taken == {0: "content"}
 
 
 def test_a_server_that_is_away_is_not_asked_each_time(tmp_path, monkeypatch):

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from pipeline.base import durable
@@ -21,10 +21,8 @@ def write(content: dict[str, Any], path: Path) -> None:
     tensors: dict[str, Tensor] = {}
     header = {"content": json.dumps(_encode(content, tensors))}
     with durable.atomic(path, "free some space and run again to resume") as temporary:
-        try:
-            save_file(tensors, temporary, metadata=header)
-        except SafetensorError as error:  # how safetensors tells a full disk
-            raise OSError(str(error)) from error
+        # Not ``save_file``: that writes under a temporary name of its own, which a kill would leave behind for good.
+        temporary.write_bytes(save(tensors, header))
 
 
 def read(path: Path) -> dict[str, Any]:

@@ -11,7 +11,6 @@ days, and so is its key.
 """
 
 import fcntl
-import os
 import sqlite3
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -230,18 +229,13 @@ class Spool:
     @contextmanager
     def alone(self) -> Iterator[bool]:
         """Hold the right to deliver, which one process has at a time; False where another one has it."""
-        path = self.path.with_suffix(".lock")
-        with durable.refusals(path, "free some space or check its rights"):
-            lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
+        with durable.lock_file(self.path.with_suffix(".lock"), "free some space or check its rights") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 yield False
             else:
                 yield True
-        finally:
-            os.close(lock)
 
     def _create(self, database: sqlite3.Connection) -> None:
         with _transaction(database):
@@ -272,7 +266,8 @@ def _transaction(database: sqlite3.Connection) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        database.execute("ROLLBACK")
+        if database.in_transaction:  # a full disk has ended it already
+            database.execute("ROLLBACK")
         raise
     database.execute("COMMIT")
 

@@ -67,6 +67,10 @@ class Log:
         found = (served(line) for line in self.lines)
         return [each for each in found if each and each.model == model]
 
+    def before(self, model: str, number: int) -> int | None:
+        """The version of a model that served last, but for one; None where none did."""
+        return next((each.number for each in reversed(self.served(model)) if each.number != number), None)
+
 
 def place() -> Path:
     """Where the log lies."""

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 LOG: Final = escaping.log("flowsculpt")
 VARIABLE: Final = store.SIGNING_KEY
 FOLDER: Final = ".flowsculpt"
-FILE, LOCK = "signing.key", "lock"
+FILE, NEXT, LOCK = "signing.key", "signing.key.next", "lock"
 OTHERS: Final = 0o077  # rights of the group and of others
 
 
@@ -120,13 +120,21 @@ def init(name: str = "") -> tuple[Signer, bool]:
 def replace() -> Signer:
     """Put a new key into the place of the one in the file, which is lost; the new one is trusted.
 
+    It lies beside the file until it is trusted. So where a process was killed, the next call goes on with the same key.
+
     Raises:
         TrustError: the present one comes from the variable.
     """
     with _locked():
         if os.environ.get(VARIABLE):
             raise TrustError(f"{VARIABLE}: holds this key; set another one first, or take it away")
-        return _trust(_make())
+        beside = file().with_name(NEXT)
+        key = _parsed(beside.read_bytes(), str(file())) if beside.is_file() else _make(beside)
+        if key.keyid not in {each.keyid for each in trusted.load()}:
+            _trust(key)
+        with durable.refusals(file()):
+            durable.publish(beside, file())
+        return key
 
 
 def now() -> str:
@@ -156,12 +164,12 @@ def _parsed(pem: bytes, source: str) -> Signer:
     return Signer(key, source)
 
 
-def _make() -> Signer:
+def _make(path: Path | None = None) -> Signer:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
     from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
     key = Ed25519PrivateKey.generate()
-    write_bytes(file(), key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    write_bytes(path or file(), key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
     return Signer(key, str(file()))
 
 
@@ -191,6 +199,6 @@ def _require_private(path: Path, mode: str) -> None:
 def _locked() -> Iterator[None]:
     """One process at a time makes a key."""
     durable.make_private(file().parent)
-    with (file().parent / LOCK).open("w") as lock:
+    with durable.lock_file(file().parent / LOCK) as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield

@@ -9,7 +9,7 @@ from pipeline.serving.trust.trusted import Retired, Served
 
 
 def retire(keyid: str) -> list[str]:
-    """Retire a key; returns what was done, in sentences.
+    """Retire a key, or go on with that where a process was killed; returns what was done, in sentences.
 
     Where it is the one in the file here, a new one takes its place first.
 
@@ -25,8 +25,10 @@ def retire(keyid: str) -> list[str]:
     log, done, here = chain.require(), [], keys.present()
     if here and here.keyid == key.keyid:
         done.append(f"key {keys.replace().keyid[:12]} signs here from now on, and the old one is gone")
-    time = keys.now()
-    chain.append({"time": time, "model": None, "decision": chain.RETIRED, "key": key.keyid, "reasons": []})
+    begun = [line for line in log.lines if line.get("decision") == chain.RETIRED and line.get("key") == key.keyid]
+    time = begun[-1]["time"] if begun else keys.now()
+    if not begun:
+        chain.append({"time": time, "model": None, "decision": chain.RETIRED, "key": key.keyid, "reasons": []})
     keeps = _kept(log)
     retired = replace(key, retired=Retired(time, keeps))
     trusted.save([retired if each.keyid == key.keyid else each for each in trusted.load()])

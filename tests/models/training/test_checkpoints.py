@@ -1,4 +1,7 @@
+import os
 import pickle
+import resource
+import signal
 from pathlib import Path
 
 import pytest
@@ -64,16 +67,33 @@ def test_what_would_need_pickle_is_refused_and_the_old_file_survives(tmp_path: P
 
 
 def test_a_write_that_fails_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(tensors: object, path: Path, metadata: object) -> None:
-        Path(path).write_bytes(b"half")
+    def full(path: Path, content: bytes) -> None:
+        with path.open("wb") as stream:
+            stream.write(content[:4])
         raise OSError(28, "No space left on device")
 
     path = tmp_path / "x"
     write({"a": 1}, path)
-    monkeypatch.setattr("pipeline.models.training.checkpoints.save_file", full)
+    monkeypatch.setattr(Path, "write_bytes", full)
     with pytest.raises(ArtifactError, match="No space"):
         write({"a": 2}, path)
     assert read(path) == {"a": 1}
+    assert [file.name for file in tmp_path.iterdir()] == ["x"]
+
+
+def test_a_killed_writer_of_a_checkpoint_leaves_nothing_that_stays(tmp_path: Path) -> None:
+    """Not under a name of a library's own either: the limit of the size of a file ends the process while it writes."""
+    for limit in (0, 100, 200):
+        child = os.fork()
+        if not child:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))  # SIGXFSZ
+            signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
+            try:
+                write({"a": torch.zeros(64)}, tmp_path / "x")
+            finally:
+                os._exit(0)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGXFSZ
+    write({"a": 1}, tmp_path / "x")
     assert [file.name for file in tmp_path.iterdir()] == ["x"]
 
 

@@ -153,6 +153,13 @@ def test_a_process_that_is_killed_leaves_what_it_had_put(tmp_path):
     assert spool.put(made.of(len(found)))
 
 
+def test_what_ended_a_transaction_is_named(spool):
+    """A full disk ends it by itself; nothing can be rolled back then."""
+    with pytest.raises(ArtifactError, match="disk is full"), spool._opened() as database, spools._transaction(database):
+        database.execute("ROLLBACK")
+        raise sqlite3.OperationalError("database or disk is full")
+
+
 def test_a_damaged_file_is_named_with_what_to_do(spool):
     spool.path.write_bytes(b"no database " * 500)
     with pytest.raises(ArtifactError, match=r"eve\.sqlite: cannot be used .* deliver --stored"):

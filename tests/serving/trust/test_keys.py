@@ -151,6 +151,32 @@ def test_a_retired_key_counts_for_what_served_and_for_nothing_else(project):
     verification.require(signed(other), "champion")
 
 
+@pytest.mark.parametrize("step", ["trusted.save", "durable.publish", "chain.append", "trusted.save of the retired"])
+def test_a_retirement_that_was_interrupted_goes_on_with_the_same_key_and_one_line(project, step, monkeypatch):
+    line(version(1))
+    old, calls = keys.present(), []
+
+    def dies(*given):
+        calls.append(1)
+        if step == "trusted.save of the retired" and len(calls) == 1:
+            return save(*given)
+        raise KeyboardInterrupt
+
+    save, (module, name) = trusted.save, step.split()[0].split(".")
+    with monkeypatch.context() as broken, pytest.raises(KeyboardInterrupt):
+        broken.setattr({"trusted": trusted, "durable": keys.durable, "chain": chain}[module], name, dies)
+        retire(old.keyid)
+    verification.require(version(1), "champion")  # whatever was done, it signs
+    retire(old.keyid)
+    assert [(key.keyid, bool(key.retired)) for key in trusted.load()] == [
+        (old.keyid, True),
+        (keys.signer().keyid, False),
+    ]
+    assert [each["decision"] for each in chain.read(thorough=True).lines].count("key retired") == 1
+    assert not chain.read(thorough=True).faults
+    assert sorted(path.name for path in keys.file().parent.iterdir()) == ["lock", "signing.key"]
+
+
 def test_a_line_that_a_retired_key_signs_is_found(project):
     line(version(1))
     old = keys.present()
