@@ -64,7 +64,7 @@ def comment(file: Path) -> bytes:
 
 def _named(names: list[str]) -> str:
     more = f" and {len(names) - MOST_NAMED:,} more" if len(names) > MOST_NAMED else ""
-    return f"{', '.join(map(repr, map(printable, names[:MOST_NAMED])))}{more}"
+    return f"{', '.join(map(repr, names[:MOST_NAMED]))}{more}"
 
 
 def _require_size(file: Path, found: list[zipfile.ZipInfo]) -> None:
@@ -102,7 +102,7 @@ def _require_whole(file: Path, stream: BinaryIO, archive: zipfile.ZipFile) -> No
     """Refuse bytes in front of, between or behind members."""
     end = 0
     for info in sorted(archive.infolist(), key=lambda info: info.header_offset):
-        _require_no_gap(file, end, info.header_offset, f"in front of {printable(info.filename)!r}")
+        _require_no_gap(file, end, info.header_offset, f"in front of {info.filename!r}")
         stream.seek(info.header_offset + _LOCAL - 4)
         name, extra = struct.unpack("<HH", stream.read(4))
         end = info.header_offset + _LOCAL + name + extra + info.compress_size

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from pipeline.base import limits
 from pipeline.base.errors import SchemaError
-from pipeline.base.escaping import printable
 from pipeline.datasets.families import known
 
 REASON: Final = "a word with a control character"
@@ -34,7 +33,7 @@ def require_names(source: str, names: Sequence[str]) -> None:
     bare = [name.strip() for name in names]
     for place, name in enumerate(bare, start=1):
         if _NAMES.search(name):
-            raise SchemaError(f"{source}: column {place} has a control character in its name, {printable(name)!r}")
+            raise SchemaError(f"{source}: column {place} has a control character in its name, {name!r}")
     for name, count in Counter(bare).items():
         is_known = count == 2 and known.key(f"{name}.1") in known.meanings()
         if count > 1 and not is_known and not known.is_index(name):

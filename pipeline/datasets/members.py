@@ -73,7 +73,7 @@ def _unread(archive: Path, read: set[str], to_score: bool) -> list[dict[str, str
     """
     found = {info.filename: _kind(archive, info.filename, info.file_size) for info in archives.members(archive)}
     unread = {name: kind for name, kind in found.items() if name not in read}
-    doubtful = [f"{printable(name)!r} ({kind[1]})" for name, kind in unread.items() if kind[0]]
+    doubtful = [f"{name!r} ({kind[1]})" for name, kind in unread.items() if kind[0]]
     if to_score and doubtful:
         more = f" and {len(doubtful) - MOST_NAMED:,} more" if len(doubtful) > MOST_NAMED else ""
         told = (

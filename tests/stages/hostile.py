@@ -14,6 +14,9 @@ WORD = f"=HYPERLINK(1)$\\frac$\x1b[2J{MARKUP}`|\u202egnp"
 TEXT = f"{WORD}\n# forged\n=HYPERLINK(2)"
 NAME = TEXT.replace("/", "")  # of a file
 _BARE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+# Of a cell, a column and a member of an archive, where a control character is refused.
+CELL = _BARE.sub("", WORD)
+MEMBER = _BARE.sub("", NAME).replace("\n", "")
 _LAYOUT = MarkdownIt("commonmark", {"html": True}).enable("table")
 
 

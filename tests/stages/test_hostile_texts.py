@@ -35,23 +35,24 @@ from pipeline.tracking import store as tracked
 from tests.flows.triage.conftest import SECRET, Page
 from tests.stages import hostile
 from tests.stages.conftest import Project
-from tests.stages.hostile import NAME, TEXT, WORD
+from tests.stages.hostile import CELL, MEMBER, NAME, TEXT, WORD
 
 ATTACK = "own_attack"
 SHOWN = printable(NAME)
 
 
 def rows(n, seed):
-    """Cells of n records of two kinds of attacks, which have a word of a hostile kind and overlap with benign ones."""
+    """Cells of n records of two kinds of attacks, which have a hostile word and overlap with benign ones."""
     random = np.random.default_rng(seed)
     for place in range(n):
         attack = ("", "", "", "", ATTACK, "other one")[place % 6]
         shift = 5.0 * bool(attack)
         values = (random.normal(shift, 3), random.normal(shift / 2, 5), random.gamma(2, 3 + shift))
-        yield [*(f"{value:.4f}" for value in values), (WORD, "tcp", "udp")[place % 3], attack or "benign"]
+        word = WORD if place % 60 == 5 else (CELL, "tcp", "udp")[place % 3]  # a row that is rejected
+        yield [*(f"{value:.4f}" for value in values), word, attack or "benign"]
 
 
-def table(n, seed, column=WORD):
+def table(n, seed, column=CELL):
     """A CSV whose second column has a hostile name."""
     stream = io.StringIO(newline="")
     written = csv.writer(stream)
@@ -68,6 +69,7 @@ class Drawn(Project):
     def __init__(self):
         super().__init__()
         self.set("ingest.dataset", "table")
+        self.set("ingest.max_rejected_share", 0.05)
         self.set("ingest.table.categorical", ["proto"])
         self.set("preprocess.unseen", ["other_one"])
         self.set("preprocess.features.categorical", "count")
@@ -87,7 +89,7 @@ def trained(tmp_path_factory):
         project.raw.mkdir(parents=True)
         (project.raw / f"{NAME}.csv").write_text(table(900, 0), "utf-8")
         with zipfile.ZipFile(project.raw / "b.zip", "w") as archive:
-            archive.writestr(f"{TEXT}.csv", table(900, 1))
+            archive.writestr(f"{MEMBER}.csv", table(900, 1))
         project.run("ingest")
         records = read_table(paths.RECORDS)
         for record in records.filter(strings(records.column("attack")) == ATTACK).slice(0, 3).to_pylist():
@@ -106,12 +108,14 @@ def prepared(trained, tmp_path, monkeypatch):
 
 @pytest.fixture
 def inbox(prepared, tmp_path):
-    """What came in: a file and an archive of hostile names, and one that cannot be read."""
+    """What came in: a file and an archive of hostile names, and two that cannot be read."""
     folder = tmp_path / "new"
     folder.mkdir()
-    (folder / f"{NAME}.csv").write_text(table(300, 2).replace("udp", f"{WORD}2"), "utf-8")
+    (folder / f"{NAME}.csv").write_text(table(300, 2).replace("udp", f"{CELL}2"), "utf-8")
     with zipfile.ZipFile(folder / f"{NAME}.zip", "w") as archive:
-        archive.writestr(f"{TEXT}.csv", table(60, 3))
+        archive.writestr(f"{MEMBER}.csv", table(60, 3))
+    with zipfile.ZipFile(folder / f"bad{NAME}.zip", "w") as archive:
+        archive.writestr(f"{TEXT}.csv", table(60, 5))
     (folder / f"bad{NAME}.csv").write_text(table(9, 4, f"{WORD}2"), "utf-8")
     return folder
 
@@ -151,7 +155,7 @@ def test_what_scoring_leaves_is_harmless(store, inbox, task, pages, monkeypatch,
     monkeypatch.setattr(scoring, "create_table_artifact", shown.create_table_artifact)
     with caplog.at_level(logging.INFO):
         state = scoring.scoring.fn(str(inbox), format="csv")
-    assert len(state.data.scored) == 2 and len(state.data.quarantined) == 1
+    assert len(state.data.scored) == 2 and len(state.data.quarantined) == 2
     assert "HYPERLINK" in pages["scoring-summary"] and "HYPERLINK" in pages["scoring-files"]
     assert {key: live for key, page in pages.items() if (live := hostile.in_markdown(page))} == {}
     assert hostile.in_files(Path("data")) == {}

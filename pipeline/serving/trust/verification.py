@@ -39,7 +39,7 @@ def model_of(version: Version, keys: Sequence[TrustedKey] | None = None) -> Mode
     )
     told = _read(version, SIGNATURE, statements.read_model, keys, (absent, "its signature does not count"))
     if told.model != version.model:
-        raise TrustError(f"{version}: its signature was copied from the model {printable(told.model)!r}")
+        raise TrustError(f"{version}: its signature was copied from the model {told.model!r}")
     if told.digest != version.digest:
         raise TrustError(
             f"{version}: the registry says that its bundle has the digest {printable(version.digest[:12]) or 'none'}, "
