@@ -26,7 +26,7 @@ _MARKS: Final = re.compile(
     r"[\\`*~\[\]|@]|:(?=//)|(?<=www)\.|(?<![0-9A-Za-z])_|_(?![0-9A-Za-z])", re.ASCII | re.IGNORECASE
 )
 # What begins a heading, a list, a line across or a heading above it: the sign alone is escaped.
-_OPENING: Final = re.compile(r"^(\d+(?=[.)](?:\s|$))|(?=#{1,6}(?:\s|$)|[+-](?:\s|$)|--|=+\s*$))(.)", re.ASCII)
+_OPENING: Final = re.compile(r"^( *(?:\d+(?=[.)](?:\s|$))|(?=#{1,6}(?:\s|$)|[+-](?:\s|$)|--|=+\s*$)))(.)", re.ASCII)
 _BACKTICKS: Final = re.compile(r"`+")
 
 # What a spreadsheet takes for a formula. It is text here: what is a number stays one.

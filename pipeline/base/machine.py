@@ -13,7 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from pipeline.base.errors import FlowsculptError, MachineError, printable
+from pipeline.base.errors import FlowsculptError, MachineError
+from pipeline.base.escaping import printable
 from pipeline.base.temporary import TEMPORARY
 
 REMEDIES: Final = {

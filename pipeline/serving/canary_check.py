@@ -6,7 +6,6 @@ computes something else, a feature that became NaN. Canaries go from raw columns
 a file is not among that; see ``contract_check`` and ``silence``.
 """
 
-import logging
 import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final, Literal
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.base import escaping
 from pipeline.base.errors import DataError, SilentModelError
 from pipeline.calibration.prediction import Prediction
 from pipeline.serving import canaries
@@ -23,7 +23,7 @@ from pipeline.serving.counts import counted
 if TYPE_CHECKING:
     from pipeline.serving.bundle import Bundle
 
-LOG: Final = logging.getLogger("flowsculpt")
+LOG: Final = escaping.log("flowsculpt")
 Action = Literal["refuse", "warn", "off"]
 TOLERANCE: Final = 0.01  # of a score, or of the median of all canaries where that is more: GPUs round to 1 in 1,000
 EVERY: Final = 60.0  # seconds until a model that goes on scoring is asked again

@@ -11,7 +11,6 @@ written. One that has an alert begins the count anew.
 """
 
 import fcntl
-import logging
 import os
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -22,7 +21,7 @@ from typing import Any, Final
 
 from pipeline import config
 from pipeline.artifacts.files import read_json, write_json
-from pipeline.base import durable
+from pipeline.base import durable, escaping
 from pipeline.base.errors import ArtifactError, SilentModelError
 from pipeline.calibration.calibration import Calibration
 from pipeline.evaluation import alarm_share
@@ -34,7 +33,7 @@ from pipeline.serving.tally import Tally
 from pipeline.serving.version import Version
 from pipeline.settings.alerts import Alerts
 
-LOG: Final = logging.getLogger("flowsculpt")
+LOG: Final = escaping.log("flowsculpt")
 ROOM: Final = "silence"
 REMEDY: Final = (
     "look at what came in, and ask the model with `flowsculpt verify`; go back with `flowsculpt rollback`, or train on "

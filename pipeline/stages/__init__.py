@@ -46,8 +46,7 @@ def _run(name: str, shape: type[S], body: Callable[[S, Report], Verdict | None])
     upstream = {stage: partial(paths.content_hash, stage) for stage in paths.upstream(name)}
     outputs = partial(paths.content_hash, name)
     last = name == next(reversed(paths.OUTPUTS))
-    using = engine.using(**config.engine())
-    with using, tracking.stage(name, plain(settings), upstream, outputs, last) as run:
+    with engine.using(**config.engine()), tracking.stage(name, plain(settings), upstream, outputs, last) as run:
         overview.settings(run.pipeline)
         with whole_folder(paths.REPORTS / name) as folder:
             verdict = body(settings, Report(folder, run))

