@@ -176,6 +176,7 @@ def _keys(parser: argparse.ArgumentParser) -> None:
     actions.add_parser("list", help="show the keys that are trusted here")
     init = actions.add_parser("init", help="make a key, if there is none here, and trust it")
     init.add_argument("--name", default="", help="what people call it; without it, the names of the user and the host")
+    init.add_argument("--models-only", action="store_true", help="a new key signs models and no promotions")
     retire = actions.add_parser("retire", help="let nothing count that a key signs from now on")
     retire.add_argument("keyid", metavar="KEYID", help="the key, or the first 8 digits of it or more")
     adopt = actions.add_parser("adopt", help="sign a champion from before, if the log of promotions knows its bundle")

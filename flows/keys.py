@@ -3,7 +3,7 @@
 ::
 
     flowsculpt keys list
-    flowsculpt keys init [--name NAME]    make a key, if there is none here
+    flowsculpt keys init [--name NAME] [--models-only]    make a key, if there is none here
     flowsculpt keys retire KEYID          from now on, what it signs does not count
     flowsculpt keys adopt VERSION         sign a champion from before, if the log of promotions knows its bundle
 """
@@ -32,7 +32,7 @@ def done(chosen: Namespace) -> str:
         ArtifactError: there is no such version, or a file cannot be written.
     """
     if chosen.action == "init":
-        return _made(chosen.name)
+        return _made(chosen.name, not chosen.models_only)
     if chosen.action == "retire":
         from pipeline.serving.trust.retiring import retire
 
@@ -44,13 +44,16 @@ def done(chosen: Namespace) -> str:
     return _listed()
 
 
-def _made(name: str) -> str:
+def _made(name: str, promotes: bool) -> str:
     from pipeline.artifacts import paths
-    from pipeline.serving.trust import keys
+    from pipeline.serving.trust import keys, trusted
 
-    key, is_new = keys.init(name)
+    key, is_new = keys.init(name, promotes)
     if not is_new:
-        return f"key {key.keyid[:12]} signs here already ({key.source})"
+        said = f"key {key.keyid[:12]} signs here already ({key.source})"
+        if promotes or not trusted.find(key.keyid, trusted.load()).promotes:
+            return said
+        return f"{said}, and it promotes, too; take it away first, and this command makes another one"
     return f"key {key.keyid[:12]} is trusted here now; bring {paths.TRUSTED_KEYS} to each machine that scores"
 
 
@@ -63,7 +66,7 @@ def _listed() -> str:
     signing = here.keyid if here else ""
     lines = [
         f"{key.keyid[:12]}  {f'retired {key.retired.time}' if key.retired else f'since {key.since}':33}  {key.name}"
-        f"{'  (signs here)' if key.keyid == signing else ''}"
+        f"{'' if key.promotes else '  (models only)'}{'  (signs here)' if key.keyid == signing else ''}"
         for key in known
     ]
     if here and signing not in {key.keyid for key in known}:

@@ -49,7 +49,7 @@ from pipeline.base.escaping import on_terminal, printable
 from pipeline.evaluation import promotion_gate
 from pipeline.serving import heldout, own_model, registry, shadow, silence
 from pipeline.serving.bundle import Bundle
-from pipeline.serving.trust import verification
+from pipeline.serving.trust import keys, verification
 from pipeline.serving.version import Version
 from pipeline.settings.evaluate import Evaluate
 from pipeline.settings.promotion import Rules
@@ -114,6 +114,8 @@ def promote(version: str = CANDIDATE, dry_run: bool = False, flow_run: str = "")
     Raises:
         FlowsculptError: settings or records of the project are not there or not usable.
     """
+    if not dry_run:
+        keys.require_promoter()
     rules = config.load(Rules)
     candidate, champion = _find(version), _find(CHAMPION)
     if candidate is None:
@@ -137,6 +139,7 @@ def promote(version: str = CANDIDATE, dry_run: bool = False, flow_run: str = "")
 
 def roll_back(flow_run: str = "") -> Outcome:
     """Make the previous version the champion again, if it can be read."""
+    keys.require_promoter()
     champion, previous = _find(CHAMPION), _find(PREVIOUS)
     if champion is None or previous is None:
         return Outcome("impossible", None, champion, ("no version has the alias previous",))

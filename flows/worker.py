@@ -39,6 +39,7 @@ from flows.runtime import gpu, processes, program, recovery, servers
 from flows.runtime.own_names import own
 from pipeline.base.errors import ConfigError, FlowsculptError
 from pipeline.base.escaping import printable
+from pipeline.base.secrets import hidden
 
 ROOT_VARIABLE = "FLOWSCULPT_ROOT"  # the folder that prefect.yaml sets for each run
 LIMITS: Mapping[str, int] = {"promotion": 1}
@@ -62,7 +63,7 @@ def main(options: Sequence[str] | None = None) -> int:
         return 1
     except httpx.HTTPError as error:
         said = f"worker: the Prefect server {PREFECT_API_URL.value()} does not answer: {error}"
-        print(printable(said), file=sys.stderr)
+        print(printable(hidden(said)), file=sys.stderr)
         return 1
     return 0
 
@@ -128,7 +129,7 @@ def work(pools: Sequence[str], stopped: threading.Event) -> None:
             revive = partial(_revive_at_once, name)
             revive()
             held.enter_context(processes.Kept(f"worker {name}", command, os.environ, told="head", between=revive))
-        print(f"worker: polls {', '.join(pools)} of {PREFECT_API_URL.value()}", flush=True)
+        print(f"worker: polls {', '.join(pools)} of {hidden(str(PREFECT_API_URL.value()))}", flush=True)
         lost: set[UUID] = set()
         while not stopped.wait(SECONDS_BETWEEN_REVIVALS):
             lost = recovery.try_to_revive(workers, lost)

@@ -29,12 +29,14 @@ from collections.abc import Iterable
 from typing import ClassVar
 
 from pipeline.base.escaping import lines, printable
+from pipeline.base.secrets import hidden
 
 
 class FlowsculptError(Exception):
     """Anything that this package refuses, with a message for the person who can mend it.
 
-    A message may quote what came in. It is one line, and characters that are not printable are escapes in it.
+    A message may quote what came in. It is one line, characters that are not printable are escapes in it, and secrets
+    are cut out.
 
     Attributes:
         has_lines: whether its messages have several lines, as they are put together from lines that are safe.
@@ -44,7 +46,8 @@ class FlowsculptError(Exception):
 
     def __str__(self) -> str:
         """The message, which can be shown anywhere."""
-        return lines(super().__str__()) if self.has_lines else printable(super().__str__())
+        message = hidden(super().__str__())
+        return lines(message) if self.has_lines else printable(message)
 
 
 class ConfigError(FlowsculptError):

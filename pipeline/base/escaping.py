@@ -21,6 +21,8 @@ import traceback
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
+from pipeline.base.secrets import hidden
+
 # Marks of Markdown and of its tables, and what GitHub's Markdown makes a link of without any mark.
 _MARKS: Final = re.compile(
     r"[\\`*~\[\]|@]|:(?=//)|(?<=www)\.|(?<![0-9A-Za-z])_|_(?![0-9A-Za-z])", re.ASCII | re.IGNORECASE
@@ -136,15 +138,18 @@ def from_cell(text: str) -> str:
 
 
 class Log(logging.LoggerAdapter[Any]):
-    """Writes to a logger, or to another adapter, messages that are safe; a traceback below one is lines."""
+    """Writes to a logger, or to another adapter, messages that are safe; a traceback below one is lines.
+
+    Secrets are cut out of both.
+    """
 
     def log(self, level: int, msg: object, *args: object, **given: Any) -> None:
         """See ``logging.Logger.log``."""
         if not self.isEnabledFor(level):
             return
-        text = printable(str(msg) % args if args else str(msg))
+        text = printable(hidden(str(msg) % args if args else str(msg)))
         if given.pop("exc_info", None):
-            text = f"{text}\n{lines(traceback.format_exc().rstrip())}"
+            text = f"{text}\n{lines(hidden(traceback.format_exc().rstrip()))}"
         given["stacklevel"] = given.get("stacklevel", 1) + 1
         self.logger.log(level, "%s", text, **given)
 

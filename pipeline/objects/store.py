@@ -5,7 +5,6 @@ Credentials, region and endpoint come from where the client of the store looks f
 says is passed on without the values of such variables.
 """
 
-import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ from typing import Any, Final
 from pipeline.base import durable
 from pipeline.base.errors import ConfigError, FlowsculptError, SourceError
 from pipeline.base.escaping import printable
+from pipeline.base.secrets import hidden
 from pipeline.objects.address import PACKAGES, Address
 
 SECONDS: Final = 60.0  # that a store may be silent
@@ -24,7 +24,6 @@ TRIES: Final = 3
 EXTRA: Final = "s3"  # of this project, which brings the package of the same scheme
 REMEDY: Final = "free some space or check the rights of the folder, then try again"
 _TAGS: Final = ("ETag", "etag", "md5Hash", "content_md5", "generation")  # what changes with the content of an object
-_SECRETS: Final = re.compile(r"(SECRET|TOKEN|PASSWORD|ACCESS_KEY|ACCOUNT_KEY|CONNECTION_STRING|SAS)", re.IGNORECASE)
 _NO_LOGIN: Final = (
     "NoCredentials",
     "PartialCredentials",
@@ -181,7 +180,4 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
 
 def _redacted(text: str) -> str:
     """In one line, without the values of variables that hold secrets, and without signatures of addresses."""
-    for name, value in os.environ.items():
-        if len(value) >= 6 and _SECRETS.search(name):
-            text = text.replace(value, "***")
-    return printable(" ".join(re.sub(r"(https?://[^\s?'\"]+)\?\S*", r"\1", text).split()))
+    return printable(" ".join(re.sub(r"(https?://[^\s?'\"]+)\?\S*", r"\1", hidden(text)).split()))

@@ -13,7 +13,8 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from pipeline.base import durable
-from pipeline.base.errors import ArtifactError
+from pipeline.base.errors import ArtifactError, ConfigError
+from pipeline.base.secrets import hidden
 from pipeline.settings.tracking import Tracking
 from pipeline.tracking import names
 
@@ -23,7 +24,6 @@ ARTEFACTS_VARIABLE = (
 )
 ROOT_VARIABLE = "FLOWSCULPT_TRACKING_ROOT"  # for stages that run in a copy of the project
 USER, PASSWORD, TOKEN = "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN"
-SHORTEST_SECRET = 6
 PATIENCE = 60  # seconds that opening the store waits for whoever writes to it; MLflow waits 20 later, SQLite itself 5
 SIGNING_KEY = "FLOWSCULPT_SIGNING_KEY"  # a PEM; see pipeline.serving.trust.keys
 TRAINING_VIEW = ("mlflow.experimentKind", "custom_model_development")  # the UI opens in its view of training runs
@@ -65,11 +65,11 @@ def project_root() -> Path:
 
 
 def tracking_uri() -> str:
-    """The address of the store as it may be shown: without user and password.
+    """The address of the store as it may be shown: without user, password and other secrets.
 
     It is ``MLFLOW_TRACKING_URI``, a relative SQLite path read from the project root; else ``mlflow.db`` there.
     """
-    return _without_user(_address())
+    return redact(_address())
 
 
 def is_server() -> bool:
@@ -78,10 +78,8 @@ def is_server() -> bool:
 
 
 def redact(text: str) -> str:
-    """A text without the credentials of the store: users and passwords in addresses, and the values of variables."""
-    for secret in _secrets():
-        text = text.replace(secret, "***")
-    return _without_user(text)
+    """A text as the store may hold it: without users and passwords in addresses, and without other secrets."""
+    return _without_user(hidden(text))
 
 
 def tracking_address() -> str:
@@ -105,14 +103,6 @@ def local_store() -> tuple[str, str]:
 
 def _without_user(text: str) -> str:
     return re.sub(r"://[^/\s'\"]+@", "://", text) if "@" in text else text
-
-
-def _secrets() -> set[str]:
-    address = os.environ.get("MLFLOW_TRACKING_URI", "")
-    written = urlsplit(address).password or "" if "@" in address else ""
-    key = [line for line in os.environ.get(SIGNING_KEY, "").splitlines() if not line.startswith("-----")]
-    known = (os.environ.get(PASSWORD, ""), os.environ.get(TOKEN, ""), written, unquote(written), *key)
-    return {secret for secret in known if len(secret) >= SHORTEST_SECRET}
 
 
 def project_names() -> Tracking:
@@ -201,11 +191,19 @@ def connect(uri: str, root: Path) -> Store:
 
 
 def _connect_to_server(uri: str, root: Path) -> Store:
-    """User and password leave the address, which MLflow puts into messages, for the variables that it reads too."""
+    """User and password leave the address, which MLflow puts into messages, for the variables that it reads too.
+
+    Raises:
+        ConfigError: the address has a query, which MLflow cannot use, such as ``?token=``.
+    """
     for name, value in SERVER_SETTINGS.items():
         os.environ.setdefault(name, value)
     logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)  # outbox.py says once that nobody answers
     parts = urlsplit(uri)
+    if parts.query or parts.fragment:
+        raise ConfigError(
+            f"MLFLOW_TRACKING_URI: {redact(uri)}: the address of a server ends before `?`; give a token as {TOKEN}"
+        )
     given = {USER: parts.username, PASSWORD: parts.password}
     os.environ.update({name: unquote(value) for name, value in given.items() if value})
     from mlflow import MlflowClient

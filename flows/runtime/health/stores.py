@@ -14,6 +14,7 @@ from flows.runtime import reach
 from flows.runtime.health.finding import Finding, blocks, note, ok
 from pipeline import tracking
 from pipeline.base.errors import ConfigError
+from pipeline.base.secrets import hidden
 
 MLFLOW_MIGRATIONS, PREFECT_MIGRATIONS = "store/db_migrations/versions", "server/database/_migrations/versions/sqlite"
 
@@ -57,11 +58,11 @@ def servers(root: Path) -> Iterator[Finding]:
     if not address:
         yield ok("servers: none runs, and each flow starts one for itself; `make serve` starts them for good")
     elif urlsplit(address).hostname not in reach.LOOPBACK:
-        yield ok(f"servers: PREFECT_API_URL names {address} (not asked)")
+        yield ok(f"servers: PREFECT_API_URL names {hidden(address)} (not asked)")
     elif reach.answers(f"{address}/health"):
-        yield ok(f"servers: Prefect answers at {address}")
+        yield ok(f"servers: Prefect answers at {hidden(address)}")
     else:
-        said = f"servers: Prefect does not answer at {address}"
+        said = f"servers: Prefect does not answer at {hidden(address)}"
         yield blocks(said, "start it, or unset PREFECT_API_URL") if named else note(said, "start `make serve` again")
 
 

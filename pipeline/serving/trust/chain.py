@@ -111,7 +111,7 @@ def append(line: Mapping[str, Any], at_least: int = 0) -> None:
         TrustError: there is no key to sign with.
         ArtifactError: the log cannot be written.
     """
-    signer = private.signer()
+    signer = private.signer(to_promote=served(line) is not None)
 
     def made(content: bytes) -> dict[str, Any]:
         before = parsed(content, (), thorough=False)
@@ -215,6 +215,8 @@ def _forged(line: Mapping[str, Any], keys: Sequence[TrustedKey]) -> str:
         is_true = key.verifies(decoded(str(line["signature"])), pae(DECISION, canonical(line)))
     except TrustError as error:
         return f"is forged, or signed elsewhere: {error}"
+    if is_true and not key.promotes and served(line):
+        return f"makes a version serve, and key {key.keyid[:12]}, which signed it, signs models and no promotions"
     return "" if is_true else f"is forged or was changed: key {key.keyid[:12]} did not sign what stands there"
 
 

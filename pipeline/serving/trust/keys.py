@@ -77,11 +77,15 @@ def present() -> Signer | None:
     return _parsed(path.read_bytes(), str(path))
 
 
-def signer() -> Signer:
+def signer(to_promote: bool = False) -> Signer:
     """The key that signs here. A project without any key gets one, which is then trusted.
 
+    Args:
+        to_promote: whether it is to sign a decision.
+
     Raises:
-        TrustError: there is none though others are trusted, it is not trusted, or others can read it.
+        TrustError: there is none though others are trusted, it is not trusted or may not sign that, or others can read
+            it.
     """
     with _locked():
         here, keys = present(), trusted.load()
@@ -98,11 +102,30 @@ def signer() -> Signer:
         raise TrustError(f"{here.source}: {paths.TRUSTED_KEYS} does not list it; add it with `flowsculpt keys init`")
     if found.retired:
         raise TrustError(f"{here.source}: was retired at {found.retired.time}; make a new one: `flowsculpt keys init`")
+    if to_promote and not found.promotes:
+        raise TrustError(
+            f"{here.source}: key {here.keyid[:12]} signs models and no promotions; train here without promotion, and "
+            "promote where a key lies that may"
+        )
     return here
 
 
-def init(name: str = "") -> tuple[Signer, bool]:
+def require_promoter() -> None:
+    """Refuse to decide anything where the key that is here may not.
+
+    Raises:
+        TrustError: it signs models alone.
+    """
+    if trusted.load() and present():
+        signer(to_promote=True)
+
+
+def init(name: str = "", promotes: bool = True) -> tuple[Signer, bool]:
     """See to it that there is a key that is trusted and not retired; returns it, and whether anything was changed.
+
+    Args:
+        name: what people call it.
+        promotes: whether its decisions count, if it is new.
 
     Raises:
         TrustError: the present one cannot be read, others can read it, or the variable holds a retired one.
@@ -114,7 +137,7 @@ def init(name: str = "") -> tuple[Signer, bool]:
             return here, False
         if here and found and here.source == VARIABLE:
             raise TrustError(f"{VARIABLE}: holds a key that was retired; take it away, or set another one")
-        return _trust(_make() if here is None or found else here, name), True
+        return _trust(_make() if here is None or found else here, name, promotes), True
 
 
 def replace() -> Signer:
@@ -130,8 +153,10 @@ def replace() -> Signer:
             raise TrustError(f"{VARIABLE}: holds this key; set another one first, or take it away")
         beside = file().with_name(NEXT)
         key = _parsed(beside.read_bytes(), str(file())) if beside.is_file() else _make(beside)
-        if key.keyid not in {each.keyid for each in trusted.load()}:
-            _trust(key)
+        known, here = {each.keyid: each for each in trusted.load()}, present()
+        before = known.get(here.keyid) if here else None
+        if key.keyid not in known:
+            _trust(key, promotes=before is None or before.promotes)
         with durable.refusals(file()):
             durable.publish(beside, file())
         return key
@@ -173,8 +198,8 @@ def _make(path: Path | None = None) -> Signer:
     return Signer(key, str(file()))
 
 
-def _trust(key: Signer, name: str = "") -> Signer:
-    trusted.save([*trusted.load(), TrustedKey(name or _who(), key.public, now())])
+def _trust(key: Signer, name: str = "", promotes: bool = True) -> Signer:
+    trusted.save([*trusted.load(), TrustedKey(name or _who(), key.public, now(), None, promotes)])
     LOG.warning("key %s signs here from now on (%s); keep it, and let nobody read it", key.keyid[:12], key.source)
     return key
 

@@ -46,10 +46,10 @@ def promotion(version: Version, versions: Iterable[Version]) -> str:
         versions: all of its model; the new decision gets a higher number than any that made one of them serve.
 
     Raises:
-        TrustError: there is no key to sign with, or the log of promotions was changed.
+        TrustError: there is no key that may sign it, or the log of promotions was changed.
     """
     log, known = chain.require(), trusted.load()
     noted = verification.highest(version.model, known)
     seen = [*map(verification.sequence_of, versions), noted.sequence if noted else 0, log.sequence]
     at = max(seen) + 1, log.head
-    return statements.sign_promotion(version.model, version.number, version.digest, at, keys.signer())
+    return statements.sign_promotion(version.model, version.number, version.digest, at, keys.signer(to_promote=True))

@@ -2,8 +2,9 @@
 
 ::
 
-    {"keys": [{"name": ..., "keyid": ..., "public": ..., "since": ..., "retired": null}]}
+    {"keys": [{"name": ..., "keyid": ..., "public": ..., "since": ..., "promotes": true, "retired": null}]}
 
+A key that does not promote signs models and no decision, so a machine that only trains lets no version serve.
 ``keyid`` is the sha256 of the 32 bytes of the public key, in hexadecimal digits; ``public`` is these bytes in base64. A
 key that is retired names what it signed before: the versions that served, each with the number of the decision that
 made it serve last. Those stay valid, and nothing else does.
@@ -52,12 +53,14 @@ class TrustedKey:
         public: its 32 bytes.
         since: when it was trusted first.
         retired: None for one that is in use.
+        promotes: whether its decisions count; its models always do.
     """
 
     name: str
     public: bytes
     since: str
     retired: Retired | None = None
+    promotes: bool = True
 
     @cached_property
     def keyid(self) -> str:
@@ -149,7 +152,8 @@ def _written(key: TrustedKey) -> dict[str, Any]:
     if key.retired:
         retired = {"time": key.retired.time, "keeps": [each._asdict() for each in key.retired.keeps]}
     public = base64.b64encode(key.public).decode()
-    return {"name": key.name, "keyid": key.keyid, "public": public, "since": key.since, "retired": retired}
+    about = {"name": key.name, "keyid": key.keyid, "public": public, "since": key.since}
+    return {**about, "promotes": key.promotes, "retired": retired}
 
 
 def _parsed(told: Mapping[str, Any]) -> TrustedKey:
@@ -159,4 +163,7 @@ def _parsed(told: Mapping[str, Any]) -> TrustedKey:
     retired = told["retired"]
     if retired is not None:
         retired = Retired(retired["time"], tuple(Served(**each) for each in retired["keeps"]))
-    return TrustedKey(str(told["name"]), public, str(told["since"]), retired)
+    promotes = told.get("promotes", True)  # no older list says it
+    if not isinstance(promotes, bool):
+        raise ValueError(f"the key {told['name']!r} says neither true nor false under promotes")
+    return TrustedKey(str(told["name"]), public, str(told["since"]), retired, promotes)

@@ -67,6 +67,11 @@ def promotion_of(version: Version, keys: Sequence[TrustedKey] | None = None) -> 
             f"{version}: the decision that it shows is about version {told.number} of {printable(told.model)} with "
             f"the digest {told.digest[:12]}; it was copied, or the version was replaced"
         )
+    if not told.key.promotes:
+        raise TrustError(
+            f"{version}: the decision that made it serve is signed with key {told.key.keyid[:12]} "
+            f"({printable(told.key.name)}), which signs models and no promotions; promote it where a key lies that may"
+        )
     retired = told.key.retired
     if retired and not any(_is(each, version) and each.sequence == told.sequence for each in retired.keeps):
         raise TrustError(f"{version}: the decision that made it serve: {_by_retired(told.key)}; promote again")
