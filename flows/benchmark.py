@@ -29,7 +29,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from prefect import State, flow, task
+from prefect import State, flow, runtime, task
 from prefect.cache_policies import NO_CACHE
 from prefect.states import Completed, Failed
 
@@ -47,7 +47,7 @@ from flows.runtime.shown import create_markdown_artifact, get_run_logger
 from pipeline import config
 from pipeline.artifacts import paths
 from pipeline.artifacts.files import append_line, write_bytes, write_csv, write_json
-from pipeline.base.errors import FlowsculptError
+from pipeline.base.errors import ConfigError, FlowsculptError
 from pipeline.base.escaping import on_terminal
 
 BUSY = "busy"
@@ -124,11 +124,12 @@ def benchmark(
         configurations: Names of configurations in benchmark.yaml; none means all.
         seeds: Of the splits and of both fits; none means those of benchmark.yaml.
         path: The folder that the records of every design lie below; none means that of benchmark.yaml.
-        out: The folder that the table goes to.
+        out: The folder that the table goes to; that of a deployment lies in the project.
     """
     gpu.outlast_outages()
     try:
         root = Path.cwd()
+        _require_own(root / out)
         asked = Grid.of(config.read(), settings.load(), designs, configurations, seeds)
         snapshot = Snapshot.take(root)
         experiments.sweep(root)
@@ -143,6 +144,12 @@ def benchmark(
         return _published(asked, results, root / out)
     except FlowsculptError as error:
         return Failed(message=str(error).partition("\n")[0], data=error)
+
+
+def _require_own(out: Path) -> None:
+    """Refuse a folder elsewhere where a deployment runs: whoever may start runs could write over any file."""
+    if runtime.deployment.id and not out.resolve().is_relative_to(Path.cwd().resolve()):
+        raise ConfigError(f"out: {out}: a run of a deployment writes into the project alone")
 
 
 def _command(asked: Grid, path: str) -> list[str]:

@@ -28,7 +28,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
 from uuid import UUID
 
 import httpx
@@ -36,12 +35,12 @@ from prefect.client.orchestration import get_client
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from flows.runtime import gpu, processes, program, recovery, servers
+from flows.runtime.admission import ROOT_VARIABLE, WORKER, job_template
 from flows.runtime.own_names import own
 from pipeline.base.errors import ConfigError, FlowsculptError
 from pipeline.base.escaping import printable
 from pipeline.base.secrets import hidden
 
-ROOT_VARIABLE = "FLOWSCULPT_ROOT"  # the folder that prefect.yaml sets for each run
 LIMITS: Mapping[str, int] = {"promotion": 1}
 SECONDS_BETWEEN_REVIVALS = 30.0
 
@@ -89,7 +88,7 @@ def prepare(pools: Sequence[str]) -> None:
     """Make the work pools and the concurrency limits that are absent; no run chooses what a pool of processes starts.
 
     A pool that Prefect made lets each run name a command, its environment and its folder. The pools of this project
-    take nothing from a run; those that exist already are changed.
+    take nothing from a run; those that exist already are changed. What they start is ``runtime.admission``.
     """
     from prefect.client.schemas.actions import WorkPoolCreate, WorkPoolUpdate
     from prefect.exceptions import ObjectAlreadyExists
@@ -108,27 +107,19 @@ def prepare(pools: Sequence[str]) -> None:
     )
 
 
-def job_template() -> dict[str, Any]:
-    """How a worker starts the process of a run: as Prefect does by itself, with no variable that a run could set."""
-    fixed = {"stream_output": True}
-    return {
-        "job_configuration": fixed,
-        "variables": {"type": "object", "properties": {}, "additionalProperties": False},
-    }
-
-
 def work(pools: Sequence[str], stopped: threading.Event) -> None:
     """Keep one Prefect worker for each pool until ``stopped`` is set."""
     workers = {name_of(pool): pool for pool in pools}
+    env = {**os.environ, "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])}
     with ExitStack() as held:
         # Last of all: runs that ended with the workers wait for the next ones.
         held.callback(recovery.try_to_revive, workers)
         for name, pool in workers.items():
-            command = [sys.executable, "-m", "prefect", "worker", "start", "--type", "process"]
+            command = [sys.executable, "-m", "flows.runtime.admission", WORKER, "start", "--type", "process"]
             command += ["--pool", pool, "--name", name]
             revive = partial(_revive_at_once, name)
             revive()
-            held.enter_context(processes.Kept(f"worker {name}", command, os.environ, told="head", between=revive))
+            held.enter_context(processes.Kept(f"worker {name}", command, env, told="head", between=revive))
         print(f"worker: polls {', '.join(pools)} of {hidden(str(PREFECT_API_URL.value()))}", flush=True)
         lost: set[UUID] = set()
         while not stopped.wait(SECONDS_BETWEEN_REVIVALS):

@@ -127,6 +127,27 @@ def test_no_run_chooses_its_command(served, project):
     assert not (project.folder / "taken").exists()
 
 
+def test_no_login_brings_code_onto_a_worker(served, project):
+    """A deployment of somebody's own, with a step that runs a command, in a pool that starts another one."""
+    taken = project.folder / "taken"
+    flow = served.ask("flows/", {"name": "promotion"})["id"]
+    step = {"prefect.deployments.steps.run_shell_script": {"script": f"touch {taken}"}}
+    named = {"name": "own", "flow_id": flow, "entrypoint": "flows/promotion.py:promotion", "work_pool_name": "cpu"}
+    own = served.ask("deployments/", {**named, "pull_steps": [step]})["id"]
+    pool = served.ask("work_pools/cpu", method="GET")["base_job_template"]
+    ours = pool["job_configuration"]
+    try:
+        theirs = {**pool, "job_configuration": {**ours, "command": f"touch {taken}"}}
+        served.ask("work_pools/cpu", {"base_job_template": theirs}, "PATCH")
+        run = served.ask(f"deployments/{own}/create_flow_run", {})["id"]
+        end = served.wait(run)
+    finally:
+        served.ask("work_pools/cpu", {"base_job_template": pool}, "PATCH")
+    assert (end["type"], end["name"]) == ("FAILED", "Refused"), end
+    assert "deployment 'own' does not stand in" in end["message"]
+    assert not taken.exists()
+
+
 def _train(served, project, changes):
     project.settings(changes)
     run = served.start("training/training")

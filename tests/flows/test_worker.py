@@ -22,7 +22,7 @@ from websockets.exceptions import ConnectionClosedError, InvalidStatus
 from websockets.sync.client import connect
 
 from flows import training, worker
-from flows.runtime import access, dvc, gpu, graph, recovery, servers
+from flows.runtime import access, admission, dvc, gpu, graph, recovery, servers
 from flows.runtime.devices import HOST_VARIABLE, host
 from pipeline import tracking
 from pipeline.base.errors import ConfigError, DataError
@@ -380,7 +380,7 @@ def test_no_run_chooses_what_a_pool_starts(variable, api, settings, monkeypatch)
         with pytest.raises(PrefectHTTPStatusError, match=r"409|422"):
             client.create_flow_run_from_deployment(made, job_variables=given)
     started = asyncio.run(ProcessJobConfiguration.from_template_and_values(template, given))
-    assert (started.command, started.env, started.working_dir) == (None, {}, None)
+    assert (started.command, started.env, started.working_dir) == (admission.COMMAND, {}, None)
 
 
 def _limit(slots):
