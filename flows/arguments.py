@@ -13,6 +13,7 @@ PREFECT_PORT, MLFLOW_PORT, TRIAGE_PORT = 4200, 5000, 4300
 CANDIDATE: Final = "candidate"
 DEPLOYMENTS: Final = "prefect.yaml"
 POOLS: Final = ("cpu", "gpu")
+ROLES: Final = ("reader", "trainer")  # of tracking.people
 DATASETS: Final = ("cicids2017", "nfstream", "nslkdd", "pcap", "suricata", "table", "zeek")  # a test holds it to be all
 
 
@@ -227,6 +228,16 @@ def _serve(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--no-deploy", action="store_true", help="leave the deployments as they are")
 
 
+def _people(parser: argparse.ArgumentParser) -> None:
+    parser.description = "Who may use the MLflow server besides the project itself."
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    add = actions.add_parser("add", help="let somebody in, or give somebody another role")
+    add.add_argument("name", metavar="NAME", help="to log in with")
+    add.add_argument("--role", choices=ROLES, default=ROLES[0], help="what they may do; reader if left out")
+    remove = actions.add_parser("remove", help="let somebody in no more")
+    remove.add_argument("name", metavar="NAME", help="that they log in with")
+
+
 def _deploy(parser: argparse.ArgumentParser) -> None:
     parser.description = "Put the deployments on the Prefect server, under the names of this project's model."
     parser.add_argument("file", nargs="?", default=DEPLOYMENTS, help="in the form of prefect.yaml")
@@ -288,6 +299,7 @@ PROGRAMS: Final[dict[str, Callable[[argparse.ArgumentParser], None]]] = {
     "reproduce": _reproduce,
     "prune": _prune,
     "serve": _serve,
+    "people": _people,
     "deploy": _deploy,
     "worker": _worker,
     "benchmark": _benchmark,

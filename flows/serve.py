@@ -75,9 +75,12 @@ def serve(given: argparse.Namespace, held: ExitStack, stopped: threading.Event) 
     days = config.load(Retention).log_days
     api = held.enter_context(servers.prefect(ports[0], given.host, names, login, stopped=stopped, forget_days=days))
     mlflow = held.enter_context(servers.mlflow(ports[1], given.host, names, login, stopped=stopped))
-    env |= {"PREFECT_API_URL": api, "MLFLOW_TRACKING_URI": mlflow, worker.ROOT_VARIABLE: str(Path.cwd())}
     if stopped.is_set():
         return
+    access.require("Prefect server", f"{api}/admin/version", env[access.PREFECT_CLIENT])
+    known = ":".join(env[name] for name in access.MLFLOW_CLIENT)
+    access.require("MLflow server", f"{mlflow}/api/2.0/mlflow/experiments/search?max_results=1", known)
+    env |= {"PREFECT_API_URL": api, "MLFLOW_TRACKING_URI": mlflow, worker.ROOT_VARIABLE: str(Path.cwd())}
     os.environ.update(env)
     if not given.no_deploy:
         _deploy_all()

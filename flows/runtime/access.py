@@ -30,6 +30,7 @@ PREFECT_SERVER, PREFECT_CLIENT = "PREFECT_SERVER_API_AUTH_STRING", "PREFECT_API_
 MLFLOW_SERVER, MLFLOW_KEY = "MLFLOW_AUTH_CONFIG_PATH", "MLFLOW_FLASK_SERVER_SECRET_KEY"
 MLFLOW_ADMIN = ("MLFLOW_AUTH_ADMIN_USERNAME", "MLFLOW_AUTH_ADMIN_PASSWORD")
 MLFLOW_CLIENT = ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD")
+OK, REFUSED = 200, (401, 403)
 SECRET_FILE, SHELL_FILE = "secret", reach.SHELL_FILE
 
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
@@ -161,6 +162,33 @@ def _admin(path: Path) -> tuple[str, ...]:
 
 def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+# Whether it holds.
+
+
+def require(server: str, address: str, login: str) -> None:
+    """See to it that a server lets its own login in, and nobody without one.
+
+    Args:
+        server: what it is called.
+        address: of something that it shows to those who logged in.
+        login: ``user:secret``.
+
+    Raises:
+        ConfigError: it does not; nothing is to be served then.
+    """
+    with_it, without = reach.status(address, login), reach.status(address)
+    if without not in REFUSED:
+        raise ConfigError(
+            f"{server}: it answers {without} to a request without a login, and should answer 401; nothing is served. "
+            f"Look at {PREFECT_SERVER}, {MLFLOW_SERVER} and the file that the last one names"
+        )
+    if with_it != OK:
+        raise ConfigError(
+            f"{server}: it answers {with_it} to its own login, so no flow could use it; see that {PREFECT_CLIENT}, "
+            f"{' and '.join(MLFLOW_CLIENT)} are what the server knows"
+        )
 
 
 # What a shell is given.

@@ -24,11 +24,11 @@ class Door:
 
     Args:
         app: what lies behind the door.
-        names: the hosts that the server may be called by, without a port.
+        names: the hosts that the server may be called by; a port of them does not count.
     """
 
     def __init__(self, app: Any, names: Collection[str]) -> None:
-        self._app, self._names = app, frozenset(name.lower() for name in names)
+        self._app, self._names = app, frozenset(_without_port(name.lower()) for name in names)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Refuse a request of HTTP or a web socket with 403; pass on whatever else comes."""

@@ -1,9 +1,11 @@
 """Which servers run on this machine, without Prefect: its import takes seconds and makes its home."""
 
+import base64
 import fcntl
 import re
 import shlex
 import socket
+import urllib.error
 import urllib.request
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +16,7 @@ from pipeline.base.errors import ConfigError
 LOCAL = "127.0.0.1"
 LOOPBACK = (LOCAL, "localhost", "::1")
 SHELL_FILE = "env"
-_NAME = re.compile(r"[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]")
+_NAME = re.compile(r"([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?")
 
 
 def answers(address: str) -> bool:
@@ -25,6 +27,27 @@ def answers(address: str) -> bool:
             return bool(response.read().strip().lower() in (b"true", b"ok"))
     except OSError:
         return False
+
+
+def status(address: str, login: str = "") -> int:
+    """What a server says to a request: a status of HTTP, 0 where it does not answer.
+
+    Args:
+        address: of what is asked for.
+        login: ``user:secret``; "" for none.
+    """
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    request = urllib.request.Request(address)  # noqa: S310 (http, see ``servers``)
+    if login:
+        request.add_header("Authorization", f"Basic {base64.b64encode(login.encode()).decode()}")
+    try:
+        with direct.open(request, timeout=30) as answer:
+            return int(answer.status)
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code
+    except OSError:
+        return 0
 
 
 def served(home: Path) -> dict[str, str]:
@@ -67,8 +90,8 @@ def refuse_nameless(host: str, names: Sequence[str]) -> None:
     for name in names:
         if not _NAME.fullmatch(name):  # MLflow reads patterns, and `*` would let every page in
             raise ConfigError(
-                f"--allowed-hosts: {name!r} is no name of a host; give names or addresses without a port, such as "
-                "box.example,192.0.2.7"
+                f"--allowed-hosts: {name!r} is no name of a host; give names or addresses, with a port where a proxy "
+                "has its own, such as box.example,192.0.2.7,box.example:8443"
             )
     if host not in LOOPBACK and not names:
         raise ConfigError(

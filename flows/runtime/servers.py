@@ -150,9 +150,10 @@ def mlflow(
     refuse_nameless(host, names)
     store, artefacts = tracking.local_store()
     known = [each for name in (*LOCAL_NAMES, *names) for each in (name, f"{name}:{port}")]
+    pages = [_address(host, port), *(f"https://{name}" for name in names), *(f"http://{name}:{port}" for name in names)]
     command = [sys.executable, "-m", "mlflow", "server", "--host", host, "--port", str(port), "--workers", "1"]
     command += ["--backend-store-uri", store, "--default-artifact-root", artefacts, "--app-name", "basic-auth"]
-    command += ["--allowed-hosts", ",".join(known), "--cors-allowed-origins", _address(host, port)]
+    command += ["--allowed-hosts", ",".join(known), "--cors-allowed-origins", ",".join(pages)]
     env = LEAN | access.mlflow_server_settings(login or access.fresh_login())
     with _kept("MLflow server", command, env, (host, port, "/health"), stopped) as address:
         yield address

@@ -160,7 +160,7 @@ async def _log_in(request: Request) -> Response:
         facts = {"title": "Log in", "next": next_path, "fault": fault, "name": name[:LONGEST_NAME]}
         return _shown(request, "login.html", None, status, **facts)
     answer = RedirectResponse(next_path, 303)
-    secure = request.url.scheme == "https"
+    secure = "https" in (request.url.scheme, request.headers.get("x-forwarded-proto"))
     answer.set_cookie(COOKIE, key, max_age=round(IDLE), httponly=True, samesite="strict", secure=secure)
     return answer
 

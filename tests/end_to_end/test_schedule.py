@@ -4,6 +4,7 @@ The tests run in the order of the file, each on what the one before it left.
 """
 
 import json
+import ssl
 import stat
 import sys
 
@@ -15,8 +16,10 @@ import yaml
 from pipeline import tracking
 from pipeline.artifacts import paths
 from pipeline.serving import registry
+from pipeline.tracking import store
 from tests.end_to_end import browser
 from tests.end_to_end.conftest import ROOT, SMALL, Project
+from tests.end_to_end.proxy import NGINX, proxied
 from tests.end_to_end.served import serving, until
 
 QUICK = {"stage1": {"encoder": "identity"}, "stage2": {"detector": "mahalanobis"}, "workers": {"gpu_workers": 0}}
@@ -44,7 +47,7 @@ def project(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def served(project):
-    with serving(project.folder) as served:
+    with serving(project.folder, "--allowed-hosts", "prefect.example,mlflow.example") as served:
         yield served
 
 
@@ -146,6 +149,41 @@ def test_no_login_brings_code_onto_a_worker(served, project):
     assert (end["type"], end["name"]) == ("FAILED", "Refused"), end
     assert "deployment 'own' does not stand in" in end["message"]
     assert not taken.exists()
+
+
+def test_a_reader_reads_and_a_trainer_writes(served, project, own_store):
+    experiment = store.experiment()
+    tag = {"experiment_id": experiment, "key": "note", "value": "x"}
+    base = f"{served.mlflow}/api/2.0/mlflow/experiments"
+
+    def may(login):
+        read = served.knock(f"{base}/get?experiment_id={experiment}", login).status_code
+        written = served.knock(f"{base}/set-experiment-tag", login, "POST", json=tag).status_code
+        return read, written
+
+    said = project.call("flowsculpt", "people", "add", "ada", **served.shell)
+    ada = ("ada", said.split()[-1])
+    assert may(ada) == (200, 403)
+    assert may(("ada", "guess")) == (401, 401)
+    assert "ada is a trainer" in project.call("flowsculpt", "people", "add", "ada", "--role", "trainer", **served.shell)
+    assert may(ada) == (200, 200)
+    project.call("flowsculpt", "people", "remove", "ada", **served.shell)
+    assert may(ada) == (401, 401)
+
+
+@pytest.mark.skipif(NGINX is None, reason="needs nginx")
+def test_the_servers_are_reached_by_tls_as_the_recipe_says(served, tmp_path):
+    with proxied(tmp_path, {"4200": served.api, "5000": served.mlflow}) as ask:
+        user, secret = served.login
+        assert ask("prefect.example", "/api/admin/version") == 401
+        assert ask("prefect.example", "/api/admin/version", (user, secret)) == 200
+        assert ask("prefect.example", "/api/flows/count", (user, secret), "https://prefect.example", {}) == 200
+        assert ask("prefect.example", "/api/flows/count", (user, secret), EVIL, {}) == 403
+        found = "/api/2.0/mlflow/experiments/search"
+        assert ask("mlflow.example", found, (user, secret), "https://mlflow.example", {"max_results": 1}) == 200
+        assert ask("mlflow.example", found, (user, secret), EVIL, {"max_results": 1}) == 403
+        with pytest.raises(ssl.SSLError):
+            ask("other.example", "/")
 
 
 def _train(served, project, changes):

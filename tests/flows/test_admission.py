@@ -36,7 +36,7 @@ def test_the_code_of_a_deployment_is_that_of_the_clone(monkeypatch):
 
 @pytest.mark.parametrize("name", ["own", "", "../promotion", "Promotion"])
 def test_a_deployment_that_the_clone_has_not_is_refused(name, monkeypatch):
-    with pytest.raises(ConfigError, match="does not stand in .*prefect.yaml, and this worker runs nothing else"):
+    with pytest.raises(ConfigError, match=r"does not stand in .*prefect\.yaml, and this worker runs nothing else"):
         admission.code_of(name, ROOT)
     with pytest.raises(ConfigError, match="does not stand in"):
         known(name, monkeypatch)

@@ -15,10 +15,10 @@ def test_other_machines_are_refused_until_the_names_of_the_server_are_given():
         servers.refuse_nameless(host, [])
     with pytest.raises(ConfigError, match=r"host '0.0.0.0': .*give them as --allowed-hosts box.example"):
         servers.refuse_nameless("0.0.0.0", [])
-    servers.refuse_nameless("0.0.0.0", ["box.example", "192.0.2.7", "[2001:db8::1]"])
+    servers.refuse_nameless("0.0.0.0", ["box.example", "192.0.2.7", "[2001:db8::1]", "box.example:8443"])
 
 
-@pytest.mark.parametrize("name", ["*", "*.example", "box.exampl?", "[a-z]*", "box.example:5000", "http://box.example"])
+@pytest.mark.parametrize("name", ["*", "*.example", "box.exampl?", "[a-z]*", "box.example:x", "http://box.example"])
 def test_a_pattern_is_no_name_of_a_server(name):
     with pytest.raises(ConfigError, match=r"--allowed-hosts: .* is no name of a host"):
         servers.refuse_nameless(servers.LOCAL, [name])

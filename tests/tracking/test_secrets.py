@@ -11,6 +11,9 @@ from threading import Thread
 import pytest
 
 from pipeline import tracking
+from pipeline.base import escaping
+from pipeline.base.errors import ConfigError, DataError
+from pipeline.tracking import store
 
 SECRET = "pl4nted-s3cret"
 STAGE = """
@@ -106,6 +109,8 @@ def test_what_the_store_holds_has_no_password(project, monkeypatch, tmp_path):
         (f"https://user:{SECRET}@ssw0rd@host", "https://host"),
         (f"postgresql://user:{SECRET}@host/name", "postgresql://host/name"),
         ("http://127.0.0.1:5000", "http://127.0.0.1:5000"),
+        (f"https://host/?token={SECRET}&a=1", "https://host/?token=***&a=1"),
+        (f"https://{SECRET}@host", "https://host"),
     ],
 )
 def test_the_address_that_is_shown_has_no_credentials(uri, shown, monkeypatch):
@@ -119,3 +124,36 @@ def test_the_signing_key_is_never_shown(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setenv("FLOWSCULPT_SIGNING_KEY", f"-----BEGIN PRIVATE KEY-----\n{secret}\n-----END PRIVATE KEY-----\n")
     shown = tracking.redact(f"cannot read -----BEGIN PRIVATE KEY-----\n{secret}")
     assert secret not in shown
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        (f"cannot open s3://key:{SECRET}@bucket/x", "cannot open s3://bucket/x"),
+        (f"https://a/b?x=1&X-Amz-Signature={SECRET}#c", "https://a/b?x=1&X-Amz-Signature=***#c"),
+        (f"https://a/b?api_key={SECRET} and http://c?sig={SECRET}", "https://a/b?api_key=*** and http://c?sig=***"),
+        ("abfs://container@account/x", "abfs://container@account/x"),
+        ("http://127.0.0.1:5000 says a@b", "http://127.0.0.1:5000 says a@b"),
+        ("https://a/b?design=1&sigma=2&author=me", "https://a/b?design=1&sigma=2&author=me"),
+    ],
+)
+def test_an_error_and_a_log_show_no_secret_of_an_address(text, shown, caplog):
+    assert str(DataError(text)) == shown
+    escaping.log("flowsculpt").warning(text)
+    assert caplog.messages == [shown]
+
+
+@pytest.mark.parametrize("name", ["AWS_SECRET_ACCESS_KEY", "MY_TOKEN", "DB_PASSWORD", "PREFECT_API_AUTH_STRING"])
+def test_the_value_of_a_variable_that_holds_a_secret_is_never_shown(name, monkeypatch):
+    monkeypatch.setenv(name, f"user:{SECRET}")
+    assert SECRET not in str(DataError(f"it says user:{SECRET}, or {SECRET} alone"))
+    monkeypatch.setenv(name, "on")  # too short to be one
+    assert str(DataError("one is on")) == "one is on"
+
+
+def test_a_token_in_the_address_of_a_server_is_refused(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"https://host/?token={SECRET}")
+    with pytest.raises(ConfigError, match=r"ends before `\?`; give a token as MLFLOW_TRACKING_TOKEN") as found:
+        store.current()
+    assert SECRET not in str(found.value)
