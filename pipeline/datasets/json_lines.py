@@ -14,6 +14,7 @@ from pyarrow import json as arrow_json
 from pipeline.base.errors import SchemaError, SourceError
 from pipeline.datasets import sources
 from pipeline.datasets.arrow import chunk_of
+from pipeline.datasets.arrow_json import can_take
 from pipeline.datasets.base import REJECTED_SCHEMA, Chunk
 from pipeline.datasets.blocks import Block
 from pipeline.datasets.header import Layout
@@ -82,7 +83,9 @@ def _noted(chunk: Chunk, layout: Layout, found: Iterable[str]) -> Chunk:
 
 
 def _fast(lines: bytes) -> pa.Table | None:
-    """All lines at once; None where one is blank or broken, or where a column has values of several types."""
+    """All lines at once; None where one is blank, broken or deep, or where a column has values of several types."""
+    if not can_take(lines):
+        return None
     try:
         read = arrow_json.ReadOptions(use_threads=False, block_size=_ONE_BLOCK)
         table = arrow_json.read_json(pa.BufferReader(lines), read)

@@ -19,7 +19,7 @@ from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Final, Self
 
 import numpy as np
 import pyarrow as pa
@@ -45,6 +45,9 @@ from pipeline.serving.manifest import HashedFolder
 from pipeline.serving.recent_past import RecentPast
 from pipeline.serving.record_columns import Records
 from pipeline.serving.two_stage import RECORDS_AT_ONCE, TwoStage
+
+# What parts raise that have the right names and hold something else.
+UNFIT: Final = (ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
 
 
 @dataclass(frozen=True)
@@ -92,7 +95,13 @@ class Bundle:
             TrustError: it has another digest.
             ArtifactError: a byte has changed, a file is missing, added or of another kind, or the parts do not fit.
         """
-        return cls.of_sealed(manifest.load(folder, digest), folder, device)
+        sealed = manifest.load(folder, digest)
+        try:
+            return cls.of_sealed(sealed, folder, device)
+        except UNFIT as error:  # its bytes are those that were written; another version wrote them, or somebody else
+            raise ArtifactError(
+                f"{folder}: is no model that this version reads ({type(error).__name__}: {error})"
+            ) from error
 
     @classmethod
     def of_sealed(

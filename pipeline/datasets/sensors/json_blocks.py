@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import json
 
+from pipeline.datasets.arrow_json import can_take
 from pipeline.datasets.blocks import Block
 from pipeline.datasets.rows import CACHED_BYTES
 from pipeline.datasets.sensors import json_lines
@@ -67,8 +68,10 @@ def read(block: Block, schema: Schema, spelling: Spelling) -> tuple[Rows, Counte
         spelling: of the objects.
 
     Returns:
-        None where a line holds no object, or one that is spelt otherwise.
+        None where a line holds no object, or one that is spelt otherwise or deep.
     """
+    if not can_take(block.lines):
+        return None
     try:
         table = json.read_json(
             pa.BufferReader(block.lines),

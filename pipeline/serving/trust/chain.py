@@ -140,12 +140,11 @@ def served(line: Mapping[str, Any]) -> Served | None:
     A line ``found`` counts where it names a signed promotion: the process was killed that would have written its line.
     """
     decision, number = line.get("decision"), line.get("serving")
-    sequence = line.get("promotion", line.get("sequence", 0))
-    if not isinstance(number, int) or not (
-        decision in MADE_TO_SERVE or (decision == FOUND and "promotion" in line and "sequence" in line)
-    ):
+    sequence, digests = line.get("promotion", line.get("sequence", 0)), line.get("digests") or {}
+    if not (isinstance(number, int) and isinstance(sequence, int) and isinstance(digests, dict)):
+        return None  # as no line of this project is
+    if not (decision in MADE_TO_SERVE or (decision == FOUND and "promotion" in line and "sequence" in line)):
         return None
-    digests = line.get("digests") or {}
     digest = digests.get("champion" if decision == FOUND else "candidate") or ""
     return Served(str(line.get("model", SHIPPED)), number, str(digest), int(sequence))
 
@@ -215,6 +214,8 @@ def _forged(line: Mapping[str, Any], keys: Sequence[TrustedKey]) -> str:
         is_true = key.verifies(decoded(str(line["signature"])), pae(DECISION, canonical(line)))
     except TrustError as error:
         return f"is forged, or signed elsewhere: {error}"
+    except ValueError:  # NaN, infinity
+        return "holds a number that no line of this project holds: it was changed"
     if is_true and not key.promotes and served(line):
         return f"makes a version serve, and key {key.keyid[:12]}, which signed it, signs models and no promotions"
     return "" if is_true else f"is forged or was changed: key {key.keyid[:12]} did not sign what stands there"
