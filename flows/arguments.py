@@ -267,6 +267,20 @@ def _preset(parser: argparse.ArgumentParser) -> None:
 
 def _doctor(parser: argparse.ArgumentParser) -> None:
     parser.description = "Say what keeps the project from running here, and what to do about it."
+    parser.add_argument(
+        "--rebuild", action="store_true", help="make a lost registry again, from the log and what is kept here"
+    )
+
+
+def _backup(parser: argparse.ArgumentParser) -> None:
+    parser.description = "Copy what cannot be made again, or put such a copy back."
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    backup = actions.add_parser("backup", help="copy stores, models, logs and labels into a new folder")
+    backup.add_argument("folder", metavar="FOLDER", help="a new one")
+    backup.add_argument("--with-keys", action="store_true", help="copy private keys and secrets of servers as well")
+    restore = actions.add_parser("restore", help="put a backup into this project")
+    restore.add_argument("folder", metavar="FOLDER", help="a backup")
+    restore.add_argument("--replace", action="store_true", help="put aside what is there already")
 
 
 def _quickstart(parser: argparse.ArgumentParser) -> None:
@@ -305,5 +319,6 @@ PROGRAMS: Final[dict[str, Callable[[argparse.ArgumentParser], None]]] = {
     "benchmark": _benchmark,
     "preset": _preset,
     "doctor": _doctor,
+    "backup": _backup,
     "quickstart": _quickstart,
 }

@@ -2,10 +2,13 @@
 
 ::
 
-    python -m flows.doctor
+    python -m flows.doctor [--rebuild]
 
 It looks at Python and its packages, the folder, git, DVC, the stores, the keys, the servers and the GPUs. It changes
 nothing and asks no other machine. The exit code is 1 where something blocks a run, else 0.
+
+With ``--rebuild`` it makes the registry of this project's model again, where its database is lost; see
+``pipeline.serving.rebuilding``.
 """
 
 import sys
@@ -80,7 +83,7 @@ def main(given: Sequence[str] | None = None) -> int:
 
     The checks themselves need packages. Where one is absent, or Python is too old to import them, one line says so.
     """
-    arguments.parse("doctor", given)
+    chosen = arguments.parse("doctor", given)
     if fault := too_old(sys.version_info[:3]):
         print(fault)
         return 1
@@ -88,12 +91,21 @@ def main(given: Sequence[str] | None = None) -> int:
         from pipeline.tracking import quiet_tools
 
         quiet_tools()
+        if chosen.rebuild:
+            return _rebuilt()
         findings = list(examine(Path.cwd()))
     except ModuleNotFoundError as error:
         print(f"blocks  package {error.name} is not installed: run `.ci/install .`")
         return 1
     print(escaping.lines(text(findings)))
     return int(any(finding.level == "blocks" for finding in findings))
+
+
+def _rebuilt() -> int:
+    from flows.runtime import program
+    from pipeline.serving import rebuilding
+
+    return program.run("doctor", lambda: "\n".join(rebuilding.rebuild()))
 
 
 if __name__ == "__main__":

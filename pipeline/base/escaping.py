@@ -29,6 +29,7 @@ _MARKS: Final = re.compile(
 )
 # What begins a heading, a list, a line across or a heading above it: the sign alone is escaped.
 _OPENING: Final = re.compile(r"^( *(?:\d+(?=[.)](?:\s|$))|(?=#{1,6}(?:\s|$)|[+-](?:\s|$)|--|=+\s*$)))(.)", re.ASCII)
+SPACES: Final = "\u00a0\u2009\u202f"  # as in "20 %", where no line may end; they do nothing else
 _BACKTICKS: Final = re.compile(r"`+")
 
 # What a spreadsheet takes for a formula. It is text here: what is a number stays one.
@@ -45,7 +46,11 @@ def printable(text: str) -> str:
     """
     if text.isprintable():  # as most are
         return text
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+    return "".join(char if char.isprintable() or char in SPACES else _escape(char) for char in text)
+
+
+def _escape(char: str) -> str:
+    return char.encode("unicode_escape").decode()
 
 
 def lines(text: str) -> str:

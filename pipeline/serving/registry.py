@@ -11,7 +11,6 @@ Aliases change under a lock of this project's folder and in an order in which ea
 """
 
 import fcntl
-import json
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -21,22 +20,20 @@ from typing import Any
 from pipeline.base import durable
 from pipeline.base.errors import ArtifactError, ConflictError
 from pipeline.base.escaping import printable
-from pipeline.serving import benign, manifest, own_model, packaging
 from pipeline.serving import champion as champions
+from pipeline.serving import creating, manifest, own_model, packaging
+from pipeline.serving.creating import DIGEST
 from pipeline.serving.manifest import HashedFolder
 from pipeline.serving.origin import Origin
 from pipeline.serving.trust import chain, signing, verification
-from pipeline.serving.trust.statements import PROMOTION, SIGNATURE
-from pipeline.serving.version import COMMIT, DATASET, Version
+from pipeline.serving.trust.statements import PROMOTION
+from pipeline.serving.version import Version
 from pipeline.tracking import operations, outbox, store
 from pipeline.tracking.retention import MADE_AGAIN
 
 CANDIDATE, CHAMPION, PREVIOUS = "candidate", "champion", "previous"
-DIGEST, LIBRARIES, VERSION = (f"flowsculpt.{tag}" for tag in ("digest", "libraries", "version"))
+VERSION = "flowsculpt.version"
 LOCK = "mlflow.db.registry.lock"
-DESCRIPTION = (
-    f"Calibrated alarms on network records: raw records in; score, p-value, confidence and verdict out. {benign.NOTICE}"
-)
 
 
 def register(
@@ -64,7 +61,7 @@ def register(
     run_id = operations.resolve(run_id)
     with _locked():
         found = _registered(sealed.digest)
-        number = found.number if found else _create(client, sealed, run_id, tags, about, origin)
+        number = found.number if found else creating.create(client, sealed, run_id, tags, about, origin)
         if found and found.run_id != run_id:
             _link(client, found, run_id)
         client.set_registered_model_alias(own_model.name(), CANDIDATE, str(number))
@@ -219,36 +216,6 @@ def _link(client: Any, version: Version, run_id: str) -> None:
     client.log_outputs(run_id, same)
     client.set_tag(run_id, VERSION, str(version.number))
     client.set_model_version_tag(version.model, str(version.number), MADE_AGAIN, run_id)
-
-
-def _create(
-    client: Any, sealed: HashedFolder, run_id: str, tags: Mapping[str, str], about: str, origin: Origin | None
-) -> int:
-    from mlflow.entities import LoggedModelOutput
-
-    own = {**_origin(client.get_run(run_id).data.tags), DIGEST: sealed.digest, DATASET: str(sealed.about["dataset"])}
-    given = {name: printable(value) for name, value in {**own, **tags}.items() if value}
-    experiment, model = client.get_run(run_id).info.experiment_id, own_model.name()
-    with tempfile.TemporaryDirectory() as folder, packaging.hushed():
-        if not client.search_registered_models(f"name = '{model}'"):
-            client.create_registered_model(model, description=DESCRIPTION)
-        logged = client.create_logged_model(experiment, model, run_id, given, model_type="pyfunc")
-        packaging.save(Path(folder), sealed, logged, run_id, origin)
-        client.log_model_artifacts(logged.model_id, str(Path(folder) / "model"))
-        client.finalize_logged_model(logged.model_id, "READY")
-        client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, step=0)])
-        source, code = logged.artifact_location, packaging.code_digest(Path(folder) / "model")
-        given[SIGNATURE] = signing.model(model, sealed.digest, code, run_id, given)
-        named = {"description": about or None, "model_id": logged.model_id}
-        created = client.create_model_version(model, source, run_id, given, **named)
-    return int(created.version)
-
-
-def _origin(run: Mapping[str, str]) -> dict[str, str]:
-    """What the tags of the run say of it, and the libraries at hand."""
-    origin = {operations.FLOW_RUN: operations.FLOW_RUN, COMMIT: "mlflow.source.git.commit"}
-    told = {tag: run.get(source, "") for tag, source in origin.items()}
-    return told | {LIBRARIES: json.dumps(packaging.versions())}
 
 
 # What the registry says.

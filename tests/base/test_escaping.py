@@ -12,6 +12,7 @@ from markdown_it import MarkdownIt
 from pipeline.base import escaping
 from pipeline.base.errors import DataError, ScoringError
 from pipeline.base.escaping import (
+    SPACES,
     fenced,
     from_cell,
     in_cell,
@@ -98,7 +99,7 @@ def test_no_text_makes_anything_of_itself(text):
     page = in_markdown(text)
     assert not set(tokens(page)) - {"paragraph_open", "inline", "text", "text_special", "paragraph_close", "softbreak",
                                     "code_block"}  # fmt: skip
-    assert page.isprintable()
+    assert page.translate(dict.fromkeys(map(ord, SPACES), " ")).isprintable()
     assert on_terminal(page) == printable(text)
     assert "\n" not in printable(text) and lines(text).count("\n") == text.count("\n")
 
@@ -108,6 +109,10 @@ def test_an_address_is_no_link_where_the_layout_makes_links_of_addresses(text):
     page = in_markdown(text)
     assert html.unescape(page) == text
     assert not any(mark in page.lower() for mark in ("www.", "://", "@"))
+
+
+def test_a_space_that_no_line_may_end_at_stays():
+    assert printable("20\u00a0%") == in_markdown("20\u00a0%") == in_figure("20\u00a0%") == "20\u00a0%"
 
 
 def test_plain_words_stay_as_they_are():
