@@ -8,12 +8,13 @@ import argparse
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from flows import keeping_arguments
+
 LOCAL: Final = "127.0.0.1"
 PREFECT_PORT, MLFLOW_PORT, TRIAGE_PORT = 4200, 5000, 4300
 CANDIDATE: Final = "candidate"
 DEPLOYMENTS: Final = "prefect.yaml"
 POOLS: Final = ("cpu", "gpu")
-ROLES: Final = ("reader", "trainer")  # of tracking.people
 DATASETS: Final = ("cicids2017", "nfstream", "nslkdd", "pcap", "suricata", "table", "zeek")  # a test holds it to be all
 
 
@@ -171,24 +172,6 @@ def _refuse_both(chosen: argparse.Namespace) -> str | None:
     return None
 
 
-def _keys(parser: argparse.ArgumentParser) -> None:
-    parser.description = "Who signs models and promotions, and whose signatures count here."
-    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
-    actions.add_parser("list", help="show the keys that are trusted here")
-    init = actions.add_parser("init", help="make a key, if there is none here, and trust it")
-    init.add_argument("--name", default="", help="what people call it; without it, the names of the user and the host")
-    init.add_argument("--models-only", action="store_true", help="a new key signs models and no promotions")
-    retire = actions.add_parser("retire", help="let nothing count that a key signs from now on")
-    retire.add_argument("keyid", metavar="KEYID", help="the key, or the first 8 digits of it or more")
-    adopt = actions.add_parser("adopt", help="sign a champion from before, if the log of promotions knows its bundle")
-    adopt.add_argument("version", metavar="VERSION", help="an alias or a number")
-
-
-def _verify(parser: argparse.ArgumentParser) -> None:
-    parser.description = "Is a version what was signed, and may it serve?"
-    parser.add_argument("version", nargs="?", default="champion", help="an alias or a number, champion if left out")
-
-
 def _drift_check(parser: argparse.ArgumentParser) -> None:
     parser.description = "Has benign traffic drifted?"
     parser.add_argument("--alias", default="champion", help="the version to check: an alias or a number")
@@ -199,20 +182,6 @@ def _lineage(parser: argparse.ArgumentParser) -> None:
     parser.description = "From an alert back to the data."
     parser.add_argument("what", metavar="WHAT", help="the key of an alert, a file, a version, an alias or a run id")
     parser.add_argument("--json", action="store_true", help="print JSON")
-
-
-def _reproduce(parser: argparse.ArgumentParser) -> None:
-    parser.description = "Make a version again in a second clone, from what is stored of it, and compare the digests."
-    parser.add_argument("version", nargs="?", default="champion", help="an alias or a number, champion if left out")
-    parser.add_argument("--rerun", action="store_true", help="run every stage; pull the input, and no output")
-    parser.add_argument("--push", action="store_true", help="send what others need to DVC's remote; make nothing")
-    parser.add_argument("--other-libraries", action="store_true", help="try it with other versions of libraries")
-
-
-def _prune(parser: argparse.ArgumentParser) -> None:
-    parser.description = "Say what is older, or more, than the section retention of params.yaml keeps, and how large."
-    parser.add_argument("--apply", action="store_true", help="remove it")
-    parser.add_argument("--list", action="store_true", help="name each thing")
 
 
 def _serve(parser: argparse.ArgumentParser) -> None:
@@ -226,16 +195,6 @@ def _serve(parser: argparse.ArgumentParser) -> None:
         "--allowed-hosts", default="", help="names by which other machines call the servers: box.example,192.0.2.7"
     )
     parser.add_argument("--no-deploy", action="store_true", help="leave the deployments as they are")
-
-
-def _people(parser: argparse.ArgumentParser) -> None:
-    parser.description = "Who may use the MLflow server besides the project itself."
-    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
-    add = actions.add_parser("add", help="let somebody in, or give somebody another role")
-    add.add_argument("name", metavar="NAME", help="to log in with")
-    add.add_argument("--role", choices=ROLES, default=ROLES[0], help="what they may do; reader if left out")
-    remove = actions.add_parser("remove", help="let somebody in no more")
-    remove.add_argument("name", metavar="NAME", help="that they log in with")
 
 
 def _deploy(parser: argparse.ArgumentParser) -> None:
@@ -265,24 +224,6 @@ def _preset(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("name", nargs="?", help="a preset, or `shipped`; without a name, all are listed")
 
 
-def _doctor(parser: argparse.ArgumentParser) -> None:
-    parser.description = "Say what keeps the project from running here, and what to do about it."
-    parser.add_argument(
-        "--rebuild", action="store_true", help="make a lost registry again, from the log and what is kept here"
-    )
-
-
-def _backup(parser: argparse.ArgumentParser) -> None:
-    parser.description = "Copy what cannot be made again, or put such a copy back."
-    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
-    backup = actions.add_parser("backup", help="copy stores, models, logs and labels into a new folder")
-    backup.add_argument("folder", metavar="FOLDER", help="a new one")
-    backup.add_argument("--with-keys", action="store_true", help="copy private keys and secrets of servers as well")
-    restore = actions.add_parser("restore", help="put a backup into this project")
-    restore.add_argument("folder", metavar="FOLDER", help="a backup")
-    restore.add_argument("--replace", action="store_true", help="put aside what is there already")
-
-
 def _quickstart(parser: argparse.ArgumentParser) -> None:
     parser.description = (
         "Train, promote the model if it passes the gate, and score data/example/flows.csv with the champion."
@@ -306,19 +247,19 @@ PROGRAMS: Final[dict[str, Callable[[argparse.ArgumentParser], None]]] = {
     "label": _label,
     "triage": _triage,
     "promotion": _promotion,
-    "keys": _keys,
-    "verify": _verify,
+    "keys": keeping_arguments.keys,
+    "verify": keeping_arguments.verify,
     "drift_check": _drift_check,
     "lineage": _lineage,
-    "reproduce": _reproduce,
-    "prune": _prune,
+    "reproduce": keeping_arguments.reproduce,
+    "prune": keeping_arguments.prune,
     "serve": _serve,
-    "people": _people,
+    "people": keeping_arguments.people,
     "deploy": _deploy,
     "worker": _worker,
     "benchmark": _benchmark,
     "preset": _preset,
-    "doctor": _doctor,
-    "backup": _backup,
+    "doctor": keeping_arguments.doctor,
+    "backup": keeping_arguments.backup,
     "quickstart": _quickstart,
 }

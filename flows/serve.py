@@ -32,7 +32,7 @@ from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 
 from flows import deploy, worker
-from flows.runtime import access, devices, gpu, processes, program, reach, servers, working_copy
+from flows.runtime import access, admission, devices, gpu, processes, program, reach, servers, working_copy
 from flows.runtime.own_names import own
 from flows.triage import sessions
 from pipeline import config
@@ -80,7 +80,7 @@ def serve(given: argparse.Namespace, held: ExitStack, stopped: threading.Event) 
     access.require("Prefect server", f"{api}/admin/version", env[access.PREFECT_CLIENT])
     known = ":".join(env[name] for name in access.MLFLOW_CLIENT)
     access.require("MLflow server", f"{mlflow}/api/2.0/mlflow/experiments/search?max_results=1", known)
-    env |= {"PREFECT_API_URL": api, "MLFLOW_TRACKING_URI": mlflow, worker.ROOT_VARIABLE: str(Path.cwd())}
+    env |= {"PREFECT_API_URL": api, "MLFLOW_TRACKING_URI": mlflow, admission.ROOT_VARIABLE: str(Path.cwd())}
     os.environ.update(env)
     if not given.no_deploy:
         _deploy_all()

@@ -121,7 +121,7 @@ def work() -> None:
             return await super().from_template_and_values(job_template(), {}, client)
 
     process.ProcessWorker.job_configuration = Fixed
-    process.load_flow_from_flow_run = known_flow
+    vars(process)["load_flow_from_flow_run"] = known_flow
     runpy.run_module("prefect", run_name="__main__")
 
 

@@ -20,7 +20,8 @@ from pipeline.base import escaping
 from pipeline.base.errors import ArtifactError, TrustError, near_miss
 from pipeline.serving import champion, own_model, registry
 from pipeline.serving.bundle import Bundle
-from pipeline.serving.registry import CANDIDATE, CHAMPION, DIGEST, PREVIOUS
+from pipeline.serving.creating import DIGEST
+from pipeline.serving.registry import CANDIDATE, CHAMPION, PREVIOUS
 from pipeline.serving.trust import verification
 from pipeline.serving.version import Version
 from pipeline.tracking import direct

@@ -2,13 +2,13 @@
 
 import pytest
 
-from flows import arguments, people
+from flows import keeping_arguments, people
 from pipeline.base.errors import ConfigError
 from pipeline.tracking import people as tracked
 
 
 def test_the_command_offers_the_roles_that_there_are():
-    assert tuple(tracked.ROLES) == arguments.ROLES
+    assert tuple(tracked.ROLES) == keeping_arguments.ROLES
 
 
 def test_without_a_server_nobody_is_let_in(tmp_path, monkeypatch, capsys):
