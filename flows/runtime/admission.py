@@ -118,7 +118,7 @@ def work() -> None:
 
         @classmethod
         async def from_template_and_values(cls, base_job_template: Any, values: Any, client: Any = None) -> Any:
-            return await super().from_template_and_values(job_template(), {}, client)
+            return await super().from_template_and_values(job_template(), {}, client=client)
 
     process.ProcessWorker.job_configuration = Fixed
     vars(process)["load_flow_from_flow_run"] = known_flow
