@@ -13,7 +13,7 @@ _WORD: Final = r"token|secret|passw(?:or)?d|pwd|signature|sig|credential|api_?ke
 _USER: Final = re.compile(r"(https?://)[^/\s'\"]+@|(://)[^/\s'\"@]*:[^/\s'\"]+@", re.IGNORECASE)
 _VALUE: Final = re.compile(rf"([?&;](?:[\w.-]*[_.-])?(?:{_WORD})(?:[_.-][\w.-]*)?=)[^&#;\s'\"]+", re.IGNORECASE)
 _VARIABLE: Final = re.compile(
-    r"PASSWORD$|PASSWD$|SECRET$|TOKEN$|AUTH_STRING$|SIGNING_KEY$|SECRET_KEY$|ACCESS_KEY$|ACCOUNT_KEY$|STORAGE_KEY$|SAS$|CONNECTION_STRING$",
+    r"PASSWORD$|PASSWD$|SECRET$|TOKEN$|AUTH_STRING$|SIGNING_KEY$|SECRET_KEY$|ACCESS_KEY(_ID)?$|ACCOUNT_KEY$|STORAGE_KEY$|SAS$|CONNECTION_STRING$",
     re.IGNORECASE,
 )
 

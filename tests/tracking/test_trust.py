@@ -24,7 +24,7 @@ from pipeline.serving.registry import DIGEST
 from pipeline.serving.trust import adopting, chain, keys, signing, statements, trusted, verification
 from pipeline.serving.trust.keys import Signer
 from pipeline.serving.trust.statements import PROMOTION, SIGNATURE
-from pipeline.serving.version import Version
+from pipeline.serving.version import DATASET, Version
 from pipeline.serving.watching.serving_model import ServingModel
 from pipeline.settings.alerts import Alerts
 from pipeline.tracking import store as stores
@@ -502,4 +502,4 @@ def test_versions_of_another_model_are_verified_too(two):
     mixed = Version(1, "run", other.digest, other.tags, (), "flowsculpt")
     with pytest.raises(TrustError, match="its signature was copied from the model 'zeek'"):
         verification.require(mixed, "1")
-    assert signing.ABOUT["dataset"] == registry.DATASET
+    assert signing.ABOUT["dataset"] == DATASET
