@@ -109,7 +109,7 @@ def _shared(port: int, number: int) -> dict[str, str]:
 def _first_failed(ranks: Sequence["subprocess.Popen[bytes]"]) -> dict[int, int]:
     """Wait for the end of all: rank -> exit code of those that failed by themselves."""
     deadline = None
-    while any(process.poll() is None for process in ranks):
+    while None in [process.poll() for process in ranks]:  # each is asked: the first may go on for hours
         if deadline is None and any(process.returncode for process in ranks):
             deadline = time.monotonic() + SECONDS_FOR_A_WORD
         if deadline and time.monotonic() > deadline:

@@ -52,14 +52,21 @@ def ranks(body: str) -> list[str]:
     ("body", "message"),
     [
         ("os._exit(3 * rank)", "process 1 of 2 of this training ended with exit code 3"),
-        ("os.kill(os.getpid(), signal.SIGKILL) if rank else time.sleep(60)", "process 1 of 2 .* was ended by SIGKILL"),
+        (
+            "os.kill(os.getpid(), signal.SIGKILL) if rank else (time.sleep(30), open(os.environ['ENDED'], 'w'))",
+            "process 1 of 2 .* was ended by SIGKILL",
+        ),
     ],
 )
-def test_a_process_that_fails_ends_the_others(body: str, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_process_that_fails_ends_the_others(
+    body: str, message: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setattr(launcher, "SECONDS_FOR_A_WORD", 0.2)
+    monkeypatch.setenv("ENDED", str(tmp_path / "ended"))
     before = psutil.Process().children()
     with pytest.raises(TrainingError, match=message):
         launcher.run(ranks(body), fit_with(device="cpu", devices=2), {})
+    assert not (tmp_path / "ended").exists()  # the other one did not get to its own end
     assert psutil.Process().children() == before
 
 
