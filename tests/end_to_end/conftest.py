@@ -1,6 +1,5 @@
 """A copy of the project in a temporary folder, with settings small enough for a test, and one run of its pipeline."""
 
-import gzip
 import os
 import re
 import shutil
@@ -15,8 +14,6 @@ import yaml
 from flows.runtime import presets
 
 ROOT = Path(__file__).parents[2]
-REAL = ROOT.parent / "shared" / "data" / "cicids2017"
-NSLKDD = ROOT.parent / "shared" / "data" / "nslkdd"
 BIN = Path(sys.executable).parent
 SYSTEM = re.compile(r"preprocess\.features\.|stage1\.(encoder|loss)$|stage2\.(detector|head)$|calibrate\.scores$")
 PUBLISHED = presets.read("latent_sculpting", ROOT / "presets")
@@ -119,42 +116,6 @@ def project(tmp_path_factory):
     """The project after one ``dvc repro`` on synthetic records."""
     made = Project(tmp_path_factory.mktemp("synthetic"))
     made.settings(SMALL)
-    made.commit()
-    made.output = made.call("dvc", "repro")
-    return made
-
-
-def thinned(files: Path, pattern: str, every: int, folder: Path) -> Path:
-    """Each n-th line of the gzip'd files in ``files``, in ``folder``; skips the test where there are none."""
-    if not files.is_dir():
-        pytest.skip(f"the real records are absent: {files}")
-    for file in files.glob(pattern):
-        with gzip.open(file, "rb") as stream, gzip.open(folder / file.name, "wb") as sample:
-            sample.writelines(line for number, line in enumerate(stream) if number % every == 0)
-    return folder
-
-
-@pytest.fixture(scope="session")
-def real_project(tmp_path_factory):
-    """The project after one ``dvc repro`` on some real records of each capture file."""
-    records = thinned(REAL, "*.csv.gz", 8, tmp_path_factory.mktemp("records"))
-    made = Project(tmp_path_factory.mktemp("real"))
-    made.settings(SMALL)
-    made.settings({"ingest": {"dataset": "cicids2017", "path": str(records)}})
-    made.commit()
-    made.output = made.call("dvc", "repro")
-    return made
-
-
-@pytest.fixture(scope="session")
-def nslkdd_project(tmp_path_factory):
-    """The project after one ``dvc repro`` with RADON on some records of NSL-KDD."""
-    records = thinned(NSLKDD, "*.txt.gz", 16, tmp_path_factory.mktemp("records"))
-    made = Project(tmp_path_factory.mktemp("nslkdd"))
-    made.settings(SMALL)
-    made.settings({"ingest": {"dataset": "nslkdd", "path": str(records)}})
-    made.settings({"preprocess": {"unseen": ["mscan", "apache2"]}})
-    made.settings({"stage1": {"encoder": "identity"}, "stage2": {"detector": "radon"}})
     made.commit()
     made.output = made.call("dvc", "repro")
     return made

@@ -26,7 +26,7 @@ DAY = "2017-07-07-friday.pcap"
 HOOK = "the key of the signatures of a test"
 SETTINGS = {
     "ingest": {"dataset": "pcap", "path": "benign"},
-    "stage2": {"calibration": {"folds": 2}},
+    "stage2": {"calibration": {"folds": 2}, "boosting": {"trees": 40}},
     "evaluate": {"bootstrap": {"rounds": 100}, "latent_map_rows": 200},
     "promotion": {"min_benign": 200, "rounds": 100},
 }

@@ -1,4 +1,7 @@
-"""The seven stages on synthetic and on real records, read back as a user would: files, DVC, MLflow's client."""
+"""The seven stages on synthetic records, read back as a user would: files, DVC, MLflow's client.
+
+Real records run through the same stages in tests/stages/test_real_records.py.
+"""
 
 import copy
 import json
@@ -149,12 +152,6 @@ def test_synthetic_records_run_through_all_stages(project):
     assert "synthetic" in svg
 
 
-def test_real_records_run_through_all_stages(real_project):
-    report = _check_metrics(real_project)
-    assert report["synthetic"] is False
-    _check_tracking(real_project)
-
-
 def test_every_test_record_has_a_verdict_and_a_p_value(project):
     verdicts = pd.read_csv(project.folder / "data/reports/evaluate/confidence_epoch_0.csv", dtype={"record_id": str})
     assert verdicts["record_id"].is_unique
@@ -188,15 +185,6 @@ def _check_update(client, run):
     assert run.data.params["confidence.every_n_epochs"] == "1"
     shares = [run.data.metrics[f"update.{name}"] for name in ("benign", "unknown", "anomalous")]
     assert sum(shares) == pytest.approx(1)
-
-
-def test_nslkdd_runs_through_all_stages_with_a_detector_that_updates_its_confidence(nslkdd_project):
-    report = json.loads((nslkdd_project.folder / "data/reports/metrics.json").read_text())
-    assert set(report["unseen"]["recall_by_attack"]) == {"mscan", "apache2"}
-    assert 0.5 < report["unseen"]["auroc"] <= 1
-    client, _, children = _family(nslkdd_project)
-    assert list(children) == STAGES
-    _check_update(client, children["stage2"])
 
 
 def test_an_experiment_trains_with_confidence_updates(project):

@@ -12,7 +12,7 @@ from tests.end_to_end.conftest import Project
 TUTORIAL = [words for words in commands(ROOT / "docs" / "tutorial.md") if words[0] in {"dvc", "git", "flowsculpt"}]
 ATTACKS = {"flood": 120, "scan": 120, "bot": 80, "infiltration": 80}
 QUICK = {  # the same work, less of it
-    "stage2": {"calibration": {"folds": 2}, "boosting": {"families": "together"}},
+    "stage2": {"calibration": {"folds": 2}, "boosting": {"families": "together", "trees": 20}},
     "evaluate": {"bootstrap": {"rounds": 100}, "latent_map_rows": 200},
     "promotion": {"min_benign": 200, "rounds": 100},
 }
