@@ -42,7 +42,7 @@ def decode_model(
         description = json.loads(about)
         if not isinstance(description, dict):
             raise ValueError(f"a JSON object is expected, not {type(description).__name__}")
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise unreadable(paths[0], error) from error
     try:
         arrays = load_tensors(weights)

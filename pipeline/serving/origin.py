@@ -103,7 +103,7 @@ def load(folder: Path) -> Origin:
         files = {name: read_bytes(folder / name) for name in (LOCK, PARAMS, CHANGES) if (folder / name).is_file()}
         gaps, known = tuple(map(str, told["gaps"])), {str(k): str(v) for k, v in told["libraries"].items()}
         return Origin(str(told["commit"]), gaps, known, str(told["machine"]), files)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ArtifactError(f"its {FOLDER}/{ABOUT} cannot be read ({error})") from error
 
 

@@ -131,7 +131,7 @@ def _opened(text: str, kind: str, keys: Sequence[TrustedKey]) -> tuple[TrustedKe
         told = json.loads(body)
         subjects = {str(each["name"]): str(each["digest"]["sha256"]) for each in told["subject"]}
         predicate = dict(told["predicate"])
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise TrustError(f"the signed statement is not whole ({error})") from error
     if (told.get("_type"), told.get("predicateType")) != (STATEMENT, kind):
         raise TrustError(f"the signed statement is a {told.get('predicateType')!r}, and {kind!r} is expected")

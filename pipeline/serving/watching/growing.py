@@ -59,7 +59,7 @@ class Position:
 def known(folder: Path) -> Position:
     """How far the stream of a folder was read: what its position says, and the names of its micro-batches."""
     found = Position()
-    with suppress(OSError, ValueError, TypeError):
+    with suppress(OSError, ValueError, TypeError, RecursionError):
         told = json.loads((folder / POSITION).read_bytes())
         found = Position(**{**told, "passed": tuple(told.get("passed", ()))})
     for each in sorted(folder.glob("*-v*-*")) if folder.is_dir() else ():
