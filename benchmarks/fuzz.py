@@ -196,10 +196,14 @@ def _settings(path: Path) -> None:
     from pipeline import config
     from pipeline.settings.sections import FLOW_SECTIONS, SECTIONS
 
+    params, faults = config.read(path), []
     for shape in (*SECTIONS.values(), *FLOW_SECTIONS.values()):
-        with contextlib.suppress(FlowsculptError):
-            config.load(shape, path)
-    config.read(path)
+        try:
+            config.build(shape, params, str(path))
+        except FlowsculptError as error:
+            faults.append(error)
+    if faults:
+        raise faults[0]
 
 
 def _put(path: Path, place: Path) -> None:
