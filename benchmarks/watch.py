@@ -69,6 +69,8 @@ def project(source: Path, folder: Path, stretch: float = 0.0, has_model: bool = 
         settings["alerts"]["sinks"] |= {"active": ["eve"], "incidents": ["eve"]}
     (folder / "params.yaml").write_text(yaml.safe_dump(settings))
     if has_model:
+        if not (source / "data" / "registered").is_dir():
+            sys.exit(f"{source}: keeps no version; run `make run` in it first, or go to a project with a champion")
         shutil.copytree(source / "data" / "registered", folder / "data" / "registered")
         shutil.copy(source / "data" / "trusted_keys.json", folder / "data")
 

@@ -53,13 +53,18 @@ def explained(chosen: Namespace) -> str:
     from flows.reports.scoring import shown_threshold
     from pipeline.alarms.model import AlarmModel
     from pipeline.objects import copies
+    from pipeline.serving import front_door
     from pipeline.serving.reasons import Explainer
 
     if chosen.most < 1 or chosen.features < 1:
         raise ConfigError("--most and --features: at least 1 is expected")
     bundle, path = AlarmModel.load(chosen.alias).bundle_, copies.local(chosen.path)
     threshold = shown_threshold(bundle.calibration.thresholds)
-    found = _named(path, bundle, chosen.record) if chosen.record else _strongest(path, bundle, threshold, chosen.most)
+    with front_door.opened():
+        if chosen.record:
+            found = _named(path, bundle, chosen.record)
+        else:
+            found = _strongest(path, bundle, threshold, chosen.most)
     if not len(found.said):
         return f"{printable(str(path))}: no alert at {threshold}; --record ID explains any record"
     drawn = Explainer(bundle).explain(found.records, found.context, chosen.features, 0.0)
