@@ -73,6 +73,24 @@ def job_template() -> dict[str, Any]:
     }
 
 
+def read_no_results() -> None:
+    """Let Prefect read no result of a run from anywhere: a state on the server could name a pickle of somebody else.
+
+    No flow of this project keeps its results there.
+    """
+    from prefect import results
+
+    async def refused(_: Any, metadata: Any) -> Any:
+        raise ConfigError(f"a result that a server names is not read here: {metadata.storage_key}")
+
+    async def nowhere() -> None:
+        return None
+
+    vars(results)["_read_server_default_result_storage_block_id"] = lambda: None
+    vars(results)["_aread_server_default_result_storage_block_id"] = nowhere
+    setattr(results.ResultStore, "_from_metadata", classmethod(refused))  # noqa: B010 (mypy knows it as a method)
+
+
 # The process of a run.
 
 
@@ -88,6 +106,7 @@ def run_of_process() -> None:
             print(f"worker: run {run} is refused: {error}", file=sys.stderr)
             client.set_flow_run_state(run, Failed(name="Refused", message=str(error)), force=True)
             return
+    read_no_results()
     sys.argv[1:] = [code]
     runpy.run_module("prefect.flow_engine", run_name="__main__")
 
@@ -122,6 +141,7 @@ def work() -> None:
 
     process.ProcessWorker.job_configuration = Fixed
     vars(process)["load_flow_from_flow_run"] = known_flow
+    read_no_results()
     runpy.run_module("prefect", run_name="__main__")
 
 

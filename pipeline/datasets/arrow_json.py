@@ -23,12 +23,7 @@ def can_take(lines: bytes) -> bool:
 
 
 def is_deep(lines: bytes) -> bool:
-    """Whether a line may have more than ``MOST`` levels; brackets within texts count, too."""
+    """Whether they may have more than ``MOST`` levels, or a value of several lines; brackets in texts count, too."""
     marks = np.frombuffer(lines.translate(None, _OTHERS), dtype=np.uint8)
-    if len(marks) <= MOST:
-        return False
     level = np.cumsum(_STEP[marks])
-    ends = np.where(marks == ord("\n"), np.arange(len(marks)), -1)
-    last = np.maximum.accumulate(ends)  # the end of the line before
-    before = np.where(last >= 0, level[last], 0)
-    return bool((level - before).max() > MOST)
+    return bool(level.size and (level.max() > MOST or level[marks == ord("\n")].any()))

@@ -5,45 +5,52 @@ they had. The log of promotions, which is signed, says which bundle each of them
 that never served are lost with the database; a backup has them.
 """
 
-from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from pipeline.base.errors import ArtifactError, ConflictError
 from pipeline.serving import champion, creating, manifest, own_model, registry
 from pipeline.serving.manifest import HashedFolder
 from pipeline.serving.registry import CANDIDATE, PREVIOUS
-from pipeline.serving.trust import chain
+from pipeline.serving.trust import chain, keys
 from pipeline.serving.trust.adopting import adopt
+from pipeline.serving.version import Version
 from pipeline.tracking import store
 
-RUN = "rebuilt"  # the name of the run that the versions belong to
-GONE = "was not kept"
+RUN: Final = "rebuilt"  # the name of the run that the versions belong to
+GONE: Final = "flowsculpt.gone"  # the tag of a version that only takes up a number
 
 
 def rebuild() -> list[str]:
     """Make the registry of this project's model again; returns what was done, in sentences.
 
+    Where it was interrupted, the next call goes on.
+
     Raises:
-        ConflictError: the registry holds versions of the model.
-        TrustError: the log of promotions was changed.
+        ConflictError: the registry holds versions that this did not make.
+        TrustError: the log of promotions was changed, or the key here signs no promotions.
         ArtifactError: nothing is kept here from which a version could be made.
     """
-    model, log = own_model.name(), chain.require()
-    if held := registry.versions():
+    keys.require_promoter()
+    model, log, client = own_model.name(), chain.require(), store.client()
+    run, served = _run(client), {each.number: each.digest for each in log.served(model)}
+    kept = {number: found for number, digest in served.items() if (found := _kept(number, digest))}
+    held = {version.number: version for version in registry.versions()}
+    foreign = [each for each in held.values() if each.run_id not in ("", run) or served.get(each.number) != each.digest]
+    if foreign and not all(_is_placeholder(each) for each in foreign):
         raise ConflictError(
             f"the registry holds {len(held)} versions of the model {model!r}, so it is not lost; nothing was changed. "
             "If its database is damaged, move it away first"
         )
-    served = {each.number: each.digest for each in log.served(model)}
-    kept = {number: found for number, digest in served.items() if (found := _kept(number, digest))}
     if not kept:
         said = f"no version of the model {model!r} that served is kept under {champion.folder_of(0, '').parent}"
         raise ArtifactError(f"{said}; bring the database back from a backup, or train anew")
-    done = [_registered(number, sealed) for number, sealed in _in_a_row(kept)]
-    last, before = list(log.served(model))[-1].number, log.before(model, list(log.served(model))[-1].number)
+    done = [_made(client, run, number, kept.get(number)) for number in range(1, max(served) + 1) if number not in held]
+    for each in filter(_is_placeholder, held.values()):
+        client.delete_model_version(model, str(each.number))
+    last = log.served(model)[-1].number
     for number in sorted(kept, key=lambda each: each == last):  # the one that serves comes last
         done += adopt(str(number))
-    return [*done, *_aliases(last, before, kept), *_lost(served, kept)]
+    return [*filter(None, done), *_aliases(last, log.before(model, last), kept), *_lost(served, kept)]
 
 
 def _kept(number: int, digest: str) -> HashedFolder | None:
@@ -54,28 +61,26 @@ def _kept(number: int, digest: str) -> HashedFolder | None:
         return None
 
 
-def _in_a_row(kept: dict[int, HashedFolder]) -> list[tuple[int, HashedFolder | None]]:
-    """Each number from 1 on: MLflow gives numbers in this order, and signatures name them."""
-    return [(number, kept.get(number)) for number in range(1, max(kept) + 1)]
-
-
-def _registered(number: int, sealed: HashedFolder | None) -> str:
-    """Make a version, or take up its number and remove it again; returns what was done."""
-    client, model = store.client(), own_model.name()
-    made = creating.create(client, sealed, _run(client), {}) if sealed else _placeholder(client, model)
-    if made != number:
+def _made(client: Any, run: str, number: int, sealed: HashedFolder | None) -> str:
+    """Make a version, or take up its number and remove it again: MLflow counts, and signatures name numbers."""
+    model = own_model.name()
+    if sealed is None:
+        creating.name_model(client)
+        made = client.create_model_version(model, str(store.project_root()), None, {GONE: "true"}).version
+        client.delete_model_version(model, str(made))
+        # A number that an interrupted call has taken up is no longer given.
+        return f"version {number} of {model}: was not kept, and its number is taken up" if int(made) == number else ""
+    made = creating.create(client, sealed, run, {})
+    if int(made) != number:
+        client.delete_model_version(model, str(made))
         raise ConflictError(
             f"the registry gave number {made} instead of {number}; move its database away, and try again"
         )
-    if sealed:
-        return f"version {number} of {model}: registered again, with today's code"
-    client.delete_model_version(model, str(number))
-    return f"version {number} of {model}: {GONE}, and its number is taken up"
+    return f"version {number} of {model}: registered again, with today's code"
 
 
-def _placeholder(client: Any, model: str) -> int:
-    creating.name_model(client)
-    return int(client.create_model_version(model, str(Path(store.project_root()).resolve()), None).version)
+def _is_placeholder(version: Version) -> bool:
+    return GONE in version.tags
 
 
 def _run(client: Any) -> str:

@@ -31,10 +31,15 @@ def add(name: str, role: str) -> str:
         password = "" if _is_known(people, name) else secrets.token_urlsafe(24)
         if password:
             people.create_user(name, password)
-        for kind, which in _things():
-            if people.get_user_permission(name, kind, which).permission != ROLES[role]:
-                _take(people, name, kind, which)
-                people.grant_user_permission(name, kind, which, ROLES[role])
+        try:
+            for kind, which in _things():
+                if people.get_user_permission(name, kind, which).permission != ROLES[role]:
+                    _take(people, name, kind, which)
+                    people.grant_user_permission(name, kind, which, ROLES[role])
+        except BaseException:
+            if password:  # nobody would ever know it
+                people.delete_user(name)
+            raise
         return password
 
 

@@ -69,7 +69,7 @@ def tracking_uri() -> str:
 
     It is ``MLFLOW_TRACKING_URI``, a relative SQLite path read from the project root; else ``mlflow.db`` there.
     """
-    return redact(_address())
+    return _shown(_address())
 
 
 def is_server() -> bool:
@@ -99,6 +99,12 @@ def local_store() -> tuple[str, str]:
     uri = f"sqlite:///{root / 'mlflow.db'}"
     connect(uri, root).experiment  # noqa: B018 (made by the first look)
     return uri, artefact_root(root)
+
+
+def _shown(address: str) -> str:
+    """An address without user, password and query: who is asked stays as it is."""
+    bare = _without_user(address)
+    return hidden(bare) if "?" in bare else bare
 
 
 def _without_user(text: str) -> str:

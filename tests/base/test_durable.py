@@ -387,7 +387,6 @@ ALLOWED = {
     "flows/grid/experiments.py: open",
     "flows/grid/experiments.py: write_text",
     "flows/runtime/backups.py: copy2",  # into a ``whole_folder``
-    "flows/runtime/backups.py: rename",  # what is put aside
     "flows/runtime/healing.py: open",
     "flows/runtime/healing.py: rename",
     "flows/runtime/working_copy.py: open",

@@ -34,10 +34,11 @@ def test_lines_that_end_the_reader_cannot(lines):
     assert not can_take(lines)
 
 
-def test_levels_are_counted_in_each_line_alone():
-    assert not is_deep(b"[\n" * 500)
+def test_a_value_is_one_line_and_has_few_levels():
     assert not is_deep(b'{"a": {"b": 1}}\n' * 500)
-    assert is_deep(b"[\n" * 500 + b"[" * (MOST + 1))
+    assert not is_deep(b"[" * MOST + b"]" * MOST + b"\n")
+    assert is_deep(b'{"a":\n1}\n')  # Arrow reads on in the next line
+    assert is_deep(b'{"a":' + b"[\n" * 60_000 + b"]" * 60_000 + b"}\n")
 
 
 def test_a_bare_null_is_no_record(tmp_path):

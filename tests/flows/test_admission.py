@@ -60,6 +60,26 @@ def test_the_names_are_those_of_this_project(tmp_path, monkeypatch):
     assert set(admission.deployed(ROOT)) >= {"training-zeek", "scoring-zeek"}
 
 
+def test_a_result_that_a_server_names_is_not_read(tmp_path, monkeypatch):
+    """A state on the server can name a file of pickle, which runs code when it is read."""
+    from prefect import results
+    from prefect.results import ResultRecordMetadata
+    from prefect.states import Completed
+
+    for name in ("_read_server_default_result_storage_block_id", "_aread_server_default_result_storage_block_id"):
+        monkeypatch.setattr(results, name, getattr(results, name))
+    monkeypatch.setattr(results.ResultStore, "_from_metadata", results.ResultStore._from_metadata)
+    evil = tmp_path / "evil"
+    evil.write_bytes(b"cos\nsystem\n(S'touch taken'\ntR.")
+    monkeypatch.chdir(tmp_path)
+    given = ResultRecordMetadata(storage_key=str(evil), serializer={"type": "pickle"}, expiration=None)
+    admission.read_no_results()
+    with pytest.raises(ConfigError, match="a result that a server names is not read here"):
+        Completed(data=given).result()
+    assert not (tmp_path / "taken").exists()
+    assert results._read_server_default_result_storage_block_id() is None
+
+
 @pytest.mark.parametrize(("out", "is_own"), [("data/reports/x", True), ("../x", False), ("/tmp/x", False), (".", True)])
 def test_a_deployment_writes_its_table_into_the_project_alone(out, is_own, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

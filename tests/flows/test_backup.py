@@ -1,14 +1,17 @@
 """A backup holds what cannot be made again, and comes back whole or not at all."""
 
+import errno
 import json
 import sqlite3
 from contextlib import closing
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
 from flows import backup
 from flows.runtime import backups
+from pipeline.artifacts.files import sha256_of
 from pipeline.base.errors import ArtifactError, ConfigError, ConflictError
 
 FILES = {
@@ -106,7 +109,9 @@ def test_a_log_beside_the_old_database_does_not_come_into_the_new_one(project, t
     assert runs(project) == ["first"]
 
 
-@pytest.mark.parametrize("harm", ["change", "lose", "manifest", "leave", "format"])
+@pytest.mark.parametrize(
+    "harm", ["change", "lose", "manifest", "leave", "format", "code", "hook", "unlisted", "link", "linked folder"]
+)
 def test_a_backup_that_is_not_whole_changes_nothing(harm, project, tmp_path):
     kept = tmp_path / "kept"
     backups.back_up(project, kept)
@@ -120,14 +125,61 @@ def test_a_backup_that_is_not_whole_changes_nothing(harm, project, tmp_path):
             (kept / backups.FILE).write_text("[]")
         case "leave":
             about["files"]["../../evil"] = "0" * 64
+        case "code" | "hook":
+            name = "sitecustomize.py" if harm == "code" else ".git/hooks/post-checkout"
+            (kept / "project" / name).parent.mkdir(parents=True, exist_ok=True)
+            (kept / "project" / name).write_text("evil")
+            about["files"][name] = sha256_of(kept / "project" / name)
+        case "unlisted":
+            (kept / "project" / "data" / "scored" / "more.parquet").write_text("evil")
+        case "link":
+            (kept / "project" / "data" / "labels.jsonl").unlink()
+            (kept / "project" / "data" / "labels.jsonl").symlink_to(project / "data" / "labels.jsonl")
+        case "linked folder":
+            (kept / "project" / "data" / "scored").rename(tmp_path / "elsewhere")
+            (kept / "project" / "data" / "scored").symlink_to(tmp_path / "elsewhere")
         case _:
             about["format"] = 99
-    if harm in ("leave", "format"):
+    if harm in ("leave", "format", "code", "hook"):
         (kept / backups.FILE).write_text(json.dumps(about))
     (tmp_path / "clone").mkdir()
     with pytest.raises(ArtifactError):
         backups.restore(tmp_path / "clone", kept)
     assert names(tmp_path / "clone") == set()
+
+
+def test_rights_come_back_and_what_is_private_stays_so(project, tmp_path, monkeypatch):
+    for name in ("data/scored", ".flowsculpt"):
+        (project / name).chmod(0o700)
+    (project / ".flowsculpt" / "signing.key").chmod(0o600)
+    (project / ".prefect" / "mlflow-users-ab12.db").write_bytes((project / "mlflow.db").read_bytes())
+    assert backups.back_up(project, tmp_path / "bare") and not list((tmp_path / "bare").rglob("mlflow-users*"))
+    backups.back_up(project, tmp_path / "kept", with_keys=True)
+    clone = tmp_path / "clone"
+    clone.mkdir()
+    monkeypatch.chdir(clone)
+    backups.restore(clone, tmp_path / "kept")
+    for name, mode in (("data/scored", 0o700), (".flowsculpt", 0o700), (".flowsculpt/signing.key", 0o600)):
+        assert (clone / name).stat().st_mode & 0o777 == mode
+    assert (clone / ".prefect" / "mlflow-users-ab12.db").is_file()
+
+
+def test_without_room_nothing_is_changed(project, tmp_path, monkeypatch):
+    backups.back_up(project, tmp_path / "kept")
+    (project / "data" / "labels.jsonl").write_text("{}\n{}\n")
+    before = names(project)
+    full = OSError(errno.ENOSPC, "No space left on device")
+    with monkeypatch.context() as patch, pytest.raises(ArtifactError, match="No space left on device"):
+        patch.setattr(backups.shutil, "copy2", Mock(side_effect=full))
+        backups.restore(project, tmp_path / "kept", replace=True)
+    assert {name for name in names(project) if not name.startswith(backups.STAGED)} == before
+    backups.restore(project, tmp_path / "kept", replace=True)
+    assert not (project / backups.STAGED).exists()
+
+
+def test_links_are_counted(project, tmp_path):
+    (project / "mlruns" / "far").symlink_to(tmp_path)
+    assert "1 links are not in it" in backups.back_up(project, tmp_path / "kept")
 
 
 def test_a_folder_that_is_there_and_a_folder_that_is_no_project_are_refused(project, tmp_path):

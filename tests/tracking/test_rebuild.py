@@ -1,6 +1,7 @@
 """A registry whose database is lost is made again from the log of promotions and the bundles that are kept."""
 
 import shutil
+from unittest.mock import Mock
 
 import pytest
 
@@ -9,9 +10,9 @@ from flows.reports import decisions
 from flows.reports.decisions import Outcome
 from pipeline import tracking
 from pipeline.base.errors import ArtifactError, ConflictError, TrustError
-from pipeline.serving import champion, loading, registry
+from pipeline.serving import champion, loading, rebuilding, registry
 from pipeline.serving.rebuilding import rebuild
-from pipeline.serving.trust import chain
+from pipeline.serving.trust import chain, keys
 from tests.tracking.conftest import made_bundle
 
 VARIABLES = (tracking.PARENT_VARIABLE, "DVC_ROOT", "MLFLOW_TRACKING_URI", "MLFLOW_RUN_ID", "FLOWSCULPT_SIGNING_KEY")
@@ -76,8 +77,29 @@ def test_what_served_serves_again_under_its_number(lose, capsys):
     assert verify.main([]) == verify.main(["2"]) == 0
     assert registry.rollback().number == 2
     assert loading.load()[0].digest == digests[2]
-    with pytest.raises(ConflictError, match="holds 2 versions of the model 'flowsculpt', so it is not lost"):
+    assert "version 2: has the alias previous" in rebuild()  # what it made itself, it takes up again, as the log says
+    assert loading.load()[0].number == 3
+
+
+def test_a_call_that_was_interrupted_is_followed_by_one_that_goes_on(lose, monkeypatch):
+    lose()
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(rebuilding, "adopt", Mock(side_effect=KeyboardInterrupt))
         rebuild()
+    assert registry.find_version("champion") is None
+    rebuild()
+    assert loading.load()[0].number == 3
+
+
+def test_a_registry_that_is_not_lost_and_a_key_that_may_not_promote_are_refused(lose, monkeypatch):
+    with pytest.raises(ConflictError, match="holds 3 versions of the model 'flowsculpt', so it is not lost"):
+        rebuild()
+    lose()
+    keys.file().unlink()
+    keys.init("trainer", promotes=False)
+    with pytest.raises(TrustError, match="signs models and no promotions"):
+        rebuild()
+    assert registry.versions() == []
 
 
 def test_what_is_not_kept_is_said_and_the_rest_is_made_again(lose):

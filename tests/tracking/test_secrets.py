@@ -135,6 +135,7 @@ def test_the_signing_key_is_never_shown(monkeypatch: pytest.MonkeyPatch) -> None
         ("abfs://container@account/x", "abfs://container@account/x"),
         ("http://127.0.0.1:5000 says a@b", "http://127.0.0.1:5000 says a@b"),
         ("https://a/b?design=1&sigma=2&author=me", "https://a/b?design=1&sigma=2&author=me"),
+        ("see https://x.example?mail=ada@b.example", "see https://x.example?mail=ada@b.example"),
     ],
 )
 def test_an_error_and_a_log_show_no_secret_of_an_address(text, shown, caplog):
@@ -143,7 +144,10 @@ def test_an_error_and_a_log_show_no_secret_of_an_address(text, shown, caplog):
     assert caplog.messages == [shown]
 
 
-@pytest.mark.parametrize("name", ["AWS_SECRET_ACCESS_KEY", "MY_TOKEN", "DB_PASSWORD", "PREFECT_API_AUTH_STRING"])
+@pytest.mark.parametrize(
+    "name",
+    ["AWS_SECRET_ACCESS_KEY", "MY_TOKEN", "DB_PASSWORD", "MYSQL_PWD", "PREFECT_API_AUTH_STRING", "PREFECT_API_KEY"],
+)
 def test_the_value_of_a_variable_that_holds_a_secret_is_never_shown(name, monkeypatch):
     monkeypatch.setenv(name, f"user:{SECRET}")
     assert SECRET not in str(DataError(f"it says user:{SECRET}, or {SECRET} alone"))
@@ -157,3 +161,28 @@ def test_a_token_in_the_address_of_a_server_is_refused(monkeypatch, tmp_path):
     with pytest.raises(ConfigError, match=r"ends before `\?`; give a token as MLFLOW_TRACKING_TOKEN") as found:
         store.current()
     assert SECRET not in str(found.value)
+
+
+def test_a_word_that_holds_a_secret_is_no_secret(monkeypatch):
+    monkeypatch.setenv("HF_TOKEN", "training")
+    assert str(DataError("retraining of training_set, and training")) == "retraining of training_set, and ***"
+    monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "mlflow.example")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "https://mlflow.example")
+    assert tracking.tracking_uri() == "https://mlflow.example"  # whoever is asked is known
+
+
+def test_the_key_within_a_connection_string_is_hidden(monkeypatch):
+    monkeypatch.setenv("AZURE_STORAGE_CONNECTION_STRING", f"AccountName=me;AccountKey={SECRET}==;EndpointSuffix=x.net")
+    assert str(DataError(f"the key {SECRET}== of me is refused")) == "the key *** of me is refused"
+
+
+def test_a_token_that_stands_for_a_user_is_hidden_wherever_it_stands(monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"https://{SECRET}@host")
+    assert str(DataError(f"{SECRET} is refused")) == "*** is refused"
+    monkeypatch.setenv("PWD", "/home/somebody")
+    assert str(DataError("/home/somebody is full")) == "/home/somebody is full"
+
+
+@pytest.mark.parametrize("text", ["://" + ":" * 100_000, "://?" + "token_" * 20_000, "http://" * 20_000])
+def test_a_text_of_any_kind_is_searched_in_a_moment(text):
+    assert str(DataError(text)) == text

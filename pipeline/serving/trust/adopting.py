@@ -84,7 +84,7 @@ def _keep(version: Version, served: Served) -> list[str]:
     if verification.sequence_of(_fresh(version)) == served.sequence != 0:
         return [f"{version}: that it served once is signed already"]
     at = served.sequence, chain.NOTHING
-    text = statements.sign_promotion(version.model, version.number, version.digest, at, keys.signer())
+    text = statements.sign_promotion(version.model, version.number, version.digest, at, keys.signer(to_promote=True))
     _tag(version, statements.PROMOTION, text)
     return [f"{version}: signed that it served once; another version serves by the log, so no alias was moved"]
 

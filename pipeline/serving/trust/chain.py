@@ -81,7 +81,8 @@ def read(thorough: bool = False) -> Log:
     """The log as it is, checked.
 
     Args:
-        thorough: check every signature, and not that of the last line alone, which vouches for all before it.
+        thorough: check every signature, and not only those from the last line on that a key which promotes signed. That
+            line vouches for all before it.
     """
     content = place().read_bytes() if place().is_file() else b""
     return parsed(content, tuple(trusted.load()) if content else (), thorough)
@@ -111,7 +112,7 @@ def append(line: Mapping[str, Any], at_least: int = 0) -> None:
         TrustError: there is no key to sign with.
         ArtifactError: the log cannot be written.
     """
-    signer = private.signer(to_promote=served(line) is not None)
+    signer = private.signer(to_promote=_takes_promoter(line))
 
     def made(content: bytes) -> dict[str, Any]:
         before = parsed(content, (), thorough=False)
@@ -162,9 +163,10 @@ def parsed(content: bytes, keys: tuple[TrustedKey, ...], thorough: bool) -> Log:
     first = next((place for place, line in enumerate(lines) if _is_new(line, raw[place])), len(lines))
     head = hashlib.sha256(b"\n".join(raw[:first])).hexdigest() if first else NOTHING
     hashes, faults, sequence, retired = {head}, [], 0, set[str]()
+    vouched = 0 if thorough else _vouched(lines, keys)
     for number in range(first, len(lines)):
         line = lines[number]
-        is_checked = bool(keys) and (thorough or number == len(lines) - 1)
+        is_checked = bool(keys) and number >= vouched
         fault = _fault(raw[number], line, (head, sequence), retired, keys if is_checked else ())
         if fault:
             faults.append(f"line {number + 1} {fault}")
@@ -174,6 +176,18 @@ def parsed(content: bytes, keys: tuple[TrustedKey, ...], thorough: bool) -> Log:
         if line and line.get("decision") == RETIRED:
             retired.add(str(line.get("key")))
     return Log(tuple(line for line in lines if line), tuple(faults), head, frozenset(hashes), sequence)
+
+
+def _vouched(lines: Sequence[Mapping[str, Any] | None], keys: Sequence[TrustedKey]) -> int:
+    """The last line that says that a key which promotes signed it: it vouches for those before; 0 where none does."""
+    promoters = {key.keyid for key in keys if key.promotes}
+    found = (number for number, line in enumerate(lines) if line and line.get("keyid") in promoters)
+    return max(found, default=0)
+
+
+def _takes_promoter(line: Mapping[str, Any]) -> bool:
+    """Whether a key that signs models alone may not sign a line: it makes a version serve, or retires a key."""
+    return served(line) is not None or line.get("decision") == RETIRED
 
 
 def _is_new(line: Mapping[str, Any] | None, raw: bytes) -> bool:
@@ -216,8 +230,8 @@ def _forged(line: Mapping[str, Any], keys: Sequence[TrustedKey]) -> str:
         return f"is forged, or signed elsewhere: {error}"
     except ValueError:  # NaN, infinity
         return "holds a number that no line of this project holds: it was changed"
-    if is_true and not key.promotes and served(line):
-        return f"makes a version serve, and key {key.keyid[:12]}, which signed it, signs models and no promotions"
+    if is_true and not key.promotes and _takes_promoter(line):
+        return f"makes a version serve, or retires a key, and key {key.keyid[:12]} signs models and no promotions"
     return "" if is_true else f"is forged or was changed: key {key.keyid[:12]} did not sign what stands there"
 
 

@@ -17,11 +17,12 @@ def retire(keyid: str) -> list[str]:
         keyid: its id, or the first digits.
 
     Raises:
-        TrustError: no such key is trusted, it was retired before, or there is no other one to sign with.
+        TrustError: no such key is trusted, it was retired before, or there is no key here that may sign that.
     """
     key = trusted.named(keyid, trusted.load())
     if key.retired:
         raise TrustError(f"key {key.keyid[:12]} was retired at {key.retired.time} already")
+    keys.require_promoter()
     log, done, here = chain.require(), [], keys.present()
     if here and here.keyid == key.keyid:
         done.append(f"key {keys.replace().keyid[:12]} signs here from now on, and the old one is gone")

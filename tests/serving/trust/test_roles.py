@@ -69,15 +69,50 @@ def test_a_line_that_it_signed_all_the_same_is_named(trainer):
     told = chain.signed({**line(), "sequence": 1, "previous": chain.NOTHING}, trainer)
     paths.PROMOTIONS.parent.mkdir(parents=True, exist_ok=True)
     paths.PROMOTIONS.write_text(f"{chain.json.dumps(told)}\n")
-    with pytest.raises(TrustError, match=rf"line 1 makes a version serve, and key {trainer.keyid[:12]}, .* {BARRED}"):
+    with pytest.raises(TrustError, match=rf"line 1 makes a version serve, .* key {trainer.keyid[:12]} {BARRED}"):
         chain.require()
 
 
-def test_a_new_key_has_the_right_of_the_one_that_it_replaces(trainer):
-    retire(trainer.keyid)
-    assert [key.promotes for key in trusted.load()] == [False, False]
+def test_a_line_that_it_signs_vouches_for_no_line_before(project):
+    """Somebody who has only this key changes a decision and writes a line of his own below it."""
+    keys.signer()
+    chain.append(line())
+    chain.append({"model": "flowsculpt", "decision": "refused", "candidate": 4, "serving": None})
+    keys.file().unlink()
+    own, _ = keys.init("trainer", promotes=False)
+    first, second = chain.place().read_bytes().splitlines()
+    forged = first.replace(b'"serving": 3', b'"serving": 9')
+    last = {**chain.durable.parsed(second), "previous": chain.hashlib.sha256(forged).hexdigest(), "sequence": 9}
+    last = chain.signed({name: value for name, value in last.items() if name not in chain.SIGNED}, own)
+    chain.place().write_bytes(forged + b"\n" + chain.json.dumps(last).encode() + b"\n")
+    with pytest.raises(TrustError, match="line 1 is forged or was changed"):
+        chain.require()
+    chain.place().write_bytes(first + b"\n" + second + b"\n")
+    chain.append({"model": "flowsculpt", "decision": "refused", "candidate": 5, "serving": None})
+    assert [each.number for each in chain.require().served("flowsculpt")] == [3]
+
+
+def test_it_retires_no_other_key(trainer):
     with pytest.raises(TrustError, match=BARRED):
-        keys.require_promoter()
+        chain.append({"model": None, "decision": chain.RETIRED, "key": "ab" * 32})
+
+
+def test_it_does_not_retire_itself(trainer):
+    with pytest.raises(TrustError, match=BARRED):
+        retire(trainer.keyid)
+    assert [(key.keyid, key.retired) for key in trusted.load()] == [(trainer.keyid, None)]
+    assert keys.signer().keyid == trainer.keyid
+
+
+def test_a_key_that_promotes_retires_it(project, monkeypatch):
+    keys.signer()
+    own = keys.file().read_text()
+    keys.file().unlink()
+    trainer, _ = keys.init("trainer", promotes=False)
+    keys.file().unlink()
+    monkeypatch.setenv(keys.VARIABLE, own)
+    retire(trainer.keyid)
+    assert [bool(key.retired) for key in trusted.load()] == [False, True]
 
 
 def test_a_list_from_before_lets_its_keys_promote(project):
