@@ -182,6 +182,11 @@ def _eve() -> bytes:
     return b"".join(json.dumps(each).encode() + b"\n" for each in lines)
 
 
+def _json() -> bytes:
+    rows = [{"a": number, "b": 0.5, "word": "tcp", "label": "x" if number % 3 else "benign"} for number in range(6)]
+    return b"".join(json.dumps(each).encode() + b"\n" for each in rows)
+
+
 @cache
 def _csv() -> bytes:
     folder = _folder() / "csv"
@@ -250,6 +255,13 @@ def _model(path: Path) -> None:
         Bundle.load(Path(folder) / "bundle")
 
 
+def _table(path: Path) -> None:
+    from pipeline.datasets.table import Table
+
+    for _ in Table(path).read():
+        pass
+
+
 def _records(dataset: str) -> Callable[[Path], None]:
     def take(path: Path) -> None:
         try:
@@ -268,6 +280,7 @@ KINDS: Final[Mapping[str, Kind]] = {
     "signature": Kind(_tag, _statement, "json"),
     "promotions": Kind(_log, _promotions, "lines", ".jsonl"),
     "bundle": Kind(_part, _model, "json", ".json"),
+    "json": Kind(_json, _table, "lines", ".jsonl"),
     "suricata": Kind(_eve, _records("suricata"), "lines", ".json"),
     "zeek": Kind(lambda: _logs("zeek"), _records("zeek"), "", ".log"),
     "pcap": Kind(lambda: _logs("pcap"), _records("pcap"), "", ".pcap"),
