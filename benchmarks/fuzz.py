@@ -258,7 +258,7 @@ def _model(path: Path) -> None:
 def _table(path: Path) -> None:
     from pipeline.datasets.table import Table
 
-    for _ in Table(path).read():
+    for _ in Table(path, categorical=("word",)).read():
         pass
 
 
