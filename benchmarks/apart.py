@@ -10,7 +10,6 @@ what the smallest file takes.
 """
 
 import argparse
-import csv
 import tempfile
 from pathlib import Path
 from statistics import median
@@ -18,11 +17,8 @@ from statistics import median
 import yaml
 
 from benchmarks.canaries import scored
-from benchmarks.scoring import train
-from benchmarks.start import records
-from benchmarks.watch import EXAMPLE
+from benchmarks.scoring import simulate, train
 
-ROOT = Path(__file__).parents[1]
 TRAINED_ON = 20_000  # records
 
 
@@ -45,8 +41,7 @@ def main() -> None:
         folder, file = Path(name), Path(name) / "flows.csv"
         train(folder, TRAINED_ON)
         for number in given.records:
-            with file.open("w", newline="") as opened:
-                csv.writer(opened).writerows(records(ROOT / EXAMPLE, number))
+            simulate(file, number)
             found: dict[bool, list[float]] = {True: [], False: []}
             for _ in range(given.repeats):
                 for is_apart, costs in found.items():

@@ -23,6 +23,7 @@ from flows.runtime.dvc import write_settings
 from pipeline.artifacts import paths
 from tests.end_to_end.conftest import SMALL, Project
 
+LOGIN = {"MLFLOW_TRACKING_USERNAME": "who", "MLFLOW_TRACKING_PASSWORD": "a password of the benchmark"}
 QUICK = {"stage1": {"encoder": "identity"}, "stage2": {"detector": "mahalanobis"}}
 
 
@@ -59,9 +60,8 @@ def main() -> int:
         print(f"nobody answered for {time.monotonic() - began:.0f} s")
         os.chdir(project.folder)
         os.environ["PREFECT_HOME"] = str(project.folder / ".prefect")
-        with servers.mlflow(port, login="who:knows") as address:
-            login = {"MLFLOW_TRACKING_USERNAME": "who", "MLFLOW_TRACKING_PASSWORD": "knows"}
-            call(project, {"MLFLOW_TRACKING_URI": address, **login}, "pipeline.tracking")
+        with servers.mlflow(port, login=":".join(LOGIN.values())) as address:
+            call(project, {"MLFLOW_TRACKING_URI": address, **LOGIN}, "pipeline.tracking")
         left = kept(project)
         found = Counter(run.info.run_name for run in project.runs()[1] if run.info.status == "FINISHED")
         lost = {stage: given.trainings - found[stage] for stage in paths.OUTPUTS if found[stage] != given.trainings}

@@ -261,5 +261,6 @@ PROGRAMS: Final[dict[str, Callable[[argparse.ArgumentParser], None]]] = {
     "preset": _preset,
     "doctor": keeping_arguments.doctor,
     "backup": keeping_arguments.backup,
+    "restore": keeping_arguments.restore,
     "quickstart": _quickstart,
 }

@@ -1,17 +1,15 @@
-"""The commands ``backup`` and ``restore``: what of a project can be made again from nothing else.
+"""The command ``backup``: copies what of a project can be made again from nothing else.
 
 ::
 
     flowsculpt backup FOLDER [--with-keys]
-    flowsculpt restore FOLDER [--replace]
 
 A backup holds the stores of MLflow and Prefect, registered versions, the log of promotions, labels, trusted keys,
-scored files, quarantine and settings. Servers may run meanwhile. Private keys and secrets are in it with
-``--with-keys`` alone.
+scored files, quarantine and settings. Servers may run meanwhile. Private keys, secrets and the logins of people are in
+it with ``--with-keys`` alone.
 """
 
 import sys
-from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -21,23 +19,21 @@ from pipeline.tracking import quiet_tools
 
 
 def main(given: Sequence[str] | None = None) -> int:
-    """Back up or restore from the command line; returns the exit code."""
+    """Back up from the command line; returns the exit code."""
     chosen = arguments.parse("backup", given)
     quiet_tools()
-    return program.run("backup", lambda: "\n".join(done(chosen)))
+    return program.run("backup", lambda: made(Path(chosen.folder), chosen.with_keys))
 
 
-def done(chosen: Namespace) -> list[str]:
-    """Do what was asked for; returns what was done, in sentences.
+def made(folder: Path, with_keys: bool) -> str:
+    """Back up the project of the working folder; returns what was done.
 
     Raises:
         FlowsculptError: it is refused, with the reason.
     """
     from flows.runtime import backups
 
-    if chosen.action == "restore":
-        return backups.restore(Path.cwd(), Path(chosen.folder), chosen.replace)
-    return backups.back_up(Path.cwd(), Path(chosen.folder), chosen.with_keys)
+    return "\n".join(backups.back_up(Path.cwd(), folder, with_keys))
 
 
 if __name__ == "__main__":

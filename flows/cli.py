@@ -54,8 +54,8 @@ PROGRAMS: Final = {
     "doctor": Program(
         "doctor", "Say what keeps the project from running here, and what to do about it.", needs_packages=False
     ),
-    "backup": Program("backup", "Copy stores, models, logs and labels into a new folder.", ("backup",)),
-    "restore": Program("backup", "Put a backup into this project.", ("restore",)),
+    "backup": Program("backup", "Copy stores, models, logs and labels into a new folder."),
+    "restore": Program("restore", "Put a backup into this project."),
     "benchmark": Program("benchmark", "Run the evaluation protocol: designs, configurations and seeds."),
     "preset": Program("preset", "Write a published system's settings into params.yaml; without a name, list them."),
 }

@@ -63,11 +63,13 @@ def doctor(parser: argparse.ArgumentParser) -> None:
 
 def backup(parser: argparse.ArgumentParser) -> None:
     """Of the program ``backup``."""
-    parser.description = "Copy what cannot be made again, or put such a copy back."
-    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
-    backup = actions.add_parser("backup", help="copy stores, models, logs and labels into a new folder")
-    backup.add_argument("folder", metavar="FOLDER", help="a new one")
-    backup.add_argument("--with-keys", action="store_true", help="copy private keys and secrets of servers as well")
-    restore = actions.add_parser("restore", help="put a backup into this project")
-    restore.add_argument("folder", metavar="FOLDER", help="a backup")
-    restore.add_argument("--replace", action="store_true", help="put aside what is there already")
+    parser.description = "Copy what cannot be made again into a new folder: stores, models, logs, labels."
+    parser.add_argument("folder", metavar="FOLDER", help="a new one")
+    parser.add_argument("--with-keys", action="store_true", help="copy private keys and secrets of servers as well")
+
+
+def restore(parser: argparse.ArgumentParser) -> None:
+    """Of the program ``restore``."""
+    parser.description = "Put a backup into this project."
+    parser.add_argument("folder", metavar="FOLDER", help="a backup")
+    parser.add_argument("--replace", action="store_true", help="put aside what is there already")

@@ -9,7 +9,7 @@ from unittest.mock import Mock
 
 import pytest
 
-from flows import backup
+from flows import backup, restore
 from flows.runtime import backups
 from pipeline.artifacts.files import sha256_of
 from pipeline.base.errors import ArtifactError, ConfigError, ConflictError
@@ -54,7 +54,7 @@ def runs(folder):
 
 
 def test_it_holds_what_cannot_be_made_again_and_no_secret(project, tmp_path, capsys):
-    assert backup.main(["backup", str(tmp_path / "kept")]) == 0
+    assert backup.main([str(tmp_path / "kept")]) == 0
     assert names(tmp_path / "kept" / "project") == {*FILES, "mlflow.db"}
     assert (tmp_path / "kept").stat().st_mode & 0o077 == 0
     assert "9 files" in capsys.readouterr().out
@@ -76,7 +76,7 @@ def test_it_comes_back_into_an_empty_clone(project, tmp_path, monkeypatch):
     backups.back_up(project, tmp_path / "kept")
     (tmp_path / "clone").mkdir()
     monkeypatch.chdir(tmp_path / "clone")
-    assert backup.main(["restore", str(tmp_path / "kept")]) == 0
+    assert restore.main([str(tmp_path / "kept")]) == 0
     assert names(tmp_path / "clone") == {*FILES, "mlflow.db"}
     assert runs(tmp_path / "clone") == ["first"]
 
