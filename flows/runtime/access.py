@@ -179,6 +179,8 @@ def require(server: str, address: str, login: str) -> None:
         ConfigError: it does not; nothing is to be served then.
     """
     with_it, without = reach.status(address, login), reach.status(address)
+    if not (with_it and without):
+        raise ConfigError(f"{server}: {address} does not answer; nothing is served")
     if without not in REFUSED:
         raise ConfigError(
             f"{server}: it answers {without} to a request without a login, and should answer 401; nothing is served. "
@@ -186,7 +188,7 @@ def require(server: str, address: str, login: str) -> None:
         )
     if with_it != OK:
         raise ConfigError(
-            f"{server}: it answers {with_it} to its own login, so no flow could use it; see that {PREFECT_CLIENT}, "
+            f"{server}: it refuses its own login ({with_it}), so no flow could use it; see that {PREFECT_CLIENT}, "
             f"{' and '.join(MLFLOW_CLIENT)} are what the server knows"
         )
 

@@ -5,9 +5,9 @@
     python -m flows.runtime.admission worker start --type process --pool cpu    a Prefect worker
     python -m flows.runtime.admission                                           the process of one run, which it starts
 
-Whoever has the login of the Prefect server can put a deployment there which names any code, and steps that run before
-it, or let a pool start any command. So a worker takes the name of the deployment from the server, and everything else
-from its own clone. A run of any other deployment ends as ``Refused``.
+Whoever has the login of the Prefect server can put a deployment there. It may name any code, and steps that run before
+it. A pool may start any command. So a worker takes the name of the deployment from the server, and everything else from
+its own clone. A run of any other deployment ends as ``Refused``.
 """
 
 import asyncio
@@ -86,9 +86,20 @@ def read_no_results() -> None:
     async def nowhere() -> None:
         return None
 
-    vars(results)["_read_server_default_result_storage_block_id"] = lambda: None
-    vars(results)["_aread_server_default_result_storage_block_id"] = nowhere
-    setattr(results.ResultStore, "_from_metadata", classmethod(refused))  # noqa: B010 (mypy knows it as a method)
+    _replace(results, "_read_server_default_result_storage_block_id", lambda: None)
+    _replace(results, "_aread_server_default_result_storage_block_id", nowhere)
+    _replace(results.ResultStore, "_from_metadata", classmethod(refused))
+
+
+def _replace(owner: Any, name: str, value: Any) -> None:
+    """Put something into the place of a part of Prefect.
+
+    Raises:
+        ConfigError: Prefect has no such part, so what it stood for would no longer be closed.
+    """
+    if not hasattr(owner, name):
+        raise ConfigError(f"this version of Prefect has no {name}; install the version of constraints.txt")
+    setattr(owner, name, value)
 
 
 # The process of a run.
@@ -139,8 +150,8 @@ def work() -> None:
         async def from_template_and_values(cls, base_job_template: Any, values: Any, client: Any = None) -> Any:
             return await super().from_template_and_values(job_template(), {}, client=client)
 
-    process.ProcessWorker.job_configuration = Fixed
-    vars(process)["load_flow_from_flow_run"] = known_flow
+    _replace(process.ProcessWorker, "job_configuration", Fixed)
+    _replace(process, "load_flow_from_flow_run", known_flow)
     read_no_results()
     runpy.run_module("prefect", run_name="__main__")
 

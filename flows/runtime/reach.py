@@ -18,12 +18,13 @@ LOOPBACK = (LOCAL, "localhost", "::1")
 SHELL_FILE = "env"
 _NAME = re.compile(r"([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?")
 
+_DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # servers of this machine are behind no proxy
+
 
 def answers(address: str) -> bool:
     """Whether a server is up and well, by the address of its health check."""
-    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
-        with direct.open(address, timeout=1) as response:
+        with _DIRECT.open(address, timeout=1) as response:
             return bool(response.read().strip().lower() in (b"true", b"ok"))
     except OSError:
         return False
@@ -36,12 +37,11 @@ def status(address: str, login: str = "") -> int:
         address: of what is asked for.
         login: ``user:secret``; "" for none.
     """
-    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     request = urllib.request.Request(address)  # noqa: S310 (http, see ``servers``)
     if login:
         request.add_header("Authorization", f"Basic {base64.b64encode(login.encode()).decode()}")
     try:
-        with direct.open(request, timeout=30) as answer:
+        with _DIRECT.open(request, timeout=30) as answer:
             return int(answer.status)
     except urllib.error.HTTPError as error:
         with error:

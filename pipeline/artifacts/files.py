@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.base import durable
+from pipeline.base.csv_cells import from_cell, in_cell
 from pipeline.base.errors import ArtifactError
-from pipeline.base.escaping import from_cell, in_cell
 
 atomic = durable.atomic
 whole_folder = durable.whole_folder

@@ -15,8 +15,8 @@ from pyarrow.csv import CSVWriter
 from pyarrow.csv import write_csv as write_arrow_csv
 
 from pipeline.artifacts.files import atomic, unreadable
+from pipeline.base.csv_cells import in_cell
 from pipeline.base.errors import ArtifactError
-from pipeline.base.escaping import in_cell
 
 ROW_GROUP = 32_768
 

@@ -9,7 +9,8 @@ quotes any of them in an error. Such a text is shown as it is spelt, and can do 
     on_terminal(page)    such a page where nobody lays it out
     in_figure(text)      words of a figure of matplotlib
     log(name)            a log whose messages are one line each
-    in_cell(value)       a cell of a CSV that people open in a spreadsheet; ``from_cell`` gives the word back
+
+Cells of a CSV that people open in a spreadsheet have a door of their own, ``csv_cells``: stages read them again.
 
 HTML is made by Jinja2, which escapes by itself; see ``reporting.html``.
 """
@@ -31,11 +32,6 @@ _MARKS: Final = re.compile(
 _OPENING: Final = re.compile(r"^( *(?:\d+(?=[.)](?:\s|$))|(?=#{1,6}(?:\s|$)|[+-](?:\s|$)|--|=+\s*$)))(.)", re.ASCII)
 SPACES: Final = "\u00a0\u2009\u202f"  # as in "20 %", where no line may end; they do nothing else
 _BACKTICKS: Final = re.compile(r"`+")
-
-# What a spreadsheet takes for a formula. It is text here: what is a number stays one.
-# Source: "CSV Injection", OWASP (owasp.org/www-community/attacks/CSV_Injection).
-_FORMULA: Final = re.compile(r"'*[=+\-@\uff1d\uff0b\uff0d\uff20].", re.DOTALL)
-_NUMBER: Final = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?|[+-](inf|nan)", re.ASCII)
 
 
 def printable(text: str) -> str:
@@ -121,22 +117,6 @@ def in_figure(text: str) -> str:
     """Words of a figure: no mathematics between dollars, nothing that SVG cannot hold, and always in the legend."""
     safe = lines(text).replace("$", r"\$")
     return f" {safe}" if safe.startswith("_") else safe  # matplotlib leaves such a name out of its legends
-
-
-# Cells of a CSV.
-
-
-def in_cell(value: Any) -> Any:
-    """What stands in a cell: a text that a spreadsheet would compute gets an apostrophe before it; numbers stay."""
-    if not isinstance(value, str) or _NUMBER.fullmatch(value):
-        return value
-    safe = printable(value)
-    return f"'{safe}" if _FORMULA.match(safe) else safe
-
-
-def from_cell(text: str) -> str:
-    """The word that ``in_cell`` has put into a cell."""
-    return text[1:] if text.startswith("'") and _FORMULA.match(text) else text
 
 
 # Logs.

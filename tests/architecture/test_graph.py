@@ -19,9 +19,11 @@ STAGES = GRAPH["stages"]
 
 
 # A word changed in what people look at must make no model stale. The first two write to MLflow alone. The others write
-# the reports of a stage, figures among them. Where the stage makes a model, these follow at its next run.
+# the reports of a stage, figures among them, or the words of a message. Where the stage makes a model, these follow at
+# its next run.
 SHOWN_ONLY = ("pipeline.tracking", "pipeline.stages.reports.overview")
-SHOWN_BESIDE_A_MODEL = ("pipeline.reporting", "pipeline.stages.reports")
+WORDS = ("pipeline.base.escaping", "pipeline.base.machine", "pipeline.base.secrets")
+SHOWN_BESIDE_A_MODEL = ("pipeline.reporting", "pipeline.stages.reports", *WORDS)
 
 
 def _paths(entries):

@@ -10,12 +10,11 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
 from pipeline.base import escaping
+from pipeline.base.csv_cells import from_cell, in_cell
 from pipeline.base.errors import DataError, ScoringError
 from pipeline.base.escaping import (
     SPACES,
     fenced,
-    from_cell,
-    in_cell,
     in_code,
     in_figure,
     in_markdown,

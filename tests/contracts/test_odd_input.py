@@ -5,7 +5,9 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from benchmarks.fuzz import KINDS, odd, take
+from benchmarks.fuzz.kinds import KINDS
+from benchmarks.fuzz.odd import DEEP, odd
+from benchmarks.fuzz.trial import take
 
 FOUND = sorted((Path(__file__).parent / "odd").iterdir())  # what gave way once, as the benchmark left it
 SLOW = ("params", "bundle")
@@ -43,3 +45,14 @@ def test_an_odd_input_is_taken_or_refused_in_words(name, folder):
 def test_what_gave_way_once_is_taken_or_refused_in_words(file, folder):
     name = file.name.partition("-")[0]
     assert take(KINDS[name], file.read_bytes(), folder) in ("taken", "refused")
+
+
+DEEPER = {"line": DEEP, "lines": DEEP.replace(b"[", b"[\n"), "names": b'{"a":' * len(DEEP)}
+
+
+@pytest.mark.parametrize("name", [name for name, kind in KINDS.items() if kind.form and not kind.is_whole])
+@pytest.mark.parametrize("deep", DEEPER)
+def test_thousands_of_brackets_are_taken_or_refused_in_words(name, deep, folder):
+    first = KINDS[name].good().partition(b"\n")[0]
+    for content in (DEEPER[deep], first[:-1] + b', "x": ' + DEEPER[deep] + b"\n"):
+        assert take(KINDS[name], content, folder) in ("taken", "refused")

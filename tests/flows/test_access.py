@@ -220,3 +220,23 @@ def test_the_door_lets_in_who_names_the_server_and_comes_from_its_own_pages(host
 
 def test_the_start_and_end_of_the_server_pass_the_door():
     assert _knock("lifespan", {}) == ([], True)
+
+
+@pytest.mark.parametrize(
+    ("with_it", "without", "message"),
+    [
+        (200, 401, ""),
+        (200, 403, ""),
+        (200, 200, "answers 200 to a request without a login"),
+        (401, 401, r"refuses its own login \(401\)"),
+        (200, 0, "does not answer"),
+        (0, 401, "does not answer"),
+    ],
+)
+def test_a_server_is_used_if_it_lets_its_own_login_in_and_nobody_else(with_it, without, message, monkeypatch):
+    monkeypatch.setattr(access.reach, "status", lambda address, login="": with_it if login else without)
+    if not message:
+        access.require("MLflow server", "http://127.0.0.1:1/x", "who:knows")
+    else:
+        with pytest.raises(ConfigError, match=message):
+            access.require("MLflow server", "http://127.0.0.1:1/x", "who:knows")

@@ -80,6 +80,11 @@ def test_a_result_that_a_server_names_is_not_read(tmp_path, monkeypatch):
     assert results._read_server_default_result_storage_block_id() is None
 
 
+def test_a_version_of_prefect_without_a_part_that_is_closed_is_refused():
+    with pytest.raises(ConfigError, match="this version of Prefect has no renamed; install the version of"):
+        admission._replace(SimpleNamespace(), "renamed", None)
+
+
 @pytest.mark.parametrize(("out", "is_own"), [("data/reports/x", True), ("../x", False), ("/tmp/x", False), (".", True)])
 def test_a_deployment_writes_its_table_into_the_project_alone(out, is_own, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

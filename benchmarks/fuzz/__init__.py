@@ -1,0 +1,1 @@
+"""Odd input of every kind; see ``__main__``."""
