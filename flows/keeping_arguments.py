@@ -7,7 +7,7 @@ ROLES: Final = ("reader", "trainer")  # of tracking.people
 
 
 def keys(parser: argparse.ArgumentParser) -> None:
-    """Of the program ``keys``."""
+    """The arguments of ``keys``."""
     parser.description = "Who signs models and promotions, and whose signatures count here."
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     actions.add_parser("list", help="show the keys that are trusted here")
@@ -21,13 +21,13 @@ def keys(parser: argparse.ArgumentParser) -> None:
 
 
 def verify(parser: argparse.ArgumentParser) -> None:
-    """Of the program ``verify``."""
+    """The arguments of ``verify``."""
     parser.description = "Is a version what was signed, and may it serve?"
     parser.add_argument("version", nargs="?", default="champion", help="an alias or a number, champion if left out")
 
 
 def reproduce(parser: argparse.ArgumentParser) -> None:
-    """Of the program ``reproduce``."""
+    """The arguments of ``reproduce``."""
     parser.description = "Make a version again in a second clone, from what is stored of it, and compare the digests."
     parser.add_argument("version", nargs="?", default="champion", help="an alias or a number, champion if left out")
     parser.add_argument("--rerun", action="store_true", help="run every stage; pull the input, and no output")
@@ -36,14 +36,14 @@ def reproduce(parser: argparse.ArgumentParser) -> None:
 
 
 def prune(parser: argparse.ArgumentParser) -> None:
-    """Of the program ``prune``."""
+    """The arguments of ``prune``."""
     parser.description = "Say what is older, or more, than the section retention of params.yaml keeps, and how large."
     parser.add_argument("--apply", action="store_true", help="remove it")
     parser.add_argument("--list", action="store_true", help="name each thing")
 
 
 def people(parser: argparse.ArgumentParser) -> None:
-    """Of the program ``people``."""
+    """The arguments of ``people``."""
     parser.description = "Who may use the MLflow server besides the project itself."
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     add = actions.add_parser("add", help="let somebody in, or give somebody another role")
@@ -54,7 +54,7 @@ def people(parser: argparse.ArgumentParser) -> None:
 
 
 def doctor(parser: argparse.ArgumentParser) -> None:
-    """Of the program ``doctor``."""
+    """The arguments of ``doctor``."""
     parser.description = "Say what keeps the project from running here, and what to do about it."
     parser.add_argument(
         "--rebuild", action="store_true", help="make a lost registry again, from the log and what is kept here"
@@ -62,14 +62,14 @@ def doctor(parser: argparse.ArgumentParser) -> None:
 
 
 def backup(parser: argparse.ArgumentParser) -> None:
-    """Of the program ``backup``."""
+    """The arguments of ``backup``."""
     parser.description = "Copy what cannot be made again into a new folder: stores, models, logs, labels."
     parser.add_argument("folder", metavar="FOLDER", help="a new one")
     parser.add_argument("--with-keys", action="store_true", help="copy private keys and secrets of servers as well")
 
 
 def restore(parser: argparse.ArgumentParser) -> None:
-    """Of the program ``restore``."""
+    """The arguments of ``restore``."""
     parser.description = "Put a backup into this project."
     parser.add_argument("folder", metavar="FOLDER", help="a backup")
     parser.add_argument("--replace", action="store_true", help="put aside what is there already")
