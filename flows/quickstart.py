@@ -40,9 +40,9 @@ def _run() -> str:
     with heartbeat("loading Prefect, MLflow and PyTorch"):
         from flows import promotion, training
         from flows.reports import summary
-        from flows.runtime import gpu, servers
+        from flows.runtime import gpu, servers, warm
 
-    with servers.connected("quickstart"):
+    with warm.stages(Path.cwd()), servers.connected("quickstart"):
         gpu.ensure_devices()
         parent, rows = program.result(training.training(return_state=True))
         with heartbeat("promotion"):

@@ -32,7 +32,7 @@ from prefect.states import Completed, Failed
 
 from flows import lineage
 from flows.reports import summary
-from flows.runtime import dvc, follow, gpu, graph, origin, program, servers, working_copy
+from flows.runtime import dvc, follow, gpu, graph, origin, program, servers, warm, working_copy
 from flows.runtime.heartbeat import heartbeat
 from flows.runtime.shown import get_run_logger
 from pipeline import tracking
@@ -123,7 +123,8 @@ def training(force: bool = False, promote: bool = False, when_busy: working_copy
     """
     gpu.outlast_outages()
     try:
-        with working_copy.alone(Path.cwd(), f"flow run {runtime.flow_run.name}", when_busy, get_run_logger().info):
+        name, log = f"flow run {runtime.flow_run.name}", get_run_logger().info
+        with working_copy.alone(Path.cwd(), name, when_busy, log), warm.stages(Path.cwd()):
             return _train(force, promote)
     except working_copy.BusyError as error:
         return _failed(error)
@@ -230,7 +231,7 @@ def main(options: Sequence[str] | None = None) -> int:
 
 def _trained(force: bool, promote: bool, when_busy: working_copy.WhenBusy) -> str:
     working_copy.check(Path.cwd())
-    with servers.connected("training"):
+    with warm.stages(Path.cwd()), servers.connected("training"):
         gpu.ensure_devices()
         return summary.text(*program.result(training(force, promote, when_busy, return_state=True)))
 

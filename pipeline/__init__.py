@@ -3,6 +3,7 @@
 A room imports only from the floors below its own::
 
     5  alarms         the Python door: AlarmModel
+       warm           the process that the stages of a flow fork from
        stages         ingest validate preprocess stage1 stage2 calibrate evaluate
        ssad           confidence updates for a user's own model and data
     4  serving        a trained detector outside the pipeline

@@ -23,6 +23,22 @@ KEY, SECRET = "testing-key-of-nobody", "testing-s3cret-of-nobody"  # of the obje
 OURS = ("CUDA_", "DVC_", "FLOWSCULPT_", "MLFLOW_", "MPL", "OMP_", "PATH", "PREFECT_", "PYTHON")  # libraries set others
 
 
+class _AtOnce:
+    """Names each test that fails at once: a run that is cut off prints no summary."""
+
+    def __init__(self, config):
+        self._plugins = config.pluginmanager
+
+    def pytest_runtest_logreport(self, report):
+        if report.failed and (terminal := self._plugins.get_plugin("terminalreporter")):
+            terminal.write_line(f"\nFAILED {report.nodeid} ({report.when}): {report.longreprtext[-300:]}")
+
+
+def pytest_configure(config):
+    if not hasattr(config, "workerinput"):  # where tests run in several processes, the one that prints
+        config.pluginmanager.register(_AtOnce(config))
+
+
 def _state():
     """What tests that come later could stumble over."""
     state = {number.name: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD)}

@@ -10,12 +10,12 @@ from typing import Any, Final
 from unittest import mock
 
 from benchmarks.injected.operations import Operation, digest, files_below, of_path, read
-from pipeline import stages as doors
 from pipeline import tracking
 from pipeline.artifacts import paths
 from pipeline.artifacts.files import write_bytes
 from pipeline.artifacts.models import read_model
 from pipeline.settings.sections import SECTIONS
+from pipeline.stages import frame as doors
 from pipeline.stages.reports.report import Report
 from pipeline.tracking.untracked import Untracked
 

@@ -24,6 +24,7 @@ from pipeline.tracking import environment
 
 SECONDS_FOR_LOCK, SECONDS_BETWEEN_TRIES = 600.0, 1.0
 LAST_LINES = 20
+OF_THE_SHELL = {"GOMP_SPINCOUNT": "1000", "MPLBACKEND": "Agg", "PYTHONUNBUFFERED": "1"}  # as dvc.yaml says, too
 SHELL = "${shell} "  # the variables that dvc.yaml puts before each command; they say nothing of a failure
 
 _BUSY = re.compile(r"^ERROR: .*(Unable to acquire lock|is busy, it is being blocked by)")
@@ -145,10 +146,15 @@ def write_settings(path: Path, settings: Mapping[str, Any]) -> None:
         raise ConfigError(f"{path}: {error.__cause__ or error}") from error
 
 
+def stage_environment() -> dict[str, str]:
+    """The variables of a stage as ``dvc.yaml`` starts it, but for those that DVC and a flow give to each."""
+    return {**_environment({}), **OF_THE_SHELL}
+
+
 def _environment(env: Mapping[str, str]) -> dict[str, str]:
     """The variables of a stage: a user's own settings win over the defaults, and ``env`` over both."""
     outer = {name: value for name, value in os.environ.items() if name not in _OWN_TO_A_RUN}
-    defaults = environment() | {"GOMP_SPINCOUNT": "1000", "MPLBACKEND": "Agg"}
+    defaults = environment() | OF_THE_SHELL
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
     return {**defaults, **outer, "PATH": path, "PYTHONUNBUFFERED": "1", **env}
 

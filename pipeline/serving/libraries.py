@@ -118,9 +118,10 @@ def policy() -> Mapping[str, Any]:
 def _told(name: str) -> Message | None:
     """The metadata of a library, without its description, which is long; None where it is not installed."""
     try:
-        text = metadata.distribution(name).read_text("METADATA") or ""
+        found = metadata.distribution(name)
     except metadata.PackageNotFoundError:
         return None
+    text = found.read_text("METADATA") or found.read_text("PKG-INFO") or ""  # a wheel, or a folder of sources
     return HeaderParser().parsestr(text.partition("\n\n")[0])
 
 

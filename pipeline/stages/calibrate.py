@@ -14,8 +14,8 @@ from pipeline.calibration.groups import check_columns, frequent_only
 from pipeline.calibration.thresholds.registry import THRESHOLDS
 from pipeline.preprocessing.features import Features
 from pipeline.settings.calibrate import Calibrate
-from pipeline.stages import launch
 from pipeline.stages.calibration_scores import benign_scores, fusion_of
+from pipeline.stages.frame import launch
 from pipeline.stages.record_groups import groups_of
 from pipeline.stages.reports.calibrate import foretell, write_reports
 from pipeline.stages.reports.report import Report

@@ -13,7 +13,7 @@ from pipeline.evaluation import deployed
 from pipeline.evaluation.deployed import SECTIONS
 from pipeline.preprocessing.features import Features
 from pipeline.settings.evaluate import Evaluate
-from pipeline.stages import launch, without_attacks
+from pipeline.stages import frame, without_attacks
 from pipeline.stages.baseline import with_baseline
 from pipeline.stages.doubted import doubted_of_benign
 from pipeline.stages.record_groups import groups_of, groups_of_benign
@@ -57,4 +57,4 @@ def _check(settings: Evaluate, calibration: Calibration) -> None:
 
 
 if __name__ == "__main__":
-    launch("evaluate", Evaluate, evaluate)
+    frame.launch("evaluate", Evaluate, evaluate)

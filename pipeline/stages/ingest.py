@@ -19,7 +19,7 @@ from pipeline.objects import copies
 from pipeline.settings import followed
 from pipeline.settings.files import Files
 from pipeline.settings.ingest import Ingest
-from pipeline.stages import launch
+from pipeline.stages.frame import launch
 from pipeline.stages.labelled_records import Missing
 from pipeline.stages.reports.ingest import write_reports
 from pipeline.stages.reports.report import Report

@@ -13,7 +13,7 @@ from pipeline.preprocessing import assignment, splits, verdicts
 from pipeline.preprocessing.features import Features
 from pipeline.preprocessing.recipe import Recipe
 from pipeline.settings.preprocess import Preprocess
-from pipeline.stages import analysts, launch
+from pipeline.stages import analysts, frame
 from pipeline.stages.contexts import contexts_of
 from pipeline.stages.hidden_attacks import with_doubts
 from pipeline.stages.records import identities, raw_columns
@@ -57,4 +57,4 @@ def _fit(rows: assignment.Rows, recipe: Recipe, fit_on: str) -> Features:
 
 
 if __name__ == "__main__":
-    launch("preprocess", Preprocess, preprocess)
+    frame.launch("preprocess", Preprocess, preprocess)

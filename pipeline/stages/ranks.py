@@ -9,11 +9,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TypeVar
 
-from pipeline import config, stages
+from pipeline import config
 from pipeline.base.errors import FlowsculptError
 from pipeline.models.base import Model
 from pipeline.models.training import launcher, ranks
 from pipeline.settings.training import FitSettings, Training
+from pipeline.stages import frame
 from pipeline.stages.reports.report import Report
 from pipeline.tracking import StageRun
 from pipeline.tracking.untracked import Untracked
@@ -23,7 +24,7 @@ Body = Callable[[S, Report], None]
 
 
 def launch(name: str, shape: type[S], body: Body[S]) -> None:
-    """``stages.launch`` on several devices: each process builds the same model, the first writes what is written."""
+    """``frame.launch`` on several devices: each process builds the same model, the first writes what is written."""
     number = ranks.rank()
     if launcher.is_started_here():
         launcher.work(partial(_in_rank, shape, body, number == 0))
@@ -33,15 +34,14 @@ def launch(name: str, shape: type[S], body: Body[S]) -> None:
         except FlowsculptError as error:
             sys.exit(f"{name}, process {number}: {error}")
     else:
-        stages.launch(name, shape, body if number == 0 else partial(_on_devices, name, body))
+        frame.launch(name, shape, body if number == 0 else partial(_on_devices, name, body))
 
 
 def _on_devices(name: str, body: Body[S], settings: S, report: Report) -> None:
     if settings.fit.processes == 1:
-        body(settings, report)
-    else:
-        command = [sys.executable, "-m", f"pipeline.stages.{name}"]
-        launcher.run(command, settings.fit, {"folder": str(report.folder), "run": report.run.identity})
+        return body(settings, report)
+    about = {"folder": str(report.folder), "run": report.run.identity}
+    return launcher.run([sys.executable, "-m", f"pipeline.stages.{name}"], settings.fit, about)
 
 
 def _in_rank(shape: type[S], body: Body[S], first: bool) -> None:

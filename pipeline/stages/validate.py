@@ -11,7 +11,7 @@ from pipeline.artifacts.tables import row_groups
 from pipeline.base.errors import ArtifactError
 from pipeline.datasets.schema import Column
 from pipeline.settings.validate import Limits
-from pipeline.stages import Verdict, launch
+from pipeline.stages.frame import Verdict, launch
 from pipeline.stages.reports.doubts import write_doubts
 from pipeline.stages.reports.report import Report
 from pipeline.stages.reports.validate import write_reports

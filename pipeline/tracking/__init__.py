@@ -60,6 +60,7 @@ from pipeline.tracking.stage_run import LONGEST_PARAM, StageRun, stage
 from pipeline.tracking.store import (
     ROOT_VARIABLE,
     environment,
+    is_server,
     local_store,
     project_names,
     project_root,
@@ -95,6 +96,7 @@ __all__ = [
     "environment",
     "find_run",
     "identity",
+    "is_server",
     "is_set_up",
     "is_transient",
     "link",

@@ -23,7 +23,8 @@ STAGES = GRAPH["stages"]
 # its next run.
 SHOWN_ONLY = ("pipeline.tracking", "pipeline.stages.reports.overview")
 WORDS = ("pipeline.base.escaping", "pipeline.base.machine", "pipeline.base.secrets")
-SHOWN_BESIDE_A_MODEL = ("pipeline.reporting", "pipeline.stages.reports", *WORDS)
+WHERE = ("pipeline.base.warm",)  # a stage runs, which changes nothing that it makes
+SHOWN_BESIDE_A_MODEL = ("pipeline.reporting", "pipeline.stages.reports", *WORDS, *WHERE)
 
 
 def _paths(entries):

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from flows.runtime import program
-from pipeline import stages
 from pipeline.base import durable, machine, temporary
 from pipeline.base.errors import ArtifactError, ConfigError, MachineError
 from pipeline.settings.ingest import Ingest
+from pipeline.stages import frame
 
 
 def refuse(error):
@@ -70,9 +70,9 @@ def test_a_command_says_what_the_machine_refused(capsys):
 def test_a_stage_says_what_the_machine_refused(tmp_path, monkeypatch):
     (tmp_path / "params.yaml").write_text((Path(__file__).parents[2] / "params.yaml").read_text())
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(stages.tracking, "stage", full)
+    monkeypatch.setattr(frame.tracking, "stage", full)
     with pytest.raises(SystemExit, match=r"^ingest: data/a: No space left on device; free"):
-        stages.launch("ingest", Ingest, lambda *_: None)
+        frame.launch("ingest", Ingest, lambda *_: None)
 
 
 # Locks and leftovers.

@@ -1,6 +1,7 @@
 """Faults that are injected are counted, and what they leave is judged; a fault that gives way is seen as one."""
 
 import errno
+import gc
 import os
 import random
 import shutil
@@ -134,3 +135,8 @@ def test_the_table_names_what_gave_way():
 
 def _found(faults):
     return Found(children.Ended("refused", "no"), faults)
+
+
+def test_a_child_collects_no_garbage_which_would_shift_the_counts_of_its_calls(tmp_path):
+    assert gc.isenabled()
+    assert children.run(gc.isenabled, tmp_path).value is False

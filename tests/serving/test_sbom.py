@@ -56,6 +56,18 @@ def test_the_hash_of_a_library_is_the_same_in_each_installation_of_its_wheel(own
     assert made.sha256 == "bc49e4e2f35bf6fb64362225aa74064ac3f9a64abcf081e9e8c0b5ea38fcdf07"
 
 
+def test_a_folder_of_sources_that_comes_first_on_the_path_is_read_too(tmp_path, monkeypatch):
+    """As ``pip install --editable .`` leaves it in a project, which is the first place where Python looks."""
+    folder = tmp_path / "flowsculpt.egg-info"
+    folder.mkdir()
+    (folder / "PKG-INFO").write_text(
+        "Metadata-Version: 2.4\nName: flowsculpt\nVersion: 7\nLicense: MIT\n\nLong text.\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    (found,) = closure(["flowsculpt"]).values()
+    assert (found.name, found.version, found.licence) == ("flowsculpt", "7", "MIT")
+
+
 def test_the_bill_of_the_project_is_a_file_or_is_printed(tmp_path, capsys):
     assert sbom.main([str(tmp_path / "bill.json")]) == 0
     assert json.loads((tmp_path / "bill.json").read_text())["metadata"]["component"]["name"] == "flowsculpt"

@@ -1,0 +1,151 @@
+"""The warm process of a flow: it loads what stages load, once, and each stage forks from it.
+
+::
+
+    python -m pipeline.warm SOCKET
+
+See ``pipeline.base.warm`` for what is said on the socket. This process computes nothing, so that a stage begins as in a
+fresh process with its libraries loaded. Whoever starts it ends it. A keeper stands between it and each stage::
+
+    warm process -> keeper -> stage, in a process group of its own
+"""
+
+import gc
+import importlib
+import json
+import os
+import runpy
+import signal
+import socket
+import sys
+import threading
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Final, NoReturn
+
+from pipeline.base import warm
+
+LATER: Final = (  # what stages load when they need it: each of them, or under the default settings
+    "great_expectations",
+    "matplotlib.backends.backend_svg",
+    "mlflow",
+    "pipeline.tracking.monitor",
+)
+PACKAGE: Final = "pipeline.stages"
+
+BEFORE: Final = dict(os.environ)  # the variables, before a library sets some of its own
+
+Files = dict[str, tuple[int, int]]
+
+
+def main() -> None:
+    """Wait for stages until this process is ended; returns only in one that became a stage, which has ended well."""
+    os.environ.pop(warm.VARIABLE, None)
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(sys.argv[1])
+        listener.listen()
+        loaded = load()
+        gc.freeze()  # so that no stage touches, and copies, what it shares with the others
+        line = _asked_for(listener)
+    asked, files = _question(line)
+    if not _is_alike(asked, loaded):
+        warm.say(line, warm.COLD)
+        return
+    stage = os.fork()
+    if stage:
+        _keep(stage, line)
+    line.close()
+    _become(asked, files)
+
+
+def load() -> Files:
+    """Load what stages load; returns every file that was loaded, with its time and size."""
+    from pipeline import config, tracking
+
+    for stage in config.STAGES:
+        importlib.import_module(f"{PACKAGE}.{stage}")
+    for module in LATER:
+        importlib.import_module(module)
+    if not tracking.is_server():
+        importlib.import_module("mlflow.store.tracking.sqlalchemy_store")
+    files = {str(file) for each in list(sys.modules.values()) if (file := getattr(each, "__file__", None))}
+    return {file: _state(file) for file in files}
+
+
+def _state(file: str) -> tuple[int, int]:
+    with suppress(OSError):
+        found = Path(file).stat()
+        return found.st_mtime_ns, found.st_size
+    return 0, 0
+
+
+def _asked_for(listener: socket.socket) -> socket.socket:
+    """Fork a keeper for whoever asks; returns in keepers alone, each with its line."""
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for a keeper
+    while True:
+        line, _ = listener.accept()
+        if os.fork() == 0:
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            return line
+        line.close()
+
+
+def _question(line: socket.socket) -> tuple[dict[str, Any], list[int]]:
+    """What is asked, and standard input, output and error of whoever asks."""
+    whole, files, _, _ = socket.recv_fds(line, 1 << 16, 3)
+    while not whole.endswith(b"\n"):
+        more = line.recv(1 << 16)
+        if not more:
+            return {}, files
+        whole += more
+    return json.loads(whole), files
+
+
+def _is_alike(asked: dict[str, Any], loaded: Files) -> bool:
+    """Whether a fresh process would load the same: same folder, same variables, and no file was edited since."""
+    return (
+        asked.get("cwd") == str(Path.cwd())
+        and warm.comparable(asked["variables"]) == warm.comparable(BEFORE)
+        and all(_state(file) == state for file, state in loaded.items())
+    )
+
+
+def _keep(stage: int, line: socket.socket) -> NoReturn:
+    """Pass signals on to a stage, and tell how it ended; leave nothing of it."""
+    with suppress(OSError):  # whichever of the two comes first
+        os.setpgid(stage, stage)
+    warm.say(line, warm.WARM)
+    threading.Thread(target=_pass_on, args=(stage, line), daemon=True).start()
+    code = os.waitstatus_to_exitcode(os.waitpid(stage, 0)[1])
+    with suppress(OSError):
+        os.killpg(stage, signal.SIGKILL)  # what it left behind
+    warm.say(line, str(code))
+    os._exit(0)
+
+
+def _pass_on(stage: int, line: socket.socket) -> None:
+    """Signals of whoever asked are for the stage; where that process is gone, the stage is too."""
+    with suppress(ProcessLookupError):  # it has ended meanwhile
+        while word := warm.word(line):
+            os.killpg(stage, int(word))
+        os.killpg(stage, signal.SIGKILL)
+
+
+def _become(asked: dict[str, Any], files: list[int]) -> None:
+    """Run the program as a fresh process would."""
+    os.setpgid(0, 0)
+    for place, file in enumerate(files):
+        os.dup2(file, place)
+        os.close(file)
+    os.umask(asked["umask"])
+    variables = {name: value for name, value in os.environ.items() if name not in BEFORE} | asked["variables"]
+    del variables[warm.VARIABLE]  # what it starts is not for the warm process
+    os.environ.clear()
+    os.environ.update(variables)
+    sys.argv = [asked["module"]]
+    sys.modules.pop(asked["module"])  # it becomes __main__
+    runpy.run_module(asked["module"], run_name="__main__", alter_sys=True)
+
+
+if __name__ == "__main__":
+    main()
