@@ -1,34 +1,54 @@
-"""The main job on the embedded records, and a run with nothing to do: wall time and peak memory of the process tree.
+"""The main job on the embedded records, and a run with nothing to do: time and peak memory of the process tree.
 
-    python -m benchmarks.pipeline [--skip-job]
+    python -m benchmarks.pipeline [--only NAME ...]
 
-Run it from the project's folder, in an environment that is installed. The job is forced, so every stage runs.
+Run it from the project's folder, in an environment that is installed. The job is forced, so every stage runs: from a
+warm process, and once more each in a fresh process. CPU-s are seconds of processor time of the command and its
+children. Memory that processes share counts once.
 """
 
 import argparse
+import os
+import resource
 import subprocess
 import sys
 import time
+from typing import NamedTuple
 
 import psutil
 
-COMMANDS = {
-    "main job": [sys.executable, "-m", "flows.training", "--force"],
-    "dvc repro, nothing changed": [sys.executable, "-m", "dvc", "repro"],
+from pipeline.base.warm import VARIABLE
+
+JOB = [sys.executable, "-m", "flows.training", "--force"]
+COMMANDS: dict[str, tuple[list[str], dict[str, str]]] = {
+    "main job": (JOB, {}),
+    "main job, fresh processes": (JOB, {VARIABLE: ""}),
+    "dvc repro, nothing changed": ([sys.executable, "-m", "dvc", "repro"], {}),
 }
 
 
-def measure(command: list[str]) -> tuple[float, float, int]:
-    """Seconds, the highest sum of resident memory of the process and its descendants in GB, and the exit code."""
-    start, highest = time.perf_counter(), 0
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT)
+class Cost(NamedTuple):
+    """What a command took."""
+
+    wall: float
+    cpu: float
+    gigabytes: float
+    code: int
+
+
+def measure(command: list[str], variables: dict[str, str]) -> Cost:
+    """Seconds, processor seconds, the highest memory of the process and its descendants in GB, and the exit code."""
+    before, start, highest = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter(), 0
+    environment = os.environ | variables
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT)
     while process.poll() is None:
-        highest = max(highest, resident(process.pid))
-        time.sleep(0.1)
-    return time.perf_counter() - start, highest / 1e9, process.returncode
+        highest = max(highest, held(process.pid))
+        time.sleep(0.2)
+    wall, after = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN)
+    return Cost(wall, sum(after[:2]) - sum(before[:2]), highest / 1e9, process.returncode)
 
 
-def resident(pid: int) -> int:
+def held(pid: int) -> int:
     """Bytes, of the process and its descendants; one that ends meanwhile counts nothing."""
     total = 0
     try:
@@ -37,21 +57,21 @@ def resident(pid: int) -> int:
         return 0
     for member in family:
         try:
-            total += member.memory_info().rss
-        except psutil.NoSuchProcess:
+            known = member.memory_full_info()
+        except psutil.Error:
             continue
+        total += getattr(known, "pss", known.rss)
     return total
 
 
 def main() -> None:
     """Print one line for each command."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--skip-job", action="store_true")
-    for name, command in COMMANDS.items():
-        if name == "main job" and parser.parse_args().skip_job:
-            continue
-        seconds, gigabytes, code = measure(command)
-        print(f"{name:28} {seconds:7.1f} s {gigabytes:6.2f} GB  exit code {code}")
+    parser.add_argument("--only", nargs="+", choices=COMMANDS, default=list(COMMANDS))
+    for name in parser.parse_args().only:
+        cost = measure(*COMMANDS[name])
+        figures = f"{cost.wall:7.1f} s {cost.cpu:7.1f} CPU-s {cost.gigabytes:6.2f} GB"
+        print(f"{name:28} {figures}  exit code {cost.code}", flush=True)
 
 
 if __name__ == "__main__":
