@@ -21,6 +21,7 @@ import sys
 import threading
 from contextlib import suppress
 from pathlib import Path
+from types import FrameType
 from typing import Any, Final, NoReturn
 
 from pipeline.base import warm
@@ -81,13 +82,20 @@ def _state(file: str) -> tuple[int, int]:
 
 def _asked_for(listener: socket.socket) -> socket.socket:
     """Fork a keeper for whoever asks; returns in keepers alone, each with its line."""
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for a keeper
+    signal.signal(signal.SIGCHLD, _bury)
     while True:
         line, _ = listener.accept()
         if os.fork() == 0:
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             return line
         line.close()
+
+
+def _bury(_number: int, _: FrameType | None) -> None:
+    """Wait for keepers that have ended, so that their processor time counts as that of this process's children."""
+    with suppress(ChildProcessError):
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
 
 
 def _question(line: socket.socket) -> tuple[dict[str, Any], list[int]]:

@@ -36,6 +36,8 @@ def project(week: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pr
         with warm.stages(Path.cwd()):
             assert outcome("ingest")[0] == 0
             made.run("preprocess", "stage1")
+            for name, value in LONG.items():
+                made.set(name, value)
             yield made
 
 
@@ -57,7 +59,7 @@ def worker(stage: str) -> int:
     """The process that ran a stage last, as its run in MLflow says."""
     from mlflow import MlflowClient
 
-    client = MlflowClient("sqlite:///mlflow.db")
+    client = MlflowClient(f"sqlite:///{Path('mlflow.db').resolve()}")  # it keeps a store that it has opened by its name
     every = [each.experiment_id for each in client.search_experiments()]
     terms = f"tags.`flowsculpt.stage` = '{stage}'"
     last = client.search_runs(every, terms, order_by=["attributes.start_time DESC"], max_results=1)[0]
@@ -99,8 +101,6 @@ def test_where_a_library_would_be_loaded_otherwise_a_fresh_process_runs_it(proje
 
 
 def test_signals_reach_it_and_the_one_that_waits_ends_as_it_does(project: Project) -> None:
-    for name, value in LONG.items():
-        project.set(name, value)
     with started("stage2") as process:
         stage = training(process)
         process.send_signal(signal.SIGTERM)
@@ -134,6 +134,7 @@ def test_once_its_code_was_edited_a_fresh_process_runs_it(
     shutil.copytree(ROOT / "pipeline", tmp_path / "pipeline", ignore=shutil.ignore_patterns("__pycache__"))
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv(PYTEST)
+    monkeypatch.delenv(VARIABLE, raising=False)  # of the other tests
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///mlflow.db")
     shutil.copytree(week, Project.raw)
