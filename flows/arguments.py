@@ -255,6 +255,7 @@ PROGRAMS: Final[dict[str, Callable[[argparse.ArgumentParser], None]]] = {
     "prune": keeping_arguments.prune,
     "serve": _serve,
     "people": keeping_arguments.people,
+    "automations": keeping_arguments.automations,
     "deploy": _deploy,
     "worker": _worker,
     "benchmark": _benchmark,

@@ -25,19 +25,18 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 from prefect import State, flow, runtime
-from prefect.events import emit_event
 from prefect.states import Completed, Failed
 
 from flows import lineage
 from flows.reports.drift import markdown
-from flows.runtime import program, refusals, servers
-from flows.runtime.own_names import artefact_key, own
+from flows.runtime import events, program, refusals, servers
+from flows.runtime.own_names import artefact_key
 from flows.runtime.shown import create_markdown_artifact, create_table_artifact, get_run_logger
 from pipeline import config, tracking
 from pipeline.artifacts import paths
@@ -58,11 +57,6 @@ from pipeline.serving.version import Version
 from pipeline.settings.retraining import Retraining
 
 Columns = Mapping[str, NDArray[Any]]
-EVENTS: Final = {  # outcome -> the event that others may wait for
-    "train": "flowsculpt.training-asked-for",
-    "attacks": "flowsculpt.attacks-under-way",
-    "unknown": "flowsculpt.network-unknown",
-}
 
 
 @dataclass(frozen=True)
@@ -244,10 +238,8 @@ def _publish(found: Finding, settings: Retraining) -> None:
         write_json(folder / "drift.json", _told(found))
     create_table_artifact(rows, key=artefact_key("drift-changes"), description="Distances, the largest first")
     create_markdown_artifact(markdown(found), key=artefact_key("drift-check"), description=f"Drift: {found.outcome}")
-    if found.outcome in EVENTS:
-        resource = {"prefect.resource.id": f"flowsculpt.{own('model')}.{found.version}"}
-        payload = {"reason": found.reason, "model": own_model.name()}
-        emit_event(EVENTS[found.outcome], resource=resource, payload=payload)
+    if found.outcome in events.DRIFT:
+        events.announce(events.DRIFT[found.outcome], found.reason, found.version)
 
 
 def _rows(found: Finding, settings: Retraining) -> list[dict[str, Any]]:

@@ -84,8 +84,7 @@ def promotion(version: str = CANDIDATE, dry_run: bool = False, rollback: bool = 
     else:
         with _alone():
             outcome = promote(version, dry_run, flow_run)
-    if outcome.is_distrusted:
-        refusals.announce("; ".join(outcome.reasons))
+    refusals.announce_decision(outcome, dry_run)
     page = decisions.markdown(outcome)
     create_markdown_artifact(page, key=artefact_key("promotion-decision"), description=f"Promotion: {outcome.title}")
     message = printable(f"{outcome.title}: {'; '.join(outcome.reasons)}")

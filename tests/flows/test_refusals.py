@@ -6,7 +6,7 @@ import pytest
 
 from flows import adopt, promotion, scoring, watch, watching
 from flows.reports.decisions import Outcome
-from flows.runtime import refusals
+from flows.runtime import events as prefect_events
 from pipeline.base.errors import ArtifactError, TrustError
 from pipeline.serving import loading
 
@@ -16,7 +16,9 @@ def events(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "params.yaml").write_text("{}")
     found = []
-    monkeypatch.setattr(refusals, "emit_event", lambda name, **given: found.append((name, given["payload"]["reason"])))
+    monkeypatch.setattr(
+        prefect_events, "emit_event", lambda name, **given: found.append((name, given["payload"]["reason"]))
+    )
     return found
 
 

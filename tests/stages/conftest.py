@@ -166,6 +166,7 @@ def store(prepared: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ite
 
     from benchmarks.champions import signed
     from flows import drift_check, scoring
+    from flows.runtime import events
     from pipeline.serving import registry
     from pipeline.serving.bundle import Bundle
     from pipeline.serving.version import Version
@@ -189,7 +190,7 @@ def store(prepared: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ite
     for flow in (scoring, drift_check):
         monkeypatch.setattr(flow, "create_table_artifact", lambda table, key, **_: made.shown.update({key: table}))
         monkeypatch.setattr(flow, "create_markdown_artifact", lambda text, key, **_: made.shown.update({key: text}))
-    monkeypatch.setattr(drift_check, "emit_event", lambda name, **given: made.events.append((name, given)))
+    monkeypatch.setattr(events, "emit_event", lambda name, **given: made.events.append((name, given)))
     with disable_run_logger():
         yield made
 
