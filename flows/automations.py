@@ -84,7 +84,10 @@ def tested(client: SyncPrefectClient, seconds: float) -> list[str]:
     while len(answers) < len(automation.actions) and time.monotonic() < deadline:
         time.sleep(POLL)
         answers = _answers(client, f"prefect.automation.{automation.id}", str(sent.id))
-    lines = [f"{name}: {answers.get(place, f'no word in {seconds:g} s')}" for place, name in enumerate(names)]
+    lines = [
+        f"{name}: {answers.get(place, f'not taken in {seconds:g} s; the log of the Prefect server says why')}"
+        for place, name in enumerate(names)
+    ]
     if any(not line.endswith(": delivered") for line in lines):
         raise UndeliveredError("; ".join(lines))
     return lines
