@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from typing import Any, Final, Literal
 
 from flows.reports import live
+from flows.runtime import events, refusals
 from pipeline.artifacts.files import read_lines
 from pipeline.base import machine
 from pipeline.base.errors import ArtifactError, FlowsculptError, SilentModelError, TrustError
@@ -101,6 +102,15 @@ def unreadable(
     """The outcome where a model cannot be read, or no trusted key vouches for it."""
     outcome = Outcome("unreadable", candidate, champion, (str(error), *more))
     return replace(outcome, is_distrusted=isinstance(error, TrustError), is_silent=isinstance(error, SilentModelError))
+
+
+def announce(outcome: Outcome, dry_run: bool) -> None:
+    """Raise the event of a promotion that refused a model: for its signature, its canaries, or by the gate."""
+    reasons = "; ".join(outcome.reasons)
+    if outcome.is_distrusted:
+        refusals.refused(reasons, outcome.is_silent)
+    elif outcome.kind == "refused" and not dry_run:
+        events.announce(events.NOT_PROMOTED, reasons, outcome.candidate.number if outcome.candidate else None)
 
 
 def way_out(champion: Version | None) -> tuple[str, ...]:

@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from flows.reports.decisions import Outcome
 from flows.runtime import events
 from pipeline.base.errors import SilentModelError, TrustError
 
@@ -21,15 +20,6 @@ def announced() -> Iterator[None]:
 def announce(error: TrustError) -> None:
     """Raise the event of a refusal."""
     refused(str(error), isinstance(error, SilentModelError))
-
-
-def announce_decision(outcome: Outcome, dry_run: bool) -> None:
-    """Raise the event of a promotion that refused a model: for its signature, its canaries, or by the gate."""
-    reasons = "; ".join(outcome.reasons)
-    if outcome.is_distrusted:
-        refused(reasons, outcome.is_silent)
-    elif outcome.kind == "refused" and not dry_run:
-        events.announce(events.NOT_PROMOTED, reasons, outcome.candidate.number if outcome.candidate else None)
 
 
 def refused(reason: str, is_silent: bool) -> None:

@@ -17,6 +17,7 @@ from prefect.settings import PREFECT_API_URL, PREFECT_HOME, PREFECT_LOGGING_TO_A
 from prefect.states import Crashed, Failed, Late, Pending, Running
 
 from flows import automations, scoring
+from flows.reports import decisions
 from flows.reports.decisions import Outcome
 from flows.runtime import access, channels, events, refusals, servers
 from flows.runtime.devices import host
@@ -184,7 +185,7 @@ def test_each_event_of_this_project_is_told_and_none_of_another(project, sink, c
     for outcome, event in events.DRIFT.items():
         events.announce(event, outcome, 3)
     scoring._announce([held("a.csv")])
-    refusals.announce_decision(Outcome("refused", None, None, ("worse",)), dry_run=False)
+    decisions.announce(Outcome("refused", None, None, ("worse",)), dry_run=False)
     got = [told(sink) for _ in range(8)]
     assert sorted((each["text"].partition("\n")[0], each["text"].partition("#")[2]) for each in got) == [
         ("1 file cannot be scored; a.csv: REASON", "file-quarantined"),
@@ -208,8 +209,8 @@ def held(name, time=""):
 
 def test_what_is_no_news_raises_no_event(monkeypatch):
     monkeypatch.setattr(events, "announce", lambda *_, **__: pytest.fail("an event"))
-    refusals.announce_decision(Outcome("refused", None, None, ("REASON",)), dry_run=True)
-    refusals.announce_decision(Outcome("promoted", None, None, ("REASON",)), dry_run=False)
+    decisions.announce(Outcome("refused", None, None, ("REASON",)), dry_run=True)
+    decisions.announce(Outcome("promoted", None, None, ("REASON",)), dry_run=False)
     scoring._announce([held("a.csv", "2026-01-01T00:00:00+00:00")], began="2026-01-01T00:00:01+00:00")
 
 

@@ -54,6 +54,24 @@ def test_a_watch_that_cannot_begin_raises_an_event(events, monkeypatch):
     assert events == [("flowsculpt.model-refused", "is not signed")]
 
 
+@pytest.mark.parametrize(
+    ("event", "fields", "raised"),
+    [
+        ("quarantined", {"file": "a.csv", "reason": "no header"}, ("flowsculpt.file-quarantined", "a.csv: no header")),
+        ("quarantined", {"batch": "b1.csv", "reason": "x"}, ("flowsculpt.file-quarantined", "b1.csv: x")),
+        ("warning", {"message": "no alert", "silent": True}, ("flowsculpt.model-silent", "no alert")),
+        ("warning", {"message": "not signed", "refused": "untrusted"}, ("flowsculpt.model-refused", "not signed")),
+        ("warning", {"message": "the log is gone"}, None),
+        ("judged", {"records": 3}, None),
+    ],
+)
+def test_a_watch_under_prefect_raises_events_of_what_people_should_know(events, monkeypatch, event, fields, raised):
+    monkeypatch.setattr(watch, "watch", lambda _, __, tell: tell(event, **fields))
+    monkeypatch.setattr(watching, "get_run_logger", lambda: SimpleNamespace(info=lambda *_: None))
+    assert watching.watching.fn("data/incoming").is_completed()
+    assert events == ([raised] if raised else [])
+
+
 @pytest.mark.parametrize("error", [TrustError("is not signed"), ArtifactError("was changed")])
 def test_a_promotion_that_finds_no_trust_raises_an_event(events, monkeypatch, error):
     outcome = promotion.decisions.unreadable(None, None, error)

@@ -235,7 +235,7 @@ def test_a_running_watch_ends_and_leaves_what_it_has_not_judged(bundle, file, tm
 
     first = begun()
     first.step()
-    assert first.gauges.value("records_total") == 50
+    assert first.gauges.value("records_total") == 50 and first.gauges.value("silent") == 0
     with log.open("ab") as opened:
         opened.write(b"".join(rows[50:90]))
     with monkeypatch.context() as patch:
