@@ -21,6 +21,7 @@ if __name__ == "__main__":
 
 import sys
 import tempfile
+import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -51,7 +52,7 @@ from pipeline.evaluation.drift import Change, Outcome
 from pipeline.evaluation.recalibration import Recalibration
 from pipeline.reporting.figures.drift import drift as draw_drift
 from pipeline.reporting.figures.style import svg
-from pipeline.serving import loading, own_model, registry, scored
+from pipeline.serving import live_days, loading, own_model, registry, scored
 from pipeline.serving.bundle import Bundle
 from pipeline.serving.version import Version
 from pipeline.settings.retraining import Retraining
@@ -105,6 +106,7 @@ def drift_check(alias: str = "champion", dry_run: bool = False) -> State[Any]:
         with refusals.announced():
             version, bundle = loading.load(alias)
         recent = scored.recent(version.number, settings.records)
+        live_days.log(version, time.time())
         if (n := int(bundle.calibration.most(recent.group)[1].sum())) < settings.min_records:
             return Completed(name="Waiting", message=_too_few(version, n, recent, settings))
         found = check(version.number, bundle, recent, settings)
@@ -113,6 +115,7 @@ def drift_check(alias: str = "champion", dry_run: bool = False) -> State[Any]:
     except FlowsculptError as error:
         return Failed(message=str(error), data=error)
     _publish(found, settings)
+    live_days.log_drift(version, found.changes, settings, time.time())
     get_run_logger().info("%s: %s", found.outcome, found.reason)
     return Completed(name=found.outcome.capitalize(), message=found.reason, data=found)
 

@@ -22,6 +22,7 @@ if __name__ == "__main__":
 
     sys.exit(main())
 
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,7 @@ from pipeline.serving import (
     discoveries,
     front_door,
     intake,
+    live_days,
     loading,
     quarantine,
     silence,
@@ -183,6 +185,7 @@ def _score_new(
     with front_door.opened():
         outcomes = [intake.take_in(file, path, version.number, settled, rescore) for file in listed]
     _announce(outcomes, began)
+    live_days.log(version, time.time())
     return Result.of(version.number, bundle.digest, outcomes, alerts.sinks)
 
 

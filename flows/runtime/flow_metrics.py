@@ -25,7 +25,7 @@ from pipeline.artifacts.files import read_json
 from pipeline.base import exposition
 from pipeline.base.errors import ArtifactError, ConfigError
 from pipeline.base.exposition import Labels
-from pipeline.serving import own_model, scored
+from pipeline.serving import live_days, own_model, scored
 from pipeline.serving.champion import GATE_TIME
 from pipeline.settings.metrics import Metrics
 from pipeline.tracking import direct
@@ -142,16 +142,10 @@ def _of_champion(values: Values) -> None:
 
 
 def _of_scored(values: Values) -> None:
-    records, alarms, promised = 0, defaultdict[str, float](float), defaultdict[str, float](float)
-    for summary in scored.since(time.time() - DAY):
-        records += summary["records"]
-        for level, each in summary["alarms"].items():
-            alarms[level] += each["alarms"]
-            promised[level] += each.get("expected", 0.0)
-    values["day_records"][()] = records
-    for name, counts in (("day_alarms_share", alarms), ("day_promised_share", promised)):
-        for level, count in counts.items():
-            values[name][(("level", level),)] = count / max(records, 1)
+    found = [*scored.since(time.time() - DAY).values()]
+    values["day_records"][()] = sum(each["records"] for each in found)
+    for (kind, level), share in live_days.shares(found).items():
+        values[f"day_{kind}_share"][(("level", level),)] = share
     values["quarantined_files"][()] = len([*own_model.quarantine().glob("*.json")])
 
 

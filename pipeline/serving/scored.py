@@ -85,13 +85,13 @@ def summaries() -> dict[str, dict[str, Any]]:
     return dict(sorted(found.items(), key=lambda each: (_place(each[1]), each[0])))
 
 
-def since(moment: float) -> list[dict[str, Any]]:
-    """The summaries of files that were scored at a moment, in seconds since 1970, or later."""
-    found = []
+def since(moment: float) -> dict[str, dict[str, Any]]:
+    """Key -> summary of each file that was scored at a moment, in seconds since 1970, or later."""
+    found: dict[str, dict[str, Any]] = {}
     for path in (own_model.scored() / "summaries").glob("*.json"):
         with suppress(ArtifactError, FileNotFoundError):  # it is being written, or pruned
             if path.stat().st_mtime >= moment and isinstance(about := read_json(path), dict):
-                found += [about] if time_of(about, path.stem) >= moment else []
+                found |= {path.stem: about} if time_of(about, path.stem) >= moment else {}
     return found
 
 
