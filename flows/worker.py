@@ -41,7 +41,7 @@ from pipeline import config
 from pipeline.base.errors import ConfigError, FlowsculptError
 from pipeline.base.escaping import printable
 from pipeline.base.secrets import hidden
-from pipeline.settings.metrics import Metrics
+from pipeline.settings.prometheus import Prometheus
 
 LIMITS: Mapping[str, int] = {"promotion": 1}
 SECONDS_BETWEEN_REVIVALS = 30.0
@@ -58,7 +58,7 @@ def main(options: Sequence[str] | None = None) -> int:
         with program.heeding(stopped.set, [signal.SIGTERM, signal.SIGINT]), connected():
             pools = [own(pool) for pool in choose_pools(given.pool)]
             prepare(pools)
-            with flow_metrics.answering(config.load(Metrics), partial(logs.say, "worker")):
+            with flow_metrics.answering(config.load(Prometheus), partial(logs.say, "worker")):
                 work(pools, stopped)
     except FlowsculptError as error:
         print(f"worker: {error}", file=sys.stderr)

@@ -36,7 +36,7 @@ PRESET = "preset"  # the one setting that is no section; see flows.runtime.prese
 STAGES: Final = ("ingest", "validate", "preprocess", "stage1", "stage2", "calibrate", "evaluate")
 FLOWS: Final = (
     *("engine", "workers", "promotion", "retraining", "files", "scoring", "alerts", "watch"),
-    *("notify", "metrics", "tracking", "retention"),
+    *("notify", "prometheus", "tracking", "retention"),
 )
 
 S = TypeVar("S", bound=Section)

@@ -27,7 +27,7 @@ from pipeline.base.errors import ArtifactError, ConfigError
 from pipeline.base.exposition import Labels
 from pipeline.serving import live_days, own_model, scored
 from pipeline.serving.champion import GATE_TIME
-from pipeline.settings.metrics import Metrics
+from pipeline.settings.prometheus import Prometheus
 from pipeline.tracking import direct
 
 PREFIX: Final = "flowsculpt_"
@@ -78,7 +78,7 @@ class FlowMetrics:
 
 
 @contextmanager
-def answering(settings: Metrics, tell: Callable[[str], None]) -> Iterator[int]:
+def answering(settings: Prometheus, tell: Callable[[str], None]) -> Iterator[int]:
     """Answer while the block runs; gives the port, 0 where nobody answers.
 
     A port that is taken is said, and no more: a second clone on this machine may have it, and its worker must not fail.
@@ -86,7 +86,7 @@ def answering(settings: Metrics, tell: Callable[[str], None]) -> Iterator[int]:
     numbers, port = FlowMetrics(), 0
     with ExitStack() as held:
         if settings.port:
-            door = metrics.answering(settings.host, settings.port, numbers.text, numbers.health, "metrics.port")
+            door = metrics.answering(settings.host, settings.port, numbers.text, numbers.health, "prometheus.port")
             try:
                 port = held.enter_context(door)
             except ConfigError as error:

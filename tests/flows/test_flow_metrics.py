@@ -19,7 +19,7 @@ from pipeline.artifacts import paths
 from pipeline.artifacts.files import write_json
 from pipeline.base import exposition
 from pipeline.serving.watching import gauges
-from pipeline.settings.metrics import Metrics
+from pipeline.settings.prometheus import Prometheus
 from pipeline.tracking import direct
 
 ROOT = Path(__file__).parents[2]
@@ -81,7 +81,7 @@ def test_a_worker_says_how_flows_and_model_go(api, project, monkeypatch):
     write_scored("c", datetime.now(UTC) - timedelta(hours=25), 900, 900, 9.0)
     write_json(paths.QUARANTINE / "0-x.json", {})
     write_json(paths.DRIFT / "drift.json", {"model": "flowsculpt", "outcome": "train"})
-    with flow_metrics.answering(Metrics("127.0.0.1", servers.free_port()), pytest.fail) as port:
+    with flow_metrics.answering(Prometheus("127.0.0.1", servers.free_port()), pytest.fail) as port:
         found = numbers(read(port))
         assert read(port, "/healthz") == "ok\n"
     expected = {
@@ -117,7 +117,7 @@ def write_scored(key, when, records, alarms, expected):
 def test_servers_that_do_not_answer_are_said(project, monkeypatch):
     monkeypatch.setattr(direct, "ask", lambda *_: "away")
     nobody = temporary_settings({PREFECT_API_URL: f"http://127.0.0.1:{servers.free_port()}/api"})
-    with nobody, flow_metrics.answering(Metrics("127.0.0.1", servers.free_port()), pytest.fail) as port:
+    with nobody, flow_metrics.answering(Prometheus("127.0.0.1", servers.free_port()), pytest.fail) as port:
         found = numbers(read(port))
         with pytest.raises(urllib.error.HTTPError, match="503"):
             read(port, "/healthz")
@@ -127,11 +127,11 @@ def test_servers_that_do_not_answer_are_said(project, monkeypatch):
 def test_a_port_that_is_taken_is_said_and_the_worker_goes_on(project, monkeypatch):
     monkeypatch.setattr(direct, "ask", lambda *_: "away")
     said = []
-    first = flow_metrics.answering(Metrics("127.0.0.1", servers.free_port()), pytest.fail)
-    with first as port, flow_metrics.answering(Metrics("127.0.0.1", port), said.append) as other:
+    first = flow_metrics.answering(Prometheus("127.0.0.1", servers.free_port()), pytest.fail)
+    with first as port, flow_metrics.answering(Prometheus("127.0.0.1", port), said.append) as other:
         assert other == 0
-    assert "metrics.port" in said[0] and "nobody answers Prometheus here" in said[0]
-    with flow_metrics.answering(Metrics("127.0.0.1", 0), pytest.fail) as port:
+    assert "prometheus.port" in said[0] and "nobody answers Prometheus here" in said[0]
+    with flow_metrics.answering(Prometheus("127.0.0.1", 0), pytest.fail) as port:
         assert port == 0
 
 

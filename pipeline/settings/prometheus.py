@@ -8,7 +8,7 @@ from pipeline.settings.watch import Port
 
 
 @dataclass(frozen=True)
-class Metrics(Section):
+class Prometheus(Section):
     """Where a worker answers Prometheus. The watch has settings of its own: ``watch.host`` and ``watch.port``.
 
     Attributes:
@@ -16,7 +16,7 @@ class Metrics(Section):
         port: and its port; 0: nowhere. If it is taken, the worker says so and goes on.
     """
 
-    section: ClassVar[str] = "metrics"
+    section: ClassVar[str] = "prometheus"
     host: str
     port: Port
 
