@@ -22,11 +22,10 @@ from prefect.client.schemas.sorting import FlowRunSort
 from flows.runtime import metrics, notifying
 from pipeline.artifacts import paths
 from pipeline.artifacts.files import read_json
-from pipeline.base import exposition
 from pipeline.base.errors import ArtifactError, ConfigError
-from pipeline.base.exposition import Labels
-from pipeline.serving import live_days, own_model, scored
+from pipeline.serving import exposition, live_days, own_model, scored
 from pipeline.serving.champion import GATE_TIME
+from pipeline.serving.exposition import Labels
 from pipeline.settings.prometheus import Prometheus
 from pipeline.tracking import direct
 

@@ -30,7 +30,22 @@ def answering(
     Raises:
         ConfigError: the address cannot be had.
     """
+    try:
+        server = ThreadingHTTPServer((host, port), _handler(metrics, health))
+    except OSError as error:
+        raise ConfigError(f"{setting}: {host}:{port} cannot be had ({error.strerror}); choose another one") from error
+    server.daemon_threads = True
+    thread = threading.Thread(target=server.serve_forever, args=(0.2,), name="metrics", daemon=True)
+    thread.start()
+    try:
+        yield server.server_address[1]
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
 
+
+def _handler(metrics: Callable[[], str], health: Callable[[], str]) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         timeout = PATIENCE
 
@@ -54,16 +69,4 @@ def answering(
         def log_message(self, format: str, *args: object) -> None:
             """Answers are no news."""
 
-    try:
-        server = ThreadingHTTPServer((host, port), Handler)
-    except OSError as error:
-        raise ConfigError(f"{setting}: {host}:{port} cannot be had ({error.strerror}); choose another one") from error
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, args=(0.2,), name="metrics", daemon=True)
-    thread.start()
-    try:
-        yield server.server_address[1]
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    return Handler

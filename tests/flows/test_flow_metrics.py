@@ -17,7 +17,7 @@ from flows.runtime import flow_metrics, servers
 from flows.runtime.notices import NOTICES
 from pipeline.artifacts import paths
 from pipeline.artifacts.files import write_json
-from pipeline.base import exposition
+from pipeline.serving import exposition
 from pipeline.serving.watching import gauges
 from pipeline.settings.prometheus import Prometheus
 from pipeline.tracking import direct

@@ -6,8 +6,8 @@ from collections import defaultdict
 from collections.abc import Mapping
 from typing import Final
 
-from pipeline.base import exposition
-from pipeline.base.exposition import Labels
+from pipeline.serving import exposition
+from pipeline.serving.exposition import Labels
 from pipeline.serving.watching.stretch import Judged
 
 ABOUT: Final = {
