@@ -14,13 +14,14 @@ from uuid import UUID
 import yaml
 from prefect.blocks.abstract import NotificationBlock
 from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterName
 from prefect.events.actions import SendNotification
 from prefect.events.schemas.automations import Automation, AutomationCore, EventTrigger, Posture
 from prefect.events.schemas.events import ResourceSpecification
 
 from flows import arguments
 from flows.runtime import channels, events
-from flows.runtime.notices import NOTICES, TEST, Notice
+from flows.runtime.notices import HEARTBEAT, NOTICES, TEST, Notice
 from flows.runtime.own_names import artefact_key, own
 from pipeline import tracking
 from pipeline.base.errors import ConfigError
@@ -28,7 +29,6 @@ from pipeline.serving import own_model
 from pipeline.settings.notify import Notify
 
 PREFIX: Final = "flowsculpt"
-STARTS: Final = ("Pending", "Running", "Completed", "Failed", "Crashed", "Cancelling", "Cancelled", "Paused")
 _TRIGGER: Final = ("expect", "after", "for_each", "posture", "threshold", "within")
 
 
@@ -43,7 +43,7 @@ def apply(client: SyncPrefectClient, settings: Notify) -> list[str]:
     blocks = {channel: channels.block(channel) for channel in dict.fromkeys(settings.channels)}
     lines = [_put_block(client, name_of_block(channel), block) for channel, block in blocks.items()]
     ids = [_block_id(client, name_of_block(channel), block) for channel, block in blocks.items()]
-    wanted = [automation(notice, settings, ids) for notice in NOTICES]
+    wanted = [automation(notice, settings, ids, _deployed(client)) for notice in NOTICES]
     lines += [_put(client, each) for each in wanted]
     return lines + _remove(client, {each.name for each in wanted}, {name_of_block(each) for each in blocks})
 
@@ -68,14 +68,21 @@ def find(client: SyncPrefectClient, notice: Notice) -> Automation | None:
     return next(iter(client.read_automations_by_name(name_of(notice))), None)
 
 
-def automation(notice: Notice, settings: Notify, blocks: Sequence[UUID]) -> AutomationCore:
-    """What the server does about a notice."""
+def automation(notice: Notice, settings: Notify, blocks: Sequence[UUID], deployed: Sequence[str]) -> AutomationCore:
+    """What the server does about a notice.
+
+    Args:
+        notice: of which.
+        settings: of the notifications.
+        blocks: ids of the channels.
+        deployed: resources of the deployments of this project that are on the server.
+    """
     subject, body = notice.subject(own_model.name()), notice.body(settings.run_book)
     return AutomationCore(
         name=name_of(notice),
         description=f"{notice.title[:1].upper()}{notice.title[1:]}; {settings.run_book}#{notice.name}",
         tags=[PREFIX, tracking.project_names().model] if own_model.suffix() else [PREFIX],
-        trigger=_of_runs(notice, settings) if notice.is_of_runs else _of_events(notice, settings),
+        trigger=_of_runs(notice, settings, deployed) if notice.is_of_runs else _of_events(notice, settings),
         actions=[SendNotification(block_document_id=each, subject=subject, body=body) for each in blocks],
     )
 
@@ -86,18 +93,22 @@ def _of_events(notice: Notice, settings: Notify) -> EventTrigger:
     return _trigger(expect=notice.expects, match=match, posture=Posture.Reactive, within=within)
 
 
-def _of_runs(notice: Notice, settings: Notify) -> EventTrigger:
-    """Of runs of the deployments of this project; the server may have those of others, too."""
+def _of_runs(notice: Notice, settings: Notify, deployed: Sequence[str]) -> EventTrigger:
+    """Of runs of the deployments of this project; the server may have those of others, too.
+
+    A heartbeat names its deployment by the id alone.
+    """
+    has_names = HEARTBEAT not in notice.expects
+    ours = {"prefect.resource.name": deployments()} if has_names else {"prefect.resource.id": [*deployed]}
     matched: dict[str, Any] = {
         "match": {"prefect.resource.id": "prefect.flow-run.*", **notice.labels},
-        "match_related": {"prefect.resource.role": "deployment", "prefect.resource.name": deployments()},
+        "match_related": {"prefect.resource.role": "deployment", **ours},
     }
-    if not notice.is_late:
+    if not notice.followed:
         each = ["related:deployment:prefect.resource.id"]
         matched |= {"expect": notice.expects, "for_each": each, "posture": Posture.Reactive, "within": settings.again}
         return _trigger(**matched)
-    starts = {f"prefect.flow-run.{state}" for state in STARTS}
-    matched |= {"after": notice.expects, "expect": starts, "for_each": ["prefect.resource.id"]}
+    matched |= {"after": notice.expects, "expect": notice.followed, "for_each": ["prefect.resource.id"]}
     return _trigger(posture=Posture.Proactive, within=settings.late, **matched)
 
 
@@ -115,6 +126,12 @@ def deployments() -> list[str]:
     if not path.is_file():
         raise ConfigError(f"{path}: no such file; run from the folder of the project")
     return [own(each["name"]) for each in yaml.safe_load(path.read_bytes())["deployments"]]
+
+
+def _deployed(client: SyncPrefectClient) -> list[str]:
+    """The resources of those that are on the server."""
+    ours = DeploymentFilter(name=DeploymentFilterName(any_=deployments()))
+    return sorted(f"prefect.deployment.{each.id}" for each in client.read_deployments(deployment_filter=ours))
 
 
 # From what is there to what is wanted.

@@ -17,7 +17,8 @@ class Notify(Section):
     Attributes:
         channels: where notifications go. The address of each is a secret: it comes from a variable or a file.
         run_book: address of the run-book, to which each notification links.
-        late: seconds that a flow run may be late before there is a notification.
+        late: seconds that a flow run may be late, or give no sign of life, before there is a notification. Prefect has
+            each run give one every 180 seconds.
         again: seconds for which the same notification about the same thing is not sent again; 0: each is sent.
     """
 

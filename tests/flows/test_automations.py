@@ -12,9 +12,10 @@ from types import SimpleNamespace
 import pytest
 from prefect import flow
 from prefect.client.orchestration import get_client
+from prefect.events import emit_event
 from prefect.flow_engine import run_flow
 from prefect.settings import PREFECT_API_URL, PREFECT_HOME, PREFECT_LOGGING_TO_API_ENABLED, temporary_settings
-from prefect.states import Crashed, Failed, Late, Pending, Running
+from prefect.states import Completed, Crashed, Failed, Late, Pending, Running
 
 from flows import automations, scoring
 from flows.reports import decisions
@@ -163,15 +164,32 @@ def end(deployment, *states):
         run = client.create_flow_run_from_deployment(made)
         for state in states:
             client.set_flow_run_state(run.id, state, force=True)
+    return run
 
 
-def test_a_run_that_is_late_and_does_not_start_is_told_and_one_that_starts_is_not(project, sink, capsys):
+def test_a_run_that_does_not_start_or_gives_no_sign_of_life_is_told_and_others_are_not(project, sink, capsys):
+    end("prune")  # it is deployed
     apply(capsys)
     end("scoring", Late(), Pending(), Running())
     end("training", Late())
-    got = told(sink)
-    assert got["title"] == "flowsculpt: a run does not start" and "of the deployment training" in got["text"]
+    beats(end("prune", Running()))
+    ended = end("prune", Running())
+    beats(ended)
+    with get_client(sync_client=True) as client:
+        client.set_flow_run_state(ended.id, Completed(name="Pruned"), force=True)
+    late, lost = sorted([told(sink), told(sink)], key=lambda each: each["title"])
+    assert late["title"] == "flowsculpt: a run does not start" and "of the deployment training" in late["text"]
+    assert lost["title"] == "flowsculpt: a run gives no sign of life" and "of the deployment prune" in lost["text"]
+    assert lost["text"].startswith("It has not ended, and is silent.\n") and lost["text"].endswith("#run-lost")
     assert sink[1].empty()
+
+
+def beats(run):
+    """A sign of life, as Prefect's engine gives it."""
+    related = [
+        {"prefect.resource.id": f"prefect.deployment.{run.deployment_id}", "prefect.resource.role": "deployment"}
+    ]
+    emit_event("prefect.flow-run.heartbeat", {"prefect.resource.id": f"prefect.flow-run.{run.id}"}, related=related)
 
 
 def test_each_event_of_this_project_is_told_and_none_of_another(project, sink, capsys):

@@ -156,4 +156,4 @@ def test_a_rule_names_numbers_that_there_are_and_an_entry_of_the_run_book(rule):
 
 def test_what_a_notification_is_about_has_a_rule_where_a_number_shows_it():
     entries = {rule["annotations"]["run_book"].partition("#")[2] for rule in RULES}
-    assert {each.name for each in NOTICES} - entries == {"run-crashed", "promotion-refused", "test"}
+    assert {each.name for each in NOTICES} - entries == {"run-crashed", "run-lost", "promotion-refused", "test"}
