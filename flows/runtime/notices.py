@@ -65,7 +65,7 @@ def _of_runs(name: str, title: str, state: str) -> Notice:
 
 
 def _of_missing(name: str, title: str, expects: str, followed: Iterable[str], words: str) -> Notice:
-    """Of flow runs of which an event comes, and none of those that should follow."""
+    """Of a flow run that has one event, and none of those that should follow."""
     return Notice(name, title, frozenset({expects}), {}, True, frozenset(followed), words)
 
 
