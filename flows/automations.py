@@ -79,6 +79,8 @@ def tested(client: SyncPrefectClient, seconds: float) -> list[str]:
         raise ConfigError(f"there is no automation {notifying.name_of(TEST)}; run `flowsculpt automations apply` first")
     names = [notifying.name_of_block(channel) for channel in dict.fromkeys(config.load(Notify).channels)]
     sent = events.announce(events.TEST, "This is a test: nothing has happened.")
+    if sent is None:
+        raise UndeliveredError("the Prefect server takes no events")
     deadline = time.monotonic() + seconds
     answers: Mapping[int, str] = {}
     while len(answers) < len(automation.actions) and time.monotonic() < deadline:

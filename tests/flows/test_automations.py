@@ -137,13 +137,14 @@ def on_the_server():
 # What comes.
 
 
-def test_a_run_that_fails_is_told_with_its_entry_in_the_run_book(project, sink, capsys):
+def test_a_run_that_fails_is_told_with_its_entry_in_the_run_book(api, project, sink, capsys):
     assert apply(capsys)["flowsculpt-run-failed"] == "made"
     assert run("training").is_failed()
     headers, got = next_of(sink)
     assert headers["Authorization"] == "Bearer abc"
     assert got["title"] == "flowsculpt: a run failed"
     assert "the disk is full" in got["text"] and "of the deployment training" in got["text"]
+    assert f"{api.removesuffix('/api')}/runs/flow-run/" in got["text"]
     assert got["text"].endswith("What to do: https://docs.example/run-book#run-failed")
 
 
