@@ -8,19 +8,26 @@
     versions/NUMBER/live/drift/score      distance of the score, as a drift check of that day found it
     versions/NUMBER/live/drift/features   share of features that have moved far
 
-Only whole days count, so a figure never changes. A day without records has none.
+Only whole days count, so a figure never changes. A day without records has none. ``data/scored/days`` holds the day on
+which a version was looked at last, so that MLflow is asked, and imported, once a day.
 """
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from typing import Any
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Final
 
+from pipeline.artifacts.files import read_json, write_json
+from pipeline.base.errors import ArtifactError
 from pipeline.evaluation.drift import Change
-from pipeline.serving import scored
+from pipeline.serving import own_model, scored
 from pipeline.serving.version import Version
 from pipeline.settings.retraining import Retraining
 from pipeline.tracking import by_day
 from pipeline.tracking.by_day import DAY
+
+ROOM: Final = "days"
 
 
 def log(version: Version, now: float) -> list[int]:
@@ -30,16 +37,27 @@ def log(version: Version, now: float) -> list[int]:
         version: that scored.
         now: in seconds since 1970.
     """
+    stamp, today = own_model.scored() / ROOM / f"{version.number}.json", int(now // DAY)
+    if _stamped(stamp) >= today:
+        return []
     done = by_day.days(version.run_id, _name(version, "records"))
     first = (max(done) + 1) * DAY if done else 0
     found: dict[int, list[Mapping[str, Any]]] = defaultdict(list)
     for key, summary in scored.since(first).items():
         day = int(scored.time_of(summary, key) // DAY)
-        if summary.get("version") == version.number and day < int(now // DAY):
+        if summary.get("version") == version.number and day < today:
             found[day].append(summary)
     points = [(_name(version, name), value, day) for day, of_day in found.items() for name, value in _figures(of_day)]
     by_day.write(version.run_id, points)
+    write_json(stamp, {"day": today})
     return sorted(found)
+
+
+def _stamped(path: Path) -> int:
+    """The day on which all before it was written; 0 where that is not known."""
+    with suppress(ArtifactError, KeyError, TypeError, ValueError):
+        return int(read_json(path)["day"])
+    return 0
 
 
 def log_drift(version: Version, changes: Sequence[Change], settings: Retraining, now: float) -> None:
