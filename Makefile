@@ -18,7 +18,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 SERVE ?=
 
-.PHONY: run serve test install core check docs screenshots repository lock sbom licences audit wheel
+.PHONY: run serve test install core check docs screenshots repository lock sbom licences audit wheel wheelhouse
 .NOTPARALLEL:
 
 run: repository core
@@ -62,6 +62,10 @@ audit: install
 
 wheel: core
 	@.ci/wheel
+
+# All that an install without a network takes, in build/wheelhouse: FLOWSCULPT_WHEELHOUSE=build/wheelhouse make install
+wheelhouse: core
+	@.ci/wheelhouse
 
 # Asked before the install, so that nobody waits for it in vain.
 repository:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from flows import keeping_arguments
+from flows.runtime import logs
 
 LOCAL: Final = "127.0.0.1"
 PREFECT_PORT, MLFLOW_PORT, TRIAGE_PORT = 4200, 5000, 4300
@@ -29,6 +30,7 @@ def parse(program: str, given: Sequence[str] | None = None, command: str = "") -
     Raises:
         SystemExit: the help was asked for and is printed, or an argument is refused.
     """
+    logs.prepare()  # before Prefect is imported, which sets up its own then
     parser = argparse.ArgumentParser(prog=command or f"python -m flows.{program}")
     PROGRAMS[program](parser)
     chosen = parser.parse_args(given)
@@ -255,6 +257,7 @@ PROGRAMS: Final[dict[str, Callable[[argparse.ArgumentParser], None]]] = {
     "prune": keeping_arguments.prune,
     "serve": _serve,
     "people": keeping_arguments.people,
+    "automations": keeping_arguments.automations,
     "deploy": _deploy,
     "worker": _worker,
     "benchmark": _benchmark,

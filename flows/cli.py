@@ -50,6 +50,9 @@ PROGRAMS: Final = {
     "prune": Program("prune", "Say what is older than the settings keep; remove it with --apply."),
     "serve": Program("serve", "Start the servers, the schedules and one worker."),
     "people": Program("people", "Say who else may read the MLflow server, or train with it."),
+    "automations": Program(
+        "automations", "Have the Prefect server send notifications: failed runs, silence, drift, refusals."
+    ),
     "deploy": Program("deploy", "Put the deployments of prefect.yaml on a Prefect server."),
     "doctor": Program(
         "doctor", "Say what keeps the project from running here, and what to do about it.", needs_packages=False

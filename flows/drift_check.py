@@ -21,23 +21,23 @@ if __name__ == "__main__":
 
 import sys
 import tempfile
+import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 from prefect import State, flow, runtime
-from prefect.events import emit_event
 from prefect.states import Completed, Failed
 
 from flows import lineage
 from flows.reports.drift import markdown
-from flows.runtime import program, refusals, servers
-from flows.runtime.own_names import artefact_key, own
+from flows.runtime import events, program, refusals, servers
+from flows.runtime.own_names import artefact_key
 from flows.runtime.shown import create_markdown_artifact, create_table_artifact, get_run_logger
 from pipeline import config, tracking
 from pipeline.artifacts import paths
@@ -52,17 +52,12 @@ from pipeline.evaluation.drift import Change, Outcome
 from pipeline.evaluation.recalibration import Recalibration
 from pipeline.reporting.figures.drift import drift as draw_drift
 from pipeline.reporting.figures.style import svg
-from pipeline.serving import loading, own_model, registry, scored
+from pipeline.serving import live_days, loading, own_model, registry, scored
 from pipeline.serving.bundle import Bundle
 from pipeline.serving.version import Version
 from pipeline.settings.retraining import Retraining
 
 Columns = Mapping[str, NDArray[Any]]
-EVENTS: Final = {  # outcome -> the event that others may wait for
-    "train": "flowsculpt.training-asked-for",
-    "attacks": "flowsculpt.attacks-under-way",
-    "unknown": "flowsculpt.network-unknown",
-}
 
 
 @dataclass(frozen=True)
@@ -111,6 +106,7 @@ def drift_check(alias: str = "champion", dry_run: bool = False) -> State[Any]:
         with refusals.announced():
             version, bundle = loading.load(alias)
         recent = scored.recent(version.number, settings.records)
+        live_days.log(version, time.time())
         if (n := int(bundle.calibration.most(recent.group)[1].sum())) < settings.min_records:
             return Completed(name="Waiting", message=_too_few(version, n, recent, settings))
         found = check(version.number, bundle, recent, settings)
@@ -119,6 +115,7 @@ def drift_check(alias: str = "champion", dry_run: bool = False) -> State[Any]:
     except FlowsculptError as error:
         return Failed(message=str(error), data=error)
     _publish(found, settings)
+    live_days.log_drift(version, found.changes, settings, time.time())
     get_run_logger().info("%s: %s", found.outcome, found.reason)
     return Completed(name=found.outcome.capitalize(), message=found.reason, data=found)
 
@@ -244,10 +241,8 @@ def _publish(found: Finding, settings: Retraining) -> None:
         write_json(folder / "drift.json", _told(found))
     create_table_artifact(rows, key=artefact_key("drift-changes"), description="Distances, the largest first")
     create_markdown_artifact(markdown(found), key=artefact_key("drift-check"), description=f"Drift: {found.outcome}")
-    if found.outcome in EVENTS:
-        resource = {"prefect.resource.id": f"flowsculpt.{own('model')}.{found.version}"}
-        payload = {"reason": found.reason, "model": own_model.name()}
-        emit_event(EVENTS[found.outcome], resource=resource, payload=payload)
+    if found.outcome in events.DRIFT:
+        events.announce(events.DRIFT[found.outcome], found.reason, found.version)
 
 
 def _rows(found: Finding, settings: Retraining) -> list[dict[str, Any]]:

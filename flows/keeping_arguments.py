@@ -53,6 +53,18 @@ def people(parser: argparse.ArgumentParser) -> None:
     remove.add_argument("name", metavar="NAME", help="that they log in with")
 
 
+def automations(parser: argparse.ArgumentParser) -> None:
+    """The arguments of ``automations``."""
+    parser.description = "Notifications of failed runs, silence of a model, drift, quarantine and refusals."
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    actions.add_parser(
+        "apply", help="put the notifications of params.yaml on the Prefect server; twice changes nothing"
+    )
+    test = actions.add_parser("test", help="send a test through each channel, by way of the server")
+    test.add_argument("--seconds", type=float, default=60.0, help="that it may take")
+    actions.add_parser("remove", help="take them off the server")
+
+
 def doctor(parser: argparse.ArgumentParser) -> None:
     """The arguments of ``doctor``."""
     parser.description = "Say what keeps the project from running here, and what to do about it."

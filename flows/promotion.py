@@ -38,7 +38,7 @@ from prefect.states import Completed, Failed
 
 from flows.reports import decisions
 from flows.reports.decisions import GATE, Outcome
-from flows.runtime import refusals, servers
+from flows.runtime import servers
 from flows.runtime.own_names import artefact_key, own
 from flows.runtime.shown import create_markdown_artifact
 from pipeline import config
@@ -49,6 +49,7 @@ from pipeline.base.escaping import on_terminal, printable
 from pipeline.evaluation import promotion_gate
 from pipeline.serving import heldout, own_model, registry, shadow, silence
 from pipeline.serving.bundle import Bundle
+from pipeline.serving.champion import GATE_TIME
 from pipeline.serving.trust import keys, verification
 from pipeline.serving.version import Version
 from pipeline.settings.evaluate import Evaluate
@@ -57,7 +58,7 @@ from pipeline.settings.retraining import Retraining
 
 LIMIT = "promotion"
 CANDIDATE, CHAMPION, PREVIOUS = "candidate", "champion", "previous"
-GATE_TIME, GATE_REASONS, ROLLED_BACK = (f"flowsculpt.{tag}" for tag in ("gate.time", "gate.reasons", "rolled_back"))
+GATE_REASONS, ROLLED_BACK = (f"flowsculpt.{tag}" for tag in ("gate.reasons", "rolled_back"))
 LONGEST_TAG: Final = 4000
 
 
@@ -84,8 +85,7 @@ def promotion(version: str = CANDIDATE, dry_run: bool = False, rollback: bool = 
     else:
         with _alone():
             outcome = promote(version, dry_run, flow_run)
-    if outcome.is_distrusted:
-        refusals.announce("; ".join(outcome.reasons))
+    decisions.announce(outcome, dry_run)
     page = decisions.markdown(outcome)
     create_markdown_artifact(page, key=artefact_key("promotion-decision"), description=f"Promotion: {outcome.title}")
     message = printable(f"{outcome.title}: {'; '.join(outcome.reasons)}")

@@ -22,6 +22,7 @@ if __name__ == "__main__":
 
     sys.exit(main())
 
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.states import Completed, Failed
 
 from flows.reports.scoring import markdown, row
-from flows.runtime import gpu, refusals
+from flows.runtime import events, gpu, refusals
 from flows.runtime.own_names import artefact_key
 from flows.runtime.shown import create_markdown_artifact, create_table_artifact, get_run_logger
 from pipeline import config
@@ -39,7 +40,18 @@ from pipeline.base import engine
 from pipeline.base.errors import FlowsculptError, ScoringError, SilentModelError
 from pipeline.base.escaping import printable
 from pipeline.objects import copies
-from pipeline.serving import arrivals, discoveries, front_door, intake, loading, silence, uploads, verdict_csv
+from pipeline.serving import (
+    arrivals,
+    discoveries,
+    front_door,
+    intake,
+    live_days,
+    loading,
+    quarantine,
+    silence,
+    uploads,
+    verdict_csv,
+)
 from pipeline.serving.arrivals import Incoming
 from pipeline.serving.bundle import Bundle
 from pipeline.serving.contract_check import WARN
@@ -159,8 +171,8 @@ def _score_new(
         settings, alerts = config.load(Scoring), config.load(Alerts)
         rules, most = settings.contract, verdict_csv.most(form, settings.csv_records)
         if said := silence.require(bundle, version.number, alerts):
-            refusals.announce(said, refusals.SILENT)
-    listed, flow_run = arrivals.listed(path), str(runtime.flow_run.id or "")
+            refusals.fell_silent(said)
+    listed, flow_run, began = arrivals.listed(path), str(runtime.flow_run.id or ""), quarantine.now()
     get_run_logger().info("version %d scores %d files, but for those that it has scored", version.number, len(listed))
 
     def settled(file: Incoming) -> Outcome:
@@ -172,18 +184,24 @@ def _score_new(
 
     with front_door.opened():
         outcomes = [intake.take_in(file, path, version.number, settled, rescore) for file in listed]
-    _announce(outcomes)
+    _announce(outcomes, began)
+    live_days.log(version, time.time())
     return Result.of(version.number, bundle.digest, outcomes, alerts.sinks)
 
 
-def _announce(outcomes: Sequence[Outcome]) -> None:
-    """Raise an event where the model fell silent while it scored."""
+def _announce(outcomes: Sequence[Outcome], began: str = "") -> None:
+    """Raise an event where the model fell silent while it scored, and one for the files that were found unfit.
+
+    A file that was found unfit before ``began`` is no news.
+    """
     silent = (each.get("silent", "") for each in outcomes if isinstance(each, dict))
     for text in dict.fromkeys(filter(None, silent)):
-        refusals.announce(text, refusals.SILENT)
+        refusals.fell_silent(text)
     refused = next((each for each in outcomes if isinstance(each, SilentModelError)), None)
     if refused is not None:
-        refusals.announce(str(refused))
+        refusals.announce(refused)
+    if held := [each for each in outcomes if isinstance(each, Held) and each.time >= began]:
+        events.announce(events.QUARANTINED, quarantine.in_words(held))
 
 
 # What a run leaves to read.

@@ -57,8 +57,13 @@ def main(given: Sequence[str] | None = None) -> int:
         return 1
 
 
-def watch(chosen: Namespace, stopped: threading.Event | None = None) -> int:
+def watch(chosen: Namespace, stopped: threading.Event | None = None, tell: Callable[..., None] | None = None) -> int:
     """Judge what comes until ``stopped``, or a signal; returns the exit code.
+
+    Args:
+        chosen: the path and the alias.
+        stopped: ends it.
+        tell: gets what happens, an event and its fields; ``log`` if left out.
 
     Raises:
         FlowsculptError: it cannot begin.
@@ -73,13 +78,13 @@ def watch(chosen: Namespace, stopped: threading.Event | None = None) -> int:
 
     if is_address(chosen.path):
         raise ConfigError(f"{Address.of(chosen.path)}: the watch reads files of this machine; schedule scoring instead")
-    stopped = stopped or threading.Event()
+    stopped, tell = stopped or threading.Event(), tell or log
     with ExitStack() as held:
         if threading.current_thread() is threading.main_thread():
             held.enter_context(program.heeding(stopped.set, [signal.SIGTERM, signal.SIGINT]))
         held.enter_context(alone())
         held.enter_context(front_door.opened())
-        watcher, port = begun(chosen, log), 0
+        watcher, port = begun(chosen, tell), 0
         sinks = config.load(Alerts).sinks
         watcher.hand_over = taking = held.enter_context(delivering(sinks))
         if sinks.incidents:
@@ -87,10 +92,10 @@ def watch(chosen: Namespace, stopped: threading.Event | None = None) -> int:
         if watcher.settings.port:
             port = held.enter_context(_metrics(watcher))
         watcher.model.follow(watcher.settings.refresh, stopped)
-        log("started", path=str(chosen.path), version=watcher.model.current.number, port=port)
+        tell("started", path=str(chosen.path), version=watcher.model.current.number, port=port)
         watcher.recover()
         watcher.run(stopped, until_over=chosen.path == INPUT)
-        log("stopped", records=int(watcher.gauges.value("records_total")))
+        tell("stopped", records=int(watcher.gauges.value("records_total")))
     return 0
 
 
@@ -109,8 +114,8 @@ def begun(chosen: Namespace, tell: Callable[..., None]) -> "Watcher":
 
     settings, alerts = config.load(Watch), config.load(Alerts)
 
-    def warn(text: str) -> None:
-        tell("warning", message=text)
+    def warn(text: str, **found: Any) -> None:
+        tell("warning", message=text, **found)
 
     model = ServingModel(chosen.alias, config.load(Scoring).contract, alerts, warn)
     streams, folder = _sources(chosen.path, settings, model.current.bundle.dataset.partition(" ")[0], warn)

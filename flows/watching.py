@@ -11,7 +11,7 @@ from prefect import State, flow
 from prefect.states import Completed, Failed
 
 from flows import watch
-from flows.runtime import refusals
+from flows.runtime import events, refusals
 from flows.runtime.shown import get_run_logger
 from pipeline.base.errors import FlowsculptError
 
@@ -31,7 +31,18 @@ def watching(path: str = "data/incoming", alias: str = "champion") -> State[Any]
     get_run_logger().info("watching %s; /metrics says how it goes", path)
     try:
         with refusals.announced():
-            watch.watch(Namespace(path=path, alias=alias), threading.Event())
+            watch.watch(Namespace(path=path, alias=alias), threading.Event(), _told)
     except FlowsculptError as error:
         return Failed(message=str(error), data=error)
     return Completed(message="stopped")
+
+
+def _told(event: str, **fields: Any) -> None:
+    """Log what happens, and raise an event of what people should know."""
+    watch.log(event, **fields)
+    if event == "quarantined":
+        events.announce(events.QUARANTINED, f"{fields.get('file') or fields['batch']}: {fields['reason']}")
+    elif fields.get("silent"):
+        refusals.fell_silent(fields["message"])
+    elif "refused" in fields:
+        refusals.refused(fields["message"], fields["refused"] == events.IS_SILENT)

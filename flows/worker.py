@@ -34,12 +34,14 @@ import httpx
 from prefect.client.orchestration import get_client
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from flows.runtime import gpu, processes, program, recovery, servers
+from flows.runtime import flow_metrics, gpu, logs, processes, program, recovery, servers
 from flows.runtime.admission import ROOT_VARIABLE, WORKER, job_template
 from flows.runtime.own_names import own
+from pipeline import config
 from pipeline.base.errors import ConfigError, FlowsculptError
 from pipeline.base.escaping import printable
 from pipeline.base.secrets import hidden
+from pipeline.settings.prometheus import Prometheus
 
 LIMITS: Mapping[str, int] = {"promotion": 1}
 SECONDS_BETWEEN_REVIVALS = 30.0
@@ -56,7 +58,8 @@ def main(options: Sequence[str] | None = None) -> int:
         with program.heeding(stopped.set, [signal.SIGTERM, signal.SIGINT]), connected():
             pools = [own(pool) for pool in choose_pools(given.pool)]
             prepare(pools)
-            work(pools, stopped)
+            with flow_metrics.answering(config.load(Prometheus), partial(logs.say, "worker")):
+                work(pools, stopped)
     except FlowsculptError as error:
         print(f"worker: {error}", file=sys.stderr)
         return 1
@@ -80,7 +83,7 @@ def choose_pools(wanted: Sequence[str] | None) -> tuple[str, ...]:
             "params.yaml (or --gpu-workers 0) to run the stages that ask for a device on the CPU"
         )
     if not has_gpu and not wanted:
-        print("worker: no GPU on this machine: it leaves the pool gpu alone; --gpu-workers 0 serves it on the CPU")
+        logs.say("worker", "no GPU on this machine: it leaves the pool gpu alone; --gpu-workers 0 serves it on the CPU")
     return tuple(dict.fromkeys(wanted or (arguments.POOLS if has_gpu else ("cpu",))))
 
 
@@ -120,7 +123,7 @@ def work(pools: Sequence[str], stopped: threading.Event) -> None:
             revive = partial(_revive_at_once, name)
             revive()
             held.enter_context(processes.Kept(f"worker {name}", command, env, told="head", between=revive))
-        print(f"worker: polls {', '.join(pools)} of {hidden(str(PREFECT_API_URL.value()))}", flush=True)
+        logs.say("worker", f"polls {', '.join(pools)} of {hidden(str(PREFECT_API_URL.value()))}")
         lost: set[UUID] = set()
         while not stopped.wait(SECONDS_BETWEEN_REVIVALS):
             lost = recovery.try_to_revive(workers, lost)

@@ -35,7 +35,8 @@ PARAMS = Path(FILE)
 PRESET = "preset"  # the one setting that is no section; see flows.runtime.presets
 STAGES: Final = ("ingest", "validate", "preprocess", "stage1", "stage2", "calibrate", "evaluate")
 FLOWS: Final = (
-    *("engine", "workers", "promotion", "retraining", "files", "scoring", "alerts", "watch", "tracking", "retention"),
+    *("engine", "workers", "promotion", "retraining", "files", "scoring", "alerts", "watch"),
+    *("notify", "prometheus", "tracking", "retention"),
 )
 
 S = TypeVar("S", bound=Section)

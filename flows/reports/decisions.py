@@ -7,14 +7,15 @@ first.
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Final, Literal
 
 from flows.reports import live
+from flows.runtime import events, refusals
 from pipeline.artifacts.files import read_lines
 from pipeline.base import machine
-from pipeline.base.errors import ArtifactError, FlowsculptError, TrustError
+from pipeline.base.errors import ArtifactError, FlowsculptError, SilentModelError, TrustError
 from pipeline.base.escaping import in_code, in_markdown, strong, table
 from pipeline.evaluation.promotion_gate import Criterion, Decision
 from pipeline.serving import own_model
@@ -60,7 +61,8 @@ class Outcome:
         records: how many held-out records of each kind there were, and how many were left out.
         records_digest: which they were.
         shadow: what both models said of the records that arrived last.
-        is_distrusted: whether a model was refused because no trusted key vouches for it.
+        is_distrusted: whether a model was refused because no trusted key vouches for it, or because it is silent.
+        is_silent: whether it was refused because it is silent.
     """
 
     kind: Kind
@@ -72,6 +74,7 @@ class Outcome:
     records_digest: str = ""
     shadow: Shadow | None = None
     is_distrusted: bool = False
+    is_silent: bool = False
 
     @property
     def code(self) -> int:
@@ -97,7 +100,17 @@ def unreadable(
     candidate: Version, champion: Version | None, error: ArtifactError, more: tuple[str, ...] = ()
 ) -> Outcome:
     """The outcome where a model cannot be read, or no trusted key vouches for it."""
-    return Outcome("unreadable", candidate, champion, (str(error), *more), is_distrusted=isinstance(error, TrustError))
+    outcome = Outcome("unreadable", candidate, champion, (str(error), *more))
+    return replace(outcome, is_distrusted=isinstance(error, TrustError), is_silent=isinstance(error, SilentModelError))
+
+
+def announce(outcome: Outcome, dry_run: bool) -> None:
+    """Raise the event of a promotion that refused a model: for its signature, its canaries, or by the gate."""
+    reasons = "; ".join(outcome.reasons)
+    if outcome.is_distrusted:
+        refusals.refused(reasons, outcome.is_silent)
+    elif outcome.kind == "refused" and not dry_run:
+        events.announce(events.NOT_PROMOTED, reasons, outcome.candidate.number if outcome.candidate else None)
 
 
 def way_out(champion: Version | None) -> tuple[str, ...]:

@@ -24,6 +24,7 @@ from prefect.client.orchestration import get_client
 from prefect.states import Failed
 
 from flows.arguments import DEPLOYMENTS
+from flows.runtime import logs
 from flows.runtime.own_names import own
 from pipeline.base.errors import ConfigError, near_miss
 
@@ -157,4 +158,5 @@ def work() -> None:
 
 
 if __name__ == "__main__":
+    logs.prepare()
     work() if sys.argv[1:2] == [WORKER] else run_of_process()

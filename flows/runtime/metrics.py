@@ -15,7 +15,9 @@ TEXT = "text/plain; version=0.0.4; charset=utf-8"
 
 
 @contextmanager
-def answering(host: str, port: int, metrics: Callable[[], str], health: Callable[[], str]) -> Iterator[int]:
+def answering(
+    host: str, port: int, metrics: Callable[[], str], health: Callable[[], str], setting: str = "watch.port"
+) -> Iterator[int]:
     """Answer on an address while the block runs; gives the port.
 
     Args:
@@ -23,11 +25,27 @@ def answering(host: str, port: int, metrics: Callable[[], str], health: Callable
         port: 0 for a free one.
         metrics: gives the text of ``/metrics``.
         health: says what is wrong, "" for nothing; ``/healthz`` answers 200 or 503.
+        setting: that names the port, for the message.
 
     Raises:
         ConfigError: the address cannot be had.
     """
+    try:
+        server = ThreadingHTTPServer((host, port), _handler(metrics, health))
+    except OSError as error:
+        raise ConfigError(f"{setting}: {host}:{port} cannot be had ({error.strerror}); choose another one") from error
+    server.daemon_threads = True
+    thread = threading.Thread(target=server.serve_forever, args=(0.2,), name="metrics", daemon=True)
+    thread.start()
+    try:
+        yield server.server_address[1]
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
 
+
+def _handler(metrics: Callable[[], str], health: Callable[[], str]) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         timeout = PATIENCE
 
@@ -51,16 +69,4 @@ def answering(host: str, port: int, metrics: Callable[[], str], health: Callable
         def log_message(self, format: str, *args: object) -> None:
             """Answers are no news."""
 
-    try:
-        server = ThreadingHTTPServer((host, port), Handler)
-    except OSError as error:
-        raise ConfigError(f"watch.port: {host}:{port} cannot be had ({error.strerror}); choose another one") from error
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, args=(0.2,), name="metrics", daemon=True)
-    thread.start()
-    try:
-        yield server.server_address[1]
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    return Handler

@@ -22,6 +22,8 @@ from typing import IO, Literal, Self
 
 import psutil
 
+from flows.runtime import logs
+
 SECONDS_OF_GRACE = 10.0
 SECONDS_BETWEEN_REDRAWS, SECONDS_BETWEEN_LOOKS = 10.0, 0.2
 SECONDS_BEFORE_AGAIN, LONGEST_BEFORE_AGAIN = 1.0, 60.0
@@ -150,7 +152,7 @@ class Kept:
             if not self._stopping.is_set():
                 self.codes.append(process.returncode)
                 seconds = min(SECONDS_BEFORE_AGAIN * 2 ** (len(self.codes) - 1), LONGEST_BEFORE_AGAIN)
-                print(f"{self.name} ended with code {process.returncode}; again in {seconds:g} s", flush=True)
+                logs.say(self.name, f"ended with code {process.returncode}; again in {seconds:g} s")
                 self._stopping.wait(seconds)
                 self._between()
 

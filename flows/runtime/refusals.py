@@ -2,17 +2,9 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Final
 
-from prefect.events import emit_event
-
-from flows.runtime.own_names import own
-from pipeline.base.errors import TrustError
-from pipeline.base.escaping import printable
-from pipeline.serving import own_model
-
-EVENT: Final = "flowsculpt.model-refused"
-SILENT: Final = "flowsculpt.model-silent"  # it goes on
+from flows.runtime import events
+from pipeline.base.errors import SilentModelError, TrustError
 
 
 @contextmanager
@@ -21,11 +13,20 @@ def announced() -> Iterator[None]:
     try:
         yield
     except TrustError as error:
-        announce(str(error))
+        announce(error)
         raise
 
 
-def announce(reason: str, event: str = EVENT) -> None:
-    """Raise the event."""
-    resource = {"prefect.resource.id": f"flowsculpt.{own('model')}"}
-    emit_event(event, resource=resource, payload={"reason": printable(reason), "model": own_model.name()})
+def announce(error: TrustError) -> None:
+    """Raise the event of a refusal."""
+    refused(str(error), isinstance(error, SilentModelError))
+
+
+def refused(reason: str, is_silent: bool) -> None:
+    """Raise the event: a model was refused because it is silent, or because no trusted key vouches for it."""
+    events.announce(events.REFUSED, reason, cause=events.IS_SILENT if is_silent else events.UNTRUSTED)
+
+
+def fell_silent(reason: str) -> None:
+    """Raise the event of a model that is silent and goes on."""
+    events.announce(events.SILENT, reason, cause=events.IS_SILENT)

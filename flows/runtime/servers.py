@@ -107,6 +107,7 @@ def prefect(
     command += ["--allowed-hosts", ",".join(names)] if names else []
     page = _address(host, port)
     env = {"PREFECT_SERVER_UI_API_URL": "/api", "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": page}
+    env |= {"PREFECT_UI_URL": os.environ.get("PREFECT_UI_URL") or page}  # to which notifications link
     env |= access.prefect_settings(login) | _forgetting(forget_days)
     with (
         _kept("Prefect server", command, env, (host, port, "/api/health"), stopped) as address,

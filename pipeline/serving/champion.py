@@ -23,6 +23,7 @@ from pipeline.tracking import store
 
 LOG: Final = escaping.log("flowsculpt")
 POINTER: Final = "serving.json"
+GATE_TIME: Final = "flowsculpt.gate.time"  # the tag of a version that says when the gate decided on it
 
 
 def folder_of(number: int, digest: str) -> Path:

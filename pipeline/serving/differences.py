@@ -9,6 +9,8 @@ import pyarrow as pa
 
 from pipeline.base.escaping import printable
 from pipeline.calibration.prediction import Prediction
+from pipeline.serving.alerts.addresses import ENDS, texts
+from pipeline.settings.alerts import Addresses
 
 FIRST: Final = 20  # records that are shown one by one
 SHOWN: Final = ("row", "src_ip", "src_port", "dst_ip", "dst_port", "timestamp")
@@ -39,26 +41,34 @@ class Differences:
         counts: ``file``, ``host`` or ``day`` -> its name -> how many records the candidate alone flags, and the
             champion alone.
         first: the first records, in the order in which they are added.
+        addresses: how hosts are named.
     """
 
     counts: dict[str, dict[str, list[int]]] = field(default_factory=dict)
     first: list[Difference] = field(default_factory=list)
+    addresses: Addresses = "whole"
 
     def add(self, source: str, records: pa.Table, candidate: Prediction, champion: Prediction, threshold: str) -> None:
         """Look at n more records of a file, and at what the two models say of them."""
         ours, theirs = (each.flagged[threshold] for each in (candidate, champion))
         rows = np.flatnonzero(ours != theirs)
         differing = records.take(pa.array(rows))
-        names = {"file": [source] * len(rows), "host": _texts(differing, "src_ip"), "day": _days(differing)}
+        names = {"file": [source] * len(rows), "host": self._texts(differing, "src_ip"), "day": _days(differing)}
         for by, values in names.items():
             for value, is_ours in zip(values, ours[rows].tolist(), strict=False):
                 self.counts.setdefault(by, {}).setdefault(value, [0, 0])[0 if is_ours else 1] += 1
         few = differing.slice(0, FIRST - len(self.first))
-        known = {"file": [source] * few.num_rows} | {name: found for name in SHOWN if any(found := _texts(few, name))}
+        known = {"file": [source] * few.num_rows} | {
+            name: found for name in SHOWN if any(found := self._texts(few, name))
+        }
         for i, row in enumerate(rows[: few.num_rows].tolist()):
             where = {name: texts[i] for name, texts in known.items()}
             p_values = float(candidate.p_value[row]), float(champion.p_value[row])
             self.first.append(Difference(where, *p_values, bool(ours[row])))
+
+    def _texts(self, records: pa.Table, name: str) -> list[str]:
+        found = _texts(records, name)
+        return texts(found, self.addresses) if name in ENDS else found
 
     def most(self, by: str, at_most: int) -> list[tuple[str, int, int]]:
         """The files, hosts or days with most such records: each with those of the candidate and of the champion."""

@@ -149,7 +149,7 @@ def score(
     try:
         held = quarantine.known(file.sha256, version)
         if held is not None:
-            return _quarantined(file, version, held.reason)
+            return _quarantined(file, version, held.reason, held.time)
         summary = batch.score(file, bundle, version, flow_run, false_discovery, rules, alerts, most_in_csv)
     except FlowsculptError as error:
         return _refused(file, version, error)
@@ -166,8 +166,8 @@ def _refused(file: Incoming, version: int, error: FlowsculptError) -> Outcome:
         return another
 
 
-def _quarantined(file: Incoming, version: int, reason: str) -> Held | Left:
+def _quarantined(file: Incoming, version: int, reason: str, time: str = "") -> Held | Left:
     try:
-        return quarantine.put(file.path, file.name, file.sha256, version, reason)
+        return quarantine.put(file.path, file.name, file.sha256, version, reason, time)
     except ConflictError as error:
         return Left(printable(str(error)))

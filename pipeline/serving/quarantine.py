@@ -18,6 +18,7 @@ import errno
 import os
 import re
 import shutil
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -30,9 +31,11 @@ from pipeline.base import durable
 from pipeline.base.errors import ArtifactError, ConflictError
 from pipeline.base.escaping import printable
 from pipeline.serving import own_model
+from pipeline.serving.counts import counted
 
 REMEDY: Final = "free some space or check the rights of the folder, then score again"
 LONGEST: Final = 100  # characters of a name that are kept
+NAMED: Final = 3  # files that a sentence about many of them names
 
 
 @dataclass(frozen=True)
@@ -58,7 +61,7 @@ class Held:
     stays: str = ""
 
 
-def put(path: Path, name: str, sha256: str, version: int, reason: str) -> Held:
+def put(path: Path, name: str, sha256: str, version: int, reason: str, time: str = "") -> Held:
     """Move a file into quarantine, for good; one that cannot be moved stays, and its content is known from now on.
 
     Args:
@@ -67,6 +70,7 @@ def put(path: Path, name: str, sha256: str, version: int, reason: str) -> Held:
         sha256: of its bytes.
         version: number of the model version that was to judge it.
         reason: why it cannot be scored.
+        time: when that was found; "" for now.
 
     Raises:
         ConflictError: it changed meanwhile, and stays where it is, or it is gone.
@@ -75,8 +79,7 @@ def put(path: Path, name: str, sha256: str, version: int, reason: str) -> Held:
     durable.make_private(own_model.quarantine())
     target = own_model.quarantine() / f"{sha256}-{re.sub(r'[^A-Za-z0-9.+_]+', '-', name)[-LONGEST:]}"
     about = target.with_name(f"{target.name}.json")
-    now, said = datetime.now(UTC).isoformat(timespec="seconds"), printable(reason)
-    held = Held(printable(name), sha256, version, said, now, target.as_posix())
+    held = Held(printable(name), sha256, version, printable(reason), time or now(), target.as_posix())
     write_json(about, asdict(held))
     try:
         _move(path, target, sha256)
@@ -90,6 +93,18 @@ def put(path: Path, name: str, sha256: str, version: int, reason: str) -> Held:
         held = Held(**asdict(held) | {"path": place, "stays": str(error.strerror or error)})
         write_json(about, asdict(held))
     return held
+
+
+def in_words(held: Sequence[Held], most: int = NAMED) -> str:
+    """How many files are in quarantine, and why; ``most`` of them are named."""
+    named = [f"{each.source}: {each.reason}" for each in held[:most]]
+    more = [f"and {len(held) - most:,} more"] if len(held) > most else []
+    return "; ".join([f"{counted(len(held), 'file')} cannot be scored", *named, *more])
+
+
+def now() -> str:
+    """The time, as ``Held`` has it."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def known(sha256: str, version: int) -> Held | None:

@@ -85,6 +85,16 @@ def summaries() -> dict[str, dict[str, Any]]:
     return dict(sorted(found.items(), key=lambda each: (_place(each[1]), each[0])))
 
 
+def since(moment: float) -> dict[str, dict[str, Any]]:
+    """Key -> summary of each file that was scored at a moment, in seconds since 1970, or later."""
+    found: dict[str, dict[str, Any]] = {}
+    for path in (own_model.scored() / "summaries").glob("*.json"):
+        with suppress(ArtifactError, FileNotFoundError):  # it is being written, or pruned
+            if path.stat().st_mtime >= moment and isinstance(about := read_json(path), dict):
+                found |= {path.stem: about} if time_of(about, path.stem) >= moment else {}
+    return found
+
+
 def time_of(summary: Mapping[str, Any], key: str) -> float:
     """When a file was scored, in seconds since 1970; where the summary does not say it, when that was written."""
     with suppress(ValueError, TypeError):

@@ -20,6 +20,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline import config
 from pipeline.base.errors import DataError
 from pipeline.calibration.decisions import Promise, is_without_context
 from pipeline.calibration.prediction import Prediction
@@ -33,6 +34,7 @@ from pipeline.serving.bundle import Bundle
 from pipeline.serving.counts import counted
 from pipeline.serving.differences import Differences
 from pipeline.serving.scored import Sampled
+from pipeline.settings.alerts import Alerts
 from pipeline.settings.promotion import Rules
 
 USED = "in files of which a model has used records"
@@ -95,8 +97,9 @@ def run(judged: Mapping[int, Bundle], rules: Rules, factor: float) -> Shadow:
 
     Raises:
         ArtifactError: a sample cannot be read.
+        ConfigError: params.yaml does not say how addresses are shown.
     """
-    seen = _Seen()
+    seen = _Seen(differences=Differences(addresses=config.load(Alerts).sinks.addresses))
     if rules.shadow.records:
         serving = [*judged][1:]
         for file in scored.last_samples(serving[0] if serving else None):

@@ -15,6 +15,7 @@ from pipeline.settings.base import (
     WithPlugins,
 )
 
+Addresses = Literal["whole", "network", "hidden"]
 Chance = Annotated[float, Bounds(ge=0, lt=0.05)]
 
 
@@ -78,6 +79,9 @@ class Sinks(WithPlugins):
         remember: days for which a sink is known to have a message, so that it does not get it again.
         seconds: that scoring spends on each sink at most after each file; the rest goes with the next file, or by
             `flowsculpt deliver`.
+        addresses: how hosts are named in what sinks get, and on the page of a promotion: ``whole``; ``network``: the
+            first 24 bits of an IPv4 address, and 48 of an IPv6 address; ``hidden``: not at all. Tables below ``data``
+            keep whole addresses.
     """
 
     active: Names
@@ -85,6 +89,7 @@ class Sinks(WithPlugins):
     most_waiting: Count
     remember: Count
     seconds: Positive
+    addresses: Addresses
 
 
 @dataclass(frozen=True)

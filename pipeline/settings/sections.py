@@ -10,7 +10,9 @@ from pipeline.settings.engine import Engine
 from pipeline.settings.evaluate import Evaluate
 from pipeline.settings.files import Files
 from pipeline.settings.ingest import Ingest
+from pipeline.settings.notify import Notify
 from pipeline.settings.preprocess import Preprocess
+from pipeline.settings.prometheus import Prometheus
 from pipeline.settings.promotion import Rules
 from pipeline.settings.retention import Retention
 from pipeline.settings.retraining import Retraining
@@ -28,4 +30,6 @@ def _named(*shapes: type[Section]) -> Mapping[str, type[Section]]:
 
 
 SECTIONS: Final = _named(Ingest, Limits, Preprocess, Stage1, Stage2, Calibrate, Evaluate)
-FLOW_SECTIONS: Final = _named(Engine, Workers, Rules, Retraining, Files, Scoring, Alerts, Watch, Tracking, Retention)
+FLOW_SECTIONS: Final = _named(
+    *(Engine, Workers, Rules, Retraining, Files, Scoring, Alerts, Watch, Notify, Prometheus, Tracking, Retention)
+)

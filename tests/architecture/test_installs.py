@@ -1,11 +1,13 @@
 """Every way to install takes the versions that were tested together; the newest torch brings gigabytes of CUDA."""
 
+import hashlib
 import os
 import re
 import shutil
 import subprocess
 import sys
 import tomllib
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -55,7 +57,11 @@ PRETENDED_UV = """#!/bin/sh
 exit "$UV_ENDS_WITH"
 """
 PRETENDED_PYTHON = """#!/bin/sh
-case "$*" in *"config list"*) cat configuration;; *version_info*) echo 311;; *) echo "python $*" >> told;; esac
+case "$*" in
+    *"config list"*) cat configuration;;
+    *version_info*) echo 311;;
+    *) { echo "python $*"; env | grep -E '^PIP_(NO_|FIND)' | sort; } >> told;;
+esac
 """
 
 
@@ -72,7 +78,7 @@ def install(tmp_path, monkeypatch):
         (tmp_path / name).chmod(0o755)
     for name in [name for name in os.environ if name.startswith(("UV_", "SSL_", "PIP_"))]:
         monkeypatch.delenv(name)
-    for name in ("FLOWSCULPT_INSTALLER", "FLOWSCULPT_LOCKED"):
+    for name in ("FLOWSCULPT_INSTALLER", "FLOWSCULPT_LOCKED", "FLOWSCULPT_WHEELHOUSE"):
         monkeypatch.delenv(name, raising=False)
 
     def run(**variables):
@@ -170,6 +176,63 @@ def test_without_a_lock_a_locked_install_is_refused(install):
     told, done = install(FLOWSCULPT_LOCKED="1")
     assert (told, done.returncode) == ([], 1)
     assert "there is no .ci/locks/py311.txt for this system; `make lock` writes locks" in done.stderr
+
+
+# Without a network.
+
+
+def wheel_of_nothing(folder):
+    """A wheel that installs nothing; returns its sha256."""
+    path = folder / "nothing_here-1.0-py3-none-any.whl"
+    about = "nothing_here-1.0.dist-info"
+    with zipfile.ZipFile(path, "w") as file:
+        file.writestr(f"{about}/METADATA", "Metadata-Version: 2.1\nName: nothing-here\nVersion: 1.0\n")
+        file.writestr(
+            f"{about}/WHEEL", "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+        )
+        file.writestr(f"{about}/RECORD", "")
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def filled(tmp_path, digest):
+    lock, index, target = tmp_path / "lock.txt", tmp_path / "index", tmp_path / "wheels"
+    lock.write_text(f"nothing-here==1.0 --hash=sha256:{digest}\n")
+    environ = os.environ | {"PYTHON": sys.executable, "PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(index), "TORCH": ""}
+    command = [ROOT / ".ci" / "wheelhouse", target, lock]
+    return target, subprocess.run(command, env=environ, capture_output=True, text=True)
+
+
+def test_a_wheelhouse_has_what_the_lock_names_and_the_project_and_their_hashes(tmp_path):
+    (tmp_path / "index").mkdir()
+    target, done = filled(tmp_path, wheel_of_nothing(tmp_path / "index"))
+    assert done.returncode == 0, done.stderr
+    names = {path.name.partition("-")[0] for path in target.iterdir()}
+    assert names == {"nothing_here", "flowsculpt", "SHA256SUMS"}
+    subprocess.run(["sha256sum", "--quiet", "--check", "SHA256SUMS"], cwd=target, check=True)
+
+
+def test_a_wheelhouse_takes_no_file_of_another_hash(tmp_path):
+    (tmp_path / "index").mkdir()
+    wheel_of_nothing(tmp_path / "index")
+    target, done = filled(tmp_path, "0" * 64)
+    assert done.returncode != 0 and not [*target.iterdir()]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="locks are for Linux")
+def test_an_install_from_a_wheelhouse_asks_no_index_and_refuses_a_file_that_was_changed(locked, tmp_path):
+    house = tmp_path / "house"
+    house.mkdir()
+    digest = wheel_of_nothing(house)
+    (house / "SHA256SUMS").write_text(f"{digest}  nothing_here-1.0-py3-none-any.whl\n")
+    told, done = locked(FLOWSCULPT_WHEELHOUSE=str(house))
+    assert done.returncode == 0, done.stderr
+    first = next(line for line in told if "python" in line)
+    assert first.endswith("--require-hashes --requirement .ci/locks/py311.txt")
+    assert {line for line in told if line.startswith("PIP_")} == {"PIP_NO_INDEX=1", f"PIP_FIND_LINKS={house}"}
+    (tmp_path / "told").unlink()
+    (house / "nothing_here-1.0-py3-none-any.whl").write_bytes(b"another")
+    told, done = locked(FLOWSCULPT_WHEELHOUSE=str(house))
+    assert (told, done.returncode) == ([], 1)
 
 
 # What is built and asked.

@@ -6,7 +6,7 @@ import pytest
 
 from flows import adopt, promotion, scoring, watch, watching
 from flows.reports.decisions import Outcome
-from flows.runtime import refusals
+from flows.runtime import events as prefect_events
 from pipeline.base.errors import ArtifactError, TrustError
 from pipeline.serving import loading
 
@@ -16,7 +16,9 @@ def events(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "params.yaml").write_text("{}")
     found = []
-    monkeypatch.setattr(refusals, "emit_event", lambda name, **given: found.append((name, given["payload"]["reason"])))
+    monkeypatch.setattr(
+        prefect_events, "emit_event", lambda name, **given: found.append((name, given["payload"]["reason"]))
+    )
     return found
 
 
@@ -50,6 +52,24 @@ def test_a_watch_that_cannot_begin_raises_an_event(events, monkeypatch):
     monkeypatch.setattr(watching, "get_run_logger", lambda: SimpleNamespace(info=lambda *_: None))
     assert watching.watching.fn("data/incoming").is_failed()
     assert events == [("flowsculpt.model-refused", "is not signed")]
+
+
+@pytest.mark.parametrize(
+    ("event", "fields", "raised"),
+    [
+        ("quarantined", {"file": "a.csv", "reason": "no header"}, ("flowsculpt.file-quarantined", "a.csv: no header")),
+        ("quarantined", {"batch": "b1.csv", "reason": "x"}, ("flowsculpt.file-quarantined", "b1.csv: x")),
+        ("warning", {"message": "no alert", "silent": True}, ("flowsculpt.model-silent", "no alert")),
+        ("warning", {"message": "not signed", "refused": "untrusted"}, ("flowsculpt.model-refused", "not signed")),
+        ("warning", {"message": "the log is gone"}, None),
+        ("judged", {"records": 3}, None),
+    ],
+)
+def test_a_watch_under_prefect_raises_events_of_what_people_should_know(events, monkeypatch, event, fields, raised):
+    monkeypatch.setattr(watch, "watch", lambda _, __, tell: tell(event, **fields))
+    monkeypatch.setattr(watching, "get_run_logger", lambda: SimpleNamespace(info=lambda *_: None))
+    assert watching.watching.fn("data/incoming").is_completed()
+    assert events == ([raised] if raised else [])
 
 
 @pytest.mark.parametrize("error", [TrustError("is not signed"), ArtifactError("was changed")])

@@ -166,13 +166,16 @@ def store(prepared: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ite
 
     from benchmarks.champions import signed
     from flows import drift_check, scoring
-    from pipeline.serving import registry
+    from flows.runtime import events
+    from pipeline.serving import live_days, registry
     from pipeline.serving.bundle import Bundle
     from pipeline.serving.version import Version
 
     bundle = Bundle.of_project()
     bundle.save(tmp_path / "bundle")
-    made = SimpleNamespace(bundle=bundle, number=3, asked=[], shown={}, events=[], registered=[], promoted=[])
+    made = SimpleNamespace(
+        bundle=bundle, number=3, asked=[], shown={}, days=[], drift=[], events=[], registered=[], promoted=[]
+    )
 
     def find_version(which):
         made.asked.append(which)
@@ -189,7 +192,9 @@ def store(prepared: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ite
     for flow in (scoring, drift_check):
         monkeypatch.setattr(flow, "create_table_artifact", lambda table, key, **_: made.shown.update({key: table}))
         monkeypatch.setattr(flow, "create_markdown_artifact", lambda text, key, **_: made.shown.update({key: text}))
-    monkeypatch.setattr(drift_check, "emit_event", lambda name, **given: made.events.append((name, given)))
+    monkeypatch.setattr(live_days, "log", lambda version, _: made.days.append(version.number))
+    monkeypatch.setattr(live_days, "log_drift", lambda version, changes, *_: made.drift.append(changes))
+    monkeypatch.setattr(events, "emit_event", lambda name, **given: made.events.append((name, given)))
     with disable_run_logger():
         yield made
 

@@ -12,7 +12,7 @@ import pytest
 
 from benchmarks.champions import serve
 from flows import score, scoring, watch
-from flows.runtime import refusals
+from flows.runtime import events as prefect_events
 from flows.triage import champion
 from pipeline import AlarmModel
 from pipeline.artifacts import paths
@@ -184,7 +184,9 @@ def test_a_silenced_model_is_refused_where_mlflow_serves_it(bundle, broken, tmp_
 
 def test_a_flow_raises_an_event(store, task, file, monkeypatch):
     events = []
-    monkeypatch.setattr(refusals, "emit_event", lambda name, **given: events.append((name, given["payload"]["reason"])))
+    monkeypatch.setattr(
+        prefect_events, "emit_event", lambda name, **given: events.append((name, given["payload"]["reason"]))
+    )
     monkeypatch.setattr(Surprisal, "surprise", lambda self, scores: np.zeros(len(scores)))
     assert scoring.scoring.fn(str(file)).is_failed()
     ((name, reason),) = events
@@ -233,7 +235,7 @@ def test_a_running_watch_ends_and_leaves_what_it_has_not_judged(bundle, file, tm
 
     first = begun()
     first.step()
-    assert first.gauges.value("records_total") == 50
+    assert first.gauges.value("records_total") == 50 and first.gauges.value("silent") == 0
     with log.open("ab") as opened:
         opened.write(b"".join(rows[50:90]))
     with monkeypatch.context() as patch:

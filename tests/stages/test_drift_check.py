@@ -196,6 +196,7 @@ def test_a_large_drift_asks_for_training_and_promotes_nothing(watched, monkeypat
     ((name, given),) = watched.events
     assert name == "flowsculpt.training-asked-for"
     assert given["resource"] == {"prefect.resource.id": "flowsculpt.model.3"}
+    assert watched.days == [3] and watched.drift == [found.changes]
     assert "flowsculpt train" in watched.shown["drift-check"]
 
 

@@ -16,7 +16,7 @@ from flows import explain, incidents, label, read, score, scoring
 from flows.drift_check import Finding
 from flows.reports import decisions, drift, summary
 from flows.reports.decisions import Outcome
-from flows.runtime import refusals, shown
+from flows.runtime import events, refusals, shown
 from flows.triage.app import build
 from flows.triage.desk import Desk
 from flows.triage.sessions import Sessions
@@ -218,7 +218,7 @@ def test_reasons_and_errors_are_harmless_on_pages_and_in_events(pages, monkeypat
     assert [live for page in made if (live := hostile.in_markdown(page))] == []
     assert all("HYPERLINK" in page for page in (*made[:2], pages["training-summary"]))
     got = []
-    monkeypatch.setattr(refusals, "emit_event", lambda *_, **given: got.append(given))
+    monkeypatch.setattr(events, "emit_event", lambda *_, **given: got.append(given))
     with pytest.raises(TrustError), refusals.announced():
         raise TrustError(TEXT)
     assert hostile.in_text(got[0]["payload"]["reason"]) == []

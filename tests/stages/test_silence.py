@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from flows import scoring
-from flows.runtime import refusals
+from flows.runtime import events as prefect_events
 from pipeline import config
 from pipeline.artifacts import paths
 from pipeline.base.errors import SilentModelError
@@ -128,7 +128,9 @@ def test_files_without_an_alert_make_a_version_silent_and_the_next_one_is_refuse
     prepared.set("alerts.silence.alike", 1)
     prepared.set("alerts.silence.chance", 0.04)
     events = []
-    monkeypatch.setattr(refusals, "emit_event", lambda name, **given: events.append((name, given["payload"]["reason"])))
+    monkeypatch.setattr(
+        prefect_events, "emit_event", lambda name, **given: events.append((name, given["payload"]["reason"]))
+    )
     quiet = _quiet(bundle, next(week.glob("Monday*")), tmp_path)
     found = [batch.score(identify(path, path), bundle, 1) for path in quiet[:2]]
     assert [each["alarms"]["p99"]["alarms"] for each in found] == [0, 0]

@@ -26,7 +26,9 @@ def file(prepared, week, tmp_path):
 
 
 def rules(*active, **plugins):
-    sinks = Sinks(active, (), 100_000, 400, 60.0, plugins={"eve": {"file": str(paths.DATA / "eve.json")}} | plugins)
+    sinks = Sinks(
+        active, (), 100_000, 400, 60.0, "whole", plugins={"eve": {"file": str(paths.DATA / "eve.json")}} | plugins
+    )
     return alerts_with(level="p95", sensor="edge", sinks=sinks)
 
 

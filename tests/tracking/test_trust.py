@@ -398,12 +398,13 @@ def test_a_promotion_that_is_killed_leaves_a_champion_that_counts(two, bundle, t
 def test_a_watch_goes_on_with_the_model_that_it_has_and_says_so_once(two, bundle, tmp_path):
     _, second = two
     told = []
-    model = ServingModel("champion", None, config.load(Alerts, SHIPPED), told.append)
+    alerts = config.load(Alerts, SHIPPED)
+    model = ServingModel("champion", None, alerts, lambda text, **found: told.append((text, found)))
     move("champion", made(bundle, tmp_path / "third", str(tmp_path)))
     for _ in range(3):
         model.refresh()
     assert (model.current.number, model.refused, len(told)) == (second.number, 1, 1)
-    assert told[0].endswith(f"; version {second.number} goes on")
+    assert told[0][0].endswith(f"; version {second.number} goes on") and told[0][1] == {"refused": "untrusted"}
     move("champion", second)
     model.refresh()
     move("champion", made(bundle, tmp_path / "third", str(tmp_path)))

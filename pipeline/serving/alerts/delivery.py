@@ -23,6 +23,7 @@ from pipeline.base.escaping import printable
 from pipeline.base.registry import build
 from pipeline.serving import own_model
 from pipeline.serving.alerts import stored
+from pipeline.serving.alerts.addresses import leaving
 from pipeline.serving.alerts.schema import SCHEMA, Alert, alerts_of
 from pipeline.serving.alerts.sinks.base import IsIncident, Message, RefusedError, Sink, UnavailableError
 from pipeline.serving.alerts.sinks.registry import SINKS
@@ -99,7 +100,7 @@ def hand_over(alerts: Iterable[Alert], rules: Sinks, source: Path | None = None)
     """
     spools, rest = _spools(rules, rules.active), iter(alerts)
     name = "" if source is None else source.name
-    while spools and (part := [Message.of(each) for each in islice(rest, _PART)]):
+    while spools and (part := [leaving(Message.of(each), rules.addresses) for each in islice(rest, _PART)]):
         for spool in spools.values():
             spool.put(part, name)
 
@@ -116,7 +117,8 @@ def hand_over_incidents(incidents: Iterable[IsIncident], rules: Sinks) -> None:
     severity is the same as before adds nothing.
     """
     spools = _spools(rules, rules.incidents)
-    if spools and (messages := [Message.of_incident(each) for each in incidents if _is_told(each)]):
+    chosen = (Message.of_incident(each) for each in incidents if _is_told(each))
+    if spools and (messages := [leaving(each, rules.addresses) for each in chosen]):
         for spool in spools.values():
             spool.put(messages)
 

@@ -1,15 +1,13 @@
-"""What a watch counts of itself, as Prometheus reads it.
-
-Source: "Exposition formats", Prometheus documentation (prometheus.io/docs/instrumenting/exposition_formats).
-"""
+"""What a watch counts of itself, as Prometheus reads it."""
 
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Final
 
-from pipeline.base.escaping import printable
+from pipeline.serving import exposition
+from pipeline.serving.exposition import Labels
 from pipeline.serving.watching.stretch import Judged
 
 ABOUT: Final = {
@@ -31,21 +29,25 @@ ABOUT: Final = {
     "behind": ("gauge", "Bytes of a log, or micro-batches of standard input, that wait."),
     "judging_seconds": ("gauge", "Seconds from reading the last micro-batch to its alerts."),
     "model_version": ("gauge", "Version of the model that judges."),
+    "silent": (
+        "gauge",
+        "1 while the model that judges is silent: it misses its canaries, or raises no alert for too long.",
+    ),
     "registry_away": ("gauge", "1 where the registry did not answer when it was last asked."),
     "last_file_timestamp_seconds": ("gauge", "When the last file or micro-batch was judged, seconds since 1970."),
     "started_timestamp_seconds": ("gauge", "When the watch began, seconds since 1970."),
 }
 PREFIX: Final = "flowsculpt_watch_"
-_Labels = tuple[tuple[str, str], ...]
 
 
 class Gauges:
     """Numbers by name and labels; one thread writes, others read."""
 
     def __init__(self) -> None:
-        self._values: dict[str, dict[_Labels, float]] = defaultdict(dict)
+        self._values: dict[str, dict[Labels, float]] = defaultdict(dict)
         self._lock = threading.Lock()
         self.set("started_timestamp_seconds", time.time())
+        self.set("silent", 0.0)
 
     def add(self, name: str, value: float = 1.0, **labels: str) -> None:
         """Count on."""
@@ -74,6 +76,8 @@ class Gauges:
         self._alarms("alarms_total", found.alarms)
         self._alarms("alarms_promised_total", found.expected)
         self.set("last_file_timestamp_seconds", time.time())
+        if found.alerts.num_rows:
+            self.set("silent", 0.0)
 
     def _alarms(self, name: str, counts: Mapping[str, float]) -> None:
         for level, count in counts.items():
@@ -81,20 +85,6 @@ class Gauges:
 
     def text(self) -> str:
         """All of them, in Prometheus' text format, version 0.0.4."""
-        return "\n".join([*self._lines(), ""])
-
-    def _lines(self) -> Iterator[str]:
         with self._lock:
             values = {name: dict(found) for name, found in self._values.items()}
-        for name, (kind, about) in ABOUT.items():
-            if name not in values:
-                continue
-            yield f"# HELP {PREFIX}{name} {about}"
-            yield f"# TYPE {PREFIX}{name} {kind}"
-            for labels, value in sorted(values[name].items()):
-                shown = ",".join(f'{key}="{_escaped(text)}"' for key, text in labels)
-                yield f"{PREFIX}{name}{f'{{{shown}}}' if shown else ''} {value:.17g}"
-
-
-def _escaped(text: str) -> str:
-    return printable(text).replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+        return exposition.text(PREFIX, ABOUT, values)

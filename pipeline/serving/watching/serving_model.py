@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Callable
 
-from pipeline.base.errors import ArtifactError, TrustError
+from pipeline.base.errors import ArtifactError, SilentModelError, TrustError
 from pipeline.serving import champion, loading, own_model, silence
 from pipeline.serving.bundle import Bundle
 from pipeline.serving.version import Version
@@ -25,13 +25,13 @@ class ServingModel:
         alias: of the version.
         rules: of the contract.
         alerts: which records become alerts.
-        tell: gets, in words, what cannot be done.
+        tell: gets, in words, what cannot be done; ``refused`` or ``silent`` says what was found of a model.
 
     Attributes:
         refused: how many models were refused because no trusted key vouches for them, or because they are silent.
     """
 
-    def __init__(self, alias: str, rules: ContractRules, alerts: Alerts, tell: Callable[[str], None]) -> None:
+    def __init__(self, alias: str, rules: ContractRules, alerts: Alerts, tell: Callable[..., None]) -> None:
         self.alias, self.rules, self.alerts, self.tell = alias, rules, alerts, tell
         self.is_away, self.refused, self._said = False, 0, ""
         self.current = self._of(*loading.load(alias))
@@ -59,7 +59,8 @@ class ServingModel:
         except Exception as error:  # MLflow's own errors, too: the model at hand goes on
             if str(error) != self._said:
                 self.refused += isinstance(error, TrustError)
-                self.tell(f"{error}; version {self.current.number} goes on")
+                found = {"refused": finding(error)} if isinstance(error, TrustError) else {}
+                self.tell(f"{error}; version {self.current.number} goes on", **found)
             self._said = str(error)
 
     def by_digest(self, number: int, digest: str) -> Model:
@@ -88,5 +89,10 @@ class ServingModel:
             SilentModelError: it is silent, and refused for that.
         """
         if said := silence.require(bundle, version.number, self.alerts):
-            self.tell(said)
+            self.tell(said, silent=True)
         return Model(version.number, bundle, self.rules, self.alerts)
+
+
+def finding(error: TrustError) -> str:
+    """Why a model was refused, in a word."""
+    return "silent" if isinstance(error, SilentModelError) else "untrusted"

@@ -171,7 +171,7 @@ class Watcher:
 
     def _told(self, stream: str, name: str, judged: Judged, seconds: float) -> None:
         self._handed(judged.alerts)
-        self._warned(stream, judged.silent)
+        self._silent(stream, judged.silent)
         self.gauges.judged(judged)
         self.gauges.add("batches_total")
         self.gauges.set("judging_seconds", seconds)
@@ -193,11 +193,16 @@ class Watcher:
         self.log("stretch", stream=name, key=here.key, records=here.records, version=here.model.number)
         if summary is not None and summary["contract"]["state"] == "broken":
             self._warned(name, " ".join(summary["contract"]["sentences"]))
-        self._warned(name, (summary or {}).get("silent", ""))
+        self._silent(name, (summary or {}).get("silent", ""))
 
     def _warned(self, stream: str, message: str) -> None:
         if message:
             self.log("warning", stream=stream, message=message)
+
+    def _silent(self, stream: str, message: str) -> None:
+        if message:
+            self.gauges.set("silent", 1.0)
+            self.log("warning", stream=stream, message=message, silent=True)
 
     def _swap(self) -> None:
         """Let the model take over that serves now; what the one before began is ended first."""
@@ -211,6 +216,7 @@ class Watcher:
             self._end(name)
         self.log("swapped", version=now.number, before=self._judges_by.number, digest=now.bundle.digest)
         self._judges_by = now
+        self.gauges.set("silent", 0.0)
         self.gauges.add("swaps_total")
         self.gauges.set("model_version", now.number)
 
@@ -233,7 +239,7 @@ class Watcher:
             self.gauges.add("files_total")
             self.whole()
             self.log("file", file=name, records=done["records"], rejected=done["rejected"], alerts=alerts.num_rows)
-            self._warned("folder", done.get("silent", ""))
+            self._silent("folder", done.get("silent", ""))
         elif isinstance(done, SilentModelError):
             raise done
         elif isinstance(done, Held):

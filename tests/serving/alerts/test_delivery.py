@@ -39,7 +39,7 @@ def project(tmp_path, monkeypatch):
 
 def rules(*active, most=1000, incidents=(), **plugins):
     settings = {"eve": {"file": "eve.json"}, "ecs": {"file": "ecs.json"}, "parquet": {"folder": "table"}} | plugins
-    return Sinks(active, incidents, most, 400, 60.0, plugins=settings)
+    return Sinks(active, incidents, most, 400, 60.0, "whole", plugins=settings)
 
 
 def hook(port):

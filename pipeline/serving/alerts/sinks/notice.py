@@ -126,7 +126,7 @@ def _who(content: Mapping[str, Any], word: str, end: str) -> str:
     count = content.get(f"{end}_count", len(named))
     if not count:
         return ""
-    return f" {word} {named[0][0]}" if count == 1 else f" {word} {count} hosts"
+    return f" {word} {named[0][0]}" if count == 1 and named else f" {word} {counted(count, 'host')}"
 
 
 def _ends(content: Mapping[str, Any]) -> dict[str, Any]:
@@ -134,6 +134,6 @@ def _ends(content: Mapping[str, Any]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, end in (("src_ip", "source"), ("dst_ip", "destination"), ("dst_port", "port")):
         named = content.get(f"{end}s") or []
-        if content.get(f"{end}_count", len(named)) == 1:
+        if named and content.get(f"{end}_count", len(named)) == 1:
             found[name] = int(named[0][0]) if end == "port" else named[0][0]
     return found
