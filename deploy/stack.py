@@ -37,6 +37,7 @@ MARK: Final = "FLOWSCULPT_STACK"  # folder and service, in the environment of ea
 PATIENCE: Final = 300.0  # seconds for a service to become well
 MOST_ENDS: Final = 4  # of a service before it is well
 LAST_LINES: Final = 15
+GUARD: Final = Path(processes.__file__).name
 
 
 class Stack:
@@ -145,7 +146,7 @@ class Stack:
     def is_well(self, service: Service) -> bool:
         """What its health check says; where it has none, whether it runs."""
         if not service.health:
-            return bool(self.heads(service.name))
+            return self.head(service.name) is not None
         command = [parts.program(service.health[0], "postgresql"), *service.health[1:]]
         env = self.environment(service.name)
         done = subprocess.run(command, env=env, cwd=self.folders.home, capture_output=True, check=False)
@@ -154,14 +155,19 @@ class Stack:
     # Processes.
 
     def processes(self, name: str = "") -> list[psutil.Process]:
-        """The living processes of a service, or of all; those that guard others do not count."""
-        wanted = f"{self.folders.home}:{name}"
-        return [each for each in psutil.process_iter() if _mark(each).startswith(wanted) and not _is_guard(each)]
+        """The living processes of a service, or of all; those that guard others do not count.
 
-    def heads(self, name: str) -> list[psutil.Process]:
+        A guard keeps all that its command starts below itself. Its own environment names the service; that of another
+        program may be overwritten, as nginx does with its title.
+        """
+        wanted = {f"{self.folders.home}:{each}" for each in ([name] if name else self.services)}
+        guards = [each for each in psutil.process_iter() if _is_guard(each) and _mark(each) in wanted]
+        found = {below for each in guards for below in _below(each)}
+        return [each for each in found if processes.alive(each) and not _is_guard(each)]
+
+    def head(self, name: str) -> psutil.Process | None:
         """The process of a service that was started, without what it has started itself."""
-        found = {each for each in self.processes(name) if _mark(each) == f"{self.folders.home}:{name}"}
-        return [each for each in found if not set(each.parents()) & found]
+        return min(self.processes(name), key=lambda each: (each.create_time(), each.pid), default=None)
 
     def words(self) -> Iterator[str]:
         """Where everything is, and how to log in; no secret is printed."""
@@ -186,9 +192,16 @@ def _mark(process: psutil.Process) -> str:
 
 def _is_guard(process: psutil.Process) -> bool:
     try:
-        return any(word == processes.__file__ for word in process.cmdline())
+        return any(Path(word).name == GUARD for word in process.cmdline()[:3])
     except psutil.Error:
-        return True
+        return False
+
+
+def _below(process: psutil.Process) -> list[psutil.Process]:
+    try:
+        return process.children(recursive=True)
+    except psutil.NoSuchProcess:
+        return []
 
 
 def tail(log: Path) -> str:
