@@ -60,7 +60,7 @@ class Stack:
         self.ports = {name: port if name == "proxy" else servers.free_port() for name in PORTS}
         self.services = {each.name: each for each in read(self.folders, self.ports)}
         self.kept: dict[str, processes.Kept] = {}
-        self.stopped, self._more = threading.Event(), dict(more or {})
+        self.stopped, self._more, self._held = threading.Event(), dict(more or {}), ExitStack()
 
     def up(self, held: ExitStack, settings: Mapping[str, str] | None = None) -> None:
         """Bring all services up; ``held`` ends them in the reverse order.
@@ -74,13 +74,14 @@ class Stack:
         """
         parts.require()
         self.refuse_second()
+        self._held = held
         parts.configure(self.folders, self.ports, NAMES)
         prepare(ROOT, self.folders, self.environment("clones"), settings or {})
         for service in self.services.values():
             if self.stopped.is_set():
                 return
             print(f"stack: {service.name}", flush=True)
-            self._ended(service) if service.ends else self._started(service, held)
+            self._ended(service) if service.ends else self.start(service.name)
 
     def refuse_second(self) -> None:
         """Refuse to run two stacks in one folder.
@@ -115,7 +116,17 @@ class Stack:
         if process.returncode and not self.stopped.is_set():
             raise FlowsculptError(f"{service.name} ended with code {process.returncode}:\n{tail(log)}")
 
-    def _started(self, service: Service, held: ExitStack) -> None:
+    def stop(self, name: str) -> None:
+        """End a service until ``start``."""
+        self.kept[name].__exit__()
+
+    def start(self, name: str) -> None:
+        """Start a service and wait until it is well.
+
+        Raises:
+            FlowsculptError: it does not become well.
+        """
+        service = self.services[name]
         env, root, command, fresh = self.environment(service.name), service.root, list(service.command), False
         if service.name == "postgres":
             fresh, root = parts.make_cluster(self.folders), self.folders.volume("postgres").parent
@@ -126,7 +137,7 @@ class Stack:
             command, root = parts.proxy(self.folders, self.ports), self.folders.home
         log, told = self.folders.logs / f"{service.name}.log", "head" if "flows.worker" in command else "all"
         kept = processes.Kept(service.name, command, env, log, "head" if told == "head" else "all", root=root)
-        self.kept[service.name] = held.enter_context(kept)
+        self.kept[service.name] = self._held.enter_context(kept)
         self.wait(service.name)
         if fresh:
             parts.make_roles(self.folders, self.ports["postgres"], env)

@@ -2,7 +2,7 @@
 
 ::
 
-    python -m flows.deploy [docs/prefect.docker.yaml]
+    python -m flows.deploy [prefect.yaml]
 
 Where the model has the shipped name, this is ``prefect deploy --all``. Any other name stands behind that of each
 deployment and pool, and among the tags: so two networks do not replace each other's deployments, see
