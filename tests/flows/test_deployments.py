@@ -10,7 +10,7 @@ from prefect.client.orchestration import get_client
 from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
 from prefect.utilities.callables import parameter_schema
 
-from flows import deploy, worker
+from flows import deploy
 from flows.runtime import access, gpu, servers
 from flows.runtime.own_names import artefact_key, own
 from pipeline.base.errors import ConfigError
@@ -144,5 +144,4 @@ def _deploy_scoring(folder):
     (folder / "prefect.yaml").write_text(yaml.safe_dump(settings))
     with (folder / "params.yaml").open("a") as file:
         file.write("\nworkers: {gpu_workers: 0}\n")
-    worker.prepare([own("gpu")])
-    deploy.put(Path("prefect.yaml"))
+    assert deploy.main([]) == 0, "no worker has made the pool before"
