@@ -106,7 +106,7 @@ def _servers(
     given: argparse.Namespace, use: central.Chosen, names: Sequence[str], held: ExitStack, stopped: threading.Event
 ) -> list[str]:
     """Start both servers, or see that they answer; this process talks to them. Returns where each is, in words."""
-    login = access.kept_login()
+    login = "" if use.prefect and use.mlflow else access.kept_login()
     start = (given, use, names, held, stopped, login)
     words = [_elsewhere_prefect(use.prefect) if use.prefect else _prefect(*start)]
     if not stopped.is_set():
