@@ -20,6 +20,7 @@ from deploy.life import SEED, Life
 from deploy.repository import git
 from deploy.stack import Stack
 from deploy.tried import Table, require
+from deploy.upgrades import upgraded
 from deploy.visitor import until
 from pipeline import tracking
 from pipeline.artifacts import paths
@@ -61,6 +62,7 @@ class Faults:
             attempt("the disk of the watch is full", self.disk_full)
         else:
             self.table.skip("the disk of the watch is full", "a small disk needs the right to mount one")
+        attempt("databases of earlier versions are upgraded", partial(upgraded, self.stack, self.visitor))
         attempt("databases and buckets are lost, and restored", self.restored)
         attempt("the clone of the watch is lost, and restored", self.clone_restored)
 

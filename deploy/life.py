@@ -70,15 +70,16 @@ class Life:
         """All of it."""
         attempt = self.table.attempt
         attempt("TLS, and a login at each server", self.doors)
-        if not attempt("a schedule trains, the gate promotes", self.trained):
+        if not attempt("a schedule trains, the gate promotes", self.trained, True):
             return
         attempt("its files are read in another clone, through MLflow", self.readable)
-        attempt("the watch scores a file, alerts reach syslog", self.watched)
+        attempt("the watch scores a file, alerts reach syslog", self.watched, True)
         attempt("the deployment scores an object of the S3 store", self.scored)
         attempt("the triage page shows the incident", self.triaged)
         attempt(f"{MARKS} marks by flowsculpt label, brought to the trainers", self.marked)
         attempt("the next training learns them", self.retrained)
         attempt("a rollback by the deployment", self.rolled_back)
+        attempt("a drift check by the deployment", self.drift)
         self.table.skip("somebody is notified (a webhook of this machine)", "no automations are deployed here yet")
 
     def doors(self) -> str:
@@ -244,3 +245,8 @@ class Life:
         versions = {int(each) for each in alerts.model_version}
         require(versions == {number}, f"the watch judged by {versions}")
         return f"version {number} serves, by {self.worker_of(run)}; the watch judges by it"
+
+    def drift(self) -> str:
+        """The worker beside the watch looks at what the watch has scored."""
+        run = self.visitor.start("drift-check/drift-check", dry_run=True)
+        return f"{self.visitor.completed(run).splitlines()[0][:80]}, by {self.worker_of(run)}"

@@ -2,7 +2,7 @@
 
 ::
 
-    python -m deploy.stack_test [--folder build/stack-test] [--away 60] [--life]
+    python -m deploy.stack_test [--folder build/stack-test] [--away 60] [--life] [--only WORD]
 
 The folder is made anew. The exit code is 1 where something did not hold, or a process was left.
 """
@@ -35,8 +35,9 @@ def main(given: Sequence[str] | None = None) -> int:
     parser.add_argument("--folder", type=Path, default=FOLDER, help="is made anew")
     parser.add_argument("--away", type=float, default=60.0, help="seconds for which the S3 store does not answer")
     parser.add_argument("--life", action="store_true", help="no faults")
+    parser.add_argument("--only", default="", metavar="WORD", help="try only what has this word in its name")
     chosen = parser.parse_args(given)
-    table = Table()
+    table = Table(only=chosen.only)
     try:
         with program.heeding(program.terminate, [2, 15]):
             attempted(chosen, table)
@@ -60,13 +61,15 @@ def attempted(chosen: argparse.Namespace, table: Table) -> None:
         receiver = held.enter_context(receiving())
         small = held.enter_context(faults.small_disk(stack, "desk", DISK))
         with ExitStack() as running:
-            up = table.attempt("the stack comes up from nothing", lambda: _up(stack, running, life.settings(receiver)))
+            up = table.attempt(
+                "the stack comes up from nothing", lambda: _up(stack, running, life.settings(receiver)), True
+            )
             if up:
                 lived = life.Life(stack, receiver, table)
                 lived.live()
                 if not chosen.life:
                     faults.Faults(lived, table, chosen.away, small).bear()
-        table.attempt("it ends, and no process is left", lambda: _gone(stack))
+        table.attempt("it ends, and no process is left", lambda: _gone(stack), True)
 
 
 def _up(stack: Stack, running: ExitStack, settings: dict[str, str]) -> str:

@@ -28,14 +28,18 @@ class Table:
     """All that was tried, in order."""
 
     rows: list[Tried] = field(default_factory=list)
+    only: str = ""  # a word: what does not have it in its name is passed over, but for what all the rest needs
 
-    def attempt(self, what: str, act: Callable[[], str]) -> bool:
+    def attempt(self, what: str, act: Callable[[], str], needed: bool = False) -> bool:
         """Try something and keep what became of it; whether it held.
 
         Args:
             what: is tried, in words.
             act: does it and says what was seen; it raises where it does not hold.
+            needed: whether what follows needs it.
         """
+        if self.only not in what and not needed:
+            return True
         begun = time.monotonic()
         try:
             result, note = HELD, act()
