@@ -44,7 +44,7 @@ class Table:
         try:
             result, note = HELD, act()
         except (FlowsculptError, AssertionError, httpx.HTTPError, OSError, LookupError) as error:
-            result, note = FAILED, f"{type(error).__name__}: {error}"
+            result, note = FAILED, f"{type(error).__name__}: {error}".replace(r"\n", "\n")
         return self._add(Tried(what, result, note, time.monotonic() - begun))
 
     def skip(self, what: str, why: str) -> None:
