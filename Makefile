@@ -32,7 +32,7 @@ serve: repository core
 stack: repository install
 	@exec python -m deploy.stack $(STACK)
 
-# The life of a model on it, then rounds of faults; some 20 minutes. A table says what held.
+# The life of a model on it, then rounds of faults; about half an hour. A table says what held.
 stack-test: repository install
 	@python -m deploy.stack_test $(STACK)
 
