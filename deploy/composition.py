@@ -121,7 +121,7 @@ def _service(name: str, told: Mapping[str, Any], folders: Folders, ports: Mappin
 
 def _mounts(told: Mapping[str, Any], folders: Folders) -> Iterator[tuple[str, Path]]:
     """Paths in the container -> folders of this machine, the longest first."""
-    known = {"/run/secrets": folders.run / "secrets", "/app": folders.app}
+    known = {"/run/secrets": folders.run / "secrets", "/app": folders.app, "/srv/home": folders.run / "home"}
     for each in told.get("volumes", ()):
         source, target = re.sub(r"\$\{[^}]*\}", "repository", str(each)).split(":")[:2]
         if source == "repository":

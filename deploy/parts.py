@@ -154,7 +154,7 @@ def _upstream(line: str, ports: Mapping[str, int]) -> str:
 
 def configure(folders: Folders, ports: Mapping[str, int], names: Sequence[str]) -> None:
     """Make the secrets, and what the processes are given of them, with the addresses of this machine."""
-    for folder in (folders.home, folders.run, folders.logs, folders.volume("prefect")):
+    for folder in (folders.home, folders.run / "home", folders.logs, folders.volume("prefect")):
         folder.mkdir(parents=True, exist_ok=True)
     for folder in (folders.home, folders.volume("prefect").parent):
         folder.chmod(0o711)  # PostgreSQL's user passes through
