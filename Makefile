@@ -17,8 +17,10 @@ export MPLBACKEND := Agg
 unexport PYTHONDONTWRITEBYTECODE
 
 SERVE ?=
+STACK ?=
 
-.PHONY: run serve test install core check docs screenshots repository lock sbom licences audit wheel wheelhouse
+.PHONY: run serve stack stack-test test install core check docs screenshots repository lock sbom licences audit wheel
+.PHONY: wheelhouse
 .NOTPARALLEL:
 
 run: repository core
@@ -26,6 +28,14 @@ run: repository core
 
 serve: repository core
 	@exec python -m flows.serve $(SERVE)
+
+# The production shape of deploy/compose.yaml as processes of this machine, until Ctrl-C; needs postgresql and nginx.
+stack: repository install
+	@exec python -m deploy.stack $(STACK)
+
+# The life of a model on it, then rounds of faults; about half an hour. A table says what held.
+stack-test: repository install
+	@python -m deploy.stack_test $(STACK)
 
 test: check
 	pytest --numprocesses=auto --dist=loadfile

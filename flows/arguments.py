@@ -8,11 +8,10 @@ import argparse
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from flows import keeping_arguments
+from flows import keeping_arguments, serving_arguments
 from flows.runtime import logs
 
-LOCAL: Final = "127.0.0.1"
-PREFECT_PORT, MLFLOW_PORT, TRIAGE_PORT = 4200, 5000, 4300
+LOCAL, TRIAGE_PORT = serving_arguments.LOCAL, serving_arguments.TRIAGE_PORT
 CANDIDATE: Final = "candidate"
 DEPLOYMENTS: Final = "prefect.yaml"
 POOLS: Final = ("cpu", "gpu")
@@ -186,19 +185,6 @@ def _lineage(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
-def _serve(parser: argparse.ArgumentParser) -> None:
-    parser.description = "Servers, the triage page, deployments and one worker."
-    parser.add_argument("--host", default=LOCAL, help="the address that the servers listen on")
-    parser.add_argument("--prefect-port", type=int, default=PREFECT_PORT, help="0: a free one")
-    parser.add_argument("--mlflow-port", type=int, default=MLFLOW_PORT, help="0: a free one")
-    parser.add_argument("--triage-port", type=int, default=TRIAGE_PORT, help="0: a free one")
-    parser.add_argument("--no-triage", action="store_true", help="serve no triage page")
-    parser.add_argument(
-        "--allowed-hosts", default="", help="names by which other machines call the servers: box.example,192.0.2.7"
-    )
-    parser.add_argument("--no-deploy", action="store_true", help="leave the deployments as they are")
-
-
 def _deploy(parser: argparse.ArgumentParser) -> None:
     parser.description = "Put the deployments on the Prefect server, under the names of this project's model."
     parser.add_argument("file", nargs="?", default=DEPLOYMENTS, help="in the form of prefect.yaml")
@@ -255,7 +241,7 @@ PROGRAMS: Final[dict[str, Callable[[argparse.ArgumentParser], None]]] = {
     "lineage": _lineage,
     "reproduce": keeping_arguments.reproduce,
     "prune": keeping_arguments.prune,
-    "serve": _serve,
+    "serve": serving_arguments.serve,
     "people": keeping_arguments.people,
     "automations": keeping_arguments.automations,
     "deploy": _deploy,

@@ -2,7 +2,7 @@
 
 ::
 
-    python -m flows.deploy [docs/prefect.docker.yaml]
+    python -m flows.deploy [prefect.yaml]
 
 Where the model has the shipped name, this is ``prefect deploy --all``. Any other name stands behind that of each
 deployment and pool, and among the tags: so two networks do not replace each other's deployments, see
@@ -94,8 +94,17 @@ def main(options: Sequence[str] | None = None) -> int:
 
 def _deployed(file: Path) -> str:
     with worker.connected():
+        worker.prepare(_pools(file))  # no worker may have been there yet
         put(file)
     return f"{file}: all deployments are on the server"
+
+
+def _pools(file: Path) -> list[str]:
+    """The pools of the deployments, under the names of this project."""
+    if not file.is_file():
+        return []
+    deployments = yaml.safe_load(file.read_bytes())["deployments"]
+    return [own(name) for name in dict.fromkeys(each["work_pool"]["name"] for each in deployments)]
 
 
 if __name__ == "__main__":

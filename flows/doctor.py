@@ -2,13 +2,14 @@
 
 ::
 
-    python -m flows.doctor [--rebuild]
+    python -m flows.doctor [--rebuild | --relocate]
 
 It looks at Python and its packages, the folder, git, DVC, the stores, the keys, the servers and the GPUs. It changes
 nothing and asks no other machine. The exit code is 1 where something blocks a run, else 0.
 
 With ``--rebuild`` it makes the registry of this project's model again, where its database is lost; see
-``pipeline.serving.rebuilding``.
+``pipeline.serving.rebuilding``. With ``--relocate`` the store of a project whose folder was moved names the new folder;
+see ``pipeline.tracking.places``.
 """
 
 import sys
@@ -93,6 +94,8 @@ def main(given: Sequence[str] | None = None) -> int:
         quiet_tools()
         if chosen.rebuild:
             return _rebuilt()
+        if chosen.relocate:
+            return _relocated(Path.cwd())
         findings = list(examine(Path.cwd()))
     except ModuleNotFoundError as error:
         print(f"blocks  package {error.name} is not installed: run `.ci/install .`")
@@ -106,6 +109,25 @@ def _rebuilt() -> int:
     from pipeline.serving import rebuilding
 
     return program.run("doctor", lambda: "\n".join(rebuilding.rebuild()))
+
+
+def _relocated(root: Path) -> int:
+    from flows.runtime import program, reach
+    from flows.runtime.health.stores import prefect_home
+    from pipeline import tracking
+    from pipeline.base.errors import ConfigError
+    from pipeline.tracking import places
+
+    def done() -> str:
+        uri = tracking.tracking_uri()
+        if not uri.startswith("sqlite:///"):
+            raise ConfigError(f"{uri} is no file of this project; whoever runs that store says where its files lie")
+        if reach.served(prefect_home(root)):
+            raise ConfigError("`make serve` runs in this project; end it first")
+        database = Path(uri.removeprefix("sqlite:///"))
+        return "\n".join(places.relocate(root, database, tracking.project_names().experiment))
+
+    return program.run("doctor", done)
 
 
 if __name__ == "__main__":

@@ -68,8 +68,12 @@ def automations(parser: argparse.ArgumentParser) -> None:
 def doctor(parser: argparse.ArgumentParser) -> None:
     """The arguments of ``doctor``."""
     parser.description = "Say what keeps the project from running here, and what to do about it."
-    parser.add_argument(
+    mend = parser.add_mutually_exclusive_group()
+    mend.add_argument(
         "--rebuild", action="store_true", help="make a lost registry again, from the log and what is kept here"
+    )
+    mend.add_argument(
+        "--relocate", action="store_true", help="after the project was moved: let its store name the new folder"
     )
 
 

@@ -4,10 +4,13 @@
 
     python -m flows.serve [--host 127.0.0.1] [--allowed-hosts NAMES] [--prefect-port 4200] [--mlflow-port 5000]
                           [--triage-port 4300] [--no-triage] [--no-deploy]
+                          [--backend DATABASE] [--artifacts PLACE] [--mlflow-uri ADDRESS] [--prefect-url API]
 
 Both servers keep what they know in this folder: Prefect in ``.prefect/``, MLflow in ``mlflow.db`` and ``mlruns/``, the
-store that runs without a server use as well. A server or worker that dies is started again; what ends this command ends
-them all. Port 0 is a free one.
+store that runs without a server use as well. ``--backend`` and ``--artifacts`` name other places, from which MLflow
+hands files out to every machine. ``--mlflow-uri`` and ``--prefect-url`` name servers that run elsewhere, and so do
+MLFLOW_TRACKING_URI and PREFECT_API_URL. A server or worker that dies is started again; what ends this command ends them
+all. Port 0 is a free one.
 
 Both ask for the login in ``.prefect/secret``, on this machine too. ``. .prefect/env`` gives a shell the login and the
 addresses. Other users of the machine can read neither file, nor what the servers write. The triage page asks for a
@@ -27,19 +30,23 @@ import argparse
 import signal
 import sys
 import threading
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 
 from flows import deploy, worker
-from flows.runtime import access, admission, devices, gpu, processes, program, reach, servers, working_copy
+from flows.runtime import access, admission, central, devices, gpu, processes, program, reach, servers, working_copy
 from flows.runtime.own_names import own
 from flows.triage import sessions
-from pipeline import config
+from pipeline import config, tracking
 from pipeline.base.errors import FlowsculptError
 from pipeline.settings.retention import Retention
+from pipeline.tracking import store
 
-FOR_A_SHELL = ("PREFECT_API_URL", access.PREFECT_CLIENT, "MLFLOW_TRACKING_URI", *access.MLFLOW_CLIENT)
+FOR_A_SHELL = (
+    *(central.PREFECT, access.PREFECT_CLIENT, central.PREFECT_KEY),
+    *(central.MLFLOW, *access.MLFLOW_CLIENT, central.TOKEN),
+)
 
 
 def main(options: Sequence[str] | None = None) -> int:
@@ -67,52 +74,106 @@ def serve(given: argparse.Namespace, held: ExitStack, stopped: threading.Event) 
     reach.refuse_nameless(given.host, names)
     access.refuse_second()
     working_copy.check(Path.cwd())
-    own = {name for name in (access.PREFECT_SERVER, access.MLFLOW_SERVER) if os.environ.get(name)}
-    login = access.kept_login()
-    env = access.prefect_settings(login) | access.mlflow_client_settings(login)
-    ports = [port or servers.free_port() for port in (given.prefect_port, given.mlflow_port)]
-    print("serve: starting a Prefect server, an MLflow server and a worker; Ctrl-C stops all of them", flush=True)
-    days = config.load(Retention).log_days
-    api = held.enter_context(servers.prefect(ports[0], given.host, names, login, stopped=stopped, forget_days=days))
-    mlflow = held.enter_context(servers.mlflow(ports[1], given.host, names, login, stopped=stopped))
+    use = central.chosen(given, os.environ)
+    print(f"serve: starting {_to_start(use)}; Ctrl-C stops all of them", flush=True)
+    os.environ.update({admission.ROOT_VARIABLE: str(Path.cwd())})
+    words = _servers(given, use, names, held, stopped)
     if stopped.is_set():
         return
-    access.require("Prefect server", f"{api}/admin/version", env[access.PREFECT_CLIENT])
-    known = ":".join(env[name] for name in access.MLFLOW_CLIENT)
-    access.require("MLflow server", f"{mlflow}/api/2.0/mlflow/experiments/search?max_results=1", known)
-    env |= {"PREFECT_API_URL": api, "MLFLOW_TRACKING_URI": mlflow, admission.ROOT_VARIABLE: str(Path.cwd())}
-    os.environ.update(env)
+    if use.hands_out:
+        tracking.require_handed_out()
     if not given.no_deploy:
         _deploy_all()
     command = [sys.executable, "-m", "flows.worker", *_gpu_workers()]
     held.enter_context(processes.Kept("worker", command, os.environ, told="head"))
-    shell = held.enter_context(access.told({name: env[name] for name in FOR_A_SHELL}))
-    page = "" if given.no_triage else held.enter_context(_triage(given, names, stopped))
-    print(_words(api.removesuffix("/api"), mlflow, shell, own, page), flush=True)
+    told = {name: os.environ[name] for name in FOR_A_SHELL if os.environ.get(name)}
+    shell = os.path.relpath(held.enter_context(access.told(told)))
+    if not given.no_triage:
+        words.append(
+            f"Triage    {held.enter_context(_triage(given, names, stopped))}   asks for the secret in {sessions.FILE}"
+        )
+    print("\n".join([f"a shell logs in to both by: . {shell}", *words]), flush=True)
+
+
+def _to_start(use: central.Chosen) -> str:
+    """What is started, in words."""
+    started = ["a Prefect server"] if not use.prefect else []
+    started += ["an MLflow server"] if not use.mlflow else []
+    return ", ".join(started) + " and a worker" if started else "a worker"
+
+
+def _servers(
+    given: argparse.Namespace, use: central.Chosen, names: Sequence[str], held: ExitStack, stopped: threading.Event
+) -> list[str]:
+    """Start both servers, or see that they answer; this process talks to them. Returns where each is, in words."""
+    login = "" if use.prefect and use.mlflow else access.kept_login()
+    start = (given, use, names, held, stopped, login)
+    words = [_elsewhere_prefect(use.prefect) if use.prefect else _prefect(*start)]
+    if not stopped.is_set():
+        words += _elsewhere_mlflow(use.mlflow) if use.mlflow else _mlflow(*start)
+    return words
+
+
+def _prefect(
+    given: argparse.Namespace,
+    _: central.Chosen,
+    names: Sequence[str],
+    held: ExitStack,
+    stopped: threading.Event,
+    login: str,
+) -> str:
+    asks = _login_of(access.PREFECT_SERVER, "the line in {}")
+    env, port = access.prefect_settings(login), given.prefect_port or servers.free_port()
+    days = config.load(Retention).log_days
+    api = held.enter_context(servers.prefect(port, given.host, names, login, stopped=stopped, forget_days=days))
+    if not stopped.is_set():
+        access.require("Prefect server", f"{api}/admin/version", env[access.PREFECT_CLIENT])
+    os.environ.update(env | {central.PREFECT: api})
+    return f"Prefect   {api.removesuffix('/api')}   asks for {asks}"
+
+
+def _mlflow(
+    given: argparse.Namespace,
+    use: central.Chosen,
+    names: Sequence[str],
+    held: ExitStack,
+    stopped: threading.Event,
+    login: str,
+) -> list[str]:
+    asks = _login_of(access.MLFLOW_SERVER, "user and secret of {}, a colon between them")
+    env, port = access.mlflow_client_settings(login), given.mlflow_port or servers.free_port()
+    address = held.enter_context(servers.mlflow(port, given.host, names, login, stopped=stopped, use=use))
+    if not stopped.is_set():
+        known = ":".join(env[name] for name in access.MLFLOW_CLIENT)
+        access.require("MLflow server", f"{address}/api/2.0/mlflow/experiments/search?max_results=1", known)
+    os.environ.update(env | {central.MLFLOW: address})
+    runs = tracking.redact(use.backend) or "mlflow.db"
+    files = tracking.redact(use.artefacts) or f"{store.ARTEFACTS} of this folder"
+    files += ", handed out to every machine" if use.hands_out else "; --artifacts hands them out to other machines"
+    return [f"MLflow    {address}   asks for {asks}", f"          keeps runs in {runs}, files in {files}"]
+
+
+def _login_of(variable: str, line: str) -> str:
+    """What a server asks for; the secret itself is not printed."""
+    folder = os.path.relpath(access.home())
+    return f"what {variable} configures" if os.environ.get(variable) else line.format(f"{folder}/{access.SECRET_FILE}")
+
+
+def _elsewhere_prefect(api: str) -> str:
+    central.require_prefect(api, os.environ)
+    os.environ.setdefault(central.PREFECT, api)
+    return f"Prefect   {tracking.redact(api.removesuffix('/api'))}   runs elsewhere, and goes on when this ends"
+
+
+def _elsewhere_mlflow(address: str) -> list[str]:
+    central.require_mlflow(address, os.environ)
+    os.environ.setdefault(central.MLFLOW, address)
+    runs = "runs elsewhere, and goes on when this ends" if address.startswith(central.SERVER) else "has no server"
+    return [f"MLflow    {tracking.redact(address)}   {runs}"]
 
 
 def _triage(given: argparse.Namespace, names: Sequence[str], stopped: threading.Event) -> AbstractContextManager[str]:
     return servers.triage(given.triage_port or servers.free_port(), given.host, names, stopped)
-
-
-def _words(prefect: str, mlflow: str, shell: Path, own: Collection[str], triage: str) -> str:
-    """Where the servers are and how to log in; the secret itself is not printed."""
-    folder = os.path.relpath(shell.parent)
-    logins = {
-        access.PREFECT_SERVER: f"the line in {folder}/{access.SECRET_FILE}",
-        access.MLFLOW_SERVER: f"user and secret of {folder}/{access.SECRET_FILE}, a colon between them",
-    }
-    prefect_login, mlflow_login = (
-        f"what {name} configures" if name in own else login for name, login in logins.items()
-    )
-    return "\n".join(
-        [
-            f"a shell logs in to both by: . {folder}/{shell.name}",
-            f"Prefect   {prefect}   asks for {prefect_login}",
-            f"MLflow    {mlflow}   asks for {mlflow_login}",
-            *([f"Triage    {triage}   asks for the secret in {sessions.FILE}"] if triage else []),
-        ]
-    )
 
 
 def _deploy_all() -> None:

@@ -34,7 +34,7 @@ import httpx
 from prefect.client.orchestration import get_client
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from flows.runtime import flow_metrics, gpu, logs, processes, program, recovery, servers
+from flows.runtime import devices, flow_metrics, gpu, logs, processes, program, recovery, servers
 from flows.runtime.admission import ROOT_VARIABLE, WORKER, job_template
 from flows.runtime.own_names import own
 from pipeline import config
@@ -135,8 +135,8 @@ def _revive_at_once(name: str) -> None:
 
 
 def name_of(pool: str) -> str:
-    """What Prefect calls the worker of a pool on this machine."""
-    return f"{pool}@{socket.gethostname()}"
+    """What Prefect calls the worker of a pool on this machine; a container may have another host name each time."""
+    return f"{pool}@{os.environ.get(devices.HOST_VARIABLE) or socket.gethostname()}"
 
 
 @contextmanager

@@ -25,7 +25,7 @@ from pipeline.artifacts.files import read_json, sha256_of, write_json
 from pipeline.base import durable
 from pipeline.base.errors import ArtifactError, ConfigError, ConflictError, FlowsculptError
 from pipeline.base.temporary import TEMPORARY
-from pipeline.tracking import outbox, store
+from pipeline.tracking import outbox, places, store
 
 FILE: Final = "backup.json"
 ROOM: Final = "project"
@@ -119,7 +119,9 @@ def _told(root: Path, about: Mapping[str, Any], aside: Path) -> list[str]:
     """What a user should know of a backup that was put back."""
     done = [f"what was there before lies in {aside.relative_to(root)}"] if aside.is_dir() else []
     if about["root"] != str(root.resolve()):
-        done.append(f"the backup was made in {about['root']}: MLflow looks for files of its runs there")
+        done.append(
+            f"the backup was made in {about['root']}: MLflow looks for files of its runs there; run `{places.MEND}`"
+        )
     if about["commit"] != _commit(root):
         done.append(f"the backup was made at commit {about['commit'][:12] or 'none'}, and this is another one")
     return done

@@ -117,6 +117,7 @@ class Kept:
         log: where its output goes; None: to that of this process.
         told: see ``group``.
         between: called after it ended and before it is started again.
+        root: the folder that it works in; None: that of this process.
     """
 
     def __init__(
@@ -127,8 +128,9 @@ class Kept:
         log: Path | None = None,
         told: Told = "all",
         between: Callable[[], None] = lambda: None,
+        root: Path | None = None,
     ) -> None:
-        self.name, self.log, self.codes = name, log, list[int]()
+        self.name, self.log, self.codes, self._root = name, log, list[int](), root
         self._command, self._env, self._told, self._between = command, env, told, between
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._keep, name=name, daemon=True)
@@ -145,7 +147,7 @@ class Kept:
         while not self._stopping.is_set():
             with ExitStack() as held:
                 output = held.enter_context(open(self.log, "ab", opener=_open_private)) if self.log else None
-                started = group(self._command, self._env, Path.cwd(), output, self._told, umask=PRIVATE)
+                started = group(self._command, self._env, self._root or Path.cwd(), output, self._told, umask=PRIVATE)
                 process = held.enter_context(started)
                 while process.poll() is None and not self._stopping.wait(SECONDS_BETWEEN_LOOKS):
                     pass

@@ -5,6 +5,7 @@ import fcntl
 import re
 import shlex
 import socket
+import ssl
 import urllib.error
 import urllib.request
 from collections.abc import Sequence
@@ -31,17 +32,38 @@ def answers(address: str) -> bool:
 
 
 def status(address: str, login: str = "") -> int:
-    """What a server says to a request: a status of HTTP, 0 where it does not answer.
+    """What a server of this machine says to a request: a status of HTTP, 0 where it does not answer.
 
     Args:
         address: of what is asked for.
         login: ``user:secret``; "" for none.
     """
-    request = urllib.request.Request(address)  # noqa: S310 (http, see ``servers``)
-    if login:
-        request.add_header("Authorization", f"Basic {base64.b64encode(login.encode()).decode()}")
+    return _status(_DIRECT, address, login)
+
+
+def elsewhere(address: str, login: str = "", token: str = "", authority: str = "") -> int:
+    """As ``status``, of a server that may be behind a proxy, and may have a certificate of one's own authority.
+
+    Args:
+        address: of what is asked for.
+        login: ``user:secret``; "" for none.
+        token: in place of a login.
+        authority: a file of certificates that are trusted; "": those of the system.
+    """
     try:
-        with _DIRECT.open(request, timeout=30) as answer:
+        known = ssl.create_default_context(cafile=authority or None)
+    except OSError:
+        return 0
+    return _status(urllib.request.build_opener(urllib.request.HTTPSHandler(context=known)), address, login, token)
+
+
+def _status(opener: urllib.request.OpenerDirector, address: str, login: str, token: str = "") -> int:
+    request = urllib.request.Request(address)  # noqa: S310 (http, see ``servers``)
+    if token or login:
+        given = f"Bearer {token}" if token else f"Basic {base64.b64encode(login.encode()).decode()}"
+        request.add_header("Authorization", given)
+    try:
+        with opener.open(request, timeout=30) as answer:
             return int(answer.status)
     except urllib.error.HTTPError as error:
         with error:

@@ -19,10 +19,12 @@ from prefect.settings import (
 
 from flows.runtime import access, processes
 from flows.runtime.api import LOCAL_NAMES
+from flows.runtime.central import OWN, Chosen
 from flows.runtime.heartbeat import heartbeat
 from flows.runtime.reach import LOCAL, LOOPBACK, answers, refuse_nameless
 from pipeline import tracking
 from pipeline.base.errors import ConfigError, FlowsculptError
+from pipeline.tracking import places
 
 # What an MLflow server needs not: a queue of jobs, which would be thirteen processes more.
 LEAN: dict[str, str] = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
@@ -129,10 +131,12 @@ def mlflow(
     names: Sequence[str] = (),
     login: str = "",
     stopped: threading.Event | None = None,
+    use: Chosen = OWN,
 ) -> Iterator[str]:
-    """An MLflow server of this project's store, started again where it dies.
+    """An MLflow server, started again where it dies.
 
-    The store is the one that a run without a server uses, so that either sees what the other did.
+    Unless another is chosen, its store is the one that a run without a server uses, so that either sees what the other
+    did. The address of a database may hold a password, so it is given as a variable and not on the command line.
 
     Args:
         port: where it listens.
@@ -140,6 +144,7 @@ def mlflow(
         names: the hosts that it may be called by besides localhost.
         login: ``user:secret``, which it asks for; a fresh one if empty.
         stopped: set where nobody waits for it any more.
+        use: its database, and where its files lie.
 
     Yields:
         Its address.
@@ -149,13 +154,15 @@ def mlflow(
         FlowsculptError: it does not start.
     """
     refuse_nameless(host, names)
-    store, artefacts = tracking.local_store()
+    store, artefacts = tracking.local_store(use.backend, use.hands_out)
     known = [each for name in (*LOCAL_NAMES, *names) for each in (name, f"{name}:{port}")]
     pages = [_address(host, port), *(f"https://{name}" for name in names), *(f"http://{name}:{port}" for name in names)]
     command = [sys.executable, "-m", "mlflow", "server", "--host", host, "--port", str(port), "--workers", "1"]
-    command += ["--backend-store-uri", store, "--default-artifact-root", artefacts, "--app-name", "basic-auth"]
+    command += ["--default-artifact-root", artefacts, "--app-name", "basic-auth"]
     command += ["--allowed-hosts", ",".join(known), "--cors-allowed-origins", ",".join(pages)]
-    env = LEAN | access.mlflow_server_settings(login or access.fresh_login())
+    folder = use.artefacts or str(tracking.project_root() / places.FOLDER)
+    command += ["--serve-artifacts", "--artifacts-destination", folder] if use.hands_out else []
+    env = LEAN | access.mlflow_server_settings(login or access.fresh_login()) | {"MLFLOW_BACKEND_STORE_URI": store}
     with _kept("MLflow server", command, env, (host, port, "/health"), stopped) as address:
         yield address
 
@@ -210,7 +217,7 @@ def _kept(
     with processes.Kept(name, command, os.environ | tracking.environment() | env, log) as server:
         while not answers(f"{address}{health}") and not stopped.is_set():
             if server.codes or time.monotonic() > deadline:
-                raise FlowsculptError(f"{name}: does not start: see {log}, or try `{' '.join(command)}`")
+                raise FlowsculptError(f"{name}: does not start: see {log}")
             stopped.wait(0.2)
         yield address
 

@@ -67,6 +67,7 @@ from pipeline.tracking.store import (
     quiet,
     quiet_tools,
     redact,
+    require_handed_out,
     search,
     tracking_uri,
 )
@@ -110,6 +111,7 @@ __all__ = [
     "quiet",
     "quiet_tools",
     "redact",
+    "require_handed_out",
     "resolve",
     "run_ids",
     "search",

@@ -16,9 +16,9 @@ from pipeline.base import durable
 from pipeline.base.errors import ArtifactError, ConfigError
 from pipeline.base.secrets import hidden
 from pipeline.settings.tracking import Tracking
-from pipeline.tracking import names
+from pipeline.tracking import names, places
 
-ARTEFACTS = "mlruns"
+ARTEFACTS = places.FOLDER
 ARTEFACTS_VARIABLE = (
     "FLOWSCULPT_ARTIFACT_ROOT"  # s3://bucket/mlflow, say: where files of a fresh experiment lie instead
 )
@@ -93,12 +93,34 @@ def _address() -> str:
     return uri if path in (uri, "", ":memory:") else f"sqlite:///{project_root() / path}"
 
 
-def local_store() -> tuple[str, str]:
-    """The addresses of the SQLite store and of the artefact folder of this project, for a server of it; made first."""
+def local_store(backend: str = "", hands_out: bool = False) -> tuple[str, str]:
+    """The addresses of the store and of the files of its runs, for a server of it; a SQLite store is made first.
+
+    Args:
+        backend: the store; "": ``mlflow.db`` of this project.
+        hands_out: whether the server hands out the files, so that clients never see where they lie.
+    """
     root = project_root()
-    uri = f"sqlite:///{root / 'mlflow.db'}"
-    connect(uri, root).experiment  # noqa: B018 (made by the first look)
-    return uri, artefact_root(root)
+    uri = backend or f"sqlite:///{root / 'mlflow.db'}"
+    opened = connect(uri, root) if uri.startswith("sqlite:") else None
+    if opened and not hands_out:
+        opened.experiment  # noqa: B018 (made by the first look)
+    return uri, f"{places.HANDED_OUT}/" if hands_out else artefact_root(root)
+
+
+def require_handed_out() -> None:
+    """See to it that the files of this project's experiment are handed out by the server that is in use.
+
+    Raises:
+        ConfigError: the experiment was made when they were not, and MLflow moves none.
+    """
+    found = client().get_experiment(experiment())
+    if not found.artifact_location.startswith(places.HANDED_OUT):
+        raise ConfigError(
+            f"experiment {found.name}: its files lie in {redact(found.artifact_location)}, and MLflow moves no "
+            "experiment, so no other machine can read them; give another name as tracking.experiment of params.yaml, "
+            "or a fresh database as --backend"
+        )
 
 
 def _shown(address: str) -> str:
@@ -242,7 +264,11 @@ def _create_database(path: Path, artefacts: str) -> None:
 def _experiment(client: Any, name: str, artefacts: str | None) -> str:
     found = client.get_experiment_by_name(name)
     if found is None:
+        if artefacts and (folder := places.folder_of(artefacts)):
+            folder.mkdir(parents=True, exist_ok=True)  # where it is gone later, the project was moved
         return str(client.create_experiment(name, artefacts, dict([TRAINING_VIEW])))
+    if artefacts:
+        places.require_here(name, found.artifact_location, artefacts)
     if found.lifecycle_stage == "deleted":
         client.restore_experiment(found.experiment_id)
     if found.tags.get(TRAINING_VIEW[0]) is None:  # made by an earlier version, or by hand

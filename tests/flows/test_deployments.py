@@ -1,4 +1,4 @@
-"""prefect.yaml and its variants: what is deployed, with parameters that the flows know and describe."""
+"""prefect.yaml: what is deployed, with parameters that the flows know and describe."""
 
 import importlib
 import re
@@ -10,13 +10,12 @@ from prefect.client.orchestration import get_client
 from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
 from prefect.utilities.callables import parameter_schema
 
-from flows import deploy, worker
+from flows import deploy
 from flows.runtime import access, gpu, servers
 from flows.runtime.own_names import artefact_key, own
 from pipeline.base.errors import ConfigError
 
 ROOT = Path(__file__).parents[2]
-VARIANTS = ("docs/prefect.docker.yaml", "docs/prefect.kubernetes.yaml")
 
 
 def _deployments(name):
@@ -54,24 +53,15 @@ def test_a_flow_knows_types_and_describes_each_parameter_and_no_other_is_given(n
     assert all(each.get("description") and ("type" in each or "enum" in each) for each in known.values()), known
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
-def test_a_variant_deploys_the_same_flows_with_the_same_parameters(variant):
-    other = _deployments(variant)
-    assert set(other) == set(DEPLOYMENTS)
-    for name, each in DEPLOYMENTS.items():
-        assert {**other[name], "work_pool": other[name]["work_pool"]["name"]} == {
-            **each,
-            "work_pool": each["work_pool"]["name"],
-        }
-        assert other[name]["work_pool"]["job_variables"]["image"]
-
-
-@pytest.mark.parametrize("name", ["prefect.yaml", *VARIANTS])
+@pytest.mark.parametrize("name", ["prefect.yaml", "deploy/compose.yaml", "deploy/nginx.conf"])
 def test_no_machine_path_and_no_secret_is_committed(name):
     text = (ROOT / name).read_text()
     assert not re.search(r"/(home|root|work|Users|tmp)/", text)
     assert not re.search(r"(?i)(password|token|secret|auth_string)\s*[:=]\s*[\"']?\w", text)
-    assert "set_working_directory" in yaml.safe_dump(yaml.safe_load(text)["pull"])
+
+
+def test_a_worker_runs_a_flow_in_the_folder_of_its_clone():
+    assert "set_working_directory" in (ROOT / "prefect.yaml").read_text().partition("deployments:")[0]
 
 
 # Two networks on one Prefect server.
@@ -92,9 +82,8 @@ def network(tmp_path, monkeypatch):
     return enter
 
 
-@pytest.mark.parametrize("file", ["prefect.yaml", *VARIANTS])
-def test_deployments_and_pools_have_the_name_of_the_model_behind_theirs(network, file):
-    given = yaml.safe_load((ROOT / file).read_text())
+def test_deployments_and_pools_have_the_name_of_the_model_behind_theirs(network):
+    given = yaml.safe_load((ROOT / "prefect.yaml").read_text())
     network("Zeek_lan")
     found = deploy.named(given)
     assert found["pull"] == given["pull"]
@@ -155,5 +144,4 @@ def _deploy_scoring(folder):
     (folder / "prefect.yaml").write_text(yaml.safe_dump(settings))
     with (folder / "params.yaml").open("a") as file:
         file.write("\nworkers: {gpu_workers: 0}\n")
-    worker.prepare([own("gpu")])
-    deploy.put(Path("prefect.yaml"))
+    assert deploy.main([]) == 0, "no worker has made the pool before"

@@ -298,7 +298,7 @@ def test_a_store_must_open_and_have_the_tables_of_the_installed_tool(project, ch
 def test_files_of_runs_that_lie_where_the_project_was_block(project):
     newest, _ = _newest("mlflow", stores.MLFLOW_MIGRATIONS)
     _database(project / "mlflow.db", newest, "file:///gone/mlruns")
-    _only(stores.mlflow(project), "blocks", "the project was moved", "move it back to /gone")
+    _only(stores.mlflow(project), "blocks", "the project was moved", "flowsculpt doctor --relocate")
 
 
 def test_a_store_elsewhere_is_named_without_its_password_and_not_asked(project, monkeypatch):

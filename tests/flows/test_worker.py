@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -479,3 +480,10 @@ def test_a_program_whose_variables_name_no_run_ends_no_worker(monkeypatch):
 def test_a_server_that_is_away_ends_no_worker():
     with temporary_settings({PREFECT_API_URL: f"http://127.0.0.1:{servers.free_port()}/api"}):
         recovery.try_to_revive(["gpu@here"])
+
+
+def test_a_machine_whose_host_name_changes_keeps_the_name_that_it_is_given(monkeypatch):
+    monkeypatch.setenv("FLOWSCULPT_HOST", "worker-1")
+    assert worker.name_of("gpu") == "gpu@worker-1"
+    monkeypatch.delenv("FLOWSCULPT_HOST")
+    assert worker.name_of("gpu") == f"gpu@{socket.gethostname()}"

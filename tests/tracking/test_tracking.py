@@ -240,4 +240,4 @@ def test_those_that_meet_in_a_fresh_project_share_one_whole_store(tmp_path):
     for each in opened:
         each.client.create_run(each.experiment)
     assert len(opened[0].client.search_runs([opened[0].experiment])) == 4
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["mlflow.db", "mlflow.db.lock"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["mlflow.db", "mlflow.db.lock", "mlruns"]

@@ -8,13 +8,14 @@ from collections.abc import Iterator
 from contextlib import closing, suppress
 from importlib.util import find_spec
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
 from flows.runtime import reach
 from flows.runtime.health.finding import Finding, blocks, note, ok
 from pipeline import tracking
 from pipeline.base.errors import ConfigError
 from pipeline.base.secrets import hidden
+from pipeline.tracking import places
 
 MLFLOW_MIGRATIONS, PREFECT_MIGRATIONS = "store/db_migrations/versions", "server/database/_migrations/versions/sqlite"
 
@@ -103,11 +104,18 @@ def _artefacts(path: Path, root: Path) -> Iterator[Finding]:
     except ConfigError:
         return
     for (address,) in _query(path, wanted, experiment):
-        place, is_file = Path(unquote(urlsplit(address).path)), urlsplit(address).scheme in ("", "file")
-        if is_file and not place.is_dir() and place.parent != root.resolve():
+        place = places.folder_of(address)
+        if place is None or place.parent == root.resolve():
+            continue
+        if not place.is_dir():
             yield blocks(
                 f"MLflow: the files of the runs should lie in {place}, which is not there: the project was moved",
-                f"move it back to {place.parent}, or start anew: `mv {path} {path}.moved`",
+                f"`{places.MEND}` (or move it back to {place.parent})",
+            )
+        elif path.resolve().parent == root.resolve():
+            yield note(
+                f"MLflow: the files of the runs lie in {place}, which is outside this project",
+                f"if this project is a copy of that one: copy {place.name} too, then `{places.MEND}`",
             )
 
 

@@ -1,0 +1,166 @@
+"""What the images of others do when they start: PostgreSQL makes its cluster, nginx reads its configuration.
+
+The S3 store of the file is one of many; here ``moto_server`` stands in its place. It keeps objects in memory and checks
+no keys.
+"""
+
+import os
+import pwd
+import shutil
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+from deploy import secrets
+from deploy.composition import HERE, LOCAL, Folders, exchanged
+from pipeline.artifacts.files import write_bytes
+from pipeline.base.errors import ConfigError
+
+SUPERUSER: Final = "postgres"
+USERS: Final = ("postgres", "nobody")  # PostgreSQL does not run as root
+_NGINX: Final = """daemon off;
+pid {run}/nginx.pid;
+error_log {run}/nginx-error.log;
+events {{}}
+http {{
+    access_log off;
+    client_body_temp_path {run}/body;
+    proxy_temp_path {run}/proxy;
+    fastcgi_temp_path {run}/fastcgi;
+    uwsgi_temp_path {run}/uwsgi;
+    scgi_temp_path {run}/scgi;
+    include {run}/services.conf;
+}}
+"""
+
+
+def program(name: str, package: str) -> str:
+    """Where a program lies: on the path, or where Debian puts PostgreSQL's and nginx.
+
+    Raises:
+        ConfigError: it is not installed.
+    """
+    places = [*sorted(map(str, Path("/usr/lib/postgresql").glob("*/bin")), reverse=True), "/usr/sbin"]
+    found = shutil.which(name) or shutil.which(name, path=os.pathsep.join(places))
+    if not found:
+        raise ConfigError(f"{name} is not installed; install it, on Debian by: apt-get install {package}")
+    return found
+
+
+def require() -> None:
+    """See to it that all programs of others are there, before anything starts.
+
+    Raises:
+        ConfigError: one is not.
+    """
+    for name, package in {
+        **dict.fromkeys(("initdb", "postgres", "pg_isready", "pg_dump", "pg_restore"), "postgresql"),
+        "psql": "postgresql-client",
+        "nginx": "nginx",
+        "git": "git",
+    }.items():
+        program(name, package)
+    if not shutil.which("moto_server"):
+        raise ConfigError("moto_server is not installed; install the tools of development: .ci/install '.[dev]'")
+
+
+# PostgreSQL.
+
+
+def _other_user() -> pwd.struct_passwd | None:
+    """Whom PostgreSQL runs as where this process is root; None where it may run as this user."""
+    if os.geteuid():
+        return None
+    known = {each.pw_name: each for each in pwd.getpwall()}
+    return next(known[name] for name in USERS if name in known)
+
+
+def _as_user(command: Sequence[str]) -> list[str]:
+    user = _other_user()
+    if user is None:
+        return list(command)
+    return [
+        program("setpriv", "util-linux"),
+        f"--reuid={user.pw_uid}",
+        f"--regid={user.pw_gid}",
+        "--clear-groups",
+        *command,
+    ]
+
+
+def make_cluster(folders: Folders) -> bool:
+    """Make PostgreSQL's cluster where there is none; whether it was made."""
+    data = folders.volume("postgres")
+    if (data / "PG_VERSION").is_file():
+        return False
+    data.mkdir(parents=True, exist_ok=True, mode=0o700)
+    password = data.with_name("postgres-password")
+    write_bytes(password, (folders.secrets / "postgres").read_bytes())
+    if user := _other_user():
+        for path in (data, password):
+            os.chown(path, user.pw_uid, user.pw_gid)
+    try:
+        command = [program("initdb", "postgresql"), f"--pgdata={data}", f"--username={SUPERUSER}"]
+        command += [f"--pwfile={password}", "--auth=scram-sha-256", "--encoding=UTF8", "--locale=C.UTF-8"]
+        subprocess.run(_as_user(command), check=True, capture_output=True, cwd="/")
+    finally:
+        password.unlink()
+    return True
+
+
+def postgres(command: Sequence[str], folders: Folders, port: int) -> list[str]:
+    """The command of the file with where its cluster lies and where it listens."""
+    words = [program("postgres", "postgresql"), *command[1:], "-D", str(folders.volume("postgres"))]
+    return _as_user([*words, "-p", str(port), "-h", LOCAL, "-k", ""])
+
+
+def superuser(folders: Folders, port: int) -> dict[str, str]:
+    """The variables by which PostgreSQL's own programs log in as its superuser."""
+    path = folders.run / "superuser"
+    write_bytes(path, f"*:*:*:{SUPERUSER}:{(folders.secrets / 'postgres').read_text(encoding='utf-8')}".encode())
+    return {"PGHOST": LOCAL, "PGPORT": str(port), "PGUSER": SUPERUSER, "PGPASSFILE": str(path)}
+
+
+def make_roles(folders: Folders, port: int, env: Mapping[str, str]) -> None:
+    """What the image does once, on a fresh volume."""
+    own = {**env, **superuser(folders, port), "PGPASS": str(folders.secrets / "pgpass")}
+    subprocess.run(["sh", str(HERE / "postgres" / "roles.sh")], env=own, check=True)
+
+
+# The others.
+
+
+def store(port: int) -> list[str]:
+    """A store that speaks S3."""
+    return ["moto_server", "-H", LOCAL, "-p", str(port)]
+
+
+def proxy(folders: Folders, ports: Mapping[str, int]) -> list[str]:
+    """nginx, with its configuration for this machine."""
+    text = (HERE / "nginx.conf").read_text(encoding="utf-8")
+    text = text.replace("listen 443", f"listen {LOCAL}:{ports['proxy']}")
+    text = text.replace("/run/secrets", str(folders.run / "secrets"))
+    lines = [_upstream(line, ports) for line in text.splitlines()]
+    write_bytes(folders.run / "services.conf", "\n".join(lines).encode())
+    write_bytes(folders.run / "nginx.conf", _NGINX.format(run=folders.run).encode())
+    return [program("nginx", "nginx"), "-p", str(folders.run), "-c", str(folders.run / "nginx.conf")]
+
+
+def _upstream(line: str, ports: Mapping[str, int]) -> str:
+    """A line with addresses of this machine; names of hosts, which nginx compares, keep no port."""
+    return exchanged(line, "", ports, {}) if "proxy_pass" in line else line
+
+
+def configure(folders: Folders, ports: Mapping[str, int], names: Sequence[str]) -> None:
+    """Make the secrets, and what the processes are given of them, with the addresses of this machine."""
+    for folder in (folders.home, folders.run / "home", folders.logs, folders.volume("prefect")):
+        folder.mkdir(parents=True, exist_ok=True)
+    for folder in (folders.home, folders.volume("prefect").parent):
+        folder.chmod(0o711)  # PostgreSQL's user passes through
+    secrets.make(folders.secrets, names)
+    given = folders.run / "secrets"
+    given.mkdir(exist_ok=True, mode=0o700)
+    for path in folders.secrets.iterdir():
+        text = path.read_text(encoding="utf-8")
+        write_bytes(given / path.name, exchanged(text, "", ports, {}).encode())

@@ -1,0 +1,148 @@
+"""compose.yaml: what it says, what of it is run on one machine, and that both are the same commands."""
+
+import re
+import stat
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+from cryptography import x509
+
+from deploy import composition, parts, secrets
+from deploy.stack import Stack
+from flows.runtime import secret_files
+
+ROOT = Path(__file__).parents[2]
+FILE = yaml.safe_load((ROOT / "deploy" / "compose.yaml").read_text())
+OTHERS = {"proxy", "store"}  # others stand in their places
+PORTS = {name: 20_000 + number for number, name in enumerate(composition.PORTS)}
+
+
+@pytest.fixture
+def services(tmp_path):
+    found = composition.read(composition.Folders(tmp_path), PORTS)
+    return {each.name: each for each in found}
+
+
+def test_each_service_comes_behind_those_that_it_needs(services):
+    order = list(services)
+    assert set(order) == set(FILE["services"])
+    for name, each in services.items():
+        assert all(order.index(other) < order.index(name) for other in each.needs)
+
+
+def test_a_command_is_that_of_the_file_but_for_addresses_and_folders(services, tmp_path):
+    own = {name: told for name, told in FILE["services"].items() if name not in OTHERS}
+    for name, told in own.items():
+        for before, after in zip(told["command"], services[name].command, strict=True):
+            kept = after.replace(str(tmp_path), "").replace("127.0.0.1", "")
+            for port in PORTS.values():
+                kept = kept.replace(str(port), "")
+            left = re.sub(r"[a-z]+:\d+|\d{4}|0\.0\.0\.0|127\.0\.0\.1|/srv/[a-z0-9.-]+|/run/secrets|443", "", before)
+            for word in re.findall(r"[a-z_-]{3,}", left):
+                assert word in kept, (name, before, after)
+
+
+def test_nothing_of_a_container_is_left(services, tmp_path):
+    inside = re.compile(r"\b(postgres|mlflow|prefect|store|triage):\d|/srv/|(?<!STACK)/app\b|0\.0\.0\.0")
+    for each in services.values():
+        if each.name not in OTHERS:
+            for word in (*each.command, *each.env.values(), *each.health, str(each.root)):
+                assert not inside.search(word.replace(str(tmp_path), "STACK")), word
+    assert (
+        services["mlflow"].env["MLFLOW_BACKEND_STORE_URI"]
+        == f"postgresql://mlflow@127.0.0.1:{PORTS['postgres']}/mlflow"
+    )
+    assert f"--port={PORTS['mlflow']}" in services["mlflow"].command
+    assert f"mlflow.example:{PORTS['proxy']}" in " ".join(services["mlflow"].command)
+    assert services["worker-2"].root == tmp_path / "volumes" / "worker-2"
+    assert services["worker-2"].env["FLOWSCULPT_ROOT"] == str(tmp_path / "volumes" / "worker-2")
+
+
+def test_workers_serve_both_pools_by_our_command_each_in_a_clone_of_its_own(services):
+    workers = {name: each for name, each in services.items() if "flows.worker" in each.command}
+    pools = {word for each in workers.values() for word in each.command if word.startswith("--pool=")}
+    assert pools == {"--pool=cpu", "--pool=gpu"}
+    assert len(workers) == 3
+    assert len({each.root for each in workers.values()}) == 3
+    assert {each.env["FLOWSCULPT_HOST"] for each in workers.values()} == set(workers)
+
+
+def test_no_service_is_given_a_secret_as_a_value_and_each_gets_the_files_that_it_reads():
+    for name, told in FILE["services"].items():
+        for variable, value in told.get("environment", {}).items():
+            assert variable not in secret_files.SECRETS, name
+            assert not re.search(r"://[^/@]*:[^/@]*@", str(value)), name
+        text = yaml.safe_dump([told.get("environment", {}), told["command"]])
+        read = set(re.findall(r"/run/secrets/([\w.-]+)", text))
+        assert read <= set(told.get("secrets", [])), name
+        assert set(told.get("secrets", [])) <= set(FILE["secrets"])
+
+
+def test_each_secret_of_the_file_is_made_once_for_its_owner_alone(tmp_path):
+    folder = tmp_path / "secrets"
+    made = secrets.make(folder, ["a.example", "b.example"])
+    assert set(made) == {Path(each["file"]).name for each in FILE["secrets"].values()}
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    assert {stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir()} == {0o600}
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    assert secrets.make(folder) == []
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    certificate = x509.load_pem_x509_certificate(before["tls.pem"])
+    names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    assert names.get_values_for_type(x509.DNSName) == ["a.example", "b.example"]
+    assert before["mlflow"].strip() in before["mlflow-auth.ini"]
+    assert len(before["pgpass"].splitlines()) == 2
+
+
+def test_what_the_processes_are_given_names_this_machine(tmp_path):
+    folders = composition.Folders(tmp_path / "stack")
+    parts.configure(folders, PORTS, secrets.NAMES)
+    auth = (folders.run / "secrets" / "mlflow-auth.ini").read_text()
+    assert f"postgresql://mlflow@127.0.0.1:{PORTS['postgres']}/mlflow_people" in auth
+    assert (folders.secrets / "mlflow-auth.ini").read_text() != auth
+    if parts.shutil.which("nginx") or Path("/usr/sbin/nginx").is_file():
+        parts.proxy(folders, PORTS)
+        text = (folders.run / "services.conf").read_text()
+        assert f"proxy_pass http://127.0.0.1:{PORTS['mlflow']};" in text
+        assert "server_name mlflow.example;" in text
+
+
+def test_a_program_that_is_not_installed_is_named_with_its_package():
+    with pytest.raises(parts.ConfigError, match=r"pg_nothing is not installed; .* apt-get install postgresql"):
+        parts.program("pg_nothing", "postgresql")
+
+
+def test_two_stacks_in_one_folder_are_refused(tmp_path, monkeypatch):
+    stack = Stack(tmp_path, 8443)
+    stack.refuse_second()
+    monkeypatch.setattr(stack, "processes", lambda: [1])
+    with pytest.raises(parts.ConfigError, match="a stack runs in this folder already"):
+        stack.refuse_second()
+
+
+# Clones.
+
+
+def _git(folder, *words):
+    identity = ("-c", "user.name=a", "-c", "user.email=a@b.example", "-c", "commit.gpgsign=false")
+    return subprocess.run(["git", *identity, *words], cwd=folder, check=True, capture_output=True, text=True).stdout
+
+
+def test_clones_are_made_where_they_are_absent_and_left_alone_else(tmp_path):
+    source = tmp_path / "source"
+    source.mkdir()
+    _git(source, "init", "--quiet")
+    (source / ".dvc").mkdir()
+    (source / ".dvc" / "config").touch()
+    _git(source, "add", "--all")
+    _git(source, "commit", "--quiet", "--message", "start")
+    words = ["sh", str(ROOT / "deploy" / "clone.sh"), str(source), "s3://dvc", *(str(tmp_path / x) for x in "ab")]
+    for _ in range(2):
+        subprocess.run(words, check=True, cwd=tmp_path)
+        for name in "ab":
+            assert "url = s3://dvc" in (tmp_path / name / ".dvc" / "config.local").read_text()
+            assert (tmp_path / name / "data" / "incoming").is_dir()
+            (tmp_path / name / "own").touch()
+    assert _git(tmp_path / "a", "status", "--porcelain", "own").strip() == "?? own"

@@ -1,0 +1,51 @@
+"""The table of what was tried on the stack."""
+
+import socket
+
+import pytest
+
+from deploy.receiver import receiving
+from deploy.tried import Table, require
+from deploy.visitor import until
+from pipeline.base.errors import FlowsculptError
+
+
+def _refuses():
+    require(False, "it is down\nas its log says")
+    return "never said"
+
+
+def test_what_does_not_hold_is_counted_and_what_follows_is_tried_all_the_same(capsys):
+    table = Table()
+    assert table.attempt("one holds", lambda: "seen")
+    assert not table.attempt("one does not", _refuses)
+    table.skip("one is not tried", "no disk")
+    assert table.attempt("another holds", lambda: "seen too")
+    assert table.failed == 1
+    lines = str(table).splitlines()
+    assert [line.split("  ")[0] for line in lines] == ["held", "FAILED", "", "not tried", "held", lines[-1]]
+    assert "FlowsculptError: it is down" in lines[1] and lines[2].strip() == "as its log says"
+    assert lines[-1] == "2 held, 1 FAILED, 1 not tried"
+    assert "one does not" in capsys.readouterr().out
+
+
+def test_what_the_rest_needs_is_tried_whatever_was_asked_for():
+    table = Table(only="killed")
+    for what, needed in (("it comes up", True), ("a rollback", False), ("mlflow is killed", False)):
+        table.attempt(what, lambda: "seen", needed)
+    assert [row.what for row in table.rows] == ["it comes up", "mlflow is killed"]
+
+
+def test_a_receiver_counts_each_key():
+    with receiving() as receiver:
+        host, _, port = receiver.address.partition(":")
+        for _ in range(2):
+            with socket.create_connection((host, int(port))) as sender:
+                sender.sendall(b'<133>1 - [flowsculpt@32473 key="abc"] one')
+        assert until(lambda: receiver.count("abc") == 2, 30, "both")
+        assert receiver.count("ab") == 0
+
+
+def test_waiting_ends_with_the_name_of_what_did_not_come():
+    with pytest.raises(FlowsculptError, match="the end did not come within 0 s"):
+        until(lambda: None, 0, "the end")
