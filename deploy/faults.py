@@ -5,11 +5,11 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import pandas as pd
 import psutil
@@ -179,7 +179,7 @@ class Faults:
         )
         folder = self.stack.folders.home / "backup"
         said = backups.back_up(folder, env)
-        champion, runs = self.visitor.version("champion"), len(self._runs())
+        champion, runs = _facts(self.visitor.version("champion")), len(self._runs())
         for name in reversed(USERS):
             self.stack.stop(name)
         for name in backups.DATABASES:
@@ -190,7 +190,9 @@ class Faults:
         backups.restore(folder, env)
         for name in USERS:
             self.stack.start(name)
-        require(self.visitor.version("champion") == champion, "the champion is another one")
+        found = _facts(self.visitor.version("champion"))
+        differing = [name for name in champion | found if champion.get(name) != found.get(name)]
+        require(not differing, f"the champion is another one: {differing}")
         require(len(self._runs()) == runs, f"{len(self._runs())} flow runs, and {runs} before")
         files = self.visitor.mlflow("artifacts/list", run_id=champion["run_id"]).get("files", [])
         require(files, "the files of the champion's run are gone")
@@ -211,13 +213,19 @@ class Faults:
         require(not done.returncode, done.stderr[-1500:])
         for folder in (paths.SCORED, paths.LABELS):
             before, after = (_content(root / folder) for root in (self.life.desk, fresh))
-            require(before == after, f"{folder} differs")
+            differing = [name for name in before | after if before.get(name) != after.get(name)]
+            require(before and not differing, f"{folder} differs: {differing[:3]}")
         return said.splitlines()[0]
 
 
 def _content(path: Path) -> dict[str, bytes]:
     files = [path] if path.is_file() else [each for each in path.rglob("*.parquet") if each.is_file()]
-    return {each.name: each.read_bytes() for each in files}
+    return {each.relative_to(path).as_posix(): each.read_bytes() for each in files}
+
+
+def _facts(version: Mapping[str, Any]) -> dict[str, Any]:
+    """A version as MLflow describes it; the order of its tags means nothing."""
+    return {**version, "tags": {each["key"]: each["value"] for each in version["tags"]}}
 
 
 def _line(process: psutil.Process) -> str:
