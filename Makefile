@@ -16,6 +16,9 @@ export MPLBACKEND := Agg
 # Some shells and images forbid Python to keep bytecode. Each start then compiles some 4,000 modules: 5 to 9 s of CPU.
 unexport PYTHONDONTWRITEBYTECODE
 
+# Many tests start servers and wait for them: one process more than there are cores has work meanwhile.
+TESTERS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
+
 SERVE ?=
 
 .PHONY: run serve test install core check docs screenshots repository lock sbom licences audit wheel
@@ -28,7 +31,7 @@ serve: repository core
 	@exec python -m flows.serve $(SERVE)
 
 test: check
-	pytest --numprocesses=auto --dist=loadfile
+	pytest --numprocesses=$(TESTERS) --dist=loadfile
 
 check: install
 	ruff format --check .
