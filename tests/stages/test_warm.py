@@ -112,8 +112,8 @@ def test_it_does_not_outlive_the_one_that_waits(project: Project) -> None:
     with started("stage2") as process:
         stage = training(process)
         process.kill()
-    psutil.wait_procs([stage], SECONDS)
-    assert not stage.is_running()
+        psutil.wait_procs([stage], SECONDS)
+        assert not stage.is_running()
 
 
 def test_the_end_of_the_warm_process_is_one_that_another_try_may_mend(project: Project) -> None:
@@ -123,8 +123,8 @@ def test_the_end_of_the_warm_process_is_one_that_another_try_may_mend(project: P
         assert keeper
         keeper.kill()
         assert process.wait(SECONDS) == os.EX_TEMPFAIL
-    psutil.wait_procs([stage], SECONDS)
-    assert not stage.is_running()
+        psutil.wait_procs([stage], SECONDS)
+        assert not stage.is_running()  # although somebody still reads what it prints
 
 
 def test_once_its_code_was_edited_a_fresh_process_runs_it(
