@@ -10,6 +10,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+import yaml
 
 from flows.runtime import dvc, warm
 from pipeline.artifacts import paths
@@ -73,6 +74,12 @@ def training(process: "subprocess.Popen[str]") -> psutil.Process:
         if line.startswith("epoch 2"):
             return psutil.Process(worker("stage2"))
     raise AssertionError("it ended before")
+
+
+def test_the_warm_process_has_the_variables_that_dvc_gives_to_each_stage() -> None:
+    """With others, each stage would run in a fresh process, and nobody would notice."""
+    shell = yaml.safe_load((ROOT / "dvc.yaml").read_text())["vars"][0]["shell"]
+    assert dict(each.split("=") for each in shell.split()) == dvc.OF_THE_SHELL
 
 
 def test_it_makes_the_same_files_and_says_the_same(project: Project) -> None:
