@@ -176,7 +176,7 @@ def _become(asked: dict[str, Any], files: list[int], keeper: int) -> None:
 
 
 def _name(name: str) -> None:
-    """What ``top`` and ``ps -o comm`` call this process."""
+    """Give this process the name that ``top`` and ``ps -o comm`` show."""
     ctypes.CDLL(None).prctl(ITS_NAME, name.encode(), 0, 0, 0)
 
 

@@ -10,7 +10,7 @@ from benchmarks.injected.calls import Call
 
 KILL: Final = "KILL"
 NOWHERE: Final = ("\0",)
-TRIES: Final = 3  # of a fault that met another call
+TRIES: Final = 3  # a fault may meet another call than the one that was meant
 ACTIONS: Final = ("ENOSPC", KILL, "EIO", "EDQUOT", "EROFS")
 
 

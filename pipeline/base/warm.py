@@ -35,12 +35,12 @@ OWN_NAMES: Final = ("CUDA_VISIBLE_DEVICES", "SHLVL", "PWD", "OLDPWD", "_")
 
 
 def hand_over(package: str) -> None:
-    """End this process as its program ends elsewhere, where it is a module of ``package`` and a process is warm."""
+    """Where a process is warm and this program is a module of ``package``: let it run there, and end as it ends."""
     address, module = os.environ.get(VARIABLE), _program()
     if address and module.startswith(f"{package}."):
         code = _run(address, module)
         if code is not None:
-            os._exit(code)  # nothing was loaded here that would have to end
+            os._exit(code)  # this process has loaded nothing that needs to be closed
 
 
 def comparable(variables: Mapping[str, str]) -> dict[str, str]:
