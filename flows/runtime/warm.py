@@ -12,6 +12,7 @@ from flows.runtime import dvc, processes
 from pipeline.base import warm
 
 SECONDS_BETWEEN_LOOKS = 0.01
+LONGEST = 107  # bytes of the name of a socket
 
 
 @contextmanager
@@ -29,6 +30,9 @@ def stages(root: Path) -> Iterator[None]:
         return
     with tempfile.TemporaryDirectory(prefix="flowsculpt.") as folder:
         address = str(Path(folder) / "warm")
+        if len(os.fsencode(address)) > LONGEST:
+            yield
+            return
         command = [sys.executable, "-m", "pipeline.warm", address]
         with processes.group(command, dvc.stage_environment(), root, output=None) as process:
             while not Path(address).exists() and process.poll() is None:
@@ -37,4 +41,4 @@ def stages(root: Path) -> Iterator[None]:
             try:
                 yield
             finally:
-                del os.environ[warm.VARIABLE]
+                os.environ.pop(warm.VARIABLE, None)

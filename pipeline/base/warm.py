@@ -8,7 +8,7 @@ since), the stage runs here.
 
 ::
 
-    asks      {"module", "cwd", "variables", "umask"} in one line, with standard input, output and error
+    asks      {"module", "cwd", "variables", "umask", "share"} in one line, with standard input, output and error
     answers   "cold"                    run it yourself
               "warm", then "CODE"       the exit code of the stage; -N where signal N ended it
     sends     "N"                       signal N, for the stage; it does not outlive this process
@@ -16,6 +16,7 @@ since), the stage runs here.
 
 import json
 import os
+import resource
 import signal
 import socket
 import sys
@@ -29,23 +30,29 @@ VARIABLE: Final = "FLOWSCULPT_WARM"  # names the socket of the warm process
 WARM: Final = "warm"
 COLD: Final = "cold"
 PASSED_ON: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-OWN_TO_A_STAGE: Final = (  # or read when they are needed, and not before
-    *("DVC_", "FLOWSCULPT_", "PREFECT_", "MLFLOW_", "CUDA_VISIBLE_DEVICES", "SHLVL", "PWD", "OLDPWD", "_"),
-)
+OWN: Final = ("DVC_", "FLOWSCULPT_", "PREFECT_", "MLFLOW_")  # differ from stage to stage, or are read when needed
+OWN_NAMES: Final = ("CUDA_VISIBLE_DEVICES", "SHLVL", "PWD", "OLDPWD", "_")
 
 
 def hand_over(package: str) -> None:
-    """End this process as its program ends elsewhere, where it is a module of ``package`` and a process is warm."""
+    """Where a process is warm and this program is a module of ``package``: let it run there, and end as it ends."""
     address, module = os.environ.get(VARIABLE), _program()
     if address and module.startswith(f"{package}."):
         code = _run(address, module)
         if code is not None:
-            os._exit(code)  # nothing was loaded here that would have to end
+            os._exit(code)  # this process has loaded nothing that needs to be closed
 
 
 def comparable(variables: Mapping[str, str]) -> dict[str, str]:
     """The variables that a library may read while it is loaded, so that they must be the same in both processes."""
-    return {name: value for name, value in variables.items() if not name.startswith(OWN_TO_A_STAGE)}
+    return {name: value for name, value in variables.items() if not name.startswith(OWN) and name not in OWN_NAMES}
+
+
+def share() -> list[list[int]]:
+    """How much of the machine this process may use: niceness, cores, and limits of memory and files."""
+    limits = (resource.RLIMIT_AS, resource.RLIMIT_DATA, resource.RLIMIT_CPU, resource.RLIMIT_NOFILE)
+    cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+    return [[os.nice(0)], cores, *(list(resource.getrlimit(each)) for each in limits)]
 
 
 def say(line: socket.socket, text: str) -> None:
@@ -75,28 +82,30 @@ def _run(address: str, module: str) -> int | None:
     with socket.socket(socket.AF_UNIX) as line:
 
         def pass_on(number: int, _: FrameType | None) -> None:
-            passed.append(number)
             if taken:
                 say(line, str(number))
+            else:
+                passed.append(number)
 
         before = {number: signal.signal(number, pass_on) for number in PASSED_ON}
         try:
             if _is_taken(line, address, module):
                 taken.append(True)
-                for number in passed:  # which came meanwhile
-                    say(line, str(number))
+                while passed:  # which came meanwhile
+                    say(line, str(passed.pop(0)))
                 return _ended(word(line))
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
-    for number in passed:
-        os.kill(os.getpid(), number)
+    for late in passed:
+        os.kill(os.getpid(), late)
     return None
 
 
 def _is_taken(line: socket.socket, address: str, module: str) -> bool:
-    asked = {"module": module, "cwd": str(Path.cwd()), "variables": dict(os.environ), "umask": _umask()}
-    whole = json.dumps(asked).encode() + b"\n"
+    """Whether the warm process runs the stage."""
+    asked = {"module": module, "cwd": str(Path.cwd()), "variables": dict(os.environ)}
+    whole = json.dumps({**asked, "umask": _umask(), "share": share()}).encode() + b"\n"
     try:
         line.connect(address)
         line.sendall(whole[socket.send_fds(line, [whole], [0, 1, 2]) :])

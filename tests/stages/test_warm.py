@@ -10,6 +10,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+import yaml
 
 from flows.runtime import dvc, warm
 from pipeline.artifacts import paths
@@ -75,6 +76,12 @@ def training(process: "subprocess.Popen[str]") -> psutil.Process:
     raise AssertionError("it ended before")
 
 
+def test_the_warm_process_has_the_variables_that_dvc_gives_to_each_stage() -> None:
+    """With others, each stage would run in a fresh process, and nobody would notice."""
+    shell = yaml.safe_load((ROOT / "dvc.yaml").read_text())["vars"][0]["shell"]
+    assert dict(each.split("=") for each in shell.split()) == dvc.OF_THE_SHELL
+
+
 def test_it_makes_the_same_files_and_says_the_same(project: Project) -> None:
     files = [paths.RECORDS, paths.SOURCE]
     code, said, here = outcome("ingest", **{VARIABLE: ""})
@@ -112,8 +119,8 @@ def test_it_does_not_outlive_the_one_that_waits(project: Project) -> None:
     with started("stage2") as process:
         stage = training(process)
         process.kill()
-    psutil.wait_procs([stage], SECONDS)
-    assert not stage.is_running()
+        psutil.wait_procs([stage], SECONDS)
+        assert not stage.is_running()
 
 
 def test_the_end_of_the_warm_process_is_one_that_another_try_may_mend(project: Project) -> None:
@@ -123,8 +130,8 @@ def test_the_end_of_the_warm_process_is_one_that_another_try_may_mend(project: P
         assert keeper
         keeper.kill()
         assert process.wait(SECONDS) == os.EX_TEMPFAIL
-    psutil.wait_procs([stage], SECONDS)
-    assert not stage.is_running()
+        psutil.wait_procs([stage], SECONDS)
+        assert not stage.is_running()  # although somebody still reads what it prints
 
 
 def test_once_its_code_was_edited_a_fresh_process_runs_it(

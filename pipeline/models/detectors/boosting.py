@@ -89,7 +89,7 @@ class Boosting(ClosedForm):
         quantile: float = 0.99,
         max_rows: int = 500_000,
         attack_share: float = 0.5,
-        sample: int = 10_000,
+        sample: int = 20_000,
         seed: int = 0,
     ) -> None:
         super().__init__(features)
