@@ -94,7 +94,7 @@ install: $(DEV) core
 
 # What a run needs, in .venv; and beside it the tools of development, which `make run` does without.
 $(CORE): pyproject.toml constraints.txt .ci/install .ci/tell_uv
-	@PYTHON='$(PYTHON)' .ci/install .
+	@PYTHON='$(PYTHON)' .ci/install '.[all]'
 	@touch $@
 
 $(DEV): pyproject.toml constraints.txt .ci/install .ci/tell_uv

@@ -71,13 +71,24 @@ def _command(program: Program) -> Callable[[typer.Context], None]:
         given = [*program.given, *context.args]
         if program.module in arguments.PROGRAMS:  # before the program is imported, which takes seconds
             arguments.parse(program.module, given, context.command_path)
-        if program.needs_packages:
-            from pipeline.tracking import quiet_tools
-
-            quiet_tools()
-        sys.exit(importlib.import_module(f"flows.{program.module}").main(given))
+        sys.exit(_called(program, given))
 
     return run
+
+
+def _called(program: Program, given: list[str]) -> int:
+    """Import and call a program; one that takes a library of an extra that is not installed says which."""
+    if not program.needs_packages:
+        return _main(program, given)
+    from flows.runtime import program as programs
+    from pipeline.tracking import quiet_tools
+
+    quiet_tools()
+    return programs.guarded(program.module, lambda: _main(program, given))
+
+
+def _main(program: Program, given: list[str]) -> int:
+    return int(importlib.import_module(f"flows.{program.module}").main(given))
 
 
 for name, program in PROGRAMS.items():

@@ -98,7 +98,7 @@ def main(given: Sequence[str] | None = None) -> int:
             return _relocated(Path.cwd())
         findings = list(examine(Path.cwd()))
     except ModuleNotFoundError as error:
-        print(f"blocks  package {error.name} is not installed: run `.ci/install .`")
+        print(f"blocks  package {error.name} is not installed: run `.ci/install '.[all]'`")
         return 1
     print(escaping.lines(text(findings)))
     return int(any(finding.level == "blocks" for finding in findings))

@@ -51,14 +51,14 @@ def explained(chosen: Namespace) -> str:
         ConfigError: no record has such an id.
     """
     from flows.reports.scoring import shown_threshold
-    from pipeline.alarms.model import AlarmModel
     from pipeline.objects import copies
-    from pipeline.serving import front_door
+    from pipeline.serving import canary_check, front_door, loading
     from pipeline.serving.reasons import Explainer
 
     if chosen.most < 1 or chosen.features < 1:
         raise ConfigError("--most and --features: at least 1 is expected")
-    bundle, path = AlarmModel.load(chosen.alias).bundle_, copies.local(chosen.path)
+    bundle, path = loading.load(chosen.alias)[1], copies.local(chosen.path)
+    canary_check.require(bundle, "refuse", f"the model {chosen.alias}")
     threshold = shown_threshold(bundle.calibration.thresholds)
     with front_door.opened():
         if chosen.record:

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 
 from flows import arguments
 from flows.runtime import program
+from pipeline.base import extras
 from pipeline.base.errors import FlowsculptError
 from pipeline.base.escaping import printable
 from pipeline.tracking import quiet_tools
@@ -108,6 +109,10 @@ def prune(apply: bool = False) -> Pruned:
                 done.add(each, each.remove() if apply else True)
         except BusyError as error:
             done.left.append(f"{name}: left for the next time: {error}")
+        except ModuleNotFoundError as error:
+            if error.name is None or extras.lacking(error) is None:
+                raise
+            done.left.append(f"{name}: not looked at, as {error.name} is not installed here")
         except (FlowsculptError, OSError) as error:
             done.faults.append(f"{name}: {error}")
     return done

@@ -10,6 +10,9 @@ import tomllib
 from pathlib import Path
 from typing import Any, Final
 
+from packaging.requirements import Requirement
+
+from pipeline.base.extras import EXTRAS, PROJECT
 from pipeline.serving.libraries import Library, closure, policy
 
 ROOT: Final = Path(__file__).parents[2]
@@ -23,9 +26,12 @@ a licence offers a choice (OR), the allowed one is taken.
 
 
 def requirements() -> tuple[list[str], list[str]]:
-    """What ``pyproject.toml`` asks for: to run, and in all extras."""
+    """What ``pyproject.toml`` asks for: to run all of it, and in the other extras."""
     project: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    return project["dependencies"], [each for extra in project["optional-dependencies"].values() for each in extra]
+    extras = project["optional-dependencies"]
+    run = [*project["dependencies"], *(each for name in EXTRAS for each in extras[name])]
+    more = [each for extra in extras.values() for each in extra if Requirement(each).name != PROJECT]
+    return run, more
 
 
 def page() -> str:

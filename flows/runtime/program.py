@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from pipeline.base import machine
+from pipeline.base import extras, machine
 from pipeline.base.errors import FlowsculptError
 from pipeline.base.escaping import lines
 
@@ -67,6 +67,17 @@ def run(name: str, body: Callable[[], str]) -> int:
         print(f"{name}: interrupted", file=sys.stderr)
         return 130
     return 0
+
+
+def guarded(name: str, main: Callable[[], int]) -> int:
+    """Call a program that may need a library that is not installed; returns the exit code."""
+    try:
+        return main()
+    except ModuleNotFoundError as error:
+        if (said := extras.lacking(error)) is None:
+            raise
+        print(f"{name}: {said}", file=sys.stderr)
+        return 1
 
 
 def result(state: "State[Any]") -> Any:

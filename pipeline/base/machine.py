@@ -1,5 +1,7 @@
 """What the machine refuses, said for people: a full or broken disk, a folder that is gone, too few files or memory.
 
+It also refuses what takes a library that is not installed.
+
 Whoever writes through ``durable`` gets an error that names the file and the remedy. Much else can fail: a lock, a file
 that is read, a database. A program wraps all that it does in ``refusals``. So none of this ends in a traceback, as if
 the program were wrong.
@@ -13,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+from pipeline.base import extras
 from pipeline.base.errors import FlowsculptError, MachineError
 from pipeline.base.escaping import printable
 from pipeline.base.temporary import TEMPORARY
@@ -57,6 +60,8 @@ def reason(error: BaseException | None) -> str | None:
             return f"{error}; give it more memory, or allow more threads, and run again"
         if isinstance(error, sqlite3.DatabaseError) and not isinstance(error, sqlite3.ProgrammingError):
             return f"an SQLite database cannot be used ({error}); free some space, check its rights, and run again"
+        if isinstance(error, ModuleNotFoundError) and (said := extras.lacking(error)):
+            return said
         if isinstance(error, OSError) and error.errno in _BY_NUMBER:
             return f"{_named(error)}{os.strerror(error.errno)}; {_BY_NUMBER[error.errno]}, and run again"
         error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)

@@ -69,13 +69,15 @@ def closure(asked: Iterable[str]) -> dict[str, Library]:
             seen.add((name, extra))
             if (told := _told(name)) is None:
                 continue
-            needs = _needs(told, extra)
+            needs = _needs(told, extra)  # an extra may name others of the same library
             waiting += needs
             before = found[name].needs if name in found else ()
             names = tuple(sorted({*before, *(canonicalize_name(each.name) for each in needs)}))
             found[name] = Library(name, told["Version"].partition("+")[0], licence(told), names)
     return {
-        name: Library(each.name, each.version, each.licence, tuple(need for need in each.needs if need in found))
+        name: Library(
+            each.name, each.version, each.licence, tuple(need for need in each.needs if need in found and need != name)
+        )
         for name, each in sorted(found.items())
     }
 

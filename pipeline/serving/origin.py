@@ -24,11 +24,11 @@ from packaging.requirements import Requirement
 
 from pipeline.artifacts.files import encode_json, read_bytes
 from pipeline.base.errors import ArtifactError
+from pipeline.base.extras import EXTRAS, PROJECT
 
 FOLDER: Final = "origin"
 FORMAT: Final = 1
 ABOUT, LOCK, PARAMS, CHANGES = "origin.json", "dvc.lock", "params.yaml", "changes.diff"
-PROJECT: Final = "flowsculpt"
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class Origin:
 def libraries() -> dict[str, str]:
     """The versions of Python and of the libraries that the project asks for, as they are installed here."""
     found = {"python": platform.python_version()}
-    for name in required(PROJECT):
+    for name in required(PROJECT, *EXTRAS):
         try:
             found[name] = metadata.version(name).partition("+")[0]
         except metadata.PackageNotFoundError:
@@ -72,19 +72,19 @@ def libraries() -> dict[str, str]:
     return found
 
 
-def required(distribution: str, extra: str = "") -> list[str]:
+def required(distribution: str, *extras: str) -> list[str]:
     """The names of what an installed distribution asks for on this machine; none where it is not installed.
 
     Args:
         distribution: its name.
-        extra: of it, whose requirements are given beside its own.
+        extras: of it, whose requirements are given beside its own.
     """
     try:
         lines = metadata.requires(distribution) or []
     except metadata.PackageNotFoundError:
         return []
     asked = map(Requirement, lines)
-    environments: list[dict[str, str | frozenset[str]]] = [{"extra": each} for each in {"", extra}]
+    environments: list[dict[str, str | frozenset[str]]] = [{"extra": each} for each in ("", *extras)]
     return sorted({each.name.lower() for each in asked if _applies(each, environments)})
 
 

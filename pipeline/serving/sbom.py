@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING, Final
 from uuid import NAMESPACE_URL, uuid5
 
 from pipeline.artifacts.files import write_bytes
+from pipeline.base.extras import EXTRAS, PROJECT
 from pipeline.serving.libraries import Library, closure
 
 if TYPE_CHECKING:
     from cyclonedx.model.component import Component
 
 FILE: Final = "sbom.cdx.json"
-PROJECT: Final = "flowsculpt"
 LISTED: Final = "flowsculpt:sha256-of"
 RECORD: Final = "the lines of RECORD that are the same in each installation, sorted"
 
@@ -53,7 +53,7 @@ def of_project() -> bytes:
     from cyclonedx.model.component import Component, ComponentType
     from cyclonedx.model.license import LicenseExpression
 
-    own = closure([PROJECT])[PROJECT]
+    own = closure([f"{PROJECT}[{','.join(EXTRAS)}]"])[PROJECT]
     whole = Component(
         name=PROJECT,
         version=own.version,

@@ -8,11 +8,12 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache, cached_property
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from pipeline.base import durable
+from pipeline.base import durable, extras
 from pipeline.base.errors import ArtifactError, ConfigError
 from pipeline.base.secrets import hidden
 from pipeline.settings.tracking import Tracking
@@ -215,7 +216,10 @@ def connect(uri: str, root: Path) -> Store:
         try:
             return Store(MlflowClient(patient), root, artefact_root(root))
         except MlflowException as error:
-            raise ArtifactError(f"{path}: cannot be opened as a store of MLflow ({error})") from error
+            hint = (
+                "" if find_spec("sqlalchemy") else f"; sqlalchemy is not installed here: {extras.remedy(extras.TRAIN)}"
+            )
+            raise ArtifactError(f"{path}: cannot be opened as a store of MLflow ({error}){hint}") from error
 
 
 def _connect_to_server(uri: str, root: Path) -> Store:

@@ -13,9 +13,13 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 
+from pipeline.base.extras import BROUGHT_BY
+
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-NEEDS = [*PROJECT["dependencies"], *(need for extra in PROJECT["optional-dependencies"].values() for need in extra)]
+EXTRAS = PROJECT["optional-dependencies"]
+IN_EXTRAS = [need for extra in EXTRAS.values() for need in extra if not need.startswith(f"{PROJECT['name']}[")]
+NEEDS = [*PROJECT["dependencies"], *IN_EXTRAS]
 PINS = dict(line.split("==") for line in (ROOT / "constraints.txt").read_text().splitlines() if "==" in line)
 
 
@@ -124,25 +128,50 @@ def test_an_old_python_is_refused_with_the_way_to_name_another(install, tmp_path
 
 # Installs by hashes.
 
-LOCKS = sorted((ROOT / ".ci" / "locks").glob("py*.txt"))
+RUN = ("train", "orchestrate", "validate")
+LOCKED = {
+    **{f"py3{minor}": (*RUN, "dev") for minor in (11, 12, 13, 14)},
+    "image-scorer": (),
+    "image-server": ("orchestrate", "server"),
+    "image-worker": (*RUN, "server", "s3"),
+}
+LOCKS = sorted((ROOT / ".ci" / "locks").glob("*.txt"))
 BLOCK = re.compile(
     r"^([a-z0-9._-]+)==(\S+)(?: ; [^\\]*)? \\\n((?:    --hash=sha256:[0-9a-f]{64}(?: \\)?\n)+)", re.MULTILINE
 )
 
 
-@pytest.mark.parametrize("lock", LOCKS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("lock", [lock for lock in LOCKS if lock.stem in LOCKED], ids=lambda path: path.stem)
 def test_a_lock_has_the_hashes_of_the_pinned_versions(lock):
     text = lock.read_text()
     found = {name: version for name, version, _ in BLOCK.findall(text)}
     assert BLOCK.sub("", text) == "", "each line belongs to a library with its hashes"
     assert found.items() <= PINS.items()
     assert "torch" not in found and not [name for name in found if name.startswith("nvidia-cu")]
-    asked = [*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["dev"]]
-    assert {Requirement(each).name.lower() for each in asked} - {"torch"} <= {*found}
+    asked = [*PROJECT["dependencies"], *(need for name in LOCKED[lock.stem] for need in EXTRAS[name])]
+    assert {Requirement(each).name.lower() for each in asked} - {"torch", PROJECT["name"]} <= {*found}
 
 
-def test_each_python_that_is_tested_has_a_lock():
-    assert [lock.stem for lock in LOCKS] == ["py311", "py312", "py313", "py314"]
+def test_each_python_that_is_tested_and_each_image_has_a_lock():
+    assert {lock.stem for lock in LOCKS} == {*LOCKED, "image-sbom"}
+
+
+def test_an_image_holds_nothing_that_it_does_not_need():
+    held = {stem: (ROOT / ".ci" / "locks" / f"{stem}.txt").read_text() for stem in LOCKED}
+    heavy = ("prefect", "dvc", "mlflow", "lightning", "great-expectations", "scikit-learn", "matplotlib", "sqlalchemy")
+    assert [name for name in heavy if f"\n{name}==" in held["image-scorer"]] == []
+    assert [name for name in heavy if f"\n{name}==" not in held["image-worker"]] == []
+    assert "\npytest==" not in held["image-worker"]
+
+
+def test_the_message_for_a_library_that_is_absent_names_the_extra_that_brings_it():
+    imported = {"scikit-learn": "sklearn", "cyclonedx-python-lib": "cyclonedx", "nvidia-ml-py": "pynvml"}
+    for extra in (*RUN, "dask"):
+        for need in map(Requirement, EXTRAS[extra]):
+            name = imported.get(need.name, need.name.replace("-", "_"))
+            if name != "mlflow":  # its client is always there
+                assert BROUGHT_BY[name] in (extra, "all") or name == "sqlalchemy"
+    assert EXTRAS["all"] == [f"{PROJECT['name']}[{','.join(RUN)}]"]
 
 
 @pytest.fixture

@@ -34,6 +34,15 @@ def test_memory_and_databases_are_the_machines_too():
     assert refuse(sqlite3.OperationalError("disk I/O error")).startswith("an SQLite database cannot be used (disk I/O")
 
 
+@pytest.mark.parametrize(
+    ("name", "extra"), [("torch.nn", "train"), ("prefect", "all"), ("great_expectations", "validate")]
+)
+def test_a_library_that_is_not_installed_comes_with_an_extra(name, extra):
+    said = refuse(ModuleNotFoundError(f"No module named {name!r}", name=name))
+    assert said.startswith(f"{name.partition('.')[0]} is not installed here, and this needs it: run `pip install")
+    assert f"'.[{extra}]'" in said
+
+
 def test_what_led_to_an_error_of_a_library_is_told():
     with pytest.raises(MachineError, match="No space left on device; free some space"), machine.refusals():
         try:
@@ -50,6 +59,7 @@ def test_what_led_to_an_error_of_a_library_is_told():
         sqlite3.ProgrammingError("a fault"),
         ConnectionResetError(errno.ECONNRESET, "reset"),
         ConfigError("a setting"),
+        ModuleNotFoundError("No module named 'a_fault'", name="a_fault"),
     ],
 )
 def test_any_other_error_stays_what_it_is(error):

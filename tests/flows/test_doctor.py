@@ -90,6 +90,20 @@ def test_a_package_that_is_absent_blocks(tmp_path):
     _only(environment.packages(tmp_path, have), "blocks", "package safetensors is not installed", ".ci/install")
 
 
+def test_an_extra_of_which_nothing_is_installed_is_a_note(tmp_path):
+    have = dict(environment._installed())
+    _only(
+        environment.packages(tmp_path, {name: have[name] for name in have if name != "great-expectations"}),
+        "note",
+        "the extra validate is not installed: this machine cannot validate",
+        "'.[validate]'",
+    )
+    scorer = (ROOT / ".ci" / "locks" / "image-scorer.txt").read_text()
+    alone = {name: version for name, version in have.items() if f"\n{name}==" in f"\n{scorer}"}
+    found = [each for each in environment.packages(tmp_path, alone) if each.level != "ok"]
+    assert [each.level for each in found] == ["note"] * 3
+
+
 def test_versions_beside_the_constraints_are_named_and_a_build_is_none(tmp_path):
     have = dict(environment._installed())
     (tmp_path / "constraints.txt").write_text(f"# torch==1.0\nnumpy==1.0.0\ntorch=={have['torch'].partition('+')[0]}\n")
@@ -125,6 +139,11 @@ def test_without_a_gpu_torch_is_not_asked(monkeypatch):
     monkeypatch.setattr(devices, "find_devices", lambda: ())
     monkeypatch.setitem(sys.modules, "torch", None)
     assert _levels(environment.gpus()) == ["ok"]
+
+
+def test_where_nothing_can_look_for_gpus_that_is_said(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pynvml", None)
+    _only(environment.gpus(), "note", "GPUs are not looked for, as pynvml is not installed", "'.[train]'")
 
 
 # The folder.

@@ -1,4 +1,4 @@
-"""The shipped model scores, explains and serves where there is no PyTorch."""
+"""The shipped model scores, explains and serves where no extra is installed: no PyTorch, no Prefect, no DVC."""
 
 import json
 import subprocess
@@ -20,7 +20,8 @@ from tests.stages.conftest import shipped_settings
 TRAINED = ("ingest", "validate", "preprocess", "stage1", "stage2", "calibrate")
 ABSENT = """
 import sys
-sys.modules["torch"] = sys.modules["lightning"] = None  # an import of either fails
+from pipeline.base.extras import BROUGHT_BY
+sys.modules.update(dict.fromkeys(BROUGHT_BY))  # an import of any fails
 """
 JUDGED = f"""{ABSENT}
 import json
@@ -34,9 +35,9 @@ families = [each.family for each in found]
 reasons = [[cause.reason.text for cause in each.causes] for each in found]
 print(json.dumps([bundle.predict(records).score.tolist(), families, reasons]))
 """
-SCORED = f"""{ABSENT}
+CALLED = f"""{ABSENT}
 from flows.cli import app
-app(["score", sys.argv[1]])
+app(sys.argv[1:])
 """
 
 
@@ -73,9 +74,18 @@ def test_the_shipped_model_needs_no_torch(shipped, tmp_path):
 
 def _scores_a_file(bundle, file):
     serve(bundle)
-    done = run(SCORED, str(file))
-    assert done.returncode == 0, done.stderr
-    assert "records scored by version 1 (champion)" in done.stdout
+    for program, said in {"score": "records scored by version 1 (champion)", "explain": "p-value"}.items():
+        done = run(CALLED, program, str(file))
+        assert done.returncode == 0, done.stderr
+        assert said in done.stdout
+    assert run(CALLED, "incidents").returncode == 0
+
+
+@pytest.mark.parametrize("program", ["train", "promote", "serve", "drift", "reproduce"])
+def test_what_takes_an_extra_says_which(program, project):
+    done = run(CALLED, program, *(["1"] if program == "reproduce" else []))
+    assert done.returncode == 1
+    assert "is not installed here, and this needs it: run `pip install --editable '.[" in done.stderr
 
 
 def test_a_model_that_needs_torch_says_so(prepared, tmp_path):

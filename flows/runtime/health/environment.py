@@ -1,7 +1,7 @@
 """Python, the packages and the GPUs."""
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from importlib import metadata
 from pathlib import Path
 
@@ -10,10 +10,12 @@ from packaging.version import Version
 
 from flows.runtime import devices
 from flows.runtime.health.finding import Finding, blocks, note, ok
+from pipeline.base import extras
+from pipeline.base.extras import EXTRAS, PROJECT
 
 MOST_NAMED = 4
 INSTALLERS = {"pip", "setuptools", "wheel"}  # no run needs them
-INSTALL = "run `.ci/install .`, which installs what constraints.txt names"
+INSTALL = "run `.ci/install '.[all]'`, which installs what constraints.txt names"
 KNOWN_TO_FAIL = {  # what a newer one breaks, though it installs without a word
     "fastapi": "Prefect's server fails at run time with later ones",
     "sqlalchemy": "Prefect's scheduler fails at run time with later ones",
@@ -59,7 +61,11 @@ def code(root: Path) -> Iterator[Finding]:
 
 def gpus() -> Iterator[Finding]:
     """What the driver shows, and whether torch can use it."""
-    found = devices.find_devices()
+    try:
+        found = devices.find_devices()
+    except ModuleNotFoundError as error:
+        yield note(f"GPUs are not looked for, as {error.name} is not installed", extras.remedy(extras.TRAIN))
+        return
     if not found:
         yield ok("no GPU: training and scoring run on the CPU")
         return
@@ -82,12 +88,28 @@ def _installed() -> Iterator[tuple[str, str]]:
 
 
 def _unmet(have: Mapping[str, str]) -> Iterator[Finding]:
-    """The requirements of the core that are absent or out of range."""
-    for line in metadata.requires("flowsculpt") or ():
-        need = Requirement(line)
+    """The requirements that are absent or out of range; an extra of which nothing is installed is a note."""
+    for extra in ("", *EXTRAS):
+        needs = _needs(extra)
+        if extra and not any(_name(need.name) in have for need in needs):
+            yield note(f"the extra {extra} is not installed: this machine cannot {extra}", extras.remedy(extra))
+        else:
+            yield from _faults(needs, have)
+
+
+def _needs(extra: str) -> list[Requirement]:
+    """What the project asks for by itself (""), or what an extra adds."""
+    asked = [*map(Requirement, metadata.requires(PROJECT) or ())]
+    return [need for need in asked if _holds(need, extra) and not (extra and _holds(need, ""))]
+
+
+def _holds(need: Requirement, extra: str) -> bool:
+    return need.marker is None or need.marker.evaluate({"extra": extra})
+
+
+def _faults(needs: Iterable[Requirement], have: Mapping[str, str]) -> Iterator[Finding]:
+    for need in needs:
         name = _name(need.name)
-        if need.marker is not None and not need.marker.evaluate({"extra": ""}):
-            continue
         if name not in have:
             yield blocks(f"package {name} is not installed", INSTALL)
         elif not need.specifier.contains(have[name], prereleases=True):
