@@ -16,6 +16,7 @@ import argparse
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -25,6 +26,7 @@ from typing import Any, Final
 
 from deploy import dockerfile
 from deploy.dockerfile import Stage, Step
+from flows.runtime import program
 from pipeline.base.errors import ConfigError, FlowsculptError
 
 ROOT: Final = Path(__file__).parents[1]
@@ -115,9 +117,9 @@ class Builder:
             case _:
                 variables = {**self.outside, **known}
                 mounts = {str(path): str(path) for path in self.binds}
-                inside(
-                    root, dockerfile.words(step.rest), variables, image.user, image.folder, mounts
-                ).check_returncode()
+                command = dockerfile.words(step.rest)
+                if code := inside(root, command, variables, image.user, image.folder, mounts):
+                    raise ConfigError(f"{root.name}, line {step.line}: {step.word} ended with {code}")
 
     def _copied(self, rest: str, root: Path) -> None:
         origin, (*sources, target) = ROOT, rest.split()
@@ -141,8 +143,8 @@ def inside(
     folder: str,
     mounts: Mapping[str, str],
     is_container: bool = False,
-) -> "subprocess.CompletedProcess[Any]":
-    """Run a command with another root.
+) -> int:
+    """Run a command with another root; returns its exit code.
 
     Args:
         root: that root.
@@ -167,7 +169,9 @@ def inside(
     script.append('exec chroot --userspec="$user" "$root" /bin/sh -c \'cd "$0" && exec "$@"\' "$folder" env -i "$@"')
     told = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "sh", "-c", "\n".join(script), "sh"]
     variables = [f"{name}={value}" for name, value in env.items()]
-    return subprocess.run([*told, str(root.resolve()), user, folder, *variables, *command], check=False)
+    process = subprocess.Popen([*told, str(root.resolve()), user, folder, *variables, *command])
+    with program.heeding(process.terminate, [signal.SIGTERM]):  # which ends all that it started
+        return process.wait()
 
 
 _WRITABLE: Final = {"/tmp": "1777", "/srv/home": "1777"}  # noqa: S108
@@ -211,9 +215,7 @@ def main(given: Sequence[str] | None = None) -> int:
     env, mounts = (
         dict(each.split(mark, 1) for each in found) for mark, found in (("=", chosen.env), (":", chosen.mount))
     )
-    return inside(
-        chosen.root, command, {**image.env, **env}, image.user, image.folder, mounts, is_container=True
-    ).returncode
+    return inside(chosen.root, command, {**image.env, **env}, image.user, image.folder, mounts, is_container=True)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from pipeline.base import durable, extras
+from pipeline.base import durable
 from pipeline.base.errors import ArtifactError, ConfigError
 from pipeline.base.secrets import hidden
 from pipeline.settings.tracking import Tracking
@@ -216,9 +216,7 @@ def connect(uri: str, root: Path) -> Store:
         try:
             return Store(MlflowClient(patient), root, artefact_root(root))
         except MlflowException as error:
-            hint = (
-                "" if find_spec("sqlalchemy") else f"; sqlalchemy is not installed here: {extras.remedy(extras.TRAIN)}"
-            )
+            hint = "" if find_spec("sqlalchemy") else "; this takes the extra train, which is not installed here"
             raise ArtifactError(f"{path}: cannot be opened as a store of MLflow ({error}){hint}") from error
 
 
