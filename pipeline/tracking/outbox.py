@@ -36,6 +36,7 @@ REFUSALS = (
     "INVALID_STATE",
     "BAD_REQUEST",
 )
+MAY_PASS = (401, 403, 407, 408, 423, 425, 429)  # log in, or come later
 
 _log = escaping.log(__name__)
 
@@ -119,7 +120,7 @@ class Outbox:
         except Exception as error:
             reason = store.redact(f"{type(error).__name__}: {error}")
             if not is_refusal(error):
-                _log.warning("%s takes nothing of what is kept in %s: %s", self._address, self.journal.folder, reason)
+                _log.warning("what is kept in %s does not reach %s now: %s", self.journal.folder, self._address, reason)
                 self._fall_silent()
                 return False
             self.journal.refuse(operation, reason)
@@ -162,13 +163,18 @@ def is_transient(error: BaseException | None) -> bool:
 
 
 def is_refusal(error: Exception) -> bool:
-    """Whether an error is about what was written, and not about who wrote it, or to what: a password, an address."""
+    """Whether an error is about what was written.
+
+    Others are about who wrote it or where to (a password, an address, a certificate), or about this machine's disk.
+    """
     import requests
 
     if type(error).__module__ == "mlflow.exceptions":
         return getattr(error, "error_code", "") in REFUSALS
-    response = error.response if isinstance(error, requests.HTTPError) else None
-    return response is None or response.status_code not in (401, 403)
+    if isinstance(error, requests.RequestException):
+        response = error.response
+        return response is not None and 400 <= response.status_code < 500 and response.status_code not in MAY_PASS
+    return not isinstance(error, OSError) or isinstance(error, FileNotFoundError)
 
 
 # The door.

@@ -1,5 +1,6 @@
 """Nothing that is logged is lost, doubled or put out of order, whenever the server goes and comes back."""
 
+import errno
 import json
 import os
 import random
@@ -110,6 +111,63 @@ def test_a_password_that_is_refused_refuses_nothing_that_was_written(tmp_path, c
     server.moments = lambda: True
     assert box.deliver() == 0
     assert list(server.taken) == [0]
+
+
+def _answer(status):
+    response = requests.Response()
+    response.status_code = status
+    return requests.HTTPError(str(status), response=response)
+
+
+def _fails_once(error):
+    left = [error]
+
+    def moment():
+        if left:
+            raise left.pop()
+        return True
+
+    return moment
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.ENOSPC, "no space left"),
+        PermissionError(errno.EACCES, "denied"),
+        OSError(errno.EIO, "input/output error"),
+        requests.exceptions.SSLError("certificate"),
+        requests.exceptions.InvalidURL("http://"),
+        _answer(401),
+        _answer(429),
+        _answer(507),
+    ],
+    ids=repr,
+)
+def test_what_is_no_fault_of_what_was_written_refuses_nothing(error, tmp_path, caplog):
+    server = Server(lambda: False)
+    box = Outbox(tmp_path, server.apply)
+    for operation in _operations(2):
+        box.write(operation)
+
+    server.moments = _fails_once(error)
+    assert box.deliver() == 2
+    assert str(error) in caplog.text
+    assert box.deliver() == 0
+    assert list(server.taken) == [0, 1]
+    assert not (tmp_path / "refused.jsonl").exists()
+
+
+@pytest.mark.parametrize("error", [FileNotFoundError("gone"), TypeError("no such call"), _answer(413)], ids=repr)
+def test_what_can_never_be_delivered_holds_up_nothing(error, tmp_path):
+    server = Server(lambda: False)
+    box = Outbox(tmp_path, server.apply)
+    for operation in _operations(2):
+        box.write(operation)
+
+    server.moments = _fails_once(error)
+    assert box.deliver() == 0
+    assert list(server.taken) == [1]
 
 
 def test_a_file_is_kept_as_it_was_when_it_was_logged(tmp_path):
