@@ -10,7 +10,7 @@
 Prefect keeps the secrets of a block encrypted. Its server sends the notifications, so it is the server that must reach
 the addresses. No package is needed beside Prefect: it has no block for e-mail by SMTP, but its block for Slack hands
 any address to Apprise, which sends mail. Apprise would take what it sends for HTML, or for the markup of Slack, but
-names of files and hosts come from strangers. So it is told that it gets text.
+strangers choose the names of files and hosts. So its address says ``format=text``.
 """
 
 import os

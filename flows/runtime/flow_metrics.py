@@ -67,7 +67,7 @@ class FlowMetrics:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._text, self._until, self._fault = "", 0.0, ""
-        self._said: frozenset[str] = frozenset()  # faults, each of which is said once while it lasts
+        self._said: frozenset[str] = frozenset()  # a fault is logged once while it lasts
         self._context = copy_context()  # which server is asked stands in it; a thread that answers has none
 
     def text(self) -> str:

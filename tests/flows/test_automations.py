@@ -275,12 +275,15 @@ def test_a_test_goes_through_each_channel_by_way_of_the_server(project, sink, ca
     assert told(sink)["title"] == "flowsculpt: a test of notifications"
 
 
-def test_a_test_says_which_channel_did_not_take_it(project, capsys, monkeypatch):
+def test_a_test_says_which_channel_did_not_take_it_and_the_log_of_the_server_why(project, capsys, monkeypatch):
     with listening(*[500] * 99) as (address, _):
-        monkeypatch.setenv(channels.variable("webhook"), address)
+        monkeypatch.setenv(channels.variable("webhook"), f"{address}/its-secret")
         apply(capsys)
         assert automations.main(["test", "--seconds", "5"]) == 1
     assert "flowsculpt-webhook: not taken in 5 s; the log of the Prefect server says why" in capsys.readouterr().err
+    (log,) = (path.read_text() for path in access.home().glob("prefect-server-*.log"))
+    assert "HTTPStatusError: Server error '500 Internal Server Error' for url" in log
+    assert "its-secret" not in log
 
 
 def test_a_sink_that_fails_once_gets_it_again(project, capsys, monkeypatch):
