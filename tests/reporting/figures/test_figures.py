@@ -184,6 +184,16 @@ def test_a_long_curve_stays_a_small_file():
     assert len(figures.svg(figures.roc_pr({"seen": curve}))) < 200_000
 
 
+def test_a_long_martingale_stays_a_small_file_and_keeps_its_peak():
+    """Each drift check puts it on a page in Prefect's database."""
+    path = np.cumsum(random.standard_normal(20_000))
+    path[12_345] = 900.0
+    figure = figures.drift({"score": 0.1}, {"score": True}, path)
+    (line,) = (each for each in figure.axes[1].lines if len(each.get_xdata()) > 2)
+    assert 12_346 in line.get_xdata() and {1, 20_000} <= set(line.get_xdata())
+    assert len(figures.svg(figure)) < 100_000
+
+
 @settings(max_examples=8, deadline=None)
 @given(
     scores=arrays(np.float64, st.integers(1, 30), elements=st.floats(-1e9, 1e9)),
