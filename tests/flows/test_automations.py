@@ -1,6 +1,7 @@
 """Notifications: what a Prefect server tells people of, by way of real blocks, to a sink on this machine."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from queue import Empty
 
@@ -206,6 +207,13 @@ def test_many_files_in_quarantine_are_one_event(monkeypatch):
     monkeypatch.setattr(events, "emit_event", lambda _, **given: got.append(given["payload"]["reason"]))
     scoring._announce([held(f"{number}.csv") for number in range(5)])
     assert got == ["5 files cannot be scored; 0.csv: REASON; 1.csv: REASON; 2.csv: REASON; and 2 more"]
+
+
+def test_a_reason_that_begins_with_the_name_of_its_file_names_it_once(monkeypatch):
+    got = []
+    monkeypatch.setattr(events, "emit_event", lambda _, **given: got.append(given["payload"]["reason"]))
+    scoring._announce([replace(held("a.csv"), reason="a.csv: column 'x' is missing")])
+    assert got == ["1 file cannot be scored; a.csv: column 'x' is missing"]
 
 
 # What stands on the server.
