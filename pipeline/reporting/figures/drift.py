@@ -12,7 +12,7 @@ from pipeline.reporting.figures import style
 from pipeline.reporting.figures.style import ANOMALOUS, BENIGN, INK, MUTED, SMALL, UNKNOWN
 
 MOST_BARS = 14
-STRETCHES = 200  # of the martingale, each of which is drawn by two points: the figure is part of a page in a database
+STRETCHES = 200  # of the martingale; each is drawn by two points, as the figure is part of a page in a database
 PLATE = {"boxstyle": "square,pad=0.1", "facecolor": style.PAPER, "linewidth": 0}
 
 

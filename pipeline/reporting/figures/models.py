@@ -62,7 +62,7 @@ def no_loss(name: str, subtitle: str = "") -> Figure:
         subtitle: where the data come from.
     """
     title = f"{name} has no loss curve"
-    why = f"{name} is computed from the training records in one step: there are no epochs over which a loss could fall."
+    why = f"{name} is fitted to training records without epochs, so there is no loss that falls from one to the next."
     figure, (ax,) = style.canvas((7.5, 1.5), title, subtitle, why)
     ax.set_axis_off()
     return figure

@@ -143,7 +143,7 @@ def test_a_model_that_is_not_trained_says_why_in_place_of_its_loss():
     report = SimpleNamespace(subtitle="synthetic data", figure=kept.__setitem__)
     training.nothing_to_train("KNN", report)
     texts = " ".join(text.get_text() for text in kept["loss_curves"].texts)
-    assert "KNN has no loss curve" in texts and "in one step: there are no epochs" in texts.replace("\n", " ")
+    assert "KNN has no loss curve" in texts and "without epochs, so there is no loss" in texts.replace("\n", " ")
     assert not any(ax.axison for ax in kept["loss_curves"].axes)
 
 
