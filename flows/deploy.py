@@ -36,7 +36,7 @@ from pipeline.settings.tracking import SHIPPED
 
 
 def put(file: Path) -> None:
-    """Deploy all that a file names.
+    """Deploy all that a file names, and print which schedules are on.
 
     Args:
         file: in the form of ``prefect.yaml``.
@@ -51,6 +51,31 @@ def put(file: Path) -> None:
             said = list(processes.lines(process.stdout))
             if process.wait():
                 raise FlowsculptError("\n".join(["the deployments were refused:", *said[-dvc.LAST_LINES :]]))
+        print("\n".join(schedules(yaml.safe_load(renamed.read_bytes()), file)), flush=True)
+
+
+def schedules(settings: Mapping[str, Any], file: Path) -> list[str]:
+    """Which deployments start by themselves and which do not, as lines.
+
+    Args:
+        settings: the content of ``prefect.yaml``.
+        file: where it stands, for the line that says how a schedule is switched on.
+    """
+    found = [(each["name"], rule) for each in settings["deployments"] for rule in each.get("schedules") or ()]
+    lines = [f"schedule {_state(rule)}: {name}, {_when(rule)}" for name, rule in found]
+    if any(_state(rule) == "off" for _, rule in found):
+        lines.append(f"What is off starts by hand alone. To switch it on, set active: true in {file} and deploy again.")
+    return lines
+
+
+def _state(rule: Mapping[str, Any]) -> str:
+    return "on" if rule.get("active", True) else "off"
+
+
+def _when(rule: Mapping[str, Any]) -> str:
+    if "interval" in rule:
+        return f"every {rule['interval']} s"
+    return f"{rule.get('cron') or rule.get('rrule')} {rule.get('timezone', 'UTC')}"
 
 
 @contextmanager

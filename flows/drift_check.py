@@ -235,12 +235,14 @@ def _publish(found: Finding, settings: Retraining) -> None:
         settings.large,
         subtitle=f"{found.records:,} records judged by version {found.version}, {found.kept:,} of which look benign",
     )
+    picture = svg(figure)
     with whole_folder(paths.DRIFT) as folder:
-        write_bytes(folder / "drift.svg", svg(figure))
+        write_bytes(folder / "drift.svg", picture)
         write_csv(folder / "drift.csv", rows)
         write_json(folder / "drift.json", _told(found))
     create_table_artifact(rows, key=artefact_key("drift-changes"), description="Distances, the largest first")
-    create_markdown_artifact(markdown(found), key=artefact_key("drift-check"), description=f"Drift: {found.outcome}")
+    page = markdown(found, picture)
+    create_markdown_artifact(page, key=artefact_key("drift-check"), description=f"Drift: {found.outcome}")
     if found.outcome in events.DRIFT:
         events.announce(events.DRIFT[found.outcome], found.reason, found.version)
 

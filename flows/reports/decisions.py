@@ -250,21 +250,30 @@ def _records(outcome: Outcome) -> str:
 
 
 def _table(decision: Decision) -> str:
-    names = ("criterion", "records", "champion", "candidate", "difference", "bounds", "asked", "verdict")
-    ruled = ["---", *4 * ["---:"], *3 * ["---"]]
+    """What decides as a list, as Prefect's page cuts off wide tables; then every figure as a table."""
+    deciding = [line for line in decision.criteria if line.decides]
+    asked = "\n".join(f"- {_verdict(line)}: {in_markdown(f'{line.name}, {line.rule}')}" for line in deciding)
+    has_champion = any(line.champion is not None for line in decision.criteria)
+    columns = ["criterion", "records", "champion", "candidate", "difference", "bounds"]
+    rows = [dict(zip(columns, _row(line), strict=True)) for line in decision.criteria]
+    names = [name for name in columns if has_champion or name not in ("champion", "difference")]
+    ruled = ["---" if name in ("criterion", "bounds") else "---:" for name in names]
+    figures = table(names, [[row[name] for name in names] for row in rows], ruled)
     note = NOTE.format(in_markdown(decision.threshold), 100 * decision.level)
-    return f"{table(names, map(_row, decision.criteria), ruled)}\n\n{note}"
+    return f"## What is asked\n\n{asked}\n\n## Figures\n\n{figures}\n\n{note}"
+
+
+def _verdict(line: Criterion) -> str:
+    return "passed" if line.passed else strong("failed")
 
 
 def _row(line: Criterion) -> list[str]:
-    verdict = ("passed" if line.passed else strong("failed")) if line.decides else "shown only"
     champion = "-" if line.champion is None else _figure(line, line.champion)
     if line.difference is None:
         difference, bounds = "-", f"{_figure(line, line.low)} to {_figure(line, line.high)}"
     else:
         difference, bounds = _gap(line, line.difference), f"{_gap(line, line.low)} to {_gap(line, line.high)}"
-    figures = (f"{line.n:,}", champion, _figure(line, line.candidate), difference, bounds)
-    return [line.name, *figures, line.rule or "-", verdict]
+    return [line.name, f"{line.n:,}", champion, _figure(line, line.candidate), difference, bounds]
 
 
 def _figure(line: Criterion, value: float) -> str:

@@ -1,9 +1,11 @@
 """The page of a drift check: the outcome, why, and what a person does about it."""
 
+from base64 import b64encode
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from pipeline.artifacts import paths
 from pipeline.base.escaping import in_markdown
 from pipeline.serving import own_model
 
@@ -20,8 +22,13 @@ NEXT: Final = {  # outcome -> what a person does about it
 }
 
 
-def markdown(found: "Finding") -> str:
-    """A page: the outcome, why, and what follows."""
+def markdown(found: "Finding", picture: bytes = b"") -> str:
+    """A page: the outcome, why, and what follows.
+
+    Args:
+        found: what the check found.
+        picture: the figure as SVG, which the page shows; none for a terminal.
+    """
     lines = [
         f"# Drift: {found.outcome}",
         f"Version {found.version}{own_model.suffix()}: {in_markdown(found.reason)}.",
@@ -38,5 +45,7 @@ def markdown(found: "Finding") -> str:
     lines += [NEXT[found.outcome].format(scored=own_model.scored().as_posix())] if found.outcome in NEXT else []
     if found.registered is not None:
         lines += [f"Version {found.registered} has the thresholds that follow. The gate: {in_markdown(found.gate)}."]
-    lines += ["Figure and table: `data/reports/drift/`."]
+    if picture:
+        lines += [f"![Distances, and the martingale](data:image/svg+xml;base64,{b64encode(picture).decode()})"]
+    lines += [f"Figure and table: `{paths.DRIFT.as_posix()}/`."]
     return "\n\n".join(lines)

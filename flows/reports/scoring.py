@@ -36,7 +36,7 @@ def markdown(result: Result) -> str:
         *_labelled(result.scored),
         *_titled("Delivery", result.delivery),
         *_titled("Unlike what the model was fitted on", _broken(result)),
-        *_titled("Quarantined", [f"{held.source}: {held.reason} ({_place(held)})" for held in result.quarantined]),
+        *_titled("Quarantined", [f"{held.sentence} ({_place(held)})" for held in result.quarantined]),
         *_titled("Left for the next run", result.left),
         *_titled("Failed", result.refused),
         *_titled("Judged again", _again(result)),

@@ -6,15 +6,19 @@
 
 Prefect answers whatever name it is called by. A page that is open in the operator's browser could give this machine a
 name of its own and talk to the server through it (DNS rebinding). The door answers to known names alone, and to no page
-but the server's own. Prefect itself asks for the login.
+but the server's own. Prefect itself asks for the login. The log names no address but by its host, see
+``log_addresses``.
 """
 
 import argparse
+import logging
 import os
 import sys
 from collections.abc import Collection, Sequence
 from typing import Any
 from urllib.parse import urlsplit
+
+from flows.runtime.log_addresses import ShortRecord
 
 LOCAL_NAMES = ("127.0.0.1", "localhost", "[::1]")
 
@@ -87,6 +91,7 @@ def serve(given: argparse.Namespace) -> None:
     from prefect.server.api.server import create_app
     from prefect.settings import get_current_settings
 
+    logging.setLogRecordFactory(ShortRecord)
     settings = get_current_settings().server
     names = (*LOCAL_NAMES, *filter(None, given.allowed_hosts.split(",")))
     app: Any = Door(create_app(final=True, webserver_only=given.no_services), names)

@@ -9,7 +9,8 @@
 
 Prefect keeps the secrets of a block encrypted. Its server sends the notifications, so it is the server that must reach
 the addresses. No package is needed beside Prefect: it has no block for e-mail by SMTP, but its block for Slack hands
-any address to Apprise, which sends mail.
+any address to Apprise, which sends mail. Apprise would take what it sends for HTML, or for the markup of Slack, but
+strangers choose the names of files and hosts. So its address says ``format=text``.
 """
 
 import os
@@ -17,7 +18,7 @@ import stat
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 from prefect.blocks.abstract import NotificationBlock
 from prefect.blocks.notifications import CustomWebhookNotificationBlock, SlackWebhook
@@ -66,17 +67,36 @@ def _secret(channel: str) -> str:
 def _email(secret: str) -> NotificationBlock:
     from apprise import Apprise
 
-    if urlsplit(secret).scheme not in ("mailto", "mailtos") or not Apprise().add(secret):
+    address, found = _as_text("email", secret), Apprise()
+    if urlsplit(address).scheme not in ("mailto", "mailtos") or not found.add(address):
         form = "mailtos://user:password@smtp.example:587?from=flowsculpt@example.com&to=oncall@example.com"
         raise ConfigError(f"{variable('email')}: is no address for e-mail; its form is {form}")
-    return SlackWebhook(url=SecretStr(secret))
+    if len(found) != 1:
+        raise ConfigError(
+            f"{variable('email')}: holds {len(found)} addresses, where one is expected; to= takes several"
+        )
+    return SlackWebhook(url=SecretStr(address))
 
 
 def _slack(secret: str) -> NotificationBlock:
     parts = urlsplit(secret)
     if parts.scheme != "https" or parts.hostname not in SLACK:
         raise ConfigError(f"{variable('slack')}: is no address of a Slack webhook; its form is https://{SLACK[0]}/...")
-    return SlackWebhook(url=SecretStr(secret))
+    # Prefect knows the address of Slack for governments as it is alone. It gets markup, in which our words are escaped
+    # twice: "<" stands there as "&lt;".
+    return SlackWebhook(url=SecretStr(_as_text("slack", secret) if parts.hostname == SLACK[0] else secret))
+
+
+def _as_text(channel: str, address: str) -> str:
+    """An address of Apprise with ``format=text``.
+
+    Raises:
+        ConfigError: it asks for another format.
+    """
+    asked = [value for name, value in parse_qsl(urlsplit(address).query, True) if name.strip().lower() == "format"]
+    if any(value.strip().lower() != "text" for value in asked):
+        raise ConfigError(f"{variable(channel)}: asks for another format than text; leave format= out of it")
+    return address if asked else f"{address}{'&' if '?' in address else '?'}format=text"
 
 
 def _webhook(secret: str) -> NotificationBlock:

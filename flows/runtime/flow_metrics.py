@@ -15,14 +15,17 @@ from datetime import datetime
 from typing import Any, Final
 
 import httpx
+import yaml
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterName, FlowRunFilter
 from prefect.client.schemas.sorting import FlowRunSort
+from prefect.exceptions import PrefectException
 
 from flows.runtime import metrics, notifying
 from pipeline.artifacts import paths
 from pipeline.artifacts.files import read_json
-from pipeline.base.errors import ArtifactError, ConfigError
+from pipeline.base import escaping
+from pipeline.base.errors import ConfigError, FlowsculptError
 from pipeline.serving import exposition, live_days, own_model, scored
 from pipeline.serving.champion import GATE_TIME
 from pipeline.serving.exposition import Labels
@@ -49,6 +52,12 @@ ABOUT: Final = {
     "drift_outcome": ("gauge", "1 for what the last drift check found."),
     "drift_checked_timestamp_seconds": ("gauge", "When that was, in seconds since 1970."),
 }
+# What the sources of these numbers raise: servers that refuse, files that are damaged, settings that are wrong.
+FAULTS: Final = (
+    *(FlowsculptError, PrefectException, OSError, yaml.YAMLError),
+    *(LookupError, TypeError, ValueError, AttributeError, ArithmeticError),
+)
+_log = escaping.log(__name__)
 Values = defaultdict[str, dict[Labels, float]]
 
 
@@ -58,13 +67,17 @@ class FlowMetrics:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._text, self._until, self._fault = "", 0.0, ""
+        self._said: frozenset[str] = frozenset()  # a fault is logged once while it lasts
         self._context = copy_context()  # which server is asked stands in it; a thread that answers has none
 
     def text(self) -> str:
         """All of them, in Prometheus' text format."""
         with self._lock:
             if time.monotonic() >= self._until:
-                values = self._context.run(gathered)
+                values, faults = self._context.run(gathered)
+                for each in sorted(faults - self._said):
+                    _log.warning("/metrics lacks numbers of %s", each)
+                self._said = faults
                 self._text = exposition.text(PREFIX, ABOUT, values)
                 self._fault = "" if values["prefect_up"][()] else "the Prefect server does not answer"
                 self._until = time.monotonic() + SECONDS
@@ -93,20 +106,26 @@ def answering(settings: Prometheus, tell: Callable[[str], None]) -> Iterator[int
         yield port
 
 
-def gathered() -> Values:
-    """Name -> labels -> value, of all that can be asked now."""
-    values: Values = defaultdict(dict)
-    try:
-        with get_client(sync_client=True) as client:
-            for name in notifying.deployments():
-                _of_deployment(values, client, name)
+def gathered() -> tuple[Values, frozenset[str]]:
+    """Name -> labels -> value, of all that can be asked now, and what is wrong with the parts that cannot."""
+    values: Values = defaultdict(dict, prefect_up={(): 0.0})
+    faults: set[str] = set()
+    for part in (_of_runs, _of_champion, _of_scored, _of_quarantine, _of_drift):
+        try:
+            part(values)
+        except httpx.HTTPError:
+            values["prefect_up"][()] = 0.0
+        except FAULTS as error:
+            faults.add(f"{part.__name__.removeprefix('_of_')}: {type(error).__name__}: {error}")
+    return values, frozenset(faults)
+
+
+def _of_runs(values: Values) -> None:
+    with get_client(sync_client=True) as client:
+        client.hello().raise_for_status()
         values["prefect_up"][()] = 1.0
-    except httpx.HTTPError:
-        values["prefect_up"][()] = 0.0
-    _of_champion(values)
-    _of_scored(values)
-    _of_drift(values)
-    return values
+        for name in notifying.deployments():
+            _of_deployment(values, client, name)
 
 
 def _of_deployment(values: Values, client: SyncPrefectClient, name: str) -> None:
@@ -145,13 +164,17 @@ def _of_scored(values: Values) -> None:
     values["day_records"][()] = sum(each["records"] for each in found)
     for (kind, level), share in live_days.shares(found).items():
         values[f"day_{kind}_share"][(("level", level),)] = share
+
+
+def _of_quarantine(values: Values) -> None:
     values["quarantined_files"][()] = len([*own_model.quarantine().glob("*.json")])
 
 
 def _of_drift(values: Values) -> None:
     path = paths.DRIFT / "drift.json"
-    with suppress(ArtifactError, OSError):
-        found: Mapping[str, Any] = read_json(path)
-        if found.get("model") == own_model.name():
-            values["drift_outcome"][(("outcome", str(found["outcome"])),)] = 1.0
-            values["drift_checked_timestamp_seconds"][()] = path.stat().st_mtime
+    if not path.exists():
+        return
+    found: Mapping[str, Any] = read_json(path)
+    if found.get("model") == own_model.name():
+        values["drift_outcome"][(("outcome", str(found["outcome"])),)] = 1.0
+        values["drift_checked_timestamp_seconds"][()] = path.stat().st_mtime

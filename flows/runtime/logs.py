@@ -30,8 +30,8 @@ class JsonFormatter(logging.Formatter):
         """See ``logging.Formatter.format``."""
         told = {"time": _time(record.created), "level": record.levelname.lower(), "logger": record.name}
         run = {name: str(value) for name in _RUN if (value := getattr(record, name, None)) is not None}
-        trace = {"traceback": self.formatException(record.exc_info)} if record.exc_info else {}
-        return json.dumps({**told, "message": record.getMessage(), **run, **trace})
+        trace = self.formatException(record.exc_info) if record.exc_info else record.exc_text
+        return json.dumps({**told, "message": record.getMessage(), **run, **({"traceback": trace} if trace else {})})
 
 
 def prepare() -> None:

@@ -25,6 +25,10 @@ _OURS: Final = """{{ event.payload.reason | truncate(%d) }}
 
 Where: model {{ event.payload.model }}, on the machine {{ event.payload.host }}
 """
+# Slack takes <https://x|y> as a link; & < > are all that it wants escaped.
+_FOR_SLACK: Final = (
+    "{%% filter replace('&', '&amp;') | replace('<', '&lt;') | replace('>', '&gt;') %%}%s{%% endfilter %%}"
+)
 
 
 @dataclass(frozen=True)
@@ -53,10 +57,14 @@ class Notice:
         """The first line."""
         return f"{model}: {self.title}"
 
-    def body(self, run_book: str) -> str:
-        """The template of all others; it ends with the address of the entry in the run-book."""
+    def body(self, run_book: str, channel: str = "") -> str:
+        """The template of all others; it ends with the address of the entry in the run-book.
+
+        Names of files and hosts come from strangers, so they must be no markup where the channel knows any.
+        """
         where = _RUN % (self.words, LONGEST) if self.is_of_runs else _OURS % LONGEST
-        return f"{where}\nWhat to do: {run_book}#{self.name}"
+        words = f"{where}\nWhat to do: {run_book}#{self.name}"
+        return _FOR_SLACK % words if channel == "slack" else words
 
 
 def _of_runs(name: str, title: str, state: str) -> Notice:

@@ -7,6 +7,7 @@ switched on is left to people.
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 from uuid import UUID
@@ -42,7 +43,9 @@ def apply(client: SyncPrefectClient, settings: Notify) -> list[str]:
         raise ConfigError("notify.channels: names nobody to tell; name email, slack or webhook in params.yaml")
     blocks = {channel: channels.block(channel) for channel in dict.fromkeys(settings.channels)}
     lines = [_put_block(client, name_of_block(channel), block) for channel, block in blocks.items()]
-    ids = [_block_id(client, name_of_block(channel), block) for channel, block in blocks.items()]
+    ids: dict[str, UUID] = {
+        channel: _block_id(client, name_of_block(channel), block) for channel, block in blocks.items()
+    }
     wanted = [automation(notice, settings, ids, _deployed(client)) for notice in NOTICES]
     lines += [_put(client, each) for each in wanted]
     return lines + _remove(client, {each.name for each in wanted}, {name_of_block(each) for each in blocks})
@@ -68,22 +71,25 @@ def find(client: SyncPrefectClient, notice: Notice) -> Automation | None:
     return next(iter(client.read_automations_by_name(name_of(notice))), None)
 
 
-def automation(notice: Notice, settings: Notify, blocks: Sequence[UUID], deployed: Sequence[str]) -> AutomationCore:
+def automation(notice: Notice, settings: Notify, blocks: Mapping[str, UUID], deployed: Sequence[str]) -> AutomationCore:
     """What the server does about a notice.
 
     Args:
         notice: of which.
         settings: of the notifications.
-        blocks: ids of the channels.
+        blocks: channel -> id of its block.
         deployed: resources of the deployments of this project that are on the server.
     """
-    subject, body = notice.subject(own_model.name()), notice.body(settings.run_book)
+    subject, body = notice.subject(own_model.name()), partial(notice.body, settings.run_book)
     return AutomationCore(
         name=name_of(notice),
         description=f"{notice.title[:1].upper()}{notice.title[1:]}; {settings.run_book}#{notice.name}",
         tags=[PREFIX, tracking.project_names().model] if own_model.suffix() else [PREFIX],
         trigger=_of_runs(notice, settings, deployed) if notice.is_of_runs else _of_events(notice, settings),
-        actions=[SendNotification(block_document_id=each, subject=subject, body=body) for each in blocks],
+        actions=[
+            SendNotification(block_document_id=each, subject=subject, body=body(channel))
+            for channel, each in blocks.items()
+        ],
     )
 
 

@@ -26,6 +26,7 @@ from pipeline import tracking
 from pipeline.base.errors import ConfigError, FlowsculptError
 from pipeline.tracking import places
 
+LAST = 30.0  # seconds for the last events and logs
 # What an MLflow server needs not: a queue of jobs, which would be thirteen processes more.
 LEAN: dict[str, str] = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
 
@@ -115,7 +116,21 @@ def prefect(
         _kept("Prefect server", command, env, (host, port, "/api/health"), stopped) as address,
         temporary_settings(client_settings(login)),
     ):
-        yield f"{address}/api"
+        try:
+            yield f"{address}/api"
+        finally:
+            _send_the_last()
+
+
+def _send_the_last() -> None:
+    """Send the events and logs of this process while their server is there.
+
+    Prefect's threads that send them keep the server that they began with. Thus they end here: the next event starts new
+    ones, which send to the server that is there then. Else each event would go to the one that has ended, and be lost.
+    """
+    from prefect.events.worker import EventsWorker
+
+    EventsWorker.drain_all(timeout=LAST)
 
 
 def _forgetting(days: int) -> dict[str, str]:

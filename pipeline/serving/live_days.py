@@ -13,13 +13,14 @@ which a version was looked at last, so that MLflow is asked, and imported, once 
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
 from pipeline.artifacts.files import read_json, write_json
-from pipeline.base.errors import ArtifactError
+from pipeline.base import escaping
+from pipeline.base.errors import ArtifactError, FlowsculptError
 from pipeline.evaluation.drift import Change
 from pipeline.serving import own_model, scored
 from pipeline.serving.version import Version
@@ -28,15 +29,43 @@ from pipeline.tracking import by_day
 from pipeline.tracking.by_day import DAY
 
 ROOM: Final = "days"
+FAULTS: Final = (
+    FlowsculptError,
+    OSError,
+    LookupError,
+    TypeError,
+    ValueError,
+    AttributeError,
+)  # of disk or summary
+_log = escaping.log(__name__)
 
 
 def log(version: Version, now: float) -> list[int]:
-    """Write all whole days that are not written yet; returns these.
+    """Write all whole days that are not written yet; returns these. A fault is said, and stops nothing.
 
     Args:
         version: that scored.
         now: in seconds since 1970.
     """
+    done: list[int] = []
+    with _only_said(version):
+        done += _written(version, now)
+    return done
+
+
+@contextmanager
+def _only_said(version: Version) -> Iterator[None]:
+    """These figures are for people to look at: scoring and the drift check go on without them."""
+    try:
+        yield
+    except FAULTS as error:
+        _log.warning(
+            "what version %d made of live traffic was not written to MLflow: %s: %s",
+            *(version.number, type(error).__name__, error),
+        )
+
+
+def _written(version: Version, now: float) -> list[int]:
     stamp, today = own_model.scored() / ROOM / f"{version.number}.json", int(now // DAY)
     if _stamped(stamp) >= today:
         return []
@@ -61,7 +90,9 @@ def _stamped(path: Path) -> int:
 
 
 def log_drift(version: Version, changes: Sequence[Change], settings: Retraining, now: float) -> None:
-    """Write how far the score has moved, and which share of the features has moved far, as a drift check found.
+    """Write how far the score has moved, and which share of the features moved far, as a drift check found.
+
+    A fault is said, and stops nothing.
 
     Args:
         version: that was watched.
@@ -69,13 +100,19 @@ def log_drift(version: Version, changes: Sequence[Change], settings: Retraining,
         settings: of the drift check.
         now: in seconds since 1970.
     """
-    if not changes:
-        return
+    if changes:
+        with _only_said(version):
+            by_day.write(version.run_id, _of_drift(version, changes, settings, int(now // DAY)))
+
+
+def _of_drift(
+    version: Version, changes: Sequence[Change], settings: Retraining, day: int
+) -> list[tuple[str, float, int]]:
     figures, features = {"drift/score": changes[0].distance}, changes[1:]
     if features:
         large = sum(change.exceeds(settings.alpha, settings.large) for change in features)
         figures["drift/features"] = large / len(features)
-    by_day.write(version.run_id, [(_name(version, name), value, int(now // DAY)) for name, value in figures.items()])
+    return [(_name(version, name), value, day) for name, value in figures.items()]
 
 
 def _name(version: Version, name: str) -> str:

@@ -60,6 +60,11 @@ class Held:
     path: str
     stays: str = ""
 
+    @property
+    def sentence(self) -> str:
+        """The name of the file and the reason, which may begin with that name."""
+        return f"{self.source}: {self.reason.removeprefix(f'{self.source}: ')}"
+
 
 def put(path: Path, name: str, sha256: str, version: int, reason: str, time: str = "") -> Held:
     """Move a file into quarantine, for good; one that cannot be moved stays, and its content is known from now on.
@@ -97,7 +102,7 @@ def put(path: Path, name: str, sha256: str, version: int, reason: str, time: str
 
 def in_words(held: Sequence[Held], most: int = NAMED) -> str:
     """How many files are in quarantine, and why; ``most`` of them are named."""
-    named = [f"{each.source}: {each.reason}" for each in held[:most]]
+    named = [each.sentence for each in held[:most]]
     more = [f"and {len(held) - most:,} more"] if len(held) > most else []
     return "; ".join([f"{counted(len(held), 'file')} cannot be scored", *named, *more])
 

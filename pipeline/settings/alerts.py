@@ -1,9 +1,10 @@
 """Which records become alerts, what an alert says, and who gets it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, ClassVar, Literal
 
 from pipeline.settings.base import (
+    OPTIONAL,
     Bounds,
     Count,
     CountOrZero,
@@ -89,7 +90,7 @@ class Sinks(WithPlugins):
     most_waiting: Count
     remember: Count
     seconds: Positive
-    addresses: Addresses
+    addresses: Addresses = field(default="whole", metadata=OPTIONAL)  # params.yaml of an older project lacks it
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,9 @@ from tests.end_to_end.served import serving, until
 
 QUICK = {"stage1": {"encoder": "identity"}, "stage2": {"detector": "mahalanobis"}, "workers": {"gpu_workers": 0}}
 PICTURES = ROOT / "build" / "screenshots"
+# How many tables of a page of Markdown are wider than their place.
+TABLES = "[...document.querySelectorAll('.markdown-renderer__table')]"
+CUT_OFF = f"{TABLES}.filter(each => each.scrollWidth > each.clientWidth).length"
 EVERY = 5  # seconds between two runs of the schedule
 
 
@@ -268,6 +271,7 @@ def test_the_pages_say_what_happened(served, own_store):
         page.open(served.mlflow.replace("://", f"://{user}:{secret}@"), "Experiments")
         for name, (address, *words) in pages.items():
             page.open(address, *words)
+            assert page.script(CUT_OFF) == 0, name
             page.picture(PICTURES / f"{name}.png")
 
 

@@ -19,6 +19,8 @@ from pipeline.artifacts.tables import read_table
 from tests.end_to_end.browser import PROGRAM, browser
 from tests.end_to_end.triage import ROOT, log_in, mark, mark_until_killed, open_incident, serving
 
+A4 = 688  # CSS pixels between the margins of the style sheet
+
 
 @pytest.fixture
 def project(tmp_path, monkeypatch):
@@ -92,15 +94,17 @@ def _records(keys):
 
 
 @pytest.mark.skipif(PROGRAM is None, reason="needs Chromium")
-def test_no_page_is_wider_than_a_phone(project):
+@pytest.mark.parametrize(("width", "media"), [(390, "screen"), (A4, "print")])
+def test_no_page_is_wider_than_a_phone_or_than_paper(project, width, media):
     with serving(project) as (address, _), browser() as page:
-        page.size(390, 844)
+        page.size(width, 844)
+        page.call("Emulation.setEmulatedMedia", media=media)
         log_in(page, address)
         incident, key = page.script("document.querySelector('a.open').pathname"), _first_key()
         for path in ("/", incident, f"/alert/{key}", "/marks", "/model"):
             page.open(f"{address}{path}", "flowsculpt")
             page.wait("document.documentElement.className == 'script'")  # the style is there by then
-            assert page.script("document.documentElement.scrollWidth") <= 390, path
+            assert page.script("document.documentElement.scrollWidth") <= width, path
 
 
 def _first_key():

@@ -1,13 +1,9 @@
 """Notifications: what a Prefect server tells people of, by way of real blocks, to a sink on this machine."""
 
 import json
-import socketserver
-import threading
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from dataclasses import replace
 from pathlib import Path
-from queue import Empty, Queue
-from types import SimpleNamespace
+from queue import Empty
 
 import pytest
 from prefect import flow
@@ -23,14 +19,13 @@ from flows.reports.decisions import Outcome
 from flows.runtime import access, channels, events, refusals, servers
 from flows.runtime.devices import host
 from flows.runtime.notices import NOTICES
-from pipeline.base.errors import ConfigError, SilentModelError, TrustError
+from pipeline.base.errors import SilentModelError, TrustError
 from pipeline.serving.quarantine import Held
-from pipeline.settings.notify import RUN_BOOK
+from tests.flows.sinks import PATIENCE, listening
 
 ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.filterwarnings("ignore:'imghdr' is deprecated")  # by Apprise, when it is imported
 LOGIN = "who:knows"
-PATIENCE = 60  # seconds
 SLACK = "https://hooks.slack.com/services/T00000000/B00000000/abcdefghijklmnopqrstuvwx"
 
 
@@ -45,32 +40,6 @@ def api(tmp_path_factory):
             patch.setenv("PREFECT_API_URL", api)
             patch.setenv(access.PREFECT_CLIENT, LOGIN)
             yield api
-
-
-@contextmanager
-def listening(*faults):
-    """An HTTP sink, which answers with these first: its address, and what it got."""
-    got, faults = Queue(), [*faults]
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self):
-            body = self.rfile.read(int(self.headers["Content-Length"]))
-            got.put((dict(self.headers), json.loads(body)))
-            self.send_response(faults.pop(0) if faults else 200)
-            self.end_headers()
-
-        def log_message(self, *_):
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, args=(0.05,))
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_address[1]}/told", got
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
 
 
 @pytest.fixture
@@ -240,6 +209,13 @@ def test_many_files_in_quarantine_are_one_event(monkeypatch):
     assert got == ["5 files cannot be scored; 0.csv: REASON; 1.csv: REASON; 2.csv: REASON; and 2 more"]
 
 
+def test_a_reason_that_begins_with_the_name_of_its_file_names_it_once(monkeypatch):
+    got = []
+    monkeypatch.setattr(events, "emit_event", lambda _, **given: got.append(given["payload"]["reason"]))
+    scoring._announce([replace(held("a.csv"), reason="a.csv: column 'x' is missing")])
+    assert got == ["1 file cannot be scored; a.csv: column 'x' is missing"]
+
+
 # What stands on the server.
 
 
@@ -307,12 +283,15 @@ def test_a_test_goes_through_each_channel_by_way_of_the_server(project, sink, ca
     assert told(sink)["title"] == "flowsculpt: a test of notifications"
 
 
-def test_a_test_says_which_channel_did_not_take_it(project, capsys, monkeypatch):
+def test_a_test_says_which_channel_did_not_take_it_and_the_log_of_the_server_why(project, capsys, monkeypatch):
     with listening(*[500] * 99) as (address, _):
-        monkeypatch.setenv(channels.variable("webhook"), address)
+        monkeypatch.setenv(channels.variable("webhook"), f"{address}/its-secret")
         apply(capsys)
         assert automations.main(["test", "--seconds", "5"]) == 1
     assert "flowsculpt-webhook: not taken in 5 s; the log of the Prefect server says why" in capsys.readouterr().err
+    (log,) = (path.read_text() for path in access.home().glob("prefect-server-*.log"))
+    assert "HTTPStatusError: Server error '500 Internal Server Error' for url" in log
+    assert "its-secret" not in log
 
 
 def test_a_sink_that_fails_once_gets_it_again(project, capsys, monkeypatch):
@@ -345,75 +324,3 @@ def test_a_secret_comes_from_a_file_that_nobody_else_may_read(project, sink, cap
     assert "chmod 600" in capsys.readouterr().err
     path.chmod(0o600)
     assert apply(capsys)["flowsculpt-webhook"] == "made"
-
-
-@pytest.mark.parametrize(
-    ("channel", "secret", "said"),
-    [
-        ("webhook", "http://sink.example/x", "https://... is expected"),
-        ("webhook", "https://sink.example/x\nBearer abc", "are headers"),
-        ("slack", "https://sink.example/services/a/b/c", "is no address of a Slack webhook"),
-        ("email", "https://sink.example/x", "is no address for e-mail"),
-        ("email", "mailtos://", "is no address for e-mail"),
-    ],
-)
-def test_an_address_that_its_channel_does_not_take_is_refused_and_not_shown(channel, secret, said, monkeypatch):
-    monkeypatch.setenv(channels.variable(channel), secret)
-    with pytest.raises(ConfigError, match=said) as found:
-        channels.block(channel)
-    assert "sink.example" not in str(found.value)
-
-
-def test_slack_gets_the_words(monkeypatch):
-    import requests
-
-    got = []
-    answer = SimpleNamespace(status_code=200, content=b"ok", headers={}, text="ok")
-    monkeypatch.setattr(requests, "request", lambda _, url, data=None, **__: got.append((url, data)) or answer)
-    monkeypatch.setenv(channels.variable("slack"), SLACK)
-    assert channels.block("slack").notify("REASON <here>", "flowsculpt: a run failed") is None
-    ((address, body),) = got
-    assert address == SLACK and "a run failed" in body and "REASON" in body
-
-
-def test_mail_goes_by_smtp(monkeypatch):
-    with taking_mail() as (port, got):
-        address = f"mailto://127.0.0.1:{port}?from=flowsculpt@example.com&to=oncall@example.com"
-        monkeypatch.setenv(channels.variable("email"), address)
-        channels.block("email").notify("REASON", "flowsculpt: a run failed")
-    mail = got.get(timeout=PATIENCE)
-    assert "oncall@example.com" in mail and "Subject: flowsculpt: a run failed" in mail and "REASON" in mail
-
-
-@contextmanager
-def taking_mail():
-    """A server that speaks as much SMTP as one mail needs: its port, and what it got."""
-    got = Queue()
-
-    class Handler(socketserver.StreamRequestHandler):
-        def handle(self):
-            self.wfile.write(b"220 here\r\n")
-            for line in self.rfile:
-                word = line[:4].upper()
-                if word == b"DATA":
-                    self.wfile.write(b"354 go on\r\n")
-                    got.put(b"".join(iter(self.rfile.readline, b".\r\n")).decode())
-                self.wfile.write(b"221 bye\r\n" if word == b"QUIT" else b"250 ok\r\n")
-                if word == b"QUIT":
-                    return
-
-    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
-        thread.start()
-        try:
-            yield server.server_address[1], got
-        finally:
-            server.shutdown()
-            thread.join()
-
-
-@pytest.mark.parametrize("notice", NOTICES, ids=lambda each: each.name)
-def test_each_notification_links_to_an_entry_of_the_run_book(notice):
-    page = ROOT / RUN_BOOK
-    assert f"\n## {notice.name}\n" in page.read_text()
-    assert notice.body(RUN_BOOK).endswith(f"{page.relative_to(ROOT)}#{notice.name}")

@@ -114,7 +114,22 @@ def test_a_file_that_is_not_there_is_named(network):
         deploy.put(Path("prefect.yml"))
 
 
-def test_two_networks_keep_their_deployments_pools_and_limits_apart(network, tmp_path, monkeypatch):
+def test_what_is_deployed_says_which_schedules_are_off_and_how_they_are_switched_on():
+    """A schedule that is off looks on Prefect's page like one that is about to start."""
+    settings = yaml.safe_load((ROOT / "prefect.yaml").read_text())
+    *each, way = deploy.schedules(settings, Path("prefect.yaml"))
+    assert "schedule on: training, 0 2 * * * UTC" in each
+    assert "schedule off: scoring, */15 * * * * UTC" in each and "schedule off: drift-check, 0 * * * * UTC" in each
+    assert way.endswith("To switch it on, set active: true in prefect.yaml and deploy again.")
+
+
+def test_schedules_that_are_all_on_need_no_way_to_switch_them_on():
+    rules = [{"interval": 60}, {"rrule": "FREQ=DAILY", "timezone": "Asia/Tokyo", "active": True}]
+    found = deploy.schedules({"deployments": [{"name": "a", "schedules": rules}, {"name": "b"}]}, Path("p.yaml"))
+    assert found == ["schedule on: a, every 60 s", "schedule on: a, FREQ=DAILY Asia/Tokyo"]
+
+
+def test_two_networks_keep_their_deployments_pools_and_limits_apart(network, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(gpu, "find_devices", lambda: ())
     login, options = "who:knows", ("--no-services", "--no-ui", "--log-level", "ERROR")
     with temporary_settings({PREFECT_HOME: tmp_path}), pytest.MonkeyPatch.context() as patch:
@@ -133,6 +148,7 @@ def test_two_networks_keep_their_deployments_pools_and_limits_apart(network, tmp
         "scoring-zeek": ("gpu-zeek", ["flowsculpt", "scoring", "zeek"]),
     }
     assert {"promotion", "promotion-zeek"} <= limits
+    assert "schedule off: scoring-zeek, */15 * * * * UTC\n" in capsys.readouterr().out
 
 
 def _deploy_scoring(folder):

@@ -6,10 +6,12 @@ import urllib.request
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import httpx
 import pytest
 import yaml
 from prefect import flow
-from prefect.client.orchestration import get_client
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.exceptions import ObjectNotFound
 from prefect.settings import PREFECT_API_URL, PREFECT_HOME, PREFECT_LOGGING_TO_API_ENABLED, temporary_settings
 from prefect.states import Completed, Crashed, Failed, Late
 
@@ -17,12 +19,14 @@ from flows.runtime import flow_metrics, servers
 from flows.runtime.notices import NOTICES
 from pipeline.artifacts import paths
 from pipeline.artifacts.files import write_json
+from pipeline.base.errors import ConfigError
 from pipeline.serving import exposition
 from pipeline.serving.watching import gauges
 from pipeline.settings.prometheus import Prometheus
 from pipeline.tracking import direct
 
 ROOT = Path(__file__).parents[2]
+NOW = datetime.now(UTC)
 RULES = [
     each
     for group in yaml.safe_load((ROOT / "docs/examples/alerts.yml").read_text())["groups"]
@@ -105,6 +109,55 @@ def test_a_worker_says_how_flows_and_model_go(api, project, monkeypatch):
     assert {name: found[f"flowsculpt_{name}"] for name in expected} == expected
     assert not any("another" in name for name in found)
     assert found['flowsculpt_flow_last_end_timestamp_seconds{deployment="training",end="completed"}'] > when.timestamp()
+
+
+WHOLE = {"prefect_up", "champion_version", "day_records", "quarantined_files", "drift_outcome"}
+
+
+def failing(error):
+    def fail(*_, **__):
+        raise error
+
+    return fail
+
+
+@pytest.mark.parametrize(
+    ("broken", "lacks"),
+    [
+        (lambda patch: Path("prefect.yaml").unlink(), set()),
+        (lambda patch: Path("prefect.yaml").write_text("deployments: [unclosed"), set()),
+        (lambda patch: Path("prefect.yaml").write_text("- 1"), set()),
+        (lambda patch: patch.setattr(direct, "ask", failing(ConfigError("no store"))), {"champion_version"}),
+        (lambda patch: patch.setattr(direct, "ask", failing(OSError("disk"))), {"champion_version"}),
+        (lambda patch: write_json(paths.SCORED / "summaries" / "b.json", {"time": NOW.isoformat()}), {"day_records"}),
+        (lambda patch: write_json(paths.DRIFT / "drift.json", {"model": "flowsculpt"}), {"drift_outcome"}),
+        (lambda patch: write_json(paths.DRIFT / "drift.json", []), {"drift_outcome"}),
+        (lambda patch: (paths.DRIFT / "drift.json").write_text("{"), {"drift_outcome"}),
+        (lambda patch: patch.setattr(SyncPrefectClient, "count_flow_runs", failing(httpx.ReadTimeout("late"))), set()),
+        (lambda patch: patch.setattr(SyncPrefectClient, "read_flow_runs", failing(ObjectNotFound(KeyError()))), set()),
+    ],
+)
+def test_a_part_that_is_broken_takes_no_other_with_it(api, project, monkeypatch, caplog, broken, lacks):
+    monkeypatch.setattr(direct, "ask", lambda *_: direct.Registered(7, "run", {}, ("champion",)))
+    write_scored("a", NOW, 300, 6, 3.0)
+    write_json(paths.QUARANTINE / "0-x.json", {})
+    write_json(paths.DRIFT / "drift.json", {"model": "flowsculpt", "outcome": "train"})
+    broken(monkeypatch)
+    numbers_of = flow_metrics.FlowMetrics()
+    found = {re.match(r"flowsculpt_(\w+)", name)[1] for name in numbers(numbers_of.text())}
+    assert found & WHOLE == WHOLE - lacks
+    assert all("/metrics lacks numbers of" in each for each in caplog.messages) and (caplog.messages or not lacks)
+
+
+def test_a_broken_part_is_said_once_while_it_lasts(api, project, monkeypatch, caplog):
+    monkeypatch.setattr(flow_metrics, "SECONDS", 0.0)
+    monkeypatch.setattr(direct, "ask", lambda *_: None)
+    (paths.DRIFT).mkdir(parents=True)
+    (paths.DRIFT / "drift.json").write_text("{")
+    numbers_of = flow_metrics.FlowMetrics()
+    numbers_of.text()
+    numbers_of.text()
+    assert len(caplog.messages) == 1 and "lacks numbers of drift: ArtifactError" in caplog.messages[0]
 
 
 def write_scored(key, when, records, alarms, expected):

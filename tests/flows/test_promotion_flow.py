@@ -597,13 +597,22 @@ def test_the_page_says_the_verdict_on_each_criterion(project, made):
     _served(project, made, "good", "worse")
     page = decisions.markdown(promotion.promote())
     assert page.startswith("# Promotion: version 2: refused\n")
-    rows = [line for line in page.splitlines() if line.startswith("| AUROC on unseen attacks |")]
-    assert len(rows) == 1
-    assert rows[0].endswith("| **failed** |")
+    (asked,) = [line for line in page.splitlines() if line.startswith("- **failed**: AUROC on unseen attacks, ")]
+    assert "at most 0.02 lower, and not surely lower" in asked
+    assert "\n- passed: benign FPR, " in page
+    assert len([line for line in page.splitlines() if line.startswith("| AUROC on unseen attacks |")]) == 1
+    assert "| criterion | records | champion | candidate | difference | bounds |" in page
     assert "Each bound holds with a probability of 95 %." in page
     assert len({line.count("|") for line in page.splitlines() if line.startswith("|") and " %" in line}) == 1
-    assert "at most 0.02 lower, and not surely lower" in rows[0]
     assert "Held-out records: 1,800 benign, 320 attacks, 170 unseen attacks, 0 left out" in page
+
+
+def test_the_page_of_a_first_model_has_no_columns_for_a_champion_and_no_wide_one(project, made):
+    """Prefect's page cuts off what is wider than its middle."""
+    project.add(made.good)
+    page = decisions.markdown(promotion.promote())
+    assert "| criterion | records | candidate | bounds |" in page
+    assert max(len(line) for line in page.splitlines() if line.startswith("|")) < 110
 
 
 def test_every_kind_has_a_meaning():

@@ -1,13 +1,19 @@
 """Who may listen where, and what a serving program refuses."""
 
 import socket
+import time
 
 import pytest
-from prefect.settings import Settings
+from prefect.client.orchestration import get_client
+from prefect.events import emit_event
+from prefect.events.filters import EventFilter, EventNameFilter
+from prefect.events.worker import EventsWorker
+from prefect.settings import PREFECT_API_URL, PREFECT_HOME, Settings, temporary_settings
 
 from flows import serve
 from flows.runtime import servers, working_copy
 from pipeline.base.errors import ConfigError
+from tests.flows.sinks import PATIENCE
 
 
 def test_other_machines_are_refused_until_the_names_of_the_server_are_given():
@@ -67,3 +73,28 @@ def test_a_prefect_server_forgets_old_flow_runs_where_it_is_told_to(monkeypatch,
         monkeypatch.setenv(name, value)
     found = Settings().server.services.db_vacuum
     assert (found.enabled, found.retention_period.days) == (kinds, kept)
+
+
+def test_events_go_to_the_server_that_is_there_now_and_to_none_that_has_ended(tmp_path, monkeypatch):
+    """One thread of Prefect sends the events of a process, and it keeps its connection."""
+    monkeypatch.setenv("PREFECT_HOME", str(tmp_path))
+    for options in (["--no-ui", "--no-services"], ["--no-ui"]):
+        with (
+            temporary_settings({PREFECT_HOME: tmp_path}),
+            servers.prefect(servers.free_port(), options=options) as api,
+            temporary_settings({PREFECT_API_URL: api}),
+        ):
+            sent = emit_event("flowsculpt.notification-test", {"prefect.resource.id": "flowsculpt.model"})
+            EventsWorker.instance().wait_until_empty()
+            found = [] if "--no-services" in options else kept(sent)
+    assert [each.id for each in found] == [sent.id]
+
+
+def kept(sent):
+    """The events with the name of this one that the server has kept."""
+    deadline = time.monotonic() + PATIENCE
+    wanted = EventFilter(event=EventNameFilter(name=[sent.event]))
+    with get_client(sync_client=True) as client:
+        while not (found := client.read_events(wanted, limit=50).events) and time.monotonic() < deadline:
+            time.sleep(0.2)
+    return found

@@ -17,7 +17,13 @@ MODELS = {"encoder": {"encoder": "identity"}, "detector": {"detector": "ensemble
 SOURCE = {"synthetic": True, "dataset": "synthetic", "records": 5000, "rejected": 3, "files": {"a": 1}, "digest": "ab"}
 SPLITS = {"train": {"benign": 900, "bot": 80, "ddos": 20}, "hidden": {}, "columns": ["x"], "dropped": ["y", "z"]}
 SPLITS |= {name: {"benign": 10} for name in ("val", "calibration", "test_seen", "test_unseen", "left_out")}
-BROKEN = {"text": "repeats no earlier record", "unexpected": 7, "total": 5000, "passed": False}
+BROKEN = {
+    "columns": ["port", "a|b"],
+    "text": "repeats no earlier record",
+    "unexpected": 7,
+    "total": 5000,
+    "passed": False,
+}
 SUMMARY = {"findings": [BROKEN, BROKEN | {"text": "is finite", "passed": True}]}
 SHORTCUTS = {"means": {"leak": "No column carries the label."}}
 
@@ -61,7 +67,7 @@ def test_the_data_card_has_splits_and_findings():
     assert "| train | 900 | 100 |" in card
     assert "| hidden |" not in card
     assert "left out: y, z." in card
-    assert "repeats no earlier record: 7 of 5,000 break it" in card
+    assert "- port, a&#124;b repeats no earlier record: 7 of 5,000 break it" in card
     assert "is finite" not in card
     assert "- No column carries the label." in card
 

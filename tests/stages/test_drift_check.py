@@ -1,7 +1,9 @@
 """The flows around scored records: one model for a whole run, and three outcomes of a look at what came in."""
 
 import math
+import re
 import shutil
+from base64 import b64decode
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -122,7 +124,10 @@ def test_traffic_as_at_calibration_is_stable(watched, monkeypatch):
     assert found.outcome == "stable"
     assert found.path.max() < math.log(100)
     assert not watched.registered and not watched.events
-    assert "Drift: stable" in watched.shown["drift-check"]
+    page = watched.shown["drift-check"]
+    assert "Drift: stable" in page
+    (picture,) = re.findall(r"!\[[^]]+\]\(data:image/svg\+xml;base64,([^)]+)\)", page)
+    assert b64decode(picture) == (paths.DRIFT / "drift.svg").read_bytes()
 
 
 def test_the_alarms_of_all_thresholds_together_are_held_against_alpha(watched, monkeypatch):

@@ -12,6 +12,7 @@ from pipeline.alarms.project import with_settings
 from pipeline.base.errors import ConfigError
 from pipeline.models.detectors.knn import KNN
 from pipeline.serving.bundle_parts import detector
+from pipeline.settings.alerts import Alerts
 from pipeline.settings.calibrate import Calibrate
 from tests.settings import ROOT
 
@@ -82,3 +83,10 @@ def test_a_detector_that_was_stored_under_a_former_name_loads_without_a_warning(
     about = {"detector": "knn", "settings": {"neighbours": 1, "max_rows": 50}, "columns": ["a", "b"]}
     loaded = detector(tmp_path, 2, about, {name: value.numpy() for name, value in model.state_dict().items()})
     assert loaded.scores(np.zeros((1, 2), np.float32)) == 0  # its first reference; an unknown name would be refused
+
+
+def test_a_file_of_an_older_project_that_names_no_form_of_addresses_keeps_whole_ones(tmp_path):
+    params = config.read(ROOT / config.PARAMS)
+    del params["alerts"]["sinks"]["addresses"]
+    (tmp_path / "params.yaml").write_text(json.dumps(params))
+    assert config.load(Alerts, tmp_path / "params.yaml").sinks.addresses == "whole"

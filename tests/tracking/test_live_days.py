@@ -9,6 +9,7 @@ import pytest
 from pipeline import config
 from pipeline.artifacts import paths
 from pipeline.artifacts.files import write_json
+from pipeline.base.errors import ArtifactError
 from pipeline.evaluation.drift import Change
 from pipeline.serving import live_days
 from pipeline.serving.version import Version
@@ -69,3 +70,37 @@ def test_a_run_that_is_gone_is_said_and_stops_nothing(version, caplog):
     scored("a", FIRST, 300, 6)
     live_days.log(gone, (FIRST + 1) * by_day.DAY)
     assert "were not written to MLflow" in caplog.text
+
+
+def not_written(caplog):
+    return [each.getMessage() for each in caplog.records if "was not written to MLflow" in each.getMessage()]
+
+
+@pytest.mark.parametrize(
+    "summary", [{"alarms": {}}, {"records": 5, "alarms": {"p99": {}}}, {"records": "5", "alarms": []}]
+)
+def test_a_summary_that_lacks_what_is_counted_is_said_and_stops_nothing(version, caplog, summary):
+    when = datetime.fromtimestamp((FIRST + 0.5) * by_day.DAY, UTC).isoformat()
+    write_json(paths.SCORED / "summaries" / "a.json", {"time": when, "version": 3, **summary})
+    assert live_days.log(version, (FIRST + 1) * by_day.DAY) == []
+    assert len(not_written(caplog)) == 1
+
+
+def test_a_folder_that_cannot_be_written_is_said_and_stops_nothing(version, caplog):
+    scored("a", FIRST, 300, 6)
+    (paths.SCORED / live_days.ROOM).write_text("no folder")
+    assert live_days.log(version, (FIRST + 1) * by_day.DAY) == []
+    assert "what version 3 made of live traffic was not written to MLflow: " in not_written(caplog)[0]
+
+
+@pytest.mark.parametrize(
+    "error", [ArtifactError("it is no store"), OSError("disk is full"), KeyError("p"), TypeError("no")]
+)
+def test_a_store_that_fails_under_a_drift_check_is_said_and_stops_nothing(version, caplog, monkeypatch, error):
+    def fail(*_):
+        raise error
+
+    monkeypatch.setattr(by_day, "write", fail)
+    rules = config.load(Retraining, ROOT / "params.yaml")
+    live_days.log_drift(version, (Change("score", 0.25, 0.0, 9, 9),), rules, FIRST * by_day.DAY)
+    assert len(not_written(caplog)) == 1

@@ -12,6 +12,7 @@ from pipeline.reporting.figures import style
 from pipeline.reporting.figures.style import ANOMALOUS, BENIGN, INK, MUTED, SMALL, UNKNOWN
 
 MOST_BARS = 14
+STRETCHES = 200  # of the martingale; each is drawn by two points, as the figure is part of a page in a database
 PLATE = {"boxstyle": "square,pad=0.1", "facecolor": style.PAPER, "linewidth": 0}
 
 
@@ -79,10 +80,18 @@ def _draw_capital(ax: Axes, log: NDArray[np.float64], alarm: float) -> None:
     if not log.size:
         style.nothing(ax, "no records look benign")
         return
-    ax.plot(np.arange(1, log.size + 1), log, color=BENIGN, linewidth=1.8)
+    at = _extremes(log)
+    ax.plot(at + 1, log[at], color=BENIGN, linewidth=1.8)
     ax.axhline(alarm, color=ANOMALOUS, linewidth=1.2, linestyle=(0, (4, 3)))
     ax.set_xlim(1, max(log.size, 2))
     ax.set_ylim(min(log.min(), -1.0) * 1.1, max(log.max(), alarm) * 1.15)
+
+
+def _extremes(values: NDArray[np.float64]) -> NDArray[np.intp]:
+    """The places of the lowest and the highest value of each stretch, and both ends: all that a line can show."""
+    stretches = np.array_split(np.arange(values.size), min(STRETCHES, values.size))
+    ends = [0, values.size - 1]
+    return np.unique([*ends, *(at[pick(values[at])] for at in stretches for pick in (np.argmin, np.argmax))])
 
 
 def _shown(distances: Mapping[str, float]) -> list[str]:

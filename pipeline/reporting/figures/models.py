@@ -54,6 +54,20 @@ def loss_curves(
     return figure
 
 
+def no_loss(name: str, subtitle: str = "") -> Figure:
+    """In place of loss curves: why there are none.
+
+    Args:
+        name: of the model.
+        subtitle: where the data come from.
+    """
+    title = f"{name} has no loss curve"
+    why = f"{name} is fitted to training records without epochs, so there is no loss that falls from one to the next."
+    figure, (ax,) = style.canvas((7.5, 1.5), title, subtitle, why)
+    ax.set_axis_off()
+    return figure
+
+
 def score_histogram(
     scores: ArrayLike,
     groups: ArrayLike,

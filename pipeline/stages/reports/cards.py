@@ -152,10 +152,7 @@ def data_card(source: Content, splits: Content, summary: Content, shortcuts: Con
     files = f"{len(source['files'])} file{'' if len(source['files']) == 1 else 's'}"
     kind = "simulated records" if source["synthetic"] else f"records of {in_markdown(source['dataset'])}"
     broken = [finding for finding in summary["findings"] if not finding["passed"]]
-    findings = [
-        f"- {in_markdown(finding['text'])}: {finding['unexpected']:,} of {finding['total']:,} break it"
-        for finding in broken
-    ]
+    findings = [f"- {_finding(each)}: {each['unexpected']:,} of {each['total']:,} break it" for each in broken]
     return _page(
         "Data card",
         f"{source['records']:,} {kind} in {files}; {source['rejected']:,} rows could not be read. "
@@ -167,6 +164,10 @@ def data_card(source: Content, splits: Content, summary: Content, shortcuts: Con
         "\n".join(findings) or "No expectation was broken.",
         "\n".join(f"- {in_markdown(sentence)}" for sentence in shortcuts["means"].values()),
     )
+
+
+def _finding(of: Content) -> str:
+    return in_markdown(f"{', '.join(of['columns'])} {of['text']}")
 
 
 def _models(models: Mapping[str, Content], fusion: str) -> str:

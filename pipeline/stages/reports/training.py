@@ -11,13 +11,13 @@ from pipeline.base.samples import Samples
 from pipeline.calibration.thresholds.base import VERDICTS
 from pipeline.models.training import History, Update, Updates
 from pipeline.reporting.figures.confidence import confidence_analysis
-from pipeline.reporting.figures.models import loss_curves
+from pipeline.reporting.figures.models import loss_curves, no_loss
 from pipeline.stages.reports.report import Report
 
 
 def nothing_to_train(name: str, report: Report) -> None:
-    """The figure of the loss says that the model is fitted in closed form."""
-    report.figure("loss_curves", loss_curves([], None, f"{name}: closed form", report.subtitle))
+    """In place of the loss curves a figure that says why there are none: DVC shows what stands under their name."""
+    report.figure("loss_curves", no_loss(name, report.subtitle))
 
 
 def given_confidence(path: str, rows: int, used: int, report: Report) -> None:

@@ -18,6 +18,7 @@ from pipeline.calibration.thresholds.base import Thresholds
 from pipeline.calibration.thresholds.evt import EVT
 from pipeline.evaluation import metrics
 from pipeline.reporting.figures import confidence, drift, evaluation, latent, models, records, shortcuts, style
+from pipeline.stages.reports import training
 
 FIGURES = {
     name: function
@@ -59,6 +60,7 @@ DRAWN = {
     "loss_curves_of_one_epoch": partial(figures.loss_curves, HISTORY[:1], 0),
     "loss_curves_without_val": partial(figures.loss_curves, [{"epoch": 1, "train_loss": 2.0, "val_loss": math.nan}], 1),
     "loss_curves_of_nothing": partial(figures.loss_curves, []),
+    "no_loss": partial(figures.no_loss, "ADetectorWithANameThatIsLongerThanThatOfAnyOther"),
     "latent_map": partial(
         figures.latent_map, 10 ** random.uniform(-3, 5, (602, 32)), GROUPS, GROUPS != "benign", ["unseen"]
     ),
@@ -135,6 +137,16 @@ def test_a_figure_is_a_small_svg_that_says_what_is_to_be_seen(name):
     assert b"<svg" in svg and len(svg) < 300_000
 
 
+def test_a_model_that_is_not_trained_says_why_in_place_of_its_loss():
+    """DVC shows what stands under the name of the loss curves: axes without a line say nothing."""
+    kept = {}
+    report = SimpleNamespace(subtitle="synthetic data", figure=kept.__setitem__)
+    training.nothing_to_train("KNN", report)
+    texts = " ".join(text.get_text() for text in kept["loss_curves"].texts)
+    assert "KNN has no loss curve" in texts and "without epochs, so there is no loss" in texts.replace("\n", " ")
+    assert not any(ax.axison for ax in kept["loss_curves"].axes)
+
+
 @pytest.mark.parametrize("name", sorted(set(DRAWN) & set(FIGURES)))
 def test_the_same_data_give_the_same_bytes(name):
     figure = DRAWN[name](subtitle="synthetic data")
@@ -170,6 +182,16 @@ def test_a_long_curve_stays_a_small_file():
     y = np.arange(40_000) % 2
     curve = metrics.Curve.of(y, random.standard_normal(40_000) + y)
     assert len(figures.svg(figures.roc_pr({"seen": curve}))) < 200_000
+
+
+def test_a_long_martingale_stays_a_small_file_and_keeps_its_peak():
+    """Each drift check puts it on a page in Prefect's database."""
+    path = np.cumsum(random.standard_normal(20_000))
+    path[12_345] = 900.0
+    figure = figures.drift({"score": 0.1}, {"score": True}, path)
+    (line,) = (each for each in figure.axes[1].lines if len(each.get_xdata()) > 2)
+    assert 12_346 in line.get_xdata() and {1, 20_000} <= set(line.get_xdata())
+    assert len(figures.svg(figure)) < 100_000
 
 
 @settings(max_examples=8, deadline=None)
