@@ -29,7 +29,7 @@ ROOT = Path(__file__).parents[2]
 NOW = datetime.now(UTC)
 RULES = [
     each
-    for group in yaml.safe_load((ROOT / "docs/examples/alerts.yml").read_text())["groups"]
+    for group in yaml.safe_load((ROOT / "deploy/alerts.yml").read_text())["groups"]
     for each in group["rules"]
 ]
 
