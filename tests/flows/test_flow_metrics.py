@@ -28,9 +28,7 @@ from pipeline.tracking import direct
 ROOT = Path(__file__).parents[2]
 NOW = datetime.now(UTC)
 RULES = [
-    each
-    for group in yaml.safe_load((ROOT / "deploy/alerts.yml").read_text())["groups"]
-    for each in group["rules"]
+    each for group in yaml.safe_load((ROOT / "deploy/alerts.yml").read_text())["groups"] for each in group["rules"]
 ]
 
 
