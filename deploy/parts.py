@@ -161,6 +161,6 @@ def configure(folders: Folders, ports: Mapping[str, int], names: Sequence[str]) 
     secrets.make(folders.secrets, names)
     given = folders.run / "secrets"
     given.mkdir(exist_ok=True, mode=0o700)
-    for path in folders.secrets.iterdir():
+    for path in folders.secrets.glob("[!.]*"):
         text = path.read_text(encoding="utf-8")
         write_bytes(given / path.name, exchanged(text, "", ports, {}).encode())

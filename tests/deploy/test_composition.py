@@ -85,7 +85,7 @@ def test_each_secret_of_the_file_is_made_once_for_its_owner_alone(tmp_path):
     made = secrets.make(folder, ["a.example", "b.example"])
     assert set(made) == {Path(each["file"]).name for each in FILE["secrets"].values()}
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
-    assert {stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir()} == {0o600}
+    assert {stat.S_IMODE(path.stat().st_mode) for path in folder.glob("[!.]*")} == {0o600}
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
     assert secrets.make(folder) == []
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
@@ -96,12 +96,24 @@ def test_each_secret_of_the_file_is_made_once_for_its_owner_alone(tmp_path):
     assert len(before["pgpass"].splitlines()) == 2
 
 
+def test_git_takes_no_secret_from_whatever_folder_they_are_made_in(tmp_path, capsys):
+    _git(tmp_path, "init", "--quiet")
+    secrets.make(tmp_path / "anywhere")
+    assert _git(tmp_path, "status", "--porcelain", "--untracked-files=all") == ""
+    (tmp_path / ".gitignore").write_bytes((ROOT / ".gitignore").read_bytes())
+    _git(tmp_path, "check-ignore", "deploy/secrets/signing")
+    assert secrets.main([str(tmp_path)]) == 1
+    assert "has no line `*`, so git would take secrets" in capsys.readouterr().err
+    assert not (tmp_path / "signing").exists()
+
+
 def test_what_the_processes_are_given_names_this_machine(tmp_path):
     folders = composition.Folders(tmp_path / "stack")
     parts.configure(folders, PORTS, secrets.NAMES)
     auth = (folders.run / "secrets" / "mlflow-auth.ini").read_text()
     assert f"postgresql://mlflow@127.0.0.1:{PORTS['postgres']}/mlflow_people" in auth
     assert (folders.secrets / "mlflow-auth.ini").read_text() != auth
+    assert not (folders.run / "secrets" / secrets.IGNORED).exists()
     if parts.shutil.which("nginx") or Path("/usr/sbin/nginx").is_file():
         parts.proxy(folders, PORTS)
         text = (folders.run / "services.conf").read_text()
