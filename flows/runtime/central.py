@@ -18,7 +18,6 @@ from pipeline.base.errors import ConfigError
 MLFLOW, PREFECT = "MLFLOW_TRACKING_URI", "PREFECT_API_URL"
 TOKEN, PREFECT_KEY = "MLFLOW_TRACKING_TOKEN", "PREFECT_API_KEY"
 MLFLOW_CA, PREFECT_CA = "MLFLOW_TRACKING_SERVER_CERT_PATH", "PREFECT_API_SSL_CERT_FILE"
-BROKEN: Final = 500
 SERVER: Final = ("http://", "https://")
 DATABASES: Final = ("sqlite", "postgresql", "mysql", "mssql")
 
@@ -162,6 +161,6 @@ def _require(server: str, address: str, status: int, login: str) -> None:
     shown = tracking.redact(address)
     if status in access.REFUSED:
         raise ConfigError(f"{server}: {shown} refuses the login of this environment ({status}); set {login}")
-    if not status or status >= BROKEN:
-        said = f"says {status}" if status else "does not answer"
+    if status != access.OK:
+        said = f"says {status}, and should say {access.OK}" if status else "does not answer"
         raise ConfigError(f"{server}: {shown} {said}; nothing is served")

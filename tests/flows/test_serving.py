@@ -103,6 +103,9 @@ def elsewhere():
         def do_GET(self):
             server.asked.append((self.path, self.headers.get("Authorization", "")))
             self.send_response(server.status)
+            if server.status == 302:
+                server.status = 200
+                self.send_header("Location", f"http://localhost:{server.server_address[1]}/elsewhere")
             self.end_headers()
 
         def log_message(self, *_):
@@ -141,12 +144,26 @@ def test_a_server_elsewhere_is_asked_with_the_login_that_the_environment_has(els
 
 @pytest.mark.parametrize(
     ("status", "said"),
-    [(401, r"refuses the login of this environment \(401\); set MLFLOW_TRACKING_USERNAME"), (503, "says 503; nothing")],
+    [
+        (401, r"refuses the login of this environment \(401\); set MLFLOW_TRACKING_USERNAME"),
+        (404, "says 404, and should say 200; nothing is served"),
+        (503, "says 503, and should say 200; nothing is served"),
+    ],
 )
 def test_a_server_elsewhere_that_cannot_be_used_ends_it(elsewhere, status, said):
     elsewhere.status = status
     with pytest.raises(ConfigError, match=said):
         central.require_mlflow(elsewhere.address, {})
+
+
+@pytest.mark.parametrize(
+    "login", [{central.TOKEN: "hidden"}, {access.MLFLOW_CLIENT[0]: "me", access.MLFLOW_CLIENT[1]: "hush"}]
+)
+def test_a_redirect_carries_no_login_elsewhere(elsewhere, login):
+    elsewhere.status = 302
+    central.require_mlflow(elsewhere.address, login)
+    (_, first), (path, second) = elsewhere.asked
+    assert (bool(first), path, second) == (True, "/elsewhere", "")
 
 
 def test_a_server_elsewhere_that_does_not_answer_is_named_without_its_login():
