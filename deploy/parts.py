@@ -18,6 +18,7 @@ from pipeline.artifacts.files import write_bytes
 from pipeline.base.errors import ConfigError
 
 SUPERUSER: Final = "postgres"
+SUPERUSER_VARIABLES: Final = ("PGHOST", "PGPORT", "PGUSER", "PGPASSFILE")
 USERS: Final = ("postgres", "nobody")  # PostgreSQL does not run as root
 _NGINX: Final = """daemon off;
 pid {run}/nginx.pid;
@@ -119,7 +120,7 @@ def superuser(folders: Folders, port: int) -> dict[str, str]:
     """The variables by which PostgreSQL's own programs log in as its superuser."""
     path = folders.run / "superuser"
     write_bytes(path, f"*:*:*:{SUPERUSER}:{(folders.secrets / 'postgres').read_text(encoding='utf-8')}".encode())
-    return {"PGHOST": LOCAL, "PGPORT": str(port), "PGUSER": SUPERUSER, "PGPASSFILE": str(path)}
+    return dict(zip(SUPERUSER_VARIABLES, (LOCAL, str(port), SUPERUSER, str(path)), strict=True))
 
 
 def make_roles(folders: Folders, port: int, env: Mapping[str, str]) -> None:

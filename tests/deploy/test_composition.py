@@ -1,6 +1,7 @@
 """compose.yaml: what it says, what of it is run on one machine, and that both are the same commands."""
 
 import re
+import shlex
 import stat
 import subprocess
 from pathlib import Path
@@ -9,7 +10,7 @@ import pytest
 import yaml
 from cryptography import x509
 
-from deploy import composition, parts, secrets
+from deploy import composition, objects, parts, secrets
 from deploy.stack import Stack
 from flows.runtime import secret_files
 
@@ -124,6 +125,16 @@ def test_what_the_processes_are_given_names_this_machine(tmp_path):
 def test_a_program_that_is_not_installed_is_named_with_its_package():
     with pytest.raises(parts.ConfigError, match=r"pg_nothing is not installed; .* apt-get install postgresql"):
         parts.program("pg_nothing", "postgresql")
+
+
+def test_the_line_that_makes_a_backup_is_printed(tmp_path):
+    stack = Stack(tmp_path, 8443)
+    parts.configure(stack.folders, stack.ports, secrets.NAMES)
+    (line,) = [each for each in stack.words() if "python -m deploy.backup" in each]
+    pairs = dict(word.split("=", 1) for word in shlex.split(line) if "=" in word)
+    assert pairs["PGPORT"] == str(stack.ports["postgres"])
+    assert Path(pairs["PGPASSFILE"]).read_text().endswith((stack.folders.secrets / "postgres").read_text())
+    objects.require(pairs)
 
 
 def test_two_stacks_in_one_folder_are_refused(tmp_path, monkeypatch):
