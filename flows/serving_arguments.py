@@ -35,11 +35,12 @@ def serve(parser: argparse.ArgumentParser) -> None:
         "--mlflow-uri",
         default="",
         metavar="ADDRESS",
-        help="an MLflow server that runs elsewhere; none is started (MLFLOW_TRACKING_URI counts as this option)",
+        help="use the MLflow server at this address and start none; MLFLOW_TRACKING_URI does the same",
     )
     parser.add_argument(
         "--prefect-url",
         default="",
         metavar="API",
-        help="the API of a Prefect server that runs elsewhere; none is started (so does PREFECT_API_URL)",
+        help="use the Prefect server with this API, such as https://box.example/api, and start none; PREFECT_API_URL "
+        "does the same",
     )
