@@ -18,7 +18,7 @@ from pipeline.base.errors import ConfigError
 from pipeline.tracking import store
 
 ROOT = Path(__file__).parents[2]
-VARIABLES = (central.MLFLOW, central.PREFECT, central.TOKEN, central.PREFECT_KEY, *access.MLFLOW_CLIENT)
+VARIABLES = (central.SERVED, central.MLFLOW, central.PREFECT, central.TOKEN, central.PREFECT_KEY, *access.MLFLOW_CLIENT)
 VARIABLES += (access.PREFECT_CLIENT, access.PREFECT_SERVER, access.MLFLOW_SERVER, access.MLFLOW_KEY)
 
 
@@ -282,6 +282,38 @@ def test_an_option_names_a_server_as_the_variable_does(served, elsewhere):
     assert f"MLflow    {elsewhere.address}   runs elsewhere" in said
     assert "hush" not in said
     assert not said.splitlines()[-1].startswith("Triage")
+
+
+def test_a_shell_that_knows_the_servers_of_an_earlier_serve_starts_them_again(served):
+    _, _, _, shell = served()
+    said, calls, environ, again = served("--no-triage", **shell)
+    assert calls == ["prefect", "mlflow"]
+    assert said.startswith("serve: starting a Prefect server, an MLflow server and a worker;")
+    assert again == shell
+    assert central.SERVED not in environ
+
+
+def test_what_the_user_has_named_since_counts(served, elsewhere):
+    _, _, _, shell = served()
+    own = {**shell, central.PREFECT: f"{elsewhere.address}/api"}
+    _, calls, environ, again = served("--no-triage", **own)
+    assert calls == ["mlflow"]
+    assert environ[central.PREFECT] == again[central.PREFECT] == f"{elsewhere.address}/api"
+    assert again[central.SERVED] == "http://127.0.0.1:5000"
+
+
+@pytest.mark.parametrize(
+    ("words", "environ", "said"),
+    [
+        ((), {central.PREFECT: "http://127.0.0.1:1/api"}, "to start one here: unset PREFECT_API_URL"),
+        ((), {central.MLFLOW: "http://127.0.0.1:1"}, "to start one here: unset MLFLOW_TRACKING_URI"),
+        (("--prefect-url", "http://127.0.0.1:1/api"), {}, "to start one here: leave out --prefect-url"),
+        (("--mlflow-uri", "http://127.0.0.1:1"), {}, "to start one here: leave out --mlflow-uri"),
+    ],
+)
+def test_a_refusal_says_how_a_server_is_started_here(served, words, environ, said):
+    with pytest.raises(ConfigError, match=f"does not answer; nothing is served; {said}"):
+        served(*words, **environ)
 
 
 def test_a_store_without_a_server_stays_the_store(served):
