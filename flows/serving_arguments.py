@@ -16,7 +16,9 @@ def serve(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--triage-port", type=int, default=TRIAGE_PORT, help="0: a free one")
     parser.add_argument("--no-triage", action="store_true", help="serve no triage page")
     parser.add_argument(
-        "--allowed-hosts", default="", help="names by which other machines call the servers: box.example,192.0.2.7"
+        "--allowed-hosts",
+        default="",
+        help="names by which other machines call the servers: box.example,192.0.2.7; notifications link to the first",
     )
     parser.add_argument("--no-deploy", action="store_true", help="leave the deployments as they are")
     parser.add_argument(
