@@ -125,7 +125,7 @@ def superuser(folders: Folders, port: int) -> dict[str, str]:
 
 def make_roles(folders: Folders, port: int, env: Mapping[str, str]) -> None:
     """What the image does once, on a fresh volume."""
-    own = {**env, **superuser(folders, port), "PGPASS": str(folders.secrets / "pgpass")}
+    own = {**env, **superuser(folders, port), "ROLES": str(folders.secrets / "roles")}
     subprocess.run(["sh", str(HERE / "postgres" / "roles.sh")], env=own, check=True)
 
 

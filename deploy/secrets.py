@@ -4,9 +4,9 @@
 
     python -m deploy.secrets deploy/secrets [--names prefect.example,mlflow.example,triage.example]
 
-Its owner alone can read them, and git ignores the whole folder. In containers they must belong to the user that
-``compose.yaml`` names, or be read by PostgreSQL's. The certificate is signed with its own key: put
-one of your authority in its place.
+Its owner alone can read them, and git ignores the whole folder. In containers ``postgres`` and
+``roles`` must belong to PostgreSQL's user, and all others to the user that ``compose.yaml`` names. The certificate is
+signed with its own key: put one of your authority in its place.
 """
 
 import argparse
@@ -32,6 +32,7 @@ from pipeline.base.errors import ConfigError
 NAMES: Final = ("prefect.example", "mlflow.example", "triage.example")
 USER: Final = "flowsculpt"
 DAYS: Final = 365
+CHANNELS: Final = ("email", "slack", "webhook")
 IGNORED: Final = ".gitignore"
 _AUTH: Final = """[mlflow]
 default_permission = NO_PERMISSIONS
@@ -93,7 +94,8 @@ def _secret() -> str:
 
 def _databases(once: Callable[[str, Callable[[], str]], str]) -> None:
     once("postgres", _secret)
-    once("pgpass", lambda: f"*:*:*:mlflow:{_secret()}\n*:*:*:prefect:{_secret()}")
+    lines = once("pgpass", lambda: f"*:*:*:mlflow:{_secret()}\n*:*:*:prefect:{_secret()}")
+    once("roles", lambda: lines)  # PostgreSQL runs as another user than those that log in
 
 
 def _servers(once: Callable[[str, Callable[[], str]], str]) -> None:
@@ -105,6 +107,8 @@ def _servers(once: Callable[[str, Callable[[], str]], str]) -> None:
     once("mlflow-pages", _secret)
     once("prefect", lambda: f"{USER}:{_secret()}")
     once("triage", _secret)
+    for channel in CHANNELS:
+        once(f"notify-{channel}", str)  # its address is written there by whoever wants notifications
 
 
 def _identities(key: str, secret: str) -> str:

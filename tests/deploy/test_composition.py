@@ -1,5 +1,6 @@
 """compose.yaml: what it says, what of it is run on one machine, and that both are the same commands."""
 
+import os
 import re
 import shlex
 import stat
@@ -12,7 +13,7 @@ from cryptography import x509
 
 from deploy import composition, objects, parts, secrets
 from deploy.stack import Stack
-from flows.runtime import secret_files
+from flows.runtime import channels, secret_files
 
 ROOT = Path(__file__).parents[2]
 FILE = yaml.safe_load((ROOT / "deploy" / "compose.yaml").read_text())
@@ -79,6 +80,37 @@ def test_no_service_is_given_a_secret_as_a_value_and_each_gets_the_files_that_it
         read = set(re.findall(r"/run/secrets/([\w.-]+)", text))
         assert read <= set(told.get("secrets", [])), name
         assert set(told.get("secrets", [])) <= set(FILE["secrets"])
+
+
+def test_a_file_of_secrets_is_given_to_services_of_one_user_alone():
+    users = {}
+    for told in FILE["services"].values():
+        for name in told.get("secrets", []):
+            users.setdefault(name, set()).add(told.get("user", told["image"]))
+    assert all(len(each) == 1 for each in users.values()), users
+    (read,) = re.findall(r"/run/secrets/(\w+)", (ROOT / "deploy" / "postgres" / "roles.sh").read_text())
+    assert read in FILE["services"]["postgres"]["secrets"]
+
+
+def test_the_roles_have_the_passwords_that_the_services_log_in_with(tmp_path):
+    secrets.make(tmp_path / "secrets")
+    assert (tmp_path / "secrets" / "roles").read_text() == (tmp_path / "secrets" / "pgpass").read_text()
+
+
+def test_each_channel_of_notifications_has_a_file_for_its_secret(services, tmp_path):
+    secrets.make(tmp_path / "run" / "secrets")
+    env = services["deployments"].env
+    assert set(secrets.CHANNELS) == set(channels.BLOCKS)
+    for channel in channels.BLOCKS:
+        path = Path(env[channels.variable(channel) + secret_files.FILE])
+        assert channels.variable(channel) not in secret_files.read(env)
+        path.write_text("https://sink.example/hush\n")
+        assert secret_files.read(env)[channels.variable(channel)] == "https://sink.example/hush"
+
+
+def test_notifications_link_to_the_page_behind_the_proxy(services):
+    for name in ("prefect", "deployments", "worker-1", "worker-2", "worker-3", "watch", "triage"):
+        assert services[name].env["PREFECT_UI_URL"] == f"https://prefect.example:{PORTS['proxy']}", name
 
 
 def test_each_secret_of_the_file_is_made_once_for_its_owner_alone(tmp_path):
@@ -153,14 +185,43 @@ def _git(folder, *words):
     return subprocess.run(["git", *identity, *words], cwd=folder, check=True, capture_output=True, text=True).stdout
 
 
-def test_clones_are_made_where_they_are_absent_and_left_alone_else(tmp_path):
-    source = tmp_path / "source"
-    source.mkdir()
-    _git(source, "init", "--quiet")
-    (source / ".dvc").mkdir()
-    (source / ".dvc" / "config").touch()
-    _git(source, "add", "--all")
-    _git(source, "commit", "--quiet", "--message", "start")
+@pytest.fixture
+def source(tmp_path):
+    folder = tmp_path / "source"
+    folder.mkdir()
+    _git(folder, "init", "--quiet")
+    (folder / ".dvc").mkdir()
+    (folder / ".dvc" / "config").touch()
+    _git(folder, "add", "--all")
+    _git(folder, "commit", "--quiet", "--message", "start")
+    return folder
+
+
+def test_each_service_with_a_clone_reaches_the_repository_that_it_was_made_of():
+    origin = FILE["services"]["clones"]["command"][2]
+    for name, told in FILE["services"].items():
+        mounts = [str(each).rsplit("}:")[-1].split(":") for each in told.get("volumes", ())]
+        rights = {mount[0]: mount[1:] for mount in mounts}
+        if any(mount[-1] == "/srv/clone" for mount in mounts):
+            assert rights[origin] == ([] if name == "triage" else ["ro"]), name  # marks are pushed from there
+
+
+def test_git_reads_the_repository_of_another_user(source, tmp_path):
+    words = ["sh", str(ROOT / "deploy" / "clone.sh"), str(source), "s3://dvc", str(tmp_path / "a")]
+    config = (ROOT / "deploy" / "gitconfig").read_text()
+    assert FILE["services"]["clones"]["command"][2] in config
+    (tmp_path / "gitconfig").write_text(config.replace(FILE["services"]["clones"]["command"][2], f"{source}/.git"))
+    env = os.environ | {"GIT_TEST_ASSUME_DIFFERENT_OWNER": "1", "GIT_CONFIG_GLOBAL": str(tmp_path / "absent")}
+    refused = subprocess.run(words, env=env, check=False, capture_output=True, text=True)
+    assert "dubious ownership" in refused.stderr
+    subprocess.run(words, env=env | {"GIT_CONFIG_GLOBAL": str(tmp_path / "gitconfig")}, check=True)
+    assert (tmp_path / "a" / ".dvc").is_dir()
+    for told in FILE["services"].values():
+        if told.get("user"):
+            assert told["environment"]["GIT_CONFIG_GLOBAL"] == "/app/deploy/gitconfig"
+
+
+def test_clones_are_made_where_they_are_absent_and_left_alone_else(source, tmp_path):
     words = ["sh", str(ROOT / "deploy" / "clone.sh"), str(source), "s3://dvc", *(str(tmp_path / x) for x in "ab")]
     for _ in range(2):
         subprocess.run(words, check=True, cwd=tmp_path)
