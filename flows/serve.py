@@ -182,7 +182,7 @@ def _triage(given: argparse.Namespace, names: Sequence[str], stopped: threading.
 
 
 def _deploy_all() -> None:
-    """Make the pools and put every deployment of ``prefect.yaml`` on the server.
+    """Make the pools, and put every deployment of ``prefect.yaml`` and the notifications on the server.
 
     Raises:
         FlowsculptError: Prefect refuses one.
@@ -190,6 +190,8 @@ def _deploy_all() -> None:
     with worker.connected():
         worker.prepare([own(pool) for pool in arguments.POOLS])
     deploy.put(Path(arguments.DEPLOYMENTS))
+    for line in deploy.notify():
+        print(f"serve: {line}", flush=True)
 
 
 def _gpu_workers() -> tuple[str, ...]:

@@ -5,7 +5,7 @@ import shlex
 import shutil
 import threading
 from base64 import b64encode
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
@@ -218,7 +218,7 @@ def served(project, monkeypatch, capsys):
         with temporary_settings(blank), ExitStack() as held:
             kept = dict(os.environ)
             try:
-                serve.serve(arguments.parse("serve", ["--no-deploy", *words]), held, threading.Event())
+                serve.serve(arguments.parse("serve", [*run.options, *words]), held, threading.Event())
             finally:
                 os.environ.clear()
                 os.environ.update(kept)
@@ -226,7 +226,7 @@ def served(project, monkeypatch, capsys):
         pairs = dict(word.split("=", 1) for word in shell if word != "export")
         return capsys.readouterr().out, [name for name, _ in calls], dict(environ), pairs
 
-    run.calls = calls
+    run.calls, run.options = calls, ["--no-deploy"]
     return run
 
 
@@ -314,6 +314,21 @@ def test_what_the_user_has_named_since_counts(served, elsewhere):
 def test_a_refusal_says_how_a_server_is_started_here(served, words, environ, said):
     with pytest.raises(ConfigError, match=f"does not answer; nothing is served; {said}"):
         served(*words, **environ)
+
+
+def test_it_deploys_and_then_applies_the_notifications_and_goes_on_without_them(served, monkeypatch):
+    done = []
+    monkeypatch.setattr(serve.worker, "connected", nullcontext)
+    monkeypatch.setattr(serve.worker, "prepare", lambda _: done.append("pools"))
+    monkeypatch.setattr(serve.deploy, "put", lambda _: done.append("deployments"))
+    monkeypatch.setattr(serve.deploy, "notify", lambda: done.append("notifications") or ["warning: no notifications"])
+    served.options.clear()
+    said, calls, _, _ = served()
+    assert done == ["pools", "deployments", "notifications"]
+    assert "serve: warning: no notifications\n" in said
+    assert calls == ["prefect", "mlflow", "triage"]
+    served("--no-deploy")
+    assert len(done) == 3
 
 
 def test_a_store_without_a_server_stays_the_store(served):
