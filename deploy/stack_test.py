@@ -17,12 +17,13 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Final
 
-from deploy import faults, life
+from deploy import disks, faults, life, secrets
 from deploy.composition import LOCAL
-from deploy.receiver import receiving
+from deploy.receiver import notified, receiving
 from deploy.stack import Stack
 from deploy.tried import Table, require
 from flows.runtime import processes, program, servers
+from pipeline.artifacts.files import write_bytes
 from pipeline.base.errors import FlowsculptError
 
 FOLDER: Final = Path("build") / "stack-test"
@@ -58,14 +59,16 @@ def attempted(chosen: argparse.Namespace, table: Table) -> None:
         shutil.rmtree(chosen.folder)
     stack = Stack(chosen.folder, servers.free_port(), life.QUICK)
     with ExitStack() as held:
-        receiver = held.enter_context(receiving())
-        small = held.enter_context(faults.small_disk(stack, "desk", DISK))
+        receiver, sink = held.enter_context(receiving()), held.enter_context(notified())
+        small = held.enter_context(disks.small_disk(stack, "desk", DISK))
+        secrets.make(stack.folders.secrets)
+        write_bytes(stack.folders.secrets / "notify-webhook", f"{sink.address}\n".encode())
         with ExitStack() as running:
             up = table.attempt(
                 "the stack comes up from nothing", lambda: _up(stack, running, life.settings(receiver)), True
             )
             if up:
-                lived = life.Life(stack, receiver, table)
+                lived = life.Life(stack, receiver, sink, table)
                 lived.live()
                 if not chosen.life:
                     faults.Faults(lived, table, chosen.away, small).bear()
