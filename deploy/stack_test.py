@@ -17,7 +17,7 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Final
 
-from deploy import disks, faults, life, secrets
+from deploy import disks, faults, life, parts, secrets
 from deploy.composition import LOCAL
 from deploy.receiver import notified, receiving
 from deploy.stack import Stack
@@ -60,6 +60,7 @@ def attempted(chosen: argparse.Namespace, table: Table) -> None:
     stack = Stack(chosen.folder, servers.free_port(), life.QUICK)
     with ExitStack() as held:
         receiver, sink = held.enter_context(receiving()), held.enter_context(notified())
+        parts.make_passable(stack.folders)
         small = held.enter_context(disks.small_disk(stack, "desk", DISK))
         secrets.make(stack.folders.secrets)
         write_bytes(stack.folders.secrets / "notify-webhook", f"{sink.address}\n".encode())

@@ -14,6 +14,7 @@ from cryptography import x509
 from deploy import composition, objects, parts, secrets
 from deploy.stack import Stack
 from flows.runtime import channels, secret_files
+from pipeline.base.errors import FlowsculptError
 
 ROOT = Path(__file__).parents[2]
 FILE = yaml.safe_load((ROOT / "deploy" / "compose.yaml").read_text())
@@ -152,6 +153,32 @@ def test_what_the_processes_are_given_names_this_machine(tmp_path):
         text = (folders.run / "services.conf").read_text()
         assert f"proxy_pass http://127.0.0.1:{PORTS['mlflow']};" in text
         assert "server_name mlflow.example;" in text
+
+
+def test_the_user_of_postgresql_passes_through_each_folder_that_is_made(tmp_path):
+    before = os.umask(0o077)
+    try:
+        folders = composition.Folders(tmp_path / "build" / "deep" / "stack")
+        parts.configure(folders, PORTS, secrets.NAMES)
+    finally:
+        os.umask(before)
+    volumes = folders.volume("postgres").parent
+    made = [volumes, *volumes.parents[: len(volumes.relative_to(tmp_path).parts) - 1]]
+    assert made[-1] == tmp_path / "build"
+    assert {stat.S_IMODE(each.stat().st_mode) for each in made} == {0o711}
+    assert stat.S_IMODE(folders.secrets.stat().st_mode) == 0o700
+
+
+def test_a_cluster_that_cannot_be_made_is_said_with_the_words_of_postgresql(tmp_path, monkeypatch):
+    folders = composition.Folders(tmp_path / "stack")
+    parts.configure(folders, PORTS, secrets.NAMES)
+    tool = tmp_path / "initdb"
+    tool.write_text("#!/bin/sh\necho cannot reach it >&2\nexit 1\n")
+    tool.chmod(0o755)
+    monkeypatch.setattr(parts, "program", lambda *_: str(tool))
+    monkeypatch.setattr(parts, "_as_user", list)
+    with pytest.raises(FlowsculptError, match="initdb ended with code 1:.*cannot reach it"):
+        parts.make_cluster(folders)
 
 
 def test_a_program_that_is_not_installed_is_named_with_its_package():
