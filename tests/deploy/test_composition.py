@@ -177,7 +177,7 @@ def test_a_cluster_that_cannot_be_made_is_said_with_the_words_of_postgresql(tmp_
     tool.chmod(0o755)
     monkeypatch.setattr(parts, "program", lambda *_: str(tool))
     monkeypatch.setattr(parts, "_as_user", list)
-    with pytest.raises(FlowsculptError, match="initdb ended with code 1:.*cannot reach it"):
+    with pytest.raises(FlowsculptError, match=r"initdb ended with code 1:.*cannot reach it"):
         parts.make_cluster(folders)
 
 
