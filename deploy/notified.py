@@ -73,9 +73,10 @@ def _refused(visitor: Visitor, sink: Sink) -> str:
     """Somebody with a login of MLflow registers a version without a signature, and has it score."""
     begun, champion = sink.count, visitor.version("champion")
     given = {name: champion[name] for name in ("name", "source", "run_id")}
+    given["model_id"] = champion["source"].partition("/models/")[2].partition("/")[0]
     made = visitor.registry("model-versions/create", given)["model_version"]["version"]
     try:
-        run = visitor.start("scoring/scoring", path="s3://dvc/incoming/later.csv", alias=made, rescore=True)
+        run = visitor.start("scoring/scoring", path="s3://dvc/incoming/broken.csv", alias=made, rescore=True)
         require(visitor.ended(run)["type"] == "FAILED", "it has scored")
         seconds = told(sink, "no trusted key vouches for a model", "", begun)
     finally:
