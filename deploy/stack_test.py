@@ -2,7 +2,7 @@
 
 ::
 
-    python -m deploy.stack_test [--folder build/stack-test] [--away 60] [--life] [--only WORD]
+    python -m deploy.stack_test [--folder build/stack-test] [--away 60] [--life] [--only REGEX]
 
 The folder is made anew. The exit code is 1 where something did not hold, or a process was left.
 """
@@ -36,7 +36,7 @@ def main(given: Sequence[str] | None = None) -> int:
     parser.add_argument("--folder", type=Path, default=FOLDER, help="is made anew")
     parser.add_argument("--away", type=float, default=60.0, help="seconds for which the S3 store does not answer")
     parser.add_argument("--life", action="store_true", help="no faults")
-    parser.add_argument("--only", default="", metavar="WORD", help="try only what has this word in its name")
+    parser.add_argument("--only", default="", metavar="REGEX", help="try only what has this in its name")
     chosen = parser.parse_args(given)
     table = Table(only=chosen.only)
     try:
