@@ -103,11 +103,11 @@ class Faults:
 
     def kill(self, name: str) -> str:
         """Kill a service, and wait until it is well again; says how long that took."""
-        begun, head = time.monotonic(), self.stack.head(name)
+        begun, head, before = time.monotonic(), self.stack.head(name), self.stack.processes(name)
         require(head, f"{name} does not run")
         assert head is not None
         head.kill()
-        until(lambda: self.stack.head(name) not in {None, head}, 120, f"another {name}")
+        until(lambda: self.stack.head(name) not in {None, *before}, 120, f"another {name}")
         self.stack.wait(name)
         return f"well again after {time.monotonic() - begun:.0f} s"
 
