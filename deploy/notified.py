@@ -59,14 +59,19 @@ def _failed(visitor: Visitor, sink: Sink) -> str:
 
 def _quarantined(visitor: Visitor, sink: Sink) -> str:
     begun = sink.count
-    with TemporaryDirectory() as folder:
-        path = Path(folder) / "broken.csv"
-        path.write_text(NO_RECORDS, encoding="utf-8")
-        objects.client(visitor.environment("worker-1")).upload_file(str(path), "dvc", "incoming/broken.csv")
-    run = visitor.start("scoring/scoring", path="s3://dvc/incoming/broken.csv")
+    run = visitor.start("scoring/scoring", path=_put(visitor, "broken.csv"))
     state = visitor.ended(run)
     seconds = told(sink, "files cannot be scored", "broken.csv", begun)
     return f"after {seconds:.0f} s; the run ended as {state['name']}"
+
+
+def _put(visitor: Visitor, name: str) -> str:
+    """Put a file that is no records into the S3 store; returns its address."""
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / name
+        path.write_text(NO_RECORDS, encoding="utf-8")
+        objects.client(visitor.environment("worker-1")).upload_file(str(path), "dvc", f"incoming/{name}")
+    return f"s3://dvc/incoming/{name}"
 
 
 def _refused(visitor: Visitor, sink: Sink) -> str:
@@ -76,7 +81,7 @@ def _refused(visitor: Visitor, sink: Sink) -> str:
     given["model_id"] = champion["source"].partition("/models/")[2].partition("/")[0]
     made = visitor.registry("model-versions/create", given)["model_version"]["version"]
     try:
-        run = visitor.start("scoring/scoring", path="s3://dvc/incoming/broken.csv", alias=made, rescore=True)
+        run = visitor.start("scoring/scoring", path=_put(visitor, "unsigned.csv"), alias=made, rescore=True)
         require(visitor.ended(run)["type"] == "FAILED", "it has scored")
         seconds = told(sink, "no trusted key vouches for a model", "", begun)
     finally:
