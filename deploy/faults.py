@@ -15,7 +15,7 @@ from deploy import backup as backups
 from deploy import objects, parts
 from deploy.disks import filled
 from deploy.life import SEED, Life
-from deploy.notified import told
+from deploy.notified import wait_for
 from deploy.repository import git
 from deploy.tried import Table, require
 from deploy.upgrades import upgraded
@@ -49,13 +49,13 @@ class Faults:
                 f"{name} is killed with -9 while a model is trained", partial(self.trains_on, partial(self.kill, name))
             )
         attempt("the worker of a training is killed with -9", self.worker_dies)
-        attempt("it is killed and stays away: somebody is told", self.worker_lost)
+        attempt("it is killed and stays away: a notification comes", self.worker_lost)
         attempt("PostgreSQL is restarted while a model is trained", partial(self.trains_on, self.restart))
         attempt(f"the S3 store is away for {self._away:g} s", partial(self.trains_on, self.store_away, "evaluate"))
         self.table.skip("the S3 store is killed with -9", "moto_server keeps objects in memory alone")
         for name in ("proxy", "triage", "worker-3"):
             attempt(f"{name} is killed with -9", partial(self.comes_back, name))
-        attempt("worker-3 is killed and stays away: somebody is told", self.worker_late)
+        attempt("worker-3 is killed and stays away: a notification comes", self.worker_late)
         attempt("the watch is killed with -9 while a file comes", self.watch_dies)
         if self._small:
             attempt("the disk of the watch is full", self.disk_full)
@@ -145,29 +145,29 @@ class Faults:
         return f"{name} {said}; {self.whole(run)}"
 
     def worker_lost(self) -> str:
-        """The worker is killed, and its run with it; somebody is told, and once it is back the run goes on."""
+        """The worker is killed, and its run with it; a notification comes, and once it is back the run goes on."""
         begun = self.life.sink.count
         run = self.visitor.start("training/training", force=True, promote=False)
         name = self.stage_of(run)
         self.kill_for_good(name)
         try:
-            seconds = told(self.life.sink, "a run gives no sign of life", run, begun)
+            seconds = wait_for(self.life.sink, "a run gives no sign of life", run, begun)
         finally:
             self.stack.start(name)
         self.visitor.completed(run, 900)
-        return f"{name} was away, told after {seconds:.0f} s; {self.whole(run)}"
+        return f"{name} was away, it came after {seconds:.0f} s; {self.whole(run)}"
 
     def worker_late(self) -> str:
-        """Nobody takes a run of the pool; somebody is told, and once the worker is back the run completes."""
+        """Nobody takes a run of the pool; a notification comes, and once the worker is back the run completes."""
         begun = self.life.sink.count
         self.kill_for_good("worker-3")
         try:
             run = self.visitor.start("drift-check/drift-check", dry_run=True)
-            seconds = told(self.life.sink, "a run does not start", run, begun)
+            seconds = wait_for(self.life.sink, "a run does not start", run, begun)
         finally:
             self.stack.start("worker-3")
         self.visitor.completed(run)
-        return f"told after {seconds:.0f} s; the run completed"
+        return f"it came after {seconds:.0f} s; the run completed"
 
     def kill_for_good(self, name: str) -> None:
         """Kill a service with all that it has started; it is not started again until ``start``."""

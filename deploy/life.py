@@ -92,7 +92,7 @@ class Life:
         attempt("a rollback by the deployment", self.rolled_back)
         attempt("a drift check by the deployment", self.drift)
         for what, act in notified.trials(self.visitor, self.sink).items():
-            attempt(f"{what}: somebody is told by webhook", act)
+            attempt(f"{what}: a notification comes", act)
 
     def doors(self) -> str:
         """Nobody gets in without a login, and everybody with one does."""

@@ -1,4 +1,4 @@
-"""That people are told: of a run that fails, of a file that cannot be scored, and of a model that nobody signed."""
+"""That notifications come: of a run that fails, of a file that cannot be scored, and of a model that nobody signed."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -30,7 +30,7 @@ def trials(visitor: Visitor, sink: Sink) -> Mapping[str, Callable[[], str]]:
     }
 
 
-def told(sink: Sink, title: str, word: str, since: int) -> float:
+def wait_for(sink: Sink, title: str, word: str, since: int) -> float:
     """Wait for a notification; returns how long that took.
 
     Args:
@@ -51,7 +51,7 @@ def _failed(visitor: Visitor, sink: Sink) -> str:
     begun = sink.count
     run = visitor.start("scoring/scoring", path="data/incoming/absent.csv")
     require(visitor.ended(run)["type"] == "FAILED", "the run did not fail")
-    seconds = told(sink, "a run failed", run, begun)
+    seconds = wait_for(sink, "a run failed", run, begun)
     page = f"https://prefect.example:{visitor.stack.ports['proxy']}/"
     require(sink.find("a run failed", page, begun), f"it has no link to {page}")
     return f"after {seconds:.0f} s, with a link to {page}"
@@ -61,7 +61,7 @@ def _quarantined(visitor: Visitor, sink: Sink) -> str:
     begun = sink.count
     run = visitor.start("scoring/scoring", path=_put(visitor, "broken.csv"))
     state = visitor.ended(run)
-    seconds = told(sink, "files cannot be scored", "broken.csv", begun)
+    seconds = wait_for(sink, "files cannot be scored", "broken.csv", begun)
     return f"after {seconds:.0f} s; the run ended as {state['name']}"
 
 
@@ -83,7 +83,7 @@ def _refused(visitor: Visitor, sink: Sink) -> str:
     try:
         run = visitor.start("scoring/scoring", path=_put(visitor, "unsigned.csv"), alias=made, rescore=True)
         require(visitor.ended(run)["type"] == "FAILED", "it has scored")
-        seconds = told(sink, "no trusted key vouches for a model", "", begun)
+        seconds = wait_for(sink, "no trusted key vouches for a model", "", begun)
     finally:
         visitor.registry("model-versions/delete", {"name": champion["name"], "version": made}, "DELETE")
-    return f"version {made} was refused, told after {seconds:.0f} s"
+    return f"version {made} was refused, it came after {seconds:.0f} s"

@@ -96,8 +96,8 @@ def notified() -> Iterator[Sink]:
 
         def do_POST(self) -> None:
             """Take it."""
-            told = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            sink.add(told["title"], told["text"])
+            given = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            sink.add(given["title"], given["text"])
             self.send_response(204)
             self.end_headers()
 

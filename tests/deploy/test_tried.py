@@ -5,7 +5,7 @@ import socket
 import httpx
 import pytest
 
-from deploy.notified import PATIENCE, told
+from deploy.notified import PATIENCE, wait_for
 from deploy.receiver import notified, receiving
 from deploy.tried import Table, require
 from deploy.visitor import until
@@ -54,7 +54,7 @@ def test_a_sink_finds_a_notification_by_its_title_and_a_word_and_forgets_no_othe
         for title in ("flowsculpt: a run failed", "flowsculpt: a run does not start"):
             httpx.post(sink.address, json={"title": title, "text": "flow run one"}).raise_for_status()
         assert sink.count == 2
-        assert told(sink, "a run failed", "one", 0) < PATIENCE
+        assert wait_for(sink, "a run failed", "one", 0) < PATIENCE
         assert not sink.find("a run failed", "two")
         assert not sink.find("a run failed", "one", since=1)
 
