@@ -11,9 +11,11 @@ databases are copied first: what they name is in the buckets then. Clones are co
 
 import argparse
 import os
+import shutil
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -22,33 +24,49 @@ from pipeline.base.errors import ConfigError, FlowsculptError
 
 DATABASES: Final = ("mlflow", "mlflow_people", "prefect")
 BUCKETS: Final = ("mlflow", "dvc")
+PART: Final = ".part"  # behind the name of a copy that is not whole yet
 
 
 def back_up(folder: Path, env: Mapping[str, str]) -> list[str]:
     """Copy all into a new folder; returns what was copied, in sentences.
 
     Raises:
-        ConfigError: the folder is there already.
+        ConfigError: the folder is there already, or a variable of the S3 store is not set.
         FlowsculptError: a program of PostgreSQL fails.
     """
     if folder.exists():
         raise ConfigError(f"{folder}: is there already; give the name of a new folder")
-    folder.mkdir(parents=True, mode=0o700)
-    for name in DATABASES:
-        _call("pg_dump", env, "--format=custom", f"--file={folder / name}.dump", name)
-    counts = {name: objects.fetch(name, folder / "buckets" / name, env) for name in BUCKETS}
+    objects.require(env)
+    with _whole(folder) as part:
+        for name in DATABASES:
+            _call("pg_dump", env, "--format=custom", f"--file={part / name}.dump", name)
+        counts = {name: objects.fetch(name, part / "buckets" / name, env) for name in BUCKETS}
     return [f"{', '.join(DATABASES)}: dumped", *(f"s3://{name}: {count:,} objects" for name, count in counts.items())]
+
+
+@contextmanager
+def _whole(folder: Path) -> Iterator[Path]:
+    """A folder to write into, which gets its name when the block has ended well; what was left there goes."""
+    part = folder.with_name(f"{folder.name}{PART}")
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir(parents=True, mode=0o700)
+    try:
+        yield part
+        part.rename(folder)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
 
 
 def restore(folder: Path, env: Mapping[str, str]) -> list[str]:
     """Put all back, in the place of what is there; returns what was done, in sentences.
 
     Raises:
-        ConfigError: the folder is no such copy.
+        ConfigError: the folder is no such copy, or a variable of the S3 store is not set.
         FlowsculptError: a program of PostgreSQL fails; each database is as before, or as in the copy.
     """
     if absent := [name for name in DATABASES if not (folder / f"{name}.dump").is_file()]:
         raise ConfigError(f"{folder}: has no {absent[0]}.dump, so it is no backup of a stack")
+    objects.require(env)
     counts = {name: objects.send(folder / "buckets" / name, name, env) for name in BUCKETS}
     for name in DATABASES:
         options = ("--clean", "--if-exists", "--single-transaction", f"--dbname={name}")

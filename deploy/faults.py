@@ -1,12 +1,9 @@
 """What is done to the stack that it must bear: kills, restarts, a store that is away, a full disk."""
 
-import errno
-import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -16,9 +13,10 @@ import psutil
 
 from deploy import backup as backups
 from deploy import objects, parts
+from deploy.disks import filled
 from deploy.life import SEED, Life
+from deploy.notified import wait_for
 from deploy.repository import git
-from deploy.stack import Stack
 from deploy.tried import Table, require
 from deploy.upgrades import upgraded
 from deploy.visitor import until
@@ -26,7 +24,6 @@ from pipeline import tracking
 from pipeline.artifacts import paths
 
 USERS: Final = ("prefect", "mlflow", "worker-1", "worker-2", "worker-3", "watch", "triage")
-MEGABYTE: Final = b"\0" * 1_000_000
 FULL: Final = 20.0  # seconds for which the disk of the watch is full
 
 
@@ -52,11 +49,13 @@ class Faults:
                 f"{name} is killed with -9 while a model is trained", partial(self.trains_on, partial(self.kill, name))
             )
         attempt("the worker of a training is killed with -9", self.worker_dies)
+        attempt("it is killed and stays away: a notification comes", self.worker_lost)
         attempt("PostgreSQL is restarted while a model is trained", partial(self.trains_on, self.restart))
         attempt(f"the S3 store is away for {self._away:g} s", partial(self.trains_on, self.store_away, "evaluate"))
         self.table.skip("the S3 store is killed with -9", "moto_server keeps objects in memory alone")
         for name in ("proxy", "triage", "worker-3"):
             attempt(f"{name} is killed with -9", partial(self.comes_back, name))
+        attempt("worker-3 is killed and stays away: a notification comes", self.worker_late)
         attempt("the watch is killed with -9 while a file comes", self.watch_dies)
         if self._small:
             attempt("the disk of the watch is full", self.disk_full)
@@ -104,11 +103,11 @@ class Faults:
 
     def kill(self, name: str) -> str:
         """Kill a service, and wait until it is well again; says how long that took."""
-        begun, head = time.monotonic(), self.stack.head(name)
+        begun, head, before = time.monotonic(), self.stack.head(name), self.stack.processes(name)
         require(head, f"{name} does not run")
         assert head is not None
         head.kill()
-        until(lambda: self.stack.head(name) not in {None, head}, 120, f"another {name}")
+        until(lambda: self.stack.head(name) not in {None, *before}, 120, f"another {name}")
         self.stack.wait(name)
         return f"well again after {time.monotonic() - begun:.0f} s"
 
@@ -123,7 +122,11 @@ class Faults:
         return f"well again after {time.monotonic() - begun:.0f} s"
 
     def store_away(self) -> str:
-        """The store answers nobody for a while."""
+        """The store answers nobody for a while.
+
+        Its process is stopped by SIGSTOP and goes on after that, so its objects, which it keeps in memory, survive. It
+        is worse than a closed port: the kernel still takes connections, and whoever asks waits for an answer.
+        """
         for process in self.stack.processes("store"):
             process.suspend()
         try:
@@ -140,6 +143,40 @@ class Faults:
         said = self.kill(name)
         self.visitor.completed(run, 900)
         return f"{name} {said}; {self.whole(run)}"
+
+    def worker_lost(self) -> str:
+        """The worker is killed, and its run with it; a notification comes, and once it is back the run goes on."""
+        begun = self.life.sink.count
+        run = self.visitor.start("training/training", force=True, promote=False)
+        name = self.stage_of(run)
+        self.kill_for_good(name)
+        try:
+            seconds = wait_for(self.life.sink, "a run gives no sign of life", run, begun)
+        finally:
+            self.stack.start(name)
+        self.visitor.completed(run, 900)
+        return f"{name} was away, it came after {seconds:.0f} s; {self.whole(run)}"
+
+    def worker_late(self) -> str:
+        """Nobody takes a run of the pool; a notification comes, and once the worker is back the run completes."""
+        begun = self.life.sink.count
+        self.kill_for_good("worker-3")
+        try:
+            run = self.visitor.start("drift-check/drift-check", dry_run=True)
+            seconds = wait_for(self.life.sink, "a run does not start", run, begun)
+        finally:
+            self.stack.start("worker-3")
+        self.visitor.completed(run)
+        return f"it came after {seconds:.0f} s; the run completed"
+
+    def kill_for_good(self, name: str) -> None:
+        """Kill a service with all that it has started; it is not started again until ``start``."""
+        head = self.stack.head(name)
+        require(head, f"{name} does not run")
+        assert head is not None
+        head.kill()  # its guard then kills what it has started
+        self.stack.stop(name)
+        until(lambda: not self.stack.processes(name), 60, f"the end of {name}")
 
     # Others.
 
@@ -163,7 +200,7 @@ class Faults:
         """The disk of the watch is full when a file comes; once there is room, it is scored."""
         draft = self.life.desk / "data" / "full.part"
         draft.write_bytes(self.life.records(SEED + 4).read_bytes())
-        with _filled(self.life.desk / "filler"):
+        with filled(self.life.desk / "filler"):
             draft.replace(self.life.desk / "data" / "incoming" / "full.csv")
             time.sleep(FULL)
             require((self.life.desk / "data" / "incoming" / "full.csv").is_file(), "the file is gone")
@@ -233,33 +270,3 @@ def _line(process: psutil.Process) -> str:
         return " ".join(process.cmdline())
     except psutil.Error:
         return ""
-
-
-@contextmanager
-def _filled(path: Path) -> Iterator[None]:
-    """A file that takes all room of its disk, for as long as the context lasts."""
-    try:
-        with path.open("wb") as file:
-            try:
-                while True:
-                    file.write(MEGABYTE)
-                    file.flush()
-            except OSError as error:
-                require(error.errno == errno.ENOSPC, str(error))
-        yield
-    finally:
-        path.unlink(missing_ok=True)
-
-
-@contextmanager
-def small_disk(stack: Stack, name: str, megabytes: int) -> Iterator[bool]:
-    """A disk of its own in memory for a volume, if this user may mount one; gives whether it is there."""
-    folder = stack.folders.volume(name)
-    folder.mkdir(parents=True, exist_ok=True)
-    command = ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m,mode=0700", "tmpfs", str(folder)]
-    mounted = os.geteuid() == 0 and subprocess.run(command, capture_output=True, check=False).returncode == 0
-    try:
-        yield mounted
-    finally:
-        if mounted:
-            subprocess.run(["umount", str(folder)], check=False)

@@ -9,8 +9,8 @@ import httpx
 import pandas as pd
 import yaml
 
-from deploy import objects
-from deploy.receiver import Receiver
+from deploy import notified, objects
+from deploy.receiver import Receiver, Sink
 from deploy.repository import git
 from deploy.stack import ROOT, Stack
 from deploy.tried import Table, require
@@ -28,7 +28,12 @@ SMALL: Final[dict[str, Any]] = {
     "evaluate": {"bootstrap": {"rounds": 100}, "latent_map_rows": 200},
     "promotion": {"min_benign": 200, "rounds": 100},
 }
-QUICK: Final = {"PREFECT_WORKER_QUERY_SECONDS": "1", "PREFECT_SERVER_SERVICES_SCHEDULER_LOOP_SECONDS": "2"}
+NOTIFY: Final[dict[str, Any]] = {"channels": ["webhook"], "late": 60.0, "again": 0.0}
+QUICK: Final = {
+    "PREFECT_WORKER_QUERY_SECONDS": "1",
+    "PREFECT_SERVER_SERVICES_SCHEDULER_LOOP_SECONDS": "2",
+    "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",  # the shortest that Prefect takes; ``late`` is longer
+}
 
 
 def merged(base: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
@@ -39,9 +44,14 @@ def merged(base: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def settings(receiver: Receiver) -> dict[str, str]:
-    """Files of the repository: a small model, alerts by syslog, and a schedule that comes due at once."""
+    """Files of the repository: a small model, alerts by syslog, notifications, a schedule that comes due at once."""
     syslog = {"transport": "tcp", "address": receiver.address}
-    own = {**SMALL, "alerts": {"sinks": {"active": ["syslog"], "syslog": syslog}}, "watch": {"port": 0, "settle": 1.0}}
+    own = {
+        **SMALL,
+        "alerts": {"sinks": {"active": ["syslog"], "syslog": syslog}},
+        "watch": {"port": 0, "settle": 1.0},
+        "notify": NOTIFY,
+    }
     params = merged(yaml.safe_load((ROOT / "params.yaml").read_bytes()), own)
     deployed = yaml.safe_load((ROOT / "prefect.yaml").read_bytes())
     training = next(each for each in deployed["deployments"] if each["name"] == "training")
@@ -58,11 +68,12 @@ class Life:
     Args:
         stack: that runs.
         receiver: of syslog, whom the settings of the stack name.
+        sink: of the notifications, whose address is a secret of the stack.
         table: gets what was tried.
     """
 
-    def __init__(self, stack: Stack, receiver: Receiver, table: Table) -> None:
-        self.stack, self.receiver, self.table = stack, receiver, table
+    def __init__(self, stack: Stack, receiver: Receiver, sink: Sink, table: Table) -> None:
+        self.stack, self.receiver, self.sink, self.table = stack, receiver, sink, table
         self.visitor = Visitor(stack)
         self.desk = stack.services["watch"].root
 
@@ -80,7 +91,8 @@ class Life:
         attempt("the next training learns them", self.retrained)
         attempt("a rollback by the deployment", self.rolled_back)
         attempt("a drift check by the deployment", self.drift)
-        self.table.skip("somebody is notified (a webhook of this machine)", "no automations are deployed here yet")
+        for what, act in notified.trials(self.visitor, self.sink).items():
+            attempt(f"{what}: a notification comes", act)
 
     def doors(self) -> str:
         """Nobody gets in without a login, and everybody with one does."""

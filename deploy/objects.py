@@ -2,7 +2,23 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
+
+from pipeline.base.errors import ConfigError
+
+VARIABLES: Final = ("AWS_ENDPOINT_URL", "AWS_DEFAULT_REGION", "AWS_SHARED_CREDENTIALS_FILE")
+
+
+def require(env: Mapping[str, str]) -> None:
+    """See to it that the variables name a store.
+
+    Raises:
+        ConfigError: one is not set, or there is no such file of keys.
+    """
+    if absent := [name for name in VARIABLES if not env.get(name)]:
+        raise ConfigError(f"{absent[0]} is not set; the S3 store needs {', '.join(VARIABLES)}")
+    if not (path := Path(env[VARIABLES[-1]])).is_file():
+        raise ConfigError(f"{VARIABLES[-1]}: {path}: no such file")
 
 
 def client(env: Mapping[str, str]) -> Any:

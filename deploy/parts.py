@@ -15,9 +15,10 @@ from typing import Final
 from deploy import secrets
 from deploy.composition import HERE, LOCAL, Folders, exchanged
 from pipeline.artifacts.files import write_bytes
-from pipeline.base.errors import ConfigError
+from pipeline.base.errors import ConfigError, FlowsculptError
 
 SUPERUSER: Final = "postgres"
+SUPERUSER_VARIABLES: Final = ("PGHOST", "PGPORT", "PGUSER", "PGPASSFILE")
 USERS: Final = ("postgres", "nobody")  # PostgreSQL does not run as root
 _NGINX: Final = """daemon off;
 pid {run}/nginx.pid;
@@ -90,7 +91,11 @@ def _as_user(command: Sequence[str]) -> list[str]:
 
 
 def make_cluster(folders: Folders) -> bool:
-    """Make PostgreSQL's cluster where there is none; whether it was made."""
+    """Make PostgreSQL's cluster where there is none; whether it was made.
+
+    Raises:
+        FlowsculptError: it cannot be made, for instance because PostgreSQL's user cannot reach the folder.
+    """
     data = folders.volume("postgres")
     if (data / "PG_VERSION").is_file():
         return False
@@ -103,7 +108,9 @@ def make_cluster(folders: Folders) -> bool:
     try:
         command = [program("initdb", "postgresql"), f"--pgdata={data}", f"--username={SUPERUSER}"]
         command += [f"--pwfile={password}", "--auth=scram-sha-256", "--encoding=UTF8", "--locale=C.UTF-8"]
-        subprocess.run(_as_user(command), check=True, capture_output=True, cwd="/")
+        done = subprocess.run(_as_user(command), check=False, capture_output=True, text=True, cwd="/")
+        if done.returncode:
+            raise FlowsculptError(f"initdb ended with code {done.returncode}:\n{done.stderr.strip()}")
     finally:
         password.unlink()
     return True
@@ -119,12 +126,12 @@ def superuser(folders: Folders, port: int) -> dict[str, str]:
     """The variables by which PostgreSQL's own programs log in as its superuser."""
     path = folders.run / "superuser"
     write_bytes(path, f"*:*:*:{SUPERUSER}:{(folders.secrets / 'postgres').read_text(encoding='utf-8')}".encode())
-    return {"PGHOST": LOCAL, "PGPORT": str(port), "PGUSER": SUPERUSER, "PGPASSFILE": str(path)}
+    return dict(zip(SUPERUSER_VARIABLES, (LOCAL, str(port), SUPERUSER, str(path)), strict=True))
 
 
 def make_roles(folders: Folders, port: int, env: Mapping[str, str]) -> None:
     """What the image does once, on a fresh volume."""
-    own = {**env, **superuser(folders, port), "PGPASS": str(folders.secrets / "pgpass")}
+    own = {**env, **superuser(folders, port), "ROLES": str(folders.secrets / "roles")}
     subprocess.run(["sh", str(HERE / "postgres" / "roles.sh")], env=own, check=True)
 
 
@@ -152,15 +159,22 @@ def _upstream(line: str, ports: Mapping[str, int]) -> str:
     return exchanged(line, "", ports, {}) if "proxy_pass" in line else line
 
 
+def make_passable(folders: Folders) -> None:
+    """Make the folders above the volumes, so that PostgreSQL's user passes through; others that are there stay."""
+    volumes = folders.volume("postgres").parent
+    for folder in (*(each for each in reversed(volumes.parents) if not each.exists()), folders.home, volumes):
+        folder.mkdir(exist_ok=True)
+        folder.chmod(0o711)
+
+
 def configure(folders: Folders, ports: Mapping[str, int], names: Sequence[str]) -> None:
     """Make the secrets, and what the processes are given of them, with the addresses of this machine."""
-    for folder in (folders.home, folders.run / "home", folders.logs, folders.volume("prefect")):
+    make_passable(folders)
+    for folder in (folders.run / "home", folders.logs, folders.volume("prefect")):
         folder.mkdir(parents=True, exist_ok=True)
-    for folder in (folders.home, folders.volume("prefect").parent):
-        folder.chmod(0o711)  # PostgreSQL's user passes through
     secrets.make(folders.secrets, names)
     given = folders.run / "secrets"
     given.mkdir(exist_ok=True, mode=0o700)
-    for path in folders.secrets.iterdir():
+    for path in folders.secrets.glob("[!.]*"):
         text = path.read_text(encoding="utf-8")
         write_bytes(given / path.name, exchanged(text, "", ports, {}).encode())

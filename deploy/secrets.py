@@ -4,8 +4,9 @@
 
     python -m deploy.secrets deploy/secrets [--names prefect.example,mlflow.example,triage.example]
 
-Its owner alone can read them. In containers they must belong to the user that ``compose.yaml`` names, or be read by
-PostgreSQL's. The certificate is signed with its own key: put one of your authority in its place.
+Its owner alone can read them, and git ignores the whole folder. In containers ``postgres`` and
+``roles`` must belong to PostgreSQL's user, and all others to the user that ``compose.yaml`` names. The certificate is
+signed with its own key: put one of your authority in its place.
 """
 
 import argparse
@@ -26,10 +27,13 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.oid import NameOID
 
 from pipeline.artifacts.files import write_bytes
+from pipeline.base.errors import ConfigError
 
 NAMES: Final = ("prefect.example", "mlflow.example", "triage.example")
 USER: Final = "flowsculpt"
 DAYS: Final = 365
+CHANNELS: Final = ("email", "slack", "webhook")
+IGNORED: Final = ".gitignore"
 _AUTH: Final = """[mlflow]
 default_permission = NO_PERMISSIONS
 database_uri = postgresql://mlflow@postgres:5432/mlflow_people
@@ -45,10 +49,14 @@ def make(folder: Path, names: Sequence[str] = NAMES) -> list[str]:
     """Make what is absent; returns the names of the files that were made.
 
     Args:
-        folder: is made if need be, and closed to others.
+        folder: is made if need be, and closed to others and to git.
         names: of the hosts, for the certificate.
+
+    Raises:
+        ConfigError: git would not ignore the secrets in this folder.
     """
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    _hide_from_git(folder)
     folder.chmod(stat.S_IRWXU)
     made: list[str] = []
 
@@ -70,13 +78,24 @@ def make(folder: Path, names: Sequence[str] = NAMES) -> list[str]:
     return made
 
 
+def _hide_from_git(folder: Path) -> None:
+    path = folder / IGNORED
+    if not path.exists():
+        write_bytes(path, b"*\n")
+    if "*" not in path.read_text(encoding="utf-8").splitlines():
+        raise ConfigError(
+            f"{path}: has no line `*`, so git would take secrets in this folder; give a folder of their own"
+        )
+
+
 def _secret() -> str:
     return secrets.token_urlsafe(32)
 
 
 def _databases(once: Callable[[str, Callable[[], str]], str]) -> None:
     once("postgres", _secret)
-    once("pgpass", lambda: f"*:*:*:mlflow:{_secret()}\n*:*:*:prefect:{_secret()}")
+    lines = once("pgpass", lambda: f"*:*:*:mlflow:{_secret()}\n*:*:*:prefect:{_secret()}")
+    once("roles", lambda: lines)  # PostgreSQL runs as another user than those that log in
 
 
 def _servers(once: Callable[[str, Callable[[], str]], str]) -> None:
@@ -88,6 +107,8 @@ def _servers(once: Callable[[str, Callable[[], str]], str]) -> None:
     once("mlflow-pages", _secret)
     once("prefect", lambda: f"{USER}:{_secret()}")
     once("triage", _secret)
+    for channel in CHANNELS:
+        once(f"notify-{channel}", str)  # its address is written there by whoever wants notifications
 
 
 def _identities(key: str, secret: str) -> str:
@@ -120,7 +141,11 @@ def main(given: Sequence[str] | None = None) -> int:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--names", default=",".join(NAMES), help="the names of the hosts, for the certificate")
     chosen = parser.parse_args(given)
-    made = make(chosen.folder, [name.strip() for name in chosen.names.split(",") if name.strip()])
+    try:
+        made = make(chosen.folder, [name.strip() for name in chosen.names.split(",") if name.strip()])
+    except ConfigError as error:
+        print(f"secrets: {error}", file=sys.stderr)
+        return 1
     print(f"{chosen.folder}: {', '.join(made) or 'nothing to make'}")
     return 0
 

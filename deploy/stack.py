@@ -11,6 +11,7 @@ check. A service that dies is started again. What ends this command ends all of 
 
 import argparse
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -23,7 +24,7 @@ from typing import Final
 
 import psutil
 
-from deploy import parts
+from deploy import objects, parts
 from deploy.composition import PORTS, Folders, Service, read
 from deploy.repository import prepare
 from deploy.secrets import NAMES
@@ -180,6 +181,12 @@ class Stack:
         """The process of a service that was started, without what it has started itself."""
         return min(self.processes(name), key=lambda each: (each.create_time(), each.pid), default=None)
 
+    def for_a_backup(self) -> str:
+        """The variables that ``deploy.backup`` needs, as a shell takes them."""
+        env = self.environment("mlflow") | parts.superuser(self.folders, self.ports["postgres"])
+        names = [*parts.SUPERUSER_VARIABLES, *objects.VARIABLES]
+        return " ".join(f"{name}={shlex.quote(env[name])}" for name in names)
+
     def words(self) -> Iterator[str]:
         """Where everything is, and how to log in; no secret is printed."""
         shown = os.path.relpath(self.folders.secrets)
@@ -191,6 +198,7 @@ class Stack:
         yield f"the stack runs in {os.path.relpath(self.folders.home)}; Ctrl-C stops all of it"
         for name, login in logins.items():
             yield f"{name:8} https://{name}.example:{self.ports['proxy']}   asks for {login}"
+        yield f"a backup is made by: {self.for_a_backup()} python -m deploy.backup FOLDER"
         yield "put these names behind 127.0.0.1 into /etc/hosts; the certificate is signed with its own key"
 
 

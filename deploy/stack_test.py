@@ -2,7 +2,7 @@
 
 ::
 
-    python -m deploy.stack_test [--folder build/stack-test] [--away 60] [--life] [--only WORD]
+    python -m deploy.stack_test [--folder build/stack-test] [--away 60] [--life] [--only REGEX]
 
 The folder is made anew. The exit code is 1 where something did not hold, or a process was left.
 """
@@ -17,12 +17,13 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Final
 
-from deploy import faults, life
+from deploy import disks, faults, life, parts, secrets
 from deploy.composition import LOCAL
-from deploy.receiver import receiving
+from deploy.receiver import notified, receiving
 from deploy.stack import Stack
 from deploy.tried import Table, require
 from flows.runtime import processes, program, servers
+from pipeline.artifacts.files import write_bytes
 from pipeline.base.errors import FlowsculptError
 
 FOLDER: Final = Path("build") / "stack-test"
@@ -35,7 +36,7 @@ def main(given: Sequence[str] | None = None) -> int:
     parser.add_argument("--folder", type=Path, default=FOLDER, help="is made anew")
     parser.add_argument("--away", type=float, default=60.0, help="seconds for which the S3 store does not answer")
     parser.add_argument("--life", action="store_true", help="no faults")
-    parser.add_argument("--only", default="", metavar="WORD", help="try only what has this word in its name")
+    parser.add_argument("--only", default="", metavar="REGEX", help="try only what has this in its name")
     chosen = parser.parse_args(given)
     table = Table(only=chosen.only)
     try:
@@ -58,14 +59,17 @@ def attempted(chosen: argparse.Namespace, table: Table) -> None:
         shutil.rmtree(chosen.folder)
     stack = Stack(chosen.folder, servers.free_port(), life.QUICK)
     with ExitStack() as held:
-        receiver = held.enter_context(receiving())
-        small = held.enter_context(faults.small_disk(stack, "desk", DISK))
+        receiver, sink = held.enter_context(receiving()), held.enter_context(notified())
+        parts.make_passable(stack.folders)
+        small = held.enter_context(disks.small_disk(stack, "desk", DISK))
+        secrets.make(stack.folders.secrets)
+        write_bytes(stack.folders.secrets / "notify-webhook", f"{sink.address}\n".encode())
         with ExitStack() as running:
             up = table.attempt(
                 "the stack comes up from nothing", lambda: _up(stack, running, life.settings(receiver)), True
             )
             if up:
-                lived = life.Life(stack, receiver, table)
+                lived = life.Life(stack, receiver, sink, table)
                 lived.live()
                 if not chosen.life:
                     faults.Faults(lived, table, chosen.away, small).bear()

@@ -1,5 +1,6 @@
 """What was tried on the stack, and what held."""
 
+import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -28,7 +29,7 @@ class Table:
     """All that was tried, in order."""
 
     rows: list[Tried] = field(default_factory=list)
-    only: str = ""  # a word: what does not have it in its name is passed over, but for what all the rest needs
+    only: str = ""  # an expression: what has no match in its name is passed over, but for what all the rest needs
 
     def attempt(self, what: str, act: Callable[[], str], needed: bool = False) -> bool:
         """Try something and keep what became of it; whether it held.
@@ -38,7 +39,7 @@ class Table:
             act: does it and says what was seen; it raises where it does not hold.
             needed: whether what follows needs it.
         """
-        if self.only not in what and not needed:
+        if not (needed or re.search(self.only, what)):
             return True
         begun = time.monotonic()
         try:

@@ -119,6 +119,13 @@ class Visitor:
         answer.raise_for_status()
         return answer.json()
 
+    def registry(self, path: str, body: object, method: str = "POST") -> Any:
+        """Change the registry by MLflow's API."""
+        login = f"flowsculpt:{self.secret('mlflow')}"
+        answer = self.knock("mlflow", f"/api/2.0/mlflow/{path}", login, method, body)
+        answer.raise_for_status()
+        return answer.json()
+
     def version(self, alias: str) -> dict[str, Any]:
         """The registered version with an alias; empty where there is none."""
         found = self.mlflow("registered-models/alias", name="flowsculpt", alias=alias)

@@ -4,6 +4,8 @@
 
     python -m flows.deploy [prefect.yaml]
 
+It also puts the notifications there, where the section ``notify`` of params.yaml names a channel.
+
 Where the model has the shipped name, this is ``prefect deploy --all``. Any other name stands behind that of each
 deployment and pool, and among the tags: so two networks do not replace each other's deployments, see
 ``runtime.own_names``. The server is the one that PREFECT_API_URL names, else that of ``make serve``.
@@ -18,6 +20,7 @@ if __name__ == "__main__":
 
 import os
 import sys
+from argparse import Namespace
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,14 +28,36 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import yaml
+from prefect.exceptions import PrefectException
 
-from flows import worker
+from flows import automations, worker
 from flows.runtime import dvc, processes, program
 from flows.runtime.own_names import own
-from pipeline import tracking
+from pipeline import config, tracking
 from pipeline.artifacts.files import write_bytes
 from pipeline.base.errors import ConfigError, FlowsculptError
+from pipeline.base.escaping import printable
+from pipeline.base.secrets import hidden
+from pipeline.settings.notify import Notify
 from pipeline.settings.tracking import SHIPPED
+
+
+def notify() -> list[str]:
+    """Put the notifications on the server, where ``notify.channels`` names any; what fails is a warning.
+
+    Deployments are of use without notifications, so nothing is stopped.
+
+    Returns:
+        What was done, one line for each thing.
+    """
+    try:
+        told = config.PARAMS.is_file() and Notify.section in config.read()  # it may be older than the section
+        if not (told and config.load(Notify).channels):
+            return []
+        return automations.done(Namespace(action="apply")).splitlines()
+    except (FlowsculptError, PrefectException) as error:
+        said = printable(hidden(str(error)))
+        return [f"warning: no notifications: {said}; mend it, then run `flowsculpt automations apply`"]
 
 
 def put(file: Path) -> None:
@@ -121,7 +146,7 @@ def _deployed(file: Path) -> str:
     with worker.connected():
         worker.prepare(_pools(file))  # no worker may have been there yet
         put(file)
-    return f"{file}: all deployments are on the server"
+    return "\n".join([f"{file}: all deployments are on the server", *notify()])
 
 
 def _pools(file: Path) -> list[str]:

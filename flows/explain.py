@@ -57,7 +57,7 @@ def explained(chosen: Namespace) -> str:
 
     if chosen.most < 1 or chosen.features < 1:
         raise ConfigError("--most and --features: at least 1 is expected")
-    bundle, path = loading.load(chosen.alias)[1], copies.local(chosen.path)
+    bundle, path = loading.anywhere(chosen.alias), copies.local(chosen.path)
     canary_check.require(bundle, "refuse", f"the model {chosen.alias}")
     threshold = shown_threshold(bundle.calibration.thresholds)
     with front_door.opened():

@@ -74,6 +74,7 @@ def serve(given: argparse.Namespace, held: ExitStack, stopped: threading.Event) 
     reach.refuse_nameless(given.host, names)
     access.refuse_second()
     working_copy.check(Path.cwd())
+    central.forget_earlier(os.environ)
     use = central.chosen(given, os.environ)
     print(f"serve: starting {_to_start(use)}; Ctrl-C stops all of them", flush=True)
     os.environ.update({admission.ROOT_VARIABLE: str(Path.cwd())})
@@ -87,6 +88,10 @@ def serve(given: argparse.Namespace, held: ExitStack, stopped: threading.Event) 
     command = [sys.executable, "-m", "flows.worker", *_gpu_workers()]
     held.enter_context(processes.Kept("worker", command, os.environ, told="head"))
     told = {name: os.environ[name] for name in FOR_A_SHELL if os.environ.get(name)}
+    started = [
+        os.environ[name] for name, other in ((central.PREFECT, use.prefect), (central.MLFLOW, use.mlflow)) if not other
+    ]
+    told |= {central.SERVED: " ".join(started)} if started else {}
     shell = os.path.relpath(held.enter_context(access.told(told)))
     if not given.no_triage:
         words.append(
@@ -177,7 +182,7 @@ def _triage(given: argparse.Namespace, names: Sequence[str], stopped: threading.
 
 
 def _deploy_all() -> None:
-    """Make the pools and put every deployment of ``prefect.yaml`` on the server.
+    """Make the pools, and put every deployment of ``prefect.yaml`` and the notifications on the server.
 
     Raises:
         FlowsculptError: Prefect refuses one.
@@ -185,6 +190,8 @@ def _deploy_all() -> None:
     with worker.connected():
         worker.prepare([own(pool) for pool in arguments.POOLS])
     deploy.put(Path(arguments.DEPLOYMENTS))
+    for line in deploy.notify():
+        print(f"serve: {line}", flush=True)
 
 
 def _gpu_workers() -> tuple[str, ...]:

@@ -16,7 +16,9 @@ def serve(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--triage-port", type=int, default=TRIAGE_PORT, help="0: a free one")
     parser.add_argument("--no-triage", action="store_true", help="serve no triage page")
     parser.add_argument(
-        "--allowed-hosts", default="", help="names by which other machines call the servers: box.example,192.0.2.7"
+        "--allowed-hosts",
+        default="",
+        help="names by which other machines call the servers: box.example,192.0.2.7; notifications link to the first",
     )
     parser.add_argument("--no-deploy", action="store_true", help="leave the deployments as they are")
     parser.add_argument(
@@ -35,11 +37,12 @@ def serve(parser: argparse.ArgumentParser) -> None:
         "--mlflow-uri",
         default="",
         metavar="ADDRESS",
-        help="an MLflow server that runs elsewhere; none is started (MLFLOW_TRACKING_URI counts as this option)",
+        help="use the MLflow server at this address and start none; MLFLOW_TRACKING_URI does the same",
     )
     parser.add_argument(
         "--prefect-url",
         default="",
         metavar="API",
-        help="the API of a Prefect server that runs elsewhere; none is started (so does PREFECT_API_URL)",
+        help="use the Prefect server with this API, such as https://box.example/api, and start none; PREFECT_API_URL "
+        "does the same",
     )

@@ -1,9 +1,9 @@
 #!/bin/sh
 # The roles and databases of MLflow, of its people, and of Prefect. The image of PostgreSQL runs it once, on a fresh volume;
-# so does `make stack`. The passwords stand in the file that the services log in with.
+# so does `make stack`. The passwords are those that the services log in with, in a file of PostgreSQL's user.
 set -eu
-pgpass=${PGPASS:-/run/secrets/pgpass}
-password_of() { sed -n "s/^[^:]*:[^:]*:[^:]*:$1:\(.*\)\$/\1/p" "$pgpass"; }
+roles=${ROLES:-/run/secrets/roles}
+password_of() { sed -n "s/^[^:]*:[^:]*:[^:]*:$1:\(.*\)\$/\1/p" "$roles"; }
 MLFLOW_PASSWORD=$(password_of mlflow) PREFECT_PASSWORD=$(password_of prefect)
 export MLFLOW_PASSWORD PREFECT_PASSWORD
 psql --quiet --no-psqlrc --set ON_ERROR_STOP=1 --username "${POSTGRES_USER:-postgres}" --dbname postgres << 'SQL'

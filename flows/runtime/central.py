@@ -1,11 +1,13 @@
 """Which stores and servers ``serve`` uses: its own, those of its options, or those that the environment names.
 
-``MLFLOW_TRACKING_URI`` and ``PREFECT_API_URL`` count as the options for servers that run elsewhere. Neither variable is
-ever overwritten. An address is shown without what lets somebody in.
+``MLFLOW_TRACKING_URI`` and ``PREFECT_API_URL`` count as the options for servers that run elsewhere, and are not
+overwritten. But a shell that has read ``.prefect/env`` has them from an earlier ``serve``, whose servers have ended
+with it. ``FLOWSCULPT_SERVED`` lists these addresses, and they count for nothing. An address is shown without what lets
+somebody in.
 """
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -16,9 +18,9 @@ from pipeline import tracking
 from pipeline.base.errors import ConfigError
 
 MLFLOW, PREFECT = "MLFLOW_TRACKING_URI", "PREFECT_API_URL"
+SERVED: Final = "FLOWSCULPT_SERVED"  # addresses of the servers that an earlier ``serve`` started, for a shell
 TOKEN, PREFECT_KEY = "MLFLOW_TRACKING_TOKEN", "PREFECT_API_KEY"
 MLFLOW_CA, PREFECT_CA = "MLFLOW_TRACKING_SERVER_CERT_PATH", "PREFECT_API_SSL_CERT_FILE"
-BROKEN: Final = 500
 SERVER: Final = ("http://", "https://")
 DATABASES: Final = ("sqlite", "postgresql", "mysql", "mssql")
 
@@ -46,6 +48,14 @@ class Chosen:
 
 
 OWN: Final = Chosen()
+
+
+def forget_earlier(environ: MutableMapping[str, str]) -> None:
+    """Take the addresses of servers out of the variables that an earlier ``serve`` has put there."""
+    earlier = environ.pop(SERVED, "").split()
+    for name in (PREFECT, MLFLOW):
+        if environ.get(name) in earlier:
+            del environ[name]
 
 
 def chosen(given: argparse.Namespace, environ: Mapping[str, str]) -> Chosen:
@@ -135,7 +145,8 @@ def require_prefect(api: str, environ: Mapping[str, str]) -> None:
     """
     login, key = environ.get(access.PREFECT_CLIENT, ""), environ.get(PREFECT_KEY, "")
     status = reach.elsewhere(f"{api}/admin/version", login, key, environ.get(PREFECT_CA, ""))
-    _require("Prefect server", api, status, f"{access.PREFECT_CLIENT} or {PREFECT_KEY}")
+    here = f"unset {PREFECT}" if environ.get(PREFECT) else "leave out --prefect-url"
+    _require("Prefect server", api, status, f"{access.PREFECT_CLIENT} or {PREFECT_KEY}", here)
 
 
 def require_mlflow(address: str, environ: Mapping[str, str]) -> None:
@@ -155,13 +166,17 @@ def require_mlflow(address: str, environ: Mapping[str, str]) -> None:
     asked = f"{bare}/api/2.0/mlflow/experiments/search?max_results=1"
     authority = environ.get(MLFLOW_CA) or environ.get("REQUESTS_CA_BUNDLE", "")
     status = reach.elsewhere(asked, "" if login == ":" else login, environ.get(TOKEN, ""), authority)
-    _require("MLflow server", bare, status, f"{' and '.join(access.MLFLOW_CLIENT)}, or {TOKEN}")
+    here = f"unset {MLFLOW}" if environ.get(MLFLOW) else "leave out --mlflow-uri"
+    _require("MLflow server", bare, status, f"{' and '.join(access.MLFLOW_CLIENT)}, or {TOKEN}", here)
 
 
-def _require(server: str, address: str, status: int, login: str) -> None:
+def _require(server: str, address: str, status: int, login: str, here: str) -> None:
     shown = tracking.redact(address)
     if status in access.REFUSED:
-        raise ConfigError(f"{server}: {shown} refuses the login of this environment ({status}); set {login}")
-    if not status or status >= BROKEN:
-        said = f"says {status}" if status else "does not answer"
-        raise ConfigError(f"{server}: {shown} {said}; nothing is served")
+        raise ConfigError(
+            f"{server}: {shown} refuses the login of this environment ({status}); set {login}; "
+            f"to start one here: {here}"
+        )
+    if status != access.OK:
+        said = f"says {status}, and should say {access.OK}" if status else "does not answer"
+        raise ConfigError(f"{server}: {shown} {said}; nothing is served; to start one here: {here}")

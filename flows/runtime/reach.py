@@ -61,7 +61,7 @@ def _status(opener: urllib.request.OpenerDirector, address: str, login: str, tok
     request = urllib.request.Request(address)  # noqa: S310 (http, see ``servers``)
     if token or login:
         given = f"Bearer {token}" if token else f"Basic {base64.b64encode(login.encode()).decode()}"
-        request.add_header("Authorization", given)
+        request.add_unredirected_header("Authorization", given)  # or a redirect would carry it to another server
     try:
         with opener.open(request, timeout=30) as answer:
             return int(answer.status)

@@ -4,8 +4,8 @@
 
     MLFLOW_TRACKING_PASSWORD_FILE=/run/secrets/mlflow python -m flows.runtime.secret_files python -m flows.worker
 
-For each variable of ``SECRETS``, ``NAME_FILE`` names a file whose content becomes the value of ``NAME``. The command
-takes the place of this process.
+For each variable of ``SECRETS`` and ``OPTIONAL``, ``NAME_FILE`` names a file whose content becomes the value of
+``NAME``. One of ``OPTIONAL`` may be empty, and is not set then. The command takes the place of this process.
 """
 
 import os
@@ -27,6 +27,11 @@ SECRETS: Final = (
     "PREFECT_API_KEY",
     "PREFECT_SERVER_API_AUTH_STRING",
 )
+OPTIONAL: Final = (  # one for each channel of notifications, see ``runtime.channels``
+    "FLOWSCULPT_NOTIFY_EMAIL_SECRET",
+    "FLOWSCULPT_NOTIFY_SLACK_SECRET",
+    "FLOWSCULPT_NOTIFY_WEBHOOK_SECRET",
+)
 FILE: Final = "_FILE"
 
 
@@ -37,12 +42,12 @@ def read(environ: Mapping[str, str]) -> dict[str, str]:
         environ: names the files.
 
     Raises:
-        ConfigError: a file cannot be read or is empty, or the variable itself is set as well.
+        ConfigError: a file cannot be read or is empty and must not be, or the variable itself is set as well.
     """
-    given = {name: environ[name + FILE] for name in SECRETS if environ.get(name + FILE)}
+    given = {name: environ[name + FILE] for name in (*SECRETS, *OPTIONAL) if environ.get(name + FILE)}
     if both := [name for name in given if environ.get(name)]:
         raise ConfigError(f"{both[0]} and {both[0]}{FILE} are both set; unset one of them")
-    return {name: _content(name, Path(path)) for name, path in given.items()}
+    return {name: text for name, path in given.items() if (text := _content(name, Path(path)))}
 
 
 def _content(name: str, path: Path) -> str:
@@ -50,7 +55,7 @@ def _content(name: str, path: Path) -> str:
         text = path.read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{name}{FILE}: {path}: cannot be read ({error})") from error
-    if not text:
+    if not text and name not in OPTIONAL:
         raise ConfigError(f"{name}{FILE}: {path}: is empty")
     return text
 

@@ -109,8 +109,9 @@ def prefect(
     command = [sys.executable, "-m", "flows.runtime.api", "--host", host, "--port", str(port), *options]
     command += ["--allowed-hosts", ",".join(names)] if names else []
     page = _address(host, port)
+    # Notifications link to PREFECT_UI_URL, and are read on other machines.
     env = {"PREFECT_SERVER_UI_API_URL": "/api", "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": page}
-    env |= {"PREFECT_UI_URL": os.environ.get("PREFECT_UI_URL") or page}  # to which notifications link
+    env |= {"PREFECT_UI_URL": os.environ.get("PREFECT_UI_URL") or _page_for_others(port, host, names) or page}
     env |= access.prefect_settings(login) | _forgetting(forget_days)
     with (
         _kept("Prefect server", command, env, (host, port, "/api/health"), stopped) as address,
@@ -241,6 +242,17 @@ def _address(host: str, port: int) -> str:
     """Where this machine reaches a server that listens on ``host``."""
     name = host if host in LOOPBACK else LOCAL
     return f"http://[{name}]:{port}" if ":" in name else f"http://{name}:{port}"
+
+
+def _page_for_others(port: int, host: str, names: Sequence[str]) -> str:
+    """The page by the first name that other machines call the server by; "" where there is none.
+
+    A proxy with TLS is before it where it listens to this machine alone, or where the name has a port of its own.
+    """
+    if not names:
+        return ""
+    has_port = ":" in names[0].rpartition("]")[2]
+    return f"https://{names[0]}" if has_port or host in LOOPBACK else f"http://{names[0]}:{port}"
 
 
 def _is_free(host: str, port: int) -> bool:

@@ -23,7 +23,7 @@ from pipeline.alarms import project
 from pipeline.base.errors import ArtifactError, ConfigError, ContractWarning, TrainingError, near_miss
 from pipeline.base.escaping import printable
 from pipeline.calibration.prediction import Prediction
-from pipeline.serving import calls, canary_check, loading, manifest
+from pipeline.serving import calls, canary_check, loading
 from pipeline.serving.bundle import Bundle
 from pipeline.serving.causes import Explained
 from pipeline.serving.contract_check import rules_of
@@ -33,7 +33,6 @@ from pipeline.settings.scoring import Action
 
 ROOT = Path(__file__).parents[2]
 WHY = ("driver", "kind", "family", "rank", "feature", "value", "benign", "fall", "share", "usual", "text")
-WITHIN = ("", "artifacts/bundle")  # where a bundle lies: the folder itself, or a model as MLflow stores it
 
 
 class AlarmModel(BaseEstimator):  # type: ignore[misc]  # sklearn has no types
@@ -110,19 +109,9 @@ class AlarmModel(BaseEstimator):  # type: ignore[misc]  # sklearn has no types
             SilentModelError: it no longer finds what it found when it was made.
         """
         made = cls(contract=contract, canaries=canaries)
-        made.bundle_ = cls._bundle(where, device, model)
+        made.bundle_ = loading.anywhere(where, device, model)
         canary_check.require(made.bundle_, canaries, f"the model {where}")
         return made
-
-    @staticmethod
-    def _bundle(where: str | Path, device: str, model: str) -> Bundle:
-        for folder in (Path(where) / place for place in WITHIN):
-            if (folder / manifest.MANIFEST).is_file():
-                return Bundle.load(folder, device)
-        if isinstance(where, Path) or Path(where).is_dir():
-            raise ArtifactError(f"{where}: holds no model; a folder that holds {manifest.MANIFEST} is expected")
-        named = {"model": model} if model else {}
-        return loading.load(where, device, **named)[1]
 
     def fit(self, records: pd.DataFrame, y: ArrayLike | None = None) -> Self:
         """Train on labelled records, by the stages of the pipeline, in a process and a folder of their own.

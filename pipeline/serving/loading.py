@@ -14,11 +14,12 @@ where it is not there or not whole. Its digest is compared with the signed one e
 """
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Final
 
 from pipeline.base import escaping
 from pipeline.base.errors import ArtifactError, TrustError, near_miss
-from pipeline.serving import champion, own_model, registry
+from pipeline.serving import champion, manifest, own_model, registry
 from pipeline.serving.bundle import Bundle
 from pipeline.serving.creating import DIGEST
 from pipeline.serving.registry import CANDIDATE, CHAMPION, PREVIOUS
@@ -28,6 +29,7 @@ from pipeline.tracking import direct
 from pipeline.tracking.direct import Registered
 
 LOG: Final = escaping.log("flowsculpt")
+WITHIN: Final = ("", "artifacts/bundle")  # where a bundle lies: the folder itself, or a model as MLflow stores it
 ALIASES: Final = (CANDIDATE, CHAMPION, PREVIOUS)
 
 
@@ -47,6 +49,26 @@ def load(alias: str = CHAMPION, device: str = "cpu", model: str = "") -> tuple[V
     if version is None:
         raise ArtifactError(_absent(alias, model))
     return version, bundle_of(version, device)
+
+
+def anywhere(where: str | Path = CHAMPION, device: str = "cpu", model: str = "") -> Bundle:
+    """A model of a folder, or of the registry.
+
+    Args:
+        where: a folder with a bundle, or with a model as MLflow stores it; else an alias or the number of a version.
+        device: where it is to score: ``cpu``, ``cuda`` or ``cuda:1``.
+        model: its name in the registry; "": that of this project.
+
+    Raises:
+        TrustError: its signature, or the decision that made it serve, does not count.
+        ArtifactError: there is none, or a byte of it has changed.
+    """
+    for folder in (Path(where) / place for place in WITHIN):
+        if (folder / manifest.MANIFEST).is_file():
+            return Bundle.load(folder, device)
+    if isinstance(where, Path) or Path(where).is_dir():
+        raise ArtifactError(f"{where}: holds no model; a folder that holds {manifest.MANIFEST} is expected")
+    return load(where, device, model)[1]
 
 
 def find(alias: str = CHAMPION, model: str = "") -> Version | None:

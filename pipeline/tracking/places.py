@@ -2,6 +2,9 @@
 
 MLflow writes the address of each run's files into its database. The address of a folder is absolute. A store that was
 moved with its project still names the old folder: whoever opens it is refused, or files would lie there again.
+
+The files of an experiment lie in ``mlruns``, or in a folder of it: where a server makes the experiment, MLflow puts the
+number of the experiment behind the address. What is moved is ``mlruns``. It need not be there before the first file is.
 """
 
 import sqlite3
@@ -32,13 +35,23 @@ def folder_of(address: str) -> Path | None:
     return Path(unquote(parts.path)) if parts.scheme in ("", "file") else None
 
 
+def base_of(place: Path) -> Path:
+    """The ``mlruns`` that a folder is, or lies in; the folder itself where it has another name."""
+    return next((each for each in (place, *place.parents) if each.name == FOLDER), place)
+
+
+def is_in(place: Path, folder: Path) -> bool:
+    """Whether a place is a folder or lies in it, whether it was made or not."""
+    return place.resolve().is_relative_to(folder.resolve())
+
+
 def require_here(name: str, address: str, own: str | None) -> None:
     """Refuse an experiment of a store without a server whose files cannot be reached as the store says.
 
     Args:
         name: of the experiment.
         address: where the store says that its files lie.
-        own: where the project keeps files of a fresh experiment, a folder that may still be to be made.
+        own: where the project keeps files of a fresh experiment.
 
     Raises:
         ConfigError: the folder is gone, so the project was moved; or a server hands the files out.
@@ -49,7 +62,8 @@ def require_here(name: str, address: str, own: str | None) -> None:
             "--artifacts PLACE`, and run `. .prefect/env`"
         )
     place = folder_of(address)
-    if place is None or place.is_dir() or address.rstrip("/") == (own or "").rstrip("/"):
+    fresh = folder_of(own or "s3://")
+    if place is None or base_of(place).is_dir() or (fresh and is_in(place, fresh)):
         return
     raise ConfigError(
         f"experiment {name}: its files should lie in {place}, which is not there: the project was moved; run `{MEND}` "
@@ -68,26 +82,31 @@ def relocate(root: Path, database: Path, name: str) -> list[str]:
         name: of the project's experiment.
 
     Raises:
-        ConfigError: there is no such store or experiment, or the files were not moved along.
+        ConfigError: there is no such store or experiment, its files lie in a folder of another name, or they were not
+            moved along.
         ArtifactError: the database cannot be written.
     """
-    old, new = _location(database, name), (root / FOLDER).resolve()
-    place = folder_of(old)
+    address, new = _location(database, name), (root / FOLDER).resolve()
+    place = folder_of(address)
     if place is None:
-        return [f"the files of experiment {name} lie in {old}, which needs no change"]
-    if place == new:
-        return [f"the files of experiment {name} lie in {new}, as the store says"]
+        return [f"the files of experiment {name} lie in {address}, which needs no change"]
+    if is_in(place, new):
+        return [f"the files of experiment {name} lie in {place}, as the store says"]
+    old = base_of(place)
+    if old.name != FOLDER:
+        said = f"the files of experiment {name} lie in {place}, which is no {FOLDER} of a project"
+        raise ConfigError(f"{said}; see that this folder is there, nothing else is needed")
     if not new.is_dir():
-        raise ConfigError(f"{new} is not there: bring it from {place} first, or make it if no run has left a file")
+        raise ConfigError(f"{new} is not there: bring it from {old} first, or make it if no run has left a file")
     try:
         with closing(sqlite3.connect(database, timeout=60)) as here:
             kept = _copied(here, database)
             with here:
-                changed = _rewritten(here, str(place), str(new))
+                changed = _rewritten(here, str(old), str(new))
     except sqlite3.Error as error:
         raise ArtifactError(f"{database}: cannot be changed ({error}); nothing was") from error
-    told = [f"{changed:,} addresses name {new} now, and no longer {place}", f"the store as it was is {kept}"]
-    return [*told, f"{place} is still there: nothing in it was changed"] if place.is_dir() else told
+    told = [f"{changed:,} addresses name {new} now, and no longer {old}", f"the store as it was is {kept}"]
+    return [*told, f"{old} is still there: nothing in it was changed"] if old.is_dir() else told
 
 
 def _location(database: Path, name: str) -> str:

@@ -119,7 +119,7 @@ def test_the_champion_is_that_of_the_registry(model, monkeypatch, tmp_path):
     from pipeline.serving import loading
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(loading, "load", lambda alias, device: (alias, model.bundle_))
+    monkeypatch.setattr(loading, "load", lambda alias, device, model_name: (alias, model.bundle_))
     assert AlarmModel.load().bundle_ is model.bundle_
     with pytest.raises(ArtifactError, match="holds no model"):
         AlarmModel.load(tmp_path)

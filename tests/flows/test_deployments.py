@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 import yaml
 from prefect.client.orchestration import get_client
+from prefect.exceptions import PrefectException
 from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
 from prefect.utilities.callables import parameter_schema
 
 from flows import deploy
-from flows.runtime import access, gpu, servers
+from flows.runtime import access, channels, gpu, servers
 from flows.runtime.own_names import artefact_key, own
 from pipeline.base.errors import ConfigError
 
@@ -22,6 +23,7 @@ def _deployments(name):
     return {each["name"]: each for each in yaml.safe_load((ROOT / name).read_text())["deployments"]}
 
 
+NOTIFY = "notify: {channels: [%s], run_book: run-book.md, late: 60, again: 0}\n"
 DEPLOYMENTS = _deployments("prefect.yaml")
 
 
@@ -138,17 +140,40 @@ def test_two_networks_keep_their_deployments_pools_and_limits_apart(network, tmp
         with server as api, temporary_settings({PREFECT_API_URL: api}):
             patch.setenv("PREFECT_API_URL", api)
             patch.setenv(access.PREFECT_CLIENT, login)
+            patch.setenv(channels.variable("webhook"), "http://127.0.0.1:9/told")
             for model in ("flowsculpt", "zeek"):
                 _deploy_scoring(network(model))
             with get_client(sync_client=True) as client:
                 found = {each.name: (each.work_pool_name, each.tags) for each in client.read_deployments()}
                 limits = {each.name for each in client.read_global_concurrency_limits()}
+                told = {each.name for each in client.read_automations()}
     assert found == {
         "scoring": ("gpu", ["flowsculpt", "scoring"]),
         "scoring-zeek": ("gpu-zeek", ["flowsculpt", "scoring", "zeek"]),
     }
     assert {"promotion", "promotion-zeek"} <= limits
     assert "schedule off: scoring-zeek, */15 * * * * UTC\n" in capsys.readouterr().out
+    assert {"flowsculpt-run-failed", "flowsculpt-run-failed-zeek"} <= told
+
+
+@pytest.mark.parametrize("error", [ConfigError("no address at https://me:hush@sink.example"), PrefectException("no")])
+def test_what_keeps_notifications_from_the_server_is_a_warning(network, monkeypatch, error):
+    def refuse(_):
+        raise error
+
+    monkeypatch.setattr(deploy.automations, "done", refuse)
+    (network("zeek") / "params.yaml").write_text(NOTIFY % "webhook")
+    (line,) = deploy.notify()
+    assert line.startswith("warning: no notifications: no") and "run `flowsculpt automations apply`" in line
+    assert "hush" not in line
+
+
+@pytest.mark.parametrize("content", [None, "{}", "tracking: {}", NOTIFY % ""])
+def test_who_names_no_channel_is_not_asked_for_one(network, monkeypatch, content):
+    monkeypatch.setattr(deploy.automations, "done", lambda _: pytest.fail("applied"))
+    path = network("zeek") / "params.yaml"
+    path.unlink() if content is None else path.write_text(content)
+    assert deploy.notify() == []
 
 
 def _deploy_scoring(folder):
@@ -159,5 +184,5 @@ def _deploy_scoring(folder):
     settings["deployments"] = [each for each in settings["deployments"] if each["name"] == "scoring"]
     (folder / "prefect.yaml").write_text(yaml.safe_dump(settings))
     with (folder / "params.yaml").open("a") as file:
-        file.write("\nworkers: {gpu_workers: 0}\n")
+        file.write("\nworkers: {gpu_workers: 0}\n" + NOTIFY % "webhook")
     assert deploy.main([]) == 0, "no worker has made the pool before"

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from flows.runtime import healthy, secret_files
+from flows.runtime import channels, healthy, secret_files
 from pipeline.base.errors import ConfigError
 
 
@@ -29,6 +29,15 @@ def test_what_cannot_be_is_named(tmp_path, content, also, said):
         (tmp_path / "a").write_text(content)
     with pytest.raises(ConfigError, match=said):
         secret_files.read({"PREFECT_API_KEY_FILE": str(tmp_path / "a")} | also)
+
+
+@pytest.mark.parametrize("channel", channels.BLOCKS)
+def test_the_secret_of_a_channel_may_be_a_file_that_is_still_empty(tmp_path, channel):
+    name, path = channels.variable(channel), tmp_path / "a"
+    path.write_text("\n")
+    assert secret_files.read({f"{name}_FILE": str(path)}) == {}
+    path.write_text("https://sink.example/hush\n")
+    assert secret_files.read({f"{name}_FILE": str(path)}) == {name: "https://sink.example/hush"}
 
 
 def _called(tmp_path, *words):

@@ -2,6 +2,7 @@
 
 import socket
 import time
+from contextlib import contextmanager
 
 import pytest
 from prefect.client.orchestration import get_client
@@ -42,6 +43,31 @@ def test_a_port_that_is_taken_is_named():
         port = taken.getsockname()[1]
         with pytest.raises(ConfigError, match=rf"Prefect server: port {port} is taken"), servers.prefect(port):
             pytest.fail("it started")
+
+
+@pytest.mark.parametrize(
+    ("host", "names", "own", "expected"),
+    [
+        ("127.0.0.1", [], "", "http://127.0.0.1:4200"),
+        ("0.0.0.0", ["box.example", "192.0.2.7"], "", "http://box.example:4200"),
+        ("0.0.0.0", ["box.example:8443"], "", "https://box.example:8443"),
+        ("0.0.0.0", ["[2001:db8::1]"], "", "http://[2001:db8::1]:4200"),
+        ("127.0.0.1", ["prefect.example", "mlflow.example"], "", "https://prefect.example"),
+        ("0.0.0.0", ["box.example"], "https://flows.example", "https://flows.example"),
+    ],
+)
+def test_notifications_link_to_the_address_that_other_machines_use(monkeypatch, host, names, own, expected):
+    got = []
+
+    @contextmanager
+    def started(_, command, env, *rest):
+        got.append(env["PREFECT_UI_URL"])
+        yield "http://127.0.0.1:4200"
+
+    monkeypatch.setattr(servers, "_kept", started)
+    monkeypatch.setenv("PREFECT_UI_URL", own)
+    with servers.prefect(4200, host, names, "who:knows"):
+        assert got == [expected]
 
 
 def test_a_second_run_in_a_clone_waits_or_is_refused_with_the_name_of_the_first(tmp_path, monkeypatch):

@@ -5,7 +5,7 @@ import shlex
 import shutil
 import threading
 from base64 import b64encode
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from pipeline.base.errors import ConfigError
 from pipeline.tracking import store
 
 ROOT = Path(__file__).parents[2]
-VARIABLES = (central.MLFLOW, central.PREFECT, central.TOKEN, central.PREFECT_KEY, *access.MLFLOW_CLIENT)
+VARIABLES = (central.SERVED, central.MLFLOW, central.PREFECT, central.TOKEN, central.PREFECT_KEY, *access.MLFLOW_CLIENT)
 VARIABLES += (access.PREFECT_CLIENT, access.PREFECT_SERVER, access.MLFLOW_SERVER, access.MLFLOW_KEY)
 
 
@@ -103,6 +103,9 @@ def elsewhere():
         def do_GET(self):
             server.asked.append((self.path, self.headers.get("Authorization", "")))
             self.send_response(server.status)
+            if server.status == 302:
+                server.status = 200
+                self.send_header("Location", f"http://localhost:{server.server_address[1]}/elsewhere")
             self.end_headers()
 
         def log_message(self, *_):
@@ -141,12 +144,26 @@ def test_a_server_elsewhere_is_asked_with_the_login_that_the_environment_has(els
 
 @pytest.mark.parametrize(
     ("status", "said"),
-    [(401, r"refuses the login of this environment \(401\); set MLFLOW_TRACKING_USERNAME"), (503, "says 503; nothing")],
+    [
+        (401, r"refuses the login of this environment \(401\); set MLFLOW_TRACKING_USERNAME"),
+        (404, "says 404, and should say 200; nothing is served"),
+        (503, "says 503, and should say 200; nothing is served"),
+    ],
 )
 def test_a_server_elsewhere_that_cannot_be_used_ends_it(elsewhere, status, said):
     elsewhere.status = status
     with pytest.raises(ConfigError, match=said):
         central.require_mlflow(elsewhere.address, {})
+
+
+@pytest.mark.parametrize(
+    "login", [{central.TOKEN: "hidden"}, {access.MLFLOW_CLIENT[0]: "me", access.MLFLOW_CLIENT[1]: "hush"}]
+)
+def test_a_redirect_carries_no_login_elsewhere(elsewhere, login):
+    elsewhere.status = 302
+    central.require_mlflow(elsewhere.address, login)
+    (_, first), (path, second) = elsewhere.asked
+    assert (bool(first), path, second) == (True, "/elsewhere", "")
 
 
 def test_a_server_elsewhere_that_does_not_answer_is_named_without_its_login():
@@ -201,7 +218,7 @@ def served(project, monkeypatch, capsys):
         with temporary_settings(blank), ExitStack() as held:
             kept = dict(os.environ)
             try:
-                serve.serve(arguments.parse("serve", ["--no-deploy", *words]), held, threading.Event())
+                serve.serve(arguments.parse("serve", [*run.options, *words]), held, threading.Event())
             finally:
                 os.environ.clear()
                 os.environ.update(kept)
@@ -209,7 +226,7 @@ def served(project, monkeypatch, capsys):
         pairs = dict(word.split("=", 1) for word in shell if word != "export")
         return capsys.readouterr().out, [name for name, _ in calls], dict(environ), pairs
 
-    run.calls = calls
+    run.calls, run.options = calls, ["--no-deploy"]
     return run
 
 
@@ -265,6 +282,53 @@ def test_an_option_names_a_server_as_the_variable_does(served, elsewhere):
     assert f"MLflow    {elsewhere.address}   runs elsewhere" in said
     assert "hush" not in said
     assert not said.splitlines()[-1].startswith("Triage")
+
+
+def test_a_shell_that_knows_the_servers_of_an_earlier_serve_starts_them_again(served):
+    _, _, _, shell = served()
+    said, calls, environ, again = served("--no-triage", **shell)
+    assert calls == ["prefect", "mlflow"]
+    assert said.startswith("serve: starting a Prefect server, an MLflow server and a worker;")
+    assert again == shell
+    assert central.SERVED not in environ
+
+
+def test_what_the_user_has_named_since_counts(served, elsewhere):
+    _, _, _, shell = served()
+    own = {**shell, central.PREFECT: f"{elsewhere.address}/api"}
+    _, calls, environ, again = served("--no-triage", **own)
+    assert calls == ["mlflow"]
+    assert environ[central.PREFECT] == again[central.PREFECT] == f"{elsewhere.address}/api"
+    assert again[central.SERVED] == "http://127.0.0.1:5000"
+
+
+@pytest.mark.parametrize(
+    ("words", "environ", "said"),
+    [
+        ((), {central.PREFECT: "http://127.0.0.1:1/api"}, "to start one here: unset PREFECT_API_URL"),
+        ((), {central.MLFLOW: "http://127.0.0.1:1"}, "to start one here: unset MLFLOW_TRACKING_URI"),
+        (("--prefect-url", "http://127.0.0.1:1/api"), {}, "to start one here: leave out --prefect-url"),
+        (("--mlflow-uri", "http://127.0.0.1:1"), {}, "to start one here: leave out --mlflow-uri"),
+    ],
+)
+def test_a_refusal_says_how_a_server_is_started_here(served, words, environ, said):
+    with pytest.raises(ConfigError, match=f"does not answer; nothing is served; {said}"):
+        served(*words, **environ)
+
+
+def test_it_deploys_and_then_applies_the_notifications_and_goes_on_without_them(served, monkeypatch):
+    done = []
+    monkeypatch.setattr(serve.worker, "connected", nullcontext)
+    monkeypatch.setattr(serve.worker, "prepare", lambda _: done.append("pools"))
+    monkeypatch.setattr(serve.deploy, "put", lambda _: done.append("deployments"))
+    monkeypatch.setattr(serve.deploy, "notify", lambda: done.append("notifications") or ["warning: no notifications"])
+    served.options.clear()
+    said, calls, _, _ = served()
+    assert done == ["pools", "deployments", "notifications"]
+    assert "serve: warning: no notifications\n" in said
+    assert calls == ["prefect", "mlflow", "triage"]
+    served("--no-deploy")
+    assert len(done) == 3
 
 
 def test_a_store_without_a_server_stays_the_store(served):

@@ -6,6 +6,7 @@ import stat
 from contextlib import closing
 
 import pytest
+from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
 from flows import doctor
 from flows.runtime.health import stores
@@ -38,6 +39,71 @@ def moved(tmp_path, monkeypatch):
     enter(new, monkeypatch)
     yield old, new, run
     store.connect.cache_clear()
+
+
+@pytest.fixture
+def by_a_server(tmp_path, monkeypatch):
+    """As ``moved``, but MLflow's server has made the experiment: MLflow puts its number behind the address."""
+    for name in ("MLFLOW_TRACKING_URI", "DVC_ROOT", tracking.ROOT_VARIABLE, store.ARTEFACTS_VARIABLE, "PREFECT_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    old, new = tmp_path / "a project", tmp_path / "new"
+    old.mkdir()
+    (old / "params.yaml").touch()
+    served = SqlAlchemyStore(f"sqlite:///{old}/mlflow.db", (old / "mlruns").as_uri())
+    numbers = [served.create_experiment(name) for name in ("of-others", "flowsculpt")]
+    served.engine.dispose()
+    enter(old, monkeypatch)
+    assert store.client().get_experiment("2").artifact_location == f"{(old / 'mlruns').as_uri()}/2"
+    assert numbers[1] == "2"
+    yield old, new
+    store.connect.cache_clear()
+
+
+def test_what_a_server_has_made_is_in_the_project_before_its_first_file_is(by_a_server):
+    old, _ = by_a_server
+    assert not (old / "mlruns").exists()
+    assert store.experiment() == "2"
+    assert [found.level for found in stores.mlflow(old)] == ["ok"]
+    assert places.relocate(old, old / "mlflow.db", "flowsculpt")[0].endswith("as the store says")
+    run = store.client().create_run("2").info.run_id
+    store.client().log_text(run, "kept", "note.txt")
+    store.connect.cache_clear()
+    assert (old / "mlruns" / "2" / run / "artifacts" / "note.txt").is_file()
+    assert store.experiment() == "2"
+    assert [found.level for found in stores.mlflow(old)] == ["ok"]
+
+
+def test_what_a_server_has_made_is_found_again_where_the_project_was_moved(by_a_server, monkeypatch, capsys):
+    old, new = by_a_server
+    run = store.client().create_run("2").info.run_id
+    store.client().log_text(run, "kept", "note.txt")
+    store.client().create_registered_model("flowsculpt")
+    source = f"{store.client().get_run(run).info.artifact_uri}/model"
+    store.client().create_model_version("flowsculpt", source, run)
+    old.rename(new)
+    enter(new, monkeypatch)
+    with pytest.raises(ConfigError, match="the project was moved"):
+        store.experiment()
+    (_, found) = stores.mlflow(new)
+    assert found.level == "blocks" and f"move it back to {old})" in found.remedy
+    assert doctor.main(["--relocate"]) == 0
+    assert f"name {new}/mlruns now, and no longer {old}/mlruns\n" in capsys.readouterr().out
+    store.connect.cache_clear()
+    assert [found.level for found in stores.mlflow(new)] == ["ok"]
+    client = store.client()
+    assert client.get_experiment(store.experiment()).artifact_location == f"{(new / 'mlruns').as_uri()}/2"
+    assert client.get_experiment("1").artifact_location == f"{(new / 'mlruns').as_uri()}/1"
+    assert [each.path for each in client.list_artifacts(run)] == ["note.txt"]
+    assert client.get_model_version("flowsculpt", "1").source == source.replace("/a%20project/", "/new/")
+    assert not old.exists()
+
+
+def test_a_folder_that_is_no_mlruns_is_not_taken_for_one(moved):
+    _, new, _ = moved
+    with closing(sqlite3.connect(new / "mlflow.db")) as database, database:
+        database.execute("UPDATE experiments SET artifact_location = '/gone/files' WHERE name = 'flowsculpt'")
+    with pytest.raises(ConfigError, match=r"lie in /gone/files, which is no mlruns of a project; see that"):
+        places.relocate(new, new / "mlflow.db", "flowsculpt")
 
 
 def test_the_old_folder_is_not_made_again(moved):

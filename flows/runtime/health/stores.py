@@ -105,17 +105,18 @@ def _artefacts(path: Path, root: Path) -> Iterator[Finding]:
         return
     for (address,) in _query(path, wanted, experiment):
         place = places.folder_of(address)
-        if place is None or place.parent == root.resolve():
+        if place is None or places.is_in(place, root):
             continue
-        if not place.is_dir():
+        base = places.base_of(place)
+        if not base.is_dir():
             yield blocks(
                 f"MLflow: the files of the runs should lie in {place}, which is not there: the project was moved",
-                f"`{places.MEND}` (or move it back to {place.parent})",
+                f"`{places.MEND}` (or move it back to {base.parent})",
             )
         elif path.resolve().parent == root.resolve():
             yield note(
                 f"MLflow: the files of the runs lie in {place}, which is outside this project",
-                f"if this project is a copy of that one: copy {place.name} too, then `{places.MEND}`",
+                f"if this project is a copy of that one: copy {base.name} too, then `{places.MEND}`",
             )
 
 
