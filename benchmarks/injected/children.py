@@ -20,6 +20,7 @@ from pipeline.base.errors import FlowsculptError
 DONE, REFUSED, KILLED, TRACEBACK = "done", "refused", "killed", "traceback"
 End = Literal["done", "refused", "killed", "traceback"]
 PATIENCE: Final = 120  # seconds after which a child counts as one that hangs
+READY: Final = b"."
 NOISE: Final = 2_000  # characters of a traceback that are kept
 
 
@@ -57,6 +58,7 @@ class Child:
             _work(act, folder, start, tell, alarm)
         os.close(start)
         os.close(tell)
+        os.read(self._told, 1)  # it is ready: whoever watches it now sees no call by which it got there
 
     def go(self) -> None:
         """Let it act."""
@@ -98,6 +100,7 @@ def _work(act: Callable[[], Any], folder: Path, start: int, tell: int, alarm: in
         for number in range(3):
             os.dup2(null, number)
         os.chdir(folder)
+        os.write(tell, READY)
         os.read(start, 1)
         signal.alarm(alarm)
         ended = _ended(act)

@@ -5,6 +5,7 @@ import gc
 import os
 import random
 import shutil
+import time
 from pathlib import Path
 
 import pytest
@@ -60,6 +61,19 @@ def test_a_fault_that_meets_another_call_is_tried_again_where_the_calls_are_then
 
     monkeypatch.setattr(writes, "counted", late)
     assert {trial.kind for trial in writes.trials(made, 9, 0)} == {"openat", "write", "close"}
+
+
+@NEEDS_STRACE
+def test_how_soon_a_child_gets_going_changes_no_count(tmp_path, monkeypatch):
+    made, opened, parent = bench(tmp_path), os.open, os.getpid()
+    expected = writes.counted(made)
+
+    def slow(path, *given, **named):
+        time.sleep(0 if os.getpid() == parent else 0.5)
+        return opened(path, *given, **named)
+
+    monkeypatch.setattr(children.os, "open", slow)
+    assert writes.counted(made) == expected
 
 
 @NEEDS_STRACE
