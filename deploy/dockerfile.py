@@ -54,8 +54,7 @@ def read(path: Path, given: Mapping[str, str]) -> dict[str, Stage]:
     stages: dict[str, Stage] = {}
     arguments: dict[str, str] = {}
     for step in _steps(path.read_text(encoding="utf-8")):
-        if step.word not in KNOWN:
-            raise ConfigError(f"{path}, line {step.line}: {step.word} is not known here; known are {', '.join(KNOWN)}")
+        _require_known(path, step)
         if step.word == "ARG" and not stages:
             name, _, value = step.rest.partition("=")
             arguments[name] = given.get(name, value)
@@ -67,6 +66,16 @@ def read(path: Path, given: Mapping[str, str]) -> dict[str, Stage]:
         else:
             [*stages.values()][-1].steps.append(step)
     return stages
+
+
+def _require_known(path: Path, step: Step) -> None:
+    if step.word not in KNOWN:
+        raise ConfigError(f"{path}, line {step.line}: {step.word} is not known here; known are {', '.join(KNOWN)}")
+    options = [word for word in step.rest.split() if word.startswith("--") and not word.startswith("--from=")]
+    if step.word == "COPY" and options:
+        raise ConfigError(f"{path}, line {step.line}: COPY {options[0]} is not known here; --from is")
+    if step.word in ("ENV", "FROM") and re.search(r"\$\{\w+[^\w}]|\$\$|'[^']*\$", step.rest):
+        raise ConfigError(f"{path}, line {step.line}: of variables, $NAME and ${{NAME}} are known here")
 
 
 def needed(stages: Mapping[str, Stage], target: str) -> list[Stage]:

@@ -5,7 +5,7 @@
     debootstrap --variant=minbase bookworm BASE
     python -m deploy.image build --base BASE [--bind PATH] [--pass VARIABLE] [--arg NAME=VALUE] scorer FOLDER
     python -m deploy.image run [--mount HERE:THERE] [--env NAME=VALUE] FOLDER/scorer [COMMAND ...]
-    python -m deploy.image health FOLDER/scorer
+    python -m deploy.image health FOLDER/scorer      of one that runs
 
 Each stage becomes a folder below FOLDER. ``RUN`` runs in it as its root, in namespaces of its own. ``run`` is like a
 container that is started with ``--read-only``: the user of the image, no right to write but in /tmp, its home and what
@@ -33,7 +33,7 @@ ROOT: Final = Path(__file__).parents[1]
 FILE: Final = ROOT / "deploy" / "Dockerfile"
 ABOUT: Final = "image.json"
 RESOLVER: Final = "/etc/resolv.conf"
-OURS: Final = shutil.ignore_patterns("__pycache__", "secrets")
+OURS: Final = shutil.ignore_patterns("__pycache__", "secrets*", ".env", "*.key", "*.pem")
 
 
 @dataclass
@@ -88,6 +88,8 @@ class Builder:
         image = Image(dict(before.env), before.user, before.folder)
         root = self.into / stage.name
         origin = self.into / stage.base if (self.into / stage.base).is_dir() else self.base
+        if root.exists():
+            shutil.rmtree(root)
         subprocess.run(["cp", "--archive", "--reflink=auto", str(origin), str(root)], check=True)
         arguments: dict[str, str] = {}
         for step in stage.steps:

@@ -14,6 +14,7 @@ see ``pipeline.tracking.places``.
 
 import sys
 from collections.abc import Iterator, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 
 from flows import arguments
@@ -21,7 +22,7 @@ from flows.runtime.health.finding import Finding, blocks
 from pipeline.base import escaping
 
 OLDEST = (3, 11)
-NEEDED = ("params.yaml", "dvc.yaml")
+NEEDED = ("params.yaml", "dvc.yaml")  # the second one where models are trained
 
 
 def examine(root: Path) -> Iterator[Finding]:
@@ -34,19 +35,23 @@ def examine(root: Path) -> Iterator[Finding]:
 
     yield from environment.python()
     yield from environment.packages(root)
-    if absent := [name for name in NEEDED if not (root / name).is_file()]:
+    trains, orchestrates = (find_spec(name) is not None for name in ("dvc", "prefect"))
+    if absent := [name for name in NEEDED[: 1 + trains] if not (root / name).is_file()]:
         yield blocks(f"{root} is not a project: there is no {' and no '.join(absent)}", _home(root))
         return
     yield from environment.code(root)
     yield from folder.rights(root)
-    yield from folder.settings(root)
-    yield from folder.git(root)
-    yield from folder.dvc(root)
+    if trains:
+        yield from folder.settings(root)
+        yield from folder.git(root)
+        yield from folder.dvc(root)
     yield from stores.names()
-    yield from stores.mlflow(root)
+    if trains:
+        yield from stores.mlflow(root)
     yield from trust.signatures()
-    yield from stores.prefect(root)
-    yield from stores.servers(root)
+    if orchestrates:
+        yield from stores.prefect(root)
+        yield from stores.servers(root)
     yield from environment.gpus()
 
 

@@ -13,7 +13,6 @@ earlier one, and both stay. Everything is checked before the first line is writt
 and ``label``, which is the name of an attack, ``benign`` or ``unsure``, and may have ``by`` and ``note``.
 """
 
-import getpass
 import sys
 from argparse import Namespace
 from collections.abc import Sequence
@@ -22,6 +21,7 @@ from typing import TYPE_CHECKING
 
 from flows import arguments
 from flows.runtime import program
+from pipeline.base import machine
 from pipeline.base.errors import ConfigError, near_miss
 from pipeline.base.escaping import printable
 from pipeline.serving.counts import counted
@@ -64,7 +64,7 @@ def _taken_back(chosen: Namespace) -> "Written":
     from pipeline.serving import analyst
     from pipeline.serving.labelling import number_of
 
-    by = chosen.by or getpass.getuser()
+    by = chosen.by or machine.user()
     written = analyst.take_back([number_of(each) for each in chosen.record_id], by, chosen.note)
     if not written.labels:
         raise ConfigError(f"--undo: {by} has no label on {', '.join(chosen.record_id)} that could be taken back")
@@ -83,7 +83,7 @@ def _of_line(chosen: Namespace) -> "list[Verdict]":
     if chosen.confirmed is not None and (analyst.is_benign(chosen.confirmed) or chosen.confirmed == UNSURE):
         raise ConfigError(f"--confirmed: {chosen.confirmed!r} is no attack; --dismissed says that an alert is none")
     attack = BENIGN if chosen.dismissed else UNSURE if chosen.unsure else chosen.confirmed
-    return [Verdict(number, attack, chosen.by or getpass.getuser(), chosen.note) for number in chosen.record_id]
+    return [Verdict(number, attack, chosen.by or machine.user(), chosen.note) for number in chosen.record_id]
 
 
 def _of_file(chosen: Namespace) -> "list[Verdict]":
@@ -98,7 +98,7 @@ def _of_file(chosen: Namespace) -> "list[Verdict]":
         raise ConfigError(
             f"{path}: lacks the columns {missing}; needed are {', '.join(needed)}, and there may be by and note"
         )
-    user = chosen.by or getpass.getuser()
+    user = chosen.by or machine.user()
     return [
         Verdict(row["record_id"], row["label"], row.get("by") or user, row.get("note") or chosen.note) for row in rows
     ]

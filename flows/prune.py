@@ -16,6 +16,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -162,6 +163,8 @@ def _dvc(is_wanted: bool, root: Path) -> "Iterator[Removal]":
 
     if not is_wanted:
         return
+    if find_spec("dvc") is None:
+        raise ModuleNotFoundError("no DVC", name="dvc")
     with working_copy.alone(root, "flowsculpt prune", "refuse", print):
         if experiments.is_running(root):
             raise working_copy.BusyError(f"{root}: a grid of experiments runs in this clone; wait for it")

@@ -7,11 +7,14 @@ from typing import Final
 
 PROJECT: Final = "flowsculpt"
 TRAIN, ORCHESTRATE, VALIDATE = EXTRAS = ("train", "orchestrate", "validate")
+# What is installed where an extra is, and nowhere else: MLflow alone brings much of the others.
+KNOWN_BY: Final = {TRAIN: {"dvc", "lightning", "torch"}, ORCHESTRATE: {"prefect"}, VALIDATE: {"great-expectations"}}
 # What is imported -> the extra that brings it.
 BROUGHT_BY: Final = {
-    **dict.fromkeys(("torch", "lightning", "sklearn", "dvc", "matplotlib", "jinja2", "cyclonedx", "pynvml"), TRAIN),
+    **dict.fromkeys(("torch", "lightning", "sklearn", "dvc", "matplotlib", "cyclonedx", "pynvml"), TRAIN),
     **dict.fromkeys(("sqlalchemy", "alembic"), TRAIN),  # MLflow's stores
     **dict.fromkeys(("prefect", "httpx"), "all"),  # what flows orchestrate needs the others, too
+    "flask": ORCHESTRATE,  # MLflow's server
     "great_expectations": VALIDATE,
     **dict.fromkeys(("dask", "distributed"), "dask"),
 }
@@ -22,9 +25,9 @@ def lacking(error: ImportError) -> str | None:
     name = (error.name or "").partition(".")[0]
     if (extra := BROUGHT_BY.get(name)) is None:
         return None
-    return f"{name} is not installed here, and this needs it: {remedy(extra)}"
+    return f"{name} is not installed here, and this needs it; {remedy(extra)}"
 
 
 def remedy(extra: str = "all") -> str:
-    """The command that installs an extra."""
-    return f"run `pip install --editable '.[{extra}]' --constraint constraints.txt`"
+    """How an extra is installed."""
+    return f"in a clone run `pip install --editable '.[{extra}]' --constraint constraints.txt`; the worker image has it"

@@ -8,6 +8,7 @@ the program were wrong.
 """
 
 import errno
+import getpass
 import os
 import sqlite3
 from collections.abc import Iterator
@@ -66,6 +67,14 @@ def reason(error: BaseException | None) -> str | None:
             return f"{_named(error)}{os.strerror(error.errno)}; {_BY_NUMBER[error.errno]}, and run again"
         error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
     return None
+
+
+def user() -> str:
+    """The name of who runs this process; its number where it has none, as in a container."""
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):
+        return str(os.geteuid())
 
 
 def _named(error: OSError) -> str:

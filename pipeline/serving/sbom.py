@@ -2,7 +2,9 @@
 
 ::
 
-    python -m pipeline.serving.sbom [FILE]      of the project, as installed here; without FILE on standard output
+    python -m pipeline.serving.sbom [--installed] [FILE]      without FILE on standard output
+
+It is the bill of the project as it is installed here; with ``--installed`` that of all in this environment.
 
 Each library has its version, its licence, what it needs, and the sha256 of the list of its installed files.
 
@@ -10,10 +12,14 @@ Source: "CycloneDX Specification", version 1.6 (ECMA-424).
 """
 
 import sys
+import sysconfig
 from collections.abc import Iterable, Sequence
+from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from uuid import NAMESPACE_URL, uuid5
+
+from packaging.utils import canonicalize_name
 
 from pipeline.artifacts.files import write_bytes
 from pipeline.base.extras import EXTRAS, PROJECT
@@ -23,6 +29,7 @@ if TYPE_CHECKING:
     from cyclonedx.model.component import Component
 
 FILE: Final = "sbom.cdx.json"
+INSTALLED: Final = "--installed"
 LISTED: Final = "flowsculpt:sha256-of"
 RECORD: Final = "the lines of RECORD that are the same in each installation, sorted"
 
@@ -48,8 +55,12 @@ def of_model(name: str, digest: str, asked: Iterable[str]) -> bytes:
     return _written(whole, asked, digest)
 
 
-def of_project() -> bytes:
-    """The bill of the project and of all that it runs on, as it is installed here."""
+def of_project(whole_environment: bool = False) -> bytes:
+    """The bill of the project and of all that it runs on, as it is installed here.
+
+    Args:
+        whole_environment: name all that is installed in this environment, whoever needs it.
+    """
     from cyclonedx.model.component import Component, ComponentType
     from cyclonedx.model.license import LicenseExpression
 
@@ -61,7 +72,13 @@ def of_project() -> bytes:
         bom_ref=PROJECT,
         licenses=[LicenseExpression(own.licence)],
     )
-    return _written(whole, own.needs, own.version)
+    return _written(whole, _installed() if whole_environment else own.needs, own.version)
+
+
+def _installed() -> Iterable[str]:
+    """The names of what lies where this environment installs, but for the project itself."""
+    here = sysconfig.get_path("purelib")
+    return {canonicalize_name(each.name) for each in metadata.distributions(path=[here])} - {PROJECT}
 
 
 def _written(whole: "Component", asked: Iterable[str], key: str) -> bytes:
@@ -102,8 +119,9 @@ def _component(library: Library) -> "Component":
 
 def main(given: Sequence[str] | None = None) -> int:
     """Write the bill of the project; returns the exit code."""
-    files = sys.argv[1:] if given is None else given
-    bill = of_project()
+    options = [*(sys.argv[1:] if given is None else given)]
+    files = [each for each in options if each != INSTALLED]
+    bill = of_project(INSTALLED in options)
     if files:
         write_bytes(Path(files[0]), bill)
         print(f"{files[0]}: {PROJECT} and {bill.count(b'pkg:pypi/')} mentions of libraries")

@@ -10,6 +10,7 @@ that gets through, and when a stage or its parent opens or closes. Metrics keep 
 What is delivered twice, because a process was killed in between, stands in the store once.
 """
 
+import errno
 import math
 import re
 import time
@@ -36,7 +37,8 @@ REFUSALS = (
     "INVALID_STATE",
     "BAD_REQUEST",
 )
-MAY_PASS = (401, 403, 407, 408, 423, 425, 429)  # log in, or come later
+MAY_PASS = (401, 403, 404, 405, 407, 408, 423, 425, 429)  # log in, or come later; or it is another server that answers
+UNFIT = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG)  # no file that could ever be read
 
 _log = escaping.log(__name__)
 
@@ -165,7 +167,8 @@ def is_transient(error: BaseException | None) -> bool:
 def is_refusal(error: Exception) -> bool:
     """Whether an error is about what was written.
 
-    Others are about who wrote it or where to (a password, an address, a certificate), or about this machine's disk.
+    Others are about who wrote it or where to (a password, an address, a certificate, a store of files), or about this
+    machine's disk.
     """
     import requests
 
@@ -174,7 +177,9 @@ def is_refusal(error: Exception) -> bool:
     if isinstance(error, requests.RequestException):
         response = error.response
         return response is not None and 400 <= response.status_code < 500 and response.status_code not in MAY_PASS
-    return not isinstance(error, OSError) or isinstance(error, FileNotFoundError)
+    if isinstance(error, OSError):
+        return error.errno in UNFIT or isinstance(error, FileNotFoundError)
+    return isinstance(error, ValueError | TypeError | LookupError | AttributeError)
 
 
 # The door.

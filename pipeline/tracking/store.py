@@ -216,8 +216,10 @@ def connect(uri: str, root: Path) -> Store:
         try:
             return Store(MlflowClient(patient), root, artefact_root(root))
         except MlflowException as error:
-            hint = "" if find_spec("sqlalchemy") else "; this takes the extra train, which is not installed here"
-            raise ArtifactError(f"{path}: cannot be opened as a store of MLflow ({error}){hint}") from error
+            why = (
+                error if find_spec("sqlalchemy") else "set MLFLOW_TRACKING_URI to a server, or install the extra train"
+            )
+            raise ArtifactError(f"{path}: cannot be opened as a store of MLflow ({why})") from error
 
 
 def _connect_to_server(uri: str, root: Path) -> Store:

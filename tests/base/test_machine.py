@@ -39,7 +39,9 @@ def test_memory_and_databases_are_the_machines_too():
 )
 def test_a_library_that_is_not_installed_comes_with_an_extra(name, extra):
     said = refuse(ModuleNotFoundError(f"No module named {name!r}", name=name))
-    assert said.startswith(f"{name.partition('.')[0]} is not installed here, and this needs it: run `pip install")
+    assert said.startswith(
+        f"{name.partition('.')[0]} is not installed here, and this needs it; in a clone run `pip install"
+    )
     assert f"'.[{extra}]'" in said
 
 
@@ -113,3 +115,12 @@ def test_a_leftover_that_cannot_be_removed_hides_no_error_and_goes_with_the_next
     with durable.whole_folder(tmp_path / "room"):
         pass
     assert [path.name for path in tmp_path.iterdir()] == ["room"]
+
+
+def test_who_has_no_name_here_goes_by_his_number(monkeypatch):
+    """As in a container, which may run as any number."""
+    for name in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(os, "getuid", lambda: 2**31 - 7)
+    monkeypatch.setattr(os, "geteuid", lambda: 2**31 - 7)
+    assert machine.user() == str(2**31 - 7)

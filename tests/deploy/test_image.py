@@ -8,6 +8,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+import yaml
 
 from deploy import dockerfile, image
 from pipeline.base.errors import ConfigError
@@ -36,7 +37,12 @@ def test_stages_steps_and_arguments_are_read(tmp_path):
 
 @pytest.mark.parametrize(
     ("text", "said"),
-    [("FROM a AS b\nVOLUME /x\n", "line 2: VOLUME is not known here"), ("FROM a\n", "line 1: FROM IMAGE AS NAME")],
+    [
+        ("FROM a AS b\nVOLUME /x\n", "line 2: VOLUME is not known here"),
+        ("FROM a\n", "line 1: FROM IMAGE AS NAME"),
+        ("FROM a AS b\nCOPY --chown=1 x /y\n", "line 2: COPY --chown=1 is not known here"),
+        ("FROM a AS b\nENV X=${Y:-z}\n", "line 2: of variables"),
+    ],
 )
 def test_what_is_not_understood_is_named_with_its_line(text, said, tmp_path):
     with pytest.raises(ConfigError, match=said):
@@ -71,6 +77,19 @@ def test_what_is_copied_is_there_and_docker_may_see_it():
     for source in [source for sources in copies for source in sources]:
         assert (ROOT / source).exists()
         assert any(source == each or source.startswith(f"{each}/") for each in seen)
+
+
+def test_each_volume_of_the_production_shape_lies_on_a_folder_of_its_user():
+    """Docker gives a fresh volume the owner of the folder in the image, and root where there is none."""
+    services = yaml.safe_load((ROOT / "deploy/compose.yaml").read_text())["services"].values()
+    volumes = [
+        each for service in services for each in service.get("volumes", []) if str(service.get("user")) == "10001:10001"
+    ]
+    folders = {each.split(":")[1] for each in volumes if not each.startswith((".", "$"))}
+    (made,) = [step.rest for step in dockerfile.read(image.FILE, {})["python"].steps if "mkdir" in step.rest]
+    names = made.partition("mkdir ")[2].partition(" &&")[0].split()
+    assert folders and folders <= {f"/srv/{name}" for name in names}
+    assert made.startswith("cd /srv && mkdir ") and made.endswith("chown 10001:10001 *")
 
 
 def test_an_unknown_target_is_refused_with_those_that_are_known(tmp_path, capsys):
@@ -123,7 +142,9 @@ def small(tmp_path, monkeypatch):
 @NEEDS_ROOT
 def test_each_line_is_run_and_nothing_can_be_written_when_it_is_shipped(small, capfd):
     build, outside = small
-    root = build.build("last")
+    build.build("last")
+    root = build.build("last")  # again, from the beginning
+    assert not (root / "made").exists() and not (root / "base").exists()
     assert (root / "taken" / "said").read_text() == "hello me\n"
     about = json.loads(Path(f"{root}.image.json").read_text())
     assert (about["user"], about["folder"], about["health"]) == ("10001:10001", "/taken", ["cat", "/taken/said"])

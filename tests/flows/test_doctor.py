@@ -12,6 +12,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from packaging.requirements import Requirement
 
 from flows import doctor
 from flows.runtime import devices, reach, site_cache, working_copy
@@ -102,6 +103,29 @@ def test_an_extra_of_which_nothing_is_installed_is_a_note(tmp_path):
     alone = {name: version for name, version in have.items() if f"\n{name}==" in f"\n{scorer}"}
     found = [each for each in environment.packages(tmp_path, alone) if each.level != "ok"]
     assert [each.level for each in found] == ["note"] * 3
+
+
+@pytest.mark.parametrize(("lock", "absent"), [("image-server", ["train", "validate"]), ("image-worker", [])])
+def test_what_several_extras_bring_makes_none_of_them_an_installed_one(lock, absent, tmp_path):
+    have, text = dict(environment._installed()), (ROOT / ".ci" / "locks" / f"{lock}.txt").read_text()
+    alone = {name: have[name] for name in have if f"\n{name}==" in f"\n{text}" or (name == "torch" and not absent)}
+    found = [each for each in environment.packages(tmp_path, alone) if each.level != "ok"]
+    assert [each.text.split()[2] for each in found] == absent
+
+
+def test_metadata_from_before_the_extras_are_told_from_extras_that_are_absent(tmp_path, monkeypatch):
+    monkeypatch.setattr(environment, "_needs", lambda extra: [] if extra else [Requirement("numpy")])
+    found = list(environment.packages(tmp_path))
+    assert [each.text for each in found if "older than pyproject.toml" in each.text]
+    assert not [each for each in found if each.level == "blocks"]
+
+
+def test_a_machine_that_only_scores_is_not_asked_for_git_and_servers(project, monkeypatch):
+    (project / "dvc.yaml").unlink()
+    monkeypatch.setattr(doctor, "find_spec", lambda _: None)
+    found = [*doctor.examine(project)]
+    assert [each for each in found if each.level == "blocks"] == []
+    assert not [each for each in found if each.text.startswith(("git", "DVC", "Prefect", "servers"))]
 
 
 def test_versions_beside_the_constraints_are_named_and_a_build_is_none(tmp_path):

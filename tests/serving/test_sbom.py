@@ -74,3 +74,9 @@ def test_the_bill_of_the_project_is_a_file_or_is_printed(tmp_path, capsys):
     capsys.readouterr()
     assert sbom.main([]) == 0
     assert json.loads(capsys.readouterr().out)["bomFormat"] == "CycloneDX"
+
+
+def test_the_bill_of_an_environment_names_all_that_is_installed_in_it(tmp_path):
+    assert sbom.main(["--installed", str(tmp_path / "bill.json")]) == 0
+    names = {each["name"] for each in json.loads((tmp_path / "bill.json").read_text())["components"]}
+    assert {"pip", "pytest", "torch", "pandas"} <= names, "also what the project does not ask for"

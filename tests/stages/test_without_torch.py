@@ -78,14 +78,16 @@ def _scores_a_file(bundle, file):
         done = run(CALLED, program, str(file))
         assert done.returncode == 0, done.stderr
         assert said in done.stdout
-    assert run(CALLED, "incidents").returncode == 0
+    for others in (["incidents"], ["deliver"], ["read", str(file)], ["triage", "--help"], ["watch", "--help"]):
+        assert run(CALLED, *others).returncode == 0
+    assert run(f"{ABSENT}\nimport flows.triage.app, flows.triage.server, flows.watch, flows.label").returncode == 0
 
 
 @pytest.mark.parametrize("program", ["train", "promote", "serve", "drift", "reproduce"])
 def test_what_takes_an_extra_says_which(program, project):
     done = run(CALLED, program, *(["1"] if program == "reproduce" else []))
     assert done.returncode == 1
-    assert "is not installed here, and this needs it: run `pip install --editable '.[" in done.stderr
+    assert "is not installed here, and this needs it; in a clone run `pip install --editable '.[" in done.stderr
 
 
 def test_a_model_that_needs_torch_says_so(prepared, tmp_path):

@@ -5,6 +5,7 @@ import json
 import os
 import random
 import signal
+import sqlite3
 import subprocess
 import sys
 import textwrap
@@ -119,6 +120,10 @@ def _answer(status):
     return requests.HTTPError(str(status), response=response)
 
 
+class StoreError(Exception):
+    """As those of botocore are: of a family of their own."""
+
+
 def _fails_once(error):
     left = [error]
 
@@ -140,7 +145,12 @@ def _fails_once(error):
         requests.exceptions.InvalidURL("http://"),
         _answer(401),
         _answer(429),
+        _answer(404),
         _answer(507),
+        MemoryError("short"),
+        sqlite3.OperationalError("database or disk is full"),
+        ModuleNotFoundError("No module named 'boto3'"),
+        StoreError("SlowDown"),
     ],
     ids=repr,
 )
@@ -158,7 +168,17 @@ def test_what_is_no_fault_of_what_was_written_refuses_nothing(error, tmp_path, c
     assert not (tmp_path / "refused.jsonl").exists()
 
 
-@pytest.mark.parametrize("error", [FileNotFoundError("gone"), TypeError("no such call"), _answer(413)], ids=repr)
+@pytest.mark.parametrize(
+    "error",
+    [
+        FileNotFoundError("gone"),
+        OSError(errno.ENAMETOOLONG, "too long"),
+        TypeError("no such call"),
+        KeyError("run"),
+        _answer(413),
+    ],
+    ids=repr,
+)
 def test_what_can_never_be_delivered_holds_up_nothing(error, tmp_path):
     server = Server(lambda: False)
     box = Outbox(tmp_path, server.apply)

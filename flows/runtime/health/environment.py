@@ -91,7 +91,9 @@ def _unmet(have: Mapping[str, str]) -> Iterator[Finding]:
     """The requirements that are absent or out of range; an extra of which nothing is installed is a note."""
     for extra in ("", *EXTRAS):
         needs = _needs(extra)
-        if extra and not any(_name(need.name) in have for need in needs):
+        if not needs:
+            yield note(f"what is installed says nothing of the extra {extra}: it is older than pyproject.toml", INSTALL)
+        elif extra and not have.keys() & extras.KNOWN_BY[extra]:
             yield note(f"the extra {extra} is not installed: this machine cannot {extra}", extras.remedy(extra))
         else:
             yield from _faults(needs, have)

@@ -5,7 +5,6 @@ PKCS8 PEM. Nobody but its user may read the file. A project that has no key at a
 """
 
 import fcntl
-import getpass
 import os
 import socket
 from collections.abc import Iterator
@@ -18,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 
 from pipeline.artifacts import paths
 from pipeline.artifacts.files import write_bytes
-from pipeline.base import durable, escaping
+from pipeline.base import durable, escaping, machine
 from pipeline.base.errors import TrustError
 from pipeline.serving.trust import trusted
 from pipeline.serving.trust.trusted import TrustedKey, keyid_of
@@ -205,11 +204,7 @@ def _trust(key: Signer, name: str = "", promotes: bool = True) -> Signer:
 
 
 def _who() -> str:
-    try:
-        user = getpass.getuser()
-    except (OSError, KeyError):  # a container may run as a number without a name
-        user = str(os.geteuid())
-    return f"{user}@{socket.gethostname()}"
+    return f"{machine.user()}@{socket.gethostname()}"
 
 
 def _require_private(path: Path, mode: str) -> None:
