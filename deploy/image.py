@@ -33,7 +33,7 @@ ROOT: Final = Path(__file__).parents[1]
 FILE: Final = ROOT / "deploy" / "Dockerfile"
 ABOUT: Final = "image.json"
 RESOLVER: Final = "/etc/resolv.conf"
-OURS: Final = shutil.ignore_patterns("__pycache__", "secrets*", ".env", "*.key", "*.pem")
+OURS: Final = shutil.ignore_patterns("__pycache__", "secrets", "secrets-*", ".env", "*.key", "*.pem")
 
 
 @dataclass

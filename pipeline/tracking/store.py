@@ -216,9 +216,7 @@ def connect(uri: str, root: Path) -> Store:
         try:
             return Store(MlflowClient(patient), root, artefact_root(root))
         except MlflowException as error:
-            why = (
-                error if find_spec("sqlalchemy") else "set MLFLOW_TRACKING_URI to a server, or install the extra train"
-            )
+            why = error if find_spec("sqlalchemy") else "set MLFLOW_TRACKING_URI, or install the extra train"
             raise ArtifactError(f"{path}: cannot be opened as a store of MLflow ({why})") from error
 
 

@@ -42,6 +42,7 @@ def learner(tmp_path_factory):
     return made
 
 
+@pytest.mark.timeout(1200)  # it trains twice, as its reader would
 def test_the_tutorial_goes_from_a_file_to_a_champion_that_scores(learner):
     identity = {f"GIT_{who}_{what}": "test@localhost" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
     for words in TUTORIAL:
