@@ -52,7 +52,10 @@ class Faults:
         attempt("it is killed and stays away: a notification comes", self.worker_lost)
         attempt("PostgreSQL is restarted while a model is trained", partial(self.trains_on, self.restart))
         attempt(f"the S3 store is away for {self._away:g} s", partial(self.trains_on, self.store_away, "evaluate"))
-        self.table.skip("the S3 store is killed with -9", "moto_server keeps objects in memory alone")
+        if parts.keeps_objects():
+            attempt("the S3 store is killed with -9", partial(self.trains_on, partial(self.kill, "store"), "evaluate"))
+        else:
+            self.table.skip("the S3 store is killed with -9", "moto_server keeps objects in memory alone")
         for name in ("proxy", "triage", "worker-3"):
             attempt(f"{name} is killed with -9", partial(self.comes_back, name))
         attempt("worker-3 is killed and stays away: a notification comes", self.worker_late)
@@ -124,7 +127,7 @@ class Faults:
     def store_away(self) -> str:
         """The store answers nobody for a while.
 
-        Its process is stopped by SIGSTOP and goes on after that, so its objects, which it keeps in memory, survive. It
+        Its process is stopped by SIGSTOP and goes on after that, so objects that it keeps in memory survive. It
         is worse than a closed port: the kernel still takes connections, and whoever asks waits for an answer.
         """
         for process in self.stack.processes("store"):

@@ -1,7 +1,7 @@
 """What the images of others do when they start: PostgreSQL makes its cluster, nginx reads its configuration.
 
-The S3 store of the file is one of many; here ``moto_server`` stands in its place. It keeps objects in memory and checks
-no keys.
+The S3 store of the file is SeaweedFS. Where its program ``weed`` is not installed, ``moto_server`` stands in its place,
+which keeps objects in memory and checks no keys.
 """
 
 import os
@@ -14,9 +14,15 @@ from typing import Final
 
 from deploy import secrets
 from deploy.composition import HERE, LOCAL, Folders, exchanged
+from flows.runtime import servers
 from pipeline.artifacts.files import write_bytes
 from pipeline.base.errors import ConfigError, FlowsculptError
 
+WEED: Final = "weed"
+# Those of its parts, which only talk to each other.
+INNER_PORTS: Final = tuple(f"{part}.port{kind}" for part in ("master", "volume", "filer") for kind in ("", ".grpc")) + (
+    "s3.port.grpc",
+)
 SUPERUSER: Final = "postgres"
 SUPERUSER_VARIABLES: Final = ("PGHOST", "PGPORT", "PGUSER", "PGPASSFILE")
 USERS: Final = ("postgres", "nobody")  # PostgreSQL does not run as root
@@ -62,8 +68,10 @@ def require() -> None:
         "git": "git",
     }.items():
         program(name, package)
-    if not shutil.which("moto_server"):
-        raise ConfigError("moto_server is not installed; install the tools of development: .ci/install '.[dev]'")
+    if not keeps_objects() and not shutil.which("moto_server"):
+        raise ConfigError(
+            "neither weed nor moto_server is installed; install the tools of development: .ci/install '.[dev]'"
+        )
 
 
 # PostgreSQL.
@@ -138,9 +146,24 @@ def make_roles(folders: Folders, port: int, env: Mapping[str, str]) -> None:
 # The others.
 
 
-def store(port: int) -> list[str]:
-    """A store that speaks S3."""
-    return ["moto_server", "-H", LOCAL, "-p", str(port)]
+def keeps_objects() -> bool:
+    """Whether the store is that of the file, which keeps its objects on the disk."""
+    return shutil.which(WEED) is not None
+
+
+def store(command: Sequence[str], port: int, volume: Path) -> list[str]:
+    """A store that speaks S3.
+
+    Args:
+        command: of the image, for this machine.
+        port: where it listens.
+        volume: where it keeps its objects.
+    """
+    if not keeps_objects():
+        return ["moto_server", "-H", LOCAL, "-p", str(port)]
+    volume.mkdir(parents=True, exist_ok=True)
+    inner = [f"-{name}={servers.free_port()}" for name in INNER_PORTS]
+    return [WEED, *command, f"-ip={LOCAL}", f"-ip.bind={LOCAL}", *inner]
 
 
 def proxy(folders: Folders, ports: Mapping[str, int]) -> list[str]:

@@ -133,7 +133,7 @@ class Stack:
             fresh, root = parts.make_cluster(self.folders), self.folders.volume("postgres").parent
             command = parts.postgres(command, self.folders, self.ports["postgres"])
         elif service.name == "store":
-            command, root = parts.store(self.ports["store"]), self.folders.home
+            command, root = parts.store(command, self.ports["store"], self.folders.volume("store")), self.folders.home
         elif service.name == "proxy":
             command, root = parts.proxy(self.folders, self.ports), self.folders.home
         log, told = self.folders.logs / f"{service.name}.log", "head" if "flows.worker" in command else "all"

@@ -257,3 +257,15 @@ def test_clones_are_made_where_they_are_absent_and_left_alone_else(source, tmp_p
             assert (tmp_path / name / "data" / "incoming").is_dir()
             (tmp_path / name / "own").touch()
     assert _git(tmp_path / "a", "status", "--porcelain", "own").strip() == "?? own"
+
+
+def test_the_store_of_the_file_runs_where_its_program_is_and_listens_to_this_machine_alone(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert parts.store(["server"], 1, tmp_path / "objects")[0] == "moto_server"
+    program = tmp_path / "weed"
+    program.touch(0o755)
+    command = parts.store(["server", "-s3", f"-dir={tmp_path / 'objects'}"], 1, tmp_path / "objects")
+    assert command[:3] == ["weed", "server", "-s3"] and (tmp_path / "objects").is_dir()
+    assert "-ip.bind=127.0.0.1" in command
+    listening = [word.partition("=")[2] for word in command if ".port" in word]
+    assert len({*listening}) == len(listening) == 7
