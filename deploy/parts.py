@@ -20,7 +20,8 @@ from pipeline.base.errors import ConfigError, FlowsculptError
 
 WEED: Final = "weed"
 # Those of its parts, which only talk to each other.
-INNER_PORTS: Final = tuple(f"{part}.port{kind}" for part in ("master", "volume", "filer") for kind in ("", ".grpc")) + (
+INNER_PORTS: Final = (
+    *(f"{part}.port{kind}" for part in ("master", "volume", "filer") for kind in ("", ".grpc")),
     "s3.port.grpc",
 )
 SUPERUSER: Final = "postgres"
