@@ -30,4 +30,5 @@ def lacking(error: ImportError) -> str | None:
 
 def remedy(extra: str = "all") -> str:
     """How an extra is installed."""
-    return f"in a clone run `pip install --editable '.[{extra}]' --constraint constraints.txt`; the worker image has it"
+    command = f"in a clone run `pip install --editable '.[{extra}]' --constraint constraints.txt`"
+    return f"{command}; the worker image has it" if extra in (*EXTRAS, "all") else command

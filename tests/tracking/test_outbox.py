@@ -124,15 +124,20 @@ class StoreError(Exception):
     """As those of botocore are: of a family of their own."""
 
 
-def _fails_once(error):
-    left = [error]
+def _waiting(folder, error):
+    """Two operations that wait, and the server, at which the first delivery meets an error."""
+    server, left = Server(lambda: False), [error]
+    box = Outbox(folder, server.apply)
+    for operation in _operations(2):
+        box.write(operation)
 
     def moment():
         if left:
             raise left.pop()
         return True
 
-    return moment
+    server.moments = moment
+    return box, server
 
 
 @pytest.mark.parametrize(
@@ -155,12 +160,7 @@ def _fails_once(error):
     ids=repr,
 )
 def test_what_is_no_fault_of_what_was_written_refuses_nothing(error, tmp_path, caplog):
-    server = Server(lambda: False)
-    box = Outbox(tmp_path, server.apply)
-    for operation in _operations(2):
-        box.write(operation)
-
-    server.moments = _fails_once(error)
+    box, server = _waiting(tmp_path, error)
     assert box.deliver() == 2
     assert str(error) in caplog.text
     assert box.deliver() == 0
@@ -180,12 +180,7 @@ def test_what_is_no_fault_of_what_was_written_refuses_nothing(error, tmp_path, c
     ids=repr,
 )
 def test_what_can_never_be_delivered_holds_up_nothing(error, tmp_path):
-    server = Server(lambda: False)
-    box = Outbox(tmp_path, server.apply)
-    for operation in _operations(2):
-        box.write(operation)
-
-    server.moments = _fails_once(error)
+    box, server = _waiting(tmp_path, error)
     assert box.deliver() == 0
     assert list(server.taken) == [1]
 

@@ -21,14 +21,20 @@ def enter(folder, monkeypatch):
     monkeypatch.chdir(folder)
 
 
-@pytest.fixture
-def moved(tmp_path, monkeypatch):
-    """A project with a run, a file of it and a registered version, under another path than it was made."""
+def fresh(tmp_path, monkeypatch):
+    """An empty project, and the path that it will have."""
     for name in ("MLFLOW_TRACKING_URI", "DVC_ROOT", tracking.ROOT_VARIABLE, store.ARTEFACTS_VARIABLE, "PREFECT_HOME"):
         monkeypatch.delenv(name, raising=False)
     old, new = tmp_path / "a project", tmp_path / "new"
     old.mkdir()
     (old / "params.yaml").touch()
+    return old, new
+
+
+@pytest.fixture
+def moved(tmp_path, monkeypatch):
+    """A project with a run, a file of it and a registered version, under another path than it was made."""
+    old, new = fresh(tmp_path, monkeypatch)
     enter(old, monkeypatch)
     client = store.client()
     run = client.create_run(store.experiment()).info.run_id
@@ -44,11 +50,7 @@ def moved(tmp_path, monkeypatch):
 @pytest.fixture
 def by_a_server(tmp_path, monkeypatch):
     """As ``moved``, but MLflow's server has made the experiment: MLflow puts its number behind the address."""
-    for name in ("MLFLOW_TRACKING_URI", "DVC_ROOT", tracking.ROOT_VARIABLE, store.ARTEFACTS_VARIABLE, "PREFECT_HOME"):
-        monkeypatch.delenv(name, raising=False)
-    old, new = tmp_path / "a project", tmp_path / "new"
-    old.mkdir()
-    (old / "params.yaml").touch()
+    old, new = fresh(tmp_path, monkeypatch)
     served = SqlAlchemyStore(f"sqlite:///{old}/mlflow.db", (old / "mlruns").as_uri())
     numbers = [served.create_experiment(name) for name in ("of-others", "flowsculpt")]
     served.engine.dispose()
