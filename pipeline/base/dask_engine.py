@@ -24,7 +24,7 @@ from pipeline.base.errors import ConfigError, EngineError
 from pipeline.base.parallel import THREADS, cores
 from pipeline.base.versions import PACKAGE, difference, versions
 
-INSTALL: Final = "pip install flowsculpt[dask] --constraint constraints.txt"
+INSTALL: Final = "pip install --editable '.[dask]' --constraint constraints.txt"
 AHEAD: Final = 2  # partitions for each thread of the workers, one that is worked on and one that waits
 CONNECT: Final = 10.0  # seconds
 ALONE: Final = 60.0  # seconds without a worker

@@ -23,7 +23,7 @@ def test_the_second_step_sees_what_became_of_the_results_before():
 
 def test_a_cluster_without_dask_names_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "distributed", None)
-    with pytest.raises(ConfigError, match=r"pip install flowsculpt\[dask\]"), engine.using("dask"):
+    with pytest.raises(ConfigError, match=r"pip install --editable '\.\[dask\]'"), engine.using("dask"):
         pass
 
 
